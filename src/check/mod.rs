@@ -1,0 +1,1 @@
+//! 6. Numbers to verdict: the bound, the budget, warnings.

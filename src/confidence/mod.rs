@@ -1,0 +1,1 @@
+//! 5. Logits to numbers: pure f64 functions over slices.

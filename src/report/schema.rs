@@ -1,0 +1,373 @@
+//! The report as data: the one serialised schema that every format is rendered from.
+//!
+//! `configs/report.schema.json` is generated from these types; a test keeps it fresh. A value that
+//! is not defined is `null`, never NaN, and [`TaskRow::undefined`] says why.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Raised when a field is renamed, removed or changes its meaning; additions do not raise it.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// What one run of `audit` found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// [`SCHEMA_VERSION`] of the program that wrote the report.
+    pub schema_version: u32,
+    /// The worst verdict of the gating rows: `error` over `not_preserved` over `preserved`.
+    pub verdict: Outcome,
+    /// The exit code that belongs to `verdict`: 0, 1 or 3 (`--exit-zero` does not change it here).
+    pub exit_code: u8,
+    /// A row per task and split, gating rows first within a task.
+    pub tasks: Vec<TaskRow>,
+    /// What decided the numbers, so that they can be made again.
+    pub manifest: Manifest,
+}
+
+/// The verdict of a row or of a whole report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Σd² ≤ B: the student keeps the teacher's confidence.
+    Preserved,
+    /// Σd² > B.
+    NotPreserved,
+    /// The audit could not be carried out.
+    Error,
+}
+
+/// One split of one task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskRow {
+    /// Task name, such as `sst2`.
+    pub task: String,
+    /// Split name, such as `train`.
+    pub split: String,
+    /// Whether this row's verdict counts for the exit code.
+    pub gates: bool,
+    /// Examples audited.
+    pub n: usize,
+    /// Usable examples of the split.
+    pub of: usize,
+    /// Whether `n < of` (an audit with `--limit`).
+    pub partial: bool,
+    /// The row's verdict; `error` when the row could not be run, and then every number is null.
+    pub verdict: Outcome,
+    /// Why the row could not be run.
+    pub error: Option<RowError>,
+    /// The statistic that gates: `rms` (about zero) or `centred`.
+    pub statistic: String,
+    /// The confidence that gates: `max` or `teacher-class`.
+    pub confidence: String,
+    /// Root mean square about zero of d, for the gating confidence. In [0, 1].
+    pub sigma: Option<f64>,
+    /// Standard deviation of d about its mean (population), for the gating confidence.
+    pub sigma_centred: Option<f64>,
+    /// Mean of d = C_T − C_S; positive when the student is less sure than its teacher.
+    pub mean_difference: Option<f64>,
+    /// All four readings of σ; the one named by `statistic` and `confidence` gates.
+    pub variants: Vec<Variant>,
+    /// 95 % bootstrap interval of the gating σ.
+    pub sigma_interval: Option<Interval>,
+    /// The bound: κ = γ·sqrt(β/(n(1−α))).
+    pub kappa: Option<f64>,
+    /// β, nats, summed over the examples; null when `--kappa` was given outright.
+    pub beta: Option<f64>,
+    /// β/n, nats.
+    pub beta_per_example: Option<f64>,
+    /// Weight of the hard-label loss.
+    pub alpha: f64,
+    /// Distillation temperature, 1 for a loss scaled by t².
+    pub gamma: f64,
+    /// Where the bound was set: `default`, `config FILE`, `flag --kappa`, `student record`…
+    pub bound_origin: String,
+    /// The confidence budget B = κ²·n.
+    pub budget: Option<f64>,
+    /// Σd² (or Σ(d−mean)² for the centred statistic), compared with `budget`: the one predicate.
+    pub spent: Option<f64>,
+    /// spent / budget; 1 is the limit. Null for a budget of zero.
+    pub spent_share: Option<f64>,
+    /// The share spent after a growing number of examples, in data set order.
+    pub course: Vec<CoursePoint>,
+    /// The bound recorded by the student's own training (`distillation.json`), for information.
+    pub student_bound: Option<StudentBound>,
+    /// The teacher's own figures on this split.
+    pub teacher: Option<ModelRow>,
+    /// The student's own figures on this split.
+    pub student: Option<ModelRow>,
+    /// Examples for which both models predict the same label.
+    pub agreement: Option<usize>,
+    /// agreement / n.
+    pub agreement_share: Option<f64>,
+    /// Labelled examples that the teacher has right and the student wrong.
+    pub negative_flips: Option<usize>,
+    /// How |d| is spread.
+    pub difference: Option<Spread>,
+    /// How far the two distributions are apart.
+    pub divergence: Option<Divergence>,
+    /// The gating σ by label, by length in words, by teacher confidence.
+    pub groups: Vec<Group>,
+    /// The inputs with the largest |d|, largest first.
+    pub worst: Vec<WorstInput>,
+    /// Notes and warnings, each with a stable code.
+    pub notes: Vec<Note>,
+    /// Rows of the data that could not be used.
+    pub skipped: Skipped,
+    /// For each field that is null: why.
+    pub undefined: BTreeMap<String, String>,
+    /// SHA-256 of the split's files.
+    pub data_sha256: Option<String>,
+    /// Where the split was read from.
+    pub data_files: Vec<String>,
+    /// Wall-clock seconds for the row. Not part of what must be reproducible.
+    pub seconds: Option<f64>,
+}
+
+/// Why a row could not be run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct RowError {
+    /// What failed, and on which input.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// One reading of σ.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Variant {
+    /// `max` or `teacher-class`.
+    pub confidence: String,
+    /// `rms` or `centred`.
+    pub statistic: String,
+    /// σ in this reading; null where the model shows no distribution.
+    pub sigma: Option<f64>,
+    /// Whether this reading stays within the bound.
+    pub within_bound: Option<bool>,
+    /// Whether this reading decides the verdict.
+    pub gates: bool,
+}
+
+/// An interval at a stated level.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Interval {
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+    /// Level, such as 0.95.
+    pub level: f64,
+}
+
+/// A point of the budget's course.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct CoursePoint {
+    /// Examples seen, in data set order.
+    pub examples: usize,
+    /// Share of the whole set's budget that they have spent.
+    pub spent_share: f64,
+}
+
+/// The bound that a student's own training recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StudentBound {
+    /// κ computed from the record for this split's n.
+    pub kappa: f64,
+    /// β asked for, nats, summed.
+    pub beta: f64,
+    /// Weight of the hard-label loss.
+    pub alpha: f64,
+    /// Temperature, 1 for a loss scaled by t².
+    pub gamma: f64,
+    /// What σ says against it, for information unless `--bound from-student`.
+    pub within_bound: Option<bool>,
+}
+
+/// One model's own figures on one split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelRow {
+    /// Share of labelled examples predicted right; null without labels.
+    pub accuracy: Option<f64>,
+    /// Labelled examples predicted right.
+    pub correct: Option<usize>,
+    /// Labelled examples.
+    pub labelled: usize,
+    /// F1 of the label with id 1 (MRPC, QQP).
+    pub f1: Option<f64>,
+    /// Matthews correlation (CoLA).
+    pub matthews_correlation: Option<f64>,
+    /// Mean of max_k p_k.
+    pub mean_confidence: f64,
+    /// Brier score, summed over labels, in [0, 2].
+    pub brier: Option<f64>,
+    /// Mean negative log likelihood of the label, nats.
+    pub nll: Option<f64>,
+    /// Expected calibration error, 15 equal-width bins.
+    pub ece: Option<f64>,
+    /// Examples cut at the maximum length.
+    pub truncated: usize,
+}
+
+/// How |d| is spread. Quantiles by linear interpolation (NumPy's default).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Spread {
+    /// Mean of |d|.
+    pub mean: f64,
+    /// 50th percentile of |d|.
+    pub median: f64,
+    /// 90th percentile of |d|.
+    pub p90: f64,
+    /// 99th percentile of |d|.
+    pub p99: f64,
+    /// Largest |d|.
+    pub max: f64,
+}
+
+/// How far the two distributions are apart, teacher first.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Divergence {
+    /// Σ KL(p_T ‖ p_S), nats.
+    pub sum_kl: f64,
+    /// Mean KL, nats.
+    pub mean_kl: f64,
+    /// Σ CE(p_T, p_S), nats.
+    pub sum_cross_entropy: f64,
+    /// Mean CE, nats.
+    pub mean_cross_entropy: f64,
+    /// Mean total variation, in [0, 1].
+    pub mean_total_variation: f64,
+}
+
+/// σ over part of a split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Group {
+    /// What the split is cut by: `label`, `length` (words) or `teacher_confidence`.
+    pub by: String,
+    /// The group's name, such as `positive`, `11-20` or `0.9-1.0`.
+    pub name: String,
+    /// Examples in it.
+    pub n: usize,
+    /// The gating σ over them.
+    pub sigma: f64,
+    /// Mean of d over them.
+    pub mean_difference: f64,
+}
+
+/// An input on which the two confidences are far apart.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct WorstInput {
+    /// 0-based position in the split.
+    pub index: usize,
+    /// The sentence, or the first of a pair; null where no text was given (`audit check`).
+    pub text: Option<String>,
+    /// The second sentence of a pair.
+    pub pair: Option<String>,
+    /// The label's name.
+    pub label: Option<String>,
+    /// What the teacher says.
+    pub teacher: Prediction,
+    /// What the student says.
+    pub student: Prediction,
+    /// d = C_T − C_S in the gating confidence.
+    pub difference: f64,
+}
+
+/// What one model says of one input.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Prediction {
+    /// The predicted label's name.
+    pub predicted: String,
+    /// Its probability.
+    pub confidence: f64,
+    /// All K probabilities in the task's label order; empty where the model shows none.
+    pub probabilities: Vec<f64>,
+}
+
+/// How serious a note is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NoteLevel {
+    /// Information; nothing to do.
+    Note,
+    /// Something that makes the verdict weaker than it looks.
+    Warning,
+}
+
+/// A note or a warning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Note {
+    /// Stable code, such as `vacuous` or `mean-for-sum`.
+    pub code: String,
+    /// How serious it is.
+    pub level: NoteLevel,
+    /// What was seen.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// Rows of the data that could not be used.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Skipped {
+    /// How many.
+    pub count: usize,
+    /// The first few, as `file:line: reason`.
+    pub first: Vec<String>,
+}
+
+/// What decided the numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Manifest {
+    /// `confidence-audit`.
+    pub program: String,
+    /// Its version.
+    pub version: String,
+    /// Operating system and processor architecture.
+    pub platform: String,
+    /// The conventions that the source leaves open and this program fixes (docs/theory.md).
+    pub conventions: BTreeMap<String, String>,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Type that logits are computed in.
+    pub dtype: String,
+    /// Seed of everything random (pre-flight sample, bootstrap).
+    pub seed: u64,
+    /// Maximum length in tokens, special tokens included.
+    pub max_length: usize,
+    /// SHA-256 of the configuration in force.
+    pub config_sha256: String,
+    /// The models that were loaded, by role and task.
+    pub models: Vec<ModelManifest>,
+}
+
+/// One loaded model, or one table of predictions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelManifest {
+    /// The task it was loaded for.
+    pub task: String,
+    /// `teacher` or `student`.
+    pub role: String,
+    /// What the user named: a folder, `id@revision`, or the files of predictions.
+    pub source: String,
+    /// The commit that a Hub revision stood for.
+    pub revision: Option<String>,
+    /// Architecture, such as `bert`; null for predictions.
+    pub architecture: Option<String>,
+    /// Head convention: `pooled`, `pooled-relu`, or the architecture's own.
+    pub head: Option<String>,
+    /// Type that the weights are stored in.
+    pub stored_dtype: Option<String>,
+    /// Number of weights.
+    pub parameters: Option<usize>,
+    /// The model's label names, in its own order.
+    pub labels: Vec<String>,
+    /// The model's label id for each label of the task: `columns[task label] = model label`.
+    pub label_map: Vec<usize>,
+    /// SHA-256 of the weights' files (of the predictions' files for `audit check`).
+    pub weights_sha256: String,
+    /// SHA-256 of the tokenizer's files.
+    pub tokenizer_sha256: Option<String>,
+    /// SHA-256 of config.json.
+    pub config_sha256: Option<String>,
+}

@@ -1,0 +1,46 @@
+//! 1. What is audited: the GLUE tasks and a user's own, read into [`Dataset`]s.
+
+use std::path::PathBuf;
+
+/// One row of a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// The sentence, or the first of a pair.
+    pub text: String,
+    /// The second sentence of a pair.
+    pub pair: Option<String>,
+    /// Index into [`Dataset::label_names`]; `None` where the row has no label (or −1).
+    pub label: Option<u32>,
+}
+
+/// A row that could not be used, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkippedRow {
+    /// The file (or `hub id/file`) it stands in.
+    pub file: String,
+    /// 1-based line (text formats) or row (Parquet).
+    pub line: usize,
+    /// What is wrong with it.
+    pub reason: String,
+}
+
+/// One split of one task, in file order. Never empty.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    /// `sst2`, or the name of a user's own task.
+    pub task: String,
+    /// `train`, `validation`, `test`, or a user's own name.
+    pub split: String,
+    /// Label names in the task's order (index = label id). Empty when a user's task names none.
+    pub label_names: Vec<String>,
+    /// The examples to audit: the first `limit` of them when `--limit` is given.
+    pub examples: Vec<Example>,
+    /// Usable examples of the whole split, before `--limit`.
+    pub available: usize,
+    /// Rows that could not be used, in file order.
+    pub skipped: Vec<SkippedRow>,
+    /// The files read.
+    pub files: Vec<PathBuf>,
+    /// SHA-256 of the bytes of `files`, in order, as lower-case hexadecimal digits.
+    pub sha256: String,
+}
