@@ -14,16 +14,16 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod cli; //        what a user may type
-pub mod config; //     what is in force, and where each value comes from
-pub mod hub; //        files of the Hugging Face Hub, downloaded once
-pub mod task; //       1. what is audited: tasks, readers, examples
-pub mod checkpoint; // 2. a folder or a Hub id -> config, tokenizer, weights, label names
-pub mod model; //      3. encoders and heads
-pub mod inference; //  4. examples -> logits (N, K), in example order
-pub mod confidence; // 5. logits -> numbers
-pub mod check; //      6. numbers -> verdict
-pub mod report; //     7. verdict -> what people and CI read
 pub mod audit; //      the flow above as one function
+pub mod check; //      6. numbers -> verdict
+pub mod checkpoint; // 2. a folder or a Hub id -> config, tokenizer, weights, label names
+pub mod cli; //        what a user may type
 pub mod commands; //   one file per command
-pub mod error; //      kinds of failure, and the exit code that each gives
+pub mod confidence; // 5. logits -> numbers
+pub mod config; //     what is in force, and where each value comes from
+pub mod error;
+pub mod hub; //        files of the Hugging Face Hub, downloaded once
+pub mod inference; //  4. examples -> logits (N, K), in example order
+pub mod model; //      3. encoders and heads
+pub mod report; //     7. verdict -> what people and CI read
+pub mod task; //       1. what is audited: tasks, readers, examples //      kinds of failure, and the exit code that each gives

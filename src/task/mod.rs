@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+pub mod digest;
+
 /// One row of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Example {

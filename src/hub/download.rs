@@ -1,0 +1,227 @@
+//! One file from the Hub into the cache, whole or not at all.
+//!
+//! hf-hub does the transfer. What it does not do is done here: it never compares what arrived
+//! with the announced size or hash, gives up at the first dropped connection, waits for a silent
+//! one for ever, and keeps stumbling over a `.part` file that it cannot resume.
+
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{channel, RecvTimeoutError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use hf_hub::api::sync::{ApiError, ApiRepo};
+use hf_hub::api::Progress;
+
+use super::failure::Refusal;
+use super::{Hub, HubRepo};
+use crate::task::digest::sha256_of;
+
+/// Hears of downloads while they run. Called from the thread that downloads.
+pub trait DownloadProgress: Send + Sync {
+    /// A download of `bytes` bytes begins (again, after a failed attempt).
+    fn begin(&self, file: &str, bytes: u64);
+    /// So many bytes more have arrived.
+    fn advance(&self, bytes: u64);
+    /// The last byte has arrived.
+    fn end(&self);
+}
+
+/// hf-hub waits five seconds for another process's lock; we wait so many times longer.
+const LOCK_WAITS: usize = 60;
+
+impl Hub {
+    /// Downloads one file at one commit; retries what may pass.
+    pub(super) fn download(&self, repo: &HubRepo, commit: &str, file: &str) -> Result<PathBuf> {
+        let (mut attempt, mut waits) = (0, 0);
+        loop {
+            let refusal = match self.download_once(repo, commit, file) {
+                Ok(path) => return Ok(path),
+                Err(refusal) => refusal,
+            };
+            if let Some(path) = self.cached(repo, commit, file) {
+                return Ok(path); // another process finished it meanwhile
+            }
+            match refusal {
+                Refusal::Locked { .. } if waits < LOCK_WAITS => waits += 1,
+                _ if refusal.is_passing() && attempt < self.settings.retries => {
+                    self.pause(attempt);
+                    attempt += 1;
+                }
+                _ => return Err(refusal.explain(repo, Some(file), &self.settings)),
+            }
+        }
+    }
+
+    fn download_once(&self, repo: &HubRepo, commit: &str, file: &str) -> Result<PathBuf, Refusal> {
+        let size = Arc::new(AtomicU64::new(u64::MAX));
+        match self.transfer(repo, commit, file, &size) {
+            Ok(path) => match verify(&path, size.load(Ordering::Relaxed)) {
+                Ok(()) => Ok(path),
+                Err(refusal) => {
+                    discard(&path);
+                    Err(refusal)
+                }
+            },
+            Err(ApiOutcome::Error(error)) => {
+                let refusal = refusal(&error);
+                if matches!(refusal, Refusal::Corrupt { .. }) {
+                    self.discard_part(repo, commit, file);
+                }
+                Err(refusal)
+            }
+            Err(ApiOutcome::Silent(wait)) => Err(Refusal::Unreachable {
+                reason: format!("nothing has arrived for {} s", wait.as_secs()),
+            }),
+            Err(ApiOutcome::Panicked) => {
+                Err(Refusal::NotTheHub { reason: "hf-hub could not read the answer".to_owned() })
+            }
+        }
+    }
+
+    /// Runs hf-hub's download on a thread of its own: it has no timeouts, so that only somebody
+    /// beside it can tell that nothing arrives any more.
+    fn transfer(
+        &self,
+        repo: &HubRepo,
+        commit: &str,
+        file: &str,
+        size: &Arc<AtomicU64>,
+    ) -> Result<PathBuf, ApiOutcome> {
+        let api: ApiRepo = self.api.repo(repo.at(commit));
+        let beat = Arc::new(AtomicU64::new(0));
+        let meter =
+            Meter { size: size.clone(), beat: beat.clone(), progress: self.progress.clone() };
+        let (sender, receiver) = channel();
+        let file = file.to_owned();
+        std::thread::spawn(move || {
+            // The receiver is gone only when the wait was given up.
+            let _ = sender.send(api.download_with_progress(&file, meter));
+        });
+
+        let mut last = (beat.load(Ordering::Relaxed), Instant::now());
+        loop {
+            match receiver.recv_timeout(self.settings.stall / 4) {
+                Ok(result) => return result.map_err(ApiOutcome::Error),
+                Err(RecvTimeoutError::Disconnected) => return Err(ApiOutcome::Panicked),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            let now = beat.load(Ordering::Relaxed);
+            if now != last.0 {
+                last = (now, Instant::now());
+            } else if last.1.elapsed() >= self.settings.stall {
+                return Err(ApiOutcome::Silent(last.1.elapsed()));
+            }
+        }
+    }
+
+    /// Removes what is half downloaded and cannot be resumed.
+    fn discard_part(&self, repo: &HubRepo, commit: &str, file: &str) {
+        let url = self.api.repo(repo.at(commit)).url(file);
+        if let Ok(metadata) = self.api.metadata(&url) {
+            let mut part = self.cache.repo(repo.at(commit)).blob_path(metadata.etag());
+            part.set_extension("part"); // hf-hub's name for it
+            let _ = std::fs::remove_file(part);
+        }
+    }
+}
+
+/// How a transfer ended, other than well.
+enum ApiOutcome {
+    Error(ApiError),
+    Silent(Duration),
+    Panicked,
+}
+
+/// Passes hf-hub's progress on, and keeps what it says of the size.
+struct Meter {
+    size: Arc<AtomicU64>,
+    beat: Arc<AtomicU64>,
+    progress: Option<Arc<dyn DownloadProgress>>,
+}
+
+impl Progress for Meter {
+    fn init(&mut self, size: usize, file: &str) {
+        // hf-hub calls this twice per file, before and after the connection is made.
+        let known = self.size.swap(size as u64, Ordering::Relaxed) == size as u64;
+        self.beat.fetch_add(1, Ordering::Relaxed);
+        if let Some(progress) = self.progress.as_ref().filter(|_| !known) {
+            progress.begin(file, size as u64);
+        }
+    }
+
+    fn update(&mut self, bytes: usize) {
+        self.beat.fetch_add(1, Ordering::Relaxed);
+        if let Some(progress) = &self.progress {
+            progress.advance(bytes as u64);
+        }
+    }
+
+    fn finish(&mut self) {
+        if let Some(progress) = &self.progress {
+            progress.end();
+        }
+    }
+}
+
+/// Compares what arrived with what was announced: its size, and its SHA-256 where the Hub gives
+/// one (the blob of a large file is named by it).
+fn verify(path: &Path, size: u64) -> Result<(), Refusal> {
+    let disk = |error: std::io::Error| Refusal::Disk { reason: error.to_string() };
+    let blob = path.canonicalize().map_err(disk)?;
+    let arrived = blob.metadata().map_err(disk)?.len();
+    if arrived != size {
+        return Err(Refusal::Corrupt {
+            reason: format!("{arrived} bytes arrived of {size}; the connection broke off"),
+        });
+    }
+    let name = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    if name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        let digest = sha256_of(&[&blob]).map_err(disk)?;
+        if digest != name.to_ascii_lowercase() {
+            return Err(Refusal::Corrupt { reason: format!("its SHA-256 is {digest}") });
+        }
+    }
+    Ok(())
+}
+
+/// Removes a file from the cache: the blob and the link to it.
+fn discard(path: &Path) {
+    if let Ok(blob) = path.canonicalize() {
+        let _ = std::fs::remove_file(blob);
+    }
+    let _ = std::fs::remove_file(path);
+}
+
+fn refusal(error: &ApiError) -> Refusal {
+    match error {
+        ApiError::RequestError(error) => {
+            // hf-hub does not re-export ureq's error, so its text is what there is to look at.
+            let text = error.to_string();
+            match text.strip_prefix("http status: ").map(str::parse) {
+                // The part is complete, or longer than the file.
+                Some(Ok(416)) => {
+                    Refusal::Corrupt { reason: "nothing is left to resume".to_owned() }
+                }
+                Some(Ok(status)) => Refusal::Status { status, code: None },
+                _ => Refusal::Unreachable { reason: text },
+            }
+        }
+        ApiError::IoError(error) => match error.kind() {
+            ErrorKind::StorageFull
+            | ErrorKind::QuotaExceeded
+            | ErrorKind::PermissionDenied
+            | ErrorKind::ReadOnlyFilesystem
+            | ErrorKind::NotADirectory
+            | ErrorKind::AlreadyExists
+            | ErrorKind::NotFound => Refusal::Disk { reason: error.to_string() },
+            _ => Refusal::Unreachable { reason: format!("the connection broke off: {error}") },
+        },
+        ApiError::InvalidResume => Refusal::Corrupt { reason: error.to_string() },
+        ApiError::LockAcquisition(path) => Refusal::Locked { path: path.display().to_string() },
+        ApiError::TooManyRetries(error) => refusal(error),
+        _ => Refusal::NotTheHub { reason: error.to_string() },
+    }
+}

@@ -1,0 +1,178 @@
+//! Why the Hub did not give what was asked, and what the user can do about it.
+
+use std::fmt;
+
+use super::{HubRepo, HubSettings};
+use crate::error::hinted;
+
+/// One request that did not succeed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Refusal {
+    /// The Hub answered with an error; `code` is its `X-Error-Code`.
+    Status { status: u16, code: Option<String> },
+    /// No answer: no network, no such host, refused, silent, broken off.
+    Unreachable { reason: String },
+    /// Something answered, but it is no Hub.
+    NotTheHub { reason: String },
+    /// Something else holds the file's lock in the cache.
+    Locked { path: String },
+    /// What is half downloaded, or what arrived, cannot be the file.
+    Corrupt { reason: String },
+    /// The cache cannot be written.
+    Disk { reason: String },
+}
+
+impl Refusal {
+    /// Whether the same request may succeed in a moment.
+    pub(super) fn is_passing(&self) -> bool {
+        match self {
+            Refusal::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
+            Refusal::Unreachable { reason } => {
+                // Nobody listens there, or a wait has just been given up: asking again at once
+                // finds the same.
+                let lasting =
+                    ["refused", "host not found", "lookup address", "unreachable", "has arrived"];
+                !lasting.iter().any(|word| reason.contains(word))
+            }
+            Refusal::Corrupt { .. } => true,
+            Refusal::NotTheHub { .. } | Refusal::Locked { .. } | Refusal::Disk { .. } => false,
+        }
+    }
+
+    /// Whether the Hub itself gave this answer, so that the cache must not hide it.
+    pub(super) fn is_answer(&self) -> bool {
+        matches!(self, Refusal::Status { .. }) && !self.is_passing()
+    }
+
+    /// The error that the user sees.
+    pub(super) fn explain(
+        &self,
+        repo: &HubRepo,
+        file: Option<&str>,
+        settings: &HubSettings,
+    ) -> anyhow::Error {
+        let wanted = wanted(repo, file);
+        let endpoint = &settings.endpoint;
+        let says = |what: &str| format!("cannot get {wanted}: {what}");
+        match self {
+            Refusal::Status { status, code } => {
+                explain_status(*status, code.as_deref(), repo, file, settings)
+            }
+            Refusal::Unreachable { reason } => hinted(
+                says(&format!("`{endpoint}` cannot be reached: {reason}")),
+                "without a network, give a local folder, or set HF_HUB_OFFLINE=1 to use what is cached; HF_ENDPOINT names a mirror",
+            ),
+            Refusal::NotTheHub { reason } => hinted(
+                says(&format!("`{endpoint}` does not answer as the Hugging Face Hub does: {reason}")),
+                "check HF_ENDPOINT, and whether a proxy or a login page stands in between",
+            ),
+            Refusal::Locked { path } => hinted(
+                says(&format!("another process has been downloading it (lock `{path}`)")),
+                "wait for the other process to finish, then run this again",
+            ),
+            Refusal::Corrupt { reason } => hinted(
+                says(&format!("what `{endpoint}` sent is not the file: {reason}")),
+                "run this again; nothing of the failed download was kept",
+            ),
+            Refusal::Disk { reason } => hinted(
+                says(&format!("the cache `{}` cannot be written: {reason}", settings.cache_dir.display())),
+                "make room or set HF_HOME to a folder that can be written",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Status { status, code: None } => write!(formatter, "status {status}"),
+            Refusal::Status { status, code: Some(code) } => {
+                write!(formatter, "status {status} ({code})")
+            }
+            Refusal::Locked { path } => write!(formatter, "locked by `{path}`"),
+            Refusal::Unreachable { reason }
+            | Refusal::NotTheHub { reason }
+            | Refusal::Corrupt { reason }
+            | Refusal::Disk { reason } => formatter.write_str(reason),
+        }
+    }
+}
+
+fn explain_status(
+    status: u16,
+    code: Option<&str>,
+    repo: &HubRepo,
+    file: Option<&str>,
+    settings: &HubSettings,
+) -> anyhow::Error {
+    let wanted = wanted(repo, file);
+    let (endpoint, kind, id) = (&settings.endpoint, repo.kind, &repo.id);
+    let access = if settings.token.is_some() {
+        "the token in use (HF_TOKEN, or the file of `hf auth login`) gives no access to it"
+    } else {
+        "if it is private or gated, set HF_TOKEN to a token with access to it"
+    };
+    match (status, code) {
+        (_, Some("GatedRepo")) | (403, _) => hinted(
+            format!("cannot get {wanted}: `{id}` is private or gated ({endpoint} answered {status})"),
+            format!("{access}; accept its terms at {endpoint}/{id} first if it asks for that"),
+        ),
+        (401, _) | (_, Some("RepoNotFound")) => hinted(
+            format!("cannot get {wanted}: there is no {kind} `{id}`, or it is private ({endpoint} answered {status})"),
+            format!("check the id; {access}"),
+        ),
+        (404, Some("RevisionNotFound")) => hinted(
+            format!("cannot get {wanted}: {kind} `{id}` has no revision `{}`", repo.revision()),
+            "check what stands after the `@`: a branch, a tag or a whole commit id",
+        ),
+        (404, _) => hinted(
+            format!("cannot get {wanted}: {endpoint} has nothing there (status 404)"),
+            format!("check the id, the revision and, if it is a local folder that was meant, its path; {access}"),
+        ),
+        (408 | 429 | 500..=599, _) => hinted(
+            format!("cannot get {wanted}: {endpoint} answers with status {status} for now"),
+            "try again later, give a local folder, or set HF_HUB_OFFLINE=1 to use what is cached",
+        ),
+        _ => hinted(
+            format!("cannot get {wanted}: {endpoint} answered with status {status}"),
+            "check HF_ENDPOINT, or give a local folder",
+        ),
+    }
+}
+
+/// A file that the repository does not hold.
+pub(super) fn no_such_file(repo: &HubRepo, file: &str, files: &[String]) -> anyhow::Error {
+    const SHOWN: usize = 12;
+    let mut shown: Vec<&str> = files.iter().map(String::as_str).take(SHOWN).collect();
+    if files.len() > SHOWN {
+        shown.push("…");
+    }
+    hinted(
+        format!("{repo} has no file `{file}`"),
+        format!("its {} files are {}", files.len(), shown.join(", ")),
+    )
+}
+
+/// Something that only the Hub could give, which cannot be asked.
+pub(super) fn not_cached(
+    repo: &HubRepo,
+    file: Option<&str>,
+    because: &str,
+    settings: &HubSettings,
+) -> anyhow::Error {
+    hinted(
+        format!(
+            "{} is not in the cache `{}`, and the Hub was not asked: {because}",
+            wanted(repo, file),
+            settings.cache_dir.display()
+        ),
+        "run once with a network and without HF_HUB_OFFLINE, or give a local folder",
+    )
+}
+
+fn wanted(repo: &HubRepo, file: Option<&str>) -> String {
+    match file {
+        Some(file) => format!("`{file}` of {repo}"),
+        None => repo.to_string(),
+    }
+}

@@ -1,0 +1,135 @@
+//! The name of a repository on the Hub.
+
+use std::fmt;
+
+use crate::error;
+
+/// What a repository holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RepoKind {
+    /// A checkpoint.
+    Model,
+    /// A data set.
+    Dataset,
+}
+
+impl RepoKind {
+    pub(super) fn hf(self) -> hf_hub::RepoType {
+        match self {
+            RepoKind::Model => hf_hub::RepoType::Model,
+            RepoKind::Dataset => hf_hub::RepoType::Dataset,
+        }
+    }
+}
+
+impl fmt::Display for RepoKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            RepoKind::Model => "model",
+            RepoKind::Dataset => "dataset",
+        })
+    }
+}
+
+/// One repository at one revision.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct HubRepo {
+    /// Model or data set.
+    pub kind: RepoKind,
+    /// `name` or `owner/name`.
+    pub id: String,
+    /// A branch, a tag or a commit; `None` is `main`.
+    pub revision: Option<String>,
+}
+
+impl HubRepo {
+    /// Reads `id` or `id@revision`.
+    ///
+    /// # Errors
+    /// A usage error when the id or the revision could not be one of the Hub's.
+    pub fn parse(kind: RepoKind, text: &str) -> anyhow::Result<HubRepo> {
+        let (id, revision) = match text.split_once('@') {
+            Some((id, revision)) => (id, Some(revision)),
+            None => (text, None),
+        };
+        if !is_id(id) {
+            return Err(error::usage(format!(
+                "`{id}` is no {kind} id of the Hub\n  hint: an id is `name` or `owner/name`, with `@revision` after it if wanted"
+            )));
+        }
+        if let Some(revision) = revision.filter(|revision| !is_safe_path(revision)) {
+            return Err(error::usage(format!(
+                "`{revision}` is no revision of {kind} `{id}`\n  hint: a revision is a branch, a tag or a commit, for example `{id}@main`"
+            )));
+        }
+        Ok(HubRepo { kind, id: id.to_owned(), revision: revision.map(str::to_owned) })
+    }
+
+    /// The revision asked for: `main` unless one is named.
+    pub fn revision(&self) -> &str {
+        self.revision.as_deref().unwrap_or("main")
+    }
+
+    /// This repository at another revision.
+    pub(super) fn at(&self, revision: &str) -> hf_hub::Repo {
+        hf_hub::Repo::with_revision(self.id.clone(), self.kind.hf(), revision.to_owned())
+    }
+}
+
+impl fmt::Display for HubRepo {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} `{}` at revision `{}`", self.kind, self.id, self.revision())
+    }
+}
+
+/// Whether `text` could be the id of a repository: `name` or `owner/name`.
+pub fn is_id(text: &str) -> bool {
+    let is_part = |part: &str| {
+        !part.is_empty()
+            && part.len() <= 96 // the Hub's own limit
+            && !part.starts_with(['.', '-'])
+            && !part.contains("..")
+            && !part.contains("--") // the cache's separator
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+    };
+    let parts: Vec<&str> = text.split('/').collect();
+    parts.len() <= 2 && parts.into_iter().all(is_part)
+}
+
+/// Whether a name from outside may become a path under the cache: relative, and never upwards.
+pub(super) fn is_safe_path(name: &str) -> bool {
+    !name.is_empty()
+        && !name.contains(['\\', ':', '?', '#'])
+        && !name.chars().any(|c| c.is_control() || c.is_whitespace())
+        && name.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
+}
+
+/// Whether a revision is a whole commit id, which never comes to mean anything else.
+pub(super) fn is_commit(revision: &str) -> bool {
+    revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_may_carry_a_revision() {
+        let repo = HubRepo::parse(RepoKind::Model, "owner/name@refs/pr/1").unwrap();
+        assert_eq!((repo.id.as_str(), repo.revision()), ("owner/name", "refs/pr/1"));
+        let repo = HubRepo::parse(RepoKind::Model, "bert-base-uncased").unwrap();
+        assert_eq!((repo.id.as_str(), repo.revision()), ("bert-base-uncased", "main"));
+        assert_eq!(repo.to_string(), "model `bert-base-uncased` at revision `main`");
+    }
+
+    #[test]
+    fn what_could_leave_the_cache_is_refused() {
+        let ids =
+            ["", "a/b/c", "../x", "a/..", "/a", "a/", "a b", "a@", "a@../x", "a@x y", "C:\\x"];
+        for text in ids {
+            let error = HubRepo::parse(RepoKind::Dataset, text).unwrap_err();
+            assert_eq!(error::exit_code(&error), error::Exit::Usage, "{text}");
+            assert!(error.to_string().contains("\n  hint: "), "{text}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Where the Hub is, where its files are kept, and who is asking.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
+
+/// Attempts after a first one that failed for a passing reason (a dropped connection, a 503).
+const RETRIES: usize = 3;
+
+/// How long a connection may be silent before it counts as dead.
+const STALL: Duration = Duration::from_secs(60);
+
+/// Whether the Hub may be asked at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Connection {
+    /// Ask the Hub which commit a revision stands for, and download what the cache lacks.
+    Online,
+    /// Never connect: what the cache lacks is an error (`HF_HUB_OFFLINE`).
+    Offline,
+}
+
+/// Everything about the Hub that the environment decides.
+#[derive(Clone)]
+pub struct HubSettings {
+    /// The folder of `models--…` and `datasets--…` (`$HF_HUB_CACHE`, else `$HF_HOME/hub`).
+    pub cache_dir: PathBuf,
+    /// `$HF_TOKEN`, else the file that `hf auth login` writes. Never shown, not even by `Debug`.
+    pub token: Option<String>,
+    /// `$HF_ENDPOINT` without a final slash.
+    pub endpoint: String,
+    /// `$HF_HUB_OFFLINE`.
+    pub connection: Connection,
+    /// Attempts after the first that failed for a passing reason.
+    pub retries: usize,
+    /// Wait before the first retry; doubled for each further one.
+    pub retry_pause: Duration,
+    /// How long a connection may be silent before it counts as dead.
+    pub stall: Duration,
+}
+
+impl HubSettings {
+    /// Online, without a token, the public Hub, files kept under `cache_dir`.
+    pub fn new(cache_dir: impl Into<PathBuf>) -> HubSettings {
+        HubSettings {
+            cache_dir: cache_dir.into(),
+            token: None,
+            endpoint: DEFAULT_ENDPOINT.to_owned(),
+            connection: Connection::Online,
+            retries: RETRIES,
+            retry_pause: Duration::from_secs(1),
+            stall: STALL,
+        }
+    }
+
+    /// The settings of this process's environment, read as Hugging Face's own tools read it.
+    pub fn from_env() -> HubSettings {
+        HubSettings::from_variables(|name| std::env::var(name).ok(), std::env::home_dir())
+    }
+
+    /// The settings that `variable` gives. An empty variable counts as absent.
+    ///
+    /// Without any home folder the cache lies under the working directory.
+    pub fn from_variables(
+        variable: impl Fn(&str) -> Option<String>,
+        user_home: Option<PathBuf>,
+    ) -> HubSettings {
+        let get = |name: &str| variable(name).filter(|value| !value.trim().is_empty());
+        let either = |first: &str, second: &str| get(first).or_else(|| get(second));
+        let user_home = user_home.unwrap_or_default();
+        let hf_home = match (get("HF_HOME"), get("XDG_CACHE_HOME")) {
+            (Some(home), _) => PathBuf::from(home),
+            (None, Some(cache)) => PathBuf::from(cache).join("huggingface"),
+            (None, None) => user_home.join(".cache").join("huggingface"),
+        };
+        let cache_dir = either("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")
+            .map_or_else(|| hf_home.join("hub"), PathBuf::from);
+        let token_file = get("HF_TOKEN_PATH").map_or_else(|| hf_home.join("token"), PathBuf::from);
+
+        let mut settings = HubSettings::new(cache_dir);
+        settings.token = either("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+            .or_else(|| std::fs::read_to_string(token_file).ok())
+            .map(|token| token.trim().to_owned())
+            .filter(|token| !token.is_empty());
+        if let Some(endpoint) = get("HF_ENDPOINT") {
+            settings.endpoint = endpoint.trim().trim_end_matches('/').to_owned();
+        }
+        if either("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE").is_some_and(|value| is_true(&value)) {
+            settings.connection = Connection::Offline;
+        }
+        settings
+    }
+}
+
+fn is_true(value: &str) -> bool {
+    matches!(value.trim().to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on")
+}
+
+impl fmt::Debug for HubSettings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("HubSettings")
+            .field("cache_dir", &self.cache_dir)
+            .field("token", &self.token.as_ref().map(|_| "(hidden)"))
+            .field("endpoint", &self.endpoint)
+            .field("connection", &self.connection)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn from(pairs: &[(&str, &str)]) -> HubSettings {
+        let pairs: Vec<(String, String)> =
+            pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let lookup = |name: &str| pairs.iter().find(|pair| pair.0 == name).map(|p| p.1.clone());
+        HubSettings::from_variables(lookup, Some(PathBuf::from("/nobody")))
+    }
+
+    #[test]
+    fn without_variables_the_public_hub_is_cached_under_the_home_folder() {
+        let settings = from(&[]);
+        assert_eq!(settings.cache_dir, Path::new("/nobody/.cache/huggingface/hub"));
+        assert_eq!(settings.endpoint, "https://huggingface.co");
+        assert_eq!(settings.connection, Connection::Online);
+        assert_eq!(settings.token, None);
+    }
+
+    #[test]
+    fn each_variable_is_honoured() {
+        assert_eq!(from(&[("HF_HOME", "/a")]).cache_dir, Path::new("/a/hub"));
+        let both = from(&[("HF_HOME", "/a"), ("HF_HUB_CACHE", "/b")]);
+        assert_eq!(both.cache_dir, Path::new("/b"));
+        assert_eq!(from(&[("XDG_CACHE_HOME", "/x")]).cache_dir, Path::new("/x/huggingface/hub"));
+        assert_eq!(from(&[("HF_ENDPOINT", "http://h:1/")]).endpoint, "http://h:1");
+        assert_eq!(from(&[("HF_TOKEN", " t\n")]).token.as_deref(), Some("t"));
+        for value in ["1", "true", "YES", "on"] {
+            assert_eq!(from(&[("HF_HUB_OFFLINE", value)]).connection, Connection::Offline);
+        }
+        for value in ["0", "false", ""] {
+            assert_eq!(from(&[("HF_HUB_OFFLINE", value)]).connection, Connection::Online);
+        }
+    }
+
+    #[test]
+    fn the_token_file_is_read_when_no_variable_holds_a_token_and_is_never_shown() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("token"), "from-file\n").unwrap();
+        let home = home.path().to_str().unwrap();
+        let settings = from(&[("HF_HOME", home)]);
+        assert_eq!(settings.token.as_deref(), Some("from-file"));
+        assert!(!format!("{settings:?}").contains("from-file"));
+        let settings = from(&[("HF_HOME", home), ("HF_TOKEN", "from-variable")]);
+        assert_eq!(settings.token.as_deref(), Some("from-variable"));
+    }
+}

@@ -1,0 +1,444 @@
+//! The Hub's client against a real server on this machine.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::*;
+
+const FIRST: &str = "1111111111111111111111111111111111111111";
+const SECOND: &str = "2222222222222222222222222222222222222222";
+
+/// What the server holds, and how it misbehaves.
+#[derive(Default)]
+struct Store {
+    /// Revision -> commit.
+    refs: Mutex<BTreeMap<String, String>>,
+    /// (commit, file) -> bytes.
+    files: Mutex<BTreeMap<(String, String), Vec<u8>>>,
+    /// Requests as `GET path`, and the `Authorization` of each.
+    log: Mutex<Vec<(String, Option<String>)>>,
+    /// Send half of each body, then hang up.
+    drops: AtomicBool,
+    /// Send other bytes than the hash promises.
+    lies: AtomicBool,
+    /// Answer everything with this status and `X-Error-Code`.
+    refuses: Mutex<Option<(u16, &'static str)>>,
+    /// Accept, and never answer a download.
+    silent: AtomicBool,
+}
+
+struct Server {
+    store: Arc<Store>,
+    url: String,
+    stop: Arc<AtomicBool>,
+}
+
+impl Server {
+    fn start() -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (store, stop) = (Arc::new(Store::default()), Arc::new(AtomicBool::new(false)));
+        let server = Server { store: store.clone(), url, stop: stop.clone() };
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stop.load(SeqCst) {
+                    return; // and the listener with it: connections are refused from here on
+                }
+                let store = store.clone();
+                std::thread::spawn(move || store.answer(stream.unwrap()));
+            }
+        });
+        server.put("main", FIRST, "config.json", b"{}");
+        server
+    }
+
+    fn put(&self, revision: &str, commit: &str, file: &str, bytes: &[u8]) {
+        lock(&self.store.refs).insert(revision.into(), commit.into());
+        lock(&self.store.refs).insert(commit.into(), commit.into());
+        lock(&self.store.files).insert((commit.into(), file.into()), bytes.into());
+    }
+
+    fn requests(&self) -> Vec<String> {
+        lock(&self.store.log).iter().map(|entry| entry.0.clone()).collect()
+    }
+
+    fn shut_down(&self) {
+        self.stop.store(true, SeqCst);
+        let _ = TcpStream::connect(self.url.trim_start_matches("http://"));
+        while TcpStream::connect(self.url.trim_start_matches("http://")).is_ok() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Store {
+    fn answer(&self, stream: TcpStream) {
+        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
+        let Some(Ok(request)) = lines.next() else { return };
+        let mut headers = BTreeMap::new();
+        for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
+            let (name, value) = line.split_once(": ").unwrap();
+            headers.insert(name.to_ascii_lowercase(), value.to_owned());
+        }
+        let path = request.split(' ').nth(1).unwrap().to_owned();
+        lock(&self.log).push((format!("GET {path}"), headers.get("authorization").cloned()));
+        let _ = self.respond(stream, &path, headers.get("range").map(String::as_str));
+    }
+
+    fn respond(&self, mut out: TcpStream, path: &str, range: Option<&str>) -> std::io::Result<()> {
+        if let Some((status, code)) = *lock(&self.refuses) {
+            return write!(
+                out,
+                "HTTP/1.1 {status} No\r\nX-Error-Code: {code}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+        }
+        let missing = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        if let Some(rest) = path.strip_prefix("/api/") {
+            let (_, revision) = rest.split_once("/revision/").unwrap();
+            let Some(commit) = lock(&self.refs).get(&revision.replace("%2F", "/")).cloned() else {
+                return out.write_all(missing.as_bytes());
+            };
+            let files = lock(&self.files);
+            let files = files.keys().filter(|key| key.0 == commit);
+            let siblings: Vec<_> =
+                files.map(|key| serde_json::json!({ "rfilename": key.1 })).collect();
+            let body = serde_json::json!({ "sha": commit, "siblings": siblings }).to_string();
+            return write!(
+                out,
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+        }
+        let (_, rest) = path.split_once("/resolve/").unwrap();
+        let (commit, file) = rest.split_once('/').unwrap();
+        let key = (commit.to_owned(), file.to_owned());
+        match lock(&self.files).get(&key) {
+            Some(bytes) => self.send_file(out, commit, bytes, range.unwrap()),
+            None => out.write_all(missing.as_bytes()),
+        }
+    }
+
+    fn send_file(
+        &self,
+        mut out: TcpStream,
+        commit: &str,
+        bytes: &[u8],
+        range: &str,
+    ) -> std::io::Result<()> {
+        let etag = crate::task::digest::hexadecimal(&Sha256::digest(bytes));
+        let (start, end) = range.trim_start_matches("bytes=").split_once('-').unwrap();
+        let start: usize = start.parse().unwrap();
+        let end = end.parse().map_or(bytes.len(), |last: usize| (last + 1).min(bytes.len()));
+        let probing = range == "bytes=0-0";
+        if self.silent.load(SeqCst) && !probing {
+            std::thread::sleep(Duration::from_secs(5));
+        }
+        if start >= bytes.len() {
+            return write!(
+                out,
+                "HTTP/1.1 416 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+        }
+        let mut body = bytes[start..end].to_vec();
+        write!(
+            out,
+            "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\nContent-Range: bytes {start}-{}/{}\r\n\
+             ETag: \"{etag}\"\r\nX-Repo-Commit: {commit}\r\nConnection: close\r\n\r\n",
+            body.len(),
+            end - 1,
+            bytes.len()
+        )?;
+        if self.lies.load(SeqCst) {
+            body.fill(b'x');
+        }
+        if self.drops.load(SeqCst) && !probing {
+            body.truncate(body.len() / 2);
+        }
+        out.write_all(&body)
+    }
+}
+
+/// A client of `server` with a cache of its own, which does not wait between attempts.
+fn hub(cache: &Path, server: &Server, connection: Connection) -> Hub {
+    let mut settings = HubSettings::new(cache);
+    settings.endpoint = server.url.clone();
+    settings.connection = connection;
+    settings.retries = 1;
+    settings.retry_pause = Duration::ZERO;
+    Hub::new(settings).unwrap()
+}
+
+fn model(text: &str) -> HubRepo {
+    HubRepo::parse(RepoKind::Model, text).unwrap()
+}
+
+/// Every complete file that the cache shows.
+fn cached_files(cache: &Path) -> Vec<String> {
+    let files = files_below(cache);
+    files.into_iter().filter(|file| file.contains("/snapshots/")).collect()
+}
+
+#[test]
+fn a_file_is_downloaded_once_and_found_without_the_server() {
+    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let repo = model("owner/name");
+    let online = hub(cache.path(), &server, Connection::Online);
+    let path = online.fetch(&repo, "config.json").unwrap();
+    assert_eq!(std::fs::read(&path).unwrap(), b"{}");
+    assert_eq!(online.commit(&repo).as_deref(), Some(FIRST));
+    assert_eq!(online.fetch(&repo, "config.json").unwrap(), path);
+    assert_eq!(
+        server.requests(),
+        [
+            "GET /api/models/owner/name/revision/main".to_owned(),
+            format!("GET /owner/name/resolve/{FIRST}/config.json"), // size and hash
+            format!("GET /owner/name/resolve/{FIRST}/config.json"),
+        ]
+    );
+
+    server.shut_down();
+    let offline = hub(cache.path(), &server, Connection::Offline);
+    assert_eq!(offline.fetch(&repo, "config.json").unwrap(), path);
+    assert_eq!(offline.list(&repo).unwrap(), ["config.json"]);
+    assert_eq!(offline.fetch_optional(&repo, "vocab.txt").unwrap(), None);
+    assert_eq!(offline.commit(&repo).as_deref(), Some(FIRST));
+    assert_eq!(offline.notes(), [""; 0]);
+
+    let unreachable = hub(cache.path(), &server, Connection::Online);
+    assert_eq!(unreachable.fetch(&repo, "config.json").unwrap(), path);
+    assert!(unreachable.notes()[0].contains(FIRST), "{:?}", unreachable.notes());
+}
+
+#[test]
+fn offline_and_uncached_names_what_is_missing() {
+    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let offline = hub(cache.path(), &server, Connection::Offline);
+    let error = offline.fetch(&model("owner/name"), "config.json").unwrap_err().to_string();
+    assert!(error.contains("model `owner/name` at revision `main` is not in the cache"), "{error}");
+    assert!(error.contains("HF_HUB_OFFLINE is set"), "{error}");
+    assert!(server.requests().is_empty(), "offline must not connect");
+
+    let online = hub(cache.path(), &server, Connection::Online);
+    online.fetch(&model("owner/name"), "config.json").unwrap();
+    let offline = hub(cache.path(), &server, Connection::Offline);
+    let error = offline.fetch(&model("owner/name"), "model.safetensors").unwrap_err().to_string();
+    assert!(error.contains("`model.safetensors` of model `owner/name`"), "{error}");
+}
+
+#[test]
+fn nobody_listening_says_what_can_be_done() {
+    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    server.shut_down();
+    let hub = hub(cache.path(), &server, Connection::Online);
+    let error = hub.fetch(&model("owner/name@v1"), "config.json").unwrap_err().to_string();
+    assert!(error.contains("model `owner/name` at revision `v1`"), "{error}");
+    assert!(error.contains(&server.url) && error.contains("cannot be reached"), "{error}");
+    for remedy in ["HF_HUB_OFFLINE", "HF_ENDPOINT", "local folder"] {
+        assert!(error.contains(remedy), "{error}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_none_and_a_missing_repository_an_error() {
+    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let hub = hub(cache.path(), &server, Connection::Online);
+    assert_eq!(hub.fetch_optional(&model("a/b"), "vocab.txt").unwrap(), None);
+    assert!(hub.fetch_optional(&model("a/b"), "config.json").unwrap().is_some());
+    let error = hub.fetch(&model("a/b"), "vocab.txt").unwrap_err().to_string();
+    assert!(error.contains("no file `vocab.txt`") && error.contains("config.json"), "{error}");
+
+    let error = hub.fetch(&model("a/b@nowhere"), "config.json").unwrap_err().to_string();
+    assert!(error.contains("404") && error.contains("`nowhere`"), "{error}");
+    *lock(&server.store.refuses) = Some((404, "RepoNotFound"));
+    let error = hub.fetch_optional(&model("a/other"), "vocab.txt").unwrap_err().to_string();
+    assert!(error.contains("there is no model `a/other`"), "{error}");
+    *lock(&server.store.refuses) = Some((404, "RevisionNotFound"));
+    let error = hub.list(&model("a/b@v9")).unwrap_err().to_string();
+    assert!(error.contains("has no revision `v9`"), "{error}");
+}
+
+#[test]
+fn private_and_gated_ask_for_a_token_and_the_cache_does_not_hide_it() {
+    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    hub(cache.path(), &server, Connection::Online).fetch(&model("a/b"), "config.json").unwrap();
+    for (status, code) in [(401, "RepoNotFound"), (401, "GatedRepo"), (403, "GatedRepo")] {
+        *lock(&server.store.refuses) = Some((status, code));
+        let hub = hub(cache.path(), &server, Connection::Online);
+        let error = hub.fetch(&model("a/b"), "config.json").unwrap_err().to_string();
+        assert!(error.contains("private") && error.contains("HF_TOKEN"), "{error}");
+        assert!(error.contains(&status.to_string()), "{error}");
+    }
+}
+
+#[test]
+fn a_gate_that_shuts_only_at_the_file_is_reported_too() {
+    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let hub = hub(cache.path(), &server, Connection::Online);
+    hub.list(&model("a/b")).unwrap();
+    *lock(&server.store.refuses) = Some((403, "GatedRepo"));
+    let error = hub.fetch(&model("a/b"), "config.json").unwrap_err().to_string();
+    assert!(error.contains("`config.json` of model `a/b`"), "{error}");
+    assert!(error.contains("private or gated") && error.contains("HF_TOKEN"), "{error}");
+}
+
+#[test]
+fn the_token_is_sent_with_every_request() {
+    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let mut settings = hub(cache.path(), &server, Connection::Online).settings().clone();
+    settings.token = Some("secret".to_owned());
+    Hub::new(settings).unwrap().fetch(&model("a/b"), "config.json").unwrap();
+    let log = lock(&server.store.log).clone();
+    assert!(log.iter().all(|entry| entry.1.as_deref() == Some("Bearer secret")), "{log:?}");
+}
+
+#[test]
+fn a_branch_that_moves_does_not_mix_two_commits() {
+    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    server.put("main", FIRST, "weights", b"one");
+    let hub_one = hub(cache.path(), &server, Connection::Online);
+    hub_one.fetch(&model("a/b"), "config.json").unwrap();
+    server.put("main", SECOND, "config.json", b"{ }");
+    server.put("main", SECOND, "weights", b"two");
+    let weights = hub_one.fetch(&model("a/b"), "weights").unwrap();
+    assert_eq!(std::fs::read(weights).unwrap(), b"one", "of the commit that config.json is of");
+
+    let hub_two = hub(cache.path(), &server, Connection::Online);
+    let config = hub_two.fetch(&model("a/b"), "config.json").unwrap();
+    assert_eq!(std::fs::read(config).unwrap(), b"{ }", "a new run sees the new commit");
+    let pinned = model(&format!("a/b@{FIRST}"));
+    let before = server.requests().len();
+    let weights = hub_two.fetch(&pinned, "weights").unwrap();
+    assert_eq!(std::fs::read(weights).unwrap(), b"one");
+    assert_eq!(server.requests().len(), before, "a commit in the cache needs no question");
+}
+
+#[test]
+fn revisions_and_data_sets_have_their_own_addresses() {
+    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    server.put("refs/pr/1", SECOND, "sst2/train-00000-of-00001.parquet", b"rows");
+    let repo = HubRepo::parse(RepoKind::Dataset, "nyu-mll/glue@refs/pr/1").unwrap();
+    let hub = hub(cache.path(), &server, Connection::Online);
+    let path = hub.fetch(&repo, "sst2/train-00000-of-00001.parquet").unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), b"rows");
+    assert_eq!(hub.commit(&repo).as_deref(), Some(SECOND));
+    let requests = server.requests();
+    assert_eq!(requests[0], "GET /api/datasets/nyu-mll/glue/revision/refs%2Fpr%2F1");
+    assert!(requests[1].starts_with("GET /datasets/nyu-mll/glue/resolve/"), "{requests:?}");
+}
+
+#[test]
+fn a_connection_dropped_in_the_middle_leaves_no_file_and_is_resumed() {
+    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let weights: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
+    server.put("main", FIRST, "weights", &weights);
+    server.store.drops.store(true, SeqCst);
+    let first = hub(cache.path(), &server, Connection::Online);
+    let error = first.fetch(&model("a/b"), "weights").unwrap_err().to_string();
+    assert!(error.contains("`weights` of model `a/b`"), "{error}");
+    assert_eq!(cached_files(cache.path()), [""; 0]);
+    let offline = hub(cache.path(), &server, Connection::Offline);
+    assert!(offline.fetch(&model("a/b"), "weights").is_err());
+
+    server.store.drops.store(false, SeqCst);
+    let path = first.fetch(&model("a/b"), "weights").unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), weights);
+}
+
+#[test]
+fn bytes_that_do_not_have_the_announced_hash_are_thrown_away() {
+    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    server.put("main", FIRST, "weights", &[7; 1000]);
+    server.store.lies.store(true, SeqCst);
+    let hub = hub(cache.path(), &server, Connection::Online);
+    let error = hub.fetch(&model("a/b"), "weights").unwrap_err().to_string();
+    assert!(error.contains("SHA-256"), "{error}");
+    assert_eq!(cached_files(cache.path()), [""; 0]);
+    server.store.lies.store(false, SeqCst);
+    let path = hub.fetch(&model("a/b"), "weights").unwrap();
+    assert_eq!(std::fs::read(path).unwrap(), [7; 1000]);
+}
+
+#[test]
+fn a_part_that_cannot_be_resumed_is_started_afresh() {
+    for left in [1000, 2000] {
+        let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+        server.put("main", FIRST, "weights", &[7; 1000]);
+        let blobs = cache.path().join("models--a--b").join("blobs");
+        std::fs::create_dir_all(&blobs).unwrap();
+        let etag = crate::task::digest::hexadecimal(&Sha256::digest([7; 1000]));
+        std::fs::write(blobs.join(format!("{etag}.part")), vec![0; left]).unwrap();
+        let hub = hub(cache.path(), &server, Connection::Online);
+        let path = hub.fetch(&model("a/b"), "weights").unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), [7; 1000]);
+    }
+}
+
+#[test]
+fn a_silent_server_does_not_hold_us_for_ever() {
+    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    server.store.silent.store(true, SeqCst);
+    let mut settings = hub(cache.path(), &server, Connection::Online).settings().clone();
+    settings.stall = Duration::from_millis(400);
+    let hub = Hub::new(settings).unwrap();
+    let error = hub.fetch(&model("a/b"), "config.json").unwrap_err().to_string();
+    assert!(error.contains("nothing has arrived"), "{error}");
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_is_said_to_be_so() {
+    let (folder, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let cache = folder.path().join("cache");
+    std::fs::write(&cache, "a file where the cache should be").unwrap();
+    let hub = hub(&cache, &server, Connection::Online);
+    let error = hub.fetch(&model("a/b"), "config.json").unwrap_err().to_string();
+    assert!(error.contains("cannot be written") && error.contains("HF_HOME"), "{error}");
+}
+
+#[test]
+fn a_page_that_is_no_hub_is_said_to_be_none() {
+    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    *lock(&server.store.refuses) = Some((200, "")); // an empty page, as of a login portal
+    let hub = hub(cache.path(), &server, Connection::Online);
+    let error = hub.fetch(&model("a/b"), "config.json").unwrap_err().to_string();
+    assert!(error.contains("does not answer as the Hugging Face Hub does"), "{error}");
+}
+
+#[test]
+fn a_file_name_cannot_leave_the_cache() {
+    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let hub = hub(cache.path(), &server, Connection::Online);
+    for name in ["../x", "/etc/passwd", "a/../../x", ""] {
+        let error = hub.fetch(&model("a/b"), name).unwrap_err().to_string();
+        assert!(error.contains("is no path inside a repository"), "{error}");
+    }
+    assert!(server.requests().is_empty());
+}
+
+#[test]
+fn progress_hears_of_every_byte() {
+    #[derive(Default)]
+    struct Heard(Mutex<(String, u64, u64, bool)>);
+    impl DownloadProgress for Heard {
+        fn begin(&self, file: &str, bytes: u64) {
+            *lock(&self.0) = (file.to_owned(), bytes, 0, false);
+        }
+        fn advance(&self, bytes: u64) {
+            lock(&self.0).2 += bytes;
+        }
+        fn end(&self) {
+            lock(&self.0).3 = true;
+        }
+    }
+    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    server.put("main", FIRST, "weights", &[7; 100_000]);
+    let heard = Arc::new(Heard::default());
+    let hub = hub(cache.path(), &server, Connection::Online).with_progress(heard.clone());
+    hub.fetch(&model("a/b"), "weights").unwrap();
+    assert_eq!(*lock(&heard.0), ("weights".to_owned(), 100_000, 100_000, true));
+}

@@ -1,0 +1,47 @@
+//! Fingerprints of files.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+use sha2::{Digest, Sha256};
+
+/// SHA-256 of the bytes of `files`, one after the other, as lower-case hexadecimal digits.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn sha256_of<P: AsRef<Path>>(files: &[P]) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    for path in files {
+        let mut file = File::open(path)?;
+        loop {
+            match file.read(&mut buffer)? {
+                0 => break,
+                count => hasher.update(&buffer[..count]),
+            }
+        }
+    }
+    Ok(hexadecimal(&hasher.finalize()))
+}
+
+/// Bytes as lower-case hexadecimal digits.
+pub fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_hashed_as_if_they_were_one() {
+        // printf abc | sha256sum (the first example of FIPS 180-2)
+        const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+        let folder = tempfile::tempdir().unwrap();
+        let (first, second) = (folder.path().join("a"), folder.path().join("b"));
+        std::fs::write(&first, "ab").unwrap();
+        std::fs::write(&second, "c").unwrap();
+        assert_eq!(sha256_of(&[first, second]).unwrap(), ABC);
+    }
+}
