@@ -1,1 +1,1 @@
-//! .
+//! What a user may type.

@@ -55,11 +55,16 @@ pub fn hinted(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Er
     Hinted { message: message.into(), hint: hint.into() }.into()
 }
 
+/// What a shell expects of a process that Ctrl-C ended: 128 + SIGINT.
+pub const INTERRUPTED: u8 = 130;
+
 /// The exit code of an error that ended the program.
-pub fn exit_code(error: &anyhow::Error) -> Exit {
-    if error.chain().any(|cause| cause.is::<Usage>()) {
-        Exit::Usage
+pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<crate::interrupt::Interrupted>() {
+        ExitCode::from(INTERRUPTED)
+    } else if error.chain().any(|cause| cause.is::<Usage>()) {
+        Exit::Usage.into()
     } else {
-        Exit::CouldNotRun
+        Exit::CouldNotRun.into()
     }
 }

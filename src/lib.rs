@@ -14,16 +14,47 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod audit; //      the flow above as one function
-pub mod check; //      6. numbers -> verdict
-pub mod checkpoint; // 2. a folder or a Hub id -> config, tokenizer, weights, label names
-pub mod cli; //        what a user may type
-pub mod commands; //   one file per command
-pub mod confidence; // 5. logits -> numbers
-pub mod config; //     what is in force, and where each value comes from
+// What a user may type.
+pub mod cli;
+
+// What is in force, and where each value comes from.
+pub mod config;
+
+// Files of the Hugging Face Hub, downloaded once.
+pub mod hub;
+
+// 1. What is audited: tasks, readers, examples.
+pub mod task;
+
+// 2. A folder or a Hub id to config, tokenizer, weights, label names.
+pub mod checkpoint;
+
+// 3. Encoders and heads.
+pub mod model;
+
+// 4. Examples to logits (N, K), in example order.
+pub mod inference;
+
+// 5. Logits to numbers.
+pub mod confidence;
+
+// 6. Numbers to verdict.
+pub mod check;
+
+// 7. Verdict to what people and CI read.
+pub mod report;
+
+// The flow above as one function.
+pub mod audit;
+
+// One file per command.
+pub mod commands;
+
+// Kinds of failure, and the exit code that each gives.
 pub mod error;
-pub mod hub; //        files of the Hugging Face Hub, downloaded once
-pub mod inference; //  4. examples -> logits (N, K), in example order
-pub mod model; //      3. encoders and heads
-pub mod report; //     7. verdict -> what people and CI read
-pub mod task; //       1. what is audited: tasks, readers, examples //      kinds of failure, and the exit code that each gives
+
+// Ctrl-C, noticed between batches.
+pub mod interrupt;
+
+// Fingerprints of files.
+pub mod digest;

@@ -1,1 +1,171 @@
-//! .
+//! 2. The loader: a local folder or a Hub id to config, tokenizer, weights and label names.
+
+mod config;
+pub mod labels;
+mod pth;
+mod safetensors_file;
+mod tokenizer;
+mod weights;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+
+pub use config::ModelConfig;
+pub use labels::LabelMap;
+pub use tokenizer::{Casing, TextTokenizer};
+pub use weights::Weights;
+
+use crate::digest::sha256_of;
+use crate::error::hinted;
+use crate::hub::{is_id, Hub, HubRepo, RepoKind};
+
+/// A sequence classifier on disk: everything but the built model.
+pub struct Checkpoint {
+    /// As the user named it.
+    pub source: String,
+    /// The commit that a Hub revision stood for.
+    pub revision: Option<String>,
+    /// config.json.
+    pub config: ModelConfig,
+    /// The tokenizer.
+    pub tokenizer: TextTokenizer,
+    /// The opened weights.
+    pub weights: Weights,
+    /// `distillation.json`, where the student's own training left one.
+    pub record: Option<PathBuf>,
+    /// SHA-256 of the weights' files, in name order.
+    pub weights_sha256: String,
+    /// SHA-256 of the tokenizer's files.
+    pub tokenizer_sha256: String,
+    /// SHA-256 of config.json.
+    pub config_sha256: String,
+}
+
+impl Checkpoint {
+    /// Finds and opens the files of `source`: a folder, or a Hub id with an optional `@revision`.
+    ///
+    /// # Errors
+    /// No such folder or repository, a missing file, one that cannot be read.
+    pub fn open(source: &str, casing: Casing, hub: &Hub) -> Result<Self> {
+        let place = Place::find(source, hub)?;
+        let config_path = place.require("config.json")?;
+        let config = ModelConfig::read(&config_path)?;
+        let weight_files = weight_files(&place)?;
+        let weights = Weights::open(source, &weight_files)?;
+        let tokenizer_files = tokenizer::files(&place, &config)?;
+        let tokenizer = TextTokenizer::open(&tokenizer_files, casing)?;
+        Ok(Checkpoint {
+            source: source.to_owned(),
+            revision: place.revision(),
+            record: place.get("distillation.json")?,
+            weights_sha256: sha256_of(&weight_files)?,
+            tokenizer_sha256: sha256_of(&tokenizer_files.all())?,
+            config_sha256: sha256_of(&[&config_path])?,
+            config,
+            tokenizer,
+            weights,
+        })
+    }
+
+    /// The label names of config.json; `None` where it has none, or only `LABEL_0`, `LABEL_1`, ….
+    pub fn label_names(&self) -> Result<Option<Vec<String>>> {
+        Ok(self.config.label_names()?.filter(|names| !labels::are_ids(names)))
+    }
+}
+
+/// Where a checkpoint's files lie.
+pub(crate) enum Place<'a> {
+    /// A folder on this machine.
+    Folder(PathBuf),
+    /// A repository of the Hub.
+    Hub(&'a Hub, HubRepo),
+}
+
+impl<'a> Place<'a> {
+    fn find(source: &str, hub: &'a Hub) -> Result<Self> {
+        let path = Path::new(source);
+        if path.is_dir() {
+            return Ok(Place::Folder(path.to_owned()));
+        }
+        if path.is_file() {
+            return Err(hinted(
+                format!("`{source}` is a file, not a checkpoint"),
+                "name the folder that holds config.json, the tokenizer and the weights",
+            ));
+        }
+        let is_path = source.starts_with(['.', '/', '~']) || source.ends_with('/');
+        if is_path || !is_id(source.split('@').next().unwrap_or_default()) {
+            return Err(hinted(
+                format!("there is no folder `{source}`"),
+                "name a folder with config.json, a tokenizer and weights, or a Hub id such as \
+                 org/model or org/model@revision",
+            ));
+        }
+        Ok(Place::Hub(hub, HubRepo::parse(RepoKind::Model, source)?))
+    }
+
+    /// The file `name`, if there is one.
+    pub(crate) fn get(&self, name: &str) -> Result<Option<PathBuf>> {
+        match self {
+            Place::Folder(folder) => {
+                let path = folder.join(name);
+                Ok(path.exists().then_some(path))
+            }
+            Place::Hub(hub, repo) => hub.fetch_optional(repo, name),
+        }
+    }
+
+    fn require(&self, name: &str) -> Result<PathBuf> {
+        match self {
+            Place::Folder(folder) => self.get(name)?.ok_or_else(|| {
+                hinted(
+                    format!("`{}` holds no `{name}`", folder.display()),
+                    "name the folder of a checkpoint as transformers' save_pretrained writes it",
+                )
+            }),
+            Place::Hub(hub, repo) => hub.fetch(repo, name).map_err(|error| {
+                error.context(format!("there is no folder `{0}`, and as a Hub id it fails", repo.id))
+            }),
+        }
+    }
+
+    fn revision(&self) -> Option<String> {
+        match self {
+            Place::Folder(_) => None,
+            Place::Hub(hub, repo) => hub.commit(repo),
+        }
+    }
+
+    /// How messages name the place.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Place::Folder(folder) => folder.display().to_string(),
+            Place::Hub(_, repo) => repo.id.clone(),
+        }
+    }
+}
+
+/// One safetensors file, else the shards of an index, else a PyTorch pickle.
+fn weight_files(place: &Place) -> Result<Vec<PathBuf>> {
+    if let Some(file) = place.get("model.safetensors")? {
+        return Ok(vec![file]);
+    }
+    if let Some(index) = place.get("model.safetensors.index.json")? {
+        let missing = || format!("a shard that `{}` names", index.display());
+        return weights::shards(&index)?
+            .iter()
+            .map(|shard| place.require(shard).with_context(missing))
+            .collect();
+    }
+    if let Some(file) = place.get("pytorch_model.bin")? {
+        return Ok(vec![file]);
+    }
+    if place.get("pytorch_model.bin.index.json")?.is_some() {
+        bail!("`{}` holds a sharded pickle; save it again as safetensors", place.name());
+    }
+    Err(hinted(
+        format!("`{}` holds no weights", place.name()),
+        "it needs model.safetensors, model.safetensors.index.json with its shards, or pytorch_model.bin",
+    ))
+}

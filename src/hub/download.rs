@@ -17,7 +17,7 @@ use hf_hub::api::Progress;
 
 use super::failure::Refusal;
 use super::{Hub, HubRepo};
-use crate::task::digest::sha256_of;
+use crate::digest::sha256_of;
 
 /// Hears of downloads while they run. Called from the thread that downloads.
 pub trait DownloadProgress: Send + Sync {

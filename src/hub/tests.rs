@@ -131,7 +131,7 @@ impl Store {
         bytes: &[u8],
         range: &str,
     ) -> std::io::Result<()> {
-        let etag = crate::task::digest::hexadecimal(&Sha256::digest(bytes));
+        let etag = crate::digest::hexadecimal(&Sha256::digest(bytes));
         let (start, end) = range.trim_start_matches("bytes=").split_once('-').unwrap();
         let start: usize = start.parse().unwrap();
         let end = end.parse().map_or(bytes.len(), |last: usize| (last + 1).min(bytes.len()));
@@ -371,7 +371,7 @@ fn a_part_that_cannot_be_resumed_is_started_afresh() {
         server.put("main", FIRST, "weights", &[7; 1000]);
         let blobs = cache.path().join("models--a--b").join("blobs");
         std::fs::create_dir_all(&blobs).unwrap();
-        let etag = crate::task::digest::hexadecimal(&Sha256::digest([7; 1000]));
+        let etag = crate::digest::hexadecimal(&Sha256::digest([7; 1000]));
         std::fs::write(blobs.join(format!("{etag}.part")), vec![0; left]).unwrap();
         let hub = hub(cache.path(), &server, Connection::Online);
         let path = hub.fetch(&model("a/b"), "weights").unwrap();

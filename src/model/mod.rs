@@ -1,1 +1,189 @@
-//! .
+//! 3. Encoders and heads: one implementation, used to audit and to train.
+//!
+//! Our own [`encoder`] serves the BERT family; `deberta_v2` and `modernbert` adapt
+//! candle-transformers' encoders, for auditing only. A new architecture is one file here (or one
+//! row of [`encoder::FAMILIES`]) and one arm of [`load`].
+
+mod adapter;
+pub mod encoder;
+pub mod kernels;
+pub mod ops;
+pub mod packed;
+
+use anyhow::{bail, Result};
+use candle_core::{Device, Tensor};
+
+pub use packed::{PackedBatch, TokenizedExample};
+
+use crate::checkpoint::{ModelConfig, Weights};
+
+/// A sequence classifier.
+pub trait Model: Send + Sync {
+    /// Raw scores of every sequence of `batch`, in its order -> (B, K).
+    fn forward(&self, batch: &PackedBatch) -> candle_core::Result<Tensor>;
+
+    /// K, the number of labels.
+    fn labels(&self) -> usize;
+
+    /// The longest sequence that has positions, in tokens.
+    fn positions(&self) -> usize;
+
+    /// Token ids lie in `0..vocabulary()`.
+    fn vocabulary(&self) -> usize;
+
+    /// Whether segments of a pair are told apart (BERT, ELECTRA) or not (RoBERTa, DistilBERT).
+    fn uses_token_types(&self) -> bool;
+}
+
+/// What stands between the encoder's [CLS] vector and the logits, for BERT and TinyBERT.
+///
+/// The original TinyBERT code puts a ReLU between the tanh pooler and the classifier; a checkpoint
+/// trained with one convention is wrong under the other, and nothing in its weights tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Head {
+    /// classifier(tanh(pooler(h)))
+    Pooled,
+    /// classifier(relu(tanh(pooler(h)))), as in the original TinyBERT code
+    PooledRelu,
+    /// pooled-relu for a config.json of the original TinyBERT code, pooled otherwise
+    #[default]
+    Auto,
+}
+
+impl Head {
+    /// As written on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Head::Pooled => "pooled",
+            Head::PooledRelu => "pooled-relu",
+            Head::Auto => "auto",
+        }
+    }
+}
+
+/// The architectures that [`load`] knows, as `model_type` names them.
+pub const ARCHITECTURES: [&str; 8] = [
+    "bert", "distilbert", "electra", "roberta", "xlm-roberta", "deberta-v2", "modernbert",
+    "tinybert (as bert)",
+];
+
+/// A model with what the report says of it.
+pub struct Loaded {
+    /// The model itself.
+    pub model: Box<dyn Model>,
+    /// Its `model_type`.
+    pub architecture: String,
+    /// The head convention in force; the architecture's own is `standard`.
+    pub head: &'static str,
+}
+
+/// Builds the classifier that `config` describes from `weights`, every one of which must be used.
+///
+/// # Errors
+/// An architecture or a head that is not supported, a missing, surplus or misshapen tensor, a
+/// weight that is not finite.
+pub fn load(config: &ModelConfig, weights: &mut Weights, head: Head, device: &Device) -> Result<Loaded> {
+    let architecture = architecture(config, weights)?;
+    require_classification_head(config)?;
+    let family = encoder::FAMILIES.iter().find(|f| f.model_types.contains(&architecture.as_str()));
+    if head != Head::Auto && architecture != "bert" {
+        bail!(crate::error::usage(format!(
+            "`{}` is a {architecture} model: the head convention `{}` is BERT's and TinyBERT's\n  \
+             hint: leave --teacher-head and --student-head out for other architectures",
+            weights.source(),
+            head.as_str()
+        )));
+    }
+    let (model, head): (Box<dyn Model>, _) = match (family, architecture.as_str()) {
+        (Some(family), _) => {
+            let head = encoder::head_convention(family, config, head);
+            (Box::new(encoder::Encoder::load(family, config, weights, head, device)?), head)
+        }
+        (None, "deberta-v2") => {
+            (Box::new(adapter::DebertaV2::load(config, weights, device)?), "standard")
+        }
+        (None, "modernbert") => {
+            (Box::new(adapter::ModernBert::load(config, weights, device)?), "standard")
+        }
+        (None, other) => bail!(
+            "`{}` is a `{other}` model, which this program does not know; it knows {}",
+            config.path().display(),
+            ARCHITECTURES.join(", ")
+        ),
+    };
+    weights.finish()?;
+    Ok(Loaded { model, architecture, head })
+}
+
+/// `model_type`, or what the class name or the tensor names say where an old config has none.
+fn architecture(config: &ModelConfig, weights: &Weights) -> Result<String> {
+    if let Some(name) = config.text("model_type")? {
+        return Ok(name.to_owned());
+    }
+    let class = config.architectures().join(" ").to_lowercase();
+    let by_class = [
+        ("xlmroberta", "xlm-roberta"), ("distilbert", "distilbert"), ("modernbert", "modernbert"),
+        ("debertav2", "deberta-v2"), ("electra", "electra"), ("roberta", "roberta"), ("bert", "bert"),
+    ];
+    if let Some((_, name)) = by_class.iter().find(|(part, _)| class.contains(part)) {
+        return Ok((*name).to_owned());
+    }
+    let prefixes = ["distilbert.", "electra.", "roberta.", "bert."];
+    if let Some(prefix) = prefixes.iter().find(|p| weights.names().any(|n| n.starts_with(*p))) {
+        return Ok(prefix.trim_end_matches('.').to_owned());
+    }
+    if weights.names().any(|n| n.starts_with("encoder.layer.0.attention.self.")) {
+        return Ok("bert".to_owned());
+    }
+    bail!(
+        "`{}` has no `model_type`, and neither its `architectures` nor its tensor names say which \
+         architecture it is; add `\"model_type\"`: one of {}",
+        config.path().display(),
+        ARCHITECTURES.join(", ")
+    )
+}
+
+/// Refuses what is no single-label classifier; a config without `architectures` is judged by its
+/// tensors alone.
+fn require_classification_head(config: &ModelConfig) -> Result<()> {
+    let classes = config.architectures();
+    if !classes.is_empty() && !classes.iter().any(|c| c.contains("SequenceClassification")) {
+        return Err(crate::error::hinted(
+            format!(
+                "`{}` is a `{}`, which has no sequence-classification head",
+                config.path().display(),
+                classes.join(", ")
+            ),
+            "fine-tune it on the task first; a pretrained encoder alone has no confidence to audit",
+        ));
+    }
+    match config.text("problem_type")? {
+        Some(kind @ ("regression" | "multi_label_classification")) => bail!(
+            "`{}` has the problem type `{kind}`: confidence is defined for one label out of K only",
+            config.path().display()
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// K: the rows of the classifier `name`, which must be as many as config.json names labels.
+fn label_count(config: &ModelConfig, weights: &Weights, name: &str) -> Result<usize> {
+    let rows = weights.dims(&format!("{name}.weight"))?.first().copied().unwrap_or(0);
+    if rows < 2 {
+        bail!(
+            "`{}` has {rows} output: a regression has no confidence; this program audits \
+             classifiers with two labels or more",
+            weights.source()
+        );
+    }
+    match config.label_names()? {
+        Some(names) if names.len() != rows => bail!(
+            "`{}`: the tensor `{name}.weight` has {rows} rows, and config.json names {} labels",
+            weights.source(),
+            names.len()
+        ),
+        _ => Ok(rows),
+    }
+}

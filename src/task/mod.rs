@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-pub mod digest;
 
 /// One row of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,173 @@
+//! A checkpoint's config.json, read key by key with errors that name the file and the key.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{anyhow, bail, Context, Result};
+use serde_json::{Map, Value};
+
+/// What config.json says; keys that this program does not read are left alone.
+#[derive(Debug, Clone)]
+pub struct ModelConfig {
+    path: PathBuf,
+    keys: Map<String, Value>,
+}
+
+impl ModelConfig {
+    /// Reads `path`.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or is no JSON object (with line and column).
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("cannot read `{}`", path.display()))?;
+        let keys = serde_json::from_str(&text)
+            .map_err(|e| anyhow!("`{}` is no JSON object: {e}", path.display()))?;
+        Ok(ModelConfig { path: path.to_owned(), keys })
+    }
+
+    /// The file that was read.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All keys, for a deserialiser of candle-transformers.
+    pub fn keys(&self) -> &Map<String, Value> {
+        &self.keys
+    }
+
+    fn wrong(&self, key: &str, wanted: &str) -> anyhow::Error {
+        let value = self.keys.get(key).unwrap_or(&Value::Null);
+        anyhow!("`{}`: `{key}` = {value} is not {wanted}", self.path.display())
+    }
+
+    fn present(&self, key: &str) -> Option<&Value> {
+        self.keys.get(key).filter(|v| !v.is_null())
+    }
+
+    /// A positive whole number that must be there.
+    pub fn size(&self, key: &str) -> Result<usize> {
+        match self.present(key) {
+            None => bail!("`{}` has no `{key}`", self.path.display()),
+            Some(_) => self.size_or(key, 0),
+        }
+    }
+
+    /// A positive whole number, or `default` where the key is missing.
+    pub fn size_or(&self, key: &str, default: usize) -> Result<usize> {
+        match self.size_or_zero(key, default)? {
+            0 if self.present(key).is_some() => Err(self.wrong(key, "a positive whole number")),
+            size => Ok(size),
+        }
+    }
+
+    /// A whole number that may be zero, or `default` where the key is missing.
+    pub fn size_or_zero(&self, key: &str, default: usize) -> Result<usize> {
+        match self.present(key) {
+            None => Ok(default),
+            Some(value) => match value.as_u64() {
+                Some(n) if n < 1 << 32 => Ok(n as usize),
+                _ => Err(self.wrong(key, "a whole number below 2^32")),
+            },
+        }
+    }
+
+    /// A number, or `default` where the key is missing.
+    pub fn number_or(&self, key: &str, default: f64) -> Result<f64> {
+        match self.present(key) {
+            None => Ok(default),
+            Some(value) => value.as_f64().ok_or_else(|| self.wrong(key, "a number")),
+        }
+    }
+
+    /// A text, if the key is there.
+    pub fn text(&self, key: &str) -> Result<Option<&str>> {
+        match self.present(key) {
+            None => Ok(None),
+            Some(value) => value.as_str().map(Some).ok_or_else(|| self.wrong(key, "a text")),
+        }
+    }
+
+    /// A truth value, false where the key is missing.
+    pub fn flag(&self, key: &str) -> Result<bool> {
+        match self.present(key) {
+            None => Ok(false),
+            Some(value) => value.as_bool().ok_or_else(|| self.wrong(key, "true or false")),
+        }
+    }
+
+    /// The class names under `architectures`.
+    pub fn architectures(&self) -> Vec<&str> {
+        let list = self.present("architectures").and_then(Value::as_array);
+        list.into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
+    /// Whether the file looks as the original TinyBERT code writes it: no `model_type`, and the
+    /// empty training keys that its general distillation left behind.
+    pub fn is_original_tinybert(&self) -> bool {
+        let marks = ["cell", "emb_size", "pre_trained", "structure", "training"];
+        self.present("model_type").is_none()
+            && marks.iter().filter(|k| self.keys.contains_key(**k)).count() >= 2
+    }
+
+    /// The names under `id2label`, in id order; `None` where the file names no labels.
+    ///
+    /// # Errors
+    /// Ids that are not 0, 1, … K−1, or two ids with one name.
+    pub fn label_names(&self) -> Result<Option<Vec<String>>> {
+        let Some(value) = self.present("id2label") else { return Ok(None) };
+        let map = value.as_object().ok_or_else(|| self.wrong("id2label", "an object"))?;
+        let mut names = vec![None; map.len()];
+        for (id, name) in map {
+            let slot = id.parse::<usize>().ok().and_then(|id| names.get_mut(id));
+            match (slot, name) {
+                (Some(slot), Value::String(name)) => *slot = Some(name.clone()),
+                // Some exporters write the id itself as the name.
+                (Some(slot), Value::Number(name)) => *slot = Some(format!("LABEL_{name}")),
+                _ => return Err(self.wrong("id2label", "a map from 0, 1, … to names")),
+            }
+        }
+        let names: Option<Vec<String>> = names.into_iter().collect();
+        let names = names.ok_or_else(|| self.wrong("id2label", "a map from 0, 1, … to names"))?;
+        for (i, name) in names.iter().enumerate() {
+            if names[..i].contains(name) {
+                bail!("`{}`: `id2label` gives the name `{name}` twice", self.path.display());
+            }
+        }
+        Ok(Some(names))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(json: &str) -> ModelConfig {
+        ModelConfig { path: "config.json".into(), keys: serde_json::from_str(json).unwrap() }
+    }
+
+    #[test]
+    fn labels_come_in_id_order() {
+        let c = config(r#"{"id2label": {"10":"k","2":"c","0":"a","1":"b","3":"d","4":"e","5":"f","6":"g","7":"h","8":"i","9":"j"}}"#);
+        assert_eq!(c.label_names().unwrap().unwrap().concat(), "abcdefghijk");
+    }
+
+    #[test]
+    fn wrong_values_name_the_file_and_the_key() {
+        let c = config(r#"{"hidden_size": "x", "id2label": {"0": "a", "2": "b"}, "vocab_size": 0}"#);
+        for (error, key) in [
+            (c.size("hidden_size").unwrap_err(), "hidden_size"),
+            (c.size("vocab_size").unwrap_err(), "vocab_size"),
+            (c.size("num_hidden_layers").unwrap_err(), "num_hidden_layers"),
+            (c.label_names().unwrap_err(), "id2label"),
+        ] {
+            let text = error.to_string();
+            assert!(text.contains("config.json") && text.contains(key), "{text}");
+        }
+    }
+
+    #[test]
+    fn two_ids_with_one_name_are_refused() {
+        let c = config(r#"{"id2label": {"0": "a", "1": "a"}}"#);
+        assert!(c.label_names().unwrap_err().to_string().contains("twice"));
+    }
+}

@@ -1,0 +1,199 @@
+//! A checkpoint's tokenizer: `tokenizer.json`, or what older checkpoints have in its place.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{anyhow, bail, Context, Result};
+use tokenizers::models::bpe::BPE;
+use tokenizers::models::wordpiece::WordPiece;
+use tokenizers::normalizers::BertNormalizer;
+use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::processors::bert::BertProcessing;
+use tokenizers::processors::roberta::RobertaProcessing;
+use tokenizers::{AddedToken, Tokenizer, TruncationParams};
+
+use super::{ModelConfig, Place};
+use crate::error::hinted;
+use crate::model::TokenizedExample;
+
+/// Whether a vocab.txt alone is read as cased or not; a tokenizer.json says so itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Casing {
+    /// As tokenizer_config.json says, else by whether the vocabulary has capital letters.
+    #[default]
+    Auto,
+    /// Text keeps its case and its accents.
+    Cased,
+    /// Text is lower-cased and loses its accents.
+    Uncased,
+}
+
+/// The files that a tokenizer is made of.
+pub(super) enum TokenizerFiles {
+    Json(PathBuf),
+    WordPiece { vocabulary: PathBuf, config: Option<PathBuf> },
+    ByteLevelBpe { vocabulary: PathBuf, merges: PathBuf },
+}
+
+impl TokenizerFiles {
+    /// All of them, in a fixed order.
+    pub(super) fn all(&self) -> Vec<&Path> {
+        match self {
+            TokenizerFiles::Json(file) => vec![file],
+            TokenizerFiles::WordPiece { vocabulary, config } => {
+                [Some(vocabulary), config.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect()
+            }
+            TokenizerFiles::ByteLevelBpe { vocabulary, merges } => vec![vocabulary, merges],
+        }
+    }
+}
+
+/// Finds the tokenizer's files.
+pub(super) fn files(place: &Place, config: &ModelConfig) -> Result<TokenizerFiles> {
+    if let Some(file) = place.get("tokenizer.json")? {
+        return Ok(TokenizerFiles::Json(file));
+    }
+    if let Some(vocabulary) = place.get("vocab.txt")? {
+        let config = place.get("tokenizer_config.json")?;
+        return Ok(TokenizerFiles::WordPiece { vocabulary, config });
+    }
+    if let (Some(vocabulary), Some(merges)) = (place.get("vocab.json")?, place.get("merges.txt")?) {
+        return Ok(TokenizerFiles::ByteLevelBpe { vocabulary, merges });
+    }
+    Err(hinted(
+        format!(
+            "`{}` holds no tokenizer this program can read (a {} model)",
+            place.name(),
+            config.text("model_type")?.unwrap_or("bert")
+        ),
+        "it needs tokenizer.json, vocab.txt, or vocab.json with merges.txt; a SentencePiece model \
+         is turned into tokenizer.json by saving the fast tokenizer of transformers",
+    ))
+}
+
+/// Turns text into token ids, special tokens included, without padding.
+pub struct TextTokenizer {
+    inner: Tokenizer,
+    max_length: usize,
+}
+
+impl TextTokenizer {
+    pub(super) fn open(files: &TokenizerFiles, casing: Casing) -> Result<Self> {
+        let mut inner = match files {
+            TokenizerFiles::Json(file) => Tokenizer::from_file(file)
+                .map_err(|e| anyhow!("`{}` is no tokenizer: {e}", file.display()))?,
+            TokenizerFiles::WordPiece { vocabulary, config } => {
+                word_piece(vocabulary, config.as_deref(), casing)?
+            }
+            TokenizerFiles::ByteLevelBpe { vocabulary, merges } => byte_level_bpe(vocabulary, merges)?,
+        };
+        // A saved tokenizer may carry the padding and the truncation of its training.
+        inner.with_padding(None);
+        inner.with_truncation(None).map_err(|e| anyhow!("{e}"))?;
+        Ok(TextTokenizer { inner, max_length: usize::MAX })
+    }
+
+    /// Cuts sequences at `tokens`, special tokens included, the longer text of a pair first.
+    ///
+    /// # Errors
+    /// A length that leaves no room for text beside the special tokens.
+    pub fn set_max_length(&mut self, tokens: usize) -> Result<()> {
+        let params = TruncationParams { max_length: tokens, ..Default::default() };
+        // A pair has the more special tokens: four in RoBERTa.
+        if tokens < 8 {
+            bail!(crate::error::usage(format!(
+                "a maximum length of {tokens} tokens leaves no room for text\n  hint: use 8 or more"
+            )));
+        }
+        self.inner.with_truncation(Some(params)).map_err(|e| anyhow!("{e}"))?;
+        self.max_length = tokens;
+        Ok(())
+    }
+
+    /// The maximum length in tokens.
+    pub fn max_length(&self) -> usize {
+        self.max_length
+    }
+
+    /// Tokenises one text or one pair.
+    pub fn encode(&self, text: &str, pair: Option<&str>) -> Result<TokenizedExample> {
+        let encoding = match pair {
+            Some(pair) => self.inner.encode_fast((text, pair), true),
+            None => self.inner.encode_fast(text, true),
+        };
+        let encoding = encoding.map_err(|e| anyhow!("{e}")).context("cannot tokenise")?;
+        Ok(TokenizedExample {
+            input_ids: encoding.get_ids().to_vec(),
+            token_type_ids: encoding.get_type_ids().to_vec(),
+            truncated: !encoding.get_overflowing().is_empty(),
+        })
+    }
+}
+
+fn text_of(path: &Path) -> Result<&str> {
+    path.to_str().with_context(|| format!("the path `{}` is no valid UTF-8", path.display()))
+}
+
+/// BERT's tokenizer from vocab.txt alone.
+fn word_piece(vocabulary: &Path, config: Option<&Path>, casing: Casing) -> Result<Tokenizer> {
+    let vocab = WordPiece::read_file(text_of(vocabulary)?)
+        .map_err(|e| anyhow!("cannot read `{}`: {e}", vocabulary.display()))?;
+    let special = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"];
+    let id = |token: &str| {
+        let found = vocab.get(token).copied();
+        found.with_context(|| format!("`{}` has no token `{token}`", vocabulary.display()))
+    };
+    let processor = BertProcessing::new(
+        ("[SEP]".to_owned(), id("[SEP]")?),
+        ("[CLS]".to_owned(), id("[CLS]")?),
+    );
+    id("[UNK]")?;
+    let lower_case = match (casing, config.map(recorded_lower_case).transpose()?.flatten()) {
+        (Casing::Cased, _) => false,
+        (Casing::Uncased, _) => true,
+        (Casing::Auto, Some(lower_case)) => lower_case,
+        // An uncased vocabulary has no capital letter outside its special tokens.
+        (Casing::Auto, None) => !vocab
+            .keys()
+            .any(|t| !t.starts_with('[') && t.chars().any(|c| c.is_ascii_uppercase())),
+    };
+    let tokens: Vec<_> = special
+        .iter()
+        .filter(|t| vocab.contains_key(**t))
+        .map(|t| AddedToken::from(*t, true))
+        .collect();
+    let model = WordPiece::builder().vocab(vocab).unk_token("[UNK]".to_owned()).build();
+    let mut tokenizer = Tokenizer::new(model.map_err(|e| anyhow!("{e}"))?);
+    // Accents go with the case, as in BERT's own code.
+    tokenizer
+        .with_normalizer(Some(BertNormalizer::new(true, true, None, lower_case)))
+        .map_err(|e| anyhow!("{e}"))?
+        .with_pre_tokenizer(Some(BertPreTokenizer))
+        .with_post_processor(Some(processor));
+    let _ = tokenizer.add_special_tokens(tokens).map_err(|e| anyhow!("{e}"))?;
+    Ok(tokenizer)
+}
+
+/// `do_lower_case` of tokenizer_config.json.
+fn recorded_lower_case(path: &Path) -> Result<Option<bool>> {
+    ModelConfig::read(path).map(|c| c.keys().get("do_lower_case").and_then(|v| v.as_bool()))
+}
+
+/// RoBERTa's tokenizer from vocab.json and merges.txt.
+fn byte_level_bpe(vocabulary: &Path, merges: &Path) -> Result<Tokenizer> {
+    let wrong = |e| anyhow!("cannot read `{}` with `{}`: {e}", vocabulary.display(), merges.display());
+    let model = BPE::from_file(text_of(vocabulary)?, text_of(merges)?).build().map_err(wrong)?;
+    let mut tokenizer = Tokenizer::new(model);
+    let id = |token: &str| {
+        let found = tokenizer.token_to_id(token);
+        found.with_context(|| format!("`{}` has no token `{token}`", vocabulary.display()))
+    };
+    let processor =
+        RobertaProcessing::new(("</s>".to_owned(), id("</s>")?), ("<s>".to_owned(), id("<s>")?));
+    let tokens = ["<s>", "</s>", "<unk>", "<pad>", "<mask>"].map(|t| AddedToken::from(t, true));
+    tokenizer
+        .with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(false)))
+        .with_post_processor(Some(processor));
+    let _ = tokenizer.add_special_tokens(tokens).map_err(|e| anyhow!("{e}"))?;
+    Ok(tokenizer)
+}

@@ -1,0 +1,223 @@
+//! A checkpoint's tensors: safetensors (one file or shards) or a PyTorch pickle, taken by name.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use anyhow::{anyhow, bail, ensure, Context, Result};
+use candle_core::{DType, Device, Tensor};
+
+use super::pth::PthFile;
+use super::safetensors_file::SafetensorsFile;
+use crate::error::hinted;
+
+/// Tensors that old checkpoints carry and no classifier needs.
+///
+/// Position ids are a buffer 0, 1, …; `fit_dense` is TinyBERT's projection to the teacher's width;
+/// RoBERTa's pooler stands beside its classification head and is not used by it.
+const UNUSED: [&str; 3] = ["embeddings.position_ids", "fit_dense.", "roberta.pooler."];
+
+/// The tensors of one checkpoint. Each is read when it is taken, as f32 on the CPU.
+pub struct Weights {
+    source: String,
+    files: Vec<File>,
+    /// Name as asked for -> name in the file, and which file.
+    names: BTreeMap<String, (String, usize)>,
+    taken: BTreeSet<String>,
+    stored: BTreeSet<&'static str>,
+    parameters: usize,
+}
+
+enum File {
+    Safetensors(SafetensorsFile),
+    Pth(PthFile),
+}
+
+impl File {
+    fn names(&self) -> Vec<&str> {
+        match self {
+            File::Safetensors(file) => file.names().collect(),
+            File::Pth(file) => file.names().collect(),
+        }
+    }
+
+    fn read(&self, name: &str) -> Result<Tensor> {
+        match self {
+            File::Safetensors(file) => file.read(name),
+            File::Pth(file) => file.read(name),
+        }
+    }
+}
+
+impl Weights {
+    /// Opens `files` (all shards, or one pickle); `source` is the checkpoint's name in errors.
+    ///
+    /// # Errors
+    /// A file that is truncated, is no safetensors file or no state dict, or asks to run code; one
+    /// tensor in two shards.
+    pub fn open(source: &str, files: &[PathBuf]) -> Result<Self> {
+        let files = files
+            .iter()
+            .map(|path| match path.extension().and_then(|e| e.to_str()) {
+                Some("safetensors") => SafetensorsFile::open(path).map(File::Safetensors),
+                _ => PthFile::open(path).map(File::Pth),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let mut names = BTreeMap::new();
+        for (i, file) in files.iter().enumerate() {
+            for name in file.names() {
+                let twice = names.insert(modern_name(name), (name.to_owned(), i));
+                ensure!(twice.is_none(), "`{source}` holds the tensor `{name}` twice");
+            }
+        }
+        Ok(Weights {
+            source: source.to_owned(),
+            files,
+            names,
+            taken: BTreeSet::new(),
+            stored: BTreeSet::new(),
+            parameters: 0,
+        })
+    }
+
+    /// The checkpoint's name.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// All tensor names, LayerNorm's old `gamma` and `beta` as `weight` and `bias`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.keys().map(String::as_str)
+    }
+
+    /// Whether there is a tensor of that name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.names.contains_key(name)
+    }
+
+    /// Whether any tensor's name begins so.
+    pub fn has_prefix(&self, prefix: &str) -> bool {
+        self.names().any(|n| n.starts_with(prefix))
+    }
+
+    /// The dtypes met so far as stored, such as `f16`.
+    pub fn stored_dtype(&self) -> String {
+        self.stored.iter().copied().collect::<Vec<_>>().join("+")
+    }
+
+    /// Number of weights taken so far.
+    pub fn parameters(&self) -> usize {
+        self.parameters
+    }
+
+    /// The shape of the tensor `name`.
+    pub fn dims(&self, name: &str) -> Result<Vec<usize>> {
+        let Some((stored, file)) = self.names.get(name) else {
+            bail!("`{}`: the tensor `{name}` is missing", self.source);
+        };
+        Ok(match &self.files[*file] {
+            File::Safetensors(file) => file.dims(stored),
+            File::Pth(file) => file.dims(stored),
+        })
+    }
+
+    /// The tensor `name` as f32, which must have the shape `dims`.
+    ///
+    /// # Errors
+    /// No such tensor, another shape, or a value that is not finite.
+    pub fn take(&mut self, name: &str, dims: &[usize]) -> Result<Tensor> {
+        let tensor = self.take_any(name)?;
+        ensure!(
+            tensor.dims() == dims,
+            "`{}`: the tensor `{name}` has shape {:?}, and config.json asks for {dims:?}",
+            self.source,
+            tensor.dims()
+        );
+        Ok(tensor)
+    }
+
+    /// As [`Weights::take`], whatever the shape.
+    pub fn take_any(&mut self, name: &str) -> Result<Tensor> {
+        let Some((stored_name, file)) = self.names.get(name) else {
+            bail!("`{}`: the tensor `{name}` is missing", self.source);
+        };
+        let stored = self.files[*file].read(stored_name)?;
+        self.stored.insert(stored.dtype().as_str());
+        let tensor = stored.to_dtype(DType::F32)?;
+        self.parameters += tensor.elem_count();
+        let flat = tensor.flatten_all()?;
+        let values = flat.to_vec1::<f32>()?;
+        if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+            return Err(hinted(
+                format!("`{}`: the tensor `{name}` holds {} at element {at}", self.source, values[at]),
+                "the checkpoint is damaged or its training diverged; save it again",
+            ));
+        }
+        self.taken.insert(name.to_owned());
+        Ok(tensor)
+    }
+
+    /// Fails unless every tensor was taken or is known to be of no use.
+    pub fn finish(&self) -> Result<()> {
+        let unused = |n: &&str| !self.taken.contains(*n) && !UNUSED.iter().any(|u| n.contains(u));
+        let surplus: Vec<_> = self.names().filter(unused).collect();
+        if surplus.is_empty() {
+            return Ok(());
+        }
+        let more = if surplus.len() > 3 { format!(" and {} more", surplus.len() - 3) } else { String::new() };
+        Err(hinted(
+            format!(
+                "`{}` holds tensors that its config.json does not account for: `{}`{more}",
+                self.source,
+                surplus[..surplus.len().min(3)].join("`, `")
+            ),
+            "config.json and the weights are of two models; put the right config.json beside them",
+        ))
+    }
+}
+
+/// LayerNorm's parameters were called `gamma` and `beta` in checkpoints converted from TensorFlow.
+fn modern_name(name: &str) -> String {
+    let renamed = |old: &str, new: &str| {
+        name.strip_suffix(old).filter(|n| n.ends_with("LayerNorm")).map(|n| format!("{n}{new}"))
+    };
+    renamed(".gamma", ".weight").or_else(|| renamed(".beta", ".bias")).unwrap_or(name.to_owned())
+}
+
+/// The files that `model.safetensors.index.json` names, each once, in name order.
+pub fn shards(index: &Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(index)
+        .with_context(|| format!("cannot read `{}`", index.display()))?;
+    let index_json: serde_json::Value = serde_json::from_str(&text)
+        .map_err(|e| anyhow!("`{}` is no JSON object: {e}", index.display()))?;
+    let map = index_json.get("weight_map").and_then(|m| m.as_object());
+    let map = map.with_context(|| format!("`{}` has no `weight_map`", index.display()))?;
+    let mut files = BTreeSet::new();
+    for (tensor, file) in map {
+        let name = file.as_str().filter(|f| !f.contains(['/', '\\']) && !f.starts_with('.'));
+        let name = name.with_context(|| {
+            format!("`{}`: `{tensor}` names {file}, which is no file beside it", index.display())
+        })?;
+        files.insert(name.to_owned());
+    }
+    ensure!(!files.is_empty(), "`{}` names no file", index.display());
+    Ok(files.into_iter().collect())
+}
+
+/// What a file that holds no tensors may be instead, by its first bytes.
+pub(super) fn instead_of_weights(bytes: &[u8]) -> Option<&'static str> {
+    let text = std::str::from_utf8(bytes.get(..bytes.len().min(200))?).ok()?;
+    if text.starts_with("version https://git-lfs") {
+        Some("it is a Git LFS pointer: run `git lfs pull` in the checkpoint's repository")
+    } else if bytes.len() < 200 && text.contains('/') && !text.contains('{') {
+        Some("it is a symbolic link that was copied as text: copy the file that it names")
+    } else if text.trim_start().starts_with('<') {
+        Some("it is an HTML page: the download went wrong")
+    } else {
+        None
+    }
+}
+
+/// A tensor on the CPU from little-endian bytes.
+pub(super) fn tensor(bytes: &[u8], dtype: DType, dims: &[usize]) -> Result<Tensor> {
+    Ok(Tensor::from_raw_buffer(bytes, dtype, dims, &Device::Cpu)?)
+}

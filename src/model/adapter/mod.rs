@@ -1,0 +1,75 @@
+//! candle-transformers' encoders behind our [`Model`](super::Model) trait, for auditing only.
+//!
+//! Sequences run one at a time: those encoders pad, and their products' bits would depend on the
+//! batch. So a result depends on its own text alone here too.
+
+mod deberta_v2;
+mod modernbert;
+
+use std::sync::Mutex;
+
+use candle_core::{DType, Device, Result, Shape, Tensor};
+use candle_nn::var_builder::SimpleBackend;
+use candle_nn::{Init, VarBuilder};
+use serde_json::{json, Map, Value};
+
+pub use deberta_v2::DebertaV2;
+pub use modernbert::ModernBert;
+
+use super::PackedBatch;
+use crate::checkpoint::{ModelConfig, Weights};
+
+/// Hands a checkpoint's tensors to candle-transformers, each by name and shape.
+struct Taker<'a>(Mutex<&'a mut Weights>);
+
+impl SimpleBackend for Taker<'_> {
+    fn get(&self, shape: Shape, name: &str, _: Init, _: DType, device: &Device) -> Result<Tensor> {
+        let mut weights = self.0.lock().expect("no other thread takes weights");
+        let tensor = weights.take(name, shape.dims()).map_err(|e| candle_core::Error::Msg(e.to_string()))?;
+        tensor.to_device(device)
+    }
+
+    fn get_unchecked(&self, name: &str, _: DType, device: &Device) -> Result<Tensor> {
+        let mut weights = self.0.lock().expect("no other thread takes weights");
+        let tensor = weights.take_any(name).map_err(|e| candle_core::Error::Msg(e.to_string()))?;
+        tensor.to_device(device)
+    }
+
+    fn contains_tensor(&self, name: &str) -> bool {
+        self.0.lock().expect("no other thread takes weights").contains(name)
+    }
+}
+
+fn builder<'a>(weights: &'a mut Weights, device: &Device) -> VarBuilder<'a> {
+    VarBuilder::from_backend(Box::new(Taker(Mutex::new(weights))), DType::F32, device.clone())
+}
+
+/// The keys of config.json with `defaults` (transformers' own) where a key is missing or null.
+fn with_defaults(config: &ModelConfig, defaults: Value) -> Map<String, Value> {
+    let mut keys = config.keys().clone();
+    if let Value::Object(defaults) = defaults {
+        for (key, value) in defaults {
+            if keys.get(&key).is_none_or(Value::is_null) {
+                keys.insert(key, value);
+            }
+        }
+    }
+    // Labels are read by ModelConfig; candle's types for them are narrower than what files hold.
+    keys.insert("id2label".into(), json!({}));
+    keys.insert("label2id".into(), json!({}));
+    keys
+}
+
+/// Runs `forward` on each sequence of `batch` as a (1, L) tensor -> (B, K).
+fn one_by_one(
+    batch: &PackedBatch,
+    device: &Device,
+    forward: impl Fn(&Tensor) -> Result<Tensor>,
+) -> Result<Tensor> {
+    let rows = batch
+        .offsets
+        .windows(2)
+        .map(|w| forward(&Tensor::new(&batch.input_ids[w[0]..w[1]], device)?.unsqueeze(0)?))
+        .collect::<Result<Vec<_>>>()?;
+    Tensor::cat(&rows, 0)
+}

@@ -1,0 +1,130 @@
+//! ModernBERT: candle-transformers' encoder under our own head, since its head gives probabilities.
+
+use anyhow::{bail, ensure, Context, Result};
+use candle_core::{DType, Device, Tensor, D};
+use candle_nn::{layer_norm_no_bias, linear, linear_no_bias, LayerNorm, Linear, Module};
+use candle_transformers::models::modernbert::{Config, ModernBert as Encoder};
+use serde_json::{json, Value};
+
+use super::super::{label_count, Model, PackedBatch};
+use super::{builder, one_by_one, with_defaults};
+use crate::checkpoint::{ModelConfig, Weights};
+
+/// Encoder, then classifier(norm(gelu(dense(pooled)))).
+pub struct ModernBert {
+    encoder: Encoder,
+    pooling: Pooling,
+    dense: Linear,
+    norm: LayerNorm,
+    classifier: Linear,
+    labels: usize,
+    positions: usize,
+    vocabulary: usize,
+    device: Device,
+}
+
+/// What of the last hidden states the head reads.
+enum Pooling {
+    First,
+    Mean,
+}
+
+impl ModernBert {
+    /// Reads the encoder and the head.
+    ///
+    /// # Errors
+    /// A tensor that is missing or misshapen; an option of the config that is not implemented.
+    pub fn load(config: &ModelConfig, weights: &mut Weights, device: &Device) -> Result<Self> {
+        let parsed = encoder_config(config)?;
+        let pooling = match config.text("classifier_pooling")? {
+            None | Some("cls") => Pooling::First,
+            Some("mean") => Pooling::Mean,
+            Some(other) => bail!("`{}`: `classifier_pooling` = `{other}`", config.path().display()),
+        };
+        let labels = label_count(config, weights, "classifier")?;
+        // candle takes a missing attention norm for none; only the first layer has none.
+        for i in 1..parsed.num_hidden_layers {
+            let name = format!("model.layers.{i}.attn_norm.weight");
+            ensure!(weights.contains(&name), "`{}`: the tensor `{name}` is missing", weights.source());
+        }
+        let (hidden, eps) = (parsed.hidden_size, parsed.layer_norm_eps);
+        let variables = builder(weights, device);
+        Ok(ModernBert {
+            encoder: Encoder::load(variables.clone(), &parsed)?,
+            pooling,
+            dense: linear_no_bias(hidden, hidden, variables.pp("head.dense"))?,
+            norm: layer_norm_no_bias(hidden, eps, variables.pp("head.norm"))?,
+            classifier: linear(hidden, labels, variables.pp("classifier"))?,
+            labels,
+            positions: parsed.max_position_embeddings,
+            vocabulary: parsed.vocab_size,
+            device: device.clone(),
+        })
+    }
+}
+
+/// candle's config from either generation of config.json: rotary bases and the layer pattern moved
+/// into tables, and `layer_norm_eps` became `norm_eps`.
+fn encoder_config(config: &ModelConfig) -> Result<Config> {
+    for key in ["hidden_activation", "classifier_activation"] {
+        if let Some(other) = config.text(key)?.filter(|a| *a != "gelu") {
+            bail!("`{}`: `{key}` = `{other}` is not supported", config.path().display());
+        }
+    }
+    let theta = |kind: &str, default: f64| {
+        let table = config.keys().get("rope_parameters").and_then(|p| p.get(kind));
+        table.and_then(|t| t.get("rope_theta")).and_then(Value::as_f64).unwrap_or(default)
+    };
+    let mut keys = with_defaults(
+        config,
+        json!({
+            "layer_norm_eps": config.number_or("norm_eps", 1e-5)?,
+            "global_rope_theta": theta("full_attention", 160_000.0),
+            "local_rope_theta": theta("sliding_attention", 10_000.0),
+            "global_attn_every_n_layers": 3, "local_attention": 128, "pad_token_id": 0,
+            "max_position_embeddings": 8192,
+        }),
+    );
+    for key in ["classifier_pooling", "id2label", "label2id"] {
+        keys.remove(key);
+    }
+    let every = keys["global_attn_every_n_layers"].as_u64().unwrap_or(0) as usize;
+    if let Some(types) = config.keys().get("layer_types").and_then(Value::as_array) {
+        let global = |i: usize| every > 0 && i % every == 0;
+        let regular = types.iter().enumerate().all(|(i, t)| (t == "full_attention") == global(i));
+        ensure!(regular, "`{}`: `layer_types` is no regular pattern", config.path().display());
+    }
+    serde_json::from_value(Value::Object(keys))
+        .with_context(|| format!("`{}` is no ModernBERT config", config.path().display()))
+}
+
+impl Model for ModernBert {
+    fn forward(&self, batch: &PackedBatch) -> candle_core::Result<Tensor> {
+        one_by_one(batch, &self.device, |ids| {
+            let mask = Tensor::ones(ids.dims(), DType::U32, &self.device)?;
+            let hidden = self.encoder.forward(ids, &mask)?; // (1, L, H)
+            let pooled = match self.pooling {
+                Pooling::First => hidden.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?,
+                Pooling::Mean => hidden.mean(D::Minus2)?,
+            }; // (1, H)
+            let features = self.norm.forward(&self.dense.forward(&pooled)?.gelu_erf()?)?;
+            self.classifier.forward(&features) // (1, K)
+        })
+    }
+
+    fn labels(&self) -> usize {
+        self.labels
+    }
+
+    fn positions(&self) -> usize {
+        self.positions
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.vocabulary
+    }
+
+    fn uses_token_types(&self) -> bool {
+        false
+    }
+}

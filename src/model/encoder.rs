@@ -1,0 +1,470 @@
+//! The BERT family over packed batches: BERT, TinyBERT, DistilBERT, RoBERTa, XLM-RoBERTa, ELECTRA.
+//!
+//! One post-norm transformer encoder serves them all; a [`Family`] says what their checkpoints call
+//! its parts and which head follows. Matches Hugging Face transformers' `*ForSequenceClassification`
+//! in evaluation mode.
+
+use std::sync::Arc;
+
+use anyhow::{bail, ensure, Context, Result};
+use candle_core::{Device, Tensor};
+
+use super::kernels::Activation;
+use super::{ops, Head, Model, PackedBatch};
+use crate::checkpoint::{ModelConfig, Weights};
+
+/// What the checkpoints of one family of architectures call the parts of the encoder.
+pub struct Family {
+    /// The `model_type`s that share these names.
+    pub model_types: &'static [&'static str],
+    prefix: &'static str,
+    layers: &'static str,
+    /// Query, key, value, attention output, intermediate, output, and the two layer norms.
+    layer: [&'static str; 8],
+    keys: ConfigKeys,
+    /// Whether positions are counted from `pad_token_id + 1`, as fairseq does.
+    positions_after_padding: bool,
+    default_eps: f64,
+    token_types: bool,
+    head: HeadNames,
+}
+
+/// What config.json calls the sizes.
+struct ConfigKeys {
+    hidden: &'static str,
+    layers: &'static str,
+    heads: &'static str,
+    intermediate: &'static str,
+    activation: &'static str,
+}
+
+/// The two linear layers of a head: their names and what follows the first.
+struct HeadNames {
+    dense: &'static str,
+    activation: Activation,
+    output: &'static str,
+}
+
+const BERT_LAYER: [&str; 8] = [
+    "attention.self.query", "attention.self.key", "attention.self.value",
+    "attention.output.dense", "intermediate.dense", "output.dense",
+    "attention.output.LayerNorm", "output.LayerNorm",
+];
+const BERT_KEYS: ConfigKeys = ConfigKeys {
+    hidden: "hidden_size",
+    layers: "num_hidden_layers",
+    heads: "num_attention_heads",
+    intermediate: "intermediate_size",
+    activation: "hidden_act",
+};
+
+/// The families, one row each.
+pub const FAMILIES: [Family; 4] = [
+    Family {
+        model_types: &["bert"],
+        prefix: "bert.",
+        layers: "encoder.layer.",
+        layer: BERT_LAYER,
+        keys: BERT_KEYS,
+        positions_after_padding: false,
+        default_eps: 1e-12,
+        token_types: true,
+        head: HeadNames {
+            dense: "bert.pooler.dense",
+            activation: Activation::Tanh,
+            output: "classifier",
+        },
+    },
+    Family {
+        model_types: &["roberta", "xlm-roberta"],
+        prefix: "roberta.",
+        layers: "encoder.layer.",
+        layer: BERT_LAYER,
+        keys: BERT_KEYS,
+        positions_after_padding: true,
+        default_eps: 1e-12,
+        token_types: true,
+        head: HeadNames {
+            dense: "classifier.dense",
+            activation: Activation::Tanh,
+            output: "classifier.out_proj",
+        },
+    },
+    Family {
+        model_types: &["electra"],
+        prefix: "electra.",
+        layers: "encoder.layer.",
+        layer: BERT_LAYER,
+        keys: BERT_KEYS,
+        positions_after_padding: false,
+        default_eps: 1e-12,
+        token_types: true,
+        head: HeadNames {
+            dense: "classifier.dense",
+            activation: Activation::Gelu,
+            output: "classifier.out_proj",
+        },
+    },
+    Family {
+        model_types: &["distilbert"],
+        prefix: "distilbert.",
+        layers: "transformer.layer.",
+        layer: [
+            "attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin",
+            "ffn.lin1", "ffn.lin2", "sa_layer_norm", "output_layer_norm",
+        ],
+        keys: ConfigKeys {
+            hidden: "dim",
+            layers: "n_layers",
+            heads: "n_heads",
+            intermediate: "hidden_dim",
+            activation: "activation",
+        },
+        positions_after_padding: false,
+        default_eps: 1e-12,
+        token_types: false,
+        head: HeadNames {
+            dense: "pre_classifier",
+            activation: Activation::Relu,
+            output: "classifier",
+        },
+    },
+];
+
+/// The head convention that is in force, as the report names it.
+pub fn head_convention(family: &Family, config: &ModelConfig, asked: Head) -> &'static str {
+    if family.model_types != ["bert"] {
+        return "standard";
+    }
+    match asked {
+        Head::Auto if config.is_original_tinybert() => Head::PooledRelu.as_str(),
+        Head::Auto => Head::Pooled.as_str(),
+        asked => asked.as_str(),
+    }
+}
+
+struct Linear {
+    weight: Tensor, // (I, O)
+    bias: Tensor,   // (O)
+}
+
+impl Linear {
+    /// Reads `name.weight`, stored (O, I) as PyTorch does, and `name.bias`.
+    fn load(weights: &mut Weights, name: &str, inner: usize, outer: usize) -> Result<Self> {
+        let weight = weights.take(&format!("{name}.weight"), &[outer, inner])?;
+        let bias = weights.take(&format!("{name}.bias"), &[outer])?;
+        Ok(Linear { weight: weight.t()?.contiguous()?, bias })
+    }
+
+    /// Several layers over the same input as one, their outputs side by side.
+    fn side_by_side(parts: &[Linear]) -> Result<Self> {
+        let weights: Vec<_> = parts.iter().map(|p| &p.weight).collect();
+        let biases: Vec<_> = parts.iter().map(|p| &p.bias).collect();
+        Ok(Linear { weight: Tensor::cat(&weights, 1)?.contiguous()?, bias: Tensor::cat(&biases, 0)? })
+    }
+
+    fn forward(&self, x: &Tensor, act: Activation) -> candle_core::Result<Tensor> {
+        ops::linear(x, &self.weight, &self.bias, act)
+    }
+
+    fn to_device(&self, device: &Device) -> Result<Self> {
+        Ok(Linear { weight: self.weight.to_device(device)?, bias: self.bias.to_device(device)? })
+    }
+}
+
+struct Layer {
+    query_key_value: Linear, // (H, 3H)
+    attention_output: Linear,
+    attention_norm: Tensor, // (2, H): gain, bias
+    intermediate: Linear,
+    output: Linear,
+    output_norm: Tensor, // (2, H)
+}
+
+/// Embeddings, transformer layers and a classification head.
+pub struct Encoder {
+    words: Tensor,               // (V, E)
+    positions: Tensor,           // (P, E), from the first position in use
+    token_types: Option<Tensor>, // (types, E)
+    embedding_norm: Tensor,      // (2, E)
+    projection: Option<Linear>,  // (E, H), where E is not H
+    layers: Vec<Layer>,
+    heads: usize,
+    activation: Activation,
+    eps: f64,
+    dense: Linear, // (H, H)
+    dense_activation: Activation,
+    classifier: Linear, // (H, K)
+    device: Device,
+}
+
+/// The sizes that every tensor must agree with.
+struct Sizes {
+    hidden: usize,
+    embedding: usize,
+    intermediate: usize,
+    layers: usize,
+    heads: usize,
+    vocabulary: usize,
+    positions: usize,
+    token_types: usize,
+}
+
+impl Sizes {
+    fn read(family: &Family, config: &ModelConfig) -> Result<Self> {
+        let keys = &family.keys;
+        let hidden = config.size(keys.hidden)?;
+        let heads = config.size(keys.heads)?;
+        ensure!(
+            hidden % heads == 0,
+            "`{}`: `{}` = {hidden} is not a multiple of `{}` = {heads}",
+            config.path().display(),
+            keys.hidden,
+            keys.heads
+        );
+        let electra = family.model_types == ["electra"];
+        Ok(Sizes {
+            hidden,
+            embedding: if electra { config.size_or("embedding_size", hidden)? } else { hidden },
+            intermediate: config.size(keys.intermediate)?,
+            layers: config.size(keys.layers)?,
+            heads,
+            vocabulary: config.size("vocab_size")?,
+            positions: config.size("max_position_embeddings")?,
+            token_types: config.size_or("type_vocab_size", 2)?,
+        })
+    }
+}
+
+impl Encoder {
+    /// Reads an encoder of `family` and its head; `head` is [`head_convention`]'s answer.
+    ///
+    /// # Errors
+    /// A missing or misshapen tensor, a value of config.json that this encoder does not implement.
+    pub fn load(
+        family: &Family,
+        config: &ModelConfig,
+        weights: &mut Weights,
+        head: &str,
+        device: &Device,
+    ) -> Result<Self> {
+        refuse_unsupported(config)?;
+        let sizes = Sizes::read(family, config)?;
+        let prefix = if weights.has_prefix(family.prefix) { family.prefix } else { "" };
+        let part = |name: &str| format!("{prefix}{name}");
+        let (h, e) = (sizes.hidden, sizes.embedding);
+
+        let words =
+            weights.take(&part("embeddings.word_embeddings.weight"), &[sizes.vocabulary, e])?;
+        let table =
+            weights.take(&part("embeddings.position_embeddings.weight"), &[sizes.positions, e])?;
+        let first = if family.positions_after_padding {
+            config.size_or_zero("pad_token_id", 1)? + 1
+        } else {
+            0
+        };
+        ensure!(first < sizes.positions, "`{}` has no positions left", config.path().display());
+        let positions = table.narrow(0, first, sizes.positions - first)?.contiguous()?;
+        let token_types = match family.token_types {
+            true => {
+                let name = part("embeddings.token_type_embeddings.weight");
+                Some(weights.take(&name, &[sizes.token_types, e])?)
+            }
+            false => None,
+        };
+        let embedding_norm = norm(weights, &part("embeddings.LayerNorm"), e)?;
+        let projection = match e == h {
+            true => None,
+            false => Some(Linear::load(weights, &part("embeddings_project"), e, h)?),
+        };
+        let layers = (0..sizes.layers)
+            .map(|i| Layer::load(family, weights, &part(&format!("{}{i}.", family.layers)), &sizes))
+            .collect::<Result<Vec<_>>>()?;
+
+        let dense_name = match family.head.dense.strip_prefix(family.prefix) {
+            Some(inside) => part(inside),
+            None => family.head.dense.to_owned(),
+        };
+        let output = family.head.output;
+        require_head(weights, config, &[&dense_name, output])?;
+        let labels = super::label_count(config, weights, output)?;
+        let encoder = Encoder {
+            words,
+            positions,
+            token_types,
+            embedding_norm,
+            projection,
+            layers,
+            heads: sizes.heads,
+            activation: activation(config, family.keys.activation)?,
+            eps: config.number_or("layer_norm_eps", family.default_eps)?,
+            dense: Linear::load(weights, &dense_name, h, h)?,
+            dense_activation: match head == Head::PooledRelu.as_str() {
+                true => Activation::TanhThenRelu,
+                false => family.head.activation,
+            },
+            classifier: Linear::load(weights, output, h, labels)?,
+            device: device.clone(),
+        };
+        encoder.to_device(device)
+    }
+
+    fn to_device(self, device: &Device) -> Result<Self> {
+        if device.is_cpu() {
+            return Ok(self);
+        }
+        let moved = |t: &Tensor| t.to_device(device);
+        Ok(Encoder {
+            words: moved(&self.words)?,
+            positions: moved(&self.positions)?,
+            token_types: self.token_types.as_ref().map(moved).transpose()?,
+            embedding_norm: moved(&self.embedding_norm)?,
+            projection: self.projection.as_ref().map(|p| p.to_device(device)).transpose()?,
+            layers: self.layers.iter().map(|l| l.to_device(device)).collect::<Result<_>>()?,
+            dense: self.dense.to_device(device)?,
+            classifier: self.classifier.to_device(device)?,
+            ..self
+        })
+    }
+
+    /// Token, position and segment embeddings, normalised -> (T, H).
+    fn embed(&self, batch: &PackedBatch) -> candle_core::Result<Tensor> {
+        let words = ops::embed(&self.words, batch.input_ids.clone())?; // (T, E)
+        let mut places = ops::embed(&self.positions, batch.positions().collect())?; // (T, E)
+        if let Some(table) = &self.token_types {
+            // RoBERTa has one segment only, whatever the tokenizer says.
+            let last = table.dim(0)? as u32 - 1;
+            let ids = batch.token_type_ids.iter().map(|&id| id.min(last)).collect();
+            places = (places + ops::embed(table, ids)?)?;
+        }
+        let embedded = ops::add_layer_norm(&words, &places, &self.embedding_norm, self.eps)?;
+        match &self.projection {
+            Some(projection) => projection.forward(&embedded, Activation::Identity),
+            None => Ok(embedded),
+        }
+    }
+}
+
+impl Model for Encoder {
+    fn forward(&self, batch: &PackedBatch) -> candle_core::Result<Tensor> {
+        let offsets = Arc::new(batch.offsets.clone());
+        let mut hidden = self.embed(batch)?; // (T, H)
+        for layer in &self.layers {
+            hidden = layer.forward(&hidden, &offsets, self.heads, self.activation, self.eps)?;
+        }
+        let first = ops::embed(&hidden, batch.first_tokens().collect())?; // (B, H)
+        let pooled = self.dense.forward(&first, self.dense_activation)?; // (B, H)
+        self.classifier.forward(&pooled, Activation::Identity) // (B, K)
+    }
+
+    fn labels(&self) -> usize {
+        self.classifier.bias.elem_count()
+    }
+
+    fn positions(&self) -> usize {
+        self.positions.dims()[0]
+    }
+
+    fn vocabulary(&self) -> usize {
+        self.words.dims()[0]
+    }
+
+    fn uses_token_types(&self) -> bool {
+        self.token_types.as_ref().is_some_and(|t| t.dims()[0] > 1)
+    }
+}
+
+impl Layer {
+    fn load(family: &Family, weights: &mut Weights, prefix: &str, sizes: &Sizes) -> Result<Self> {
+        let (h, i) = (sizes.hidden, sizes.intermediate);
+        let name = |part: usize| format!("{prefix}{}", family.layer[part]);
+        let query_key_value = [
+            Linear::load(weights, &name(0), h, h)?,
+            Linear::load(weights, &name(1), h, h)?,
+            Linear::load(weights, &name(2), h, h)?,
+        ];
+        Ok(Layer {
+            query_key_value: Linear::side_by_side(&query_key_value)?,
+            attention_output: Linear::load(weights, &name(3), h, h)?,
+            intermediate: Linear::load(weights, &name(4), h, i)?,
+            output: Linear::load(weights, &name(5), i, h)?,
+            attention_norm: norm(weights, &name(6), h)?,
+            output_norm: norm(weights, &name(7), h)?,
+        })
+    }
+
+    fn to_device(&self, device: &Device) -> Result<Self> {
+        Ok(Layer {
+            query_key_value: self.query_key_value.to_device(device)?,
+            attention_output: self.attention_output.to_device(device)?,
+            attention_norm: self.attention_norm.to_device(device)?,
+            intermediate: self.intermediate.to_device(device)?,
+            output: self.output.to_device(device)?,
+            output_norm: self.output_norm.to_device(device)?,
+        })
+    }
+
+    fn forward(
+        &self,
+        hidden: &Tensor, // (T, H)
+        offsets: &Arc<Vec<usize>>,
+        heads: usize,
+        activation: Activation,
+        eps: f64,
+    ) -> candle_core::Result<Tensor> {
+        let qkv = self.query_key_value.forward(hidden, Activation::Identity)?; // (T, 3H)
+        let mixed = ops::attention(&qkv, offsets, heads)?; // (T, H)
+        let attended = self.attention_output.forward(&mixed, Activation::Identity)?; // (T, H)
+        let attended = ops::add_layer_norm(&attended, hidden, &self.attention_norm, eps)?;
+        let wide = self.intermediate.forward(&attended, activation)?; // (T, I)
+        let narrow = self.output.forward(&wide, Activation::Identity)?; // (T, H)
+        ops::add_layer_norm(&narrow, &attended, &self.output_norm, eps)
+    }
+}
+
+/// Gain and bias of a layer norm as one (2, H) tensor.
+fn norm(weights: &mut Weights, name: &str, hidden: usize) -> Result<Tensor> {
+    let gain = weights.take(&format!("{name}.weight"), &[hidden])?;
+    let bias = weights.take(&format!("{name}.bias"), &[hidden])?;
+    Ok(Tensor::stack(&[gain, bias], 0)?)
+}
+
+fn activation(config: &ModelConfig, key: &str) -> Result<Activation> {
+    Ok(match config.text(key)?.unwrap_or("gelu") {
+        "gelu" => Activation::Gelu,
+        "gelu_new" | "gelu_pytorch_tanh" | "gelu_fast" => Activation::GeluTanh,
+        "relu" => Activation::Relu,
+        "silu" | "swish" => Activation::Silu,
+        "tanh" => Activation::Tanh,
+        other => bail!(
+            "`{}`: `{key}` = `{other}` is not known; it may be gelu, gelu_new, relu, silu or tanh",
+            config.path().display()
+        ),
+    })
+}
+
+fn refuse_unsupported(config: &ModelConfig) -> Result<()> {
+    if let Some(kind) = config.text("position_embedding_type")?.filter(|k| *k != "absolute") {
+        bail!("`{}`: position embeddings of type `{kind}` are not supported", config.path().display());
+    }
+    for flag in ["is_decoder", "add_cross_attention"] {
+        if config.flag(flag)? {
+            bail!("`{}`: `{flag}` is set, and this program runs encoders only", config.path().display());
+        }
+    }
+    Ok(())
+}
+
+/// A checkpoint without a classifier is a pretrained encoder, and never gets a random head.
+fn require_head(weights: &Weights, config: &ModelConfig, names: &[&str]) -> Result<()> {
+    let missing: Vec<_> =
+        names.iter().map(|n| format!("{n}.weight")).filter(|n| !weights.contains(n)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(crate::error::hinted(
+        format!("`{}` has no classification head: `{}` is missing", weights.source(), missing.join("`, `")),
+        "this looks like a pretrained encoder; name a checkpoint that was fine-tuned on the task",
+    ))
+    .with_context(|| format!("config `{}`", config.path().display()))
+}

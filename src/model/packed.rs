@@ -1,0 +1,72 @@
+//! Token sequences laid end to end, without padding.
+
+/// One example as a model's tokenizer sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenizedExample {
+    /// Token ids, special tokens included (L).
+    pub input_ids: Vec<u32>,
+    /// Segment of each token: 0, or 1 for the second sentence of a pair (L).
+    pub token_type_ids: Vec<u32>,
+    /// Whether the text was cut at the maximum length.
+    pub truncated: bool,
+}
+
+impl TokenizedExample {
+    /// Tokens, special ones included.
+    pub fn len(&self) -> usize {
+        self.input_ids.len()
+    }
+
+    /// Whether the tokenizer made no token at all.
+    pub fn is_empty(&self) -> bool {
+        self.input_ids.is_empty()
+    }
+}
+
+/// B sequences end to end: what a [`super::Model`] reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PackedBatch {
+    /// Token ids of all sequences (T).
+    pub input_ids: Vec<u32>,
+    /// Segments of all tokens (T).
+    pub token_type_ids: Vec<u32>,
+    /// Sequence b occupies the tokens `offsets[b]..offsets[b + 1]` (B + 1).
+    pub offsets: Vec<usize>,
+}
+
+impl PackedBatch {
+    /// Lays `examples` end to end, in the order given.
+    pub fn new<'a>(examples: impl IntoIterator<Item = &'a TokenizedExample>) -> Self {
+        let mut batch = PackedBatch {
+            input_ids: Vec::new(),
+            token_type_ids: Vec::new(),
+            offsets: vec![0],
+        };
+        for example in examples {
+            batch.input_ids.extend(&example.input_ids);
+            batch.token_type_ids.extend(&example.token_type_ids);
+            batch.offsets.push(batch.input_ids.len());
+        }
+        batch
+    }
+
+    /// B, the number of sequences.
+    pub fn sequences(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// T, the number of tokens.
+    pub fn tokens(&self) -> usize {
+        self.input_ids.len()
+    }
+
+    /// Position of each token within its own sequence, counted from 0 (T).
+    pub fn positions(&self) -> impl Iterator<Item = u32> + '_ {
+        self.offsets.windows(2).flat_map(|w| 0..(w[1] - w[0]) as u32)
+    }
+
+    /// The first token of each sequence, as a row of the packed matrix (B).
+    pub fn first_tokens(&self) -> impl Iterator<Item = u32> + '_ {
+        self.offsets[..self.sequences()].iter().map(|&o| o as u32)
+    }
+}
