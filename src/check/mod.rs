@@ -1,1 +1,22 @@
 //! 6. Numbers to verdict: the bound, the budget, warnings.
+//!
+//! ```text
+//! policy, α, γ ──► Bound ──► Budget ─┐
+//!             DifferenceSums ────────┴─► Check (verdict), Course ──► findings
+//! ```
+//!
+//! One comparison decides everywhere, Σd² ≤ B in fixed point: [`Budget::allows`].
+
+mod bound; //          κ, β and the budget that follow from a policy
+mod budget; //         the one predicate
+mod course; //         how the budget was spent along the data
+mod findings; //       what a reader must know beside the verdict
+mod preflight; //      is the model sane before the long run
+mod student_record; // distillation.json: what the student's own training asked for and reached
+
+pub use bound::{Bound, BoundError, BoundPolicy, DEFAULT_BETA_PER_EXAMPLE};
+pub use budget::{Budget, Check, NoExamples, Verdict};
+pub use course::{Course, CoursePoint, COURSE_POINTS};
+pub use findings::{findings, Evidence, Finding, Level, BORDERLINE};
+pub use preflight::{majority_share, worse_than_majority, worse_than_majority_p, PREFLIGHT_LEVEL};
+pub use student_record::{LossReached, RecordError, RecordedBound, StudentRecord};

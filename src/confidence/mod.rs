@@ -1,1 +1,42 @@
 //! 5. Logits to numbers: pure f64 functions over slices.
+//!
+//! ```text
+//! logits (N, K) ──► Predictions(T), Predictions(S) ──► d(x) ──► DifferenceSums ──► σ
+//!                                   └──► metrics, divergence, groups, interval ──► PairStatistics
+//! ```
+//!
+//! No tensors and no input or output. A figure that is not defined is an [`Undefined`] with its
+//! reason, never NaN. Permuting the examples, or the labels of both models, changes no aggregate
+//! to the last bit: every sum is exact ([`FixedSum`]) or taken in sorted order.
+
+mod bootstrap; //   seeded interval of σ
+mod difference; //  d(x), and which σ is meant
+mod divergence; //  KL, cross-entropy, total variation
+mod fixed; //       exact sums
+mod groups; //      σ by label, by length, by teacher confidence
+mod metrics; //     accuracy, F1, Matthews, Brier, NLL, calibration error
+mod order; //       sums and quantiles that do not depend on order
+mod pair; //        all of it in one call
+mod predictions; // what one model says
+mod spread; //      quantiles of |d|, the worst inputs
+mod sums; //        n, Σd, Σd² and the σ that follow
+mod undefined; //   why a figure is missing
+
+pub use bootstrap::{
+    bootstrap_interval, Bootstrap, Interval, BOOTSTRAP_DRAWS, BOOTSTRAP_LEVEL, BOOTSTRAP_RESAMPLES,
+};
+pub use difference::{
+    confidence_differences, largest_difference, ConfidenceKind, Statistic, UnknownName,
+};
+pub use divergence::{divergence, Divergence};
+pub use fixed::FixedSum;
+pub use groups::{groups, Group, GroupKey, LENGTH_STARTS};
+pub use metrics::{
+    agreement, brier, correct, ece, f1, labelled, matthews_correlation, mean_confidence,
+    negative_flips, nll, ModelStatistics, ECE_BINS,
+};
+pub use pair::{PairError, PairInput, PairOptions, PairStatistics};
+pub use predictions::{PredictionError, Predictions, MAX_EXAMPLES, NORMALISATION_TOLERANCE};
+pub use spread::{spread, worst, Spread};
+pub use sums::DifferenceSums;
+pub use undefined::{Defined, Undefined};

@@ -1,0 +1,114 @@
+//! How the budget was spent along the data.
+
+use crate::confidence::{DifferenceSums, Statistic};
+
+use super::Budget;
+
+/// Points of a course, at most.
+pub const COURSE_POINTS: usize = 100;
+
+/// The share of the whole set's budget that a growing number of examples has spent.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CoursePoint {
+    /// Examples seen, in data set order: 1 to N.
+    pub examples: usize,
+    /// Their spend over the whole set's budget; 1 is the limit.
+    pub spent_share: f64,
+}
+
+/// The course of the budget, in data set order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Course {
+    /// [`COURSE_POINTS`] points evenly apart (N of them for fewer examples), the last at N. Empty
+    /// for a budget of zero, of which there are no shares.
+    pub points: Vec<CoursePoint>,
+    /// The number of examples after which the verdict was certain to be "not preserved": the first
+    /// that carried the spend past B. `Some` exactly when the whole set's verdict is that.
+    pub exhausted_at: Option<usize>,
+}
+
+impl Course {
+    /// The course of `differences` (N), each in [−1, 1], against the budget of the whole set.
+    pub fn new(differences: &[f64], statistic: Statistic, budget: &Budget) -> Self {
+        let n = differences.len();
+        let mut sums = DifferenceSums::default();
+        let (mut points, mut exhausted_at) = (Vec::new(), None);
+        for &d in differences {
+            sums.add(d);
+            let (examples, spent) = (sums.n(), sums.spent(statistic));
+            exhausted_at = match budget.allows(spent) {
+                // Back inside, which only the rounding of a centred spend can do (by 2^-66).
+                true => None,
+                false => exhausted_at.or(Some(examples)),
+            };
+            if is_point(examples, n) {
+                let share = budget.share(spent);
+                points.extend(share.map(|spent_share| CoursePoint { examples, spent_share }));
+            }
+        }
+        Self { points, exhausted_at }
+    }
+}
+
+/// Whether `examples` of `n` is the first at or past one of the evenly spaced points.
+fn is_point(examples: usize, n: usize) -> bool {
+    let passed = |examples: usize| examples * COURSE_POINTS / n;
+    passed(examples) > passed(examples - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{Bound, BoundPolicy, Check, Verdict};
+    use proptest::prelude::*;
+
+    fn budget(beta: f64, n: usize) -> Budget {
+        Budget::new(&Bound::new(BoundPolicy::Beta(beta), 0.0, 1.0).unwrap(), n)
+    }
+
+    #[test]
+    fn each_example_is_a_point_of_a_short_course() {
+        // Spends 1/16, 1/8, 3/16 of 1/8: at the limit after two, past it after three.
+        let course = Course::new(&[0.25, 0.25, 0.25], Statistic::Rms, &budget(0.125, 3));
+        let point = |examples, spent_share| CoursePoint { examples, spent_share };
+        assert_eq!(course.points, [point(1, 0.5), point(2, 1.0), point(3, 1.5)]);
+        assert_eq!(course.exhausted_at, Some(3));
+    }
+
+    #[test]
+    fn a_long_course_has_a_hundred_points_and_ends_at_n() {
+        for n in [100, 101, 250, 1_999] {
+            let course = Course::new(&vec![0.25; n], Statistic::Rms, &budget(n as f64, n));
+            assert_eq!(course.points.len(), COURSE_POINTS);
+            assert_eq!(course.points[99], CoursePoint { examples: n, spent_share: 0.0625 });
+            assert_eq!(course.exhausted_at, None);
+        }
+    }
+
+    #[test]
+    fn a_budget_of_zero_has_no_shares() {
+        let course = Course::new(&[0.0, 0.5, 0.0], Statistic::Rms, &budget(0.0, 3));
+        assert_eq!((course.points.len(), course.exhausted_at), (0, Some(2)));
+    }
+
+    proptest! {
+        #[test]
+        fn exhausted_exactly_when_not_preserved(
+            d in prop::collection::vec(-0.5f64..=0.5, 1..60),
+            beta in 0.0f64..3.0,
+        ) {
+            let bound = Bound::new(BoundPolicy::Beta(beta), 0.0, 1.0).unwrap();
+            for statistic in Statistic::ALL {
+                let check = Check::new(&bound, statistic, &DifferenceSums::of(&d)).unwrap();
+                let course = Course::new(&d, statistic, &check.budget);
+                let failed = check.verdict == Verdict::NotPreserved;
+                prop_assert_eq!(course.exhausted_at.is_some(), failed);
+                if let Some(m) = course.exhausted_at {
+                    let spent = |m: usize| DifferenceSums::of(&d[..m]).spent(statistic);
+                    prop_assert!(!check.budget.allows(spent(m)));
+                    prop_assert!(check.budget.allows(spent(m - 1)));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! What a reader must know beside the verdict. The criteria are docs/theory.md's.
+
+use crate::confidence::{largest_difference, ConfidenceKind, Divergence, PairStatistics};
+
+use super::{Bound, BoundPolicy, StudentRecord};
+
+/// |σ − κ| up to which the f32 noise of logits may decide.
+pub const BORDERLINE: f64 = 1e-6;
+
+/// Examples from which a mean taken for a sum shows.
+const MEAN_FOR_SUM_EXAMPLES: usize = 100;
+
+/// How near β may come to a loss before it counts as set to it.
+const SET_TO_LOSS: f64 = 0.01;
+
+/// Labels from which the bound with γ = t is false in general; proved for two only.
+const UNPROVED_LABELS: usize = 5;
+
+/// How serious a finding is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// Information; nothing to do.
+    Note,
+    /// Something that makes the verdict weaker than it looks.
+    Warning,
+}
+
+/// A note or a warning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Stable code, such as `vacuous`.
+    pub code: &'static str,
+    /// How serious it is.
+    pub level: Level,
+    /// What was seen, with its figures.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// What the findings are drawn from.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evidence {
+    /// The bound that gates.
+    pub bound: Bound,
+    /// The confidence that gates.
+    pub kind: ConfidenceKind,
+    /// N, at least 1.
+    pub n: usize,
+    /// K.
+    pub labels: usize,
+    /// The gating σ.
+    pub sigma: f64,
+    /// The divergence measured on these examples, where it is defined.
+    pub divergence: Option<Divergence>,
+    /// Losses that the student's training reached, in nats summed over the examples, by name.
+    pub losses_reached: Vec<(&'static str, f64)>,
+}
+
+impl Evidence {
+    /// The evidence of one split held against `bound`; `record` is the student's own, if it has one.
+    pub fn new(pair: &PairStatistics, bound: &Bound, record: Option<&StudentRecord>) -> Self {
+        let reached = record.and_then(|record| record.loss_reached);
+        Self {
+            bound: *bound,
+            kind: pair.kind,
+            n: pair.n,
+            labels: pair.labels,
+            sigma: pair.sigma(),
+            divergence: pair.divergence.ok(),
+            losses_reached: reached.map_or_else(Vec::new, |reached| reached.sums(pair.n)),
+        }
+    }
+
+    fn kappa(&self) -> f64 {
+        self.bound.kappa(self.n)
+    }
+}
+
+/// Every finding that applies, warnings first.
+pub fn findings(evidence: &Evidence) -> Vec<Finding> {
+    let rules = [vacuous, mean_for_sum, bound_unproved, borderline, implied_by_loss];
+    rules.iter().filter_map(|rule| rule(evidence)).collect()
+}
+
+/// A check that no student can fail.
+fn vacuous(evidence: &Evidence) -> Option<Finding> {
+    beyond_largest(evidence).or_else(|| set_to_loss(evidence))
+}
+
+/// κ ≥ R.
+fn beyond_largest(evidence: &Evidence) -> Option<Finding> {
+    let (kappa, largest) = (evidence.kappa(), largest_difference(evidence.kind, evidence.labels));
+    (kappa >= largest).then(|| Finding {
+        code: "vacuous",
+        level: Level::Warning,
+        message: format!(
+            "the bound {} is not below {}, the largest difference that {} labels allow: no student \
+             can fail this check",
+            figure(kappa),
+            figure(largest),
+            evidence.labels,
+        ),
+        hint: Some(
+            "ask for less, such as --kappa 0.05; if the threshold was meant per example, give it \
+             as --beta-per-example"
+                .into(),
+        ),
+    })
+}
+
+/// A β that was read off the finished training (within 1 %).
+fn set_to_loss(evidence: &Evidence) -> Option<Finding> {
+    let beta = evidence.bound.beta(evidence.n)?;
+    // Nobody set the built-in default, so that it is near a measured loss says nothing.
+    let own = evidence.bound != Bound::default();
+    let measured = evidence.divergence.filter(|_| own).map_or_else(Vec::new, |d| {
+        vec![
+            ("measured sum of KL", d.sum_kl),
+            ("measured sum of cross-entropies", d.sum_cross_entropy),
+        ]
+    });
+    let near = |loss: f64| loss > 0.0 && (beta - loss).abs() <= SET_TO_LOSS * loss;
+    let weight = evidence.bound.soft_weight();
+    let (name, loss) = (evidence.losses_reached.iter().chain(&measured))
+        .find(|(_, loss)| near(*loss) || near(weight * loss))?;
+    Some(Finding {
+        code: "vacuous",
+        level: Level::Warning,
+        message: format!(
+            "the threshold beta = {} is the loss that this student reached ({name}: {}): such a \
+             check follows from its own measurement and cannot fail",
+            figure(beta),
+            figure(*loss),
+        ),
+        hint: Some(
+            "set the bound before the training and for every student alike, such as \
+             --beta-per-example 0.0025"
+                .into(),
+        ),
+    })
+}
+
+/// β is a sum over the examples, and a trainer's log shows a mean.
+fn mean_for_sum(evidence: &Evidence) -> Option<Finding> {
+    let BoundPolicy::Beta(beta) = evidence.bound.policy() else { return None };
+    let ceiling = (evidence.labels as f64).ln();
+    (beta <= ceiling && evidence.n >= MEAN_FOR_SUM_EXAMPLES).then(|| Finding {
+        code: "mean-for-sum",
+        level: Level::Warning,
+        message: format!(
+            "beta = {} looks like a mean loss per example (it is not above ln {} = {}), and it is \
+             taken as the sum over all {} examples: the bound is {}, which nearly every student \
+             exceeds",
+            figure(beta),
+            evidence.labels,
+            figure(ceiling),
+            evidence.n,
+            figure(evidence.kappa()),
+        ),
+        hint: Some(format!(
+            "give a mean as --beta-per-example {beta}, which makes the bound {}",
+            figure(evidence.bound.gamma() * (beta / evidence.bound.soft_weight()).sqrt()),
+        )),
+    })
+}
+
+/// γ = t is proved for two labels, and false in general from five.
+fn bound_unproved(evidence: &Evidence) -> Option<Finding> {
+    let gamma = evidence.bound.gamma();
+    // A κ given outright claims nothing of any loss, and γ has no part in it.
+    let from_loss = evidence.bound.beta(evidence.n).is_some();
+    (from_loss && gamma > 1.0 && evidence.labels >= UNPROVED_LABELS).then(|| Finding {
+        code: "bound-unproved",
+        level: Level::Warning,
+        message: format!(
+            "with {} labels and the temperature gamma = {}, a loss within beta does not by itself \
+             keep the confidence within the bound {}: that is proved for two labels or gamma = 1, \
+             and false in general from five labels",
+            evidence.labels,
+            figure(gamma),
+            figure(evidence.kappa()),
+        ),
+        hint: Some(
+            "the verdict holds as measured; to rest it on a theorem, distil with the loss scaled \
+             by the temperature squared and give --gamma 1, or set --kappa outright"
+                .into(),
+        ),
+    })
+}
+
+/// σ and κ nearer than the noise of f32 logits.
+fn borderline(evidence: &Evidence) -> Option<Finding> {
+    let distance = (evidence.sigma - evidence.kappa()).abs();
+    (distance <= BORDERLINE).then(|| Finding {
+        code: "borderline",
+        level: Level::Warning,
+        message: format!(
+            "sigma and the bound {} differ by {distance:.1e}, within the numeric noise of f32 \
+             logits (1e-6): another machine may decide otherwise",
+            figure(evidence.kappa()),
+        ),
+        hint: Some("do not build on this verdict: improve the student, or move the bound".into()),
+    })
+}
+
+/// Pinsker: σ ≤ sqrt(mean KL/2), so a κ above that holds already.
+fn implied_by_loss(evidence: &Evidence) -> Option<Finding> {
+    let divergence = evidence.divergence?;
+    let implied = (0.5 * divergence.mean_kl).sqrt();
+    (evidence.kappa() >= implied).then(|| Finding {
+        code: "implied-by-loss",
+        level: Level::Note,
+        message: format!(
+            "the verdict already follows from the measured divergence: sigma is at most \
+             sqrt(mean KL / 2) = {}, and the bound is {}; this is so for every well-distilled \
+             student",
+            figure(implied),
+            figure(evidence.kappa()),
+        ),
+        hint: None,
+    })
+}
+
+/// Four significant digits, without an exponent where that is readable.
+fn figure(value: f64) -> String {
+    let magnitude = value.abs().log10().floor();
+    if value != 0.0 && !(-5.0..6.0).contains(&magnitude) {
+        return format!("{value:.3e}");
+    }
+    let decimals = if value == 0.0 { 0 } else { (3.0 - magnitude).max(0.0) as usize };
+    let text = format!("{value:.decimals$}");
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_string(),
+        false => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 67,349 examples of two labels, σ = 0.0446 and mean KL = 0.02, with the built-in bound.
+    fn evidence() -> Evidence {
+        let (n, mean_kl) = (67_349, 0.02);
+        Evidence {
+            bound: Bound::default(),
+            kind: ConfidenceKind::Max,
+            n,
+            labels: 2,
+            sigma: 0.0446,
+            divergence: Some(Divergence {
+                sum_kl: mean_kl * n as f64,
+                mean_kl,
+                sum_cross_entropy: 0.1 * n as f64,
+                mean_cross_entropy: 0.1,
+                mean_total_variation: 0.05,
+            }),
+            losses_reached: Vec::new(),
+        }
+    }
+
+    fn with(policy: BoundPolicy, gamma: f64) -> Evidence {
+        Evidence { bound: Bound::new(policy, 0.0, gamma).unwrap(), ..evidence() }
+    }
+
+    fn codes(evidence: &Evidence) -> Vec<&'static str> {
+        findings(evidence).iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn an_ordinary_audit_has_no_findings() {
+        assert_eq!(codes(&evidence()), [""; 0]); // sqrt(0.02/2) = 0.1 > 0.05
+    }
+
+    #[test]
+    fn implied_by_loss_from_sqrt_half_mean_kl_up() {
+        assert_eq!(codes(&with(BoundPolicy::Kappa(0.1 + 1e-12), 1.0)), ["implied-by-loss"]);
+        assert_eq!(codes(&with(BoundPolicy::Kappa(0.099), 1.0)), [""; 0]);
+        let finding = findings(&with(BoundPolicy::Kappa(0.2), 1.0)).remove(0);
+        assert_eq!((finding.level, finding.hint), (Level::Note, None));
+        assert!(finding.message.contains("sqrt(mean KL / 2) = 0.1, and the bound is 0.2"));
+        let unknown = Evidence { divergence: None, ..with(BoundPolicy::Kappa(0.2), 1.0) };
+        assert_eq!(codes(&unknown), [""; 0]);
+    }
+
+    #[test]
+    fn vacuous_from_the_largest_difference_up() {
+        assert_eq!(codes(&with(BoundPolicy::Kappa(0.5), 1.0)), ["vacuous", "implied-by-loss"]);
+        assert_eq!(codes(&with(BoundPolicy::Kappa(0.499), 1.0)), ["implied-by-loss"]);
+        let teacher_class =
+            Evidence { kind: ConfidenceKind::TeacherClass, ..with(BoundPolicy::Kappa(0.5), 1.0) };
+        assert_eq!(codes(&teacher_class), ["implied-by-loss"]);
+    }
+
+    #[test]
+    fn vacuous_when_beta_is_the_loss_that_was_reached() {
+        // Measured: 0.02 per example; within 1 % up to 0.0202. (κ = 0.14 is implied by it too.)
+        let all = ["vacuous", "implied-by-loss"];
+        assert_eq!(codes(&with(BoundPolicy::BetaPerExample(0.0201), 1.0)), all);
+        assert_eq!(codes(&with(BoundPolicy::Beta(0.02 * 67_349.0), 1.0)), all);
+        assert_eq!(codes(&with(BoundPolicy::BetaPerExample(0.021), 1.0)), ["implied-by-loss"]);
+        // From the record, and with the soft weight: β = w·L.
+        let bound = Bound::new(BoundPolicy::Beta(150.0), 0.25, 1.0).unwrap();
+        let recorded = Evidence { bound, losses_reached: vec![("sum of KL", 200.0)], ..evidence() };
+        assert_eq!(codes(&recorded), ["vacuous"]);
+        let finding = findings(&recorded).remove(0);
+        assert!(finding
+            .message
+            .contains("beta = 150 is the loss that this student reached (sum of KL: 200)"));
+        // The built-in default may come near a measured loss by chance.
+        let mut chance = evidence();
+        chance.divergence.as_mut().unwrap().sum_kl = 0.0025 * 67_349.0;
+        assert_eq!(codes(&chance), [""; 0]);
+    }
+
+    #[test]
+    fn a_mean_given_for_a_sum_is_noticed() {
+        // THEORY: β = 0.1 unscaled makes κ = 0.0012 on SST-2.
+        let finding = findings(&with(BoundPolicy::Beta(0.1), 1.0)).remove(0);
+        assert_eq!((finding.code, finding.level), ("mean-for-sum", Level::Warning));
+        assert!(finding.message.contains("not above ln 2 = 0.6931"), "{}", finding.message);
+        assert!(finding.message.contains("the bound is 0.001219"), "{}", finding.message);
+        let hint = finding.hint.unwrap();
+        assert_eq!(hint, "give a mean as --beta-per-example 0.1, which makes the bound 0.3162");
+        assert_eq!(codes(&with(BoundPolicy::Beta(2f64.ln()), 1.0)), ["mean-for-sum"]);
+        assert_eq!(codes(&with(BoundPolicy::Beta(0.7), 1.0)), [""; 0]);
+        let small = Evidence { n: 99, ..with(BoundPolicy::Beta(0.1), 1.0) };
+        assert_eq!(codes(&small), [""; 0]);
+        assert_eq!(codes(&Evidence { n: 100, ..small }), ["mean-for-sum"]);
+    }
+
+    #[test]
+    fn the_bound_is_unproved_from_five_labels_at_a_temperature() {
+        let at = |labels, policy, gamma| codes(&Evidence { labels, ..with(policy, gamma) });
+        let beta = BoundPolicy::BetaPerExample(1e-4);
+        assert_eq!(at(5, beta, 2.0), ["bound-unproved"]);
+        assert_eq!(at(4, beta, 2.0), [""; 0]);
+        assert_eq!(at(5, beta, 1.0), [""; 0]);
+        assert_eq!(at(5, BoundPolicy::Kappa(0.05), 2.0), [""; 0]);
+    }
+
+    #[test]
+    fn borderline_within_a_millionth() {
+        let at = |sigma| codes(&Evidence { sigma, ..evidence() });
+        assert_eq!(at(0.05 + 9e-7), ["borderline"]);
+        assert_eq!(at(0.05 - 9e-7), ["borderline"]);
+        assert_eq!(at(0.05 + 2e-6), [""; 0]);
+    }
+
+    #[test]
+    fn figures_are_short() {
+        let expected = [
+            (0.05, "0.05"),
+            (0.00121854, "0.001219"),
+            (1346.98, "1347"),
+            (0.0, "0"),
+            (1e-9, "1.000e-9"),
+            (123456.7, "123457"),
+        ];
+        for (value, text) in expected {
+            assert_eq!(figure(value), text);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Is a model sane? Asked of a sample before the long run.
+
+use statrs::distribution::{Binomial, DiscreteCDF};
+
+use super::{Finding, Level};
+
+/// Below this p-value a model counts as significantly worse than the majority class.
+pub const PREFLIGHT_LEVEL: f64 = 0.01;
+
+/// The share of the most frequent label among the labelled examples, in (0, 1]. `None` without
+/// labels.
+pub fn majority_share(labels: &[Option<u32>]) -> Option<f64> {
+    let mut ids: Vec<u32> = labels.iter().flatten().copied().collect();
+    ids.sort_unstable();
+    let most = ids.chunk_by(|a, b| a == b).map(<[u32]>::len).max()?;
+    Some(most as f64 / ids.len() as f64)
+}
+
+/// One-sided p-value of "no worse than the majority class": the chance that a model which is right
+/// with probability `majority` has at most `correct` of `n` right. In [0, 1]; 1 for n = 0.
+///
+/// # Panics
+///
+/// If `majority` is no probability.
+pub fn worse_than_majority_p(correct: usize, n: usize, majority: f64) -> f64 {
+    let binomial = Binomial::new(majority, n as u64).expect("a share lies in [0, 1]");
+    if correct >= n {
+        return 1.0;
+    }
+    binomial.cdf(correct as u64)
+}
+
+/// A warning when `model` (such as `teacher out/bert`) has significantly fewer of `n` examples
+/// right than always saying the most frequent label would: p < [`PREFLIGHT_LEVEL`].
+///
+/// # Panics
+///
+/// If `majority` is no probability.
+pub fn worse_than_majority(
+    model: &str,
+    correct: usize,
+    n: usize,
+    majority: f64,
+) -> Option<Finding> {
+    let p = worse_than_majority_p(correct, n, majority);
+    (p < PREFLIGHT_LEVEL).then(|| Finding {
+        code: "worse-than-majority",
+        level: Level::Warning,
+        message: format!(
+            "{model} has {correct} of {n} sampled examples right ({:.1} %), and always giving the \
+             most frequent label would have {:.1} % (one-sided binomial test, p = {p:.1e})",
+            100.0 * correct as f64 / n as f64,
+            100.0 * majority,
+        ),
+        hint: Some(
+            "check the order of the labels (--label-map), the head convention (--teacher-head, \
+             --student-head) and that the checkpoint was fine-tuned on this task at all"
+                .into(),
+        ),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_p_value_is_the_binomial_tail() {
+        // P(X ≤ 1) for Binomial(4, ½) = (1 + 4)/16; P(X ≤ 0) for Binomial(3, ¾) = 1/64.
+        assert!((worse_than_majority_p(1, 4, 0.5) - 5.0 / 16.0).abs() < 1e-12);
+        assert!((worse_than_majority_p(0, 3, 0.75) - 1.0 / 64.0).abs() < 1e-12);
+        assert_eq!(worse_than_majority_p(4, 4, 0.5), 1.0);
+        assert_eq!(worse_than_majority_p(0, 0, 0.5), 1.0);
+        assert_eq!(worse_than_majority_p(3, 4, 1.0), 0.0);
+    }
+
+    #[test]
+    fn swapped_labels_are_noticed_and_chance_is_not() {
+        // 256 examples at a majority of 0.5: mean 128, standard deviation 8. 109 is −2.3 σ after
+        // the continuity correction. Exact tails (Python, Σ comb(256, k) / 2^256): 0.01028 and 0.00731.
+        assert!(worse_than_majority("teacher", 109, 256, 0.5).is_none());
+        assert!(worse_than_majority("teacher", 108, 256, 0.5).is_some());
+        let finding = worse_than_majority("teacher `out/bert`", 20, 256, 0.56).unwrap();
+        assert_eq!((finding.code, finding.level), ("worse-than-majority", Level::Warning));
+        assert!(finding.message.starts_with(
+            "teacher `out/bert` has 20 of 256 sampled examples right (7.8 %), and always giving \
+             the most frequent label would have 56.0 %"
+        ));
+        let hint = finding.hint.unwrap();
+        for cause in ["labels", "head convention", "fine-tuned"] {
+            assert!(hint.contains(cause));
+        }
+    }
+
+    #[test]
+    fn the_majority_is_counted_among_the_labelled() {
+        let labels = [Some(1), None, Some(0), Some(1), Some(2)];
+        assert_eq!(majority_share(&labels), Some(0.5));
+        assert_eq!(majority_share(&[None]), None);
+    }
+}

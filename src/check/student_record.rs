@@ -1,0 +1,231 @@
+//! `distillation.json`: what a student's own training asked for, and what it reached.
+//!
+//! ```json
+//! {
+//!   "bound": { "beta_per_example": 0.0025, "alpha": 0.0, "temperature": 2.0, "t_squared": true },
+//!   "loss_reached": { "examples": 67349, "sum_kl": 71.2, "mean_kl": 0.00106 }
+//! }
+//! ```
+//!
+//! Only these two parts are read here; a record may say more beside and inside them.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Bound, BoundError, BoundPolicy};
+
+/// The parts of a student's `distillation.json` that a check reads. Unknown keys are ignored.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct StudentRecord {
+    /// The bound that its training was to meet; absent or null without a soft-label loss.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound: Option<RecordedBound>,
+    /// The soft-label loss at the end of its training.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub loss_reached: Option<LossReached>,
+}
+
+/// The bound that a training was to meet. One of `beta` and `beta_per_example`, at most one of
+/// `alpha` and `w_soft` (neither: α = 0), and `gamma` or `temperature` (neither: γ = 1).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct RecordedBound {
+    /// Stopping threshold of w_soft·L_soft, nats, summed over the training set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beta: Option<f64>,
+    /// The same per training example, nats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub beta_per_example: Option<f64>,
+    /// Weight of the hard-label loss, in [0, 1]; the soft-label loss has 1 − α.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
+    /// Weight of the soft-label loss itself, for weights that do not sum to one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub w_soft: Option<f64>,
+    /// γ itself, at least 1: wins over `temperature`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gamma: Option<f64>,
+    /// Distillation temperature t, at least 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
+    /// Whether the soft-label loss was scaled by t²: γ is then 1, otherwise t.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub t_squared: Option<bool>,
+}
+
+/// The soft-label loss that a training ended with, nats, before its weight, at its temperature.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct LossReached {
+    /// Examples that the sums are over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub examples: Option<usize>,
+    /// Σ KL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sum_kl: Option<f64>,
+    /// Mean KL.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_kl: Option<f64>,
+    /// Σ cross-entropy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sum_cross_entropy: Option<f64>,
+    /// Mean cross-entropy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean_cross_entropy: Option<f64>,
+}
+
+/// Why a record could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// No JSON, or a field of another type.
+    #[error("the record is no JSON of the expected form: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Two fields that say the same thing.
+    #[error("the record's bound gives both `{0}` and `{1}`: keep one")]
+    Both(&'static str, &'static str),
+    /// A temperature above 1 whose weight in the loss is not told.
+    #[error(
+        "the record's bound has the temperature {0} and no `t_squared`: say whether the soft-label \
+         loss was scaled by the temperature squared"
+    )]
+    Scaling(f64),
+    /// A number outside its range.
+    #[error("the record's bound is not valid: {0}")]
+    Bound(#[from] BoundError),
+}
+
+impl StudentRecord {
+    /// Reads the text of a `distillation.json`.
+    ///
+    /// # Errors
+    ///
+    /// Text that is no JSON object, or a known field of another type (with line and column).
+    pub fn parse(json: &str) -> Result<Self, RecordError> {
+        Ok(serde_json::from_str(json)?)
+    }
+
+    /// The bound that the record states. `None` without a soft-label loss (no `bound`, a weight of
+    /// zero) or without a β.
+    ///
+    /// # Errors
+    ///
+    /// Contradictions, a temperature above 1 without `t_squared`, numbers out of range.
+    pub fn bound(&self) -> Result<Option<Bound>, RecordError> {
+        let Some(recorded) = &self.bound else { return Ok(None) };
+        let policy = match (recorded.beta, recorded.beta_per_example) {
+            (None, None) => return Ok(None),
+            (Some(beta), None) => BoundPolicy::Beta(beta),
+            (None, Some(beta)) => BoundPolicy::BetaPerExample(beta),
+            (Some(_), Some(_)) => return Err(RecordError::Both("beta", "beta_per_example")),
+        };
+        let gamma = recorded.gamma()?;
+        Ok(match (recorded.alpha, recorded.w_soft) {
+            (Some(_), Some(_)) => return Err(RecordError::Both("alpha", "w_soft")),
+            // All the weight on the labels: there was no soft-label loss.
+            (Some(1.0), None) | (None, Some(0.0)) => None,
+            (None, Some(weight)) => Some(Bound::with_soft_weight(policy, weight, gamma)?),
+            (alpha, None) => Some(Bound::new(policy, alpha.unwrap_or(0.0), gamma)?),
+        })
+    }
+}
+
+impl RecordedBound {
+    fn gamma(&self) -> Result<f64, RecordError> {
+        match (self.gamma, self.temperature, self.t_squared) {
+            (Some(gamma), ..) => Ok(gamma),
+            (None, None, _) | (None, Some(1.0), _) => Ok(1.0),
+            (None, Some(t), Some(true)) => {
+                // Checked although γ does not depend on it: 0.5 is no temperature of a distillation.
+                if t >= 1.0 {
+                    Ok(1.0)
+                } else {
+                    Err(BoundError::Gamma(t).into())
+                }
+            }
+            (None, Some(t), Some(false)) => Ok(t),
+            (None, Some(t), None) => Err(RecordError::Scaling(t)),
+        }
+    }
+}
+
+impl LossReached {
+    /// The losses that are told, summed over the examples (over `n` where a mean comes without its
+    /// number of examples), each with its name.
+    pub fn sums(&self, n: usize) -> Vec<(&'static str, f64)> {
+        let examples = self.examples.unwrap_or(n) as f64;
+        let summed = |sum: Option<f64>, mean: Option<f64>| sum.or(mean.map(|mean| mean * examples));
+        let kl = summed(self.sum_kl, self.mean_kl);
+        let cross_entropy = summed(self.sum_cross_entropy, self.mean_cross_entropy);
+        let named = [("sum of KL", kl), ("sum of cross-entropies", cross_entropy)];
+        named.into_iter().filter_map(|(name, sum)| Some((name, sum?))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bound(json: &str) -> Result<Option<Bound>, RecordError> {
+        StudentRecord::parse(json)?.bound()
+    }
+
+    #[test]
+    fn a_record_gives_its_bound() {
+        let json = r#"{"bound": {"beta": 3.0, "alpha": 0.25, "temperature": 2.0,
+            "t_squared": false, "note": "x"}, "method": "tinybert"}"#;
+        let expected = Bound::new(BoundPolicy::Beta(3.0), 0.25, 2.0).unwrap();
+        assert_eq!(bound(json).unwrap(), Some(expected));
+        let json =
+            r#"{"bound": {"beta_per_example": 0.0025, "temperature": 4, "t_squared": true}}"#;
+        assert_eq!(bound(json).unwrap(), Some(Bound::default()));
+        let json = r#"{"bound": {"beta": 1, "w_soft": 2, "gamma": 3, "temperature": 9}}"#;
+        let expected = Bound::with_soft_weight(BoundPolicy::Beta(1.0), 2.0, 3.0).unwrap();
+        assert_eq!(bound(json).unwrap(), Some(expected));
+    }
+
+    #[test]
+    fn no_soft_loss_no_bound() {
+        for json in [
+            "{}",
+            r#"{"bound": null}"#,
+            r#"{"bound": {}}"#,
+            r#"{"bound": {"beta": 1, "alpha": 1}}"#,
+            r#"{"bound": {"beta": 1, "w_soft": 0}}"#,
+        ] {
+            assert_eq!(bound(json).unwrap(), None, "{json}");
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let message = |json: &str| bound(json).unwrap_err().to_string();
+        let both = message(r#"{"bound": {"beta": 1, "beta_per_example": 1}}"#);
+        assert_eq!(both, "the record's bound gives both `beta` and `beta_per_example`: keep one");
+        assert!(message(r#"{"bound": {"beta": 1, "alpha": 0, "w_soft": 1}}"#).contains("w_soft"));
+        assert!(message(r#"{"bound": {"beta": 1, "temperature": 2}}"#).contains("`t_squared`"));
+        let cold = message(r#"{"bound": {"beta": 1, "temperature": 0.5, "t_squared": true}}"#);
+        assert!(cold.contains("gamma is 0.5"));
+        assert!(message(r#"{"bound": {"beta": -1}}"#).contains("beta is -1"));
+        assert!(message(r#"{"bound": {"beta": "1"}}"#).contains("line 1 column"));
+        assert!(message("[").contains("no JSON"));
+    }
+
+    #[test]
+    fn losses_are_summed() {
+        let json = r#"{"loss_reached": {"mean_kl": 0.5, "sum_cross_entropy": 7, "examples": 4}}"#;
+        let reached = StudentRecord::parse(json).unwrap().loss_reached.unwrap();
+        let expected = vec![("sum of KL", 2.0), ("sum of cross-entropies", 7.0)];
+        assert_eq!(reached.sums(100), expected);
+        let bare = LossReached { mean_kl: Some(0.5), ..LossReached::default() };
+        assert_eq!(bare.sums(100), [("sum of KL", 50.0)]);
+        assert_eq!(LossReached::default().sums(100), []);
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        let record = StudentRecord {
+            bound: Some(RecordedBound { beta: Some(1.5), ..RecordedBound::default() }),
+            loss_reached: Some(LossReached { sum_kl: Some(2.0), ..LossReached::default() }),
+        };
+        let json = serde_json::to_string(&record).unwrap();
+        assert_eq!(json, r#"{"bound":{"beta":1.5},"loss_reached":{"sum_kl":2.0}}"#);
+        assert_eq!(StudentRecord::parse(&json).unwrap(), record);
+    }
+}

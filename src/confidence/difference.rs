@@ -1,0 +1,175 @@
+//! d(x): by how much the student's confidence falls short of its teacher's.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{Defined, Predictions, Undefined};
+
+/// Whose confidence is compared.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum ConfidenceKind {
+    /// C(x) = max_k p(x)_k for each model, whatever each predicts. |d| ≤ 1 − 1/K.
+    #[default]
+    Max,
+    /// p(x)_ŷ for both, with ŷ the label that the teacher predicts. |d| ≤ 1.
+    TeacherClass,
+}
+
+/// Which standard deviation is σ.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Statistic {
+    /// Root mean square about zero: sees a student that is less sure on every input.
+    #[default]
+    Rms,
+    /// Standard deviation about the mean (population): blind to a common shift.
+    Centred,
+}
+
+/// A name that stands for none of the choices.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{given}` is no {what}: use {choices}")]
+pub struct UnknownName {
+    given: String,
+    what: &'static str,
+    choices: &'static str,
+}
+
+impl ConfidenceKind {
+    /// Both kinds, the default first.
+    pub const ALL: [Self; 2] = [Self::Max, Self::TeacherClass];
+
+    /// `max` or `teacher-class`: the name in flags, configs and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Max => "max",
+            Self::TeacherClass => "teacher-class",
+        }
+    }
+}
+
+impl Statistic {
+    /// Both statistics, the default first.
+    pub const ALL: [Self; 2] = [Self::Rms, Self::Centred];
+
+    /// `rms` or `centred`: the name in flags, configs and reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rms => "rms",
+            Self::Centred => "centred",
+        }
+    }
+}
+
+impl fmt::Display for ConfidenceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for Statistic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for ConfidenceKind {
+    type Err = UnknownName;
+
+    fn from_str(given: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == given).ok_or_else(|| UnknownName {
+            given: given.into(),
+            what: "confidence",
+            choices: "max or teacher-class",
+        })
+    }
+}
+
+impl FromStr for Statistic {
+    type Err = UnknownName;
+
+    fn from_str(given: &str) -> Result<Self, UnknownName> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == given).ok_or_else(|| UnknownName {
+            given: given.into(),
+            what: "statistic",
+            choices: "rms or centred",
+        })
+    }
+}
+
+/// R: the largest |d| that is possible, 1 − 1/K for [`ConfidenceKind::Max`] and otherwise 1.
+pub fn largest_difference(kind: ConfidenceKind, labels: usize) -> f64 {
+    match kind {
+        ConfidenceKind::Max => 1.0 - 1.0 / labels as f64,
+        ConfidenceKind::TeacherClass => 1.0,
+    }
+}
+
+/// d(x) = C_T(x) − C_S(x) for each example (N), in [−R, R] with R = [`largest_difference`].
+/// Positive where the student is less sure than its teacher.
+///
+/// A model that shows no distribution has a [`ConfidenceKind::Max`]. For the teacher's class the
+/// teacher's own confidence will do, and the student's distribution is needed: undefined without
+/// it, even where both predict the same label.
+///
+/// # Panics
+///
+/// If the two models speak of different numbers of examples or labels ([`super::PairStatistics`]
+/// checks this and says so as an error).
+pub fn confidence_differences(
+    teacher: &Predictions,
+    student: &Predictions,
+    kind: ConfidenceKind,
+) -> Defined<Vec<f64>> {
+    assert_eq!((teacher.len(), teacher.labels()), (student.len(), student.labels()));
+    let differences = (0..teacher.len()).map(|i| match kind {
+        ConfidenceKind::Max => Some(teacher.confidence(i) - student.confidence(i)),
+        ConfidenceKind::TeacherClass => {
+            let class = teacher.predicted(i) as usize;
+            Some(teacher.confidence(i) - student.probabilities(i)?[class])
+        }
+    });
+    differences.collect::<Option<_>>().ok_or(Undefined::NoDistribution("student"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_two_kinds_differ_where_the_models_disagree() {
+        let teacher = Predictions::from_probabilities(&[0.75, 0.25], 2).unwrap();
+        let student = Predictions::from_probabilities(&[0.375, 0.625], 2).unwrap();
+        let d = |kind| confidence_differences(&teacher, &student, kind).unwrap();
+        assert_eq!(d(ConfidenceKind::Max), [0.125]); // 0.75 − 0.625
+        assert_eq!(d(ConfidenceKind::TeacherClass), [0.375]); // 0.75 − 0.375
+    }
+
+    #[test]
+    fn teacher_class_needs_only_the_students_distribution() {
+        let full = Predictions::from_probabilities(&[0.75, 0.25], 2).unwrap();
+        let bare = Predictions::from_confidence(&[0.5], &[1], 2).unwrap();
+        let kind = ConfidenceKind::TeacherClass;
+        assert_eq!(confidence_differences(&bare, &full, kind), Ok(vec![0.25]));
+        let undefined = confidence_differences(&full, &bare, kind).unwrap_err();
+        assert_eq!(undefined, Undefined::NoDistribution("student"));
+        assert_eq!(confidence_differences(&full, &bare, ConfidenceKind::Max), Ok(vec![0.25]));
+    }
+
+    #[test]
+    fn names_are_read_back() {
+        for kind in ConfidenceKind::ALL {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+        for statistic in Statistic::ALL {
+            assert_eq!(statistic.to_string().parse(), Ok(statistic));
+        }
+        let error = "mean".parse::<Statistic>().unwrap_err();
+        assert_eq!(error.to_string(), "`mean` is no statistic: use rms or centred");
+    }
+
+    #[test]
+    fn the_largest_difference_is_the_theorys_r() {
+        assert_eq!(largest_difference(ConfidenceKind::Max, 2), 0.5);
+        assert_eq!(largest_difference(ConfidenceKind::TeacherClass, 2), 1.0);
+    }
+}

@@ -1,0 +1,306 @@
+//! Figures of one model against the labels, and of two models against each other.
+//!
+//! `labels` (N) gives each example's label id below K, or `None`; examples without one are left
+//! out of every figure that needs a label. [`super::PairStatistics`] checks the lengths and ids.
+
+use super::order::order_free_sum;
+use super::{Defined, FixedSum, Predictions, Undefined};
+
+/// Equal-width bins of the calibration error. Guo et al. 2017, *On Calibration of Modern Neural
+/// Networks*.
+pub const ECE_BINS: usize = 15;
+
+/// One model's own figures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelStatistics {
+    /// Labelled examples.
+    pub labelled: usize,
+    /// Labelled examples that are predicted right.
+    pub correct: Defined<usize>,
+    /// correct / labelled.
+    pub accuracy: Defined<f64>,
+    /// See [`f1`].
+    pub f1: Defined<f64>,
+    /// See [`matthews_correlation`].
+    pub matthews_correlation: Defined<f64>,
+    /// See [`mean_confidence`].
+    pub mean_confidence: f64,
+    /// See [`brier`].
+    pub brier: Defined<f64>,
+    /// See [`nll`].
+    pub nll: Defined<f64>,
+    /// See [`ece`].
+    pub ece: Defined<f64>,
+}
+
+impl ModelStatistics {
+    /// All figures of one model. `labels` has N entries, each below K.
+    pub fn new(predictions: &Predictions, labels: &[Option<u32>]) -> Self {
+        let labelled = labelled(labels);
+        let correct = correct(predictions, labels);
+        Self {
+            labelled,
+            correct,
+            accuracy: correct.map(|c| c as f64 / labelled as f64),
+            f1: f1(predictions, labels),
+            matthews_correlation: matthews_correlation(predictions, labels),
+            mean_confidence: mean_confidence(predictions),
+            brier: brier(predictions, labels),
+            nll: nll(predictions, labels),
+            ece: ece(predictions, labels),
+        }
+    }
+}
+
+/// Number of examples that carry a label.
+pub fn labelled(labels: &[Option<u32>]) -> usize {
+    labels.iter().flatten().count()
+}
+
+/// Labelled examples that are predicted right. Undefined without labels.
+pub fn correct(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<usize> {
+    some_labelled(labels)?;
+    Ok(with_label(labels).filter(|&(i, label)| predictions.predicted(i) == label).count())
+}
+
+/// F1 of the label with id 1, in [0, 1]: 2·TP / (2·TP + FP + FN), GLUE's for MRPC and QQP.
+///
+/// Undefined for K ≠ 2, without labels, and where label 1 is neither given nor predicted (0/0,
+/// for which scikit-learn and so GLUE's script print 0).
+pub fn f1(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
+    if predictions.labels() != 2 {
+        return Err(Undefined::NotBinary { labels: predictions.labels() });
+    }
+    some_labelled(labels)?;
+    // Twice the true positives, and the false of both kinds: 2·TP + FP + FN = given + predicted.
+    let (mut both, mut either) = (0usize, 0usize);
+    for (i, label) in with_label(labels) {
+        let (given, predicted) = (label == 1, predictions.predicted(i) == 1);
+        both += 2 * usize::from(given && predicted);
+        either += usize::from(given) + usize::from(predicted);
+    }
+    match either {
+        0 => Err(Undefined::NoPositives),
+        _ => Ok(both as f64 / either as f64),
+    }
+}
+
+/// Matthews correlation of predictions and labels, in [−1, 1]: GLUE's for CoLA.
+///
+/// For K > 2 the R_K of Gorodkin 2004, which is Matthews' for K = 2. Undefined without labels, and
+/// where the labels or the predictions are all the same (0/0, for which GLUE's script prints 0).
+pub fn matthews_correlation(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
+    let n = some_labelled(labels)? as i128;
+    let mut given = vec![0i128; predictions.labels()];
+    let mut predicted = given.clone();
+    let mut right = 0i128;
+    for (i, label) in with_label(labels) {
+        given[label as usize] += 1;
+        predicted[predictions.predicted(i) as usize] += 1;
+        right += i128::from(predictions.predicted(i) == label);
+    }
+    // Exact in integers, so that the order of the labels cannot matter: N < 2^30.
+    let dot = |a: &[i128], b: &[i128]| a.iter().zip(b).map(|(x, y)| x * y).sum::<i128>();
+    let covariance = right * n - dot(&given, &predicted);
+    let spread_given = n * n - dot(&given, &given);
+    let spread_predicted = n * n - dot(&predicted, &predicted);
+    if spread_given == 0 || spread_predicted == 0 {
+        return Err(Undefined::Constant);
+    }
+    Ok(covariance as f64 / ((spread_given * spread_predicted) as f64).sqrt())
+}
+
+/// Examples for which both models predict the same label.
+pub fn agreement(teacher: &Predictions, student: &Predictions) -> usize {
+    (0..teacher.len()).filter(|&i| teacher.predicted(i) == student.predicted(i)).count()
+}
+
+/// Labelled examples that the teacher has right and the student wrong. Undefined without labels.
+pub fn negative_flips(
+    teacher: &Predictions,
+    student: &Predictions,
+    labels: &[Option<u32>],
+) -> Defined<usize> {
+    some_labelled(labels)?;
+    let flipped =
+        |&(i, label): &(usize, u32)| teacher.predicted(i) == label && student.predicted(i) != label;
+    Ok(with_label(labels).filter(flipped).count())
+}
+
+/// Mean of max_k p_k over all examples, in [1/K, 1].
+pub fn mean_confidence(predictions: &Predictions) -> f64 {
+    let mut sum = FixedSum::ZERO;
+    (0..predictions.len()).for_each(|i| sum.add(predictions.confidence(i)));
+    sum.to_f64() / predictions.len() as f64
+}
+
+/// Brier score: mean of Σ_k (p_k − y_k)² over the labelled examples, in [0, 2]. Brier 1950.
+///
+/// For two labels this is twice the score of the positive label alone, which is what scikit-learn's
+/// `brier_score_loss` prints. Undefined without labels or without a distribution.
+pub fn brier(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
+    let n = some_labelled(labels)?;
+    let mut sum = FixedSum::ZERO;
+    let mut squares = vec![0.0; predictions.labels()];
+    for (i, label) in with_label(labels) {
+        let p = predictions.probabilities(i).ok_or(Undefined::NoDistribution("model"))?;
+        for (k, square) in squares.iter_mut().enumerate() {
+            *square = (p[k] - f64::from(k == label as usize)).powi(2);
+        }
+        sum.add(order_free_sum(&mut squares).min(2.0));
+    }
+    Ok(sum.to_f64() / n as f64)
+}
+
+/// Mean negative log likelihood of the label in nats, at least 0.
+///
+/// Undefined without labels, without a distribution, and where a label's probability was given as
+/// exactly 0. From logits it is finite, since it comes from log-softmax.
+pub fn nll(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
+    let n = some_labelled(labels)?;
+    let mut terms = Vec::with_capacity(n);
+    for (example, label) in with_label(labels) {
+        let log_p =
+            predictions.log_probabilities(example).ok_or(Undefined::NoDistribution("model"))?;
+        let term = -log_p[label as usize];
+        if term.is_infinite() {
+            return Err(Undefined::Infinite { example });
+        }
+        terms.push(term.max(0.0)); // no -0.0 for a certain and right model
+    }
+    Ok(order_free_sum(&mut terms) / n as f64)
+}
+
+/// Expected calibration error over the labelled examples, in [0, 1]: Σ_b |Σ_b C − correct_b| / N.
+///
+/// [`ECE_BINS`] bins of equal width, [i/15, (i+1)/15) and the last one closed, [14/15, 1]. (Guo et
+/// al. close them above instead: the same but for a confidence that is a multiple of 1/15.) Needs
+/// a confidence only. Undefined without labels.
+pub fn ece(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
+    let n = some_labelled(labels)?;
+    let mut bins = [(FixedSum::ZERO, 0usize); ECE_BINS]; // Σ confidence, correct
+    for (i, label) in with_label(labels) {
+        let confidence = predictions.confidence(i);
+        let bin = &mut bins[((confidence * ECE_BINS as f64) as usize).min(ECE_BINS - 1)];
+        bin.0.add(confidence);
+        bin.1 += usize::from(predictions.predicted(i) == label);
+    }
+    let gaps = bins.iter().map(|(confidence, right)| (confidence.to_f64() - *right as f64).abs());
+    Ok(gaps.sum::<f64>() / n as f64)
+}
+
+fn with_label(labels: &[Option<u32>]) -> impl Iterator<Item = (usize, u32)> + '_ {
+    labels.iter().enumerate().filter_map(|(i, label)| label.map(|label| (i, label)))
+}
+
+fn some_labelled(labels: &[Option<u32>]) -> Defined<usize> {
+    match labelled(labels) {
+        0 => Err(Undefined::NoLabels),
+        n => Ok(n),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Predictions of label 1 with the given probabilities.
+    fn binary(p1: &[f64]) -> Predictions {
+        let rows: Vec<f64> = p1.iter().flat_map(|p| [1.0 - p, *p]).collect();
+        Predictions::from_probabilities(&rows, 2).unwrap()
+    }
+
+    fn some(labels: &[u32]) -> Vec<Option<u32>> {
+        labels.iter().map(|&label| Some(label)).collect()
+    }
+
+    #[test]
+    fn binary_figures_worked_by_hand() {
+        // Predicted 1 1 0 0 1, labels 1 0 0 1 1: TP 2, FP 1, FN 1, TN 1; the last is unlabelled.
+        let model = binary(&[0.75, 0.625, 0.25, 0.375, 0.875, 0.9]);
+        let mut labels = some(&[1, 0, 0, 1, 1]);
+        labels.push(None);
+        let s = ModelStatistics::new(&model, &labels);
+        assert_eq!((s.labelled, s.correct, s.accuracy), (5, Ok(3), Ok(0.6)));
+        assert_eq!(s.f1, Ok(2.0 / 3.0)); // 4 / (4 + 1 + 1)
+                                         // (TP·TN − FP·FN) / sqrt(3·3·2·2) = (2 − 1) / 6.
+        assert!((s.matthews_correlation.unwrap() - 1.0 / 6.0).abs() < 1e-15);
+        // 2·(1/16 + 25/64 + 1/16 + 25/64 + 1/64) / 5 = 2·(59/64)/5.
+        assert!((s.brier.unwrap() - 2.0 * 59.0 / 64.0 / 5.0).abs() < 1e-15);
+        let likelihood = 0.75f64 * 0.375 * 0.75 * 0.375 * 0.875;
+        assert!((s.nll.unwrap() + likelihood.ln() / 5.0).abs() < 1e-15);
+        assert!(
+            (s.mean_confidence - (0.75 + 0.625 + 0.75 + 0.625 + 0.875 + 0.9) / 6.0).abs() < 1e-15
+        );
+    }
+
+    #[test]
+    fn calibration_error_worked_by_hand() {
+        // Bin 11 holds 0.75 twice (right, right): |1.5 − 2|; bin 9 holds 0.625 twice (both wrong):
+        // 1.25; bin 13 holds 0.875 (right): 0.125. The sum 1.875 over 5.
+        let model = binary(&[0.75, 0.625, 0.25, 0.375, 0.875]);
+        let error = ece(&model, &some(&[1, 0, 0, 1, 1])).unwrap();
+        assert!((error - 1.875 / 5.0).abs() < 1e-15);
+        // A confidence of 1 lies in the last bin: certain and right is calibrated.
+        assert_eq!(ece(&binary(&[1.0, 0.0]), &some(&[1, 0])), Ok(0.0));
+    }
+
+    #[test]
+    fn matthews_of_three_labels() {
+        // Confusion (label, predicted): (0,0)=2, (1,1)=1, (1,2)=1, (2,0)=1, (2,2)=1; n = 6, right 4.
+        // given (2,2,2), predicted (3,1,2): (4·6 − 12) / sqrt((36−12)·(36−14)) = 12/sqrt(528).
+        let one_hot = |k: usize| (0..3).map(move |j| if j == k { 0.8 } else { 0.1 });
+        let rows: Vec<f64> = [0, 0, 1, 2, 0, 2].into_iter().flat_map(one_hot).collect();
+        let model = Predictions::from_probabilities(&rows, 3).unwrap();
+        let labels = some(&[0, 0, 1, 1, 2, 2]);
+        let r = matthews_correlation(&model, &labels).unwrap();
+        assert!((r - 12.0 / 528f64.sqrt()).abs() < 1e-15);
+        assert_eq!(f1(&model, &labels), Err(Undefined::NotBinary { labels: 3 }));
+    }
+
+    #[test]
+    fn unlabelled_text_has_no_accuracy() {
+        let s = ModelStatistics::new(&binary(&[0.75]), &[None]);
+        assert_eq!((s.labelled, s.correct), (0, Err(Undefined::NoLabels)));
+        for figure in [s.accuracy, s.f1, s.matthews_correlation, s.brier, s.nll, s.ece] {
+            assert_eq!(figure, Err(Undefined::NoLabels));
+        }
+        assert_eq!(s.mean_confidence, 0.75);
+    }
+
+    #[test]
+    fn zero_over_zero_is_undefined() {
+        let model = binary(&[0.25, 0.125]);
+        assert_eq!(f1(&model, &some(&[0, 0])), Err(Undefined::NoPositives));
+        assert_eq!(matthews_correlation(&model, &some(&[0, 1])), Err(Undefined::Constant));
+        assert_eq!(f1(&model, &some(&[0, 1])), Ok(0.0));
+    }
+
+    #[test]
+    fn a_certain_and_wrong_model_has_no_finite_nll() {
+        let certain = binary(&[0.5, 0.0]);
+        assert_eq!(nll(&certain, &some(&[1, 1])), Err(Undefined::Infinite { example: 1 }));
+        assert_eq!(brier(&certain, &some(&[1, 1])), Ok(1.25)); // (1/2 + 2) / 2
+        let from_logits = Predictions::from_logits(&[2000.0, 0.0], 2).unwrap();
+        assert_eq!(nll(&from_logits, &some(&[1])), Ok(2000.0));
+    }
+
+    #[test]
+    fn a_bare_confidence_still_has_accuracy_and_calibration() {
+        let bare = Predictions::from_confidence(&[0.75, 0.75], &[1, 1], 2).unwrap();
+        let s = ModelStatistics::new(&bare, &some(&[1, 0]));
+        assert_eq!((s.accuracy, s.ece), (Ok(0.5), Ok(0.25)));
+        assert_eq!(s.brier, Err(Undefined::NoDistribution("model")));
+        assert_eq!(s.nll, Err(Undefined::NoDistribution("model")));
+    }
+
+    #[test]
+    fn flips_and_agreement() {
+        let teacher = binary(&[0.9, 0.9, 0.1, 0.1]);
+        let student = binary(&[0.8, 0.2, 0.8, 0.8]);
+        let labels = [Some(1), Some(1), Some(1), None];
+        assert_eq!(agreement(&teacher, &student), 1);
+        assert_eq!(negative_flips(&teacher, &student, &labels), Ok(1)); // the second only
+        assert_eq!(negative_flips(&teacher, &student, &[None; 4]), Err(Undefined::NoLabels));
+    }
+}

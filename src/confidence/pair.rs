@@ -1,0 +1,343 @@
+//! Everything that one split says of a teacher and a student, in one call.
+
+use super::{
+    agreement, bootstrap_interval, confidence_differences, divergence, groups, largest_difference,
+    negative_flips, spread, worst, Bootstrap, ConfidenceKind, Defined, DifferenceSums, Divergence,
+    Group, Interval, ModelStatistics, Predictions, Spread, Statistic, Undefined,
+    BOOTSTRAP_RESAMPLES,
+};
+
+/// One split as two models see it, in data set order.
+#[derive(Debug, Clone, Copy)]
+pub struct PairInput<'a> {
+    /// The reference.
+    pub teacher: &'a Predictions,
+    /// The model that is audited.
+    pub student: &'a Predictions,
+    /// The label of each example (N), below K, where it has one.
+    pub labels: &'a [Option<u32>],
+    /// The length of each example's text in words (N), where there is a text.
+    pub words: Option<&'a [usize]>,
+}
+
+/// Which reading gates, and how much is reported beside it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PairOptions {
+    /// The confidence that gates.
+    pub kind: ConfidenceKind,
+    /// The statistic that gates.
+    pub statistic: Statistic,
+    /// How many of the worst inputs to name.
+    pub worst: usize,
+    /// Seed of the bootstrap.
+    pub seed: u64,
+}
+
+impl Default for PairOptions {
+    /// `max`, `rms`, five inputs, seed 0.
+    fn default() -> Self {
+        Self { kind: ConfidenceKind::Max, statistic: Statistic::Rms, worst: 5, seed: 0 }
+    }
+}
+
+/// Why two tables of predictions and a list of labels are not one split.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PairError {
+    /// Different numbers of examples.
+    #[error("the teacher predicts {teacher} examples and the {other} has {count}")]
+    Examples {
+        /// The teacher's N.
+        teacher: usize,
+        /// `student`, `list of labels` or `list of lengths`.
+        other: &'static str,
+        /// Its N.
+        count: usize,
+    },
+    /// Different numbers of labels.
+    #[error("the teacher has {teacher} labels and the student {student}")]
+    Labels {
+        /// The teacher's K.
+        teacher: usize,
+        /// The student's K.
+        student: usize,
+    },
+    /// A label that the models do not have.
+    #[error("example {example} (counted from 0) has label {label}, and the task has {labels}")]
+    NoSuchLabel {
+        /// Row.
+        example: usize,
+        /// What was found.
+        label: u32,
+        /// K.
+        labels: usize,
+    },
+    /// The reading that gates asks for a distribution that is not there.
+    #[error("the confidence `{kind}` is not defined here: {reason}; use `max`")]
+    GateUndefined {
+        /// The gating confidence.
+        kind: ConfidenceKind,
+        /// Why.
+        reason: Undefined,
+    },
+}
+
+/// What one split says of a teacher and a student.
+///
+/// Permuting the examples, or the labels of both models and of the data, changes no bit of it, but
+/// for what is positions (`differences`, `worst`) or names (the groups' keys) or belongs to label 1
+/// (F1), and for exact ties of a model's two largest logits.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PairStatistics {
+    /// N.
+    pub n: usize,
+    /// K.
+    pub labels: usize,
+    /// The confidence that gates.
+    pub kind: ConfidenceKind,
+    /// The statistic that gates.
+    pub statistic: Statistic,
+    /// d (N) for the gating confidence, in data set order.
+    pub differences: Vec<f64>,
+    /// The sums of `differences`: the gating σ is `sums.sigma_of(statistic)`.
+    pub sums: DifferenceSums,
+    /// The sums for both kinds of confidence, in the order of [`ConfidenceKind::ALL`].
+    pub variants: [(ConfidenceKind, Defined<DifferenceSums>); 2],
+    /// 95 % bootstrap interval of the gating σ.
+    pub sigma_interval: Interval,
+    /// The teacher's own figures.
+    pub teacher: ModelStatistics,
+    /// The student's own figures.
+    pub student: ModelStatistics,
+    /// Examples for which both predict the same label.
+    pub agreement: usize,
+    /// Labelled examples that the teacher has right and the student wrong.
+    pub negative_flips: Defined<usize>,
+    /// How |d| is spread.
+    pub spread: Spread,
+    /// How far the two distributions are apart.
+    pub divergence: Defined<Divergence>,
+    /// Parts of the split.
+    pub groups: Vec<Group>,
+    /// Positions of the largest |d|, largest first.
+    pub worst: Vec<usize>,
+}
+
+impl PairStatistics {
+    /// All statistics of one split.
+    ///
+    /// # Errors
+    ///
+    /// Lengths or label counts that do not fit together, a label of K or more, and a gating
+    /// confidence for which the student shows no distribution.
+    pub fn new(input: &PairInput<'_>, options: &PairOptions) -> Result<Self, PairError> {
+        input.check()?;
+        let PairInput { teacher, student, labels, words } = *input;
+        let PairOptions { kind, statistic, .. } = *options;
+        let differences = confidence_differences(teacher, student, kind)
+            .map_err(|reason| PairError::GateUndefined { kind, reason })?;
+        let variants = ConfidenceKind::ALL.map(|kind| {
+            let differences = confidence_differences(teacher, student, kind);
+            (kind, differences.map(|d| DifferenceSums::of(&d)))
+        });
+        let bootstrap = Bootstrap { seed: options.seed, resamples: BOOTSTRAP_RESAMPLES };
+        let not_empty = "predictions are never empty";
+        Ok(Self {
+            n: differences.len(),
+            labels: teacher.labels(),
+            kind,
+            statistic,
+            sums: DifferenceSums::of(&differences),
+            variants,
+            sigma_interval: bootstrap_interval(&differences, statistic, bootstrap)
+                .expect(not_empty),
+            teacher: ModelStatistics::new(teacher, labels),
+            student: ModelStatistics::new(student, labels),
+            agreement: agreement(teacher, student),
+            negative_flips: negative_flips(teacher, student, labels),
+            spread: spread(&differences).expect(not_empty),
+            divergence: divergence(teacher, student),
+            groups: groups(&differences, teacher, labels, words),
+            worst: worst(&differences, options.worst),
+            differences,
+        })
+    }
+
+    /// The gating σ, in [0, R].
+    pub fn sigma(&self) -> f64 {
+        self.sums.sigma_of(self.statistic).expect("predictions are never empty")
+    }
+
+    /// agreement / n, in [0, 1].
+    pub fn agreement_share(&self) -> f64 {
+        self.agreement as f64 / self.n as f64
+    }
+
+    /// R: the largest |d| that the gating confidence allows.
+    pub fn largest_difference(&self) -> f64 {
+        largest_difference(self.kind, self.labels)
+    }
+}
+
+impl PairInput<'_> {
+    fn check(&self) -> Result<(), PairError> {
+        let (examples, labels) = (self.teacher.len(), self.teacher.labels());
+        if labels != self.student.labels() {
+            let student = self.student.labels();
+            return Err(PairError::Labels { teacher: labels, student });
+        }
+        let counts = [
+            ("student", self.student.len()),
+            ("list of labels", self.labels.len()),
+            ("list of lengths", self.words.map_or(examples, <[usize]>::len)),
+        ];
+        if let Some((other, count)) = counts.into_iter().find(|(_, count)| *count != examples) {
+            return Err(PairError::Examples { teacher: examples, other, count });
+        }
+        let unknown = |label: &Option<u32>| label.is_some_and(|label| label as usize >= labels);
+        match self.labels.iter().position(unknown) {
+            Some(example) => {
+                let label = self.labels[example].expect("found by its label");
+                Err(PairError::NoSuchLabel { example, label, labels })
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn statistics(
+        teacher: &Predictions,
+        student: &Predictions,
+        labels: &[Option<u32>],
+        kind: ConfidenceKind,
+    ) -> PairStatistics {
+        let words: Vec<usize> =
+            labels.iter().map(|label| 4 + 5 * label.map_or(0, |l| l as usize)).collect();
+        let input = PairInput { teacher, student, labels, words: Some(&words) };
+        PairStatistics::new(&input, &PairOptions { kind, ..PairOptions::default() }).unwrap()
+    }
+
+    #[test]
+    fn two_examples_worked_by_hand() {
+        let given = |rows: &[f64]| Predictions::from_probabilities(rows, 2).unwrap();
+        let (teacher, student) =
+            (given(&[0.75, 0.25, 0.125, 0.875]), given(&[0.375, 0.625, 0.0, 1.0]));
+        let s = statistics(&teacher, &student, &[Some(0), None], ConfidenceKind::Max);
+        assert_eq!(s.differences, [0.125, -0.125]);
+        assert_eq!((s.n, s.labels, s.agreement, s.negative_flips), (2, 2, 1, Ok(1)));
+        assert_eq!((s.sigma(), s.agreement_share(), s.largest_difference()), (0.125, 0.5, 0.5));
+        let teacher_class = s.variants[1].1.unwrap(); // d = 3/8, −1/8
+        assert_eq!(teacher_class.sigma(), Some((5.0f64 / 64.0).sqrt()));
+        assert_eq!(s.divergence, Err(Undefined::Infinite { example: 1 }));
+        assert_eq!(s.worst, [0, 1]);
+    }
+
+    #[test]
+    fn what_does_not_fit_together_is_refused() {
+        let one = Predictions::from_confidence(&[0.9], &[0], 2).unwrap();
+        let two = Predictions::from_confidence(&[0.9, 0.9], &[0, 0], 2).unwrap();
+        let three = Predictions::from_confidence(&[0.9], &[0], 3).unwrap();
+        let refuse = |teacher, student, labels: &[Option<u32>], kind| {
+            let input = PairInput { teacher, student, labels, words: None };
+            let options = PairOptions { kind, ..PairOptions::default() };
+            PairStatistics::new(&input, &options).unwrap_err().to_string()
+        };
+        use ConfidenceKind::{Max, TeacherClass};
+        let text = refuse(&one, &two, &[None], Max);
+        assert_eq!(text, "the teacher predicts 1 examples and the student has 2");
+        assert_eq!(
+            refuse(&one, &three, &[None], Max),
+            "the teacher has 2 labels and the student 3"
+        );
+        assert!(refuse(&two, &two, &[None], Max).contains("list of labels has 1"));
+        let text = refuse(&one, &one, &[Some(2)], Max);
+        assert_eq!(text, "example 0 (counted from 0) has label 2, and the task has 2");
+        let text = refuse(&one, &one, &[None], TeacherClass);
+        assert!(text.starts_with("the confidence `teacher-class` is not defined here: the student"));
+    }
+
+    /// Logits of both models and labels for 1 to 30 examples over three labels.
+    fn split() -> impl Strategy<Value = Vec<([f32; 3], [f32; 3], Option<u32>)>> {
+        let logits = || prop::array::uniform3(-20.0f32..20.0);
+        prop::collection::vec((logits(), logits(), prop::option::of(0u32..3)), 1..30)
+    }
+
+    type Example = ([f32; 3], [f32; 3], Option<u32>);
+
+    fn of(examples: &[Example], kind: ConfidenceKind) -> PairStatistics {
+        let logits = |side: fn(&Example) -> [f32; 3]| {
+            let all: Vec<f32> = examples.iter().flat_map(side).collect();
+            Predictions::from_logits(&all, 3).unwrap()
+        };
+        let labels: Vec<_> = examples.iter().map(|example| example.2).collect();
+        statistics(&logits(|e| e.0), &logits(|e| e.1), &labels, kind)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(40))]
+
+        #[test]
+        fn a_model_against_itself_differs_nowhere(examples in split()) {
+            for kind in ConfidenceKind::ALL {
+                let same: Vec<Example> = examples.iter().map(|e| (e.0, e.0, e.2)).collect();
+                let s = of(&same, kind);
+                prop_assert_eq!(s.sums.sigma(), Some(0.0));
+                prop_assert_eq!((s.agreement, s.sigma_interval.high), (s.n, 0.0));
+                prop_assert_eq!(s.divergence.unwrap().sum_kl, 0.0);
+            }
+        }
+
+        #[test]
+        fn the_spend_is_at_most_half_the_divergence(examples in split()) {
+            for kind in ConfidenceKind::ALL {
+                let s = of(&examples, kind);
+                let divergence = s.divergence.unwrap();
+                let spent = s.sums.spent(Statistic::Rms).to_f64();
+                prop_assert!(spent <= 0.5 * divergence.sum_kl + 1e-12);
+                prop_assert!(divergence.sum_kl <= divergence.sum_cross_entropy + 1e-12);
+                prop_assert!(s.spread.max <= s.largest_difference());
+            }
+        }
+
+        #[test]
+        fn permuting_the_examples_changes_no_bit(examples in split(), turn in 0usize..30) {
+            let mut turned = examples.clone();
+            turned.rotate_left(turn % examples.len());
+            turned.reverse();
+            for kind in ConfidenceKind::ALL {
+                let (mut a, mut b) = (of(&examples, kind), of(&turned, kind));
+                // Positions move with the examples.
+                a.differences.sort_unstable_by(f64::total_cmp);
+                b.differences.sort_unstable_by(f64::total_cmp);
+                b.worst.clone_from(&a.worst);
+                prop_assert_eq!(a, b);
+            }
+        }
+
+        #[test]
+        fn permuting_the_labels_changes_no_bit(examples in split()) {
+            let distinct = |z: &[f32; 3]| z[0] != z[1] && z[1] != z[2] && z[0] != z[2];
+            prop_assume!(examples.iter().all(|e| distinct(&e.0) && distinct(&e.1)));
+            let permuted: Vec<Example> = examples.iter().map(|(t, s, label)| {
+                ([t[2], t[0], t[1]], [s[2], s[0], s[1]], label.map(|l| (l + 1) % 3))
+            }).collect();
+            for kind in ConfidenceKind::ALL {
+                let (mut a, mut b) = (of(&examples, kind), of(&permuted, kind));
+                // Names move with the labels, and the lengths were made from them.
+                let sorted = |groups: &mut Vec<Group>| {
+                    let mut sums: Vec<_> = groups.drain(..).map(|g| {
+                        (g.key.by(), g.sums.n(), g.sums.sum(), g.sums.spent(Statistic::Rms))
+                    }).filter(|(by, ..)| *by != "length").collect();
+                    sums.sort_unstable();
+                    sums
+                };
+                prop_assert_eq!(sorted(&mut a.groups), sorted(&mut b.groups));
+                prop_assert_eq!(a, b);
+            }
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Why a figure is missing.
+
+/// A figure, or the reason why it is not defined for these examples.
+pub type Defined<T> = Result<T, Undefined>;
+
+/// Why a figure is not defined. Its `Display` is the reason that a report prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Undefined {
+    /// The model (`model`, `teacher` or `student`) gives a confidence and no distribution.
+    #[error("the {0} shows no distribution over the labels, only a confidence")]
+    NoDistribution(&'static str),
+    /// No example carries a label.
+    #[error("no example is labelled")]
+    NoLabels,
+    /// F1 of label 1 asks for two labels.
+    #[error("F1 of label 1 is for tasks of two labels, and this one has {labels}")]
+    NotBinary {
+        /// K.
+        labels: usize,
+    },
+    /// F1 is 0/0.
+    #[error("label 1 is neither given nor predicted, so F1 is 0/0 (GLUE's script would print 0)")]
+    NoPositives,
+    /// Matthews correlation is 0/0.
+    #[error(
+        "the labels or the predictions are all the same, so Matthews correlation is 0/0 \
+         (GLUE's script would print 0)"
+    )]
+    Constant,
+    /// A logarithm of zero makes the sum infinite.
+    #[error(
+        "infinite: a probability is exactly 0 for a label that occurs (first at example {example}, \
+         counted from 0); give logits instead of rounded probabilities"
+    )]
+    Infinite {
+        /// 0-based position of the first such example.
+        example: usize,
+    },
+    /// The row had no examples.
+    #[error("there are no examples")]
+    NoExamples,
+}
