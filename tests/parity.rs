@@ -1,0 +1,172 @@
+//! Logits against PyTorch's, for every architecture and every way to store a checkpoint.
+//!
+//! The checkpoints and the logits come from scripts/fixtures/make_fixtures.py, which names its
+//! versions in each reference.json.
+
+use std::path::{Path, PathBuf};
+
+use candle_core::Device;
+use confidence_audit::checkpoint::{Casing, Checkpoint};
+use confidence_audit::hub::{Hub, HubSettings};
+use confidence_audit::inference::{run, tokenize, Logits, RunOptions, Silent};
+use confidence_audit::interrupt::Interrupt;
+use confidence_audit::model::{self, Head, Model, TokenizedExample};
+use confidence_audit::task::Example;
+use serde::Deserialize;
+
+/// Largest difference from PyTorch's logits that rounding explains.
+const TOLERANCE: f32 = 1e-5;
+
+#[derive(Deserialize)]
+struct Reference {
+    labels: Vec<String>,
+    max_length: usize,
+    examples: Vec<ReferenceExample>,
+}
+
+#[derive(Deserialize)]
+struct ReferenceExample {
+    text: String,
+    text_pair: Option<String>,
+    input_ids: Vec<u32>,
+    token_type_ids: Option<Vec<u32>>,
+    logits: Vec<f32>,
+    logits_pooled: Option<Vec<f32>>,
+}
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn offline() -> Hub {
+    Hub::new(HubSettings::new(std::env::temp_dir())).unwrap()
+}
+
+struct Case {
+    reference: Reference,
+    model: Box<dyn Model>,
+    tokens: Vec<TokenizedExample>,
+}
+
+fn open(folder: &Path, head: Head) -> Case {
+    let text = std::fs::read_to_string(folder.join("reference.json")).unwrap();
+    let reference: Reference = serde_json::from_str(&text).unwrap();
+    let mut checkpoint =
+        Checkpoint::open(folder.to_str().unwrap(), Casing::Auto, &offline()).unwrap();
+    let loaded =
+        model::load(&checkpoint.config, &mut checkpoint.weights, head, &Device::Cpu).unwrap();
+    checkpoint.tokenizer.set_max_length(reference.max_length).unwrap();
+    let examples: Vec<Example> = reference
+        .examples
+        .iter()
+        .map(|e| Example { text: e.text.clone(), pair: e.text_pair.clone(), label: None })
+        .collect();
+    let vocabulary = loaded.model.vocabulary();
+    let interrupt = Interrupt::default();
+    let tokens = tokenize(&checkpoint.tokenizer, vocabulary, &examples, 2, &interrupt).unwrap();
+    assert_eq!(loaded.model.labels(), reference.labels.len());
+    Case { reference, model: loaded.model, tokens }
+}
+
+fn logits(model: &dyn Model, tokens: &[TokenizedExample], threads: usize, budget: usize) -> Logits {
+    let columns: Vec<usize> = (0..model.labels()).collect();
+    let options = RunOptions { threads, token_budget: budget, interrupt: Interrupt::default() };
+    run(model, &columns, tokens, "model", &options, &Silent).unwrap()
+}
+
+fn largest_difference(found: &Logits, expected: impl Iterator<Item = Vec<f32>>) -> f32 {
+    let expected: Vec<f32> = expected.flatten().collect();
+    assert_eq!(found.values.len(), expected.len());
+    found.values.iter().zip(expected).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// The tokens and the logits of `folder` are PyTorch's.
+fn agrees(folder: &str) {
+    let case = open(&fixtures().join(folder), Head::Auto);
+    for (tokens, expected) in case.tokens.iter().zip(&case.reference.examples) {
+        assert_eq!(tokens.input_ids, expected.input_ids, "{folder}: {}", expected.text);
+        if let Some(types) = &expected.token_type_ids {
+            assert_eq!(&tokens.token_type_ids, types, "{folder}: {}", expected.text);
+        }
+    }
+    let found = logits(&*case.model, &case.tokens, 1, 1024);
+    let expected = case.reference.examples.iter().map(|e| e.logits.clone());
+    let difference = largest_difference(&found, expected);
+    println!("{folder}: largest difference {difference:e}");
+    assert!(difference <= TOLERANCE, "{folder}: largest difference {difference:e}");
+}
+
+macro_rules! parity {
+    ($($name:ident: $folder:literal,)*) => {
+        $(#[test] fn $name() { agrees($folder); })*
+    };
+}
+
+parity! {
+    bert: "architectures/bert",
+    tinybert: "architectures/tinybert",
+    distilbert: "architectures/distilbert",
+    roberta: "architectures/roberta",
+    xlm_roberta: "architectures/xlm-roberta",
+    electra: "architectures/electra",
+    deberta_v2: "architectures/deberta-v2",
+    modernbert: "architectures/modernbert",
+    modernbert_mean: "architectures/modernbert-mean",
+    sharded_safetensors: "formats/sharded",
+    stored_f16: "formats/f16",
+    stored_bf16: "formats/bf16",
+    old_layer_norm_names: "formats/gamma-beta",
+    without_prefix: "formats/no-prefix",
+    vocabulary_alone: "formats/vocab-only",
+    cased_vocabulary_alone: "formats/vocab-only-cased",
+    old_position_ids: "formats/surplus",
+    pickle_in_zip: "formats/pth-zip",
+    pickle_in_zip_f16: "formats/pth-f16-zip",
+    pickle_legacy: "formats/pth-legacy",
+    pickle_with_shared_storages: "formats/pth-tied",
+    pickle_legacy_with_shared_storages: "formats/pth-tied-legacy",
+}
+
+#[test]
+fn the_head_convention_decides_tinybert_s_logits() {
+    let folder = fixtures().join("architectures/tinybert");
+    let case = open(&folder, Head::Pooled);
+    let found = logits(&*case.model, &case.tokens, 1, 1024);
+    let plain = case.reference.examples.iter().map(|e| e.logits_pooled.clone().unwrap());
+    assert!(largest_difference(&found, plain) <= TOLERANCE);
+    let relu = case.reference.examples.iter().map(|e| e.logits.clone());
+    assert!(largest_difference(&found, relu) > 1e-2);
+}
+
+/// Batched, alone and in another order, on any number of workers: the same bits.
+fn rows_stand_alone(folder: &str) {
+    let case = open(&fixtures().join(folder), Head::Auto);
+    let together = logits(&*case.model, &case.tokens, 1, 4096);
+    for (threads, budget) in [(1, 1), (2, 40), (3, 70), (8, 200)] {
+        assert_eq!(logits(&*case.model, &case.tokens, threads, budget), together, "{folder}");
+    }
+    for (i, tokens) in case.tokens.iter().enumerate() {
+        let alone = logits(&*case.model, std::slice::from_ref(tokens), 1, 1);
+        assert_eq!(alone.values, together.row(i), "{folder}: example {i} alone");
+    }
+    let reversed: Vec<_> = case.tokens.iter().rev().cloned().collect();
+    let reversed = logits(&*case.model, &reversed, 1, 4096);
+    for i in 0..case.tokens.len() {
+        assert_eq!(reversed.row(case.tokens.len() - 1 - i), together.row(i), "{folder}");
+    }
+    // Many copies of every example, so that batches of hundreds of rows are met too.
+    let many: Vec<_> = case.tokens.iter().cycle().take(700).cloned().collect();
+    let many = logits(&*case.model, &many, 2, 100_000);
+    for i in 0..700 {
+        assert_eq!(many.row(i), together.row(i % case.tokens.len()), "{folder}: copy {i}");
+    }
+}
+
+#[test]
+fn a_row_does_not_depend_on_its_batch() {
+    for name in ["bert", "tinybert", "distilbert", "roberta", "xlm-roberta", "electra"] {
+        rows_stand_alone(&format!("architectures/{name}"));
+    }
+    rows_stand_alone("architectures/deberta-v2");
+    rows_stand_alone("architectures/modernbert");
+}
