@@ -51,8 +51,10 @@ struct Case {
 fn open(folder: &Path, head: Head) -> Case {
     let text = std::fs::read_to_string(folder.join("reference.json")).unwrap();
     let reference: Reference = serde_json::from_str(&text).unwrap();
+    let recorded = folder.join("tokenizer_config.json").exists();
+    let casing = if recorded { Casing::Auto } else { Casing::Uncased };
     let mut checkpoint =
-        Checkpoint::open(folder.to_str().unwrap(), Casing::Auto, &offline()).unwrap();
+        Checkpoint::open(folder.to_str().unwrap(), casing, &offline()).unwrap();
     let loaded =
         model::load(&checkpoint.config, &mut checkpoint.weights, head, &Device::Cpu).unwrap();
     checkpoint.tokenizer.set_max_length(reference.max_length).unwrap();

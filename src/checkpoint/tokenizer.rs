@@ -19,7 +19,7 @@ use crate::model::TokenizedExample;
 /// Whether a vocab.txt alone is read as cased or not; a tokenizer.json says so itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Casing {
-    /// As tokenizer_config.json says, else by whether the vocabulary has capital letters.
+    /// As tokenizer_config.json says; without one, a vocabulary without capital letters is uncased.
     #[default]
     Auto,
     /// Text keeps its case and its accents.
@@ -152,10 +152,17 @@ fn word_piece(vocabulary: &Path, config: Option<&Path>, casing: Casing) -> Resul
         (Casing::Cased, _) => false,
         (Casing::Uncased, _) => true,
         (Casing::Auto, Some(lower_case)) => lower_case,
-        // An uncased vocabulary has no capital letter outside its special tokens.
-        (Casing::Auto, None) => !vocab
-            .keys()
-            .any(|t| !t.starts_with('[') && t.chars().any(|c| c.is_ascii_uppercase())),
+        (Casing::Auto, None) if !has_capitals(vocab.keys()) => true,
+        (Casing::Auto, None) => {
+            return Err(hinted(
+                format!(
+                    "`{}` has tokens with capital letters, and nothing says whether text is \
+                     lower-cased",
+                    vocabulary.display()
+                ),
+                "pass --cased or --uncased, or put a tokenizer.json beside it",
+            ))
+        }
     };
     let tokens: Vec<_> = special
         .iter()
@@ -172,6 +179,11 @@ fn word_piece(vocabulary: &Path, config: Option<&Path>, casing: Casing) -> Resul
         .with_post_processor(Some(processor));
     let _ = tokenizer.add_special_tokens(tokens).map_err(|e| anyhow!("{e}"))?;
     Ok(tokenizer)
+}
+
+/// Whether any token outside the special ones has a capital letter: an uncased one has none.
+fn has_capitals<'a>(mut tokens: impl Iterator<Item = &'a String>) -> bool {
+    tokens.any(|t| !t.starts_with('[') && t.chars().any(char::is_uppercase))
 }
 
 /// `do_lower_case` of tokenizer_config.json.
