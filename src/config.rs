@@ -1,1 +1,175 @@
-//! Not yet.
+//! What is in force, and where each value comes from: built-in defaults, a config file, flags.
+//!
+//! A later layer wins key by key: the built-in defaults, the config's `[defaults]`, its
+//! `[task.NAME]`, the flags. The bound alone is one unit: a layer that names any of `kappa`,
+//! `beta`, `beta_per_example`, `alpha` and `gamma` replaces what the layers before it said of all
+//! five.
+
+mod layer;
+mod resolve;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+pub use layer::{BoundSource, ConfidenceName, Layer, StatisticName, BOUND_KEYS};
+pub use resolve::{Origin, Settings};
+
+use crate::error::usage;
+
+/// The commented config that `audit init` writes; equal to the built-in defaults by test.
+pub const DEFAULT_TOML: &str = include_str!("../configs/default.toml");
+
+/// The config that is read from the current folder when `--config` is not given.
+pub const DEFAULT_NAME: &str = "audit.toml";
+
+/// A config file: `[defaults]` and a `[task.NAME]` per task.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// For every task.
+    #[serde(default)]
+    pub defaults: Layer,
+    /// For one task, built in or the user's own.
+    #[serde(default)]
+    pub task: BTreeMap<String, Layer>,
+    /// The file that was read; `None` for no file.
+    #[serde(skip)]
+    pub path: Option<PathBuf>,
+    /// The file's text, for its hash.
+    #[serde(skip)]
+    pub text: String,
+}
+
+impl Config {
+    /// Reads `path`; without one, `audit.toml` of the current folder if there is one.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no TOML, or has a key that is not known (with line and
+    /// column).
+    pub fn load(path: Option<&Path>) -> Result<Self> {
+        match path {
+            Some(path) => Self::read(path),
+            None if Path::new(DEFAULT_NAME).is_file() => Self::read(Path::new(DEFAULT_NAME)),
+            None => Ok(Config::default()),
+        }
+    }
+
+    fn read(path: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| usage(format!("cannot read the config `{}`", path.display())))?;
+        let mut config = Self::parse(&text)
+            .map_err(|e| usage(format!("the config `{}` is wrong: {e}", path.display())))?;
+        config.path = Some(path.to_owned());
+        config.text = text;
+        Ok(config)
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let config: Config = toml::from_str(text).map_err(|e| usage(e.to_string().trim_end()))?;
+        if let Some(key) = config.defaults.task_keys().first() {
+            return Err(usage(format!(
+                "`{key}` stands in [defaults], and it describes one task's data\n  hint: move it \
+                 into a [task.NAME] table"
+            )));
+        }
+        Ok(config)
+    }
+
+    /// The folder that relative paths of the file are looked for in.
+    pub fn folder(&self) -> PathBuf {
+        let parent = self.path.as_deref().and_then(Path::parent).filter(|p| !p.as_os_str().is_empty());
+        parent.unwrap_or(Path::new(".")).to_owned()
+    }
+
+    /// What is in force for `task`.
+    ///
+    /// # Errors
+    /// A value out of its range, or settings that contradict each other, naming the key and its
+    /// origin.
+    pub fn settings(&self, task: &str, flags: &Layer) -> Result<Settings> {
+        Settings::resolve(self, task, flags)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commented_config_is_the_built_in_one() {
+        let parsed = Config::parse(DEFAULT_TOML).unwrap();
+        assert_eq!(parsed.defaults, Layer::built_in());
+        assert!(parsed.task.is_empty());
+    }
+
+    #[test]
+    fn every_key_stands_in_the_commented_config() {
+        for key in Layer::keys() {
+            let stands = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} ="));
+            assert!(DEFAULT_TOML.lines().any(stands), "configs/default.toml says nothing of `{key}`");
+        }
+    }
+
+    #[test]
+    fn the_glue_config_names_the_six_tasks() {
+        let config = Config::parse(include_str!("../configs/glue.toml")).unwrap();
+        let mut names: Vec<_> = config.task.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["cola", "mrpc", "qnli", "qqp", "rte", "sst2"]);
+        for task in names {
+            config.settings(task, &Layer::default()).unwrap();
+        }
+    }
+
+    #[test]
+    fn unknown_keys_name_line_and_column() {
+        let error = Config::parse("[defaults]\nmax_length = 128\nkapa = 0.05\n").unwrap_err().to_string();
+        assert!(error.contains("line 3, column 1") && error.contains("kapa"), "{error}");
+        let error = Config::parse("[task.sst2]\nteachr = \"t\"\n").unwrap_err().to_string();
+        assert!(error.contains("line 2, column 1"), "{error}");
+    }
+
+    #[test]
+    fn later_layers_win_and_say_so() {
+        let mut config = Config::parse(
+            "[defaults]\nmax_length = 64\nseed = 1\nteacher = \"a\"\n[task.sst2]\nseed = 2\n",
+        )
+        .unwrap();
+        config.path = Some("audit.toml".into());
+        let flags = Layer { teacher: Some("b".into()), ..Layer::default() };
+        let settings = config.settings("sst2", &flags).unwrap();
+        assert_eq!((settings.max_length, settings.seed), (64, 2));
+        assert_eq!(settings.teacher.as_deref(), Some("b"));
+        assert_eq!(settings.origin("teacher").to_string(), "flag --teacher");
+        assert_eq!(settings.origin("seed").to_string(), "`audit.toml` [task.sst2]");
+        assert_eq!(settings.origin("max_length").to_string(), "`audit.toml` [defaults]");
+        assert_eq!(settings.origin("token_budget").to_string(), "default");
+        assert_eq!(config.settings("rte", &Layer::default()).unwrap().seed, 1);
+    }
+
+    #[test]
+    fn a_bound_is_one_unit() {
+        let config = Config::parse("[defaults]\nbeta = 10.0\nalpha = 0.5\ngamma = 2.0\n").unwrap();
+        let kappa = |flags: &Layer| config.settings("sst2", flags).map(|s| s.bound.kappa(1000));
+        // 2·sqrt(10/(1000·0.5)) = 0.2828…
+        assert!((kappa(&Layer::default()).unwrap() - 0.282_842_712).abs() < 1e-9);
+        // The flag's β comes with the built-in α and γ: sqrt(2.5/1000) = 0.05.
+        let flags = Layer { beta: Some(2.5), ..Layer::default() };
+        assert!((kappa(&flags).unwrap() - 0.05).abs() < 1e-12);
+        // α alone would drop the config's β without a word.
+        let flags = Layer { alpha: Some(0.2), ..Layer::default() };
+        assert!(kappa(&flags).unwrap_err().to_string().contains("one unit"));
+        let two = Layer { beta: Some(1.0), kappa: Some(0.1), ..Layer::default() };
+        assert!(kappa(&two).unwrap_err().to_string().contains("kappa"));
+    }
+
+    #[test]
+    fn alpha_alone_weighs_the_built_in_bound() {
+        let flags = Layer { alpha: Some(0.75), ..Layer::default() };
+        let settings = Config::default().settings("sst2", &flags).unwrap();
+        assert!((settings.bound.kappa(7) - 0.1).abs() < 1e-12); // sqrt(0.0025/0.25)
+    }
+}

@@ -1,0 +1,271 @@
+//! One layer of settings: a table of the config file, or the flags of a command line.
+
+use std::collections::BTreeMap;
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::check::DEFAULT_BETA_PER_EXAMPLE;
+use crate::model::Head;
+use crate::task::{CustomTask, FileFormat, Metric, SplitPaths, TextColumns};
+
+/// The keys that set the bound, as one unit.
+pub const BOUND_KEYS: [&str; 5] = ["kappa", "beta", "beta_per_example", "alpha", "gamma"];
+
+/// Root mean square about zero, or standard deviation about the mean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum StatisticName {
+    /// Root mean square of d about zero
+    Rms,
+    /// Standard deviation of d about its mean: blind to a constant shift
+    Centred,
+}
+
+/// Whose probability is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum ConfidenceName {
+    /// Each model's largest probability
+    Max,
+    /// Both models' probability of the teacher's label
+    TeacherClass,
+}
+
+/// Where the gate's bound comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum BoundSource {
+    /// Flags, config or the built-in default
+    Policy,
+    /// The student's own distillation.json
+    FromStudent,
+}
+
+/// `cased`, `uncased` or `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CasingName {
+    /// As tokenizer_config.json says.
+    Auto,
+    /// Text keeps its case.
+    Cased,
+    /// Text is lower-cased.
+    Uncased,
+}
+
+/// Every key is optional: what a layer leaves out, the layer before it says.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Args)]
+#[serde(deny_unknown_fields, default)]
+pub struct Layer {
+    /// Teacher: a folder, or a Hub id with an optional @revision; {task} stands for the task's name
+    #[arg(long, value_name = "DIR_OR_ID[@REV]", help_heading = "What is audited")]
+    pub teacher: Option<String>,
+    /// Student: a folder, or a Hub id with an optional @revision; {task} stands for the task's name
+    #[arg(long, value_name = "DIR_OR_ID[@REV]", help_heading = "What is audited")]
+    pub student: Option<String>,
+    /// Folder of the data, in the layout of the GLUE release or as CSV, JSONL or Parquet files
+    /// [default: the Hub's nyu-mll/glue]
+    #[arg(long, value_name = "DIR", help_heading = "What is audited")]
+    pub data: Option<String>,
+    /// Split that gates: train, validation, test or a name [default: train, with validation beside
+    /// it]
+    #[arg(long, value_name = "NAME", help_heading = "What is audited")]
+    pub split: Option<String>,
+    /// Audit the first N examples only; the report says `partial`
+    #[arg(long, value_name = "N", help_heading = "What is audited")]
+    pub limit: Option<usize>,
+    /// Accept a split of which more than 0.1 % of the rows cannot be used
+    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "What is audited")]
+    pub allow_skipped: Option<bool>,
+
+    /// The bound κ itself
+    #[arg(long, value_name = "KAPPA", help_heading = "Bound")]
+    pub kappa: Option<f64>,
+    /// Stopping threshold β of the distillation, in nats, summed over the examples
+    #[arg(long, value_name = "NATS", help_heading = "Bound")]
+    pub beta: Option<f64>,
+    /// The same as a mean over the examples [default: 0.0025, so that κ = 0.05]
+    #[arg(long, value_name = "NATS", help_heading = "Bound")]
+    pub beta_per_example: Option<f64>,
+    /// Weight α of the hard-label loss, in [0, 1) [default: 0]
+    #[arg(long, value_name = "WEIGHT", help_heading = "Bound")]
+    pub alpha: Option<f64>,
+    /// Distillation temperature γ ≥ 1, or 1 for a loss scaled by its square [default: 1]
+    #[arg(long, value_name = "TEMPERATURE", help_heading = "Bound")]
+    pub gamma: Option<f64>,
+    /// Whether the policy gates or the bound that the student's own training recorded
+    /// [default: policy]
+    #[arg(long, value_name = "SOURCE", value_enum, hide_possible_values = false, help_heading = "Bound")]
+    pub bound: Option<BoundSource>,
+    /// The statistic that gates [default: rms]
+    #[arg(long, value_name = "NAME", value_enum, help_heading = "Bound")]
+    pub statistic: Option<StatisticName>,
+    /// The confidence that gates [default: max]
+    #[arg(long, value_name = "NAME", value_enum, help_heading = "Bound")]
+    pub confidence: Option<ConfidenceName>,
+
+    /// Which of a model's labels is which of the task's: MODEL_LABEL=TASK_LABEL,… with `teacher:`
+    /// or `student:` ahead of an entry for one model alone
+    #[arg(long, value_name = "MAP", help_heading = "Models")]
+    pub label_map: Option<String>,
+    /// Head convention of a BERT teacher [default: auto]
+    #[arg(long, value_name = "HEAD", value_enum, help_heading = "Models")]
+    pub teacher_head: Option<Head>,
+    /// Head convention of a BERT student [default: auto]
+    #[arg(long, value_name = "HEAD", value_enum, help_heading = "Models")]
+    pub student_head: Option<Head>,
+    /// `cased`, `uncased` or `auto`: how a vocab.txt without a tokenizer.json is read.
+    #[arg(skip)]
+    pub casing: Option<CasingName>,
+    /// A vocab.txt without a tokenizer.json is cased
+    #[arg(long, conflicts_with = "uncased", help_heading = "Models")]
+    #[serde(skip)]
+    pub cased: bool,
+    /// A vocab.txt without a tokenizer.json is uncased
+    #[arg(long, help_heading = "Models")]
+    #[serde(skip)]
+    pub uncased: bool,
+
+    /// Longest sequence in tokens; longer texts are cut and counted [default: 128]
+    #[arg(long, value_name = "TOKENS", help_heading = "How it runs")]
+    pub max_length: Option<usize>,
+    /// Most tokens of a batch; changes the speed, never the result [default: 1024]
+    #[arg(long, value_name = "TOKENS", help_heading = "How it runs")]
+    pub token_budget: Option<usize>,
+    /// Workers, one per core; changes the speed, never the result [default: all cores]
+    #[arg(long, value_name = "N", help_heading = "How it runs")]
+    pub threads: Option<usize>,
+    /// Seed of the pre-flight sample and the bootstrap [default: 0]
+    #[arg(long, value_name = "SEED", help_heading = "How it runs")]
+    pub seed: Option<u64>,
+    /// cpu, cuda or cuda:N [default: cpu]
+    #[arg(long, value_name = "DEVICE", help_heading = "How it runs")]
+    pub device: Option<String>,
+
+    /// Hub data set of a user's own task.
+    #[arg(skip)]
+    pub dataset: Option<String>,
+    /// Its configuration.
+    #[arg(skip)]
+    pub subset: Option<String>,
+    /// Text column or columns of a user's own task.
+    #[arg(skip)]
+    pub text: Option<TextColumns>,
+    /// Its label column.
+    #[arg(skip)]
+    pub label: Option<String>,
+    /// Its label names, in id order.
+    #[arg(skip)]
+    pub labels: Option<Vec<String>>,
+    /// Its splits' files.
+    #[arg(skip)]
+    pub splits: Option<BTreeMap<String, SplitPaths>>,
+    /// How its files are written.
+    #[arg(skip)]
+    pub format: Option<FileFormat>,
+    /// The figure reported beside its accuracy.
+    #[arg(skip)]
+    pub metric: Option<Metric>,
+}
+
+/// Calls `$visit!(field)` for every key that a layer may override, in the order of the docs.
+macro_rules! for_each_key {
+    ($visit:ident) => {
+        $visit!(teacher);
+        $visit!(student);
+        $visit!(data);
+        $visit!(split);
+        $visit!(limit);
+        $visit!(allow_skipped);
+        $visit!(bound);
+        $visit!(statistic);
+        $visit!(confidence);
+        $visit!(label_map);
+        $visit!(teacher_head);
+        $visit!(student_head);
+        $visit!(casing);
+        $visit!(max_length);
+        $visit!(token_budget);
+        $visit!(threads);
+        $visit!(seed);
+        $visit!(device);
+    };
+}
+pub(super) use for_each_key;
+
+impl Layer {
+    /// The built-in defaults.
+    pub fn built_in() -> Self {
+        Layer {
+            allow_skipped: Some(false),
+            beta_per_example: Some(DEFAULT_BETA_PER_EXAMPLE),
+            alpha: Some(0.0),
+            gamma: Some(1.0),
+            bound: Some(BoundSource::Policy),
+            statistic: Some(StatisticName::Rms),
+            confidence: Some(ConfidenceName::Max),
+            teacher_head: Some(Head::Auto),
+            student_head: Some(Head::Auto),
+            casing: Some(CasingName::Auto),
+            max_length: Some(128),
+            token_budget: Some(1024),
+            seed: Some(0),
+            device: Some("cpu".to_owned()),
+            ..Layer::default()
+        }
+    }
+
+    /// The keys of a config's tables, those of a user's own task apart.
+    pub fn keys() -> Vec<&'static str> {
+        let mut keys = BOUND_KEYS.to_vec();
+        macro_rules! name {
+            ($field:ident) => {
+                keys.push(stringify!($field));
+            };
+        }
+        for_each_key!(name);
+        keys
+    }
+
+    /// Which of [`BOUND_KEYS`] the layer names.
+    pub fn bound_keys(&self) -> Vec<&'static str> {
+        let given = [
+            self.kappa.is_some(),
+            self.beta.is_some(),
+            self.beta_per_example.is_some(),
+            self.alpha.is_some(),
+            self.gamma.is_some(),
+        ];
+        BOUND_KEYS.into_iter().zip(given).filter_map(|(key, given)| given.then_some(key)).collect()
+    }
+
+    /// Which keys of a user's own task the layer names.
+    pub fn task_keys(&self) -> Vec<&'static str> {
+        let given = [
+            self.dataset.is_some(),
+            self.subset.is_some(),
+            self.text.is_some(),
+            self.label.is_some(),
+            self.labels.is_some(),
+            self.splits.is_some(),
+            self.format.is_some(),
+            self.metric.is_some(),
+        ];
+        CustomTask::KEYS.into_iter().zip(given).filter_map(|(key, given)| given.then_some(key)).collect()
+    }
+
+    /// The user's own task that the layer describes; `None` where it describes none.
+    pub fn custom_task(&self) -> Option<CustomTask> {
+        Some(CustomTask {
+            dataset: self.dataset.clone(),
+            subset: self.subset.clone(),
+            text: self.text.clone()?,
+            label: self.label.clone(),
+            labels: self.labels.clone(),
+            splits: self.splits.clone().unwrap_or_default(),
+            format: self.format,
+            metric: self.metric,
+        })
+    }
+}

@@ -1,0 +1,398 @@
+//! Layers to settings: who wins, who said so, and what contradicts itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{bail, Result};
+use clap::ValueEnum;
+
+use super::layer::{for_each_key, CasingName};
+use super::{BoundSource, Config, ConfidenceName, Layer, StatisticName, BOUND_KEYS};
+use crate::check::{Bound, BoundPolicy, DEFAULT_BETA_PER_EXAMPLE};
+use crate::checkpoint::{Casing, LabelMap};
+use crate::confidence::{ConfidenceKind, Statistic};
+use crate::error::usage;
+use crate::model::Head;
+use crate::task::{self, TaskSpec};
+
+/// Who set a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The program.
+    Default,
+    /// A table of the config file.
+    Config {
+        /// The file.
+        file: PathBuf,
+        /// `[defaults]` or `[task.NAME]`.
+        table: String,
+    },
+    /// The command line.
+    Flag(String),
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Origin::Default => write!(f, "default"),
+            Origin::Config { file, table } => write!(f, "`{}` {table}", file.display()),
+            Origin::Flag(name) => write!(f, "flag --{name}"),
+        }
+    }
+}
+
+/// What is in force for one task.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The task.
+    pub task: TaskSpec,
+    /// Folder or Hub id of the teacher.
+    pub teacher: Option<String>,
+    /// Folder or Hub id of the student.
+    pub student: Option<String>,
+    /// Folder of the data.
+    pub data: Option<PathBuf>,
+    /// The split that gates; `None` for train with validation beside it.
+    pub split: Option<String>,
+    /// Audit the first so many examples only.
+    pub limit: Option<usize>,
+    /// Accept more skipped rows than 0.1 %.
+    pub allow_skipped: bool,
+    /// The policy's bound.
+    pub bound: Bound,
+    /// Who set it, such as `flag --kappa`.
+    pub bound_origin: String,
+    /// Whether the policy gates or the student's record.
+    pub bound_source: BoundSource,
+    /// The statistic that gates.
+    pub statistic: Statistic,
+    /// The confidence that gates.
+    pub confidence: ConfidenceKind,
+    /// Which of a model's labels is which of the task's.
+    pub label_map: LabelMap,
+    /// Head convention of the teacher.
+    pub teacher_head: Head,
+    /// Head convention of the student.
+    pub student_head: Head,
+    /// How a vocab.txt alone is read.
+    pub casing: Casing,
+    /// Longest sequence, tokens.
+    pub max_length: usize,
+    /// Most tokens of a batch.
+    pub token_budget: usize,
+    /// Workers.
+    pub threads: usize,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// `cpu`, `cuda` or `cuda:N`.
+    pub device: String,
+    origins: BTreeMap<&'static str, Origin>,
+    values: BTreeMap<&'static str, String>,
+}
+
+/// The layers of one task on top of each other.
+struct Merged {
+    layer: Layer,
+    origins: BTreeMap<&'static str, Origin>,
+}
+
+impl Merged {
+    fn new() -> Self {
+        let mut merged = Merged { layer: Layer::default(), origins: BTreeMap::new() };
+        merged.keys(&Layer::built_in(), |_| Origin::Default);
+        merged
+    }
+
+    /// Puts `above` on top, key by key.
+    fn keys(&mut self, above: &Layer, origin: impl Fn(&str) -> Origin) {
+        macro_rules! take {
+            ($field:ident) => {
+                if above.$field.is_some() {
+                    self.layer.$field = above.$field.clone();
+                    self.origins.insert(stringify!($field), origin(stringify!($field)));
+                }
+            };
+        }
+        for_each_key!(take);
+    }
+
+    /// Puts `above`'s bound on top, as one unit.
+    fn bound(&mut self, above: &Layer, origin: impl Fn(&str) -> Origin) -> Result<()> {
+        let keys = above.bound_keys();
+        let Some(first) = keys.first() else { return Ok(()) };
+        let thresholds: Vec<_> =
+            keys.iter().filter(|k| BOUND_KEYS[..3].contains(k)).map(|k| origin(k).to_string()).collect();
+        if thresholds.len() > 1 {
+            bail!(usage(format!(
+                "the bound is set twice: {}\n  hint: give one of kappa, beta and beta_per_example",
+                thresholds.join(" and ")
+            )));
+        }
+        let below = self.origins.get("kappa");
+        if let (true, Some(below)) = (thresholds.is_empty(), below) {
+            bail!(usage(format!(
+                "{} alone would drop the bound of {below}: a bound is one unit\n  hint: give kappa, \
+                 beta or beta_per_example beside it",
+                origin(first)
+            )));
+        }
+        self.layer.kappa = above.kappa;
+        self.layer.beta = above.beta;
+        self.layer.beta_per_example = above.beta_per_example;
+        self.layer.alpha = above.alpha;
+        self.layer.gamma = above.gamma;
+        for key in BOUND_KEYS {
+            self.origins.insert(key, origin(keys.first().expect("at least one key is named")));
+        }
+        Ok(())
+    }
+}
+
+impl Settings {
+    pub(super) fn resolve(config: &Config, task: &str, flags: &Layer) -> Result<Self> {
+        let mut merged = Merged::new();
+        let table = config.task.get(task);
+        let file = config.path.clone().unwrap_or_default();
+        let in_file = |table: String| {
+            let file = file.clone();
+            move |_: &str| Origin::Config { file: file.clone(), table: table.clone() }
+        };
+        let flag = |key: &str| Origin::Flag(key.replace('_', "-"));
+        for (layer, table) in [
+            (Some(&config.defaults), "[defaults]".to_owned()),
+            (table, format!("[task.{task}]")),
+        ] {
+            if let Some(layer) = layer {
+                merged.keys(layer, in_file(table.clone()));
+                merged.bound(layer, in_file(table))?;
+            }
+        }
+        merged.keys(flags, flag);
+        merged.bound(flags, flag)?;
+        if flags.cased || flags.uncased {
+            let casing = if flags.cased { CasingName::Cased } else { CasingName::Uncased };
+            merged.layer.casing = Some(casing);
+            merged.origins.insert("casing", flag(if flags.cased { "cased" } else { "uncased" }));
+        }
+        let spec = task_spec(config, task, table)?;
+        Self::checked(spec, merged, &config.folder())
+    }
+
+    fn checked(task: TaskSpec, merged: Merged, folder: &Path) -> Result<Self> {
+        let Merged { layer, origins } = merged;
+        let name = task.name.clone();
+        let from_config = |key: &str| matches!(origins.get(key), Some(Origin::Config { .. }));
+        let place = |key: &'static str, value: &Option<String>| {
+            value.as_ref().map(|value| {
+                let value = value.replace("{task}", &name);
+                let beside = folder.join(&value);
+                match from_config(key) && beside.exists() {
+                    true => beside.display().to_string(),
+                    false => value,
+                }
+            })
+        };
+        let bound = bound(&layer).map_err(|e| {
+            let origin = origins.get("kappa").unwrap_or(&Origin::Default);
+            usage(format!("{e} ({origin})"))
+        })?;
+        let wrong = |key: &str, why: &str| {
+            let origin = origins.get(key).unwrap_or(&Origin::Default);
+            usage(format!("`{key}` ({origin}) {why}"))
+        };
+        for (key, value, least) in
+            [("limit", layer.limit, 1), ("threads", layer.threads, 1), ("token_budget", layer.token_budget, 1), ("max_length", layer.max_length, 8)]
+        {
+            if value.is_some_and(|v| v < least) {
+                return Err(wrong(key, &format!("must be at least {least}")));
+            }
+        }
+        let label_map = match &layer.label_map {
+            Some(text) => LabelMap::from_str(text)?,
+            None => LabelMap::default(),
+        };
+        let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
+        let mut settings = Settings {
+            teacher: place("teacher", &layer.teacher),
+            student: place("student", &layer.student),
+            data: place("data", &layer.data).map(PathBuf::from),
+            split: layer.split.clone(),
+            limit: layer.limit,
+            allow_skipped: layer.allow_skipped.unwrap_or(false),
+            bound,
+            bound_origin: bound_origin(&layer, &origins),
+            bound_source: layer.bound.unwrap_or(BoundSource::Policy),
+            statistic: match layer.statistic {
+                Some(StatisticName::Centred) => Statistic::Centred,
+                _ => Statistic::Rms,
+            },
+            confidence: match layer.confidence {
+                Some(ConfidenceName::TeacherClass) => ConfidenceKind::TeacherClass,
+                _ => ConfidenceKind::Max,
+            },
+            label_map,
+            teacher_head: layer.teacher_head.unwrap_or_default(),
+            student_head: layer.student_head.unwrap_or_default(),
+            casing: match layer.casing {
+                Some(CasingName::Cased) => Casing::Cased,
+                Some(CasingName::Uncased) => Casing::Uncased,
+                _ => Casing::Auto,
+            },
+            max_length: layer.max_length.unwrap_or(128),
+            token_budget: layer.token_budget.unwrap_or(1024),
+            threads: layer.threads.unwrap_or_else(cores),
+            seed: layer.seed.unwrap_or(0),
+            device: layer.device.clone().unwrap_or_else(|| "cpu".to_owned()),
+            task,
+            values: shown(&layer),
+            origins,
+        };
+        if let Some(split) = settings.split.take() {
+            settings.split = Some(settings.task.canonical_split(&split));
+        }
+        Ok(settings)
+    }
+
+    /// Who set `key`.
+    pub fn origin(&self, key: &str) -> Origin {
+        self.origins.get(key).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// Each key in force as TOML, in a fixed order; keys without a value are left out.
+    pub fn values(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let keys = Layer::keys();
+        keys.into_iter().filter_map(|key| self.values.get(key).map(|v| (key, v.as_str())))
+    }
+
+    /// Whether the maximum length was asked for, rather than left at its default.
+    pub fn max_length_is_explicit(&self) -> bool {
+        self.origin("max_length") != Origin::Default
+    }
+
+    /// The teacher's name, or a usage error that says how to give one.
+    pub fn require_teacher(&self) -> Result<&str> {
+        self.require("teacher", &self.teacher)
+    }
+
+    /// The student's name, or a usage error that says how to give one.
+    pub fn require_student(&self) -> Result<&str> {
+        self.require("student", &self.student)
+    }
+
+    fn require<'a>(&self, role: &str, value: &'a Option<String>) -> Result<&'a str> {
+        value.as_deref().ok_or_else(|| {
+            usage(format!(
+                "the task {0} has no {role}\n  hint: pass --{role} DIR_OR_HUB_ID, or set \
+                 `{role}` in [task.{0}] or [defaults] of a config",
+                self.task.name
+            ))
+        })
+    }
+}
+
+fn task_spec(config: &Config, task: &str, table: Option<&Layer>) -> Result<TaskSpec> {
+    let keys = table.map(Layer::task_keys).unwrap_or_default();
+    match table.and_then(Layer::custom_task) {
+        Some(_) if task::is_builtin(task) => Err(usage(format!(
+            "[task.{task}] describes its own data (`{}`), and `{task}` is a task of GLUE\n  hint: \
+             give your task another name",
+            keys.join("`, `")
+        ))),
+        Some(custom) => TaskSpec::custom(task, custom, &config.folder()),
+        None if !keys.is_empty() => Err(usage(format!(
+            "[task.{task}] names `{}` and no `text` column\n  hint: a task of your own needs `text`",
+            keys.join("`, `")
+        ))),
+        None if table.is_some() && !task::is_builtin(task) => Err(usage(format!(
+            "[task.{task}] is no task of GLUE and describes no data\n  hint: a task of your own \
+             needs `text` and `splits` (or `dataset`)"
+        ))),
+        None => TaskSpec::glue(task),
+    }
+}
+
+fn bound(layer: &Layer) -> Result<Bound, crate::check::BoundError> {
+    let policy = match (layer.kappa, layer.beta, layer.beta_per_example) {
+        (Some(kappa), _, _) => BoundPolicy::Kappa(kappa),
+        (_, Some(beta), _) => BoundPolicy::Beta(beta),
+        (_, _, beta) => BoundPolicy::BetaPerExample(beta.unwrap_or(DEFAULT_BETA_PER_EXAMPLE)),
+    };
+    Bound::new(policy, layer.alpha.unwrap_or(0.0), layer.gamma.unwrap_or(1.0))
+}
+
+fn bound_origin(layer: &Layer, origins: &BTreeMap<&'static str, Origin>) -> String {
+    let key = layer.bound_keys().first().copied().unwrap_or("beta_per_example");
+    match origins.get("kappa") {
+        None | Some(Origin::Default) => "default".to_owned(),
+        Some(Origin::Flag(_)) => format!("flag --{}", key.replace('_', "-")),
+        Some(origin) => format!("{origin} {key}"),
+    }
+}
+
+/// The values of `layer` as TOML.
+fn shown(layer: &Layer) -> BTreeMap<&'static str, String> {
+    let mut values = BTreeMap::new();
+    macro_rules! show {
+        ($field:ident) => {
+            if let Some(value) = &layer.$field {
+                values.insert(stringify!($field), value.as_toml());
+            }
+        };
+    }
+    for_each_key!(show);
+    match layer.bound_keys().is_empty() {
+        true => {
+            values.insert("beta_per_example", DEFAULT_BETA_PER_EXAMPLE.to_string());
+        }
+        false => {
+            show!(kappa);
+            show!(beta);
+            show!(beta_per_example);
+            show!(alpha);
+            show!(gamma);
+        }
+    }
+    values
+}
+
+/// A value as it stands in a config.
+trait AsToml {
+    fn as_toml(&self) -> String;
+}
+
+impl AsToml for String {
+    fn as_toml(&self) -> String {
+        toml::Value::String(self.clone()).to_string()
+    }
+}
+
+macro_rules! plain_toml {
+    ($($type:ty),*) => {$(
+        impl AsToml for $type {
+            fn as_toml(&self) -> String {
+                self.to_string()
+            }
+        }
+    )*};
+}
+plain_toml!(usize, u64, bool, f64);
+
+macro_rules! named_toml {
+    ($($type:ty),*) => {$(
+        impl AsToml for $type {
+            fn as_toml(&self) -> String {
+                let name = self.to_possible_value().map(|v| v.get_name().to_owned());
+                format!("{:?}", name.unwrap_or_default())
+            }
+        }
+    )*};
+}
+named_toml!(BoundSource, StatisticName, ConfidenceName, Head);
+
+impl AsToml for CasingName {
+    fn as_toml(&self) -> String {
+        format!("{:?}", format!("{self:?}").to_lowercase())
+    }
+}
