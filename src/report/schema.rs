@@ -27,7 +27,9 @@ pub struct Report {
 }
 
 /// The verdict of a row or of a whole report.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// Σd² ≤ B: the student keeps the teacher's confidence.
@@ -115,7 +117,8 @@ pub struct TaskRow {
     pub notes: Vec<Note>,
     /// Rows of the data that could not be used.
     pub skipped: Skipped,
-    /// For each field that is null: why.
+    /// For each field that is null: why. Keys are the field's path in the row, such as
+    /// `negative_flips` or `teacher.accuracy`.
     pub undefined: BTreeMap<String, String>,
     /// SHA-256 of the split's files.
     pub data_sha256: Option<String>,
@@ -285,7 +288,9 @@ pub struct Prediction {
 }
 
 /// How serious a note is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum NoteLevel {
     /// Information; nothing to do.
