@@ -1,3 +1,191 @@
 //! 7. Verdict to what people and CI read: one file per format, one serialised schema.
+//!
+//! ```text
+//!                         ┌─► text, markdown      for people
+//!  Report (schema.rs) ────┼─► json                for programs, and to render again
+//!                         ├─► junit, github       for CI
+//!  PredictionTable ───────┴─► csv                 one line per example
+//! ```
+//!
+//! Every format states the report's own verdict; none works it out again. Text that comes from
+//! data, models or paths is neutralised for the medium it goes to.
 
+mod csv;
+mod display;
+mod github;
+mod json;
+mod junit;
+mod markdown;
+mod numbers;
+mod output_dir;
+mod rows;
+#[cfg(test)]
+mod samples;
 pub mod schema;
+mod summary;
+mod text;
+
+use std::io::{self, BufWriter, Write};
+use std::str::FromStr;
+
+pub use csv::{PredictionRow, PredictionTable};
+pub use json::json_schema;
+pub use output_dir::OutputDir;
+pub use schema::Report;
+pub use summary::{row_summary, summary};
+
+/// What a report can be written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Format {
+    /// For a terminal.
+    #[default]
+    Text,
+    /// The whole report, after configs/report.schema.json.
+    Json,
+    /// For a pull request comment or a job summary.
+    Markdown,
+    /// JUnit XML, for test dashboards.
+    Junit,
+    /// The predictions, a line per example.
+    Csv,
+    /// Workflow commands that GitHub shows as annotations.
+    Github,
+}
+
+impl Format {
+    /// Every format, in the order in which help texts list them.
+    pub const ALL: [Format; 6] =
+        [Format::Text, Format::Json, Format::Markdown, Format::Junit, Format::Csv, Format::Github];
+
+    /// The name on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Format::Text => "text",
+            Format::Json => "json",
+            Format::Markdown => "markdown",
+            Format::Junit => "junit",
+            Format::Csv => "csv",
+            Format::Github => "github",
+        }
+    }
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A name that is no [`Format`]'s.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown format `{0}`: expected one of {known}", known = Format::ALL.map(Format::as_str).join(", "))]
+pub struct UnknownFormat(pub String);
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        Format::ALL
+            .into_iter()
+            .find(|format| format.as_str() == name)
+            .ok_or_else(|| UnknownFormat(name.to_owned()))
+    }
+}
+
+/// How the text report is laid out; the other formats ignore it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RenderOptions {
+    /// Whether ANSI colours are written. The caller asks the terminal and `NO_COLOR`.
+    pub color: bool,
+    /// Columns of the terminal. Below 60 counts as 60.
+    pub width: usize,
+}
+
+impl Default for RenderOptions {
+    fn default() -> Self {
+        RenderOptions { color: false, width: 80 }
+    }
+}
+
+/// Writes the report in `format`. `tables` is needed by [`Format::Csv`] alone, and streamed.
+///
+/// # Errors
+///
+/// Whatever `out` answers: a full disk, a closed pipe.
+pub fn write(
+    format: Format,
+    report: &Report,
+    tables: &[PredictionTable],
+    options: &RenderOptions,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut out = BufWriter::new(out);
+    match format {
+        Format::Text => out.write_all(text::render(report, options).as_bytes()),
+        Format::Json => json::write(report, &mut out),
+        Format::Markdown => out.write_all(markdown::render(report).as_bytes()),
+        Format::Junit => junit::write(report, &mut out),
+        Format::Csv => csv::write(tables, &mut out),
+        Format::Github => out.write_all(github::render(report).as_bytes()),
+    }?;
+    out.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk with room for so many bytes.
+    struct Full(usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.0 == 0 {
+                return Err(io::Error::from(io::ErrorKind::StorageFull));
+            }
+            let taken = bytes.len().min(self.0);
+            self.0 -= taken;
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn names_and_formats_are_one_to_one() {
+        for format in Format::ALL {
+            assert_eq!(format.as_str().parse(), Ok(format));
+        }
+        let unknown = "yaml".parse::<Format>().unwrap_err();
+        assert_eq!(
+            unknown.to_string(),
+            "unknown format `yaml`: expected one of text, json, markdown, junit, csv, github"
+        );
+    }
+
+    #[test]
+    fn every_format_renders_every_report_and_ends_its_last_line() {
+        for (name, report) in samples::all() {
+            for format in Format::ALL {
+                let mut out = Vec::new();
+                let tables = [samples::predictions()];
+                write(format, &report, &tables, &RenderOptions::default(), &mut out).unwrap();
+                let text = String::from_utf8(out).unwrap();
+                assert!(text.ends_with('\n'), "{format} of {name}");
+                assert!(!text.contains("NaN"), "{format} of {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_in_every_format() {
+        for format in Format::ALL {
+            let tables = [samples::predictions()];
+            let report = samples::preserved();
+            let answer = write(format, &report, &tables, &RenderOptions::default(), &mut Full(10));
+            assert!(answer.is_err(), "{format}");
+        }
+    }
+}

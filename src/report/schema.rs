@@ -117,7 +117,8 @@ pub struct TaskRow {
     pub notes: Vec<Note>,
     /// Rows of the data that could not be used.
     pub skipped: Skipped,
-    /// For each field that is null: why.
+    /// For each field that is null: why. Keys are the field's path in the row, such as
+    /// `negative_flips` or `teacher.accuracy`.
     pub undefined: BTreeMap<String, String>,
     /// SHA-256 of the split's files.
     pub data_sha256: Option<String>,

@@ -1,0 +1,137 @@
+//! The predictions as CSV: a line per example, written as they stand in memory.
+
+use std::io::{self, Write};
+
+/// What both models say of every example of one split.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PredictionTable {
+    /// The task's name.
+    pub task: String,
+    /// The split's name.
+    pub split: String,
+    /// The task's label names (K), which label ids index.
+    pub label_names: Vec<String>,
+    /// The examples (N), in data set order.
+    pub rows: Vec<PredictionRow>,
+}
+
+/// What both models say of one example.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PredictionRow {
+    /// 0-based position in the split.
+    pub index: usize,
+    /// The label's id; `None` where the data has none.
+    pub label: Option<u32>,
+    /// The teacher's confidence, in the reading that gates.
+    pub teacher_confidence: f64,
+    /// The student's confidence, in the same reading.
+    pub student_confidence: f64,
+    /// The label that the teacher predicts.
+    pub teacher_predicted: u32,
+    /// The label that the student predicts.
+    pub student_predicted: u32,
+    /// d = teacher's confidence − student's.
+    pub difference: f64,
+}
+
+/// The columns, in order.
+const HEADER: [&str; 9] = [
+    "task",
+    "split",
+    "index",
+    "label",
+    "teacher_confidence",
+    "student_confidence",
+    "teacher_predicted",
+    "student_predicted",
+    "difference",
+];
+
+/// Writes one header and every table's rows. Labels by name; floats in the shortest form that
+/// reads back the same; an absent label is an empty field.
+pub(super) fn write(tables: &[PredictionTable], out: &mut dyn Write) -> io::Result<()> {
+    let mut writer = ::csv::Writer::from_writer(out);
+    writer.write_record(HEADER)?;
+    for table in tables {
+        for row in &table.rows {
+            write_row(&mut writer, table, row)?;
+        }
+    }
+    writer.flush()
+}
+
+fn write_row<W: Write>(
+    writer: &mut ::csv::Writer<W>,
+    table: &PredictionTable,
+    row: &PredictionRow,
+) -> io::Result<()> {
+    writer.write_field(&table.task)?;
+    writer.write_field(&table.split)?;
+    writer.write_field(row.index.to_string())?;
+    writer.write_field(row.label.map(|id| table.label_name(id)).unwrap_or_default())?;
+    writer.write_field(row.teacher_confidence.to_string())?;
+    writer.write_field(row.student_confidence.to_string())?;
+    writer.write_field(table.label_name(row.teacher_predicted))?;
+    writer.write_field(table.label_name(row.student_predicted))?;
+    writer.write_field(row.difference.to_string())?;
+    writer.write_record(None::<&[u8]>)?;
+    Ok(())
+}
+
+impl PredictionTable {
+    /// A label's name; the id itself where the table names none for it.
+    fn label_name(&self, id: u32) -> String {
+        self.label_names.get(id as usize).cloned().unwrap_or_else(|| id.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    fn read(tables: &[PredictionTable]) -> (::csv::StringRecord, Vec<::csv::StringRecord>) {
+        let mut out = Vec::new();
+        write(tables, &mut out).unwrap();
+        let mut reader = ::csv::Reader::from_reader(out.as_slice());
+        let header = reader.headers().unwrap().clone();
+        (header, reader.records().map(Result::unwrap).collect())
+    }
+
+    #[test]
+    fn the_header_is_the_documented_one_even_without_rows() {
+        let (header, rows) = read(&[]);
+        assert_eq!(
+            header.iter().collect::<Vec<_>>().join(","),
+            "task,split,index,label,teacher_confidence,student_confidence,\
+             teacher_predicted,student_predicted,difference"
+        );
+        assert!(rows.is_empty());
+    }
+
+    #[test]
+    fn every_float_reads_back_to_the_same_bits() {
+        let table = samples::predictions();
+        let (_, rows) = read(&[table.clone(), table.clone()]);
+        assert_eq!(rows.len(), 6);
+        for (record, row) in rows.iter().zip(table.rows.iter().chain(&table.rows)) {
+            let float = |column: usize| record[column].parse::<f64>().unwrap().to_bits();
+            assert_eq!(float(4), row.teacher_confidence.to_bits());
+            assert_eq!(float(5), row.student_confidence.to_bits());
+            assert_eq!(float(8), row.difference.to_bits());
+        }
+        assert_eq!(&rows[1][3], "negative");
+        assert_eq!(&rows[2][3], "");
+        assert_eq!((&rows[0][6], &rows[0][7]), ("positive", "negative"));
+    }
+
+    #[test]
+    fn hostile_names_stay_in_their_field() {
+        let mut table = samples::predictions();
+        table.label_names = vec![samples::HOSTILE.join(" "), samples::HOSTILE[8].to_owned()];
+        let (_, rows) = read(&[table.clone()]);
+        assert_eq!(rows.len(), 3);
+        assert_eq!(&rows[0][3], table.label_names[1]);
+        assert_eq!(&rows[0][7], table.label_names[0]);
+    }
+}

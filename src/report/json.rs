@@ -1,0 +1,123 @@
+//! The report as JSON, and the JSON Schema that describes it.
+
+use std::io::{self, Write};
+
+use schemars::generate::SchemaSettings;
+use serde_json::{Map, Value};
+
+use super::schema::Report;
+
+/// Writes the report as indented JSON with a newline at its end.
+pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, report)?;
+    out.write_all(b"\n")
+}
+
+/// The JSON Schema (draft 2020-12) of what `--format json` writes: configs/report.schema.json.
+///
+/// Every field is required: a value that is not defined is written as `null`.
+pub fn json_schema() -> Value {
+    let settings = SchemaSettings::draft2020_12().for_serialize();
+    let schema = settings.into_generator().into_root_schema_for::<Report>().to_value();
+    match schema {
+        Value::Object(fields) => Value::Object(named_first(fields)),
+        other => other,
+    }
+}
+
+/// A reader of the file wants to know first what it is.
+fn named_first(mut fields: Map<String, Value>) -> Map<String, Value> {
+    let first = ["$schema", "title", "description"];
+    let head = first.map(|name| (name.to_owned(), fields.shift_remove(name)));
+    let head = head.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    head.collect::<Vec<_>>().into_iter().chain(fields).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::samples;
+    use super::*;
+
+    fn written(report: &Report) -> String {
+        let mut out = Vec::new();
+        write(report, &mut out).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn the_schema_on_disk_is_fresh() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/report.schema.json");
+        let fresh = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &fresh).unwrap();
+        }
+        let stands = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            stands == fresh,
+            "configs/report.schema.json is stale; run `UPDATE_SCHEMA=1 cargo test --lib report::json`"
+        );
+    }
+
+    #[test]
+    fn every_report_is_valid_by_the_schema_and_reads_back_the_same() {
+        let validator = jsonschema::validator_for(&json_schema()).unwrap();
+        for (name, report) in samples::all() {
+            let text = written(&report);
+            let instance: Value = serde_json::from_str(&text).unwrap();
+            let errors: Vec<String> =
+                validator.iter_errors(&instance).map(|error| error.to_string()).collect();
+            assert!(errors.is_empty(), "{name}: {errors:?}");
+            let back: Report = serde_json::from_str(&text).unwrap();
+            assert_eq!(back.verdict, report.verdict);
+            assert_eq!(back.tasks.len(), report.tasks.len());
+            assert_eq!(back.manifest, report.manifest);
+        }
+    }
+
+    #[test]
+    fn the_schema_refuses_what_is_no_report() {
+        let validator = jsonschema::validator_for(&json_schema()).unwrap();
+        let mut instance = serde_json::to_value(samples::preserved()).unwrap();
+        instance["verdict"] = "perhaps".into();
+        assert!(!validator.is_valid(&instance));
+        let mut instance = serde_json::to_value(samples::preserved()).unwrap();
+        instance["tasks"][0].as_object_mut().unwrap().remove("sigma");
+        assert!(!validator.is_valid(&instance));
+    }
+
+    #[test]
+    fn the_names_that_scripts_rely_on_stand_where_they_should() {
+        let report: Value = serde_json::from_str(&written(&samples::preserved())).unwrap();
+        assert_eq!(report["verdict"], "preserved");
+        let row = &report["tasks"][0];
+        for field in [
+            "task",
+            "split",
+            "gates",
+            "n",
+            "of",
+            "partial",
+            "sigma",
+            "sigma_centred",
+            "kappa",
+            "beta",
+            "alpha",
+            "gamma",
+            "budget",
+            "spent",
+            "verdict",
+            "agreement",
+            "agreement_share",
+        ] {
+            assert!(!row[field].is_null(), "{field}");
+        }
+        assert!(row["teacher"]["accuracy"].is_f64() && row["student"]["accuracy"].is_f64());
+        let unlabelled: Value = serde_json::from_str(&written(&samples::unlabelled())).unwrap();
+        let row = &unlabelled["tasks"][0];
+        assert!(row["teacher"]["accuracy"].is_null());
+        assert!(row["undefined"]["teacher.accuracy"].is_string());
+    }
+}

@@ -1,0 +1,198 @@
+//! `--output-dir`: every file of a report in one folder, written beside and then renamed.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use tempfile::NamedTempFile;
+
+use super::{Format, PredictionTable, RenderOptions, Report};
+use crate::error::hinted;
+
+/// What the folder holds after a run.
+const FILES: [(&str, Format); 4] = [
+    ("report.json", Format::Json),
+    ("report.md", Format::Markdown),
+    ("junit.xml", Format::Junit),
+    ("predictions.csv", Format::Csv),
+];
+
+/// A folder that was found writable.
+#[derive(Debug)]
+pub struct OutputDir {
+    path: PathBuf,
+}
+
+impl OutputDir {
+    /// Creates the folder where it is missing and proves that a file can be written in it.
+    ///
+    /// # Errors
+    ///
+    /// When it can be neither; called before the long run, so that no run is lost for it.
+    pub fn prepare(path: &Path) -> anyhow::Result<OutputDir> {
+        let refused = |error: std::io::Error| {
+            hinted(
+                format!("cannot write in the output folder `{}`: {error}", path.display()),
+                "choose a folder that you may write in with --output-dir",
+            )
+        };
+        fs::create_dir_all(path).map_err(refused)?;
+        let mut probe = temp_file(path, "writable").map_err(refused)?;
+        probe.write_all(b"?").and_then(|()| probe.close()).map_err(refused)?;
+        Ok(OutputDir { path: path.to_owned() })
+    }
+
+    /// Writes report.json, report.md, junit.xml and predictions.csv; returns their paths.
+    ///
+    /// All four are complete and on the disk under temporary names before the first is renamed,
+    /// so a full disk leaves the files of an earlier run as they were, and a kill leaves each
+    /// file either old or new.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be written or renamed; the message names it.
+    pub fn write_all(
+        &self,
+        report: &Report,
+        tables: &[PredictionTable],
+    ) -> anyhow::Result<Vec<PathBuf>> {
+        let mut written = Vec::with_capacity(FILES.len());
+        for (name, format) in FILES {
+            let target = self.path.join(name);
+            let file = self
+                .write_beside(name, format, report, tables)
+                .with_context(|| format!("cannot write `{}`", target.display()))?;
+            written.push((file, target));
+        }
+        let mut paths = Vec::with_capacity(FILES.len());
+        for (file, target) in written {
+            file.persist(&target)
+                .map_err(|refused| refused.error)
+                .with_context(|| format!("cannot replace `{}`", target.display()))?;
+            paths.push(target);
+        }
+        sync_folder(&self.path)
+            .with_context(|| format!("cannot flush the folder `{}`", self.path.display()))?;
+        Ok(paths)
+    }
+
+    fn write_beside(
+        &self,
+        name: &str,
+        format: Format,
+        report: &Report,
+        tables: &[PredictionTable],
+    ) -> std::io::Result<NamedTempFile> {
+        let mut file = temp_file(&self.path, name)?;
+        super::write(format, report, tables, &RenderOptions::default(), &mut file)?;
+        file.as_file().sync_all()?;
+        Ok(file)
+    }
+}
+
+/// A file in `folder` that is gone when dropped, readable by whom the umask allows: a temporary
+/// file is private by default, and a report is there to be read.
+fn temp_file(folder: &Path, name: &str) -> std::io::Result<NamedTempFile> {
+    let prefix = format!(".{name}.");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(".tmp");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}
+
+/// A rename is durable once the folder that holds the name is.
+#[cfg(unix)]
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    fs::File::open(path)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn sync_folder(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn all_four_files_are_written_and_nothing_else_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("new/out");
+        let output = OutputDir::prepare(&folder).unwrap();
+        assert!(names(&folder).is_empty());
+        let paths = output.write_all(&samples::suite(), &[samples::predictions()]).unwrap();
+        assert_eq!(names(&folder), ["junit.xml", "predictions.csv", "report.json", "report.md"]);
+        assert!(paths.iter().all(|path| path.metadata().unwrap().len() > 0));
+        let json = fs::read_to_string(folder.join("report.json")).unwrap();
+        let report: Report = serde_json::from_str(&json).unwrap();
+        assert_eq!(report.exit_code, 3);
+    }
+
+    #[test]
+    fn an_older_report_is_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("report.md"), "old").unwrap();
+        let output = OutputDir::prepare(root.path()).unwrap();
+        output.write_all(&samples::preserved(), &[]).unwrap();
+        assert_ne!(fs::read_to_string(root.path().join("report.md")).unwrap(), "old");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_found_beforehand() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        for path in [file.clone(), file.join("below")] {
+            let message = OutputDir::prepare(&path).unwrap_err().to_string();
+            assert!(message.contains(&format!("`{}`", path.display())), "{message}");
+            assert!(message.contains("hint: "), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_replaced_is_named_and_leaves_no_half_file() {
+        let root = tempfile::tempdir().unwrap();
+        let output = OutputDir::prepare(root.path()).unwrap();
+        fs::create_dir(root.path().join("report.json")).unwrap();
+        let error = output.write_all(&samples::preserved(), &[]).unwrap_err();
+        assert!(format!("{error:#}").contains("report.json`"), "{error:#}");
+        assert_eq!(names(root.path()), ["report.json"]);
+    }
+
+    #[test]
+    fn a_folder_that_vanished_is_an_error_that_names_the_file() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("out");
+        let output = OutputDir::prepare(&folder).unwrap();
+        fs::remove_dir(&folder).unwrap();
+        let error = output.write_all(&samples::preserved(), &[]).unwrap_err();
+        assert!(format!("{error:#}").contains("cannot write `"), "{error:#}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn the_files_are_readable_by_others_where_the_umask_allows_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("plain"), "").unwrap();
+        let mode = |name: &str| fs::metadata(root.path().join(name)).unwrap().permissions().mode();
+        let output = OutputDir::prepare(root.path()).unwrap();
+        output.write_all(&samples::preserved(), &[]).unwrap();
+        assert_eq!(mode("report.json"), mode("plain"));
+    }
+}

@@ -1,0 +1,140 @@
+//! What every format asks of the report: rows by task, the σ that gates, the models' names.
+
+use super::numbers::{chosen, significant};
+use super::schema::{ModelManifest, ModelRow, Note, Outcome, Report, TaskRow};
+
+/// The rows of one task, in the report's order.
+pub(crate) struct TaskRows<'a> {
+    /// The task's name.
+    pub task: &'a str,
+    /// Rows that count for the exit code.
+    pub gating: Vec<&'a TaskRow>,
+    /// Rows that are shown for information.
+    pub beside: Vec<&'a TaskRow>,
+}
+
+impl<'a> TaskRows<'a> {
+    /// The gating rows; those beside where none gates.
+    pub fn main(&self) -> &[&'a TaskRow] {
+        if self.gating.is_empty() {
+            &self.beside
+        } else {
+            &self.gating
+        }
+    }
+
+    /// The rows that stand beside the gating ones.
+    pub fn others(&self) -> &[&'a TaskRow] {
+        if self.gating.is_empty() {
+            &[]
+        } else {
+            &self.beside
+        }
+    }
+}
+
+/// The report's rows, grouped by task in order of first appearance.
+pub(crate) fn by_task(report: &Report) -> Vec<TaskRows<'_>> {
+    let mut groups: Vec<TaskRows<'_>> = Vec::new();
+    for row in &report.tasks {
+        let position = groups.iter().position(|group| group.task == row.task);
+        let position = position.unwrap_or_else(|| {
+            groups.push(TaskRows { task: &row.task, gating: Vec::new(), beside: Vec::new() });
+            groups.len() - 1
+        });
+        let group = &mut groups[position];
+        if row.gates { &mut group.gating } else { &mut group.beside }.push(row);
+    }
+    groups
+}
+
+/// The model that stood as `role` (`teacher`, `student`) for `task`.
+pub(crate) fn model<'a>(report: &'a Report, task: &str, role: &str) -> Option<&'a ModelManifest> {
+    report.manifest.models.iter().find(|model| model.task == task && model.role == role)
+}
+
+impl TaskRow {
+    /// `task/split`.
+    pub(crate) fn name(&self) -> String {
+        format!("{}/{}", self.task, self.split)
+    }
+
+    /// The σ that is compared with κ: `sigma`, or `sigma_centred` where that statistic gates.
+    pub(crate) fn gating_sigma(&self) -> Option<f64> {
+        if self.statistic == "centred" {
+            self.sigma_centred
+        } else {
+            self.sigma
+        }
+    }
+
+    /// The relation that the verdict states between σ and κ.
+    pub(crate) fn relation(&self) -> &'static str {
+        match self.verdict {
+            Outcome::NotPreserved => ">",
+            Outcome::Preserved | Outcome::Error => "≤",
+        }
+    }
+
+    /// Which reading gates, where it is not the default one: `centred, teacher-class`.
+    pub(crate) fn unusual_reading(&self) -> Option<String> {
+        let parts: Vec<&str> = [(&self.statistic, "rms"), (&self.confidence, "max")]
+            .into_iter()
+            .filter(|(value, default)| value.as_str() != *default)
+            .map(|(value, _)| value.as_str())
+            .collect();
+        (!parts.is_empty()).then(|| parts.join(", "))
+    }
+
+    /// κ's origin: `β 168.4 nats (0.0025 per example), α 0, γ 1; set by default`.
+    pub(crate) fn bound_in_words(&self) -> String {
+        let origin = &self.bound_origin;
+        let Some(beta) = self.beta else {
+            return format!("κ given outright; set by {origin}");
+        };
+        let each = self.beta_per_example.map(|each| format!(" ({} per example)", chosen(each)));
+        format!(
+            "β {} nats{}, α {}, γ {}; set by {origin}",
+            significant(beta),
+            each.unwrap_or_default(),
+            chosen(self.alpha),
+            chosen(self.gamma)
+        )
+    }
+
+    /// The row's notes, warnings first.
+    pub(crate) fn notes_by_weight(&self) -> Vec<&Note> {
+        let mut notes: Vec<&Note> = self.notes.iter().collect();
+        notes.sort_by_key(|note| std::cmp::Reverse(note.level));
+        notes
+    }
+
+    /// Why a field is null; `field` is the name in the row, such as `teacher.accuracy`.
+    pub(crate) fn why_undefined(&self, field: &str) -> Option<&str> {
+        let last = field.rsplit('.').next().unwrap_or(field);
+        self.undefined.get(field).or_else(|| self.undefined.get(last)).map(String::as_str)
+    }
+
+    /// The task's own metric beside accuracy, teacher's and student's: F1 or Matthews.
+    pub(crate) fn glue_metric(&self) -> Option<GlueMetric> {
+        let read = |of: fn(&ModelRow) -> Option<f64>| {
+            let teacher = self.teacher.as_ref().and_then(of);
+            let student = self.student.as_ref().and_then(of);
+            (teacher.is_some() || student.is_some()).then_some((teacher, student))
+        };
+        let metric = |name, (teacher, student)| GlueMetric { name, teacher, student };
+        read(|row| row.f1).map(|values| metric("F1", values)).or_else(|| {
+            read(|row| row.matthews_correlation).map(|values| metric("Matthews", values))
+        })
+    }
+}
+
+/// A GLUE metric of both models.
+pub(crate) struct GlueMetric {
+    /// `F1` or `Matthews`.
+    pub name: &'static str,
+    /// The teacher's.
+    pub teacher: Option<f64>,
+    /// The student's.
+    pub student: Option<f64>,
+}

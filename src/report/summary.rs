@@ -1,0 +1,192 @@
+//! The verdict in words: the sentences that the formats share.
+
+use super::numbers::{counted, sigma_and_kappa, thousands};
+use super::rows::by_task;
+use super::schema::{Outcome, Report, TaskRow};
+
+/// One sentence (or two) that says the verdict with σ, κ and n.
+///
+/// For one gating row the row's own ([`row_summary`]); for several, how many there are of each
+/// verdict and which tasks they are. User-supplied names stand in it as they are: a format
+/// escapes the whole.
+pub fn summary(report: &Report) -> String {
+    let gating: Vec<&TaskRow> = report.tasks.iter().filter(|row| row.gates).collect();
+    match gating.as_slice() {
+        [] => "No task was gated.".to_owned(),
+        [row] => row_summary(row),
+        rows => suite_summary(rows),
+    }
+}
+
+/// One sentence for one row: its verdict with σ, κ and n, or why it could not be run.
+pub fn row_summary(row: &TaskRow) -> String {
+    let name = row.name();
+    let verb = match row.verdict {
+        Outcome::Preserved => "preserves",
+        Outcome::NotPreserved => "does not preserve",
+        Outcome::Error => {
+            let reason = row.error.as_ref().map(|error| format!(": {}", error.message));
+            let reason = reason.unwrap_or_else(|| ".".to_owned());
+            return format!("The audit of {name} could not be carried out{reason}");
+        }
+    };
+    let comparison = comparison(row).map(|it| format!(" {it}")).unwrap_or_default();
+    let reading = row.unusual_reading().map(|it| format!(" ({it})")).unwrap_or_default();
+    format!(
+        "The student {verb} its teacher's confidence on {name}:{comparison}{reading} over {}.",
+        extent(row)
+    )
+}
+
+/// `σ 0.0446 ≤ κ 0.0500`; `None` where either is not defined.
+pub(crate) fn comparison(row: &TaskRow) -> Option<String> {
+    let (sigma, kappa) = sigma_and_kappa(row.gating_sigma()?, row.kappa?);
+    Some(format!("σ {sigma} {} κ {kappa}", row.relation()))
+}
+
+/// `67,349 examples`, or `500 examples (partial: 500 of 67,349)`.
+pub(crate) fn extent(row: &TaskRow) -> String {
+    let examples = counted(row.n, "example", "examples");
+    if row.partial {
+        format!("{examples} (partial: {} of {})", thousands(row.n), thousands(row.of))
+    } else {
+        examples
+    }
+}
+
+fn suite_summary(rows: &[&TaskRow]) -> String {
+    let named = |outcome: Outcome| -> Vec<String> {
+        rows.iter().filter(|row| row.verdict == outcome).map(|row| row.name()).collect()
+    };
+    let preserved = named(Outcome::Preserved);
+    if preserved.len() == rows.len() {
+        return format!(
+            "The student preserves its teacher's confidence in all {} audits: {}.",
+            rows.len(),
+            preserved.join(", ")
+        );
+    }
+    let clauses: Vec<String> = [
+        ("preserved", preserved),
+        ("not preserved", named(Outcome::NotPreserved)),
+        ("could not run", named(Outcome::Error)),
+    ]
+    .into_iter()
+    .filter(|(_, names)| !names.is_empty())
+    .map(|(what, names)| format!("{} {what} ({})", names.len(), names.join(", ")))
+    .collect();
+    format!("Of {} audits: {}.", rows.len(), clauses.join("; "))
+}
+
+/// `3 audits: 1 preserved, 1 not preserved, 1 could not run`.
+pub(crate) fn tally(report: &Report) -> String {
+    let gating = || report.tasks.iter().filter(|row| row.gates);
+    let of = |outcome: Outcome| gating().filter(|row| row.verdict == outcome).count();
+    let parts: Vec<String> = [
+        (of(Outcome::Preserved), "preserved"),
+        (of(Outcome::NotPreserved), "not preserved"),
+        (of(Outcome::Error), "could not run"),
+    ]
+    .into_iter()
+    .filter(|(count, _)| *count > 0)
+    .map(|(count, what)| format!("{count} {what}"))
+    .collect();
+    format!("{}: {}", counted(gating().count(), "audit", "audits"), parts.join(", "))
+}
+
+/// A sentence for each split beside a gating one that gives the other verdict.
+pub(crate) fn disagreements(report: &Report) -> Vec<(&TaskRow, String)> {
+    let mut found = Vec::new();
+    for group in by_task(report) {
+        for gating in &group.gating {
+            for beside in &group.beside {
+                if let Some(sentence) = disagreement(gating, beside) {
+                    found.push((*beside, sentence));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// What to know when two splits of a task give different verdicts; `None` when they agree.
+pub(crate) fn disagreement(gating: &TaskRow, beside: &TaskRow) -> Option<String> {
+    let (gate, other) = (&gating.split, &beside.split);
+    match (gating.verdict, beside.verdict) {
+        (Outcome::Preserved, Outcome::NotPreserved) => Some(format!(
+            "The two splits disagree: confidence is preserved on {gate}, which gates, and not on \
+             {other}. The bound on {gate} does not carry over to inputs that the student has not \
+             seen."
+        )),
+        (Outcome::NotPreserved, Outcome::Preserved) => Some(format!(
+            "The two splits disagree: confidence is not preserved on {gate}, which gates, though \
+             it is on {other}."
+        )),
+        _ => None,
+    }
+}
+
+/// The verdict as a word in capitals, as the text report shows it.
+pub(crate) fn verdict_word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Preserved => "PRESERVED",
+        Outcome::NotPreserved => "NOT PRESERVED",
+        Outcome::Error => "COULD NOT RUN",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples;
+    use super::*;
+
+    #[test]
+    fn one_row_is_one_sentence_with_its_numbers() {
+        assert_eq!(
+            summary(&samples::preserved()),
+            "The student preserves its teacher's confidence on sst2/train: \
+             σ 0.0446 ≤ κ 0.0500 over 67,349 examples."
+        );
+        assert_eq!(
+            summary(&samples::not_preserved()),
+            "The student does not preserve its teacher's confidence on sst2/train: \
+             σ 0.0802 > κ 0.0500 over 67,349 examples."
+        );
+        assert_eq!(
+            summary(&samples::partial()),
+            "The student preserves its teacher's confidence on sst2/train: \
+             σ 0.0446 ≤ κ 0.0500 over 500 examples (partial: 500 of 67,349)."
+        );
+        assert!(summary(&samples::could_not_run()).contains("could not be carried out: "));
+    }
+
+    #[test]
+    fn a_suite_counts_its_verdicts_and_names_them() {
+        assert_eq!(
+            summary(&samples::suite()),
+            "Of 3 audits: 1 preserved (sst2/train); 1 not preserved (mrpc/train); \
+             1 could not run (rte/train)."
+        );
+        assert_eq!(
+            tally(&samples::suite()),
+            "3 audits: 1 preserved, 1 not preserved, 1 could not run"
+        );
+    }
+
+    #[test]
+    fn splits_that_disagree_are_named() {
+        let report = samples::preserved();
+        let found = disagreements(&report);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].0.split, "validation");
+        assert!(found[0].1.contains("not on validation"));
+        assert!(disagreements(&samples::not_preserved()).is_empty());
+    }
+
+    #[test]
+    fn no_row_at_all_is_said() {
+        let mut report = samples::preserved();
+        report.tasks.clear();
+        assert_eq!(summary(&report), "No task was gated.");
+    }
+}

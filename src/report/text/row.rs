@@ -1,0 +1,322 @@
+//! One gating row: its verdict, its numbers, the splits beside it, its remarks, its worst inputs.
+
+use super::super::display::{columns, neutralise, pad, truncate_start};
+use super::super::numbers::{
+    chosen, counted, decimal, decimal_or_absent, percent, sigma_and_kappa, signed, significant,
+    spent_and_budget, thousands, ABSENT,
+};
+use super::super::rows::model;
+use super::super::schema::{
+    ModelManifest, ModelRow, Note, NoteLevel, Outcome, Report, TaskRow, Variant,
+};
+use super::super::summary::{comparison, disagreement, extent, verdict_word};
+use super::page::{verdict_style, Page, DIM, INDENT, LABEL, YELLOW};
+use super::worst;
+
+/// Everything about one row that gates, with the rows beside it.
+pub(super) fn section(page: &mut Page, report: &Report, row: &TaskRow, beside: &[&TaskRow]) {
+    page.parts(verdict_style(row.verdict), verdict_word(row.verdict), &headline(row));
+    models(page, report, row);
+    if row.error.is_some() {
+        error(page, row);
+    }
+    if row.gating_sigma().is_some() {
+        page.blank();
+        statistic(page, row);
+        bound(page, row);
+        models_figures(page, row);
+        spread(page, row);
+        variants(page, row);
+    }
+    counts(page, report, row);
+    if !beside.is_empty() {
+        page.blank();
+    }
+    for other in beside {
+        beside_row(page, row, other);
+    }
+    notes(page, row, beside);
+    worst::table(page, row);
+}
+
+fn headline(row: &TaskRow) -> Vec<String> {
+    let mut parts = vec![row.name()];
+    parts.extend(comparison(row));
+    if row.partial {
+        parts.push(format!("(partial: {} of {})", thousands(row.n), thousands(row.of)));
+    } else if row.n > 0 {
+        parts.push(extent(row));
+    }
+    parts.extend(row.unusual_reading().map(|reading| format!("({reading})")));
+    if !row.gates {
+        parts.push("(does not gate)".to_owned());
+    }
+    parts
+}
+
+fn models(page: &mut Page, report: &Report, row: &TaskRow) {
+    for role in ["teacher", "student"] {
+        if let Some(model) = model(report, &row.task, role) {
+            let about = about(model);
+            let room = page.width.saturating_sub(INDENT + LABEL + columns(&about)).max(10);
+            let source = truncate_start(&neutralise(&model.source), room);
+            let about = page.paint(DIM, &about);
+            page.line(&format!("{}{}{source}{about}", " ".repeat(INDENT), pad(role, LABEL)));
+        }
+    }
+}
+
+/// ` (bert, 66,955,010 weights)`.
+fn about(model: &ModelManifest) -> String {
+    let weights = model.parameters.map(|count| counted(count, "weight", "weights"));
+    let known: Vec<String> = model.architecture.iter().cloned().chain(weights).collect();
+    if known.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", neutralise(&known.join(", ")))
+    }
+}
+
+fn error(page: &mut Page, row: &TaskRow) {
+    let Some(error) = &row.error else { return };
+    page.remark(INDENT, verdict_style(Outcome::Error), "error", &error.message);
+    if let Some(hint) = &error.hint {
+        page.remark(INDENT + 2, DIM, "hint", hint);
+    }
+}
+
+/// σ against κ as a bar, its interval, the budget.
+fn statistic(page: &mut Page, row: &TaskRow) {
+    let Some(sigma) = row.gating_sigma() else { return };
+    match row.kappa {
+        Some(kappa) => bar(page, row, sigma, kappa),
+        None => page.field("σ", &decimal(sigma)),
+    }
+    if let Some(interval) = &row.sigma_interval {
+        let level = chosen(interval.level * 100.0);
+        let (low, high) = (decimal(interval.low), decimal(interval.high));
+        page.field("interval", &format!("{low} to {high} ({level} % bootstrap)"));
+    }
+    if let (Some(spent), Some(budget)) = (row.spent, row.budget) {
+        let share = row.spent_share.map_or_else(|| ABSENT.to_owned(), percent);
+        let (spent, budget) = spent_and_budget(spent, budget);
+        let sum = if row.statistic == "centred" { "Σ(d − mean)²" } else { "Σd²" };
+        page.field("budget", &format!("{share} spent: {sum} = {spent} of {budget}"));
+    }
+}
+
+/// Preserved: the bar's length is κ and σ fills part of it. Not preserved: its length is σ, and
+/// the line within stands at κ.
+fn bar(page: &mut Page, row: &TaskRow, sigma: f64, kappa: f64) {
+    let (sigma_text, kappa_text) = sigma_and_kappa(sigma, kappa);
+    let over = row.verdict == Outcome::NotPreserved;
+    let label = pad(&format!("σ {sigma_text}"), LABEL);
+    let end = if over { format!("  │ κ {kappa_text}") } else { format!(" κ {kappa_text}") };
+    let room = page.prose_width() - INDENT - columns(&label) - columns(&end);
+    let cells = room.saturating_sub(1).max(2);
+    let share = |value: f64, of: f64| if of > 0.0 { (value / of).clamp(0.0, 1.0) } else { 0.0 };
+    let (before, blank, after) = if over {
+        let before = (share(kappa, sigma) * cells as f64).round() as usize;
+        let before = before.min(cells - 1);
+        (before, 0, cells - before)
+    } else {
+        let before = (share(sigma, kappa) * cells as f64).round() as usize;
+        (before.min(cells), cells - before.min(cells), 0)
+    };
+    let style = verdict_style(row.verdict);
+    let filled = page.paint(style, &"█".repeat(before));
+    let empty = page.paint(DIM, &"░".repeat(blank));
+    let excess = page.paint(style, &"█".repeat(after));
+    page.line(&format!("{}{label}{filled}{empty}│{excess}{end}", " ".repeat(INDENT)));
+}
+
+/// Where κ comes from, and what the student's own record would have set.
+fn bound(page: &mut Page, row: &TaskRow) {
+    page.field("bound", &row.bound_in_words());
+    if let Some(record) = &row.student_bound {
+        let within = match record.within_bound {
+            Some(true) => "σ is within it",
+            Some(false) => "σ is above it",
+            None => "not compared",
+        };
+        page.field(
+            "own record",
+            &format!(
+                "κ {} (β {} nats, α {}, γ {}) by the student's training: {within}",
+                decimal(record.kappa),
+                significant(record.beta),
+                chosen(record.alpha),
+                chosen(record.gamma)
+            ),
+        );
+    }
+}
+
+/// Accuracy, the task's metric, agreement and mean confidence of both models.
+fn models_figures(page: &mut Page, row: &TaskRow) {
+    page.field("accuracy", &accuracy(row));
+    if let Some(metric) = row.glue_metric() {
+        page.field(metric.name, &both(metric.teacher, metric.student));
+    }
+    page.field("agreement", &agreement(row));
+    if let (Some(teacher), Some(student)) = (&row.teacher, &row.student) {
+        let means = both(Some(teacher.mean_confidence), Some(student.mean_confidence));
+        let mean = row.mean_difference.map(|d| format!(" on average; mean d {}", signed(d)));
+        page.field("confidence", &format!("{means}{}", mean.unwrap_or_default()));
+    }
+}
+
+fn both(teacher: Option<f64>, student: Option<f64>) -> String {
+    format!("teacher {}, student {}", decimal_or_absent(teacher), decimal_or_absent(student))
+}
+
+fn accuracy(row: &TaskRow) -> String {
+    let of = |model: &Option<ModelRow>| model.as_ref().and_then(|model| model.accuracy);
+    let (teacher, student) = (of(&row.teacher), of(&row.student));
+    if teacher.is_none() && student.is_none() {
+        let why = row.why_undefined("teacher.accuracy").or(row.why_undefined("student.accuracy"));
+        return why.map_or_else(|| ABSENT.to_owned(), |why| format!("{ABSENT} ({why})"));
+    }
+    let labelled = row.teacher.as_ref().map_or(row.n, |model| model.labelled);
+    let of = if labelled == row.n {
+        String::new()
+    } else {
+        format!(", on {}", counted(labelled, "labelled example", "labelled examples"))
+    };
+    both(teacher, student) + &of
+}
+
+fn agreement(row: &TaskRow) -> String {
+    let (Some(count), Some(share)) = (row.agreement, row.agreement_share) else {
+        return match row.why_undefined("agreement") {
+            Some(why) => format!("{ABSENT} ({why})"),
+            None => ABSENT.to_owned(),
+        };
+    };
+    let flips = row
+        .negative_flips
+        .map(|flips| format!("; {}", counted(flips, "negative flip", "negative flips")));
+    let of = thousands(row.n);
+    format!("{} of {of} ({}){}", thousands(count), percent(share), flips.unwrap_or_default())
+}
+
+fn spread(page: &mut Page, row: &TaskRow) {
+    if let Some(spread) = &row.difference {
+        page.field(
+            "|d|",
+            &format!(
+                "median {}, 90 % {}, 99 % {}, largest {}",
+                decimal(spread.median),
+                decimal(spread.p90),
+                decimal(spread.p99),
+                decimal(spread.max)
+            ),
+        );
+    }
+}
+
+/// The readings that do not gate, in one line; one that gives the other verdict says so.
+fn variants(page: &mut Page, row: &TaskRow) {
+    let others: Vec<&Variant> = row.variants.iter().filter(|variant| !variant.gates).collect();
+    let mut confidences: Vec<&str> = Vec::new();
+    for variant in &others {
+        if !confidences.contains(&variant.confidence.as_str()) {
+            confidences.push(&variant.confidence);
+        }
+    }
+    let groups: Vec<String> = confidences
+        .into_iter()
+        .map(|confidence| {
+            let of_it = others.iter().filter(|variant| variant.confidence == confidence);
+            let shown: Vec<String> = of_it.map(|variant| reading(row, variant)).collect();
+            format!("{confidence} {}", shown.join(", "))
+        })
+        .collect();
+    if !groups.is_empty() {
+        page.field("other σ", &groups.join("; "));
+    }
+}
+
+fn reading(row: &TaskRow, variant: &Variant) -> String {
+    let sigma = match (variant.sigma, row.kappa) {
+        (Some(sigma), Some(kappa)) => sigma_and_kappa(sigma, kappa).0,
+        (sigma, _) => decimal_or_absent(sigma),
+    };
+    let otherwise = match (variant.within_bound, row.verdict) {
+        (Some(true), Outcome::NotPreserved) => " (≤ κ)",
+        (Some(false), Outcome::Preserved) => " (> κ)",
+        _ => "",
+    };
+    format!("{} {sigma}{otherwise}", variant.statistic)
+}
+
+/// Examples that were cut or could not be used, where there are any.
+fn counts(page: &mut Page, report: &Report, row: &TaskRow) {
+    let cut = |model: &Option<ModelRow>| model.as_ref().map_or(0, |model| model.truncated);
+    let (teacher, student) = (cut(&row.teacher), cut(&row.student));
+    if teacher + student > 0 {
+        let (teacher, student) = (thousands(teacher), thousands(student));
+        let tokens = report.manifest.max_length;
+        page.field(
+            "truncated",
+            &format!("examples cut at {tokens} tokens: teacher {teacher}, student {student}"),
+        );
+    }
+    if row.skipped.count > 0 {
+        let rows = counted(row.skipped.count, "row", "rows");
+        let first = row.skipped.first.iter().take(3).cloned().collect::<Vec<_>>().join("; ");
+        let first = if first.is_empty() { first } else { format!(": {first}") };
+        page.field("skipped", &format!("{rows} of the data{first}"));
+    }
+}
+
+/// A split that does not gate, and what to think where it gives the other verdict.
+fn beside_row(page: &mut Page, gating: &TaskRow, row: &TaskRow) {
+    let word = verdict_word(row.verdict);
+    let numbers = comparison(row).map(|it| format!(", {it}")).unwrap_or_default();
+    let extent = if row.n > 0 { format!(", {}", extent(row)) } else { String::new() };
+    let text = format!("{}: {word}{numbers}{extent}", row.split);
+    page.field_with("not gating", &text, Some((verdict_style(row.verdict), word)));
+    if let Some(error) = &row.error {
+        let hint = error.hint.as_ref().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+        page.field("", &format!("{}{hint}", error.message));
+    }
+    if row.gating_sigma().is_some() {
+        page.field("", &format!("accuracy {}", accuracy(row)));
+        if let Some(metric) = row.glue_metric() {
+            page.field("", &format!("{} {}", metric.name, both(metric.teacher, metric.student)));
+        }
+        page.field("", &format!("agreement {}", agreement(row)));
+    }
+    if let Some(sentence) = disagreement(gating, row) {
+        page.field("", &sentence);
+    }
+}
+
+/// Notes and warnings of the gating row, then of those beside it.
+fn notes(page: &mut Page, row: &TaskRow, beside: &[&TaskRow]) {
+    if row.notes.is_empty() && beside.iter().all(|row| row.notes.is_empty()) {
+        return;
+    }
+    page.blank();
+    for note in row.notes_by_weight() {
+        remark(page, note, "");
+    }
+    for row in beside {
+        for note in row.notes_by_weight() {
+            remark(page, note, &format!("on {}, ", row.split));
+        }
+    }
+}
+
+fn remark(page: &mut Page, note: &Note, place: &str) {
+    let (style, level) = match note.level {
+        NoteLevel::Warning => (YELLOW, "warning"),
+        NoteLevel::Note => (DIM, "note"),
+    };
+    let text = format!("{place}{} [{}]", note.message, note.code);
+    page.remark(INDENT, style, level, &text);
+    if let Some(hint) = &note.hint {
+        page.remark(INDENT + 2, DIM, "hint", hint);
+    }
+}
