@@ -1,1 +1,163 @@
 //! What a user may type.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::Layer;
+use crate::report::Format;
+
+const EXAMPLES: &str = "\
+Examples:
+  audit --task sst2 --teacher out/bert --student out/tiny          one task, on its training split
+  audit --task all --config configs/glue.toml --data glue          the six tasks, one report
+  audit --task mrpc --teacher T --student S --format markdown      for a pull request
+  audit demo                                                       nothing to download
+
+Exit codes: 0 preserved, 1 not preserved, 2 usage or config, 3 could not run, 130 interrupted";
+
+/// Decides whether a distilled classifier keeps its teacher's confidence
+#[derive(Debug, Parser)]
+#[command(name = "audit", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// Without a subcommand: the audit.
+    #[command(flatten)]
+    pub audit: AuditArgs,
+    /// Everything else.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run one model over a split and write its logits
+    Predict(PredictArgs),
+    /// Audit predictions made elsewhere: ONNX, an LLM, a service
+    Check(CheckArgs),
+    /// Audit the embedded pairs: nothing to download
+    Demo(DemoArgs),
+    /// Write a commented config
+    Init(InitArgs),
+    /// Print what is in force, and where each value comes from
+    Config(ConfigArgs),
+}
+
+/// `audit --task …`
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// The tasks.
+    #[command(flatten)]
+    pub tasks: Tasks,
+    /// Settings; they win over the config's.
+    #[command(flatten)]
+    pub settings: Layer,
+    /// The report.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// Which tasks, and from which config.
+#[derive(Debug, Args)]
+pub struct Tasks {
+    /// cola, sst2, mrpc, qqp, qnli, rte, mnli, mnli-mm, wnli, a [task.NAME] of the config, several
+    /// with commas, or `all` for the first six
+    #[arg(long, value_name = "TASK", value_delimiter = ',', help_heading = "What is audited")]
+    pub task: Vec<String>,
+    /// Settings for the tasks [default: audit.toml, if there is one]
+    #[arg(long, value_name = "FILE", help_heading = "What is audited")]
+    pub config: Option<PathBuf>,
+}
+
+/// Where the report goes, and in which form.
+#[derive(Debug, Args)]
+pub struct Output {
+    /// Form of the report on stdout: text, json, markdown, junit, csv or github
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Report")]
+    pub format: Format,
+    /// Also write report.json, report.md, junit.xml and predictions.csv into this folder
+    #[arg(long, value_name = "DIR", help_heading = "Report")]
+    pub output_dir: Option<PathBuf>,
+    /// Say nothing on stderr but errors
+    #[arg(long, short, help_heading = "Report")]
+    pub quiet: bool,
+    /// Exit with 0 when a student is not preserved; errors keep their codes
+    #[arg(long, help_heading = "Report")]
+    pub exit_zero: bool,
+}
+
+/// `audit predict …`
+#[derive(Debug, Args)]
+pub struct PredictArgs {
+    /// The task; one.
+    #[command(flatten)]
+    pub tasks: Tasks,
+    /// Model: a folder, or a Hub id with an optional @revision
+    #[arg(long, value_name = "DIR_OR_ID[@REV]")]
+    pub model: String,
+    /// File to write: .parquet, .csv or .jsonl
+    #[arg(long, short, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Head convention of a BERT model
+    #[arg(long, value_name = "HEAD", value_enum)]
+    pub head: Option<crate::model::Head>,
+    /// Settings; they win over the config's.
+    #[command(flatten)]
+    pub settings: Layer,
+    /// Say nothing on stderr but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+/// `audit check …`
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The task; one.
+    #[command(flatten)]
+    pub tasks: Tasks,
+    /// Files of the teacher's predictions (CSV, JSONL or Parquet); patterns allowed, shards merge
+    #[arg(long, value_name = "FILES", required = true, num_args = 1..)]
+    pub teacher_predictions: Vec<String>,
+    /// Files of the student's predictions
+    #[arg(long, value_name = "FILES", required = true, num_args = 1..)]
+    pub student_predictions: Vec<String>,
+    /// Settings; they win over the config's.
+    #[command(flatten)]
+    pub settings: Layer,
+    /// The report.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `audit demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Settings that the demo's audits take from the command line.
+    #[command(flatten)]
+    pub settings: Layer,
+    /// The report.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `audit init`
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// File to write
+    #[arg(value_name = "FILE", default_value = crate::config::DEFAULT_NAME)]
+    pub file: PathBuf,
+    /// Replace the file if there is one
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `audit config`
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// The tasks; without one, what holds for every task.
+    #[command(flatten)]
+    pub tasks: Tasks,
+    /// Settings; they win over the config's.
+    #[command(flatten)]
+    pub settings: Layer,
+}

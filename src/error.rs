@@ -68,3 +68,22 @@ pub fn exit_code(error: &anyhow::Error) -> ExitCode {
         Exit::CouldNotRun.into()
     }
 }
+
+/// Prints an error to stderr: what failed, then why, then what to do.
+pub fn print(error: &anyhow::Error) {
+    let mut hint = None;
+    let mut causes = Vec::new();
+    for cause in error.chain() {
+        match cause.downcast_ref::<Hinted>() {
+            Some(hinted) => {
+                causes.push(hinted.message.clone());
+                hint = Some(hinted.hint.clone());
+            }
+            None => causes.push(cause.to_string()),
+        }
+    }
+    eprintln!("error: {}", causes.join(": "));
+    if let Some(hint) = hint {
+        eprintln!("  hint: {hint}");
+    }
+}

@@ -50,6 +50,9 @@ pub mod audit;
 // One file per command.
 pub mod commands;
 
+// What a person at a terminal sees meanwhile.
+pub mod progress;
+
 // Kinds of failure, and the exit code that each gives.
 pub mod error;
 

@@ -1,1 +1,30 @@
-fn main() {}
+//! Parses the command line, runs the command, turns its outcome into the exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use confidence_audit::cli::{Cli, Command};
+use confidence_audit::{commands, error};
+
+/// Large tensors come and go with every operation; glibc would return each to the kernel.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let outcome = match &cli.command {
+        None => commands::audit::run(&cli.audit),
+        Some(Command::Predict(_)) => unreachable!(),
+        Some(Command::Check(_)) => unreachable!(),
+        Some(Command::Demo(_)) => unreachable!(),
+        Some(Command::Init(args)) => commands::init::run(args),
+        Some(Command::Config(args)) => commands::config::run(args),
+    };
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            error::print(&error);
+            error::exit_code(&error)
+        }
+    }
+}

@@ -1,1 +1,13 @@
-//! Not yet.
+//! One file per command: arguments in, the flow or its parts, the report out.
+
+pub mod audit;
+pub mod check;
+pub mod config;
+pub mod demo;
+pub mod init;
+mod output;
+pub mod predict;
+mod suite;
+
+pub use output::Sink;
+pub use suite::{build_report, run_suite};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::DEFAULT_BETA_PER_EXAMPLE;
 use crate::model::Head;
-use crate::task::{CustomTask, FileFormat, Metric, SplitPaths, TextColumns};
+use crate::task::{CustomTask, Format, Metric, SplitPaths, TextColumns};
 
 /// The keys that set the bound, as one unit.
 pub const BOUND_KEYS: [&str; 5] = ["kappa", "beta", "beta_per_example", "alpha", "gamma"];
@@ -163,7 +163,7 @@ pub struct Layer {
     pub splits: Option<BTreeMap<String, SplitPaths>>,
     /// How its files are written.
     #[arg(skip)]
-    pub format: Option<FileFormat>,
+    pub format: Option<Format>,
     /// The figure reported beside its accuracy.
     #[arg(skip)]
     pub metric: Option<Metric>,

@@ -143,6 +143,7 @@ pub fn head_convention(family: &Family, config: &ModelConfig, asked: Head) -> &'
     }
 }
 
+#[derive(Clone)]
 struct Linear {
     weight: Tensor, // (I, O)
     bias: Tensor,   // (O)
@@ -172,6 +173,7 @@ impl Linear {
     }
 }
 
+#[derive(Clone)]
 struct Layer {
     query_key_value: Linear, // (H, 3H)
     attention_output: Linear,
@@ -181,7 +183,8 @@ struct Layer {
     output_norm: Tensor, // (2, H)
 }
 
-/// Embeddings, transformer layers and a classification head.
+/// Embeddings, transformer layers and a classification head. Clones share the weights.
+#[derive(Clone)]
 pub struct Encoder {
     words: Tensor,               // (V, E)
     positions: Tensor,           // (P, E), from the first position in use
@@ -195,7 +198,8 @@ pub struct Encoder {
     dense: Linear, // (H, H)
     dense_activation: Activation,
     classifier: Linear, // (H, K)
-    device: Device,
+    /// Whether TinyBERT's head convention exists beside the family's own.
+    has_two_heads: bool,
 }
 
 /// The sizes that every tensor must agree with.
@@ -304,7 +308,7 @@ impl Encoder {
                 false => family.head.activation,
             },
             classifier: Linear::load(weights, output, h, labels)?,
-            device: device.clone(),
+            has_two_heads: family.model_types == ["bert"],
         };
         encoder.to_device(device)
     }
@@ -371,6 +375,15 @@ impl Model for Encoder {
 
     fn uses_token_types(&self) -> bool {
         self.token_types.as_ref().is_some_and(|t| t.dims()[0] > 1)
+    }
+
+    fn with_other_head(&self) -> Option<(Head, Box<dyn Model>)> {
+        let (head, dense_activation) = match self.dense_activation {
+            Activation::TanhThenRelu => (Head::Pooled, Activation::Tanh),
+            Activation::Tanh if self.has_two_heads => (Head::PooledRelu, Activation::TanhThenRelu),
+            _ => return None,
+        };
+        Some((head, Box::new(Encoder { dense_activation, ..self.clone() })))
     }
 }
 

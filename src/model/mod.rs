@@ -33,6 +33,11 @@ pub trait Model: Send + Sync {
 
     /// Whether segments of a pair are told apart (BERT, ELECTRA) or not (RoBERTa, DistilBERT).
     fn uses_token_types(&self) -> bool;
+
+    /// The same weights under the other head convention, where the architecture has two.
+    fn with_other_head(&self) -> Option<(Head, Box<dyn Model>)> {
+        None
+    }
 }
 
 /// What stands between the encoder's [CLS] vector and the logits, for BERT and TinyBERT.

@@ -2,6 +2,24 @@
 
 use std::path::PathBuf;
 
+mod collect; //   rows of cells -> examples
+mod custom; //    a user's own task
+mod files; //     which files a split is read from
+mod glue; //      the GLUE table
+mod labels; //    label cells -> label ids
+mod load; //      a split, from its files to its examples
+mod readers; //   TSV, CSV, JSONL, Parquet -> rows of cells
+mod spec; //      what a task is
+pub mod spelling; // did you mean
+pub mod table; // any table of named columns
+#[cfg(test)]
+mod testing; //   files and options for the tests of this room
+
+pub use custom::{CustomTask, SplitPaths, TextColumns};
+pub use glue::ALL_TASKS;
+pub use load::{has_split, load, LoadOptions};
+pub use readers::Format;
+pub use spec::{builtin_names, is_builtin, Metric, TaskSpec};
 
 /// One row of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +58,29 @@ pub struct Dataset {
     pub available: usize,
     /// Rows that could not be used, in file order.
     pub skipped: Vec<SkippedRow>,
-    /// The files read.
+    /// Why no example has a label; `None` where at least one has.
+    pub unlabelled: Option<String>,
+    /// The files read, in order.
     pub files: Vec<PathBuf>,
+    /// What to call each of `files`: its path, or `hub id/file`.
+    pub names: Vec<String>,
+    /// The commit of the Hub's data set that they are of; `None` for local files.
+    pub commit: Option<String>,
     /// SHA-256 of the bytes of `files`, in order, as lower-case hexadecimal digits.
     pub sha256: String,
+}
+
+impl Dataset {
+    /// The label that every labelled example has, if they all have the same one: accuracy and
+    /// the task's figure say little then. `None` for an unlabelled split too.
+    pub fn only_label(&self) -> Option<u32> {
+        let mut labels = self.examples.iter().filter_map(|example| example.label);
+        let first = labels.next()?;
+        labels.all(|label| label == first).then_some(first)
+    }
+
+    /// Whether `--limit` left examples out.
+    pub fn is_partial(&self) -> bool {
+        self.examples.len() < self.available
+    }
 }

@@ -1,0 +1,58 @@
+//! What decided the numbers, so that they can be made again.
+
+use std::collections::BTreeMap;
+
+use sha2::{Digest, Sha256};
+
+use crate::config::Settings;
+use crate::digest::hexadecimal;
+use crate::report::schema::{Manifest, ModelManifest};
+
+/// Settings that change how fast an audit is, and nothing else.
+const WITHOUT_EFFECT: [&str; 2] = ["threads", "token_budget"];
+
+/// SHA-256 over what is in force for every task, the settings that change no result apart.
+pub fn settings_sha256(all: &[Settings]) -> String {
+    let mut digest = Sha256::new();
+    for settings in all {
+        digest.update(format!("[task.{}]\n", settings.task.name));
+        for (key, value) in settings.values().filter(|(key, _)| !WITHOUT_EFFECT.contains(key)) {
+            digest.update(format!("{key} = {value}\n"));
+        }
+    }
+    hexadecimal(&digest.finalize())
+}
+
+/// The manifest of a run over the tasks of `all`, which share their device and seed.
+pub fn manifest(all: &[Settings], models: Vec<ModelManifest>) -> Manifest {
+    let first = all.first();
+    Manifest {
+        program: env!("CARGO_PKG_NAME").to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+        conventions: conventions(),
+        device: first.map_or_else(|| "cpu".to_owned(), |s| s.device.clone()),
+        dtype: "f32".to_owned(),
+        seed: first.map_or(0, |s| s.seed),
+        max_length: first.map_or(0, |s| s.max_length),
+        config_sha256: settings_sha256(all),
+        models,
+    }
+}
+
+/// What arXiv:2401.11365 leaves open and this program fixes; docs/theory.md says why.
+fn conventions() -> BTreeMap<String, String> {
+    [
+        ("alpha", "weight of the hard-label loss; the soft-label loss weighs 1 - alpha"),
+        ("beta", "nats, summed over the examples: distillation ends at (1 - alpha) * loss <= beta"),
+        ("confidence", "largest softmax probability, in f64 from f32 logits; temperature 1"),
+        ("difference", "teacher's confidence minus the student's"),
+        ("gamma", "distillation temperature, 1 for a loss scaled by its square"),
+        ("kappa", "gamma * sqrt(beta / (n * (1 - alpha)))"),
+        ("sigma", "root mean square of the difference about zero (population)"),
+        ("sums", "each term rounded once to a multiple of 2^-96, then added exactly"),
+        ("verdict", "preserved when the sum of squared differences is at most kappa^2 * n"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    .into()
+}

@@ -1,0 +1,70 @@
+//! `audit --task …`: teacher against student on a task, or on several.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+
+use super::{run_suite, Sink};
+use crate::audit::Session;
+use crate::cli::{AuditArgs, Tasks};
+use crate::config::{Config, Layer, Settings};
+use crate::error::{usage, Exit};
+use crate::hub::Hub;
+use crate::interrupt::Interrupt;
+use crate::progress::{Downloads, Progress};
+use crate::task::{builtin_names, ALL_TASKS};
+
+/// Runs the audit and writes its report.
+///
+/// # Errors
+/// Usage, an unwritable output, an interrupt; what could not be run is in the report.
+pub fn run(args: &AuditArgs) -> Result<Exit> {
+    let config = Config::load(args.tasks.config.as_deref())?;
+    let settings = settings(&args.tasks, &config, &args.settings)?;
+    let sink = Sink::prepare(&args.output)?;
+    let session = session(sink.progress())?;
+    let (report, tables) = run_suite(&settings, &session)?;
+    sink.write(&report, &tables)
+}
+
+/// What a run shares between its tasks.
+pub(super) fn session(progress: Progress) -> Result<Session> {
+    let hub = Hub::from_env()?.with_progress(Arc::new(Downloads(progress)));
+    Ok(Session { hub, interrupt: Interrupt::from_signals(), progress })
+}
+
+/// The settings of every task that was named.
+pub(super) fn settings(tasks: &Tasks, config: &Config, flags: &Layer) -> Result<Vec<Settings>> {
+    names(tasks, config)?.iter().map(|task| config.settings(task, flags)).collect()
+}
+
+/// The tasks that `--task` stands for, each once.
+fn names(tasks: &Tasks, config: &Config) -> Result<Vec<String>> {
+    if tasks.task.is_empty() {
+        let own: Vec<_> = config.task.keys().map(String::as_str).collect();
+        let own = if own.is_empty() { String::new() } else { format!(", {} of the config", own.join(", ")) };
+        return Err(usage(format!(
+            "no task is named\n  hint: pass --task with one of {}{own}, or all; `audit demo` needs \
+             nothing, `audit --help` says more",
+            builtin_names().collect::<Vec<_>>().join(", "),
+        )));
+    }
+    let mut names: Vec<String> = Vec::new();
+    for task in &tasks.task {
+        let meant: Vec<String> = match task.as_str() {
+            "all" => ALL_TASKS.map(str::to_owned).to_vec(),
+            name => vec![name.to_owned()],
+        };
+        names.extend(meant.into_iter().filter(|n| !names.contains(n)).collect::<Vec<_>>());
+    }
+    Ok(names)
+}
+
+/// The one task that a command takes.
+pub(super) fn single(tasks: &Tasks, config: &Config, flags: &Layer) -> Result<Settings> {
+    let mut all = settings(tasks, config, flags)?;
+    match all.len() {
+        1 => Ok(all.remove(0)),
+        n => Err(usage(format!("this command takes one task, and {n} were named"))),
+    }
+}

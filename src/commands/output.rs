@@ -1,0 +1,76 @@
+//! Where a report goes: stdout in one format, and a folder of files.
+
+use std::io::{IsTerminal, Write};
+
+use anyhow::{Context, Result};
+
+use crate::cli::Output;
+use crate::error::Exit;
+use crate::progress::Progress;
+use crate::report::{self, OutputDir, PredictionTable, RenderOptions, Report};
+
+/// Columns of a terminal that does not say how many it has.
+const COLUMNS: usize = 80;
+
+/// The outputs that were asked for, proven writable before the run.
+pub struct Sink<'a> {
+    output: &'a Output,
+    folder: Option<OutputDir>,
+}
+
+impl<'a> Sink<'a> {
+    /// Prepares the folder.
+    ///
+    /// # Errors
+    /// A folder that cannot be made or written.
+    pub fn prepare(output: &'a Output) -> Result<Self> {
+        let folder = output.output_dir.as_deref().map(OutputDir::prepare).transpose()?;
+        Ok(Sink { output, folder })
+    }
+
+    /// What a person at a terminal sees meanwhile.
+    pub fn progress(&self) -> Progress {
+        Progress::for_stderr(self.output.quiet)
+    }
+
+    /// Writes the report everywhere it was asked for, and gives the run's exit code.
+    ///
+    /// # Errors
+    /// Whatever could not be written; a reader that closed the pipe is none.
+    pub fn write(&self, report: &Report, tables: &[PredictionTable]) -> Result<Exit> {
+        if let Some(folder) = &self.folder {
+            let files = folder.write_all(report, tables)?;
+            let names: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
+            self.progress().message(&format!("wrote {}", names.join(", ")));
+        }
+        let stdout = std::io::stdout();
+        let options = RenderOptions { color: use_color(), width: width() };
+        let written = report::write(self.output.format, report, tables, &options, &mut stdout.lock());
+        match written.and_then(|()| std::io::stdout().flush()) {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            other => other.context("cannot write the report to stdout")?,
+        }
+        Ok(exit(report, self.output.exit_zero))
+    }
+}
+
+/// The report's exit code; with `--exit-zero` a failed gate is 0 too.
+fn exit(report: &Report, exit_zero: bool) -> Exit {
+    match report.exit_code {
+        0 => Exit::Preserved,
+        1 if exit_zero => Exit::Preserved,
+        1 => Exit::NotPreserved,
+        _ => Exit::CouldNotRun,
+    }
+}
+
+fn use_color() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stdout().is_terminal() && !refused && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+}
+
+/// Columns of the terminal on stdout; `COLUMNS` wins, for pipes and tests.
+fn width() -> usize {
+    let asked = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
+    asked.or_else(|| terminal_size::terminal_size().map(|(w, _)| usize::from(w.0))).unwrap_or(COLUMNS)
+}

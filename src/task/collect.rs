@@ -1,0 +1,185 @@
+//! Rows of cells → examples.
+
+use anyhow::{bail, Result};
+
+use super::labels::LabelReader;
+use super::readers::{Cell, DataFile, Header, RowSink};
+use super::spec::TaskSpec;
+use super::spelling::did_you_mean;
+use super::{Example, SkippedRow};
+use crate::error::hinted;
+
+/// Gathers the examples of one split from its files.
+pub(super) struct Collector<'a> {
+    spec: &'a TaskSpec,
+    split: &'a str,
+    limit: usize,
+    pub(super) label_names: Vec<String>,
+    pub(super) examples: Vec<Example>,
+    pub(super) available: usize,
+    pub(super) skipped: Vec<SkippedRow>,
+    /// Why no row has a label, where a file has no column of them.
+    pub(super) unlabelled: Option<String>,
+    current: Current,
+}
+
+/// What is known of the file being read.
+#[derive(Default)]
+struct Current {
+    name: String,
+    text: Vec<String>,
+    label: Option<(String, LabelReader)>,
+}
+
+/// How many names a message shows.
+const SHOWN: usize = 20;
+
+impl<'a> Collector<'a> {
+    pub(super) fn new(spec: &'a TaskSpec, split: &'a str, limit: Option<usize>) -> Self {
+        Collector {
+            spec,
+            split,
+            limit: limit.unwrap_or(usize::MAX),
+            label_names: spec.label_names.clone(),
+            examples: Vec::new(),
+            available: 0,
+            skipped: Vec::new(),
+            unlabelled: None,
+            current: Current::default(),
+        }
+    }
+
+    fn text_columns(&self, file: &DataFile, columns: &[String]) -> Result<&'a [String]> {
+        let alternatives = &self.spec.columns.text;
+        let has = |names: &&Vec<String>| names.iter().all(|name| columns.contains(name));
+        if let Some(names) = alternatives.iter().find(has) {
+            return Ok(names);
+        }
+        let wanted = |names: &Vec<String>| format!("`{}`", names.join("`, `"));
+        let first = &alternatives[0];
+        let absent = first.iter().find(|name| !columns.contains(name)).unwrap_or(&first[0]);
+        let guess = did_you_mean(absent, columns.iter().map(String::as_str));
+        Err(hinted(
+            format!(
+                "`{}` lacks the text columns of `{}`: {}",
+                file.name,
+                self.spec.name,
+                alternatives.iter().map(wanted).collect::<Vec<_>>().join(" or ")
+            ),
+            format!("{guess}its columns are [{}]", shortened(columns)),
+        ))
+    }
+
+    fn label_column(&self, file: &DataFile, columns: &[String]) -> Result<Option<&'a String>> {
+        let wanted = &self.spec.columns.label;
+        let found = wanted.iter().find(|name| columns.contains(name));
+        // A test split has no labels by custom; anywhere else a missing column is a mistyped one.
+        if found.is_none() && self.spec.columns.label_expected && self.split != "test" {
+            let guess = did_you_mean(&wanted[0], columns.iter().map(String::as_str));
+            return Err(hinted(
+                format!("`{}` has no label column `{}`", file.name, wanted[0]),
+                format!(
+                    "{guess}its columns are [{}]; leave `label` out to audit without labels",
+                    shortened(columns)
+                ),
+            ));
+        }
+        Ok(found)
+    }
+
+    /// The names that label ids have from here on: the task's, else the file's own.
+    fn adopt_names(&mut self, file: &DataFile, in_file: Option<&Vec<String>>) -> Result<()> {
+        let Some(in_file) = in_file.filter(|_| self.spec.label_names.is_empty()) else {
+            return Ok(());
+        };
+        if self.label_names.is_empty() && self.available == 0 {
+            self.label_names = in_file.clone();
+        } else if self.label_names != *in_file {
+            bail!(
+                "`{}` names its labels [{}], the files before it [{}]",
+                file.name,
+                in_file.join(", "),
+                self.label_names.join(", ")
+            );
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, line: usize, reason: String) {
+        self.skipped.push(SkippedRow { file: self.current.name.clone(), line, reason });
+    }
+}
+
+fn shortened(names: &[String]) -> String {
+    let mut shown = names[..names.len().min(SHOWN)].join(", ");
+    if names.len() > SHOWN {
+        shown.push_str(", …");
+    }
+    shown
+}
+
+impl RowSink for Collector<'_> {
+    fn header(&mut self, file: &DataFile, header: &Header) -> Result<Vec<usize>> {
+        let columns = header.columns;
+        let text = self.text_columns(file, columns)?;
+        let label = self.label_column(file, columns)?;
+        let in_file = label.and_then(|label| header.class_names.get(label));
+        self.adopt_names(file, in_file)?;
+        if label.is_none() {
+            let why = match self.spec.columns.label.first() {
+                Some(name) => format!("`{}` has no column `{name}`", file.name),
+                None => format!("task `{}` names no label column", self.spec.name),
+            };
+            self.unlabelled.get_or_insert(why);
+        }
+        let reader = LabelReader::new(&self.label_names, in_file);
+        self.current = Current {
+            name: file.name.clone(),
+            text: text.to_vec(),
+            label: label.map(|name| (name.clone(), reader)),
+        };
+        let index = |name: &String| {
+            columns.iter().position(|column| column == name).expect("found among the columns")
+        };
+        Ok(text.iter().chain(label).map(index).collect())
+    }
+
+    fn row(&mut self, line: usize, cells: Vec<Cell>) -> Result<()> {
+        let mut cells = cells.into_iter();
+        let mut texts = Vec::with_capacity(2);
+        for (column, cell) in self.current.text.iter().zip(cells.by_ref()) {
+            match cell {
+                Cell::Text(text) => texts.push(text),
+                other => {
+                    let reason = format!("column `{column}` holds {}", other.kind());
+                    self.skip(line, reason);
+                    return Ok(());
+                }
+            }
+        }
+        let mut label = None;
+        if let (Some((column, reader)), Some(cell)) = (&self.current.label, cells.next()) {
+            if cell == Cell::Missing {
+                let reason = format!("column `{column}` holds {}", cell.kind());
+                self.skip(line, reason);
+                return Ok(());
+            }
+            label = reader.read(&cell).map_err(|bad| {
+                let place = format!("`{}` line {line}, column `{column}`", self.current.name);
+                hinted(format!("{place}: {}", bad.what), bad.hint)
+            })?;
+        }
+        self.available += 1;
+        if self.examples.len() < self.limit {
+            let mut texts = texts.into_iter();
+            let text = texts.next().expect("a task has a text column");
+            self.examples.push(Example { text, pair: texts.next(), label });
+        }
+        Ok(())
+    }
+
+    fn broken(&mut self, line: usize, reason: String) -> Result<()> {
+        self.skip(line, reason);
+        Ok(())
+    }
+}

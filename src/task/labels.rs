@@ -1,0 +1,221 @@
+//! Labels as data sets write them: names, ids, or nothing.
+
+use super::readers::Cell;
+use super::spelling::did_you_mean;
+
+/// Reads label cells for one column of one file.
+#[derive(Debug, Clone, Default)]
+pub(super) struct LabelReader {
+    /// Names by id. Empty: any id from 0 up is taken, and no name.
+    names: Vec<String>,
+    /// Id in the file → id of the task, where the file numbers the same names differently.
+    renumbered: Option<Vec<u32>>,
+}
+
+/// Why a label cell is no label of the task: what is wrong, and the remedy.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct BadLabel {
+    pub(super) what: String,
+    pub(super) hint: String,
+}
+
+impl LabelReader {
+    /// For a task with these names and a file whose metadata names its ids `in_file`.
+    ///
+    /// Names of the same set in another order are matched by name. Names of another set are
+    /// ignored: the task's own are what the user calls the ids.
+    pub(super) fn new(names: &[String], in_file: Option<&Vec<String>>) -> LabelReader {
+        let renumbered = in_file.filter(|in_file| *in_file != names).and_then(|in_file| {
+            let id = |name: &String| names.iter().position(|known| known == name);
+            let ids: Option<Vec<u32>> =
+                in_file.iter().map(|name| id(name).map(|id| id as u32)).collect();
+            ids.filter(|ids| ids.len() == names.len())
+        });
+        LabelReader { names: names.to_vec(), renumbered }
+    }
+
+    /// The label id; `None` where the row has no label.
+    pub(super) fn read(&self, cell: &Cell) -> Result<Option<u32>, BadLabel> {
+        match cell {
+            Cell::Missing | Cell::Null => Ok(None),
+            Cell::Bool(value) => {
+                self.text(if *value { "true" } else { "false" }).or_else(|error| {
+                    // Named neither true nor false: then they are the ids 1 and 0.
+                    if self.names.len() > 2 {
+                        Err(error)
+                    } else {
+                        Ok(Some(u32::from(*value)))
+                    }
+                })
+            }
+            Cell::Integer(id) => self.integer(*id),
+            Cell::Number(value) if value.is_nan() => Ok(None),
+            Cell::Number(value) if value.fract() == 0.0 && value.abs() < 1e9 => {
+                self.integer(*value as i64)
+            }
+            Cell::Number(value) => Err(self.not_an_id(&value.to_string())),
+            Cell::Text(text) => self.text(text.trim()),
+            Cell::Other(kind) => Err(BadLabel {
+                what: format!("the label is {kind}"),
+                hint: "a label is a name or an id".to_owned(),
+            }),
+        }
+    }
+
+    /// Names come before ids, so that `1` of the names 1 to 5 is the first of them.
+    fn text(&self, text: &str) -> Result<Option<u32>, BadLabel> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        if let Some(id) = self.names.iter().position(|name| name == text) {
+            return Ok(Some(id as u32));
+        }
+        if let Ok(id) = text.parse::<i64>() {
+            return self.id(id);
+        }
+        match text.parse::<f64>() {
+            // What pandas makes of a column of ids with a gap in it.
+            Ok(value) if value.fract() == 0.0 && value.abs() < 1e9 => self.id(value as i64),
+            Ok(value) if value.is_nan() => Ok(None),
+            Ok(_) => Err(self.not_an_id(text)),
+            Err(_) => Err(self.unknown(text)),
+        }
+    }
+
+    fn integer(&self, id: i64) -> Result<Option<u32>, BadLabel> {
+        let text = id.to_string();
+        match self.names.iter().position(|name| *name == text) {
+            // Where the file itself says what its ids mean, it means ids.
+            Some(named) if self.renumbered.is_none() => Ok(Some(named as u32)),
+            _ => self.id(id),
+        }
+    }
+
+    fn id(&self, id: i64) -> Result<Option<u32>, BadLabel> {
+        if id == -1 {
+            return Ok(None); // how GLUE marks the rows of a test split
+        }
+        let known =
+            if self.names.is_empty() { i64::from(u32::MAX) } else { self.names.len() as i64 };
+        if !(0..known).contains(&id) {
+            return Err(self.out_of_range(id));
+        }
+        let id = u32::try_from(id).expect("checked against the range");
+        Ok(Some(self.renumbered.as_ref().map_or(id, |ids| ids[id as usize])))
+    }
+
+    fn out_of_range(&self, id: i64) -> BadLabel {
+        let hint = match self.names.len() {
+            0 => "ids count from 0; −1 or nothing stands for no label".to_owned(),
+            count => format!(
+                "the ids 0 to {} stand for [{}]; −1 or nothing stands for no label",
+                count - 1,
+                self.names.join(", ")
+            ),
+        };
+        BadLabel { what: format!("label {id} is out of range"), hint }
+    }
+
+    fn not_an_id(&self, text: &str) -> BadLabel {
+        BadLabel {
+            what: format!("label {text} is no class but a fraction"),
+            hint: "confidence is defined for classes, not for a regression; name another column"
+                .to_owned(),
+        }
+    }
+
+    fn unknown(&self, text: &str) -> BadLabel {
+        let what = format!("unknown label `{text}`");
+        let hint = if self.names.is_empty() {
+            "name the labels in the order of their ids: labels = [\"…\", \"…\"]".to_owned()
+        } else {
+            let guess = did_you_mean(text, self.names.iter().map(String::as_str));
+            format!("{guess}the labels are [{}]", self.names.join(", "))
+        };
+        BadLabel { what, hint }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader(names: &[&str]) -> LabelReader {
+        let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
+        LabelReader::new(&names, None)
+    }
+
+    fn text(text: &str) -> Cell {
+        Cell::Text(text.to_owned())
+    }
+
+    #[test]
+    fn names_and_ids_are_labels() {
+        let reader = reader(&["negative", "positive"]);
+        for cell in [text("positive"), text("1"), text(" 1 "), text("1.0"), Cell::Integer(1)] {
+            assert_eq!(reader.read(&cell), Ok(Some(1)), "{cell:?}");
+        }
+        assert_eq!(reader.read(&Cell::Number(0.0)), Ok(Some(0)));
+        assert_eq!(reader.read(&Cell::Bool(true)), Ok(Some(1)));
+    }
+
+    #[test]
+    fn nothing_and_minus_one_are_no_label() {
+        let reader = reader(&["negative", "positive"]);
+        for cell in [
+            Cell::Null,
+            Cell::Missing,
+            text(""),
+            text("-1"),
+            text("nan"),
+            Cell::Integer(-1),
+            Cell::Number(f64::NAN),
+            Cell::Number(-1.0),
+        ] {
+            assert_eq!(reader.read(&cell), Ok(None), "{cell:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_label_says_what_is() {
+        let reader = reader(&["negative", "positive"]);
+        let error = reader.read(&text("positve")).unwrap_err();
+        assert_eq!(error.what, "unknown label `positve`");
+        assert_eq!(error.hint, "did you mean `positive`? the labels are [negative, positive]");
+        for cell in [text("2"), Cell::Integer(2), Cell::Integer(-2)] {
+            let error = reader.read(&cell).unwrap_err();
+            assert!(error.what.contains("out of range"), "{error:?}");
+            assert!(error.hint.contains("0 to 1"), "{error:?}");
+        }
+        for cell in [text("2.5"), Cell::Number(2.5)] {
+            assert!(reader.read(&cell).unwrap_err().hint.contains("regression"));
+        }
+        assert!(reader.read(&Cell::Other("a list")).is_err());
+    }
+
+    #[test]
+    fn names_that_look_like_ids_are_names_in_every_format() {
+        let stars = reader(&["1", "2", "3"]);
+        assert_eq!(stars.read(&text("1")), Ok(Some(0)));
+        assert_eq!(stars.read(&Cell::Integer(3)), Ok(Some(2)));
+        assert_eq!(stars.read(&Cell::Integer(0)), Ok(Some(0)), "no name, so an id");
+    }
+
+    #[test]
+    fn a_file_that_numbers_the_same_names_differently_is_matched_by_name() {
+        let names = |names: [&str; 2]| names.map(str::to_owned).to_vec();
+        let task = names(["positive", "negative"]);
+        let reader = LabelReader::new(&task, Some(&names(["negative", "positive"])));
+        assert_eq!(reader.read(&Cell::Integer(0)), Ok(Some(1)));
+        assert_eq!(reader.read(&Cell::Integer(-1)), Ok(None));
+        let renamed = LabelReader::new(&task, Some(&names(["0", "1"])));
+        assert_eq!(renamed.read(&Cell::Integer(0)), Ok(Some(0)));
+    }
+
+    #[test]
+    fn without_names_any_id_is_taken_and_names_are_asked_for() {
+        let reader = reader(&[]);
+        assert_eq!(reader.read(&text("7")), Ok(Some(7)));
+        assert!(reader.read(&text("good")).unwrap_err().hint.contains("labels = ["));
+    }
+}

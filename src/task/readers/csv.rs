@@ -1,0 +1,108 @@
+//! Comma-separated values, quoted where they need it.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result};
+
+use super::lines::LONGEST_LINE;
+use super::lines::{decode, not_utf8, refuse_nul, refuse_twins, refuse_utf16, too_long};
+use super::{empty, in_column, pick, DataFile, Header, RowSink};
+use crate::error::hinted;
+
+pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
+    let bytes =
+        std::fs::read(&file.path).with_context(|| format!("cannot read `{}`", file.name))?;
+    refuse_utf16(&file.name, &bytes)?;
+    let mut records = Records::of(file, &bytes);
+    if !records.advance()? {
+        return Err(empty(file));
+    }
+    let columns: Vec<String> =
+        records.fields(&[])?.into_iter().map(|name| name.trim().to_owned()).collect();
+    refuse_twins(&file.name, &columns)?;
+    let class_names = BTreeMap::new();
+    let wanted = sink.header(file, &Header { columns: &columns, class_names: &class_names })?;
+
+    while records.advance()? {
+        match pick(&records.fields(&columns)?, &wanted, columns.len()) {
+            Ok(cells) => sink.row(records.line, cells)?,
+            Err(reason) => sink.broken(records.line, reason)?,
+        }
+    }
+    records.refuse_open_quote()
+}
+
+/// The records of one file, each with the line it begins in.
+struct Records<'a> {
+    file: &'a DataFile,
+    bytes: &'a [u8],
+    reader: ::csv::Reader<&'a [u8]>,
+    record: ::csv::ByteRecord,
+    /// Where the current record begins.
+    start: usize,
+    line: usize,
+}
+
+impl<'a> Records<'a> {
+    fn of(file: &'a DataFile, bytes: &'a [u8]) -> Records<'a> {
+        let mut builder = ::csv::ReaderBuilder::new();
+        let reader = builder.has_headers(false).flexible(true).from_reader(bytes);
+        Records { file, bytes, reader, record: ::csv::ByteRecord::new(), start: 0, line: 1 }
+    }
+
+    /// Reads the next record; false after the last.
+    fn advance(&mut self) -> Result<bool> {
+        let name = &self.file.name;
+        let found = self
+            .reader
+            .read_byte_record(&mut self.record)
+            .with_context(|| format!("cannot read `{name}` after line {}", self.line))?;
+        if !found {
+            return Ok(false);
+        }
+        // The csv crate puts the end of the line before, and empty lines, at a record's head.
+        let position = self.record.position().expect("a record that was read has a position");
+        let mut start = position.byte() as usize;
+        while matches!(self.bytes.get(start), Some(b'\r' | b'\n')) {
+            start += 1;
+        }
+        self.line += newlines(&self.bytes[self.start..start]);
+        self.start = start;
+        if self.record.as_slice().len() > LONGEST_LINE {
+            return Err(too_long(name, self.line));
+        }
+        refuse_nul(name, self.line, self.record.as_slice())?;
+        Ok(true)
+    }
+
+    fn fields(&self, columns: &[String]) -> Result<Vec<&str>> {
+        let field = |(index, bytes)| {
+            decode(bytes).map_err(|byte| {
+                let place = format!("{}, in this field", in_column(columns, index));
+                not_utf8(&self.file.name, self.line, &place, byte)
+            })
+        };
+        self.record.iter().enumerate().map(field).collect()
+    }
+
+    /// A quote that is never closed takes the rest of the file for one field: then rows would be
+    /// lost without a word.
+    fn refuse_open_quote(&self) -> Result<()> {
+        let last = self.bytes[self.start..].trim_ascii();
+        let quotes = last.iter().filter(|&&byte| byte == b'"').count();
+        if quotes % 2 == 1 && newlines(last) > 0 {
+            return Err(hinted(
+                format!(
+                    "`{}` line {}: a quote that opens here is never closed",
+                    self.file.name, self.line
+                ),
+                "close it, or give the file as `.tsv` if its quotes are data",
+            ));
+        }
+        Ok(())
+    }
+}
+
+fn newlines(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&byte| byte == b'\n').count()
+}

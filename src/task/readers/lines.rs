@@ -1,0 +1,113 @@
+//! Lines of a text file, numbered, within bounds.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+
+use anyhow::{bail, Context, Result};
+
+use super::{open, DataFile};
+use crate::error::hinted;
+
+/// A line longer than this is no example but a broken file (16 MiB).
+pub(super) const LONGEST_LINE: usize = 16 << 20;
+
+/// The lines of one file without their ends (`\n`, `\r\n`), byte-order mark removed.
+pub(super) struct Lines<'a> {
+    file: &'a DataFile,
+    reader: BufReader<File>,
+    line: Vec<u8>,
+    number: usize,
+}
+
+impl<'a> Lines<'a> {
+    pub(super) fn of(file: &'a DataFile) -> Result<Lines<'a>> {
+        let reader = BufReader::with_capacity(1 << 16, open(file)?);
+        Ok(Lines { file, reader, line: Vec::new(), number: 0 })
+    }
+
+    /// The next line and its number, counted from 1; `None` after the last.
+    ///
+    /// # Errors
+    /// When the file cannot be read, the line is longer than [`LONGEST_LINE`], or the file is no
+    /// text in UTF-8's neighbourhood (UTF-16, NUL bytes).
+    pub(super) fn next(&mut self) -> Result<Option<(usize, &[u8])>> {
+        let name = &self.file.name;
+        self.line.clear();
+        self.number += 1;
+        let read = Read::by_ref(&mut self.reader)
+            .take(LONGEST_LINE as u64 + 1)
+            .read_until(b'\n', &mut self.line)
+            .with_context(|| format!("cannot read `{name}` at line {}", self.number))?;
+        if read == 0 {
+            return Ok(None);
+        }
+        if read > LONGEST_LINE {
+            return Err(too_long(name, self.number));
+        }
+        if self.number == 1 {
+            refuse_utf16(name, &self.line)?;
+            if self.line.starts_with(b"\xEF\xBB\xBF") {
+                self.line.drain(..3);
+            }
+        }
+        if self.line.ends_with(b"\n") {
+            self.line.pop();
+        }
+        if self.line.ends_with(b"\r") {
+            self.line.pop();
+        }
+        refuse_nul(name, self.number, &self.line)?;
+        Ok(Some((self.number, &self.line)))
+    }
+}
+
+pub(super) fn too_long(name: &str, line: usize) -> anyhow::Error {
+    hinted(
+        format!("`{name}` line {line} is longer than {} MiB", LONGEST_LINE >> 20),
+        "no example is that long: a line end or a closing quote is missing there",
+    )
+}
+
+/// UTF-16 is what some spreadsheets write; its byte-order mark gives it away.
+pub(super) fn refuse_utf16(name: &str, start: &[u8]) -> Result<()> {
+    if start.starts_with(b"\xFF\xFE") || start.starts_with(b"\xFE\xFF") {
+        return Err(hinted(
+            format!("`{name}` is written in UTF-16"),
+            "save it as UTF-8, for example: iconv -f UTF-16 -t UTF-8",
+        ));
+    }
+    Ok(())
+}
+
+pub(super) fn refuse_nul(name: &str, line: usize, bytes: &[u8]) -> Result<()> {
+    if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
+        return Err(hinted(
+            format!("`{name}` line {line}: a NUL byte at byte {}", at + 1),
+            "this is no text file, or one that was damaged",
+        ));
+    }
+    Ok(())
+}
+
+/// Bytes as text; the error is the 1-based byte where they stop being UTF-8.
+pub(super) fn decode(bytes: &[u8]) -> Result<&str, usize> {
+    std::str::from_utf8(bytes).map_err(|error| error.valid_up_to() + 1)
+}
+
+/// What to say of a place that is not UTF-8.
+pub(super) fn not_utf8(name: &str, line: usize, column: &str, byte: usize) -> anyhow::Error {
+    hinted(
+        format!("`{name}` line {line}{column}: byte {byte} is not UTF-8"),
+        "convert the file, for example: iconv -f LATIN1 -t UTF-8",
+    )
+}
+
+/// Refuses a header with two columns of one name.
+pub(super) fn refuse_twins(name: &str, columns: &[String]) -> Result<()> {
+    for (index, column) in columns.iter().enumerate() {
+        if !column.is_empty() && columns[..index].contains(column) {
+            bail!("`{name}` has two columns `{column}`");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! Files of rows, whatever their format, as rows of cells.
+//!
+//! Each format is one file here; [`read`] gives the header to a [`RowSink`], which says what
+//! columns it wants, and then the rows. What is wrong with one row alone is told to the sink,
+//! which decides whether the row can be missed; what is wrong with the file ends the reading.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::error::hinted;
+
+mod csv;
+mod jsonl;
+mod lines;
+mod parquet;
+mod tsv;
+
+/// How a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// Tab-separated without quoting, as GLUE's official release: a `"` is data.
+    Tsv,
+    /// Comma-separated, fields quoted where they need it (RFC 4180).
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+    /// Apache Parquet.
+    Parquet,
+}
+
+impl Format {
+    /// The format that a file's extension stands for.
+    pub fn of(path: &Path) -> Option<Format> {
+        let extension = path.extension()?.to_str()?.to_ascii_lowercase();
+        Some(match extension.as_str() {
+            "tsv" | "txt" => Format::Tsv,
+            "csv" => Format::Csv,
+            "jsonl" | "ndjson" | "json" => Format::Jsonl,
+            "parquet" => Format::Parquet,
+            _ => return None,
+        })
+    }
+}
+
+/// One value of one row.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Cell {
+    /// The row ends before this column.
+    Missing,
+    /// Null; in JSONL also a key that the object lacks.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A whole number of a typed format.
+    Integer(i64),
+    /// Any other number of a typed format.
+    Number(f64),
+    /// Text; every cell of a TSV or CSV file.
+    Text(String),
+    /// Something that no column here holds: a list, a date, bytes that are no text.
+    Other(&'static str),
+}
+
+impl Cell {
+    /// What the cell holds, for messages.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Cell::Missing => "nothing: the row ends before it",
+            Cell::Null => "null, or is missing",
+            Cell::Bool(_) => "true or false",
+            Cell::Integer(_) | Cell::Number(_) => "a number",
+            Cell::Text(_) => "text",
+            Cell::Other(kind) => kind,
+        }
+    }
+}
+
+/// One file to read.
+#[derive(Debug, Clone)]
+pub(crate) struct DataFile {
+    /// Where it lies.
+    pub(crate) path: PathBuf,
+    /// What to call it: its path, or `hub id/file`.
+    pub(crate) name: String,
+    pub(crate) format: Format,
+    /// The columns, should the file have no header line (TSV only).
+    pub(crate) headerless: Option<&'static [&'static str]>,
+}
+
+/// What a file says of its columns.
+pub(crate) struct Header<'a> {
+    pub(crate) columns: &'a [String],
+    /// Column → names of the ids in it, as Hugging Face writes them into Parquet files.
+    pub(crate) class_names: &'a BTreeMap<String, Vec<String>>,
+}
+
+/// Takes the rows of a file.
+pub(crate) trait RowSink {
+    /// Hears the columns, once per file, and returns the indices of those it wants.
+    fn header(&mut self, file: &DataFile, header: &Header) -> Result<Vec<usize>>;
+    /// Takes one row: the wanted cells in the wanted order. `line` counts from 1 (rows in Parquet).
+    fn row(&mut self, line: usize, cells: Vec<Cell>) -> Result<()>;
+    /// Hears of a row that cannot be read.
+    fn broken(&mut self, line: usize, reason: String) -> Result<()>;
+}
+
+/// Reads one file into `sink`.
+pub(crate) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
+    refuse_pointer(file)?;
+    match file.format {
+        Format::Tsv => tsv::read(file, sink),
+        Format::Csv => csv::read(file, sink),
+        Format::Jsonl => jsonl::read(file, sink),
+        Format::Parquet => parquet::read(file, sink),
+    }
+}
+
+fn open(file: &DataFile) -> Result<File> {
+    File::open(&file.path).with_context(|| format!("cannot open `{}`", file.name))
+}
+
+/// A checkout without Git LFS holds a few lines in place of each large file.
+fn refuse_pointer(file: &DataFile) -> Result<()> {
+    const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
+    if file.path.is_dir() {
+        bail!("`{}` is a folder, not a file", file.name);
+    }
+    let mut head = Vec::new();
+    open(file)?
+        .take(POINTER.len() as u64)
+        .read_to_end(&mut head)
+        .with_context(|| format!("cannot read `{}`", file.name))?;
+    if head == POINTER {
+        return Err(hinted(
+            format!("`{}` is a Git LFS pointer, not the data itself", file.name),
+            "run `git lfs pull` in the repository it comes from, or download the file itself",
+        ));
+    }
+    Ok(())
+}
+
+/// The wanted fields of a row of text, or why the row cannot be used.
+fn pick(fields: &[&str], wanted: &[usize], columns: usize) -> Result<Vec<Cell>, String> {
+    if fields.len() > columns && fields[columns..].iter().any(|field| !field.is_empty()) {
+        return Err(format!("{} columns where the header has {columns}", fields.len()));
+    }
+    let cell = |&index: &usize| match fields.get(index) {
+        Some(field) => Cell::Text((*field).to_owned()),
+        None => Cell::Missing,
+    };
+    Ok(wanted.iter().map(cell).collect())
+}
+
+/// A file of nothing at all.
+fn empty(file: &DataFile) -> anyhow::Error {
+    anyhow::anyhow!("`{}` is empty", file.name)
+}
+
+/// `, column `x`` where a column is known.
+fn in_column(columns: &[String], index: usize) -> String {
+    columns.get(index).map_or_else(String::new, |name| format!(", column `{name}`"))
+}

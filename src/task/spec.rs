@@ -1,0 +1,251 @@
+//! What a task is: its name, its labels, its columns, and where its splits lie.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use serde::{Deserialize, Serialize};
+
+use super::custom::CustomTask;
+use super::glue::{plain, GlueTask, GLUE, HUB_ID};
+use super::spelling::did_you_mean;
+use crate::error;
+use crate::hub::{HubRepo, RepoKind};
+
+/// The figure that a task is judged by, beside plain accuracy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// Share of right predictions.
+    Accuracy,
+    /// Accuracy, and F1 of label id 1 (MRPC, QQP).
+    AccuracyAndF1,
+    /// Matthews' correlation coefficient (CoLA).
+    Matthews,
+}
+
+/// A task of GLUE or a user's own.
+#[derive(Debug, Clone)]
+pub struct TaskSpec {
+    /// `sst2`, or the NAME of `[task.NAME]`.
+    pub name: String,
+    /// Index = label id. Empty where a user's task names none.
+    pub label_names: Vec<String>,
+    /// The task's own figure.
+    pub metric: Metric,
+    pub(super) columns: Columns,
+    pub(super) source: Source,
+}
+
+/// Which columns hold what.
+#[derive(Debug, Clone)]
+pub(super) struct Columns {
+    /// Alternatives of one or two names; the first that a file has in full is taken.
+    pub(super) text: Vec<Vec<String>>,
+    /// Alternatives; the first that a file has is taken.
+    pub(super) label: Vec<String>,
+    /// Whether a file without any of these label columns is a mistake.
+    pub(super) label_expected: bool,
+    /// The columns of files that have no header line.
+    pub(super) headerless: Option<&'static [&'static str]>,
+}
+
+/// Where the splits are to be looked for.
+#[derive(Debug, Clone)]
+pub(super) enum Source {
+    Glue(&'static GlueTask),
+    Custom { task: Box<CustomTask>, base_dir: PathBuf },
+}
+
+impl TaskSpec {
+    /// The built-in task of that name, however it is hyphenated or capitalised.
+    ///
+    /// # Errors
+    /// A usage error for STS-B (a regression) and for names that are no task.
+    pub fn glue(name: &str) -> Result<TaskSpec> {
+        let key = match plain(name).as_str() {
+            "mnlim" | "mnlimatched" => "mnli".to_owned(),
+            "mnlimismatched" => "mnlimm".to_owned(),
+            key => key.to_owned(),
+        };
+        if key == "stsb" {
+            return Err(error::usage(format!(
+                "task `{name}` is a regression: it has no classes, so confidence is not defined for it\n  hint: the classification tasks are {}",
+                names()
+            )));
+        }
+        let Some(task) = GLUE.iter().find(|task| plain(task.name) == key) else {
+            return Err(unknown(name));
+        };
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Ok(TaskSpec {
+            name: task.name.to_owned(),
+            label_names: owned(task.labels),
+            metric: task.metric,
+            columns: Columns {
+                text: task.text.iter().map(|names| owned(names)).collect(),
+                label: owned(task.label),
+                label_expected: false,
+                headerless: task.headerless,
+            },
+            source: Source::Glue(task),
+        })
+    }
+
+    /// A user's own task; relative paths in it are relative to `base_dir` (the config file's
+    /// folder), after the folder given by `--data`.
+    ///
+    /// # Errors
+    /// A usage error when the name is taken by a built-in task or the description contradicts
+    /// itself.
+    pub fn custom(name: &str, task: CustomTask, base_dir: &Path) -> Result<TaskSpec> {
+        if is_builtin(name) {
+            return Err(error::usage(format!(
+                "`[task.{name}]` describes data, but `{name}` is a built-in task\n  hint: give your own task another name"
+            )));
+        }
+        task.validate(name)?;
+        Ok(TaskSpec {
+            name: name.to_owned(),
+            label_names: task.labels.clone().unwrap_or_default(),
+            metric: task.metric.unwrap_or(Metric::Accuracy),
+            columns: Columns {
+                text: vec![task.text.names()],
+                label: task.label.iter().cloned().collect(),
+                label_expected: task.label.is_some(),
+                headerless: None,
+            },
+            source: Source::Custom { task: Box::new(task), base_dir: base_dir.to_owned() },
+        })
+    }
+
+    /// Whether an example is a pair of texts.
+    pub fn is_pair(&self) -> bool {
+        self.columns.text.iter().any(|names| names.len() == 2)
+    }
+
+    /// The one name of a split: `dev` is `validation`, and MNLI's `validation_matched` is what
+    /// `validation` means for it.
+    pub fn canonical_split(&self, split: &str) -> String {
+        let canonical = match &self.source {
+            Source::Glue(task) => ["train", "validation", "test"].into_iter().find(|canonical| {
+                let files = task.split(canonical).expect("each task has these three");
+                *canonical == split || files.stems.contains(&split)
+            }),
+            Source::Custom { .. } => None,
+        };
+        match canonical {
+            Some(canonical) => canonical.to_owned(),
+            None if split == "dev" && !self.names_split("dev") => "validation".to_owned(),
+            None => split.to_owned(),
+        }
+    }
+
+    /// The Hub's data set that the task is read from when no local files are.
+    ///
+    /// # Errors
+    /// Never for a built-in task, nor for one that [`TaskSpec::custom`] accepted.
+    pub fn hub_repo(&self) -> Result<Option<HubRepo>> {
+        match &self.source {
+            Source::Glue(_) => HubRepo::parse(RepoKind::Dataset, HUB_ID).map(Some),
+            Source::Custom { task, .. } => task.repo().transpose(),
+        }
+    }
+
+    fn names_split(&self, split: &str) -> bool {
+        matches!(&self.source, Source::Custom { task, .. } if task.splits.contains_key(split))
+    }
+}
+
+/// Whether a name is taken by a built-in task (STS-B, which is refused, included).
+pub fn is_builtin(name: &str) -> bool {
+    plain(name) == "stsb" || TaskSpec::glue(name).is_ok()
+}
+
+/// The built-in tasks' names.
+pub fn builtin_names() -> impl Iterator<Item = &'static str> {
+    GLUE.iter().map(|task| task.name)
+}
+
+fn names() -> String {
+    builtin_names().collect::<Vec<_>>().join(", ")
+}
+
+fn unknown(name: &str) -> anyhow::Error {
+    error::usage(format!(
+        "there is no task `{name}`\n  hint: {}the tasks are {}, and what `[task.NAME]` tables of a config describe",
+        did_you_mean(name, builtin_names()),
+        names()
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{exit_code, Exit};
+
+    #[test]
+    fn names_are_found_however_they_are_written() {
+        for (written, name) in [
+            ("sst2", "sst2"),
+            ("SST-2", "sst2"),
+            ("CoLA", "cola"),
+            ("mnli_mm", "mnli-mm"),
+            ("MNLI-mismatched", "mnli-mm"),
+            ("mnli-m", "mnli"),
+        ] {
+            assert_eq!(TaskSpec::glue(written).unwrap().name, name);
+        }
+    }
+
+    #[test]
+    fn labels_have_the_order_of_the_hubs_data_set() {
+        let labels = |name: &str| TaskSpec::glue(name).unwrap().label_names.join(" ");
+        assert_eq!(labels("cola"), "unacceptable acceptable");
+        assert_eq!(labels("sst2"), "negative positive");
+        assert_eq!(labels("mrpc"), "not_equivalent equivalent");
+        assert_eq!(labels("qqp"), "not_duplicate duplicate");
+        assert_eq!(labels("qnli"), "entailment not_entailment");
+        assert_eq!(labels("rte"), "entailment not_entailment");
+        assert_eq!(labels("mnli"), "entailment neutral contradiction");
+        assert_eq!(labels("mnli-mm"), "entailment neutral contradiction");
+        assert_eq!(labels("wnli"), "not_entailment entailment");
+    }
+
+    #[test]
+    fn metrics_and_pairs_are_glues() {
+        let spec = |name: &str| TaskSpec::glue(name).unwrap();
+        assert_eq!(spec("cola").metric, Metric::Matthews);
+        assert_eq!(spec("mrpc").metric, Metric::AccuracyAndF1);
+        assert_eq!(spec("qqp").metric, Metric::AccuracyAndF1);
+        assert_eq!(spec("rte").metric, Metric::Accuracy);
+        assert!(!spec("cola").is_pair() && !spec("sst2").is_pair() && spec("qnli").is_pair());
+    }
+
+    #[test]
+    fn a_regression_is_refused_with_the_reason() {
+        for name in ["stsb", "STS-B", "sts-b"] {
+            let error = TaskSpec::glue(name).unwrap_err();
+            assert_eq!(exit_code(&error), Exit::Usage);
+            assert!(error.to_string().contains("regression"), "{error}");
+            assert!(error.to_string().contains("confidence is not defined"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_task_names_the_known_ones() {
+        let error = TaskSpec::glue("sst").unwrap_err();
+        assert_eq!(exit_code(&error), Exit::Usage);
+        let text = error.to_string();
+        assert!(text.contains("did you mean `sst2`?") && text.contains("mnli-mm"), "{text}");
+    }
+
+    #[test]
+    fn splits_have_one_name() {
+        let spec = TaskSpec::glue("mnli-mm").unwrap();
+        for name in ["dev", "validation", "dev_mismatched", "validation_mismatched"] {
+            assert_eq!(spec.canonical_split(name), "validation");
+        }
+        assert_eq!(spec.canonical_split("train"), "train");
+        assert_eq!(spec.canonical_split("train.sample10pct"), "train.sample10pct");
+    }
+}

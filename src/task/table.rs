@@ -1,0 +1,206 @@
+//! Any table of named columns, with typed cells: what `audit check` reads predictions from.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{anyhow, bail, Result};
+
+use crate::digest::sha256_of;
+use super::files::expand;
+use super::readers::{self, DataFile, Format, Header, RowSink};
+use super::spelling::did_you_mean;
+use crate::error::hinted;
+
+pub use super::readers::Cell;
+
+#[cfg(test)]
+mod tests;
+
+/// The rows of one or more files with the same columns, in the order of the files.
+#[derive(Debug, Clone)]
+pub struct Table {
+    /// Column names, in the first file's order.
+    pub columns: Vec<String>,
+    /// Every row has a cell for every column.
+    pub rows: Vec<TableRow>,
+    /// The files read, in order.
+    pub files: Vec<PathBuf>,
+    /// SHA-256 of the bytes of `files`, in order, as lower-case hexadecimal digits.
+    pub sha256: String,
+}
+
+/// One row, and where it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TableRow {
+    /// Index into [`Table::files`].
+    pub file: usize,
+    /// 1-based line (text formats) or row (Parquet).
+    pub line: usize,
+    /// One per column of the table.
+    pub cells: Vec<Cell>,
+}
+
+impl Table {
+    /// The index of a column.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column == name)
+    }
+
+    /// The index of a column that must be there.
+    ///
+    /// # Errors
+    /// Naming the columns that are.
+    pub fn require(&self, name: &str) -> Result<usize> {
+        self.column(name).ok_or_else(|| {
+            let guess = did_you_mean(name, self.columns.iter().map(String::as_str));
+            let files: Vec<String> =
+                self.files.iter().map(|file| format!("`{}`", file.display())).collect();
+            hinted(
+                format!("{} has no column `{name}`", files.join(", ")),
+                format!("{guess}its columns are [{}]", self.columns.join(", ")),
+            )
+        })
+    }
+
+    /// `` `file` line 12 ``, for messages about a row.
+    pub fn place(&self, row: usize) -> String {
+        let row = &self.rows[row];
+        format!("`{}` line {}", self.files[row.file].display(), row.line)
+    }
+
+    /// A cell as a number; `None` for null or an empty field. NaN and infinities are numbers.
+    ///
+    /// # Errors
+    /// Naming file, line and column of a cell that holds anything else.
+    pub fn number(&self, row: usize, column: usize) -> Result<Option<f64>> {
+        match &self.rows[row].cells[column] {
+            Cell::Null | Cell::Missing => Ok(None),
+            Cell::Integer(value) => Ok(Some(*value as f64)),
+            Cell::Number(value) => Ok(Some(*value)),
+            Cell::Text(text) if text.trim().is_empty() => Ok(None),
+            Cell::Text(text) => match text.trim().parse() {
+                Ok(value) => Ok(Some(value)),
+                Err(_) => Err(self.wrong(row, column, &format!("`{text}` is no number"))),
+            },
+            other => Err(self.wrong(row, column, &format!("{} is no number", other.kind()))),
+        }
+    }
+
+    /// A cell as text; `None` for null or an empty field. Whole numbers are written without a
+    /// decimal point, so that ids agree between formats.
+    ///
+    /// # Errors
+    /// Naming file, line and column of a cell that holds a list or the like.
+    pub fn text(&self, row: usize, column: usize) -> Result<Option<String>> {
+        Ok(match &self.rows[row].cells[column] {
+            Cell::Null | Cell::Missing => None,
+            Cell::Bool(value) => Some(value.to_string()),
+            Cell::Integer(value) => Some(value.to_string()),
+            Cell::Number(value) => Some(value.to_string()),
+            Cell::Text(text) if text.is_empty() => None,
+            Cell::Text(text) => Some(text.clone()),
+            Cell::Other(kind) => {
+                return Err(self.wrong(row, column, &format!("{kind} is neither text nor number")))
+            }
+        })
+    }
+
+    /// An error about one cell: file, line, column, and what is wrong.
+    pub fn wrong(&self, row: usize, column: usize, what: &str) -> anyhow::Error {
+        anyhow!("{}, column `{}`: {what}", self.place(row), self.columns[column])
+    }
+}
+
+/// Reads files (TSV, CSV, JSONL, Parquet, by extension) as one table.
+///
+/// # Errors
+/// When a file cannot be read, a row has too few or too many fields, or the files do not have the
+/// same columns (their order may differ).
+pub fn read_table<P: AsRef<Path>>(paths: &[P]) -> Result<Table> {
+    let mut builder = Builder::default();
+    for (index, path) in paths.iter().enumerate() {
+        let path = path.as_ref();
+        let name = path.display().to_string();
+        let Some(format) = Format::of(path) else {
+            return Err(hinted(
+                format!("`{name}`: its extension does not say how it is written"),
+                "a table is a .csv, .tsv, .jsonl or .parquet file",
+            ));
+        };
+        builder.file = index;
+        let file = DataFile { path: path.to_owned(), name, format, headerless: None };
+        readers::read(&file, &mut builder)?;
+    }
+    let files: Vec<PathBuf> = paths.iter().map(|path| path.as_ref().to_owned()).collect();
+    let sha256 = sha256_of(&files)?;
+    Ok(Table { columns: builder.columns, rows: builder.rows, files, sha256 })
+}
+
+/// The files that paths and patterns (`*`, `?`, `[ab]`, `**`) stand for: each pattern's files in
+/// the order of their names, the patterns in the order given.
+///
+/// # Errors
+/// When one of them stands for no file, or two of them for the same.
+pub fn expand_patterns<S: AsRef<str>>(patterns: &[S]) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for pattern in patterns {
+        let pattern = pattern.as_ref();
+        let path = Path::new(pattern);
+        let matched = if path.is_file() { vec![path.to_owned()] } else { expand(path)? };
+        if matched.is_empty() {
+            return Err(hinted(
+                format!("there is no file `{pattern}`"),
+                "a path, or a pattern in quotes: 'logits-*.parquet'",
+            ));
+        }
+        if let Some(twice) = matched.iter().find(|file| files.contains(file)) {
+            bail!("`{}` is named twice: its rows would count double", twice.display());
+        }
+        files.extend(matched);
+    }
+    Ok(files)
+}
+
+#[derive(Default)]
+struct Builder {
+    columns: Vec<String>,
+    rows: Vec<TableRow>,
+    /// Index and name of the file being read.
+    file: usize,
+    name: String,
+}
+
+impl RowSink for Builder {
+    fn header(&mut self, file: &DataFile, header: &Header) -> Result<Vec<usize>> {
+        self.name.clone_from(&file.name);
+        if self.file == 0 {
+            self.columns = header.columns.to_vec();
+        }
+        let index = |name: &String| header.columns.iter().position(|column| column == name);
+        let order: Option<Vec<usize>> = self.columns.iter().map(index).collect();
+        match order {
+            Some(order) if order.len() == header.columns.len() => Ok(order),
+            _ => Err(hinted(
+                format!(
+                    "`{}` has the columns [{}], the file before it [{}]",
+                    file.name,
+                    header.columns.join(", "),
+                    self.columns.join(", ")
+                ),
+                "files of one table have the same columns",
+            )),
+        }
+    }
+
+    fn row(&mut self, line: usize, cells: Vec<Cell>) -> Result<()> {
+        if let Some(missing) = cells.iter().position(|cell| *cell == Cell::Missing) {
+            return self
+                .broken(line, format!("the row ends before column `{}`", self.columns[missing]));
+        }
+        self.rows.push(TableRow { file: self.file, line, cells });
+        Ok(())
+    }
+
+    fn broken(&mut self, line: usize, reason: String) -> Result<()> {
+        bail!("`{}` line {line}: {reason}", self.name)
+    }
+}
