@@ -71,4 +71,3 @@ pub fn audit(settings: &Settings, session: &Session) -> Result<TaskOutcome> {
     outcome.models = vec![teacher.into_manifest(), student.into_manifest()];
     Ok(outcome)
 }
-

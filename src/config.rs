@@ -60,11 +60,17 @@ impl Config {
     fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| usage(format!("cannot read the config `{}`", path.display())))?;
-        let mut config = Self::parse(&text)
-            .map_err(|e| usage(format!("the config `{}` is wrong: {e}", path.display())))?;
-        config.path = Some(path.to_owned());
-        config.text = text;
-        Ok(config)
+        Self::from_text(&text, path)
+            .map_err(|e| usage(format!("the config `{}` is wrong: {e}", path.display())))
+    }
+
+    /// A config from its text, as if it had been read from `path`.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn from_text(text: &str, path: &Path) -> Result<Self> {
+        let config = Self::parse(text)?;
+        Ok(Config { path: Some(path.to_owned()), text: text.to_owned(), ..config })
     }
 
     fn parse(text: &str) -> Result<Self> {
@@ -80,7 +86,8 @@ impl Config {
 
     /// The folder that relative paths of the file are looked for in.
     pub fn folder(&self) -> PathBuf {
-        let parent = self.path.as_deref().and_then(Path::parent).filter(|p| !p.as_os_str().is_empty());
+        let parent =
+            self.path.as_deref().and_then(Path::parent).filter(|p| !p.as_os_str().is_empty());
         parent.unwrap_or(Path::new(".")).to_owned()
     }
 
@@ -108,8 +115,12 @@ mod tests {
     #[test]
     fn every_key_stands_in_the_commented_config() {
         for key in Layer::keys() {
-            let stands = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} ="));
-            assert!(DEFAULT_TOML.lines().any(stands), "configs/default.toml says nothing of `{key}`");
+            let stands =
+                |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} ="));
+            assert!(
+                DEFAULT_TOML.lines().any(stands),
+                "configs/default.toml says nothing of `{key}`"
+            );
         }
     }
 
@@ -126,7 +137,8 @@ mod tests {
 
     #[test]
     fn unknown_keys_name_line_and_column() {
-        let error = Config::parse("[defaults]\nmax_length = 128\nkapa = 0.05\n").unwrap_err().to_string();
+        let error =
+            Config::parse("[defaults]\nmax_length = 128\nkapa = 0.05\n").unwrap_err().to_string();
         assert!(error.contains("line 3, column 1") && error.contains("kapa"), "{error}");
         let error = Config::parse("[task.sst2]\nteachr = \"t\"\n").unwrap_err().to_string();
         assert!(error.contains("line 2, column 1"), "{error}");

@@ -35,6 +35,9 @@ pub mod model;
 // 4. Examples to logits (N, K), in example order.
 pub mod inference;
 
+// Predictions as files: what one run writes and another reads.
+pub mod predictions;
+
 // 5. Logits to numbers.
 pub mod confidence;
 

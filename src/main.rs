@@ -14,9 +14,9 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let outcome = match &cli.command {
         None => commands::audit::run(&cli.audit),
-        Some(Command::Predict(_)) => unreachable!(),
-        Some(Command::Check(_)) => unreachable!(),
-        Some(Command::Demo(_)) => unreachable!(),
+        Some(Command::Predict(args)) => commands::predict::run(args),
+        Some(Command::Check(args)) => commands::check::run(args),
+        Some(Command::Demo(args)) => commands::demo::run(args),
         Some(Command::Init(args)) => commands::init::run(args),
         Some(Command::Config(args)) => commands::config::run(args),
     };

@@ -70,9 +70,12 @@ impl Progress {
             let bar = ProgressBar::new(total as u64);
             let line = "{prefix} {wide_bar} {msg}  {per_sec}  {eta} left";
             let style = ProgressStyle::with_template(line).expect("the template is well formed");
-            bar.set_style(style.with_key("per_sec", |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                let _ = write!(out, "{:.0} tokens/s", state.per_sec());
-            }));
+            bar.set_style(style.with_key(
+                "per_sec",
+                |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                    let _ = write!(out, "{:.0} tokens/s", state.per_sec());
+                },
+            ));
             bar.set_prefix(what.to_owned());
             bar.set_draw_target(indicatif::ProgressDrawTarget::stderr_with_hz(REDRAWS));
             bar.enable_steady_tick(Duration::from_millis(500));

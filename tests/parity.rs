@@ -53,8 +53,7 @@ fn open(folder: &Path, head: Head) -> Case {
     let reference: Reference = serde_json::from_str(&text).unwrap();
     let recorded = folder.join("tokenizer_config.json").exists();
     let casing = if recorded { Casing::Auto } else { Casing::Uncased };
-    let mut checkpoint =
-        Checkpoint::open(folder.to_str().unwrap(), casing, &offline()).unwrap();
+    let mut checkpoint = Checkpoint::open(folder.to_str().unwrap(), casing, &offline()).unwrap();
     let loaded =
         model::load(&checkpoint.config, &mut checkpoint.weights, head, &Device::Cpu).unwrap();
     checkpoint.tokenizer.set_max_length(reference.max_length).unwrap();

@@ -9,8 +9,8 @@ use super::judge::Gate;
 use super::Session;
 use crate::check::StudentRecord;
 use crate::checkpoint::{labels, Checkpoint, TextTokenizer};
-use crate::config::Settings;
 use crate::confidence::Predictions;
+use crate::config::Settings;
 use crate::error::{hinted, usage};
 use crate::inference::{run, tokenize, Logits, RunOptions, Silent};
 use crate::model::{self, Model, TokenizedExample};
@@ -64,7 +64,8 @@ impl Classifier {
         session: &Session,
     ) -> Result<Self> {
         let loading = || format!("cannot load the {role} `{source}`");
-        let mut checkpoint = Checkpoint::open(source, settings.casing, &session.hub).with_context(loading)?;
+        let mut checkpoint =
+            Checkpoint::open(source, settings.casing, &session.hub).with_context(loading)?;
         let head = match role {
             Role::Teacher => settings.teacher_head,
             Role::Student => settings.student_head,
@@ -200,8 +201,7 @@ impl Classifier {
     ) -> Result<Predictions> {
         let options = run_options(settings, session);
         let what = format!("{} on the pre-flight sample", self.role);
-        let logits =
-            run(model, &self.columns, tokens, &what, &options, &Silent)?;
+        let logits = run(model, &self.columns, tokens, &what, &options, &Silent)?;
         Ok(Predictions::from_logits(&logits.values, logits.labels)?)
     }
 }
@@ -223,9 +223,10 @@ fn task_labels(
     outputs: usize,
 ) -> Vec<String> {
     let named = [task, known].into_iter().find(|names| !names.is_empty());
-    named.or(own).map(<[String]>::to_vec).unwrap_or_else(|| {
-        (0..outputs).map(|i| format!("LABEL_{i}")).collect()
-    })
+    named
+        .or(own)
+        .map(<[String]>::to_vec)
+        .unwrap_or_else(|| (0..outputs).map(|i| format!("LABEL_{i}")).collect())
 }
 
 /// Labels of a user's own task that names none are ids; they must be the model's.

@@ -9,11 +9,11 @@ use crate::check::{
     findings, Bound, BoundPolicy, Budget, Check, Course, Evidence, Finding, Level, StudentRecord,
     Verdict,
 };
-use crate::config::{BoundSource, Settings};
 use crate::confidence::{
     ConfidenceKind, Defined, DifferenceSums, ModelStatistics, PairInput, PairOptions,
     PairStatistics, Predictions, Statistic,
 };
+use crate::config::{BoundSource, Settings};
 use crate::error::hinted;
 use crate::report::schema as row;
 use crate::report::{PredictionRow, PredictionTable};
@@ -47,7 +47,9 @@ impl Gate {
     pub fn new(settings: &Settings, record: Option<&StudentRecord>, n: usize) -> Result<Self> {
         let (bound, origin) = match settings.bound_source {
             BoundSource::Policy => (settings.bound, settings.bound_origin.clone()),
-            BoundSource::FromStudent => (student_bound(record)?, "student's distillation.json".into()),
+            BoundSource::FromStudent => {
+                (student_bound(record)?, "student's distillation.json".into())
+            }
         };
         let (statistic, kind) = (settings.statistic, settings.confidence);
         Ok(Gate { bound, origin, statistic, kind, n })
@@ -226,8 +228,22 @@ pub fn judge(
             .map(|p| row::CoursePoint { examples: p.examples, spent_share: p.spent_share })
             .collect(),
         student_bound: recorded(record, n, &numbers.sums, statistic)?,
-        teacher: Some(model_row("teacher", &numbers.teacher, metric, pair.truncated.0, pair, &mut undefined)),
-        student: Some(model_row("student", &numbers.student, metric, pair.truncated.1, pair, &mut undefined)),
+        teacher: Some(model_row(
+            "teacher",
+            &numbers.teacher,
+            metric,
+            pair.truncated.0,
+            pair,
+            &mut undefined,
+        )),
+        student: Some(model_row(
+            "student",
+            &numbers.student,
+            metric,
+            pair.truncated.1,
+            pair,
+            &mut undefined,
+        )),
         agreement: Some(numbers.agreement),
         agreement_share: Some(numbers.agreement_share()),
         negative_flips: undefined.take("negative_flips", numbers.negative_flips),

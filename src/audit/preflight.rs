@@ -9,8 +9,8 @@ use super::classifier::{Classifier, Role};
 use super::judge::note;
 use super::Session;
 use crate::check::{majority_share, worse_than_majority, worse_than_majority_p, PREFLIGHT_LEVEL};
-use crate::config::Settings;
 use crate::confidence::{correct, Predictions};
+use crate::config::Settings;
 use crate::model::TokenizedExample;
 use crate::report::schema::{Note, NoteLevel};
 use crate::task::{Dataset, Example};
@@ -118,7 +118,10 @@ fn token_types_lost(
     })
 }
 
-fn tokenised_differently(teacher: &[TokenizedExample], student: &[TokenizedExample]) -> Option<Note> {
+fn tokenised_differently(
+    teacher: &[TokenizedExample],
+    student: &[TokenizedExample],
+) -> Option<Note> {
     let differ = teacher.iter().zip(student).filter(|(t, s)| t.input_ids != s.input_ids).count();
     (differ > 0).then(|| Note {
         code: "tokenizers-differ".to_owned(),

@@ -27,10 +27,8 @@ pub fn load_splits(settings: &Settings, hub: &Hub) -> Result<Vec<Split>> {
         hub,
     };
     let gating = settings.split.as_deref().unwrap_or("train");
-    let mut splits = vec![Split {
-        dataset: task::load(&settings.task, gating, &options)?,
-        gates: true,
-    }];
+    let mut splits =
+        vec![Split { dataset: task::load(&settings.task, gating, &options)?, gates: true }];
     if settings.split.is_none() && task::has_split(&settings.task, "validation", &options)? {
         let dataset = task::load(&settings.task, "validation", &options)?;
         splits.push(Split { dataset, gates: false });

@@ -147,13 +147,16 @@ mod tests {
 
     #[test]
     fn labels_come_in_id_order() {
-        let c = config(r#"{"id2label": {"10":"k","2":"c","0":"a","1":"b","3":"d","4":"e","5":"f","6":"g","7":"h","8":"i","9":"j"}}"#);
+        let c = config(
+            r#"{"id2label": {"10":"k","2":"c","0":"a","1":"b","3":"d","4":"e","5":"f","6":"g","7":"h","8":"i","9":"j"}}"#,
+        );
         assert_eq!(c.label_names().unwrap().unwrap().concat(), "abcdefghijk");
     }
 
     #[test]
     fn wrong_values_name_the_file_and_the_key() {
-        let c = config(r#"{"hidden_size": "x", "id2label": {"0": "a", "2": "b"}, "vocab_size": 0}"#);
+        let c =
+            config(r#"{"hidden_size": "x", "id2label": {"0": "a", "2": "b"}, "vocab_size": 0}"#);
         for (error, key) in [
             (c.size("hidden_size").unwrap_err(), "hidden_size"),
             (c.size("vocab_size").unwrap_err(), "vocab_size"),

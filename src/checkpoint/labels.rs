@@ -119,8 +119,10 @@ pub fn align(
         return Ok((0..outputs).collect());
     }
     let renamed = map.rename(role, names)?;
-    let places: BTreeMap<String, usize> = renamed.iter().enumerate().map(|(i, n)| (key(n), i)).collect();
-    let columns: Option<Vec<usize>> = task_names.iter().map(|n| places.get(&key(n)).copied()).collect();
+    let places: BTreeMap<String, usize> =
+        renamed.iter().enumerate().map(|(i, n)| (key(n), i)).collect();
+    let columns: Option<Vec<usize>> =
+        task_names.iter().map(|n| places.get(&key(n)).copied()).collect();
     columns.filter(|_| places.len() == outputs).ok_or_else(|| {
         let example = names[0].clone() + "=" + &task_names[0];
         hinted(
@@ -185,7 +187,8 @@ mod tests {
     fn another_number_of_labels_is_another_task() {
         let model = names(&["a", "b"]);
         let map = LabelMap::default();
-        let error = align("teacher", "m", Some(&model), 2, "mnli", &names(&MNLI), &map).unwrap_err();
+        let error =
+            align("teacher", "m", Some(&model), 2, "mnli", &names(&MNLI), &map).unwrap_err();
         assert!(error.to_string().contains("another task"));
     }
 

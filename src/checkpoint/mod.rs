@@ -125,7 +125,8 @@ impl<'a> Place<'a> {
                 )
             }),
             Place::Hub(hub, repo) => hub.fetch(repo, name).map_err(|error| {
-                error.context(format!("there is no folder `{0}`, and as a Hub id it fails", repo.id))
+                error
+                    .context(format!("there is no folder `{0}`, and as a Hub id it fails", repo.id))
             }),
         }
     }

@@ -43,7 +43,8 @@ impl PthFile {
     /// # Errors
     /// A truncated file, a pickle that names anything but tensors, one that is no state dict.
     pub fn open(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let bytes =
+            std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
         let file = match bytes.starts_with(b"PK\x03\x04") {
             true => Self::open_zip(path),
             false => Self::open_legacy(path, &bytes),
@@ -55,8 +56,9 @@ impl PthFile {
     }
 
     fn open_zip(path: &Path) -> Result<Self> {
-        let mut zip = zip::ZipArchive::new(BufReader::new(File::open(path)?))
-            .map_err(|e| hinted(e.to_string(), "the file is truncated or damaged; fetch it again"))?;
+        let mut zip = zip::ZipArchive::new(BufReader::new(File::open(path)?)).map_err(|e| {
+            hinted(e.to_string(), "the file is truncated or damaged; fetch it again")
+        })?;
         let pickle = zip
             .file_names()
             .filter_map(|name| name.ok())
@@ -90,8 +92,12 @@ impl PthFile {
             let mut count = [0; 8];
             reader.read_exact(&mut count).map_err(|_| cut_short())?;
             let user = tensors.values().find(|t| t.storage == key);
-            let size = user.with_context(|| format!("no tensor uses the storage `{key}`"))?.dtype.size_in_bytes();
-            let length = usize::try_from(i64::from_le_bytes(count)).ok().and_then(|n| n.checked_mul(size));
+            let size = user
+                .with_context(|| format!("no tensor uses the storage `{key}`"))?
+                .dtype
+                .size_in_bytes();
+            let length =
+                usize::try_from(i64::from_le_bytes(count)).ok().and_then(|n| n.checked_mul(size));
             let start = reader.position() as usize;
             let end = length.and_then(|l| start.checked_add(l)).filter(|end| *end <= bytes.len());
             let end = end.ok_or_else(cut_short)?;
@@ -131,7 +137,8 @@ impl Stored {
     fn gather(&self, storage: &[u8]) -> Option<Vec<u8>> {
         let size = self.dtype.size_in_bytes();
         let count = self.dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;
-        let mut bytes = Vec::with_capacity(count.checked_mul(size)?.min(storage.len().checked_mul(2)?));
+        let mut bytes =
+            Vec::with_capacity(count.checked_mul(size)?.min(storage.len().checked_mul(2)?));
         let mut index = vec![0usize; self.dims.len()];
         for _ in 0..count {
             let mut element = self.offset;
@@ -221,11 +228,14 @@ fn state_dict(object: Object) -> Result<BTreeMap<String, Stored>> {
 /// Refuses anything but plain values and containers of them.
 fn only_data(object: &Object) -> Result<()> {
     match object {
-        Object::Class { .. } | Object::Reduce { .. } | Object::Build { .. } | Object::PersistentLoad(_) => {
-            Err(refused(&describe(object)))
-        }
+        Object::Class { .. }
+        | Object::Reduce { .. }
+        | Object::Build { .. }
+        | Object::PersistentLoad(_) => Err(refused(&describe(object))),
         Object::Tuple(items) | Object::List(items) => items.iter().try_for_each(only_data),
-        Object::Dict(entries) => entries.iter().try_for_each(|(k, v)| only_data(k).and(only_data(v))),
+        Object::Dict(entries) => {
+            entries.iter().try_for_each(|(k, v)| only_data(k).and(only_data(v)))
+        }
         _ => Ok(()),
     }
 }
@@ -256,23 +266,29 @@ fn rebuilt(object: Object) -> Result<Stored> {
 
 /// Arguments of `_rebuild_tensor_v2`: storage, offset, size, stride, and more that is not needed.
 fn view(args: Vec<Object>) -> Result<Stored> {
-    let [storage, offset, dims, strides]: [Object; 4] =
-        args.into_iter().take(4).collect::<Vec<_>>().try_into().map_err(|_| anyhow!("too few arguments"))?;
+    let [storage, offset, dims, strides]: [Object; 4] = args
+        .into_iter()
+        .take(4)
+        .collect::<Vec<_>>()
+        .try_into()
+        .map_err(|_| anyhow!("too few arguments"))?;
     let storage = storage.persistent_load().map_err(|o| refused(&describe(&o)))?;
     let mut parts = storage.tuple().map_err(|_| anyhow!("its storage is no tuple"))?.into_iter();
     // ("storage", class, key, device, element count[, view]); a legacy view of a storage is None.
     let (_kind, class, key) = (parts.next(), parts.next(), parts.next());
     let class = class.context("its storage has no type")?;
     let dtype = match &class {
-        Object::Class { module_name, class_name } if module_name == "torch" => match class_name.as_str() {
-            "FloatStorage" => DType::F32,
-            "HalfStorage" => DType::F16,
-            "BFloat16Storage" => DType::BF16,
-            "DoubleStorage" => DType::F64,
-            "LongStorage" => DType::I64,
-            "ByteStorage" | "BoolStorage" => DType::U8,
-            other => bail!("it is stored as {other}, which no weight is"),
-        },
+        Object::Class { module_name, class_name } if module_name == "torch" => {
+            match class_name.as_str() {
+                "FloatStorage" => DType::F32,
+                "HalfStorage" => DType::F16,
+                "BFloat16Storage" => DType::BF16,
+                "DoubleStorage" => DType::F64,
+                "LongStorage" => DType::I64,
+                "ByteStorage" | "BoolStorage" => DType::U8,
+                other => bail!("it is stored as {other}, which no weight is"),
+            }
+        }
         other => return Err(refused(&describe(other))),
     };
     let dims = sizes(dims)?;

@@ -105,7 +105,11 @@ fn unreadable(path: &Path, bytes: &[u8], error: &safetensors::SafeTensorError) -
     match (header, error) {
         (None, _) => truncated(path, bytes.len(), LENGTH_BYTES),
         (_, safetensors::SafeTensorError::MetadataIncompleteBuffer) => hinted(
-            format!("`{}` is truncated: its header tells of more than {} bytes", path.display(), bytes.len()),
+            format!(
+                "`{}` is truncated: its header tells of more than {} bytes",
+                path.display(),
+                bytes.len()
+            ),
             "the copy or the download was cut short; fetch the file again",
         ),
         _ => hinted(

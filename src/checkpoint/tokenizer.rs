@@ -40,9 +40,11 @@ impl TokenizerFiles {
     pub(super) fn all(&self) -> Vec<&Path> {
         match self {
             TokenizerFiles::Json(file) => vec![file],
-            TokenizerFiles::WordPiece { vocabulary, config } => {
-                [Some(vocabulary), config.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect()
-            }
+            TokenizerFiles::WordPiece { vocabulary, config } => [Some(vocabulary), config.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(PathBuf::as_path)
+                .collect(),
             TokenizerFiles::ByteLevelBpe { vocabulary, merges } => vec![vocabulary, merges],
         }
     }
@@ -85,7 +87,9 @@ impl TextTokenizer {
             TokenizerFiles::WordPiece { vocabulary, config } => {
                 word_piece(vocabulary, config.as_deref(), casing)?
             }
-            TokenizerFiles::ByteLevelBpe { vocabulary, merges } => byte_level_bpe(vocabulary, merges)?,
+            TokenizerFiles::ByteLevelBpe { vocabulary, merges } => {
+                byte_level_bpe(vocabulary, merges)?
+            }
         };
         // A saved tokenizer may carry the padding and the truncation of its training.
         inner.with_padding(None);
@@ -143,10 +147,8 @@ fn word_piece(vocabulary: &Path, config: Option<&Path>, casing: Casing) -> Resul
         let found = vocab.get(token).copied();
         found.with_context(|| format!("`{}` has no token `{token}`", vocabulary.display()))
     };
-    let processor = BertProcessing::new(
-        ("[SEP]".to_owned(), id("[SEP]")?),
-        ("[CLS]".to_owned(), id("[CLS]")?),
-    );
+    let processor =
+        BertProcessing::new(("[SEP]".to_owned(), id("[SEP]")?), ("[CLS]".to_owned(), id("[CLS]")?));
     id("[UNK]")?;
     let lower_case = match (casing, config.map(recorded_lower_case).transpose()?.flatten()) {
         (Casing::Cased, _) => false,
@@ -193,7 +195,8 @@ fn recorded_lower_case(path: &Path) -> Result<Option<bool>> {
 
 /// RoBERTa's tokenizer from vocab.json and merges.txt.
 fn byte_level_bpe(vocabulary: &Path, merges: &Path) -> Result<Tokenizer> {
-    let wrong = |e| anyhow!("cannot read `{}` with `{}`: {e}", vocabulary.display(), merges.display());
+    let wrong =
+        |e| anyhow!("cannot read `{}` with `{}`: {e}", vocabulary.display(), merges.display());
     let model = BPE::from_file(text_of(vocabulary)?, text_of(merges)?).build().map_err(wrong)?;
     let mut tokenizer = Tokenizer::new(model);
     let id = |token: &str| {

@@ -148,7 +148,10 @@ impl Weights {
         let values = flat.to_vec1::<f32>()?;
         if let Some(at) = values.iter().position(|v| !v.is_finite()) {
             return Err(hinted(
-                format!("`{}`: the tensor `{name}` holds {} at element {at}", self.source, values[at]),
+                format!(
+                    "`{}`: the tensor `{name}` holds {} at element {at}",
+                    self.source, values[at]
+                ),
                 "the checkpoint is damaged or its training diverged; save it again",
             ));
         }
@@ -163,7 +166,11 @@ impl Weights {
         if surplus.is_empty() {
             return Ok(());
         }
-        let more = if surplus.len() > 3 { format!(" and {} more", surplus.len() - 3) } else { String::new() };
+        let more = if surplus.len() > 3 {
+            format!(" and {} more", surplus.len() - 3)
+        } else {
+            String::new()
+        };
         Err(hinted(
             format!(
                 "`{}` holds tensors that its config.json does not account for: `{}`{more}",

@@ -42,7 +42,11 @@ pub(super) fn settings(tasks: &Tasks, config: &Config, flags: &Layer) -> Result<
 fn names(tasks: &Tasks, config: &Config) -> Result<Vec<String>> {
     if tasks.task.is_empty() {
         let own: Vec<_> = config.task.keys().map(String::as_str).collect();
-        let own = if own.is_empty() { String::new() } else { format!(", {} of the config", own.join(", ")) };
+        let own = if own.is_empty() {
+            String::new()
+        } else {
+            format!(", {} of the config", own.join(", "))
+        };
         return Err(usage(format!(
             "no task is named\n  hint: pass --task with one of {}{own}, or all; `audit demo` needs \
              nothing, `audit --help` says more",

@@ -1,1 +1,127 @@
-//! not yet
+//! `audit demo`: the embedded teacher against two students, one that passes and one that fails.
+//!
+//! The files are those of assets/demo, made by scripts/demo/make_demo.py. They are written to a
+//! temporary folder and go the way of any checkpoint.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use super::audit::session;
+use super::{run_suite, Sink};
+use crate::cli::DemoArgs;
+use crate::config::Config;
+use crate::error::Exit;
+use crate::report::schema::{Outcome, Report};
+use crate::report::Format;
+
+/// The two audits as a config: a task of the user's own, once for each student.
+const CONFIG: &str = r#"
+[defaults]
+teacher = "teacher"
+max_length = 64
+
+[task.demo]
+student = "student"
+text = "sentence"
+label = "label"
+labels = ["negative", "positive"]
+splits = { train = "train.tsv", validation = "validation.tsv" }
+
+[task.demo-overconfident]
+student = "student-overconfident"
+text = "sentence"
+label = "label"
+labels = ["negative", "positive"]
+splits = { train = "train.tsv", validation = "validation.tsv" }
+"#;
+
+/// The tasks of [`CONFIG`].
+const TASKS: [&str; 2] = ["demo", "demo-overconfident"];
+
+macro_rules! embedded {
+    ($($file:literal),* $(,)?) => {
+        [$(($file, include_bytes!(concat!("../../assets/demo/", $file)).as_slice())),*]
+    };
+}
+
+/// Every file of the demo, by its path in the folder.
+const FILES: [(&str, &[u8]); 14] = embedded![
+    "train.tsv",
+    "validation.tsv",
+    "teacher/config.json",
+    "teacher/model.safetensors",
+    "teacher/tokenizer.json",
+    "teacher/tokenizer_config.json",
+    "student/config.json",
+    "student/model.safetensors",
+    "student/tokenizer.json",
+    "student/tokenizer_config.json",
+    "student-overconfident/config.json",
+    "student-overconfident/model.safetensors",
+    "student-overconfident/tokenizer.json",
+    "student-overconfident/tokenizer_config.json",
+];
+
+/// Audits both students and says which code each audit would have ended with.
+///
+/// # Errors
+/// A temporary folder that cannot be written, an unwritable output.
+pub fn run(args: &DemoArgs) -> Result<Exit> {
+    let sink = Sink::prepare(&args.output)?;
+    let folder = tempfile::tempdir().context("cannot make a temporary folder for the demo")?;
+    unpack(folder.path())?;
+    let config = Config::from_text(CONFIG, &folder.path().join("demo.toml"))?;
+    let settings: Vec<_> =
+        TASKS.iter().map(|task| config.settings(task, &args.settings)).collect::<Result<_>>()?;
+    let session = session(sink.progress())?;
+    let (mut report, tables) = run_suite(&settings, &session)?;
+    forget_folder(&mut report, folder.path());
+    sink.write(&report, &tables)?;
+    let codes = codes(&report);
+    match args.output.format {
+        Format::Text => println!("\n{codes}"),
+        _ => sink.progress().message(&codes),
+    }
+    Ok(Exit::Preserved)
+}
+
+fn unpack(folder: &Path) -> Result<()> {
+    for (name, bytes) in FILES {
+        let path = folder.join(name);
+        let parent = path.parent().unwrap_or(folder);
+        std::fs::create_dir_all(parent)
+            .and_then(|()| std::fs::write(&path, bytes))
+            .with_context(|| format!("cannot write `{}`", path.display()))?;
+    }
+    Ok(())
+}
+
+/// The same report on every run: the temporary folder's name is left out of it.
+fn forget_folder(report: &mut Report, folder: &Path) {
+    let prefix = format!("{}{}", folder.display(), std::path::MAIN_SEPARATOR);
+    let strip = |text: &str| text.replace(&prefix, "demo/");
+    for model in &mut report.manifest.models {
+        model.source = strip(&model.source);
+    }
+    for row in &mut report.tasks {
+        row.bound_origin = strip(&row.bound_origin);
+        for file in &mut row.data_files {
+            *file = strip(file);
+        }
+    }
+}
+
+/// One line per audit: the code that `audit --task …` would have ended with.
+fn codes(report: &Report) -> String {
+    let gating = report.tasks.iter().filter(|row| row.gates);
+    let lines = gating.map(|row| {
+        let code = match row.verdict {
+            Outcome::Preserved => Exit::Preserved,
+            Outcome::NotPreserved => Exit::NotPreserved,
+            Outcome::Error => Exit::CouldNotRun,
+        };
+        format!("{}: an audit of this pair alone ends with exit code {}", row.task, code as u8)
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}

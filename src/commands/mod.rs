@@ -10,4 +10,4 @@ pub mod predict;
 mod suite;
 
 pub use output::Sink;
-pub use suite::{build_report, run_suite};
+pub use suite::{build_report, run_each, run_suite};

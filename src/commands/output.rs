@@ -45,7 +45,8 @@ impl<'a> Sink<'a> {
         }
         let stdout = std::io::stdout();
         let options = RenderOptions { color: use_color(), width: width() };
-        let written = report::write(self.output.format, report, tables, &options, &mut stdout.lock());
+        let written =
+            report::write(self.output.format, report, tables, &options, &mut stdout.lock());
         match written.and_then(|()| std::io::stdout().flush()) {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
             other => other.context("cannot write the report to stdout")?,
@@ -66,11 +67,15 @@ fn exit(report: &Report, exit_zero: bool) -> Exit {
 
 fn use_color() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    std::io::stdout().is_terminal() && !refused && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+    std::io::stdout().is_terminal()
+        && !refused
+        && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
 }
 
 /// Columns of the terminal on stdout; `COLUMNS` wins, for pipes and tests.
 fn width() -> usize {
     let asked = std::env::var("COLUMNS").ok().and_then(|c| c.parse().ok());
-    asked.or_else(|| terminal_size::terminal_size().map(|(w, _)| usize::from(w.0))).unwrap_or(COLUMNS)
+    asked
+        .or_else(|| terminal_size::terminal_size().map(|(w, _)| usize::from(w.0)))
+        .unwrap_or(COLUMNS)
 }

@@ -1,1 +1,44 @@
-//! not yet
+//! `audit predict`: one model over one split, its logits to a file.
+
+use anyhow::Result;
+
+use super::audit::{session, single};
+use crate::audit::{load_splits, Classifier, Role};
+use crate::cli::PredictArgs;
+use crate::config::{Config, Layer};
+use crate::error::Exit;
+use crate::predictions::{beside, write_logits, LogitsFormat};
+use crate::progress::Progress;
+
+/// Writes the logits of `--model` in the task's label order.
+///
+/// # Errors
+/// Usage, an unwritable file (before the run), whatever keeps the model from being run.
+pub fn run(args: &PredictArgs) -> Result<Exit> {
+    let config = Config::load(args.tasks.config.as_deref())?;
+    let mut flags = Layer { teacher: Some(args.model.clone()), ..args.settings.clone() };
+    flags.teacher_head = args.head.or(flags.teacher_head);
+    // Without --split, one split is meant here: train.
+    flags.split.get_or_insert_with(|| "train".to_owned());
+    let settings = single(&args.tasks, &config, &flags)?;
+    let format = LogitsFormat::of(&args.output)?;
+    drop(beside(&args.output)?); // an unwritable folder is found before the long run
+
+    let progress = Progress::for_stderr(args.quiet);
+    let session = session(progress)?;
+    let splits = load_splits(&settings, &session.hub)?;
+    let dataset = &splits[0].dataset;
+    let source = settings.require_teacher()?;
+    let model = Classifier::open(Role::Teacher, source, &settings, &[], dataset, &session)?;
+    let (logits, truncated) = model.logits(dataset, &settings, &session, None)?;
+    let labels: Vec<_> = dataset.examples.iter().map(|e| e.label).collect();
+    write_logits(&args.output, format, &logits, model.label_names(), &labels)?;
+    let n = labels.len();
+    let cut = if truncated > 0 {
+        format!(", {truncated} cut at the maximum length")
+    } else {
+        String::new()
+    };
+    progress.message(&format!("wrote {}: {n} examples{cut}", args.output.display()));
+    Ok(Exit::Preserved)
+}

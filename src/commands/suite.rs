@@ -6,9 +6,7 @@ use crate::audit::{audit, manifest, Session, TaskOutcome};
 use crate::config::Settings;
 use crate::error::{Exit, Hinted, Usage};
 use crate::interrupt::Interrupted;
-use crate::report::schema::{
-    Outcome, Report, RowError, Skipped, TaskRow, SCHEMA_VERSION,
-};
+use crate::report::schema::{Outcome, Report, RowError, Skipped, TaskRow, SCHEMA_VERSION};
 use crate::report::PredictionTable;
 
 /// Audits every task of `all`; a task that could not be run is a row with its error.
@@ -20,9 +18,21 @@ pub fn run_suite(all: &[Settings], session: &Session) -> Result<(Report, Vec<Pre
         settings.require_teacher()?;
         settings.require_student()?;
     }
+    run_each(all, session, |settings| audit(settings, session))
+}
+
+/// Runs `one` for every task of `all`.
+///
+/// # Errors
+/// As [`run_suite`].
+pub fn run_each(
+    all: &[Settings],
+    session: &Session,
+    one: impl Fn(&Settings) -> Result<TaskOutcome>,
+) -> Result<(Report, Vec<PredictionTable>)> {
     let mut outcomes = Vec::new();
     for settings in all {
-        match audit(settings, session) {
+        match one(settings) {
             Ok(outcome) => outcomes.push(outcome),
             Err(error) if error.is::<Interrupted>() || is_usage(&error) => return Err(error),
             Err(error) => {
@@ -71,7 +81,8 @@ pub fn build_report(
 
 /// The row of a task that could not be run: every number is null.
 fn could_not_run(settings: &Settings, error: &anyhow::Error) -> TaskOutcome {
-    let hint = error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()).map(|h| h.hint.clone());
+    let hint =
+        error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()).map(|h| h.hint.clone());
     let chain: Vec<String> = error
         .chain()
         .map(|cause| match cause.downcast_ref::<Hinted>() {

@@ -106,6 +106,22 @@ pub enum PredictionError {
     },
 }
 
+impl PredictionError {
+    /// The row that is wrong, where one row is.
+    pub fn example(&self) -> Option<usize> {
+        match self {
+            Self::NotFinite { example, .. }
+            | Self::NotAProbability { example, .. }
+            | Self::NotNormalised { example, .. }
+            | Self::NotAConfidence { example, .. }
+            | Self::NoSuchLabel { example, .. } => Some(*example),
+            Self::Empty | Self::TooMany { .. } | Self::TooFewLabels { .. } | Self::Shape { .. } => {
+                None
+            }
+        }
+    }
+}
+
 impl Predictions {
     /// From logits (N, K), row by row.
     ///
@@ -143,6 +159,27 @@ impl Predictions {
         }
         predictions.distribution = Some(Distribution { probabilities, log_probabilities });
         Ok(predictions)
+    }
+
+    /// The rows in another order: row i of the result is row `order[i]` of this one.
+    ///
+    /// # Panics
+    ///
+    /// An entry of `order` that is no row.
+    pub fn reordered(&self, order: &[usize]) -> Self {
+        let k = self.labels;
+        let rows = |values: &[f64]| -> Vec<f64> {
+            order.iter().flat_map(|&i| values[i * k..][..k].iter().copied()).collect()
+        };
+        Predictions {
+            labels: k,
+            predicted: order.iter().map(|&i| self.predicted[i]).collect(),
+            confidence: order.iter().map(|&i| self.confidence[i]).collect(),
+            distribution: self.distribution.as_ref().map(|d| Distribution {
+                probabilities: rows(&d.probabilities),
+                log_probabilities: rows(&d.log_probabilities),
+            }),
+        }
     }
 
     /// From probabilities (N, K), row by row.

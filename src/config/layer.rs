@@ -96,7 +96,13 @@ pub struct Layer {
     pub gamma: Option<f64>,
     /// Whether the policy gates or the bound that the student's own training recorded
     /// [default: policy]
-    #[arg(long, value_name = "SOURCE", value_enum, hide_possible_values = false, help_heading = "Bound")]
+    #[arg(
+        long,
+        value_name = "SOURCE",
+        value_enum,
+        hide_possible_values = false,
+        help_heading = "Bound"
+    )]
     pub bound: Option<BoundSource>,
     /// The statistic that gates [default: rms]
     #[arg(long, value_name = "NAME", value_enum, help_heading = "Bound")]
@@ -252,7 +258,11 @@ impl Layer {
             self.format.is_some(),
             self.metric.is_some(),
         ];
-        CustomTask::KEYS.into_iter().zip(given).filter_map(|(key, given)| given.then_some(key)).collect()
+        CustomTask::KEYS
+            .into_iter()
+            .zip(given)
+            .filter_map(|(key, given)| given.then_some(key))
+            .collect()
     }
 
     /// The user's own task that the layer describes; `None` where it describes none.

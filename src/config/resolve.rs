@@ -9,7 +9,7 @@ use anyhow::{bail, Result};
 use clap::ValueEnum;
 
 use super::layer::{for_each_key, CasingName};
-use super::{BoundSource, Config, ConfidenceName, Layer, StatisticName, BOUND_KEYS};
+use super::{BoundSource, ConfidenceName, Config, Layer, StatisticName, BOUND_KEYS};
 use crate::check::{Bound, BoundPolicy, DEFAULT_BETA_PER_EXAMPLE};
 use crate::checkpoint::{Casing, LabelMap};
 use crate::confidence::{ConfidenceKind, Statistic};
@@ -122,8 +122,11 @@ impl Merged {
     fn bound(&mut self, above: &Layer, origin: impl Fn(&str) -> Origin) -> Result<()> {
         let keys = above.bound_keys();
         let Some(first) = keys.first() else { return Ok(()) };
-        let thresholds: Vec<_> =
-            keys.iter().filter(|k| BOUND_KEYS[..3].contains(k)).map(|k| origin(k).to_string()).collect();
+        let thresholds: Vec<_> = keys
+            .iter()
+            .filter(|k| BOUND_KEYS[..3].contains(k))
+            .map(|k| origin(k).to_string())
+            .collect();
         if thresholds.len() > 1 {
             bail!(usage(format!(
                 "the bound is set twice: {}\n  hint: give one of kappa, beta and beta_per_example",
@@ -160,10 +163,9 @@ impl Settings {
             move |_: &str| Origin::Config { file: file.clone(), table: table.clone() }
         };
         let flag = |key: &str| Origin::Flag(key.replace('_', "-"));
-        for (layer, table) in [
-            (Some(&config.defaults), "[defaults]".to_owned()),
-            (table, format!("[task.{task}]")),
-        ] {
+        for (layer, table) in
+            [(Some(&config.defaults), "[defaults]".to_owned()), (table, format!("[task.{task}]"))]
+        {
             if let Some(layer) = layer {
                 merged.keys(layer, in_file(table.clone()));
                 merged.bound(layer, in_file(table))?;
@@ -202,9 +204,12 @@ impl Settings {
             let origin = origins.get(key).unwrap_or(&Origin::Default);
             usage(format!("`{key}` ({origin}) {why}"))
         };
-        for (key, value, least) in
-            [("limit", layer.limit, 1), ("threads", layer.threads, 1), ("token_budget", layer.token_budget, 1), ("max_length", layer.max_length, 8)]
-        {
+        for (key, value, least) in [
+            ("limit", layer.limit, 1),
+            ("threads", layer.threads, 1),
+            ("token_budget", layer.token_budget, 1),
+            ("max_length", layer.max_length, 8),
+        ] {
             if value.is_some_and(|v| v < least) {
                 return Err(wrong(key, &format!("must be at least {least}")));
             }

@@ -46,9 +46,14 @@ struct HeadNames {
 }
 
 const BERT_LAYER: [&str; 8] = [
-    "attention.self.query", "attention.self.key", "attention.self.value",
-    "attention.output.dense", "intermediate.dense", "output.dense",
-    "attention.output.LayerNorm", "output.LayerNorm",
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "intermediate.dense",
+    "output.dense",
+    "attention.output.LayerNorm",
+    "output.LayerNorm",
 ];
 const BERT_KEYS: ConfigKeys = ConfigKeys {
     hidden: "hidden_size",
@@ -110,8 +115,14 @@ pub const FAMILIES: [Family; 4] = [
         prefix: "distilbert.",
         layers: "transformer.layer.",
         layer: [
-            "attention.q_lin", "attention.k_lin", "attention.v_lin", "attention.out_lin",
-            "ffn.lin1", "ffn.lin2", "sa_layer_norm", "output_layer_norm",
+            "attention.q_lin",
+            "attention.k_lin",
+            "attention.v_lin",
+            "attention.out_lin",
+            "ffn.lin1",
+            "ffn.lin2",
+            "sa_layer_norm",
+            "output_layer_norm",
         ],
         keys: ConfigKeys {
             hidden: "dim",
@@ -161,7 +172,10 @@ impl Linear {
     fn side_by_side(parts: &[Linear]) -> Result<Self> {
         let weights: Vec<_> = parts.iter().map(|p| &p.weight).collect();
         let biases: Vec<_> = parts.iter().map(|p| &p.bias).collect();
-        Ok(Linear { weight: Tensor::cat(&weights, 1)?.contiguous()?, bias: Tensor::cat(&biases, 0)? })
+        Ok(Linear {
+            weight: Tensor::cat(&weights, 1)?.contiguous()?,
+            bias: Tensor::cat(&biases, 0)?,
+        })
     }
 
     fn forward(&self, x: &Tensor, act: Activation) -> candle_core::Result<Tensor> {
@@ -458,11 +472,17 @@ fn activation(config: &ModelConfig, key: &str) -> Result<Activation> {
 
 fn refuse_unsupported(config: &ModelConfig) -> Result<()> {
     if let Some(kind) = config.text("position_embedding_type")?.filter(|k| *k != "absolute") {
-        bail!("`{}`: position embeddings of type `{kind}` are not supported", config.path().display());
+        bail!(
+            "`{}`: position embeddings of type `{kind}` are not supported",
+            config.path().display()
+        );
     }
     for flag in ["is_decoder", "add_cross_attention"] {
         if config.flag(flag)? {
-            bail!("`{}`: `{flag}` is set, and this program runs encoders only", config.path().display());
+            bail!(
+                "`{}`: `{flag}` is set, and this program runs encoders only",
+                config.path().display()
+            );
         }
     }
     Ok(())
@@ -476,7 +496,11 @@ fn require_head(weights: &Weights, config: &ModelConfig, names: &[&str]) -> Resu
         return Ok(());
     }
     Err(crate::error::hinted(
-        format!("`{}` has no classification head: `{}` is missing", weights.source(), missing.join("`, `")),
+        format!(
+            "`{}` has no classification head: `{}` is missing",
+            weights.source(),
+            missing.join("`, `")
+        ),
         "this looks like a pretrained encoder; name a checkpoint that was fine-tuned on the task",
     ))
     .with_context(|| format!("config `{}`", config.path().display()))

@@ -72,7 +72,10 @@ pub fn gemm_f32(
         Layout::Transposed => (cols, inner),
     };
     assert!(lhs.data.len() >= span(rows, inner, lhs.stride), "lhs is shorter than its shape");
-    assert!(rhs.data.len() >= span(rhs_rows, rhs_cols, rhs.stride), "rhs is shorter than its shape");
+    assert!(
+        rhs.data.len() >= span(rhs_rows, rhs_cols, rhs.stride),
+        "rhs is shorter than its shape"
+    );
     assert!(out.len() >= span(rows, cols, out_stride), "out is shorter than its shape");
     let (rhs_col_step, rhs_row_step) = match rhs_layout {
         Layout::Normal => (1, rhs.stride as isize),
@@ -335,7 +338,8 @@ mod tests {
             for (start, count) in [(0, 1), (5, 2), (17, 63), (40, 65), (149, 1), (0, 129)] {
                 let mut part = vec![0.0; count * cols];
                 matmul(&x[start * inner..][..count * inner], &w, &mut part, inner, cols);
-                let same = part.iter().zip(&all[start * cols..]).all(|(a, b)| a.to_bits() == b.to_bits());
+                let same =
+                    part.iter().zip(&all[start * cols..]).all(|(a, b)| a.to_bits() == b.to_bits());
                 assert!(same, "inner {inner}, cols {cols}, rows {start}+{count}");
             }
         }

@@ -44,8 +44,17 @@ pub trait Model: Send + Sync {
 ///
 /// The original TinyBERT code puts a ReLU between the tanh pooler and the classifier; a checkpoint
 /// trained with one convention is wrong under the other, and nothing in its weights tells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
-#[derive(clap::ValueEnum)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+    clap::ValueEnum,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Head {
     /// classifier(tanh(pooler(h)))
@@ -70,7 +79,13 @@ impl Head {
 
 /// The architectures that [`load`] knows, as `model_type` names them.
 pub const ARCHITECTURES: [&str; 8] = [
-    "bert", "distilbert", "electra", "roberta", "xlm-roberta", "deberta-v2", "modernbert",
+    "bert",
+    "distilbert",
+    "electra",
+    "roberta",
+    "xlm-roberta",
+    "deberta-v2",
+    "modernbert",
     "tinybert (as bert)",
 ];
 
@@ -89,7 +104,12 @@ pub struct Loaded {
 /// # Errors
 /// An architecture or a head that is not supported, a missing, surplus or misshapen tensor, a
 /// weight that is not finite.
-pub fn load(config: &ModelConfig, weights: &mut Weights, head: Head, device: &Device) -> Result<Loaded> {
+pub fn load(
+    config: &ModelConfig,
+    weights: &mut Weights,
+    head: Head,
+    device: &Device,
+) -> Result<Loaded> {
     let architecture = architecture(config, weights)?;
     require_classification_head(config)?;
     let family = encoder::FAMILIES.iter().find(|f| f.model_types.contains(&architecture.as_str()));
@@ -129,8 +149,13 @@ fn architecture(config: &ModelConfig, weights: &Weights) -> Result<String> {
     }
     let class = config.architectures().join(" ").to_lowercase();
     let by_class = [
-        ("xlmroberta", "xlm-roberta"), ("distilbert", "distilbert"), ("modernbert", "modernbert"),
-        ("debertav2", "deberta-v2"), ("electra", "electra"), ("roberta", "roberta"), ("bert", "bert"),
+        ("xlmroberta", "xlm-roberta"),
+        ("distilbert", "distilbert"),
+        ("modernbert", "modernbert"),
+        ("debertav2", "deberta-v2"),
+        ("electra", "electra"),
+        ("roberta", "roberta"),
+        ("bert", "bert"),
     ];
     if let Some((_, name)) = by_class.iter().find(|(part, _)| class.contains(part)) {
         return Ok((*name).to_owned());

@@ -76,7 +76,8 @@ fn gradients<const N: usize>(
     grad: &Tensor,
     compose: impl Fn(&[Var; N]) -> Result<Tensor>,
 ) -> Result<[Option<Tensor>; N]> {
-    let vars: Vec<Var> = args.iter().map(|a| Var::from_tensor(&a.detach())).collect::<Result<_>>()?;
+    let vars: Vec<Var> =
+        args.iter().map(|a| Var::from_tensor(&a.detach())).collect::<Result<_>>()?;
     let vars: [Var; N] = vars.try_into().expect("one variable per argument");
     let weighted = compose(&vars)?.mul(&grad.detach())?.sum_all()?;
     let mut store = weighted.backward()?;

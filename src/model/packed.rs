@@ -37,11 +37,8 @@ pub struct PackedBatch {
 impl PackedBatch {
     /// Lays `examples` end to end, in the order given.
     pub fn new<'a>(examples: impl IntoIterator<Item = &'a TokenizedExample>) -> Self {
-        let mut batch = PackedBatch {
-            input_ids: Vec::new(),
-            token_type_ids: Vec::new(),
-            offsets: vec![0],
-        };
+        let mut batch =
+            PackedBatch { input_ids: Vec::new(), token_type_ids: Vec::new(), offsets: vec![0] };
         for example in examples {
             batch.input_ids.extend(&example.input_ids);
             batch.token_type_ids.extend(&example.token_type_ids);

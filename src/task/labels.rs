@@ -5,7 +5,7 @@ use super::spelling::did_you_mean;
 
 /// Reads label cells for one column of one file.
 #[derive(Debug, Clone, Default)]
-pub(super) struct LabelReader {
+pub struct LabelReader {
     /// Names by id. Empty: any id from 0 up is taken, and no name.
     names: Vec<String>,
     /// Id in the file → id of the task, where the file numbers the same names differently.
@@ -24,7 +24,7 @@ impl LabelReader {
     ///
     /// Names of the same set in another order are matched by name. Names of another set are
     /// ignored: the task's own are what the user calls the ids.
-    pub(super) fn new(names: &[String], in_file: Option<&Vec<String>>) -> LabelReader {
+    pub fn new(names: &[String], in_file: Option<&Vec<String>>) -> LabelReader {
         let renumbered = in_file.filter(|in_file| *in_file != names).and_then(|in_file| {
             let id = |name: &String| names.iter().position(|known| known == name);
             let ids: Option<Vec<u32>> =

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use anyhow::{bail, Context, Result};
 
 use super::collect::Collector;
-use crate::digest::sha256_of;
 use super::files::{locate, Found, Located};
 use super::readers;
 use super::spec::{Source, TaskSpec};
 use super::{Dataset, SkippedRow};
+use crate::digest::sha256_of;
 use crate::error::{self, hinted};
 use crate::hub::Hub;
 

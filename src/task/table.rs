@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail, Result};
 
-use crate::digest::sha256_of;
 use super::files::expand;
+use super::labels::LabelReader;
 use super::readers::{self, DataFile, Format, Header, RowSink};
 use super::spelling::did_you_mean;
+use crate::digest::sha256_of;
 use crate::error::hinted;
 
 pub use super::readers::Cell;
@@ -102,6 +103,16 @@ impl Table {
                 return Err(self.wrong(row, column, &format!("{kind} is neither text nor number")))
             }
         })
+    }
+
+    /// A cell as a label id; `None` for null, an empty field or -1.
+    ///
+    /// # Errors
+    /// Naming file, line and column of a cell that is no label of the reader's task.
+    pub fn label(&self, row: usize, column: usize, labels: &LabelReader) -> Result<Option<u32>> {
+        labels
+            .read(&self.rows[row].cells[column])
+            .map_err(|bad| hinted(self.wrong(row, column, &bad.what).to_string(), bad.hint))
     }
 
     /// An error about one cell: file, line, column, and what is wrong.

@@ -25,7 +25,8 @@ struct Taker<'a>(Mutex<&'a mut Weights>);
 impl SimpleBackend for Taker<'_> {
     fn get(&self, shape: Shape, name: &str, _: Init, _: DType, device: &Device) -> Result<Tensor> {
         let mut weights = self.0.lock().expect("no other thread takes weights");
-        let tensor = weights.take(name, shape.dims()).map_err(|e| candle_core::Error::Msg(e.to_string()))?;
+        let tensor =
+            weights.take(name, shape.dims()).map_err(|e| candle_core::Error::Msg(e.to_string()))?;
         tensor.to_device(device)
     }
 

@@ -45,7 +45,11 @@ impl ModernBert {
         // candle takes a missing attention norm for none; only the first layer has none.
         for i in 1..parsed.num_hidden_layers {
             let name = format!("model.layers.{i}.attn_norm.weight");
-            ensure!(weights.contains(&name), "`{}`: the tensor `{name}` is missing", weights.source());
+            ensure!(
+                weights.contains(&name),
+                "`{}`: the tensor `{name}` is missing",
+                weights.source()
+            );
         }
         let (hidden, eps) = (parsed.hidden_size, parsed.layer_norm_eps);
         let variables = builder(weights, device);

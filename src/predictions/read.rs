@@ -1,0 +1,282 @@
+//! Files of predictions to [`Predictions`], teacher and student joined.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use anyhow::{bail, Context, Result};
+
+use crate::checkpoint::labels::{align, are_ids};
+use crate::checkpoint::LabelMap;
+use crate::confidence::Predictions;
+use crate::error::hinted;
+use crate::task::table::{expand_patterns, read_table, Table};
+use crate::task::LabelReader;
+
+/// One model's predictions, one row per example.
+#[derive(Debug, Clone)]
+pub struct PredictionFile {
+    /// What the model says of each example, in the order of the rows.
+    pub predictions: Predictions,
+    /// The true labels, where the file has them.
+    pub labels: Vec<Option<u32>>,
+    /// The task's label names.
+    pub label_names: Vec<String>,
+    /// `columns[task label] = label of the file`.
+    pub label_map: Vec<usize>,
+    /// The label names of the file, in the order of its columns.
+    pub own_labels: Vec<String>,
+    /// The files read.
+    pub files: Vec<PathBuf>,
+    /// SHA-256 of their bytes.
+    pub sha256: String,
+    ids: Option<Vec<String>>,
+    places: Vec<String>,
+}
+
+/// What the columns of a file say.
+enum Shown {
+    Logits(Vec<usize>),
+    Probabilities(Vec<usize>),
+    Confidence { confidence: usize, predicted: usize },
+}
+
+/// Teacher and student over the same examples, in the teacher's order: joined by `id` where both
+/// have one, by row otherwise.
+///
+/// # Errors
+/// Whatever [`read_predictions`] refuses; other examples or another number of them; true labels
+/// that contradict each other.
+pub fn read_pair(
+    teacher: &[String],
+    student: &[String],
+    task: &str,
+    task_labels: &[String],
+    map: &LabelMap,
+) -> Result<(PredictionFile, PredictionFile)> {
+    let mut teacher = read_predictions("teacher", teacher, task, task_labels, map)?;
+    let names = teacher.label_names.clone();
+    let mut student = read_predictions("student", student, task, &names, map)?;
+    if let (Some(wanted), Some(given)) = (&teacher.ids, &student.ids) {
+        let order = join(wanted, given, &teacher, &student)?;
+        student = student.reordered(&order)?;
+    } else if teacher.labels.len() != student.labels.len() {
+        return Err(hinted(
+            format!(
+                "the teacher's predictions have {} rows, and the student's {}",
+                teacher.labels.len(),
+                student.labels.len()
+            ),
+            "both must be of the same examples; with an `id` column in both they are joined by it",
+        ));
+    }
+    for i in 0..teacher.labels.len() {
+        match (teacher.labels[i], student.labels[i]) {
+            (Some(t), Some(s)) if t != s => bail!(
+                "{} has the label `{}`, and {} has `{}` for the same example",
+                teacher.places[i],
+                names[t as usize],
+                student.places[i],
+                names[s as usize]
+            ),
+            (None, given) => teacher.labels[i] = given,
+            _ => {}
+        }
+    }
+    Ok((teacher, student))
+}
+
+/// For each of the teacher's ids, the student's row.
+fn join(
+    wanted: &[String],
+    given: &[String],
+    teacher: &PredictionFile,
+    student: &PredictionFile,
+) -> Result<Vec<usize>> {
+    let rows: HashMap<&str, usize> =
+        given.iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect();
+    let missing = wanted.iter().position(|id| !rows.contains_key(id.as_str()));
+    if let Some(i) = missing {
+        bail!(
+            "{}: the id `{}` is not among the student's predictions",
+            teacher.places[i],
+            wanted[i]
+        );
+    }
+    if given.len() > wanted.len() {
+        let known: HashMap<&str, ()> = wanted.iter().map(|id| (id.as_str(), ())).collect();
+        let extra = given.iter().position(|id| !known.contains_key(id.as_str()));
+        let i = extra.context("more ids than examples, and none of them new")?;
+        bail!(
+            "{}: the id `{}` is not among the teacher's predictions",
+            student.places[i],
+            given[i]
+        );
+    }
+    Ok(wanted.iter().map(|id| rows[id.as_str()]).collect())
+}
+
+/// Reads the files that `patterns` stand for as one model's predictions over the task's labels.
+///
+/// A task without label names (a user's own, or none) takes them from the columns.
+///
+/// # Errors
+/// Naming file, line and column: columns that are missing, labels that are not the task's, values
+/// that are not numbers, not finite or no distribution, an id that stands twice.
+pub fn read_predictions(
+    role: &str,
+    patterns: &[String],
+    task: &str,
+    task_labels: &[String],
+    map: &LabelMap,
+) -> Result<PredictionFile> {
+    let files = expand_patterns(patterns)?;
+    let table = read_table(&files)?;
+    let source = files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ");
+    if table.rows.is_empty() {
+        bail!("`{source}` holds no prediction: an empty split cannot be audited");
+    }
+    let (own, shown) = shown(&table, &source)?;
+    let names = match (task_labels.is_empty(), &own) {
+        (false, _) => task_labels.to_vec(),
+        (true, Some(own)) => own.clone(),
+        (true, None) => {
+            return Err(hinted(
+                format!("`{source}` shows only `predicted`, and the task {task} names no labels"),
+                "give the task `labels` in a [task.NAME] table",
+            ))
+        }
+    };
+    let columns = match &own {
+        Some(own) => {
+            let named = (!are_ids(own)).then_some(own.as_slice());
+            align(role, &source, named, own.len(), task, &names, map)?
+        }
+        None => (0..names.len()).collect(),
+    };
+    let reader = LabelReader::new(&names, None);
+    let labels = match table.column("label") {
+        Some(column) => {
+            (0..table.rows.len()).map(|r| table.label(r, column, &reader)).collect::<Result<_>>()?
+        }
+        None => vec![None; table.rows.len()],
+    };
+    Ok(PredictionFile {
+        predictions: predictions(&table, &shown, &columns, &reader, names.len())?,
+        labels,
+        own_labels: own.unwrap_or_else(|| names.clone()),
+        label_names: names,
+        label_map: columns,
+        ids: ids(&table)?,
+        places: (0..table.rows.len()).map(|row| table.place(row)).collect(),
+        files,
+        sha256: table.sha256,
+    })
+}
+
+/// The label names in the columns' order (`None` for a bare confidence), and the columns.
+fn shown(table: &Table, source: &str) -> Result<(Option<Vec<String>>, Shown)> {
+    let with_prefix = |prefix: &str| -> (Vec<String>, Vec<usize>) {
+        let columns = table.columns.iter().enumerate();
+        columns.filter_map(|(i, c)| Some((c.strip_prefix(prefix)?.to_owned(), i))).unzip()
+    };
+    for (prefix, shown) in [
+        ("logit_", Shown::Logits as fn(Vec<usize>) -> Shown),
+        ("probability_", Shown::Probabilities),
+    ] {
+        let (names, columns) = with_prefix(prefix);
+        if names.len() == 1 {
+            bail!("`{source}` has one `{prefix}` column, and a classifier has two labels or more");
+        }
+        if !names.is_empty() {
+            return Ok((Some(names), shown(columns)));
+        }
+    }
+    match (table.column("confidence"), table.column("predicted")) {
+        (Some(confidence), Some(predicted)) => {
+            Ok((None, Shown::Confidence { confidence, predicted }))
+        }
+        _ => Err(hinted(
+            format!(
+                "`{source}` has the columns [{}], and none says how sure the model is",
+                table.columns.join(", ")
+            ),
+            "it needs logit_<label> for every label, or probability_<label>, or confidence and \
+             predicted",
+        )),
+    }
+}
+
+fn predictions(
+    table: &Table,
+    shown: &Shown,
+    order: &[usize],
+    reader: &LabelReader,
+    labels: usize,
+) -> Result<Predictions> {
+    let rows = 0..table.rows.len();
+    let at_row = |error: crate::confidence::PredictionError| match error.example() {
+        Some(row) => anyhow::Error::new(error).context(table.place(row)),
+        None => error.into(),
+    };
+    match shown {
+        Shown::Logits(columns) | Shown::Probabilities(columns) => {
+            let mut values = Vec::with_capacity(table.rows.len() * labels);
+            for row in rows {
+                for &label in order {
+                    values.push(number(table, row, columns[label])?);
+                }
+            }
+            if matches!(shown, Shown::Probabilities(_)) {
+                return Predictions::from_probabilities(&values, labels).map_err(at_row);
+            }
+            let logits: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
+            Predictions::from_logits(&logits, labels).map_err(at_row)
+        }
+        Shown::Confidence { confidence, predicted } => {
+            let (mut sure, mut classes) = (Vec::new(), Vec::new());
+            for row in rows {
+                sure.push(number(table, row, *confidence)?);
+                let class = table.label(row, *predicted, reader)?;
+                classes.push(class.ok_or_else(|| table.wrong(row, *predicted, "it is empty"))?);
+            }
+            Predictions::from_confidence(&sure, &classes, labels).map_err(at_row)
+        }
+    }
+}
+
+/// A cell that must hold a finite number.
+fn number(table: &Table, row: usize, column: usize) -> Result<f64> {
+    match table.number(row, column)? {
+        Some(value) if value.is_finite() => Ok(value),
+        Some(value) => Err(table.wrong(row, column, &format!("{value} is not finite"))),
+        None => Err(table.wrong(row, column, "it is empty")),
+    }
+}
+
+fn ids(table: &Table) -> Result<Option<Vec<String>>> {
+    let Some(column) = table.column("id") else { return Ok(None) };
+    let mut first: HashMap<String, usize> = HashMap::new();
+    let mut ids = Vec::with_capacity(table.rows.len());
+    for row in 0..table.rows.len() {
+        let id = table.text(row, column)?.ok_or_else(|| table.wrong(row, column, "it is empty"))?;
+        if let Some(other) = first.insert(id.clone(), row) {
+            let twice = format!("the id `{id}` stands also in {}", table.place(other));
+            return Err(table.wrong(row, column, &twice));
+        }
+        ids.push(id);
+    }
+    Ok(Some(ids))
+}
+
+impl PredictionFile {
+    /// The rows in another order: row i of the result is row `order[i]` of this one.
+    fn reordered(self, order: &[usize]) -> Result<Self> {
+        Ok(PredictionFile {
+            predictions: self.predictions.reordered(order),
+            labels: order.iter().map(|&i| self.labels[i]).collect(),
+            places: order.iter().map(|&i| self.places[i].clone()).collect(),
+            ids: self.ids.map(|ids| order.iter().map(|&i| ids[i].clone()).collect()),
+            ..self
+        })
+    }
+}

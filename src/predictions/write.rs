@@ -1,0 +1,172 @@
+//! Logits to a file: beside its place first, then renamed, so that no half-written file is left.
+
+use std::io::{BufWriter, Write};
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use parquet::basic::{Compression, ConvertedType, Repetition, Type as PhysicalType};
+use parquet::data_type::{ByteArray, ByteArrayType, FloatType, Int64Type};
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::Type;
+use tempfile::NamedTempFile;
+
+use crate::error::usage;
+use crate::inference::Logits;
+
+/// How a file of logits is written, by its extension.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogitsFormat {
+    /// Comma-separated, with a header.
+    Csv,
+    /// One JSON object a line.
+    Jsonl,
+    /// Parquet, compressed with Snappy.
+    Parquet,
+}
+
+impl LogitsFormat {
+    /// The format that `path`'s extension names.
+    ///
+    /// # Errors
+    /// Another extension.
+    pub fn of(path: &Path) -> Result<Self> {
+        match path.extension().and_then(|e| e.to_str()) {
+            Some("csv") => Ok(LogitsFormat::Csv),
+            Some("jsonl") => Ok(LogitsFormat::Jsonl),
+            Some("parquet") => Ok(LogitsFormat::Parquet),
+            _ => Err(usage(format!(
+                "`{}`: its extension does not say how to write it\n  hint: use .parquet, .csv or \
+                 .jsonl",
+                path.display()
+            ))),
+        }
+    }
+}
+
+/// Writes `id` (the 0-based position), `logit_<label>` and `label` for every example.
+///
+/// # Errors
+/// A place that cannot be written, a full disk; the file that stood there before is then untouched.
+pub fn write_logits(
+    path: &Path,
+    format: LogitsFormat,
+    logits: &Logits,
+    label_names: &[String],
+    labels: &[Option<u32>],
+) -> Result<()> {
+    let rows = Rows { logits, label_names, labels };
+    let failed = || format!("cannot write `{}`", path.display());
+    let mut file = beside(path)?;
+    match format {
+        LogitsFormat::Csv => rows.csv(file.as_file_mut()),
+        LogitsFormat::Jsonl => rows.jsonl(file.as_file_mut()),
+        LogitsFormat::Parquet => rows.parquet(file.as_file_mut()),
+    }
+    .with_context(failed)?;
+    file.as_file().sync_all().with_context(failed)?;
+    file.persist(path).with_context(failed)?;
+    Ok(())
+}
+
+/// A new file in the folder of `path`, which shows that the folder can be written.
+///
+/// # Errors
+/// A folder that is missing or cannot be written.
+pub fn beside(path: &Path) -> Result<NamedTempFile> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less the umask
+    builder.tempfile_in(folder).with_context(|| format!("cannot write into `{}`", folder.display()))
+}
+
+struct Rows<'a> {
+    logits: &'a Logits,
+    label_names: &'a [String],
+    labels: &'a [Option<u32>],
+}
+
+impl Rows<'_> {
+    fn columns(&self) -> Vec<String> {
+        self.label_names.iter().map(|name| format!("logit_{name}")).collect()
+    }
+
+    fn label(&self, row: usize) -> Option<&str> {
+        self.labels[row].map(|id| self.label_names[id as usize].as_str())
+    }
+
+    fn csv(&self, file: &mut std::fs::File) -> Result<()> {
+        let mut writer = csv::Writer::from_writer(BufWriter::new(file));
+        let columns = self.columns();
+        let header = std::iter::once("id").chain(columns.iter().map(String::as_str));
+        writer.write_record(header.chain(["label"]))?;
+        for row in 0..self.labels.len() {
+            let mut record = vec![row.to_string()];
+            record.extend(self.logits.row(row).iter().map(f32::to_string));
+            record.push(self.label(row).unwrap_or_default().to_owned());
+            writer.write_record(&record)?;
+        }
+        Ok(writer.flush()?)
+    }
+
+    fn jsonl(&self, file: &mut std::fs::File) -> Result<()> {
+        let mut out = BufWriter::new(file);
+        let columns = self.columns();
+        for row in 0..self.labels.len() {
+            let mut object = serde_json::Map::new();
+            object.insert("id".into(), row.into());
+            for (column, logit) in columns.iter().zip(self.logits.row(row)) {
+                object.insert(column.clone(), serde_json::to_value(logit)?);
+            }
+            object.insert("label".into(), self.label(row).into());
+            writeln!(out, "{}", serde_json::Value::Object(object))?;
+        }
+        Ok(out.flush()?)
+    }
+
+    fn parquet(&self, file: &mut std::fs::File) -> Result<()> {
+        let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+        let schema = Arc::new(self.schema()?);
+        let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties))?;
+        let mut group = writer.next_row_group()?;
+        let missing = "the schema has fewer columns than the file";
+        let ids: Vec<i64> = (0..self.labels.len() as i64).collect();
+        let mut column = group.next_column()?.context(missing)?;
+        column.typed::<Int64Type>().write_batch(&ids, None, None)?;
+        column.close()?;
+        for label in 0..self.logits.labels {
+            let logits: Vec<f32> =
+                (0..self.labels.len()).map(|row| self.logits.row(row)[label]).collect();
+            let mut column = group.next_column()?.context(missing)?;
+            column.typed::<FloatType>().write_batch(&logits, None, None)?;
+            column.close()?;
+        }
+        let given: Vec<ByteArray> =
+            (0..self.labels.len()).filter_map(|row| self.label(row).map(ByteArray::from)).collect();
+        let present: Vec<i16> =
+            self.labels.iter().map(|label| i16::from(label.is_some())).collect();
+        let mut column = group.next_column()?.context(missing)?;
+        column.typed::<ByteArrayType>().write_batch(&given, Some(&present), None)?;
+        column.close()?;
+        group.close()?;
+        writer.close()?;
+        Ok(())
+    }
+
+    fn schema(&self) -> Result<Type> {
+        let required = |name: &str, kind: PhysicalType| {
+            Type::primitive_type_builder(name, kind).with_repetition(Repetition::REQUIRED).build()
+        };
+        let mut fields = vec![Arc::new(required("id", PhysicalType::INT64)?)];
+        for column in self.columns() {
+            fields.push(Arc::new(required(&column, PhysicalType::FLOAT)?));
+        }
+        let label = Type::primitive_type_builder("label", PhysicalType::BYTE_ARRAY)
+            .with_repetition(Repetition::OPTIONAL)
+            .with_converted_type(ConvertedType::UTF8);
+        fields.push(Arc::new(label.build()?));
+        Ok(Type::group_type_builder("predictions").with_fields(fields).build()?)
+    }
+}
