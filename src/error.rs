@@ -17,6 +17,8 @@ pub enum Exit {
     Usage = 2,
     /// At least one audit could not be carried out.
     CouldNotRun = 3,
+    /// Ctrl-C: what a shell expects, 128 + SIGINT.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -55,17 +57,14 @@ pub fn hinted(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Er
     Hinted { message: message.into(), hint: hint.into() }.into()
 }
 
-/// What a shell expects of a process that Ctrl-C ended: 128 + SIGINT.
-pub const INTERRUPTED: u8 = 130;
-
 /// The exit code of an error that ended the program.
-pub fn exit_code(error: &anyhow::Error) -> ExitCode {
+pub fn exit_code(error: &anyhow::Error) -> Exit {
     if error.is::<crate::interrupt::Interrupted>() {
-        ExitCode::from(INTERRUPTED)
+        Exit::Interrupted
     } else if error.chain().any(|cause| cause.is::<Usage>()) {
-        Exit::Usage.into()
+        Exit::Usage
     } else {
-        Exit::CouldNotRun.into()
+        Exit::CouldNotRun
     }
 }
 

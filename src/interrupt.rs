@@ -15,7 +15,7 @@ impl Interrupt {
         // Without a handler Ctrl-C still ends the process, only less politely.
         let _ = ctrlc::set_handler(move || {
             if flag.is_set() {
-                std::process::exit(i32::from(crate::error::INTERRUPTED));
+                std::process::exit(crate::error::Exit::Interrupted as i32);
             }
             flag.set();
         });

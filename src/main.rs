@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             error::print(&error);
-            error::exit_code(&error)
+            error::exit_code(&error).into()
         }
     }
 }
