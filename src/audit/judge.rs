@@ -341,7 +341,7 @@ fn other_notes(pair: &SplitPair, gate: &Gate, numbers: &PairStatistics) -> Vec<r
 fn variants(numbers: &PairStatistics, bound: &Bound, undefined: &mut Reasons) -> Vec<row::Variant> {
     let mut variants = Vec::new();
     for (kind, sums) in &numbers.variants {
-        let sums = undefined.take(&format!("variants.{kind}"), sums.clone());
+        let sums = undefined.take(&format!("variants.{kind}"), *sums);
         for statistic in Statistic::ALL {
             let check = sums.as_ref().and_then(|s| Check::new(bound, statistic, s).ok());
             variants.push(row::Variant {

@@ -324,13 +324,13 @@ impl Encoder {
             classifier: Linear::load(weights, output, h, labels)?,
             has_two_heads: family.model_types == ["bert"],
         };
+        if device.is_cpu() {
+            return Ok(encoder);
+        }
         encoder.to_device(device)
     }
 
-    fn to_device(self, device: &Device) -> Result<Self> {
-        if device.is_cpu() {
-            return Ok(self);
-        }
+    fn to_device(&self, device: &Device) -> Result<Self> {
         let moved = |t: &Tensor| t.to_device(device);
         Ok(Encoder {
             words: moved(&self.words)?,
@@ -341,7 +341,7 @@ impl Encoder {
             layers: self.layers.iter().map(|l| l.to_device(device)).collect::<Result<_>>()?,
             dense: self.dense.to_device(device)?,
             classifier: self.classifier.to_device(device)?,
-            ..self
+            ..self.clone()
         })
     }
 

@@ -155,7 +155,7 @@ pub fn bias_activation(x: &mut [f32], bias: &[f32], activation: Activation) {
 /// (Lawson's iteration). Small tails keep their relative precision, which 1 + erf(x) loses: a bias
 /// of 1e-7 in every activation moves the logits by 1e-4.
 const TAIL: [f32; 9] = [
-    0.139_621_71,
+    0.139_621_7,
     0.139_856_71,
     0.119_869_02,
     0.105_369_49,

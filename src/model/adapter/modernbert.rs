@@ -94,7 +94,7 @@ fn encoder_config(config: &ModelConfig) -> Result<Config> {
     }
     let every = keys["global_attn_every_n_layers"].as_u64().unwrap_or(0) as usize;
     if let Some(types) = config.keys().get("layer_types").and_then(Value::as_array) {
-        let global = |i: usize| every > 0 && i % every == 0;
+        let global = |i: usize| i.is_multiple_of(every);
         let regular = types.iter().enumerate().all(|(i, t)| (t == "full_attention") == global(i));
         ensure!(regular, "`{}`: `layer_types` is no regular pattern", config.path().display());
     }
