@@ -1,6 +1,7 @@
 //! GLUE's official release and its quirks.
 
 use super::*;
+use std::io::Write;
 
 #[test]
 fn quotes_are_data_and_the_last_line_needs_no_end() {
@@ -113,7 +114,8 @@ fn an_empty_text_is_data() {
 #[test]
 fn the_real_files_have_the_published_numbers_of_rows() {
     let Some(root) = std::env::var_os("AUDIT_TEST_DATA") else {
-        eprintln!("skipped: AUDIT_TEST_DATA is not set");
+        // Past the test harness, which keeps what a passing test prints.
+        let _ = writeln!(std::io::stderr(), "skipped: AUDIT_TEST_DATA is not set");
         return;
     };
     let data = Some(PathBuf::from(root).join("glue"));
