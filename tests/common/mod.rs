@@ -27,6 +27,13 @@ pub fn demo(name: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// The arguments of an audit of the demo's pair with that student, as SST-2.
+pub fn demo_audit(student: &str) -> Vec<String> {
+    let (data, teacher, student) = (demo(""), demo("teacher"), demo(student));
+    let models = ["--data", &data, "--teacher", &teacher, "--student", &student];
+    with(&["--task", "sst2"], &models)
+}
+
 /// A temporary folder: the current one of every run, with the cache of the Hub inside it.
 pub struct Sandbox {
     root: TempDir,
