@@ -18,6 +18,7 @@ pub use layer::{BoundSource, ConfidenceName, Layer, StatisticName, BOUND_KEYS};
 pub use resolve::{Origin, Settings};
 
 use crate::error::usage;
+use crate::task;
 
 /// The commented config that `audit init` writes; equal to the built-in defaults by test.
 pub const DEFAULT_TOML: &str = include_str!("../configs/default.toml");
@@ -81,7 +82,7 @@ impl Config {
                  into a [task.NAME] table"
             )));
         }
-        Ok(config)
+        Ok(Config { task: by_canonical_name(config.task)?, ..config })
     }
 
     /// The folder that relative paths of the file are looked for in.
@@ -99,6 +100,21 @@ impl Config {
     pub fn settings(&self, task: &str, flags: &Layer) -> Result<Settings> {
         Settings::resolve(self, task, flags)
     }
+}
+
+/// `[task.SST-2]` is `[task.sst2]`, as `--task SST-2` is `--task sst2`.
+fn by_canonical_name(tables: BTreeMap<String, Layer>) -> Result<BTreeMap<String, Layer>> {
+    let mut canonical = BTreeMap::new();
+    for (name, table) in tables {
+        let task = task::canonical_name(&name);
+        if canonical.insert(task.clone(), table).is_some() {
+            return Err(usage(format!(
+                "two tables describe the task {task}: it has more than one spelling\n  hint: keep \
+                 [task.{task}] alone"
+            )));
+        }
+    }
+    Ok(canonical)
 }
 
 #[cfg(test)]
@@ -142,6 +158,14 @@ mod tests {
         assert!(error.contains("line 3, column 1") && error.contains("kapa"), "{error}");
         let error = Config::parse("[task.sst2]\nteachr = \"t\"\n").unwrap_err().to_string();
         assert!(error.contains("line 2, column 1"), "{error}");
+    }
+
+    #[test]
+    fn a_task_s_table_is_found_however_the_task_is_spelled() {
+        let config = Config::parse("[task.SST-2]\nmax_length = 64\n").unwrap();
+        assert_eq!(config.settings("sst2", &Layer::default()).unwrap().max_length, 64);
+        let twice = Config::parse("[task.SST-2]\nseed = 1\n[task.sst2]\nseed = 2\n");
+        assert!(twice.unwrap_err().to_string().contains("keep [task.sst2] alone"));
     }
 
     #[test]

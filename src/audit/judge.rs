@@ -43,12 +43,15 @@ impl Gate {
     /// The gate of `settings`: the policy's bound, or the student's own where that was asked for.
     ///
     /// # Errors
-    /// `--bound from-student` for a student whose record has no bound.
+    /// A record that contradicts itself; `--bound from-student` for a student whose record has no
+    /// bound.
     pub fn new(settings: &Settings, record: Option<&StudentRecord>, n: usize) -> Result<Self> {
+        // Asked for or not, the record is in the report: what is wrong with it is said before the run.
+        let own = own_bound(record)?;
         let (bound, origin) = match settings.bound_source {
             BoundSource::Policy => (settings.bound, settings.bound_origin.clone()),
             BoundSource::FromStudent => {
-                (student_bound(record)?, "student's distillation.json".into())
+                (own.ok_or_else(no_own_bound)?, "student's distillation.json".into())
             }
         };
         let (statistic, kind) = (settings.statistic, settings.confidence);
@@ -74,14 +77,17 @@ impl Gate {
     }
 }
 
-fn student_bound(record: Option<&StudentRecord>) -> Result<Bound> {
+/// The bound that the student's training was to meet; `None` where none is on record.
+fn own_bound(record: Option<&StudentRecord>) -> Result<Option<Bound>> {
     let bound = record.map(StudentRecord::bound).transpose().context("the student's record")?;
-    bound.flatten().ok_or_else(|| {
-        hinted(
-            "the student has no bound of its own: its distillation.json is missing or records none",
-            "use --bound policy with --kappa, --beta or --beta-per-example",
-        )
-    })
+    Ok(bound.flatten())
+}
+
+fn no_own_bound() -> anyhow::Error {
+    hinted(
+        "the student has no bound of its own: its distillation.json is missing or records none",
+        "use --bound policy with --kappa, --beta or --beta-per-example",
+    )
 }
 
 /// One split with what both models say of it.
@@ -363,8 +369,7 @@ fn recorded(
     sums: &DifferenceSums,
     statistic: Statistic,
 ) -> Result<Option<row::StudentBound>> {
-    let bound = record.map(StudentRecord::bound).transpose().context("the student's record")?;
-    let Some(bound) = bound.flatten() else { return Ok(None) };
+    let Some(bound) = own_bound(record)? else { return Ok(None) };
     let check = Check::new(&bound, statistic, sums)?;
     Ok(bound.beta(n).map(|beta| row::StudentBound {
         kappa: check.kappa,

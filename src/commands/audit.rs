@@ -12,7 +12,7 @@ use crate::error::{usage, Exit};
 use crate::hub::Hub;
 use crate::interrupt::Interrupt;
 use crate::progress::{Downloads, Progress};
-use crate::task::{builtin_names, ALL_TASKS};
+use crate::task::{builtin_names, canonical_name, ALL_TASKS};
 
 /// Runs the audit and writes its report.
 ///
@@ -57,7 +57,7 @@ fn names(tasks: &Tasks, config: &Config) -> Result<Vec<String>> {
     for task in &tasks.task {
         let meant: Vec<String> = match task.as_str() {
             "all" => ALL_TASKS.map(str::to_owned).to_vec(),
-            name => vec![name.to_owned()],
+            name => vec![canonical_name(name)],
         };
         names.extend(meant.into_iter().filter(|n| !names.contains(n)).collect::<Vec<_>>());
     }

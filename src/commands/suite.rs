@@ -24,7 +24,8 @@ pub fn run_suite(all: &[Settings], session: &Session) -> Result<(Report, Vec<Pre
 /// Runs `one` for every task of `all`.
 ///
 /// # Errors
-/// As [`run_suite`].
+/// As [`run_suite`]. A usage error that only shows once a model is loaded ends the run where nothing
+/// has been run yet; after that it is the row of its task, so that what was run is not lost.
 pub fn run_each(
     all: &[Settings],
     session: &Session,
@@ -34,7 +35,8 @@ pub fn run_each(
     for settings in all {
         match one(settings) {
             Ok(outcome) => outcomes.push(outcome),
-            Err(error) if error.is::<Interrupted>() || is_usage(&error) => return Err(error),
+            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(error) if is_usage(&error) && outcomes.is_empty() => return Err(error),
             Err(error) => {
                 session.progress.message(&format!("error: {}: {error:#}", settings.task.name));
                 outcomes.push(could_not_run(settings, &error));
@@ -90,9 +92,15 @@ fn could_not_run(settings: &Settings, error: &anyhow::Error) -> TaskOutcome {
             None => cause.to_string(),
         })
         .collect();
+    let message = chain.join(": ");
+    // A usage error carries its hint in its text.
+    let (message, hint) = match message.split_once("\n  hint: ") {
+        Some((message, inner)) => (message.to_owned(), Some(inner.to_owned())),
+        None => (message, hint),
+    };
     let row = TaskRow {
         verdict: Outcome::Error,
-        error: Some(RowError { message: chain.join(": "), hint }),
+        error: Some(RowError { message, hint }),
         ..empty_row(settings)
     };
     TaskOutcome { rows: vec![row], ..TaskOutcome::default() }

@@ -20,7 +20,7 @@ pub use glue::ALL_TASKS;
 pub use labels::LabelReader;
 pub use load::{has_split, load, LoadOptions};
 pub use readers::Format;
-pub use spec::{builtin_names, is_builtin, Metric, TaskSpec};
+pub use spec::{builtin_names, canonical_name, is_builtin, Metric, TaskSpec};
 
 /// One row of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]

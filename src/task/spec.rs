@@ -161,6 +161,11 @@ pub fn is_builtin(name: &str) -> bool {
     plain(name) == "stsb" || TaskSpec::glue(name).is_ok()
 }
 
+/// The one name of a task: `sst2` for `SST-2`; a name that is no built-in task's stays as it is.
+pub fn canonical_name(name: &str) -> String {
+    TaskSpec::glue(name).map_or_else(|_| name.to_owned(), |task| task.name)
+}
+
 /// The built-in tasks' names.
 pub fn builtin_names() -> impl Iterator<Item = &'static str> {
     GLUE.iter().map(|task| task.name)

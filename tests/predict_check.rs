@@ -1,0 +1,382 @@
+//! `audit predict` and `audit check`: predictions that went through files are judged as the models
+//! themselves are.
+
+mod common;
+
+use common::{glue, note, number, says, with, Sandbox};
+use serde_json::{json, Value};
+
+/// What of a row is worked out from the predictions alone.
+const FIGURES: [&str; 22] = [
+    "n",
+    "of",
+    "verdict",
+    "sigma",
+    "sigma_centred",
+    "mean_difference",
+    "variants",
+    "sigma_interval",
+    "kappa",
+    "beta",
+    "budget",
+    "spent",
+    "spent_share",
+    "course",
+    "teacher",
+    "student",
+    "agreement",
+    "agreement_share",
+    "negative_flips",
+    "difference",
+    "divergence",
+    "undefined",
+];
+
+fn figures(row: &Value) -> Vec<(&str, &Value)> {
+    FIGURES.iter().map(|key| (*key, &row[*key])).collect()
+}
+
+/// The two models' logits on RTE's training split as CSV, JSONL and Parquet, and the audit of the
+/// models themselves.
+fn sandbox() -> (Sandbox, Value) {
+    let sandbox = Sandbox::new();
+    glue::write(&sandbox, "glue");
+    let labels = glue::labels("rte");
+    sandbox.checkpoint("t", "architectures/distilbert", labels);
+    sandbox.checkpoint("s", "architectures/electra", labels);
+    for model in ["t", "s"] {
+        for format in ["csv", "jsonl", "parquet"] {
+            let file = format!("{model}.{format}");
+            let what = ["--task", "rte", "--data", "glue", "--model", model, "--output", &file];
+            let run = sandbox.audit(&with(&["predict"], &what));
+            assert_eq!((run.code, run.stdout.as_str()), (0, ""), "{}", run.stderr);
+            says(&run.stderr, &["wrote", &file, "24 examples"]);
+        }
+    }
+    let models = ["--teacher", "t", "--student", "s", "--split", "train", "--data", "glue"];
+    let row = sandbox.row(&with(&["--task", "rte"], &models));
+    (sandbox, row)
+}
+
+fn check(teacher: &str, student: &str) -> Vec<String> {
+    let files = ["--teacher-predictions", teacher, "--student-predictions", student];
+    with(&["check", "--task", "rte"], &files)
+}
+
+/// The lines of a CSV file of predictions: its header and its rows.
+fn lines(sandbox: &Sandbox, file: &str) -> (String, Vec<String>) {
+    let text = sandbox.read(file);
+    let mut lines = text.lines().map(str::to_owned);
+    (lines.next().unwrap(), lines.collect())
+}
+
+fn write(sandbox: &Sandbox, file: &str, header: &str, rows: &[String]) {
+    sandbox.write(file, format!("{header}\n{}\n", rows.join("\n")));
+}
+
+#[test]
+fn predictions_of_every_format_are_judged_as_the_models_are_to_the_last_bit() {
+    let (sandbox, row) = sandbox();
+    let formats = ["csv", "jsonl", "parquet"];
+    for teacher in formats {
+        for student in formats {
+            let files = check(&format!("t.{teacher}"), &format!("s.{student}"));
+            let checked = sandbox.row(&files);
+            assert_eq!(figures(&checked), figures(&row), "{teacher} against {student}");
+        }
+    }
+}
+
+#[test]
+fn what_predict_writes_has_a_column_for_each_thing_that_check_reads() {
+    let (sandbox, _) = sandbox();
+    let (header, rows) = lines(&sandbox, "t.csv");
+    assert_eq!(header, "id,logit_entailment,logit_not_entailment,label");
+    assert_eq!(rows.len(), glue::TRAIN);
+    assert!(rows[0].starts_with("0,") && rows[0].ends_with(",entailment"), "{}", rows[0]);
+    let first: Value =
+        serde_json::from_str(sandbox.read("t.jsonl").lines().next().unwrap()).unwrap();
+    let keys: Vec<_> = first.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, header.split(',').collect::<Vec<_>>());
+}
+
+#[test]
+fn shards_are_one_table() {
+    let (sandbox, row) = sandbox();
+    let (header, rows) = lines(&sandbox, "t.csv");
+    for (i, part) in rows.chunks(7).enumerate() {
+        write(&sandbox, &format!("shards/t-{i}.csv"), &header, part);
+    }
+    assert_eq!(figures(&sandbox.row(&check("shards/t-*.csv", "s.parquet"))), figures(&row));
+    // The same without ids: the shards' order is then the examples'.
+    let without_id = |line: &String| line.split_once(',').unwrap().1.to_owned();
+    for (i, part) in rows.chunks(7).enumerate() {
+        let part: Vec<_> = part.iter().map(without_id).collect();
+        write(&sandbox, &format!("shards/u-{i}.csv"), &without_id(&header), &part);
+    }
+    let by_order = sandbox.row(&check("shards/u-*.csv", "s.jsonl"));
+    assert_eq!(figures(&by_order), figures(&row));
+    // A pattern that finds a file twice would count its rows double.
+    let run = sandbox.audit(&with(&check("shards/t-*.csv", "s.csv"), &["--quiet"]));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let twice = ["--teacher-predictions", "t.csv", "t.csv", "--student-predictions", "s.csv"];
+    sandbox.audit(&with(&["check", "--task", "rte"], &twice)).fails(3, &["t.csv", "named twice"]);
+}
+
+#[test]
+fn shuffled_rows_are_joined_by_id() {
+    let (sandbox, row) = sandbox();
+    let (header, mut rows) = lines(&sandbox, "s.csv");
+    rows.reverse();
+    rows.swap(3, 11);
+    write(&sandbox, "shuffled.csv", &header, &rows);
+    assert_eq!(figures(&sandbox.row(&check("t.jsonl", "shuffled.csv"))), figures(&row));
+}
+
+#[test]
+fn columns_may_stand_in_any_order() {
+    let (sandbox, row) = sandbox();
+    let turned = |line: &String| line.split(',').rev().collect::<Vec<_>>().join(",");
+    let (header, rows) = lines(&sandbox, "s.csv");
+    let rows: Vec<_> = rows.iter().map(turned).collect();
+    write(&sandbox, "turned.csv", &turned(&header), &rows);
+    assert_eq!(figures(&sandbox.row(&check("t.csv", "turned.csv"))), figures(&row));
+}
+
+/// Softmax of two logits as written in a CSV row.
+fn softmax(row: &str) -> [f64; 2] {
+    let cells: Vec<&str> = row.split(',').collect();
+    let [a, b] = [cells[1], cells[2]].map(|cell| f64::from(cell.parse::<f32>().unwrap()));
+    let first = 1.0 / (1.0 + (b - a).exp());
+    [first, 1.0 - first]
+}
+
+/// Rewrites `file`'s logits as `id,probability_entailment,probability_not_entailment`.
+fn as_probabilities(sandbox: &Sandbox, file: &str, to: &str) {
+    let (_, rows) = lines(sandbox, file);
+    let row = |(i, row): (usize, &String)| {
+        let [a, b] = softmax(row);
+        format!("{i},{a},{b}")
+    };
+    let rows: Vec<_> = rows.iter().enumerate().map(row).collect();
+    write(sandbox, to, "id,probability_entailment,probability_not_entailment", &rows);
+}
+
+/// Rewrites `file`'s logits as `id,confidence,predicted`.
+fn as_confidences(sandbox: &Sandbox, file: &str, to: &str) {
+    let (_, rows) = lines(sandbox, file);
+    let row = |(i, row): (usize, &String)| {
+        let [a, b] = softmax(row);
+        let predicted = if a >= b { "entailment" } else { "not_entailment" };
+        format!("{i},{},{predicted}", a.max(b))
+    };
+    let rows: Vec<_> = rows.iter().enumerate().map(row).collect();
+    write(sandbox, to, "id,confidence,predicted", &rows);
+}
+
+#[track_caller]
+fn near(found: &Value, expected: &Value) {
+    let (a, b) = (found.as_f64().unwrap(), expected.as_f64().unwrap());
+    assert!((a - b).abs() <= 1e-9, "{a} and {b}");
+}
+
+#[test]
+fn probabilities_say_as_much_as_logits() {
+    let (sandbox, row) = sandbox();
+    as_probabilities(&sandbox, "t.csv", "pt.csv");
+    as_probabilities(&sandbox, "s.csv", "ps.csv");
+    // The true labels come from whichever file has them.
+    for (teacher, student) in [("pt.csv", "s.csv"), ("t.csv", "ps.csv"), ("pt.csv", "ps.csv")] {
+        let checked = sandbox.row(&check(teacher, student));
+        for key in ["sigma", "sigma_centred", "mean_difference"] {
+            near(&checked[key], &row[key]);
+        }
+        near(&checked["divergence"]["sum_kl"], &row["divergence"]["sum_kl"]);
+        assert_eq!(checked["agreement"], row["agreement"]);
+        let labelled = checked["teacher"]["labelled"].as_u64().unwrap();
+        assert_eq!(labelled, if (teacher, student) == ("pt.csv", "ps.csv") { 0 } else { 24 });
+    }
+}
+
+#[test]
+fn a_model_that_shows_its_confidence_alone_is_audited_and_what_it_hides_is_null() {
+    let (sandbox, row) = sandbox();
+    as_confidences(&sandbox, "s.csv", "c.csv");
+    let checked = sandbox.row(&check("t.csv", "c.csv"));
+    near(&checked["sigma"], &row["sigma"]);
+    for key in ["verdict", "agreement", "negative_flips"] {
+        assert_eq!(checked[key], row[key], "{key}");
+    }
+    assert_eq!(checked["student"]["accuracy"], row["student"]["accuracy"]);
+    assert_eq!(checked["divergence"], Value::Null);
+    assert!(checked["undefined"]["divergence"].is_string());
+    for figure in ["brier", "nll"] {
+        assert_eq!(checked["student"][figure], Value::Null, "{figure}");
+        assert!(checked["undefined"][format!("student.{figure}")].is_string(), "{figure}");
+        assert_eq!(checked["teacher"][figure], row["teacher"][figure], "{figure}");
+    }
+    let variants = checked["variants"].as_array().unwrap();
+    assert!(variants.iter().all(|v| v["sigma"].is_number() == (v["confidence"] == "max")));
+    assert!(checked["undefined"]["variants.teacher-class"].is_string());
+    let refused =
+        sandbox.audit(&with(&check("t.csv", "c.csv"), &["--confidence", "teacher-class"]));
+    refused.fails(3, &["teacher-class"]);
+}
+
+#[test]
+fn a_limit_takes_the_first_rows() {
+    let (sandbox, _) = sandbox();
+    let row = sandbox.row(&with(&check("t.csv", "s.csv"), &["--limit", "5"]));
+    assert_eq!((&row["n"], &row["of"], &row["partial"]), (&json!(5), &json!(24), &json!(true)));
+    let models = ["--teacher", "t", "--student", "s", "--data", "glue", "--limit", "5"];
+    let audited = sandbox.row(&with(&["--task", "rte"], &models));
+    assert_eq!(figures(&row), figures(&audited));
+}
+
+#[test]
+fn predict_takes_the_training_split_or_the_one_that_is_named() {
+    let (sandbox, _) = sandbox();
+    let what = ["predict", "--task", "rte", "--data", "glue", "--model", "t", "--output", "v.csv"];
+    let run = sandbox.audit(&with(&what, &["--split", "validation", "--quiet"]));
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+    assert_eq!(lines(&sandbox, "v.csv").1.len(), glue::VALIDATION);
+}
+
+#[test]
+fn predict_puts_the_logits_in_the_task_s_label_order() {
+    let (sandbox, _) = sandbox();
+    sandbox.checkpoint("turned", "architectures/distilbert", &["not_entailment", "entailment"]);
+    let what = ["predict", "--task", "rte", "--data", "glue", "--model", "turned"];
+    assert_eq!(sandbox.audit(&with(&what, &["--output", "turned.csv"])).code, 0);
+    let logits = |file: &str| -> Vec<(String, String)> {
+        let cells = |row: &String| {
+            let cells: Vec<_> = row.split(',').map(str::to_owned).collect();
+            (cells[1].clone(), cells[2].clone())
+        };
+        lines(&sandbox, file).1.iter().map(cells).collect()
+    };
+    let swapped: Vec<_> = logits("t.csv").into_iter().map(|(a, b)| (b, a)).collect();
+    assert_eq!(logits("turned.csv"), swapped);
+}
+
+#[test]
+fn other_label_names_are_matched_by_the_label_map() {
+    let (sandbox, row) = sandbox();
+    let (header, rows) = lines(&sandbox, "s.csv");
+    let header = header.replace("not_entailment", "no").replace("logit_entailment", "logit_yes");
+    let header = header.replace(",label", "");
+    let rows: Vec<_> = rows.iter().map(|row| row.rsplit_once(',').unwrap().0.to_owned()).collect();
+    write(&sandbox, "renamed.csv", &header, &rows);
+    let files = check("t.csv", "renamed.csv");
+    sandbox.audit(&files).fails(3, &["different labels", "[yes, no]", "--label-map student:yes"]);
+    let map = ["--label-map", "student:yes=entailment,student:no=not_entailment"];
+    assert_eq!(figures(&sandbox.row(&with(&files, &map))), figures(&row));
+}
+
+#[test]
+fn tables_that_do_not_fit_together_name_the_file_and_the_line() {
+    let (sandbox, _) = sandbox();
+    let (header, rows) = lines(&sandbox, "s.csv");
+    let plain = |line: &str| line.split_once(',').unwrap().1.to_owned();
+    let file = |rows: &[String]| write(&sandbox, "bad.csv", &header, rows);
+    let refused = |words: &[&str]| {
+        let run = sandbox.audit(&with(&check("t.csv", "bad.csv"), &["--format", "json"]));
+        run.fails(3, words);
+        assert_eq!(run.json()["verdict"], "error");
+    };
+    file(&rows[..20]);
+    refused(&["t.csv` line 22", "id `20`", "student"]); // the header is line 1
+    let mut extra = rows.clone();
+    extra.push("77,0.1,0.2,entailment".to_owned());
+    file(&extra);
+    refused(&["bad.csv` line 26", "id `77`", "teacher"]);
+    let mut twice = rows.clone();
+    twice[9] = rows[2].clone();
+    file(&twice);
+    refused(&["bad.csv` line 11", "the id `2`", "line 4"]);
+    let mut other = rows.clone();
+    other[4] = other[4].replace("not_entailment", "entailment");
+    if other[4] == rows[4] {
+        other[4] = other[4].replace(",entailment", ",not_entailment");
+    }
+    file(&other);
+    refused(&["t.csv` line 6", "bad.csv` line 6", "same example"]);
+    let unnamed: Vec<_> = rows[..20].iter().map(|row| plain(row)).collect();
+    write(&sandbox, "bad.csv", &plain(&header), &unnamed);
+    refused(&["24 rows", "20", "`id` column"]);
+}
+
+#[test]
+fn cells_that_are_no_prediction_name_the_file_the_line_and_the_column() {
+    let (sandbox, _) = sandbox();
+    let logits = "id,logit_entailment,logit_not_entailment,label";
+    let probabilities = "id,probability_entailment,probability_not_entailment";
+    let confidences = "id,confidence,predicted";
+    let cases: [(&str, &str, &[&str]); 14] = [
+        (logits, "1,NaN,0.5,entailment", &["line 3", "logit_entailment", "not finite"]),
+        (logits, "1,0.5,inf,entailment", &["line 3", "logit_not_entailment", "not finite"]),
+        (logits, "1,0.5,,entailment", &["line 3", "logit_not_entailment", "empty"]),
+        (logits, "1,0.5,much,entailment", &["line 3", "logit_not_entailment", "much"]),
+        (logits, "1,0.5,1e39,entailment", &["line 3"]), // above the largest f32
+        (logits, "1,0.5,0.5,maybe", &["line 3", "label", "maybe", "entailment"]),
+        (logits, "1,0.5", &["line 3", "logit_not_entailment"]),
+        (logits, ",0.5,0.5,entailment", &["line 3", "`id`", "empty"]),
+        (probabilities, "1,0.75,0.125", &["line 3", "sum", "0.875"]),
+        (probabilities, "1,1.2,-0.2", &["line 3"]),
+        (confidences, "1,1.5,entailment", &["line 3", "1.5"]),
+        (confidences, "1,0.2,entailment", &["line 3", "0.2"]), // below 1/K
+        (confidences, "1,0.7,perhaps", &["line 3", "predicted", "perhaps"]),
+        (confidences, "1,0.7,", &["line 3", "predicted", "empty"]),
+    ];
+    for (header, row, words) in cases {
+        let good = if header == confidences { "0,0.7,entailment" } else { "0,0.5,0.5" };
+        let good = if header == logits { "0,0.5,0.5,entailment" } else { good };
+        sandbox.write("bad.csv", format!("{header}\n{good}\n{row}\n"));
+        let run = sandbox.audit(&with(&check("t.csv", "bad.csv"), &["--quiet"]));
+        assert_eq!(run.code, 3, "{row}: {}", run.stdout);
+        let json = sandbox.audit(&with(&check("t.csv", "bad.csv"), &["--format", "json"])).json();
+        let message = json["tasks"][0]["error"]["message"].as_str().unwrap().to_owned();
+        let hint = json["tasks"][0]["error"]["hint"].as_str().unwrap_or_default();
+        says(&message, &["bad.csv"]);
+        says(&format!("{message} {hint}"), words);
+    }
+}
+
+#[test]
+fn files_that_hold_no_predictions_say_what_they_need() {
+    let (sandbox, _) = sandbox();
+    for (text, words) in [
+        ("id,score\n0,0.5\n", &["[id, score]", "logit_<label>", "confidence"][..]),
+        ("id,logit_entailment\n0,0.5\n", &["one `logit_` column"]),
+        ("id,logit_entailment,logit_not_entailment\n", &["bad.csv", "empty split"]),
+        ("", &["bad.csv", "empty"]),
+    ] {
+        sandbox.write("bad.csv", text);
+        sandbox.audit(&check("t.csv", "bad.csv")).fails(3, words);
+    }
+    sandbox.audit(&check("t.csv", "none-*.csv")).fails(3, &["none-*.csv", "no file"]);
+    sandbox.write("x-1.csv", "id,logit_entailment,logit_not_entailment\n0,1,2\n");
+    sandbox.write("x-2.csv", "id,confidence,predicted\n1,0.7,entailment\n");
+    sandbox.audit(&check("t.csv", "x-*.csv")).fails(3, &["x-2.csv", "columns"]);
+}
+
+#[test]
+fn a_student_that_keeps_its_confidence_and_no_label_is_still_judged() {
+    let sandbox = Sandbox::new();
+    let rows = |shift: f64| -> String {
+        let row = |i: usize| format!("{},entailment\n", 0.6 + 0.03 * i as f64 + shift);
+        (0..8).map(row).collect()
+    };
+    sandbox.write("t.csv", format!("confidence,predicted\n{}", rows(0.0)));
+    sandbox.write("s.csv", format!("confidence,predicted\n{}", rows(0.04)));
+    let row = sandbox.row(&check("t.csv", "s.csv"));
+    // d is −0.04 everywhere, so σ = 0.04 and σ about the mean is 0.
+    assert!((number(&row, "sigma") - 0.04).abs() < 1e-12);
+    assert!(number(&row, "sigma_centred") < 1e-9);
+    assert_eq!(row["verdict"], "preserved");
+    assert_eq!(row["undefined"]["teacher.accuracy"], "the predictions carry no label");
+    let run = sandbox.audit(&with(&check("t.csv", "s.csv"), &["--kappa", "0.039"]));
+    assert_eq!(run.code, 1);
+    let row = sandbox.row(&with(&check("t.csv", "s.csv"), &["--kappa", "0.6"]));
+    says(note(&row, "vacuous")["message"].as_str().unwrap(), &["0.6", "2 labels"]);
+}

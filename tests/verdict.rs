@@ -1,0 +1,338 @@
+//! What decides a verdict, and what must not: the bound, the budget and the sums through the
+//! program's own JSON.
+
+mod common;
+
+use common::{copy_folder, demo_audit, glue, note, number, reproducible, says, with, Sandbox};
+use serde_json::{json, Value};
+
+/// SST-2's data and a pair with σ of about 0.03 on it.
+fn sandbox() -> (Sandbox, Vec<String>) {
+    let sandbox = Sandbox::new();
+    let data = glue::write(&sandbox, "glue");
+    let labels = glue::labels("sst2");
+    let teacher = sandbox.checkpoint("teacher", "architectures/distilbert", labels);
+    let student = sandbox.checkpoint("student", "architectures/electra", labels);
+    let arguments = with(&["--task", "sst2", "--data"], &[data.as_str()]);
+    (sandbox, with(&arguments, &["--teacher", &teacher, "--student", &student]))
+}
+
+#[test]
+fn a_model_against_itself_spends_nothing_of_a_budget_of_zero() {
+    let (sandbox, _) = sandbox();
+    let same = ["--task", "sst2", "--data", "glue", "--teacher", "student", "--student", "student"];
+    let report = sandbox.report(&with(&same, &["--kappa", "0"]));
+    assert_eq!((&report["verdict"], &report["exit_code"]), (&json!("preserved"), &json!(0)));
+    let row = &report["tasks"][0];
+    for zero in ["sigma", "sigma_centred", "mean_difference", "spent", "budget", "kappa"] {
+        assert_eq!(number(row, zero), 0.0, "{zero}");
+    }
+    assert_eq!(row["spent_share"], Value::Null);
+    assert_eq!(row["undefined"]["spent_share"], "the budget is zero");
+    assert_eq!((&row["agreement"], &row["agreement_share"]), (&row["n"], &json!(1.0)));
+    assert_eq!(row["divergence"]["sum_kl"], 0.0);
+    assert_eq!((&row["difference"]["max"], &row["negative_flips"]), (&json!(0.0), &json!(0)));
+}
+
+#[test]
+fn no_student_but_the_teacher_itself_meets_a_bound_of_nearly_nothing() {
+    let (sandbox, pair) = sandbox();
+    let report = sandbox.report(&with(&pair, &["--kappa", "1e-9"]));
+    assert_eq!((&report["verdict"], &report["exit_code"]), (&json!("not_preserved"), &json!(1)));
+}
+
+/// Flags of a bound, and its κ over n examples, γ·sqrt(β/(n(1−α))), by hand.
+fn bounds(n: f64) -> Vec<(Vec<&'static str>, f64)> {
+    vec![
+        (vec![], 0.05), // sqrt(0.0025)
+        (vec!["--kappa", "0.02"], 0.02),
+        (vec!["--kappa", "0.0351"], 0.0351),
+        (vec!["--kappa", "0.4"], 0.4),
+        (vec!["--beta", "0.06"], (0.06 / n).sqrt()),
+        (vec!["--beta", "0.06", "--alpha", "0.75", "--gamma", "3"], 3.0 * (0.06 / n / 0.25).sqrt()),
+        (vec!["--beta-per-example", "0.0001"], 0.01),
+        (vec!["--beta-per-example", "0.0004", "--gamma", "2"], 0.04),
+        (vec!["--beta-per-example", "0.0004", "--alpha", "0.5"], 0.02 * 2f64.sqrt()),
+        (vec!["--alpha", "0.75"], 0.1),
+        (vec!["--gamma", "4"], 0.2),
+    ]
+}
+
+#[test]
+fn the_verdict_is_the_budget_s_and_the_exit_code_is_the_verdict_s() {
+    let (sandbox, pair) = sandbox();
+    let n = glue::TRAIN as f64;
+    let mut seen = Vec::new();
+    for (flags, kappa) in bounds(n) {
+        let arguments = with(&pair, &flags);
+        let run = sandbox.audit(&with(&arguments, &["--format", "json"]));
+        let report = run.json();
+        let row = &report["tasks"][0];
+        let near = |key: &str, expected: f64| {
+            let found = number(row, key);
+            assert!((found - expected).abs() <= 1e-12 * expected, "{flags:?} {key}: {found}");
+        };
+        let (spent, budget) = (number(row, "spent"), number(row, "budget"));
+        near("kappa", kappa);
+        near("budget", kappa * kappa * n);
+        near("spent_share", spent / budget);
+        near("sigma", (spent / n).sqrt());
+        let preserved = spent <= budget;
+        let verdict = if preserved { "preserved" } else { "not_preserved" };
+        assert_eq!((&row["verdict"], &report["verdict"]), (&json!(verdict), &json!(verdict)));
+        assert_eq!(run.code, i32::from(!preserved), "{flags:?}");
+        assert_eq!(report["exit_code"], run.code);
+        // Pinsker: Σd² ≤ ½ΣKL, whatever the models.
+        assert!(spent <= 0.5 * number(&row["divergence"], "sum_kl"));
+        let course = row["course"].as_array().unwrap();
+        assert_eq!(course.last().unwrap()["examples"], row["n"]);
+        assert_eq!(course.last().unwrap()["spent_share"], row["spent_share"]);
+        seen.push(preserved);
+    }
+    assert!(seen.contains(&true) && seen.contains(&false), "both verdicts are met: {seen:?}");
+}
+
+#[test]
+fn a_kappa_given_outright_has_no_beta_and_says_why() {
+    let (sandbox, pair) = sandbox();
+    let row = sandbox.row(&with(&pair, &["--kappa", "0.2"]));
+    assert_eq!((&row["beta"], &row["bound_origin"]), (&Value::Null, &json!("flag --kappa")));
+    assert_eq!(row["undefined"]["beta"], "kappa was given outright");
+}
+
+/// A classifier with its labels in another order: names and classifier rows together.
+fn permuted(sandbox: &Sandbox, from: &str, name: &str, classifier: &str, order: &[usize]) {
+    copy_folder(&sandbox.path(from), &sandbox.path(name));
+    sandbox.edit_config(name, |config| {
+        let old = config["id2label"].clone();
+        let renamed = order.iter().enumerate();
+        config["id2label"] =
+            renamed.map(|(new, id)| (new.to_string(), old[id.to_string()].clone())).collect();
+    });
+    sandbox.edit_weights(name, |tensors| {
+        common::reorder_rows(tensors, &format!("{classifier}.weight"), order);
+        common::reorder_rows(tensors, &format!("{classifier}.bias"), order);
+    });
+}
+
+#[test]
+fn the_order_of_a_model_s_labels_changes_no_bit_of_the_row() {
+    let sandbox = Sandbox::new();
+    glue::write_mnli(&sandbox, "glue");
+    let labels = glue::labels("mnli");
+    sandbox.checkpoint("teacher", "architectures/bert", labels);
+    sandbox.checkpoint("student", "architectures/roberta", labels);
+    permuted(&sandbox, "teacher", "teacher-2", "classifier", &[2, 0, 1]);
+    permuted(&sandbox, "student", "student-2", "classifier.out_proj", &[1, 2, 0]);
+    let audit = |teacher: &str, student: &str| {
+        let models = ["--teacher", teacher, "--student", student, "--data", "glue"];
+        reproducible(sandbox.report(&with(&["--task", "mnli"], &models)))
+    };
+    let expected = audit("teacher", "student");
+    for (teacher, student) in [("teacher-2", "student-2"), ("teacher-2", "student")] {
+        let report = audit(teacher, student);
+        assert_eq!(report["tasks"], expected["tasks"]);
+        let model = &report["manifest"]["models"][0];
+        assert_eq!(model["labels"], json!(["contradiction", "entailment", "neutral"]));
+        assert_eq!(model["label_map"], json!([1, 2, 0]));
+    }
+}
+
+#[test]
+fn threads_and_token_budget_change_nothing_of_the_report() {
+    let (sandbox, pair) = sandbox();
+    let audit = |threads: &str, budget: &str| {
+        let how = ["--threads", threads, "--token-budget", budget];
+        reproducible(sandbox.report(&with(&pair, &how)))
+    };
+    let expected = audit("1", "4096");
+    for (threads, budget) in [("1", "1"), ("2", "64"), ("5", "4096"), ("5", "1"), ("2", "4096")] {
+        assert_eq!(audit(threads, budget), expected, "--threads {threads} --token-budget {budget}");
+    }
+}
+
+#[test]
+fn the_order_of_the_examples_changes_no_bit_of_sigma() {
+    let (sandbox, pair) = sandbox();
+    let sums = |row: &Value| {
+        ["sigma", "sigma_centred", "mean_difference", "spent", "agreement", "variants"]
+            .map(|key| row[key].clone())
+    };
+    let before = sums(&sandbox.row(&pair));
+    let text = sandbox.read("glue/SST-2/train.tsv");
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines[1..].reverse();
+    sandbox.write("glue/SST-2/train.tsv", lines.join("\n"));
+    assert_eq!(sums(&sandbox.row(&pair)), before);
+}
+
+#[test]
+fn sigma_needs_no_labels_and_the_report_says_why_accuracy_is_null() {
+    let (sandbox, pair) = sandbox();
+    let row = sandbox.row(&with(&pair, &["--split", "test"]));
+    assert_eq!((&row["split"], &row["n"]), (&json!("test"), &json!(glue::VALIDATION)));
+    assert!(number(&row, "sigma") > 0.0);
+    for model in ["teacher", "student"] {
+        assert_eq!(row[model]["labelled"], 0);
+        for figure in ["accuracy", "correct", "brier", "nll", "ece"] {
+            assert_eq!(row[model][figure], Value::Null, "{figure}");
+            assert!(row["undefined"][format!("{model}.{figure}")].is_string(), "{figure}");
+        }
+        let why = &row["undefined"][format!("{model}.accuracy")];
+        says(why.as_str().unwrap(), &["test.tsv", "no column `label`"]);
+    }
+    assert_eq!(row["negative_flips"], Value::Null);
+    assert!(row["undefined"]["negative_flips"].is_string());
+}
+
+#[test]
+fn minus_one_is_no_label() {
+    let (sandbox, pair) = sandbox();
+    let labelled = sandbox.row(&pair);
+    let text = sandbox.read("glue/SST-2/train.tsv");
+    let text = text.replace("\t0\n", "\t-1\n").replace("\t1\n", "\t-1\n");
+    sandbox.write("glue/SST-2/train.tsv", text);
+    let row = sandbox.row(&pair);
+    assert_eq!(row["sigma"], labelled["sigma"]);
+    let why = row["undefined"]["teacher.accuracy"].as_str().unwrap();
+    says(why, &["train.tsv", "no row", "label"]);
+}
+
+#[test]
+fn a_limit_makes_a_partial_audit_that_says_so_everywhere() {
+    let (sandbox, pair) = sandbox();
+    let limited = with(&pair, &["--limit", "7"]);
+    let row = sandbox.row(&limited);
+    assert_eq!((&row["n"], &row["of"]), (&json!(7), &json!(glue::TRAIN)));
+    assert_eq!(row["partial"], true);
+    for format in ["text", "markdown", "junit", "github"] {
+        let run = sandbox.audit(&with(&limited, &["--format", format]));
+        says(&run.stdout, &["partial", "7 of 24"]);
+    }
+    let whole = sandbox.row(&with(&pair, &["--limit", "24"]));
+    assert_eq!(whole["partial"], false);
+    // The first seven of the whole, not any seven.
+    let first: Vec<String> =
+        sandbox.read("glue/SST-2/train.tsv").lines().take(8).map(str::to_owned).collect();
+    sandbox.write("glue/SST-2/train.tsv", first.join("\n"));
+    assert_eq!(sandbox.row(&pair)["sigma"], row["sigma"]);
+}
+
+#[test]
+fn a_split_that_is_named_gates_alone() {
+    let (sandbox, pair) = sandbox();
+    let both = sandbox.report(&pair);
+    for name in ["validation", "dev"] {
+        let report = sandbox.report(&with(&pair, &["--split", name]));
+        assert_eq!(report["tasks"].as_array().unwrap().len(), 1);
+        let row = &report["tasks"][0];
+        assert_eq!((&row["split"], &row["gates"]), (&json!("validation"), &json!(true)));
+        assert_eq!(row["sigma"], both["tasks"][1]["sigma"]);
+    }
+}
+
+#[test]
+fn every_reading_of_sigma_may_gate_and_the_other_three_stand_beside_it() {
+    let (sandbox, pair) = sandbox();
+    let standard = sandbox.row(&pair);
+    for confidence in ["max", "teacher-class"] {
+        for statistic in ["rms", "centred"] {
+            let flags = ["--confidence", confidence, "--statistic", statistic];
+            let row = sandbox.row(&with(&pair, &flags));
+            assert_eq!(
+                (&row["confidence"], &row["statistic"]),
+                (&json!(confidence), &json!(statistic))
+            );
+            let variants = row["variants"].as_array().unwrap();
+            assert_eq!(variants.len(), 4);
+            for (variant, before) in variants.iter().zip(standard["variants"].as_array().unwrap()) {
+                assert_eq!(variant["sigma"], before["sigma"]);
+                let gates =
+                    variant["confidence"] == confidence && variant["statistic"] == statistic;
+                assert_eq!(variant["gates"], gates);
+                if gates {
+                    let sigma = if statistic == "rms" { "sigma" } else { "sigma_centred" };
+                    assert_eq!(variant["sigma"], row[sigma]);
+                    assert_eq!(variant["within_bound"], row["verdict"] == "preserved");
+                    // Σ(d − mean)², or Σd², is what is held against the budget.
+                    let spent = number(&row, "spent") / number(&row, "n");
+                    assert!((spent.sqrt() - number(variant, "sigma")).abs() < 1e-12);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn centred_forgives_a_constant_shift() {
+    // The over-confident student of the demo: σ 0.0978 about zero, 0.0888 about its mean.
+    let sandbox = Sandbox::new();
+    let demo = with(&demo_audit("student-overconfident"), &["--kappa", "0.093"]);
+    assert_eq!(sandbox.report(&demo)["exit_code"], 1);
+    assert_eq!(sandbox.report(&with(&demo, &["--statistic", "centred"]))["exit_code"], 0);
+}
+
+#[test]
+fn the_student_s_own_bound_gates_only_when_asked() {
+    let (sandbox, pair) = sandbox();
+    // κ = sqrt(0.04) = 0.2, above the pair's σ; the built-in 0.05 is below it.
+    sandbox.write("student/distillation.json", r#"{"bound": {"beta_per_example": 0.04}}"#);
+    let run = sandbox.audit(&with(&pair, &["--format", "json"]));
+    let row = &run.json()["tasks"][0];
+    assert_eq!(
+        (run.code, number(row, "kappa"), &row["verdict"]),
+        (1, 0.05, &json!("not_preserved"))
+    );
+    let own = &row["student_bound"];
+    assert!((number(own, "kappa") - 0.2).abs() < 1e-15);
+    assert!((number(own, "beta") - 0.04 * glue::TRAIN as f64).abs() < 1e-12);
+    assert_eq!(own["within_bound"], true);
+    let run = sandbox.audit(&with(&pair, &["--bound", "from-student", "--format", "json"]));
+    let row = &run.json()["tasks"][0];
+    assert_eq!((run.code, &row["verdict"]), (0, &json!("preserved")));
+    assert!((number(row, "kappa") - 0.2).abs() < 1e-15);
+    says(row["bound_origin"].as_str().unwrap(), &["student", "distillation.json"]);
+}
+
+#[test]
+fn a_student_without_a_bound_cannot_be_held_to_its_own() {
+    let (sandbox, pair) = sandbox();
+    let own = with(&pair, &["--bound", "from-student"]);
+    let words = ["no bound of its own", "distillation.json", "--bound policy", "--kappa"];
+    sandbox.audit(&own).fails(3, &words);
+    // Fine-tuned on labels alone: a record without a soft-label loss.
+    sandbox.write("student/distillation.json", r#"{"bound": {"beta": 1, "alpha": 1}}"#);
+    sandbox.audit(&own).fails(3, &words);
+    assert_eq!(sandbox.row(&pair)["student_bound"], Value::Null);
+}
+
+#[test]
+fn a_record_that_contradicts_itself_is_an_error_before_the_run() {
+    let (sandbox, _) = sandbox();
+    let labels = glue::labels("sst2");
+    sandbox.checkpoint("student", "architectures/xlm-roberta", labels);
+    let pair = ["--task", "sst2", "--data", "glue", "--teacher", "teacher", "--student", "student"];
+    says(&sandbox.audit(&pair).stderr, &["[tokenizers-differ]"]); // what the pre-flight says first
+    for (record, words) in [
+        ("{", ["distillation.json", "line 1"]),
+        (r#"{"bound": {"beta": 1, "beta_per_example": 1}}"#, ["record", "both `beta`"]),
+        (r#"{"bound": {"beta": 1, "temperature": 2}}"#, ["record", "`t_squared`"]),
+    ] {
+        sandbox.write("student/distillation.json", record);
+        let run = sandbox.audit(&pair);
+        run.fails(3, &words);
+        assert!(!run.stderr.contains("[tokenizers-differ]"), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn a_beta_set_to_the_loss_that_was_reached_is_vacuous() {
+    let (sandbox, pair) = sandbox();
+    let sum = number(&sandbox.row(&pair)["divergence"], "sum_kl");
+    let row = sandbox.row(&with(&pair, &["--beta", &sum.to_string()]));
+    says(note(&row, "vacuous")["message"].as_str().unwrap(), &["sum of KL"]);
+    let record = json!({"bound": {"beta": 1.0}, "loss_reached": {"sum_kl": 1.005}});
+    sandbox.write("student/distillation.json", record.to_string());
+    let row = sandbox.row(&with(&pair, &["--bound", "from-student"]));
+    says(note(&row, "vacuous")["message"].as_str().unwrap(), &["sum of KL: 1.005"]);
+}
