@@ -9,7 +9,7 @@ mod splits;
 use anyhow::Result;
 
 pub use classifier::{Classifier, Role};
-pub use judge::{judge, Gate, SplitPair};
+pub use judge::{judge, note, Gate, SplitPair};
 pub use manifest::{manifest, settings_sha256};
 pub use splits::{load_splits, Split};
 
@@ -52,6 +52,7 @@ pub fn audit(settings: &Settings, session: &Session) -> Result<TaskOutcome> {
     let teacher = Classifier::open(Role::Teacher, teacher, settings, &[], gating, session)?;
     let names = teacher.label_names().to_vec();
     let student = Classifier::open(Role::Student, student, settings, &names, gating, session)?;
+    settings.label_map.check_used(teacher.own_labels(), student.own_labels())?;
     let gate = Gate::new(settings, student.record(), gating.examples.len())?;
 
     let mut outcome = TaskOutcome::default();

@@ -5,6 +5,8 @@
 
 use std::process::ExitCode;
 
+use crate::progress::say;
+
 /// The codes that scripts rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -81,8 +83,8 @@ pub fn print(error: &anyhow::Error) {
             None => causes.push(cause.to_string()),
         }
     }
-    eprintln!("error: {}", causes.join(": "));
+    say(&format!("error: {}", causes.join(": ")));
     if let Some(hint) = hint {
-        eprintln!("  hint: {hint}");
+        say(&format!("  hint: {hint}"));
     }
 }

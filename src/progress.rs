@@ -1,6 +1,6 @@
 //! What a person at a terminal sees while a run goes on: one line on stderr, and warnings.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ impl Progress {
     /// Says something in passing.
     pub fn message(self, text: &str) {
         if self != Progress::Quiet {
-            eprintln!("{text}");
+            say(text);
         }
     }
 
@@ -90,6 +90,11 @@ impl Progress {
         let done = Mutex::new(Done { examples: 0, sums: DifferenceSums::default() });
         Phase { bar, total: tokens.len(), done, spend }
     }
+}
+
+/// A line on stderr; one that nobody can read is no reason to fail.
+pub fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// One model over one split.

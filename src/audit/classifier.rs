@@ -15,7 +15,7 @@ use crate::error::{hinted, usage};
 use crate::inference::{run, tokenize, Logits, RunOptions, Silent};
 use crate::model::{self, Model, TokenizedExample};
 use crate::report::schema::ModelManifest;
-use crate::task::{Dataset, Example};
+use crate::task::{label_ids, Dataset, Example};
 
 /// Which of the two models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub enum Role {
     Teacher,
     /// The model that is audited.
     Student,
+    /// One that is run alone.
+    Model,
 }
 
 impl fmt::Display for Role {
@@ -31,6 +33,7 @@ impl fmt::Display for Role {
         f.write_str(match self {
             Role::Teacher => "teacher",
             Role::Student => "student",
+            Role::Model => "model",
         })
     }
 }
@@ -67,21 +70,20 @@ impl Classifier {
         let mut checkpoint =
             Checkpoint::open(source, settings.casing, &session.hub).with_context(loading)?;
         let head = match role {
-            Role::Teacher => settings.teacher_head,
+            Role::Teacher | Role::Model => settings.teacher_head,
             Role::Student => settings.student_head,
         };
         let device = device(&settings.device)?;
         let loaded = model::load(&checkpoint.config, &mut checkpoint.weights, head, &device)
             .with_context(loading)?;
         let outputs = loaded.model.labels();
-        let own = checkpoint.label_names().with_context(loading)?;
-        let label_names = task_labels(&dataset.label_names, known, own.as_deref(), outputs);
+        let own = checkpoint.label_names(outputs).with_context(loading)?;
+        let label_names = task_labels(&dataset.label_names, known, &own);
         let task = &settings.task.name;
         let columns = labels::align(
             &role.to_string(),
             source,
-            own.as_deref(),
-            outputs,
+            &own,
             task,
             &label_names,
             &settings.label_map,
@@ -92,7 +94,11 @@ impl Classifier {
             (Some(path), Role::Student) => {
                 let text = std::fs::read_to_string(path)
                     .with_context(|| format!("cannot read `{}`", path.display()))?;
-                Some(StudentRecord::parse(&text).with_context(|| format!("`{}`", path.display()))?)
+                let parsed = StudentRecord::parse(&text);
+                Some(
+                    parsed
+                        .with_context(|| format!("cannot read the record `{}`", path.display()))?,
+                )
             }
             _ => None,
         };
@@ -105,7 +111,8 @@ impl Classifier {
             head: Some(loaded.head.to_owned()),
             stored_dtype: Some(checkpoint.weights.stored_dtype()),
             parameters: Some(checkpoint.weights.parameters()),
-            labels: own.unwrap_or_else(|| (0..outputs).map(|i| format!("LABEL_{i}")).collect()),
+            max_length: Some(checkpoint.tokenizer.max_length()),
+            labels: own,
             label_map: columns.clone(),
             weights_sha256: checkpoint.weights_sha256,
             tokenizer_sha256: Some(checkpoint.tokenizer_sha256),
@@ -126,6 +133,11 @@ impl Classifier {
     /// The task's label names, in the order of the logits.
     pub fn label_names(&self) -> &[String] {
         &self.label_names
+    }
+
+    /// The model's own label names, in its own order.
+    pub fn own_labels(&self) -> &[String] {
+        &self.manifest.labels
     }
 
     /// What the model's own training left on record.
@@ -216,17 +228,13 @@ pub(super) fn run_options(settings: &Settings, session: &Session) -> RunOptions 
     }
 }
 
-fn task_labels(
-    task: &[String],
-    known: &[String],
-    own: Option<&[String]>,
-    outputs: usize,
-) -> Vec<String> {
-    let named = [task, known].into_iter().find(|names| !names.is_empty());
-    named
-        .or(own)
-        .map(<[String]>::to_vec)
-        .unwrap_or_else(|| (0..outputs).map(|i| format!("LABEL_{i}")).collect())
+/// The task's names, else the teacher's, else the model's own; ids in their order.
+fn task_labels(task: &[String], known: &[String], own: &[String]) -> Vec<String> {
+    match [task, known].into_iter().find(|names| !names.is_empty()) {
+        Some(names) => names.to_vec(),
+        None if label_ids(own).is_some() => (0..own.len()).map(|i| format!("LABEL_{i}")).collect(),
+        None => own.to_vec(),
+    }
 }
 
 /// Labels of a user's own task that names none are ids; they must be the model's.

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 
 use super::splits::Split;
 use crate::check::{
-    findings, Bound, BoundPolicy, Budget, Check, Course, Evidence, Finding, Level, StudentRecord,
-    Verdict,
+    findings, worse_than_majority_p, Bound, BoundPolicy, Budget, Check, Course, Evidence, Finding,
+    Level, StudentRecord, Verdict, PREFLIGHT_LEVEL,
 };
 use crate::confidence::{
     ConfidenceKind, Defined, DifferenceSums, ModelStatistics, PairInput, PairOptions,
@@ -46,12 +46,10 @@ impl Gate {
     /// A record that contradicts itself; `--bound from-student` for a student whose record has no
     /// bound.
     pub fn new(settings: &Settings, record: Option<&StudentRecord>, n: usize) -> Result<Self> {
-        // Asked for or not, the record is in the report: what is wrong with it is said before the run.
-        let own = own_bound(record)?;
         let (bound, origin) = match settings.bound_source {
             BoundSource::Policy => (settings.bound, settings.bound_origin.clone()),
             BoundSource::FromStudent => {
-                (own.ok_or_else(no_own_bound)?, "student's distillation.json".into())
+                (student_bound(settings, record, n)?, "student's distillation.json".into())
             }
         };
         let (statistic, kind) = (settings.statistic, settings.confidence);
@@ -77,17 +75,24 @@ impl Gate {
     }
 }
 
-/// The bound that the student's training was to meet; `None` where none is on record.
-fn own_bound(record: Option<&StudentRecord>) -> Result<Option<Bound>> {
-    let bound = record.map(StudentRecord::bound).transpose().context("the student's record")?;
-    Ok(bound.flatten())
-}
-
-fn no_own_bound() -> anyhow::Error {
-    hinted(
-        "the student has no bound of its own: its distillation.json is missing or records none",
-        "use --bound policy with --kappa, --beta or --beta-per-example",
-    )
+/// The bound that the student's training was to meet, for `n` examples.
+fn student_bound(settings: &Settings, record: Option<&StudentRecord>, n: usize) -> Result<Bound> {
+    let remedy = "use --bound policy with --kappa, --beta or --beta-per-example";
+    let none =
+        "the student has no bound of its own: its distillation.json is missing or records none";
+    let record = record.ok_or_else(|| hinted(none, remedy))?;
+    let bound = record.bound_for(n).context("the student's distillation.json")?;
+    let bound = bound.ok_or_else(|| hinted(none, remedy))?;
+    let whole = settings.limit.is_none() && settings.split.as_deref().unwrap_or("train") == "train";
+    let summed = matches!(bound.policy(), BoundPolicy::Beta(_));
+    if summed && record.trained_on().is_none() && !whole {
+        return Err(hinted(
+            "the student's distillation.json records a summed beta and not over how many examples, \
+             and this is not the whole training split",
+            "record `loss_reached.examples` or `beta_per_example`, or audit the training split",
+        ));
+    }
+    Ok(bound)
 }
 
 /// One split with what both models say of it.
@@ -195,6 +200,10 @@ pub fn judge(
     let mut found: Vec<row::Note> =
         findings(&Evidence::new(&numbers, &bound, record)).iter().map(note).collect();
     found.extend(other_notes(pair, gate, &numbers));
+    let student_bound = recorded(record, n, &numbers.sums, statistic).unwrap_or_else(|error| {
+        found.push(record_unusable(&error));
+        None
+    });
     let row = row::TaskRow {
         task: pair.task.to_owned(),
         split: pair.split.to_owned(),
@@ -233,7 +242,8 @@ pub fn judge(
             .iter()
             .map(|p| row::CoursePoint { examples: p.examples, spent_share: p.spent_share })
             .collect(),
-        student_bound: recorded(record, n, &numbers.sums, statistic)?,
+        exhausted_at: course.exhausted_at,
+        student_bound,
         teacher: Some(model_row(
             "teacher",
             &numbers.teacher,
@@ -304,7 +314,7 @@ fn outcome(verdict: Verdict) -> row::Outcome {
 }
 
 /// A finding as the report writes it.
-pub(super) fn note(finding: &Finding) -> row::Note {
+pub fn note(finding: &Finding) -> row::Note {
     row::Note {
         code: finding.code.to_owned(),
         level: match finding.level {
@@ -316,9 +326,35 @@ pub(super) fn note(finding: &Finding) -> row::Note {
     }
 }
 
-/// What only the whole split tells: a single label, a summed β over part of a split.
+fn record_unusable(error: &anyhow::Error) -> row::Note {
+    row::Note {
+        code: "record-unusable".to_owned(),
+        level: row::NoteLevel::Warning,
+        message: format!("the student's distillation.json cannot be used: {error:#}"),
+        hint: Some("the policy's bound gates all the same".to_owned()),
+    }
+}
+
+/// Models that agree less often than chance would: two orders of the labels, most likely. σ of the
+/// largest probability is blind to it.
+fn models_disagree(numbers: &PairStatistics) -> Option<row::Note> {
+    let chance = 1.0 / numbers.labels as f64;
+    let p = worse_than_majority_p(numbers.agreement, numbers.n, chance);
+    (p < PREFLIGHT_LEVEL).then(|| row::Note {
+        code: "models-disagree".to_owned(),
+        level: row::NoteLevel::Warning,
+        message: format!(
+            "the models agree on {} of {} examples, fewer than chance would: their labels may \
+             stand in two orders, which the largest probability does not show",
+            numbers.agreement, numbers.n
+        ),
+        hint: Some("check the label names of both models, or pass --label-map".to_owned()),
+    })
+}
+
+/// What only the whole split tells: labels in two orders, a single label, a summed β over a part.
 fn other_notes(pair: &SplitPair, gate: &Gate, numbers: &PairStatistics) -> Vec<row::Note> {
-    let mut notes = Vec::new();
+    let mut notes: Vec<row::Note> = models_disagree(numbers).into_iter().collect();
     let mut labels = pair.labels.iter().flatten();
     if let Some(first) = labels.next().filter(|first| labels.all(|label| label == *first)) {
         notes.push(row::Note {
@@ -369,7 +405,8 @@ fn recorded(
     sums: &DifferenceSums,
     statistic: Statistic,
 ) -> Result<Option<row::StudentBound>> {
-    let Some(bound) = own_bound(record)? else { return Ok(None) };
+    let bound = record.map(|record| record.bound_for(n)).transpose()?.flatten();
+    let Some(bound) = bound else { return Ok(None) };
     let check = Check::new(&bound, statistic, sums)?;
     Ok(bound.beta(n).map(|beta| row::StudentBound {
         kappa: check.kappa,

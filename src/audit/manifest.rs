@@ -17,7 +17,7 @@ pub fn settings_sha256(all: &[Settings]) -> String {
     for settings in all {
         digest.update(format!("[task.{}]\n", settings.task.name));
         for (key, value) in settings.values().filter(|(key, _)| !WITHOUT_EFFECT.contains(key)) {
-            digest.update(format!("{key} = {value}\n"));
+            digest.update(format!("{key} = {}\n", value.unwrap_or_default()));
         }
     }
     hexadecimal(&digest.finalize())
@@ -34,7 +34,6 @@ pub fn manifest(all: &[Settings], models: Vec<ModelManifest>) -> Manifest {
         device: first.map_or_else(|| "cpu".to_owned(), |s| s.device.clone()),
         dtype: "f32".to_owned(),
         seed: first.map_or(0, |s| s.seed),
-        max_length: first.map_or(0, |s| s.max_length),
         config_sha256: settings_sha256(all),
         models,
     }

@@ -53,6 +53,8 @@ pub struct Evidence {
     pub sigma: f64,
     /// The divergence measured on these examples, where it is defined.
     pub divergence: Option<Divergence>,
+    /// The temperature that the student was distilled at, where its record tells.
+    pub temperature: Option<f64>,
     /// Losses that the student's training reached, in nats summed over the examples, by name.
     pub losses_reached: Vec<(&'static str, f64)>,
 }
@@ -68,6 +70,7 @@ impl Evidence {
             labels: pair.labels,
             sigma: pair.sigma(),
             divergence: pair.divergence.ok(),
+            temperature: record.and_then(StudentRecord::temperature),
             losses_reached: reached.map_or_else(Vec::new, |reached| reached.sums(pair.n)),
         }
     }
@@ -91,7 +94,8 @@ fn vacuous(evidence: &Evidence) -> Option<Finding> {
 /// κ ≥ R.
 fn beyond_largest(evidence: &Evidence) -> Option<Finding> {
     let (kappa, largest) = (evidence.kappa(), largest_difference(evidence.kind, evidence.labels));
-    (kappa >= largest).then(|| Finding {
+    // An α of 0.99 makes a κ of R less a rounding.
+    (kappa >= largest - BORDERLINE).then(|| Finding {
         code: "vacuous",
         level: Level::Warning,
         message: format!(
@@ -114,7 +118,10 @@ fn set_to_loss(evidence: &Evidence) -> Option<Finding> {
     let beta = evidence.bound.beta(evidence.n)?;
     // Nobody set the built-in default, so that it is near a measured loss says nothing.
     let own = evidence.bound != Bound::default();
-    let measured = evidence.divergence.filter(|_| own).map_or_else(Vec::new, |d| {
+    if !own {
+        return None;
+    }
+    let measured = evidence.divergence.map_or_else(Vec::new, |d| {
         vec![
             ("measured sum of KL", d.sum_kl),
             ("measured sum of cross-entropies", d.sum_cross_entropy),
@@ -165,25 +172,26 @@ fn mean_for_sum(evidence: &Evidence) -> Option<Finding> {
     })
 }
 
-/// γ = t is proved for two labels, and false in general from five.
+/// γ = t is proved for two labels, and false in general from five. A loss scaled by t² has γ = 1
+/// and the same constant.
 fn bound_unproved(evidence: &Evidence) -> Option<Finding> {
-    let gamma = evidence.bound.gamma();
+    let gamma = evidence.bound.gamma().max(evidence.temperature.unwrap_or(1.0));
     // A κ given outright claims nothing of any loss, and γ has no part in it.
     let from_loss = evidence.bound.beta(evidence.n).is_some();
     (from_loss && gamma > 1.0 && evidence.labels >= UNPROVED_LABELS).then(|| Finding {
         code: "bound-unproved",
         level: Level::Warning,
         message: format!(
-            "with {} labels and the temperature gamma = {}, a loss within beta does not by itself \
-             keep the confidence within the bound {}: that is proved for two labels or gamma = 1, \
-             and false in general from five labels",
+            "with {} labels and a distillation temperature of {}, a loss within beta does not by itself \
+             keep the confidence within the bound {}: that is proved for two labels or at temperature \
+             1, and false in general from five labels",
             evidence.labels,
             figure(gamma),
             figure(evidence.kappa()),
         ),
         hint: Some(
-            "the verdict holds as measured; to rest it on a theorem, distil with the loss scaled \
-             by the temperature squared and give --gamma 1, or set --kappa outright"
+            "the verdict holds as measured; to rest it on a theorem, distil at temperature 1, or \
+             set --kappa outright"
                 .into(),
         ),
     })
@@ -256,6 +264,7 @@ mod tests {
                 mean_cross_entropy: 0.1,
                 mean_total_variation: 0.05,
             }),
+            temperature: None,
             losses_reached: Vec::new(),
         }
     }

@@ -47,7 +47,7 @@ pub fn worse_than_majority(
         code: "worse-than-majority",
         level: Level::Warning,
         message: format!(
-            "{model} has {correct} of {n} sampled examples right ({:.1} %), and always giving the \
+            "{model} has {correct} of {n} examples right ({:.1} %), and always giving the \
              most frequent label would have {:.1} % (one-sided binomial test, p = {p:.1e})",
             100.0 * correct as f64 / n as f64,
             100.0 * majority,

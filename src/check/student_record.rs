@@ -75,7 +75,7 @@ pub struct LossReached {
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// No JSON, or a field of another type.
-    #[error("the record is no JSON of the expected form: {0}")]
+    #[error("the record is no JSON of the expected form")]
     Json(#[from] serde_json::Error),
     /// Two fields that say the same thing.
     #[error("the record's bound gives both `{0}` and `{1}`: keep one")]
@@ -126,6 +126,35 @@ impl StudentRecord {
     }
 }
 
+impl StudentRecord {
+    /// The bound that the record states, for `n` examples: a summed β is spread over the examples
+    /// that it was summed over (`loss_reached.examples`).
+    ///
+    /// # Errors
+    ///
+    /// As [`StudentRecord::bound`].
+    pub fn bound_for(&self, n: usize) -> Result<Option<Bound>, RecordError> {
+        let Some(bound) = self.bound()? else { return Ok(None) };
+        match (bound.policy(), self.trained_on().filter(|trained_on| *trained_on != n)) {
+            (BoundPolicy::Beta(beta), Some(trained_on)) => {
+                let policy = BoundPolicy::BetaPerExample(beta / trained_on as f64);
+                Ok(Some(Bound::with_soft_weight(policy, bound.soft_weight(), bound.gamma())?))
+            }
+            _ => Ok(Some(bound)),
+        }
+    }
+
+    /// The number of examples that the recorded sums are over, where it is told.
+    pub fn trained_on(&self) -> Option<usize> {
+        self.loss_reached.and_then(|reached| reached.examples).filter(|n| *n > 0)
+    }
+
+    /// The distillation temperature, where it is told.
+    pub fn temperature(&self) -> Option<f64> {
+        self.bound.as_ref().and_then(|bound| bound.temperature)
+    }
+}
+
 impl RecordedBound {
     fn gamma(&self) -> Result<f64, RecordError> {
         match (self.gamma, self.temperature, self.t_squared) {
@@ -149,8 +178,10 @@ impl LossReached {
     /// The losses that are told, summed over the examples (over `n` where a mean comes without its
     /// number of examples), each with its name.
     pub fn sums(&self, n: usize) -> Vec<(&'static str, f64)> {
-        let examples = self.examples.unwrap_or(n) as f64;
-        let summed = |sum: Option<f64>, mean: Option<f64>| sum.or(mean.map(|mean| mean * examples));
+        let share = self.examples.map_or(1.0, |examples| n as f64 / examples as f64);
+        let summed = |sum: Option<f64>, mean: Option<f64>| {
+            sum.map(|sum| sum * share).or(mean.map(|mean| mean * n as f64))
+        };
         let kl = summed(self.sum_kl, self.mean_kl);
         let cross_entropy = summed(self.sum_cross_entropy, self.mean_cross_entropy);
         let named = [("sum of KL", kl), ("sum of cross-entropies", cross_entropy)];

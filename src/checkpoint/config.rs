@@ -114,7 +114,7 @@ impl ModelConfig {
     /// # Errors
     /// Ids that are not 0, 1, … K−1, or two ids with one name.
     pub fn label_names(&self) -> Result<Option<Vec<String>>> {
-        let Some(value) = self.present("id2label") else { return Ok(None) };
+        let Some(value) = self.present("id2label") else { return self.names_by_id() };
         let map = value.as_object().ok_or_else(|| self.wrong("id2label", "an object"))?;
         let mut names = vec![None; map.len()];
         for (id, name) in map {
@@ -134,6 +134,21 @@ impl ModelConfig {
             }
         }
         Ok(Some(names))
+    }
+}
+
+impl ModelConfig {
+    /// The names under `label2id`, in id order, for a file without `id2label`.
+    fn names_by_id(&self) -> Result<Option<Vec<String>>> {
+        let Some(value) = self.present("label2id") else { return Ok(None) };
+        let wrong = || self.wrong("label2id", "a map from names to 0, 1, …");
+        let map = value.as_object().ok_or_else(wrong)?;
+        let mut names = vec![None; map.len()];
+        for (name, id) in map {
+            let slot = id.as_u64().and_then(|id| names.get_mut(id as usize)).ok_or_else(wrong)?;
+            *slot = Some(name.clone());
+        }
+        names.into_iter().collect::<Option<_>>().map(Some).ok_or_else(wrong)
     }
 }
 

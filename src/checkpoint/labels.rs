@@ -1,16 +1,11 @@
 //! Which of a model's outputs stands for which label of the task: by name where names exist.
 
-use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use anyhow::Result;
 
 use crate::error::{hinted, usage};
-
-/// Whether `names` are no names but ids: `LABEL_0`, `LABEL_1`, … or `0`, `1`, ….
-pub fn are_ids(names: &[String]) -> bool {
-    names.iter().enumerate().all(|(i, n)| *n == format!("LABEL_{i}") || *n == i.to_string())
-}
+use crate::task::{find_label, label_ids};
 
 /// `--label-map`: what some of a model's labels are called in the task.
 ///
@@ -51,7 +46,14 @@ impl FromStr for LabelMap {
             }
             Ok(Entry { role, model_label, task_label })
         });
-        Ok(LabelMap { entries: entries.collect::<Result<_>>()? })
+        let entries: Vec<Entry> = entries.collect::<Result<_>>()?;
+        for (i, entry) in entries.iter().enumerate() {
+            let same = |e: &Entry| (&e.role, &e.model_label) == (&entry.role, &entry.model_label);
+            if entries[..i].iter().any(same) {
+                return Err(usage(format!("the label map maps `{}` twice", entry.model_label)));
+            }
+        }
+        Ok(LabelMap { entries })
     }
 }
 
@@ -59,72 +61,76 @@ impl LabelMap {
     /// The task's names for `names`, a model's own.
     fn rename(&self, role: &str, names: &[String]) -> Result<Vec<String>> {
         let mut renamed: Vec<String> = names.to_vec();
-        for entry in self.entries.iter().filter(|e| e.role.as_deref().is_none_or(|r| r == role)) {
-            match names.iter().position(|n| key(n) == key(&entry.model_label)) {
+        for entry in self.entries.iter().filter(|e| e.concerns(role)) {
+            match find_label(names, &entry.model_label) {
                 Some(i) => renamed[i] = entry.task_label.clone(),
                 // An entry for both models may name a label that only the other has.
                 None if entry.role.is_none() => {}
-                None => {
-                    return Err(usage(format!(
-                        "the label map names `{}`, and the {role}'s labels are [{}]",
-                        entry.model_label,
-                        names.join(", ")
-                    )))
-                }
+                None => return Err(entry.names_nothing(&format!("the {role}'s labels"), names)),
             }
         }
         Ok(renamed)
     }
 
-    fn concerns(&self, role: &str) -> bool {
-        self.entries.iter().any(|e| e.role.as_deref().is_none_or(|r| r == role))
+    /// Fails where an entry for both models names a label that neither has.
+    ///
+    /// # Errors
+    /// The first such entry, with the labels there are.
+    pub fn check_used(&self, teacher: &[String], student: &[String]) -> Result<()> {
+        for entry in self.entries.iter().filter(|e| e.role.is_none()) {
+            let known = |names| find_label(names, &entry.model_label).is_some();
+            if !known(teacher) && !known(student) {
+                let all: Vec<String> = teacher.iter().chain(student).cloned().collect();
+                return Err(entry.names_nothing("the models' labels", &all));
+            }
+        }
+        Ok(())
     }
 }
 
-/// Names are compared without regard to case, spaces, hyphens and underscores.
-fn key(name: &str) -> String {
-    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+impl Entry {
+    fn concerns(&self, role: &str) -> bool {
+        self.role.as_deref().is_none_or(|r| r == role)
+    }
+
+    fn names_nothing(&self, whose: &str, names: &[String]) -> anyhow::Error {
+        usage(format!(
+            "the label map names `{}`, and {whose} are [{}]\n  hint: a label without a name is \
+             LABEL_0, LABEL_1, …",
+            self.model_label,
+            names.join(", ")
+        ))
+    }
 }
 
 /// For each label of the task, the model's column: `columns[task label] = model label`.
 ///
-/// `model_names` is `None` where the model's labels have ids alone; then they are taken in the
-/// task's order, unless `map` says otherwise. `outputs` is the model's K.
+/// By name; where the model's labels (after `map`) are ids alone, by id.
 ///
 /// # Errors
 /// Another number of labels, or other names, with the remedy.
 pub fn align(
     role: &str,
     source: &str,
-    model_names: Option<&[String]>,
-    outputs: usize,
+    model_names: &[String],
     task: &str,
     task_names: &[String],
     map: &LabelMap,
 ) -> Result<Vec<usize>> {
-    let ids: Vec<String> = (0..outputs).map(|i| format!("LABEL_{i}")).collect();
-    let names = model_names.unwrap_or(&ids);
-    if names.len() != outputs || outputs != task_names.len() {
+    if model_names.len() != task_names.len() {
         return Err(hinted(
             format!(
-                "{role} `{source}` has {outputs} labels [{}], and the task {task} has {} [{}]",
-                names.join(", "),
+                "{role} `{source}` has {} labels [{}], and the task {task} has {} [{}]",
+                model_names.len(),
+                model_names.join(", "),
                 task_names.len(),
                 task_names.join(", ")
             ),
             "is this a checkpoint of another task?",
         ));
     }
-    if model_names.is_none() && !map.concerns(role) {
-        return Ok((0..outputs).collect());
-    }
-    let renamed = map.rename(role, names)?;
-    let places: BTreeMap<String, usize> =
-        renamed.iter().enumerate().map(|(i, n)| (key(n), i)).collect();
-    let columns: Option<Vec<usize>> =
-        task_names.iter().map(|n| places.get(&key(n)).copied()).collect();
-    columns.filter(|_| places.len() == outputs).ok_or_else(|| {
-        let example = names[0].clone() + "=" + &task_names[0];
+    let renamed = map.rename(role, model_names)?;
+    by_name(&renamed, task_names).or_else(|| by_id(&renamed)).ok_or_else(|| {
         hinted(
             format!(
                 "{role} `{source}` and the task {task} name different labels: [{}] against [{}]",
@@ -132,11 +138,25 @@ pub fn align(
                 task_names.join(", ")
             ),
             format!(
-                "if they mean the same, say which is which: --label-map {role}:{example},…; \
-                 otherwise this is a checkpoint of another task"
+                "if they mean the same, say which is which: --label-map {role}:{}={},…; otherwise \
+                 this is a checkpoint of another task",
+                model_names[0], task_names[0]
             ),
         )
     })
+}
+
+/// Every label of the task under its own name, each once.
+fn by_name(model_names: &[String], task_names: &[String]) -> Option<Vec<usize>> {
+    let columns: Vec<usize> =
+        task_names.iter().map(|name| find_label(model_names, name)).collect::<Option<_>>()?;
+    (0..columns.len()).all(|column| columns.contains(&column)).then_some(columns)
+}
+
+/// Label id i of the task is the model's label i.
+fn by_id(model_names: &[String]) -> Option<Vec<usize>> {
+    let ids = label_ids(model_names)?;
+    (0..ids.len()).map(|id| ids.iter().position(|i| *i == id)).collect()
 }
 
 #[cfg(test)]
@@ -149,8 +169,8 @@ mod tests {
 
     fn columns(model: Option<&[&str]>, task: &[&str], map: &str) -> Result<Vec<usize>> {
         let map = if map.is_empty() { LabelMap::default() } else { map.parse()? };
-        let model = model.map(names);
-        align("student", "m", model.as_deref(), task.len(), "t", &names(task), &map)
+        let ids: Vec<String> = (0..task.len()).map(|i| format!("LABEL_{i}")).collect();
+        align("student", "m", &model.map_or(ids, names), "t", &names(task), &map)
     }
 
     const MNLI: [&str; 3] = ["entailment", "neutral", "contradiction"];
@@ -187,14 +207,27 @@ mod tests {
     fn another_number_of_labels_is_another_task() {
         let model = names(&["a", "b"]);
         let map = LabelMap::default();
-        let error =
-            align("teacher", "m", Some(&model), 2, "mnli", &names(&MNLI), &map).unwrap_err();
+        let error = align("teacher", "m", &model, "mnli", &names(&MNLI), &map).unwrap_err();
         assert!(error.to_string().contains("another task"));
     }
 
     #[test]
-    fn ids_are_no_names() {
-        assert!(are_ids(&names(&["LABEL_0", "LABEL_1"])) && are_ids(&names(&["0", "1"])));
-        assert!(!are_ids(&names(&["LABEL_1", "LABEL_0"])));
+    fn ids_in_another_order_stay_ids() {
+        let model = ["LABEL_1", "LABEL_0"];
+        assert_eq!(columns(Some(&model), &["negative", "positive"], "").unwrap(), [1, 0]);
+    }
+
+    #[test]
+    fn labels_that_are_punctuation_are_told_apart() {
+        assert_eq!(columns(Some(&["+", "-"]), &["-", "+"], "").unwrap(), [1, 0]);
+    }
+
+    #[test]
+    fn an_entry_that_names_nothing_is_refused() {
+        let map: LabelMap = "neg=negative,POS=positive".parse().unwrap();
+        let (known, other) = (names(&["neg", "pos"]), names(&["negative", "positive"]));
+        map.check_used(&known, &other).unwrap();
+        assert!(map.check_used(&other, &other).unwrap_err().to_string().contains("`neg`"));
+        assert!("a=b,a=c".parse::<LabelMap>().is_err());
     }
 }

@@ -68,9 +68,11 @@ impl Checkpoint {
         })
     }
 
-    /// The label names of config.json; `None` where it has none, or only `LABEL_0`, `LABEL_1`, ….
-    pub fn label_names(&self) -> Result<Option<Vec<String>>> {
-        Ok(self.config.label_names()?.filter(|names| !labels::are_ids(names)))
+    /// The label names of config.json in the order of the logits (K); `LABEL_0`, `LABEL_1`, … where
+    /// it names none.
+    pub fn label_names(&self, outputs: usize) -> Result<Vec<String>> {
+        let ids = || (0..outputs).map(|i| format!("LABEL_{i}")).collect();
+        Ok(self.config.label_names()?.unwrap_or_else(ids))
     }
 }
 

@@ -10,7 +10,7 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::roberta::RobertaProcessing;
-use tokenizers::{AddedToken, Tokenizer, TruncationParams};
+use tokenizers::{AddedToken, Tokenizer, TruncationDirection, TruncationParams};
 
 use super::{ModelConfig, Place};
 use crate::error::hinted;
@@ -30,7 +30,7 @@ pub enum Casing {
 
 /// The files that a tokenizer is made of.
 pub(super) enum TokenizerFiles {
-    Json(PathBuf),
+    Json { tokenizer: PathBuf, config: Option<PathBuf> },
     WordPiece { vocabulary: PathBuf, config: Option<PathBuf> },
     ByteLevelBpe { vocabulary: PathBuf, merges: PathBuf },
 }
@@ -39,12 +39,10 @@ impl TokenizerFiles {
     /// All of them, in a fixed order.
     pub(super) fn all(&self) -> Vec<&Path> {
         match self {
-            TokenizerFiles::Json(file) => vec![file],
-            TokenizerFiles::WordPiece { vocabulary, config } => [Some(vocabulary), config.as_ref()]
-                .into_iter()
-                .flatten()
-                .map(PathBuf::as_path)
-                .collect(),
+            TokenizerFiles::Json { tokenizer: main, config }
+            | TokenizerFiles::WordPiece { vocabulary: main, config } => {
+                [Some(main), config.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect()
+            }
             TokenizerFiles::ByteLevelBpe { vocabulary, merges } => vec![vocabulary, merges],
         }
     }
@@ -52,8 +50,9 @@ impl TokenizerFiles {
 
 /// Finds the tokenizer's files.
 pub(super) fn files(place: &Place, config: &ModelConfig) -> Result<TokenizerFiles> {
-    if let Some(file) = place.get("tokenizer.json")? {
-        return Ok(TokenizerFiles::Json(file));
+    if let Some(tokenizer) = place.get("tokenizer.json")? {
+        let config = place.get("tokenizer_config.json")?;
+        return Ok(TokenizerFiles::Json { tokenizer, config });
     }
     if let Some(vocabulary) = place.get("vocab.txt")? {
         let config = place.get("tokenizer_config.json")?;
@@ -77,13 +76,13 @@ pub(super) fn files(place: &Place, config: &ModelConfig) -> Result<TokenizerFile
 pub struct TextTokenizer {
     inner: Tokenizer,
     max_length: usize,
+    direction: TruncationDirection,
 }
 
 impl TextTokenizer {
     pub(super) fn open(files: &TokenizerFiles, casing: Casing) -> Result<Self> {
         let mut inner = match files {
-            TokenizerFiles::Json(file) => Tokenizer::from_file(file)
-                .map_err(|e| anyhow!("`{}` is no tokenizer: {e}", file.display()))?,
+            TokenizerFiles::Json { tokenizer, config } => from_json(tokenizer, config.as_deref())?,
             TokenizerFiles::WordPiece { vocabulary, config } => {
                 word_piece(vocabulary, config.as_deref(), casing)?
             }
@@ -94,7 +93,16 @@ impl TextTokenizer {
         // A saved tokenizer may carry the padding and the truncation of its training.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| anyhow!("{e}"))?;
-        Ok(TextTokenizer { inner, max_length: usize::MAX })
+        let direction = match files {
+            TokenizerFiles::Json { config: Some(config), .. }
+            | TokenizerFiles::WordPiece { config: Some(config), .. }
+                if ModelConfig::read(config)?.text("truncation_side")? == Some("left") =>
+            {
+                TruncationDirection::Left
+            }
+            _ => TruncationDirection::Right,
+        };
+        Ok(TextTokenizer { inner, max_length: usize::MAX, direction })
     }
 
     /// Cuts sequences at `tokens`, special tokens included, the longer text of a pair first.
@@ -102,7 +110,8 @@ impl TextTokenizer {
     /// # Errors
     /// A length that leaves no room for text beside the special tokens.
     pub fn set_max_length(&mut self, tokens: usize) -> Result<()> {
-        let params = TruncationParams { max_length: tokens, ..Default::default() };
+        let direction = self.direction;
+        let params = TruncationParams { max_length: tokens, direction, ..Default::default() };
         // A pair has the more special tokens: four in RoBERTa.
         if tokens < 8 {
             bail!(crate::error::usage(format!(
@@ -138,6 +147,38 @@ fn text_of(path: &Path) -> Result<&str> {
     path.to_str().with_context(|| format!("the path `{}` is no valid UTF-8", path.display()))
 }
 
+/// tokenizer.json, which must not contradict the tokenizer_config.json beside it: transformers
+/// lets the latter win, and two programs would read two texts.
+fn from_json(file: &Path, config: Option<&Path>) -> Result<Tokenizer> {
+    let tokenizer = Tokenizer::from_file(file)
+        .map_err(|e| anyhow!("`{}` is no tokenizer: {e}", file.display()))?;
+    let Some(config) = config else { return Ok(tokenizer) };
+    let (parts, recorded) = (ModelConfig::read(file)?, ModelConfig::read(config)?);
+    for (part, kind, key, name) in [
+        ("normalizer", "BertNormalizer", "lowercase", "do_lower_case"),
+        ("normalizer", "BertNormalizer", "strip_accents", "strip_accents"),
+        ("normalizer", "BertNormalizer", "handle_chinese_chars", "tokenize_chinese_chars"),
+        ("pre_tokenizer", "ByteLevel", "add_prefix_space", "add_prefix_space"),
+    ] {
+        let part = parts.keys().get(part).filter(|p| p["type"] == kind);
+        let (Some(inside), Some(beside)) = (part.map(|p| &p[key]), recorded.keys().get(name))
+        else {
+            continue;
+        };
+        if !beside.is_null() && inside != beside {
+            return Err(hinted(
+                format!(
+                    "`{}` has `{key}` = {inside}, and `{}` has `{name}` = {beside}",
+                    file.display(),
+                    config.display()
+                ),
+                "make them agree: save the tokenizer again with transformers' save_pretrained",
+            ));
+        }
+    }
+    Ok(tokenizer)
+}
+
 /// BERT's tokenizer from vocab.txt alone.
 fn word_piece(vocabulary: &Path, config: Option<&Path>, casing: Casing) -> Result<Tokenizer> {
     let vocab = WordPiece::read_file(text_of(vocabulary)?)
@@ -150,7 +191,9 @@ fn word_piece(vocabulary: &Path, config: Option<&Path>, casing: Casing) -> Resul
     let processor =
         BertProcessing::new(("[SEP]".to_owned(), id("[SEP]")?), ("[CLS]".to_owned(), id("[CLS]")?));
     id("[UNK]")?;
-    let lower_case = match (casing, config.map(recorded_lower_case).transpose()?.flatten()) {
+    let recorded = config.map(ModelConfig::read).transpose()?;
+    let flag = |key: &str| recorded.as_ref()?.keys().get(key)?.as_bool();
+    let lower_case = match (casing, flag("do_lower_case")) {
         (Casing::Cased, _) => false,
         (Casing::Uncased, _) => true,
         (Casing::Auto, Some(lower_case)) => lower_case,
@@ -173,9 +216,15 @@ fn word_piece(vocabulary: &Path, config: Option<&Path>, casing: Casing) -> Resul
         .collect();
     let model = WordPiece::builder().vocab(vocab).unk_token("[UNK]".to_owned()).build();
     let mut tokenizer = Tokenizer::new(model.map_err(|e| anyhow!("{e}"))?);
-    // Accents go with the case, as in BERT's own code.
+    // Accents go with the case, as in BERT's own code, unless the config says otherwise.
+    let chinese = flag("tokenize_chinese_chars").unwrap_or(true);
     tokenizer
-        .with_normalizer(Some(BertNormalizer::new(true, true, None, lower_case)))
+        .with_normalizer(Some(BertNormalizer::new(
+            true,
+            chinese,
+            flag("strip_accents"),
+            lower_case,
+        )))
         .map_err(|e| anyhow!("{e}"))?
         .with_pre_tokenizer(Some(BertPreTokenizer))
         .with_post_processor(Some(processor));
@@ -186,11 +235,6 @@ fn word_piece(vocabulary: &Path, config: Option<&Path>, casing: Casing) -> Resul
 /// Whether any token outside the special ones has a capital letter: an uncased one has none.
 fn has_capitals<'a>(mut tokens: impl Iterator<Item = &'a String>) -> bool {
     tokens.any(|t| !t.starts_with('[') && t.chars().any(char::is_uppercase))
-}
-
-/// `do_lower_case` of tokenizer_config.json.
-fn recorded_lower_case(path: &Path) -> Result<Option<bool>> {
-    ModelConfig::read(path).map(|c| c.keys().get("do_lower_case").and_then(|v| v.as_bool()))
 }
 
 /// RoBERTa's tokenizer from vocab.json and merges.txt.

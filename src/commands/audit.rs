@@ -64,6 +64,17 @@ fn names(tasks: &Tasks, config: &Config) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// Fails where a flag was given that `command` has no use for.
+pub(super) fn refuse_without_effect(flags: &Layer, command: &str, without: &[&str]) -> Result<()> {
+    match flags.given().into_iter().find(|key| without.contains(key)) {
+        None => Ok(()),
+        Some(key) => Err(usage(format!(
+            "--{} has no effect on `audit {command}`\n  hint: leave it out",
+            key.replace('_', "-")
+        ))),
+    }
+}
+
 /// The one task that a command takes.
 pub(super) fn single(tasks: &Tasks, config: &Config, flags: &Layer) -> Result<Settings> {
     let mut all = settings(tasks, config, flags)?;

@@ -2,20 +2,41 @@
 
 use anyhow::Result;
 
-use super::audit::{session, single};
+use super::audit::{refuse_without_effect, session, single};
 use super::{run_each, Sink};
-use crate::audit::{judge, Gate, SplitPair, TaskOutcome};
+use crate::audit::{judge, note, Gate, SplitPair, TaskOutcome};
+use crate::check::{majority_share, worse_than_majority};
 use crate::cli::CheckArgs;
+use crate::confidence::{correct, Predictions};
 use crate::config::{Config, Settings};
 use crate::error::Exit;
 use crate::predictions::{read_pair, PredictionFile};
-use crate::report::schema::{ModelManifest, Skipped};
+use crate::report::schema::{ModelManifest, Note, NoteLevel, Skipped};
 
 /// Judges the student's predictions against the teacher's.
 ///
 /// # Errors
 /// Usage, an unwritable output; predictions that cannot be compared are in the report.
 pub fn run(args: &CheckArgs) -> Result<Exit> {
+    refuse_without_effect(
+        &args.settings,
+        "check",
+        &[
+            "teacher",
+            "student",
+            "data",
+            "allow_skipped",
+            "bound",
+            "teacher_head",
+            "student_head",
+            "max_length",
+            "token_budget",
+            "threads",
+            "device",
+            "cased",
+            "uncased",
+        ],
+    )?;
     let config = Config::load(args.tasks.config.as_deref())?;
     let settings = vec![single(&args.tasks, &config, &args.settings)?];
     let sink = Sink::prepare(&args.output)?;
@@ -41,9 +62,13 @@ fn check(args: &CheckArgs, settings: &Settings) -> Result<TaskOutcome> {
     let n = teacher.labels.len();
     let kept = settings.limit.unwrap_or(n).min(n);
     let order: Vec<usize> = (0..kept).collect();
-    let label_names = teacher.label_names;
     let split = settings.split.clone().unwrap_or_else(|| "train".to_owned());
     let unlabelled = teacher.labels.iter().all(Option::is_none);
+    let mut notes: Vec<Note> = joined_by_row(&teacher, &student).into_iter().collect();
+    for (role, file) in [("teacher", &teacher), ("student", &student)] {
+        notes.extend(sanity(role, &file.predictions, &teacher.labels));
+    }
+    let label_names = teacher.label_names;
     let pair = SplitPair {
         task: &task.name,
         split: &split,
@@ -61,8 +86,35 @@ fn check(args: &CheckArgs, settings: &Settings) -> Result<TaskOutcome> {
         data_files: Vec::new(),
     };
     let gate = Gate::new(settings, None, kept)?;
-    let (row, table) = judge(&pair, &gate, settings, None)?;
+    let (mut row, table) = judge(&pair, &gate, settings, None)?;
+    row.notes.splice(0..0, notes);
     Ok(TaskOutcome { rows: vec![row], tables: vec![table], models: manifests })
+}
+
+/// Rows were taken in order though one of the files names its examples.
+fn joined_by_row(teacher: &PredictionFile, student: &PredictionFile) -> Option<Note> {
+    let (named, other) = match (teacher.has_ids(), student.has_ids()) {
+        (true, false) => ("teacher", "student"),
+        (false, true) => ("student", "teacher"),
+        _ => return None,
+    };
+    Some(Note {
+        code: "joined-by-row".to_owned(),
+        level: NoteLevel::Warning,
+        message: format!(
+            "the {named}'s predictions have an `id` column and the {other}'s have none: their rows \
+             were compared in order"
+        ),
+        hint: Some("give both files the `id` column, so that rows cannot be mixed up".to_owned()),
+    })
+}
+
+/// Is the model worse than always saying the commonest label?
+fn sanity(role: &str, predictions: &Predictions, labels: &[Option<u32>]) -> Option<Note> {
+    let majority = majority_share(labels).filter(|share| *share < 1.0)?;
+    let labelled = labels.iter().flatten().count();
+    let right = correct(predictions, labels).ok()?;
+    worse_than_majority(role, right, labelled, majority).as_ref().map(note)
 }
 
 fn manifest(task: &str, role: &str, file: &PredictionFile) -> ModelManifest {
@@ -76,6 +128,7 @@ fn manifest(task: &str, role: &str, file: &PredictionFile) -> ModelManifest {
         head: None,
         stored_dtype: None,
         parameters: None,
+        max_length: None,
         labels: file.own_labels.clone(),
         label_map: file.label_map.clone(),
         weights_sha256: file.sha256.clone(),

@@ -5,9 +5,11 @@ use std::fmt::Write;
 use anyhow::Result;
 
 use super::audit::settings;
+use super::print;
 use crate::cli::ConfigArgs;
-use crate::config::{Config, Settings};
+use crate::config::{Config, Layer, Settings};
 use crate::error::Exit;
+use crate::task::ALL_TASKS;
 
 /// Prints the settings of each named task as TOML, each line with its origin.
 ///
@@ -15,20 +17,39 @@ use crate::error::Exit;
 /// A config that is wrong, a task that is none.
 pub fn run(args: &ConfigArgs) -> Result<Exit> {
     let config = Config::load(args.tasks.config.as_deref())?;
-    match &config.path {
-        Some(path) => println!("# config: {}", path.display()),
-        None => println!("# config: none (built-in defaults)"),
+    let mut text = match &config.path {
+        Some(path) => format!("# config: {}\n", path.display()),
+        None => "# config: none (built-in defaults)\n".to_owned(),
+    };
+    if args.tasks.task.is_empty() {
+        text += &for_every_task(&config, &args.settings)?;
+    } else {
+        for settings in settings(&args.tasks, &config, &args.settings)? {
+            text += &render(&format!("task.{}", settings.task.name), &settings);
+        }
     }
-    for settings in settings(&args.tasks, &config, &args.settings)? {
-        print!("{}", render(&settings));
-    }
+    print(&text)?;
     Ok(Exit::Preserved)
 }
 
-fn render(settings: &Settings) -> String {
-    let mut text = format!("\n[task.{}]\n", settings.task.name);
+/// What holds for every task that has no table of its own, then the tasks that have one.
+fn for_every_task(config: &Config, flags: &Layer) -> Result<String> {
+    // Any task of GLUE will do: without a table it has the defaults.
+    let plain = Config { task: Default::default(), ..config.clone() };
+    let mut text = render("defaults", &plain.settings(ALL_TASKS[0], flags)?);
+    for task in config.task.keys() {
+        text += &render(&format!("task.{task}"), &config.settings(task, flags)?);
+    }
+    Ok(text)
+}
+
+fn render(table: &str, settings: &Settings) -> String {
+    let mut text = format!("\n[{table}]\n");
     for (key, value) in settings.values() {
-        let line = format!("{key} = {value}");
+        let line = match value {
+            Some(value) => format!("{key} = {value}"),
+            None => format!("# {key} ="),
+        };
         let _ = writeln!(text, "{line:<44} # {}", settings.origin(key));
     }
     text

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::audit::session;
-use super::{run_suite, Sink};
+use super::{print, run_suite, Sink};
 use crate::cli::DemoArgs;
 use crate::config::Config;
 use crate::error::Exit;
@@ -80,7 +80,7 @@ pub fn run(args: &DemoArgs) -> Result<Exit> {
     sink.write(&report, &tables)?;
     let codes = codes(&report);
     match args.output.format {
-        Format::Text => println!("\n{codes}"),
+        Format::Text => print(&format!("\n{codes}\n"))?,
         _ => sink.progress().message(&codes),
     }
     Ok(Exit::Preserved)
@@ -123,5 +123,6 @@ fn codes(report: &Report) -> String {
         };
         format!("{}: an audit of this pair alone ends with exit code {}", row.task, code as u8)
     });
-    lines.collect::<Vec<_>>().join("\n")
+    let lines: Vec<_> = lines.chain(["the demo itself ends with exit code 0".to_owned()]).collect();
+    lines.join("\n")
 }

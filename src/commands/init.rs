@@ -6,6 +6,7 @@ use std::io::Write;
 use crate::cli::InitArgs;
 use crate::config::DEFAULT_TOML;
 use crate::error::{usage, Exit};
+use crate::progress::say;
 
 /// Writes the config, never over an existing file unless told to.
 ///
@@ -28,6 +29,6 @@ pub fn run(args: &InitArgs) -> Result<Exit> {
     };
     file.write_all(DEFAULT_TOML.as_bytes())
         .with_context(|| format!("cannot write `{}`", args.file.display()))?;
-    eprintln!("wrote {}", args.file.display());
+    say(&format!("wrote {}", args.file.display()));
     Ok(Exit::Preserved)
 }

@@ -9,5 +9,5 @@ mod output;
 pub mod predict;
 mod suite;
 
-pub use output::Sink;
+pub use output::{print, Sink};
 pub use suite::{build_report, run_each, run_suite};

@@ -38,20 +38,33 @@ impl<'a> Sink<'a> {
     /// # Errors
     /// Whatever could not be written; a reader that closed the pipe is none.
     pub fn write(&self, report: &Report, tables: &[PredictionTable]) -> Result<Exit> {
+        let stdout = std::io::stdout();
+        let options = RenderOptions { color: use_color(), width: width() };
+        let written =
+            report::write(self.output.format, report, tables, &options, &mut stdout.lock());
+        unless_closed(written.and_then(|()| std::io::stdout().flush()))?;
         if let Some(folder) = &self.folder {
             let files = folder.write_all(report, tables)?;
             let names: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
             self.progress().message(&format!("wrote {}", names.join(", ")));
         }
-        let stdout = std::io::stdout();
-        let options = RenderOptions { color: use_color(), width: width() };
-        let written =
-            report::write(self.output.format, report, tables, &options, &mut stdout.lock());
-        match written.and_then(|()| std::io::stdout().flush()) {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {}
-            other => other.context("cannot write the report to stdout")?,
-        }
         Ok(exit(report, self.output.exit_zero))
+    }
+}
+
+/// Prints `text` to stdout; a reader that closed the pipe is no error.
+///
+/// # Errors
+/// A full disk, or whatever else stdout is.
+pub fn print(text: &str) -> Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    unless_closed(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+}
+
+fn unless_closed(written: std::io::Result<()>) -> Result<()> {
+    match written {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.context("cannot write to stdout"),
     }
 }
 

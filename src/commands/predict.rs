@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use super::audit::{session, single};
+use super::audit::{refuse_without_effect, session, single};
 use crate::audit::{load_splits, Classifier, Role};
 use crate::cli::PredictArgs;
 use crate::config::{Config, Layer};
@@ -16,8 +16,26 @@ use crate::progress::Progress;
 /// Usage, an unwritable file (before the run), whatever keeps the model from being run.
 pub fn run(args: &PredictArgs) -> Result<Exit> {
     let config = Config::load(args.tasks.config.as_deref())?;
+    refuse_without_effect(
+        &args.settings,
+        "predict",
+        &[
+            "teacher",
+            "student",
+            "kappa",
+            "beta",
+            "beta_per_example",
+            "alpha",
+            "gamma",
+            "bound",
+            "statistic",
+            "confidence",
+            "teacher_head",
+            "student_head",
+        ],
+    )?;
     let mut flags = Layer { teacher: Some(args.model.clone()), ..args.settings.clone() };
-    flags.teacher_head = args.head.or(flags.teacher_head);
+    flags.teacher_head = args.head;
     // Without --split, one split is meant here: train.
     flags.split.get_or_insert_with(|| "train".to_owned());
     let settings = single(&args.tasks, &config, &flags)?;
@@ -29,7 +47,7 @@ pub fn run(args: &PredictArgs) -> Result<Exit> {
     let splits = load_splits(&settings, &session.hub)?;
     let dataset = &splits[0].dataset;
     let source = settings.require_teacher()?;
-    let model = Classifier::open(Role::Teacher, source, &settings, &[], dataset, &session)?;
+    let model = Classifier::open(Role::Model, source, &settings, &[], dataset, &session)?;
     let (logits, truncated) = model.logits(dataset, &settings, &session, None)?;
     let labels: Vec<_> = dataset.examples.iter().map(|e| e.label).collect();
     write_logits(&args.output, format, &logits, model.label_names(), &labels)?;

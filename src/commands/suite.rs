@@ -4,10 +4,11 @@ use anyhow::Result;
 
 use crate::audit::{audit, manifest, Session, TaskOutcome};
 use crate::config::Settings;
-use crate::error::{Exit, Hinted, Usage};
+use crate::error::{print, Exit, Hinted, Usage};
 use crate::interrupt::Interrupted;
+use crate::progress::say;
 use crate::report::schema::{Outcome, Report, RowError, Skipped, TaskRow, SCHEMA_VERSION};
-use crate::report::PredictionTable;
+use crate::report::{row_summary, PredictionTable};
 
 /// Audits every task of `all`; a task that could not be run is a row with its error.
 ///
@@ -35,11 +36,17 @@ pub fn run_each(
     for settings in all {
         match one(settings) {
             Ok(outcome) => outcomes.push(outcome),
-            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(error) if error.is::<Interrupted>() => {
+                // The rows that were finished are not lost without a word.
+                for row in outcomes.iter().flat_map(|o: &TaskOutcome| &o.rows) {
+                    say(&row_summary(row));
+                }
+                return Err(error);
+            }
             Err(error) if is_usage(&error) && outcomes.is_empty() => return Err(error),
             Err(error) => {
-                session.progress.message(&format!("error: {}: {error:#}", settings.task.name));
                 outcomes.push(could_not_run(settings, &error));
+                print(&error.context(settings.task.name.clone()));
             }
         }
         for note in session.hub.notes() {
@@ -133,6 +140,7 @@ fn empty_row(settings: &Settings) -> TaskRow {
         spent: None,
         spent_share: None,
         course: Vec::new(),
+        exhausted_at: None,
         student_bound: None,
         teacher: None,
         student: None,

@@ -80,19 +80,19 @@ pub struct Layer {
     pub allow_skipped: Option<bool>,
 
     /// The bound κ itself
-    #[arg(long, value_name = "KAPPA", help_heading = "Bound")]
+    #[arg(long, value_name = "KAPPA", allow_negative_numbers = true, help_heading = "Bound")]
     pub kappa: Option<f64>,
     /// Stopping threshold β of the distillation, in nats, summed over the examples
-    #[arg(long, value_name = "NATS", help_heading = "Bound")]
+    #[arg(long, value_name = "NATS", allow_negative_numbers = true, help_heading = "Bound")]
     pub beta: Option<f64>,
     /// The same as a mean over the examples [default: 0.0025, so that κ = 0.05]
-    #[arg(long, value_name = "NATS", help_heading = "Bound")]
+    #[arg(long, value_name = "NATS", allow_negative_numbers = true, help_heading = "Bound")]
     pub beta_per_example: Option<f64>,
     /// Weight α of the hard-label loss, in [0, 1) [default: 0]
-    #[arg(long, value_name = "WEIGHT", help_heading = "Bound")]
+    #[arg(long, value_name = "WEIGHT", allow_negative_numbers = true, help_heading = "Bound")]
     pub alpha: Option<f64>,
     /// Distillation temperature γ ≥ 1, or 1 for a loss scaled by its square [default: 1]
-    #[arg(long, value_name = "TEMPERATURE", help_heading = "Bound")]
+    #[arg(long, value_name = "TEMPERATURE", allow_negative_numbers = true, help_heading = "Bound")]
     pub gamma: Option<f64>,
     /// Whether the policy gates or the bound that the student's own training recorded
     /// [default: policy]
@@ -231,6 +231,23 @@ impl Layer {
             };
         }
         for_each_key!(name);
+        keys
+    }
+
+    /// All keys that the layer names, those of a user's own task apart.
+    pub fn given(&self) -> Vec<&'static str> {
+        let mut keys = self.bound_keys();
+        macro_rules! given {
+            ($field:ident) => {
+                if self.$field.is_some() {
+                    keys.push(stringify!($field));
+                }
+            };
+        }
+        for_each_key!(given);
+        for (flag, set) in [("cased", self.cased), ("uncased", self.uncased)] {
+            keys.extend(set.then_some(flag));
+        }
         keys
     }
 

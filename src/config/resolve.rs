@@ -122,6 +122,19 @@ impl Merged {
     fn bound(&mut self, above: &Layer, origin: impl Fn(&str) -> Origin) -> Result<()> {
         let keys = above.bound_keys();
         let Some(first) = keys.first() else { return Ok(()) };
+        match above.bound {
+            Some(BoundSource::FromStudent) => bail!(usage(format!(
+                "{} and `bound = \"from-student\"` each set the bound ({})\n  hint: keep one of them",
+                first,
+                origin(first)
+            ))),
+            Some(BoundSource::Policy) => {}
+            // Who gives a bound means it to gate, whatever a layer below said.
+            None => {
+                self.layer.bound = Some(BoundSource::Policy);
+                self.origins.insert("bound", origin(first));
+            }
+        }
         let thresholds: Vec<_> = keys
             .iter()
             .filter(|k| BOUND_KEYS[..3].contains(k))
@@ -133,7 +146,8 @@ impl Merged {
                 thresholds.join(" and ")
             )));
         }
-        let below = self.origins.get("kappa");
+        let below =
+            self.origins.get("kappa").filter(|_| bound(&self.layer) != Ok(Bound::default()));
         if let (true, Some(below)) = (thresholds.is_empty(), below) {
             bail!(usage(format!(
                 "{} alone would drop the bound of {below}: a bound is one unit\n  hint: give kappa, \
@@ -219,6 +233,7 @@ impl Settings {
             None => LabelMap::default(),
         };
         let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
+        let threads = layer.threads.unwrap_or_else(cores);
         let mut settings = Settings {
             teacher: place("teacher", &layer.teacher),
             student: place("student", &layer.student),
@@ -247,11 +262,11 @@ impl Settings {
             },
             max_length: layer.max_length.unwrap_or(128),
             token_budget: layer.token_budget.unwrap_or(1024),
-            threads: layer.threads.unwrap_or_else(cores),
+            threads,
             seed: layer.seed.unwrap_or(0),
             device: layer.device.clone().unwrap_or_else(|| "cpu".to_owned()),
             task,
-            values: shown(&layer),
+            values: shown(&layer, threads),
             origins,
         };
         if let Some(split) = settings.split.take() {
@@ -265,15 +280,15 @@ impl Settings {
         self.origins.get(key).cloned().unwrap_or(Origin::Default)
     }
 
-    /// Each key in force as TOML, in a fixed order; keys without a value are left out.
-    pub fn values(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let keys = Layer::keys();
-        keys.into_iter().filter_map(|key| self.values.get(key).map(|v| (key, v.as_str())))
+    /// Each key with what is in force as TOML, in a fixed order; `None` where nothing is.
+    pub fn values(&self) -> impl Iterator<Item = (&'static str, Option<&str>)> {
+        Layer::keys().into_iter().map(|key| (key, self.values.get(key).map(String::as_str)))
     }
 
     /// Whether the maximum length was asked for, rather than left at its default.
     pub fn max_length_is_explicit(&self) -> bool {
         self.origin("max_length") != Origin::Default
+            && Some(self.max_length) != Layer::built_in().max_length
     }
 
     /// The teacher's name, or a usage error that says how to give one.
@@ -337,8 +352,8 @@ fn bound_origin(layer: &Layer, origins: &BTreeMap<&'static str, Origin>) -> Stri
 }
 
 /// The values of `layer` as TOML.
-fn shown(layer: &Layer) -> BTreeMap<&'static str, String> {
-    let mut values = BTreeMap::new();
+fn shown(layer: &Layer, threads: usize) -> BTreeMap<&'static str, String> {
+    let mut values = BTreeMap::from([("threads", threads.to_string())]);
     macro_rules! show {
         ($field:ident) => {
             if let Some(value) = &layer.$field {
@@ -347,18 +362,14 @@ fn shown(layer: &Layer) -> BTreeMap<&'static str, String> {
         };
     }
     for_each_key!(show);
-    match layer.bound_keys().is_empty() {
-        true => {
-            values.insert("beta_per_example", DEFAULT_BETA_PER_EXAMPLE.to_string());
-        }
-        false => {
-            show!(kappa);
-            show!(beta);
-            show!(beta_per_example);
-            show!(alpha);
-            show!(gamma);
-        }
+    show!(kappa);
+    show!(beta);
+    show!(beta_per_example);
+    if layer.kappa.or(layer.beta).or(layer.beta_per_example).is_none() {
+        values.insert("beta_per_example", DEFAULT_BETA_PER_EXAMPLE.to_string());
     }
+    values.insert("alpha", layer.alpha.unwrap_or(0.0).as_toml());
+    values.insert("gamma", layer.gamma.unwrap_or(1.0).as_toml());
     values
 }
 
@@ -382,7 +393,13 @@ macro_rules! plain_toml {
         }
     )*};
 }
-plain_toml!(usize, u64, bool, f64);
+plain_toml!(usize, u64, bool);
+
+impl AsToml for f64 {
+    fn as_toml(&self) -> String {
+        toml::Value::Float(*self).to_string()
+    }
+}
 
 macro_rules! named_toml {
     ($($type:ty),*) => {$(

@@ -24,7 +24,8 @@ pub struct Family {
     keys: ConfigKeys,
     /// Whether positions are counted from `pad_token_id + 1`, as fairseq does.
     positions_after_padding: bool,
-    default_eps: f64,
+    /// The key of LayerNorm's epsilon; DistilBERT has none, and 1e-12 like the others' default.
+    eps_key: Option<&'static str>,
     token_types: bool,
     head: HeadNames,
 }
@@ -72,7 +73,7 @@ pub const FAMILIES: [Family; 4] = [
         layer: BERT_LAYER,
         keys: BERT_KEYS,
         positions_after_padding: false,
-        default_eps: 1e-12,
+        eps_key: Some("layer_norm_eps"),
         token_types: true,
         head: HeadNames {
             dense: "bert.pooler.dense",
@@ -87,7 +88,7 @@ pub const FAMILIES: [Family; 4] = [
         layer: BERT_LAYER,
         keys: BERT_KEYS,
         positions_after_padding: true,
-        default_eps: 1e-12,
+        eps_key: Some("layer_norm_eps"),
         token_types: true,
         head: HeadNames {
             dense: "classifier.dense",
@@ -102,7 +103,7 @@ pub const FAMILIES: [Family; 4] = [
         layer: BERT_LAYER,
         keys: BERT_KEYS,
         positions_after_padding: false,
-        default_eps: 1e-12,
+        eps_key: Some("layer_norm_eps"),
         token_types: true,
         head: HeadNames {
             dense: "classifier.dense",
@@ -132,7 +133,7 @@ pub const FAMILIES: [Family; 4] = [
             activation: "activation",
         },
         positions_after_padding: false,
-        default_eps: 1e-12,
+        eps_key: None,
         token_types: false,
         head: HeadNames {
             dense: "pre_classifier",
@@ -315,7 +316,10 @@ impl Encoder {
             layers,
             heads: sizes.heads,
             activation: activation(config, family.keys.activation)?,
-            eps: config.number_or("layer_norm_eps", family.default_eps)?,
+            eps: match family.eps_key {
+                Some(key) => config.number_or(key, 1e-12)?,
+                None => 1e-12,
+            },
             dense: Linear::load(weights, &dense_name, h, h)?,
             dense_activation: match head == Head::PooledRelu.as_str() {
                 true => Activation::TanhThenRelu,

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::{bail, Context, Result};
 
-use crate::checkpoint::labels::{align, are_ids};
+use crate::checkpoint::labels::align;
 use crate::checkpoint::LabelMap;
 use crate::confidence::Predictions;
 use crate::error::hinted;
 use crate::task::table::{expand_patterns, read_table, Table};
-use crate::task::LabelReader;
+use crate::task::{label_ids, LabelReader};
 
 /// One model's predictions, one row per example.
 #[derive(Debug, Clone)]
@@ -56,6 +56,7 @@ pub fn read_pair(
     let mut teacher = read_predictions("teacher", teacher, task, task_labels, map)?;
     let names = teacher.label_names.clone();
     let mut student = read_predictions("student", student, task, &names, map)?;
+    map.check_used(&teacher.own_labels, &student.own_labels)?;
     if let (Some(wanted), Some(given)) = (&teacher.ids, &student.ids) {
         let order = join(wanted, given, &teacher, &student)?;
         student = student.reordered(&order)?;
@@ -138,6 +139,9 @@ pub fn read_predictions(
     let (own, shown) = shown(&table, &source)?;
     let names = match (task_labels.is_empty(), &own) {
         (false, _) => task_labels.to_vec(),
+        (true, Some(own)) if label_ids(own).is_some() => {
+            (0..own.len()).map(|i| i.to_string()).collect()
+        }
         (true, Some(own)) => own.clone(),
         (true, None) => {
             return Err(hinted(
@@ -147,10 +151,7 @@ pub fn read_predictions(
         }
     };
     let columns = match &own {
-        Some(own) => {
-            let named = (!are_ids(own)).then_some(own.as_slice());
-            align(role, &source, named, own.len(), task, &names, map)?
-        }
+        Some(own) => align(role, &source, own, task, &names, map)?,
         None => (0..names.len()).collect(),
     };
     let reader = LabelReader::new(&names, None);
@@ -230,6 +231,10 @@ fn predictions(
                 return Predictions::from_probabilities(&values, labels).map_err(at_row);
             }
             let logits: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
+            if let Some(at) = logits.iter().position(|logit| !logit.is_finite()) {
+                let column = columns[order[at % labels]];
+                return Err(table.wrong(at / labels, column, "it is too large for f32"));
+            }
             Predictions::from_logits(&logits, labels).map_err(at_row)
         }
         Shown::Confidence { confidence, predicted } => {
@@ -269,6 +274,11 @@ fn ids(table: &Table) -> Result<Option<Vec<String>>> {
 }
 
 impl PredictionFile {
+    /// Whether the file names its examples.
+    pub fn has_ids(&self) -> bool {
+        self.ids.is_some()
+    }
+
     /// The rows in another order: row i of the result is row `order[i]` of this one.
     fn reordered(self, order: &[usize]) -> Result<Self> {
         Ok(PredictionFile {

@@ -51,7 +51,7 @@ const HEADER: [&str; 9] = [
 /// reads back the same; an absent label is an empty field.
 pub(super) fn write(tables: &[PredictionTable], out: &mut dyn Write) -> io::Result<()> {
     let mut writer = ::csv::Writer::from_writer(out);
-    writer.write_record(HEADER)?;
+    writer.write_record(HEADER).map_err(as_io)?;
     for table in tables {
         for row in &table.rows {
             write_row(&mut writer, table, row)?;
@@ -65,17 +65,26 @@ fn write_row<W: Write>(
     table: &PredictionTable,
     row: &PredictionRow,
 ) -> io::Result<()> {
-    writer.write_field(&table.task)?;
-    writer.write_field(&table.split)?;
-    writer.write_field(row.index.to_string())?;
-    writer.write_field(row.label.map(|id| table.label_name(id)).unwrap_or_default())?;
-    writer.write_field(row.teacher_confidence.to_string())?;
-    writer.write_field(row.student_confidence.to_string())?;
-    writer.write_field(table.label_name(row.teacher_predicted))?;
-    writer.write_field(table.label_name(row.student_predicted))?;
-    writer.write_field(row.difference.to_string())?;
-    writer.write_record(None::<&[u8]>)?;
-    Ok(())
+    writer.write_field(&table.task).map_err(as_io)?;
+    writer.write_field(&table.split).map_err(as_io)?;
+    writer.write_field(row.index.to_string()).map_err(as_io)?;
+    writer
+        .write_field(row.label.map(|id| table.label_name(id)).unwrap_or_default())
+        .map_err(as_io)?;
+    writer.write_field(row.teacher_confidence.to_string()).map_err(as_io)?;
+    writer.write_field(row.student_confidence.to_string()).map_err(as_io)?;
+    writer.write_field(table.label_name(row.teacher_predicted)).map_err(as_io)?;
+    writer.write_field(table.label_name(row.student_predicted)).map_err(as_io)?;
+    writer.write_field(row.difference.to_string()).map_err(as_io)?;
+    writer.write_record(None::<&[u8]>).map_err(as_io)
+}
+
+/// The error underneath, so that a closed pipe is known for what it is.
+fn as_io(error: ::csv::Error) -> io::Error {
+    match error.into_kind() {
+        ::csv::ErrorKind::Io(error) => error,
+        other => io::Error::other(format!("{other:?}")),
+    }
 }
 
 impl PredictionTable {

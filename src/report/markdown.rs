@@ -250,7 +250,6 @@ fn manifest(report: &Report) -> String {
     let compute = format!("{}, {}", manifest.device, manifest.dtype);
     say("device, dtype".into(), escape(&compute, CELL));
     say("seed".into(), manifest.seed.to_string());
-    say("maximum length".into(), manifest.max_length.to_string());
     say("config SHA-256".into(), escape(&manifest.config_sha256, CELL));
     for (name, value) in &manifest.conventions {
         say(escape(name, CELL), escape(value, TEXT));
@@ -259,6 +258,9 @@ fn manifest(report: &Report) -> String {
         let who = format!("{} of {}", escape(&model.role, CELL), escape(&model.task, CELL));
         let revision = model.revision.as_ref().map(|it| format!(" at {it}")).unwrap_or_default();
         say(who.clone(), escape(&format!("{}{revision}", model.source), TEXT));
+        if let Some(tokens) = model.max_length {
+            say(format!("{who}, maximum length"), tokens.to_string());
+        }
         say(format!("{who}, weights SHA-256"), escape(&model.weights_sha256, CELL));
         if let Some(hash) = &model.tokenizer_sha256 {
             say(format!("{who}, tokenizer SHA-256"), escape(hash, CELL));

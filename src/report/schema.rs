@@ -93,6 +93,8 @@ pub struct TaskRow {
     pub spent_share: Option<f64>,
     /// The share spent after a growing number of examples, in data set order.
     pub course: Vec<CoursePoint>,
+    /// Examples seen, in data set order, when the budget was spent for certain; null when it is not.
+    pub exhausted_at: Option<usize>,
     /// The bound recorded by the student's own training (`distillation.json`), for information.
     pub student_bound: Option<StudentBound>,
     /// The teacher's own figures on this split.
@@ -338,8 +340,6 @@ pub struct Manifest {
     pub dtype: String,
     /// Seed of everything random (pre-flight sample, bootstrap).
     pub seed: u64,
-    /// Maximum length in tokens, special tokens included.
-    pub max_length: usize,
     /// SHA-256 of the configuration in force.
     pub config_sha256: String,
     /// The models that were loaded, by role and task.
@@ -365,6 +365,8 @@ pub struct ModelManifest {
     pub stored_dtype: Option<String>,
     /// Number of weights.
     pub parameters: Option<usize>,
+    /// Length that its texts are cut at, tokens, special tokens included; null for predictions.
+    pub max_length: Option<usize>,
     /// The model's label names, in its own order.
     pub labels: Vec<String>,
     /// The model's label id for each label of the task: `columns[task label] = model label`.

@@ -2,9 +2,9 @@
 
 use anyhow::{bail, Result};
 
-use super::labels::LabelReader;
+use super::labels::{find_label, label_ids, LabelReader};
 use super::readers::{Cell, DataFile, Header, RowSink};
-use super::spec::TaskSpec;
+use super::spec::{Source, TaskSpec};
 use super::spelling::did_you_mean;
 use super::{Example, SkippedRow};
 use crate::error::hinted;
@@ -105,6 +105,26 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
+    /// A file's own names decide what its ids mean; names that are not GLUE's mean another task, or
+    /// another order that only the user knows. Labels named in a config are the user's word for it.
+    fn refuse_other_names(&self, file: &DataFile, in_file: Option<&Vec<String>>) -> Result<()> {
+        let Some(names) = in_file.filter(|names| label_ids(names).is_none()) else { return Ok(()) };
+        let known = names.iter().all(|name| find_label(&self.label_names, name).is_some());
+        if known || !matches!(self.spec.source, Source::Glue(_)) {
+            return Ok(());
+        }
+        Err(hinted(
+            format!(
+                "`{}` names the labels [{}], and the task {} has [{}]",
+                file.name,
+                shortened(names),
+                self.spec.name,
+                shortened(&self.label_names)
+            ),
+            "describe the file as a task of your own, with `labels` in the order of its ids",
+        ))
+    }
+
     fn skip(&mut self, line: usize, reason: String) {
         self.skipped.push(SkippedRow { file: self.current.name.clone(), line, reason });
     }
@@ -132,6 +152,7 @@ impl RowSink for Collector<'_> {
             };
             self.unlabelled.get_or_insert(why);
         }
+        self.refuse_other_names(file, in_file)?;
         let reader = LabelReader::new(&self.label_names, in_file);
         self.current = Current {
             name: file.name.clone(),

@@ -19,16 +19,37 @@ pub(super) struct BadLabel {
     pub(super) hint: String,
 }
 
+/// The id of `name` among `names`: spelled alike, else alike but for case, spaces, hyphens and
+/// underscores where that fits one name only.
+pub fn find_label(names: &[String], name: &str) -> Option<usize> {
+    let folded = |name: &str| -> String {
+        name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
+    names.iter().position(|known| known == name).or_else(|| {
+        let wanted = folded(name);
+        let mut alike =
+            (0..names.len()).filter(|&i| !wanted.is_empty() && folded(&names[i]) == wanted);
+        alike.next().filter(|_| alike.next().is_none())
+    })
+}
+
+/// The id in each name where the names are ids, in any order: `LABEL_0`, `LABEL_1`, … or `0`, `1`,
+/// …. `None` where they are names.
+pub fn label_ids(names: &[String]) -> Option<Vec<usize>> {
+    let id = |name: &String| name.strip_prefix("LABEL_").unwrap_or(name).parse::<usize>().ok();
+    let ids: Vec<usize> = names.iter().map(id).collect::<Option<_>>()?;
+    (0..names.len()).all(|i| ids.contains(&i)).then_some(ids)
+}
+
 impl LabelReader {
     /// For a task with these names and a file whose metadata names its ids `in_file`.
     ///
     /// Names of the same set in another order are matched by name. Names of another set are
-    /// ignored: the task's own are what the user calls the ids.
+    /// ignored here: the task's own are what the user calls the ids.
     pub fn new(names: &[String], in_file: Option<&Vec<String>>) -> LabelReader {
         let renumbered = in_file.filter(|in_file| *in_file != names).and_then(|in_file| {
-            let id = |name: &String| names.iter().position(|known| known == name);
-            let ids: Option<Vec<u32>> =
-                in_file.iter().map(|name| id(name).map(|id| id as u32)).collect();
+            let id = |name: &String| find_label(names, name).map(|id| id as u32);
+            let ids: Option<Vec<u32>> = in_file.iter().map(id).collect();
             ids.filter(|ids| ids.len() == names.len())
         });
         LabelReader { names: names.to_vec(), renumbered }
@@ -78,7 +99,10 @@ impl LabelReader {
             Ok(value) if value.fract() == 0.0 && value.abs() < 1e9 => self.id(value as i64),
             Ok(value) if value.is_nan() => Ok(None),
             Ok(_) => Err(self.not_an_id(text)),
-            Err(_) => Err(self.unknown(text)),
+            Err(_) => match find_label(&self.names, text) {
+                Some(id) => Ok(Some(id as u32)),
+                None => Err(self.unknown(text)),
+            },
         }
     }
 
@@ -210,6 +234,26 @@ mod tests {
         assert_eq!(reader.read(&Cell::Integer(-1)), Ok(None));
         let renamed = LabelReader::new(&task, Some(&names(["0", "1"])));
         assert_eq!(renamed.read(&Cell::Integer(0)), Ok(Some(0)));
+    }
+
+    #[test]
+    fn names_are_found_without_regard_to_case_where_that_is_plain() {
+        let names = |list: &[&str]| list.iter().map(|s| s.to_string()).collect::<Vec<_>>();
+        let nli = names(&["entailment", "not_entailment"]);
+        assert_eq!(find_label(&nli, "Not Entailment"), Some(1));
+        assert_eq!(find_label(&nli, "neutral"), None);
+        let signs = names(&["-", "+"]);
+        assert_eq!((find_label(&signs, "+"), find_label(&signs, "*")), (Some(1), None));
+        assert_eq!(find_label(&names(&["C", "C++"]), "c"), None, "both are alike");
+    }
+
+    #[test]
+    fn ids_are_no_names_in_whatever_order() {
+        let names = |list: &[&str]| list.iter().map(|s| s.to_string()).collect::<Vec<_>>();
+        assert_eq!(label_ids(&names(&["LABEL_1", "LABEL_0"])), Some(vec![1, 0]));
+        assert_eq!(label_ids(&names(&["0", "1", "2"])), Some(vec![0, 1, 2]));
+        assert_eq!(label_ids(&names(&["1", "2"])), None, "stars, say");
+        assert_eq!(label_ids(&names(&["0", "0"])), None);
     }
 
     #[test]

@@ -61,8 +61,8 @@ impl DebertaV2 {
 impl Model for DebertaV2 {
     fn forward(&self, batch: &PackedBatch) -> candle_core::Result<Tensor> {
         let device = &self.inner.device;
-        // candle reads segments only where the config has a table for them, and then for all rows.
-        one_by_one(batch, device, |ids| self.inner.forward(ids, None, None))
+        // Segments are read only where the config has a table for them.
+        one_by_one(batch, device, |ids, types| self.inner.forward(ids, Some(types.clone()), None))
     }
 
     fn labels(&self) -> usize {

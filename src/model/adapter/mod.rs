@@ -61,16 +61,19 @@ fn with_defaults(config: &ModelConfig, defaults: Value) -> Map<String, Value> {
     keys
 }
 
-/// Runs `forward` on each sequence of `batch` as a (1, L) tensor -> (B, K).
+/// Runs `forward` on each sequence of `batch`, ids and segments as (1, L) tensors -> (B, K).
 fn one_by_one(
     batch: &PackedBatch,
     device: &Device,
-    forward: impl Fn(&Tensor) -> Result<Tensor>,
+    forward: impl Fn(&Tensor, &Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
     let rows = batch
         .offsets
         .windows(2)
-        .map(|w| forward(&Tensor::new(&batch.input_ids[w[0]..w[1]], device)?.unsqueeze(0)?))
+        .map(|w| {
+            let row = |ids: &[u32]| Tensor::new(&ids[w[0]..w[1]], device)?.unsqueeze(0);
+            forward(&row(&batch.input_ids)?, &row(&batch.token_type_ids)?)
+        })
         .collect::<Result<Vec<_>>>()?;
     Tensor::cat(&rows, 0)
 }

@@ -82,13 +82,15 @@ fn encoder_config(config: &ModelConfig) -> Result<Config> {
     let mut keys = with_defaults(
         config,
         json!({
-            "layer_norm_eps": config.number_or("norm_eps", 1e-5)?,
             "global_rope_theta": theta("full_attention", 160_000.0),
             "local_rope_theta": theta("sliding_attention", 10_000.0),
             "global_attn_every_n_layers": 3, "local_attention": 128, "pad_token_id": 0,
             "max_position_embeddings": 8192,
         }),
     );
+    // transformers reads `norm_eps`, also where an old file has both.
+    let eps = config.number_or("norm_eps", config.number_or("layer_norm_eps", 1e-5)?)?;
+    keys.insert("layer_norm_eps".into(), json!(eps));
     for key in ["classifier_pooling", "id2label", "label2id"] {
         keys.remove(key);
     }
@@ -104,7 +106,7 @@ fn encoder_config(config: &ModelConfig) -> Result<Config> {
 
 impl Model for ModernBert {
     fn forward(&self, batch: &PackedBatch) -> candle_core::Result<Tensor> {
-        one_by_one(batch, &self.device, |ids| {
+        one_by_one(batch, &self.device, |ids, _| {
             let mask = Tensor::ones(ids.dims(), DType::U32, &self.device)?;
             let hidden = self.encoder.forward(ids, &mask)?; // (1, L, H)
             let pooled = match self.pooling {

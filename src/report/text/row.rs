@@ -1,5 +1,7 @@
 //! One gating row: its verdict, its numbers, the splits beside it, its remarks, its worst inputs.
 
+use std::collections::BTreeSet;
+
 use super::super::display::{columns, neutralise, pad, truncate_start};
 use super::super::numbers::{
     chosen, counted, decimal, decimal_or_absent, percent, sigma_and_kappa, signed, significant,
@@ -256,7 +258,10 @@ fn counts(page: &mut Page, report: &Report, row: &TaskRow) {
     let (teacher, student) = (cut(&row.teacher), cut(&row.student));
     if teacher + student > 0 {
         let (teacher, student) = (thousands(teacher), thousands(student));
-        let tokens = report.manifest.max_length;
+        let models = report.manifest.models.iter().filter(|model| model.task == row.task);
+        let tokens: BTreeSet<String> =
+            models.filter_map(|model| model.max_length).map(|tokens| tokens.to_string()).collect();
+        let tokens = tokens.into_iter().collect::<Vec<_>>().join(" or ");
         page.field(
             "truncated",
             &format!("examples cut at {tokens} tokens: teacher {teacher}, student {student}"),
