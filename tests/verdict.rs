@@ -307,7 +307,7 @@ fn a_student_without_a_bound_cannot_be_held_to_its_own() {
 }
 
 #[test]
-fn a_record_that_contradicts_itself_is_an_error_before_the_run() {
+fn a_record_that_contradicts_itself_is_an_error_before_the_run_that_it_is_to_gate() {
     let (sandbox, _) = sandbox();
     let labels = glue::labels("sst2");
     sandbox.checkpoint("student", "architectures/xlm-roberta", labels);
@@ -319,10 +319,24 @@ fn a_record_that_contradicts_itself_is_an_error_before_the_run() {
         (r#"{"bound": {"beta": 1, "temperature": 2}}"#, ["record", "`t_squared`"]),
     ] {
         sandbox.write("student/distillation.json", record);
-        let run = sandbox.audit(&pair);
+        let run = sandbox.audit(&with(&pair, &["--bound", "from-student"]));
         run.fails(3, &words);
         assert!(!run.stderr.contains("[tokenizers-differ]"), "{}", run.stderr);
     }
+    // Where it does not gate, it is a note and no reason not to judge.
+    let row = sandbox.row(&pair);
+    says(note(&row, "record-unusable")["message"].as_str().unwrap(), &["`t_squared`"]);
+}
+
+#[test]
+fn a_bound_that_is_given_gates_over_the_student_s_own() {
+    let (sandbox, pair) = sandbox();
+    sandbox.write("student/distillation.json", r#"{"bound": {"beta": 50}}"#);
+    sandbox.write("own.toml", "[defaults]\nbound = \"from-student\"\n");
+    let row = sandbox.row(&with(&pair, &["--config", "own.toml", "--kappa", "0.01"]));
+    assert_eq!((&row["kappa"], &row["bound_origin"]), (&json!(0.01), &json!("flag --kappa")));
+    let both = with(&pair, &["--bound", "from-student", "--kappa", "0.01"]);
+    sandbox.audit(&both).fails(2, &["from-student", "--kappa", "keep one"]);
 }
 
 #[test]

@@ -83,7 +83,7 @@ mod tests {
         let finding = worse_than_majority("teacher `out/bert`", 20, 256, 0.56).unwrap();
         assert_eq!((finding.code, finding.level), ("worse-than-majority", Level::Warning));
         assert!(finding.message.starts_with(
-            "teacher `out/bert` has 20 of 256 sampled examples right (7.8 %), and always giving \
+            "teacher `out/bert` has 20 of 256 examples right (7.8 %), and always giving \
              the most frequent label would have 56.0 %"
         ));
         let hint = finding.hint.unwrap();

@@ -226,7 +226,7 @@ mod tests {
 
     #[test]
     fn contradictions_are_refused() {
-        let message = |json: &str| bound(json).unwrap_err().to_string();
+        let message = |json: &str| format!("{:#}", anyhow::Error::from(bound(json).unwrap_err()));
         let both = message(r#"{"bound": {"beta": 1, "beta_per_example": 1}}"#);
         assert_eq!(both, "the record's bound gives both `beta` and `beta_per_example`: keep one");
         assert!(message(r#"{"bound": {"beta": 1, "alpha": 0, "w_soft": 1}}"#).contains("w_soft"));
@@ -242,11 +242,22 @@ mod tests {
     fn losses_are_summed() {
         let json = r#"{"loss_reached": {"mean_kl": 0.5, "sum_cross_entropy": 7, "examples": 4}}"#;
         let reached = StudentRecord::parse(json).unwrap().loss_reached.unwrap();
-        let expected = vec![("sum of KL", 2.0), ("sum of cross-entropies", 7.0)];
+        // Per example 0.5 and 7/4, for a hundred of them.
+        let expected = vec![("sum of KL", 50.0), ("sum of cross-entropies", 175.0)];
         assert_eq!(reached.sums(100), expected);
         let bare = LossReached { mean_kl: Some(0.5), ..LossReached::default() };
         assert_eq!(bare.sums(100), [("sum of KL", 50.0)]);
         assert_eq!(LossReached::default().sums(100), []);
+    }
+
+    #[test]
+    fn a_summed_beta_is_spread_over_the_examples_it_was_summed_over() {
+        let json = r#"{"bound": {"beta": 50}, "loss_reached": {"examples": 20000}}"#;
+        let record = StudentRecord::parse(json).unwrap();
+        // sqrt(50/20000) = 0.05, whatever is audited.
+        assert!((record.bound_for(500).unwrap().unwrap().kappa(500) - 0.05).abs() < 1e-12);
+        let same = record.bound_for(20_000).unwrap().unwrap();
+        assert_eq!(same.policy(), BoundPolicy::Beta(50.0));
     }
 
     #[test]

@@ -46,11 +46,11 @@ fn for_every_task(config: &Config, flags: &Layer) -> Result<String> {
 fn render(table: &str, settings: &Settings) -> String {
     let mut text = format!("\n[{table}]\n");
     for (key, value) in settings.values() {
-        let line = match value {
-            Some(value) => format!("{key} = {value}"),
-            None => format!("# {key} ="),
+        let (line, origin) = match value {
+            Some(value) => (format!("{key} = {value}"), settings.origin(key).to_string()),
+            None => (format!("# {key}"), "not set".to_owned()),
         };
-        let _ = writeln!(text, "{line:<44} # {}", settings.origin(key));
+        let _ = writeln!(text, "{line:<44} # {origin}");
     }
     text
 }
