@@ -45,6 +45,11 @@ impl Progress {
         }
     }
 
+    /// Says what failed, whatever else is said.
+    pub fn error(self, text: &str) {
+        eprintln!("error: {text}");
+    }
+
     /// Says a note or a warning as soon as it is known.
     pub fn note(self, note: &Note) {
         let level = match note.level {

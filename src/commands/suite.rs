@@ -38,7 +38,7 @@ pub fn run_each(
             Err(error) if error.is::<Interrupted>() => return Err(error),
             Err(error) if is_usage(&error) && outcomes.is_empty() => return Err(error),
             Err(error) => {
-                session.progress.message(&format!("error: {}: {error:#}", settings.task.name));
+                session.progress.error(&format!("{}: {error:#}", settings.task.name));
                 outcomes.push(could_not_run(settings, &error));
             }
         }
