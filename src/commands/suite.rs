@@ -7,7 +7,7 @@ use crate::config::Settings;
 use crate::error::{Exit, Hinted, Usage};
 use crate::interrupt::Interrupted;
 use crate::report::schema::{Outcome, Report, RowError, Skipped, TaskRow, SCHEMA_VERSION};
-use crate::report::PredictionTable;
+use crate::report::{row_summary, PredictionTable};
 
 /// Audits every task of `all`; a task that could not be run is a row with its error.
 ///
@@ -31,11 +31,16 @@ pub fn run_each(
     session: &Session,
     one: impl Fn(&Settings) -> Result<TaskOutcome>,
 ) -> Result<(Report, Vec<PredictionTable>)> {
-    let mut outcomes = Vec::new();
+    let mut outcomes: Vec<TaskOutcome> = Vec::new();
     for settings in all {
         match one(settings) {
             Ok(outcome) => outcomes.push(outcome),
-            Err(error) if error.is::<Interrupted>() => return Err(error),
+            Err(error) if error.is::<Interrupted>() => {
+                for row in outcomes.iter().flat_map(|outcome| &outcome.rows) {
+                    session.progress.message(&row_summary(row));
+                }
+                return Err(error);
+            }
             Err(error) if is_usage(&error) && outcomes.is_empty() => return Err(error),
             Err(error) => {
                 session.progress.error(&format!("{}: {error:#}", settings.task.name));
