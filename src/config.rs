@@ -11,7 +11,7 @@ mod resolve;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Deserialize;
 
 pub use layer::{BoundSource, ConfidenceName, Layer, StatisticName, BOUND_KEYS};
@@ -60,7 +60,7 @@ impl Config {
 
     fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
-            .with_context(|| usage(format!("cannot read the config `{}`", path.display())))?;
+            .map_err(|e| usage(format!("cannot read the config `{}`: {e}", path.display())))?;
         Self::from_text(&text, path)
             .map_err(|e| usage(format!("the config `{}` is wrong: {e}", path.display())))
     }

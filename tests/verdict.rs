@@ -3,23 +3,14 @@
 
 mod common;
 
-use common::{copy_folder, demo_audit, glue, note, number, reproducible, says, with, Sandbox};
+use common::{
+    copy_folder, demo_audit, glue, note, number, reproducible, says, tiny_pair, with, Sandbox,
+};
 use serde_json::{json, Value};
-
-/// SST-2's data and a pair with σ of about 0.03 on it.
-fn sandbox() -> (Sandbox, Vec<String>) {
-    let sandbox = Sandbox::new();
-    let data = glue::write(&sandbox, "glue");
-    let labels = glue::labels("sst2");
-    let teacher = sandbox.checkpoint("teacher", "architectures/distilbert", labels);
-    let student = sandbox.checkpoint("student", "architectures/electra", labels);
-    let arguments = with(&["--task", "sst2", "--data"], &[data.as_str()]);
-    (sandbox, with(&arguments, &["--teacher", &teacher, "--student", &student]))
-}
 
 #[test]
 fn a_model_against_itself_spends_nothing_of_a_budget_of_zero() {
-    let (sandbox, _) = sandbox();
+    let (sandbox, _) = tiny_pair();
     let same = ["--task", "sst2", "--data", "glue", "--teacher", "student", "--student", "student"];
     let report = sandbox.report(&with(&same, &["--kappa", "0"]));
     assert_eq!((&report["verdict"], &report["exit_code"]), (&json!("preserved"), &json!(0)));
@@ -36,7 +27,7 @@ fn a_model_against_itself_spends_nothing_of_a_budget_of_zero() {
 
 #[test]
 fn no_student_but_the_teacher_itself_meets_a_bound_of_nearly_nothing() {
-    let (sandbox, pair) = sandbox();
+    let (sandbox, pair) = tiny_pair();
     let report = sandbox.report(&with(&pair, &["--kappa", "1e-9"]));
     assert_eq!((&report["verdict"], &report["exit_code"]), (&json!("not_preserved"), &json!(1)));
 }
@@ -60,7 +51,7 @@ fn bounds(n: f64) -> Vec<(Vec<&'static str>, f64)> {
 
 #[test]
 fn the_verdict_is_the_budget_s_and_the_exit_code_is_the_verdict_s() {
-    let (sandbox, pair) = sandbox();
+    let (sandbox, pair) = tiny_pair();
     let n = glue::TRAIN as f64;
     let mut seen = Vec::new();
     for (flags, kappa) in bounds(n) {
@@ -94,7 +85,7 @@ fn the_verdict_is_the_budget_s_and_the_exit_code_is_the_verdict_s() {
 
 #[test]
 fn a_kappa_given_outright_has_no_beta_and_says_why() {
-    let (sandbox, pair) = sandbox();
+    let (sandbox, pair) = tiny_pair();
     let row = sandbox.row(&with(&pair, &["--kappa", "0.2"]));
     assert_eq!((&row["beta"], &row["bound_origin"]), (&Value::Null, &json!("flag --kappa")));
     assert_eq!(row["undefined"]["beta"], "kappa was given outright");
@@ -140,7 +131,7 @@ fn the_order_of_a_model_s_labels_changes_no_bit_of_the_row() {
 
 #[test]
 fn threads_and_token_budget_change_nothing_of_the_report() {
-    let (sandbox, pair) = sandbox();
+    let (sandbox, pair) = tiny_pair();
     let audit = |threads: &str, budget: &str| {
         let how = ["--threads", threads, "--token-budget", budget];
         reproducible(sandbox.report(&with(&pair, &how)))
@@ -153,7 +144,7 @@ fn threads_and_token_budget_change_nothing_of_the_report() {
 
 #[test]
 fn the_order_of_the_examples_changes_no_bit_of_sigma() {
-    let (sandbox, pair) = sandbox();
+    let (sandbox, pair) = tiny_pair();
     let sums = |row: &Value| {
         ["sigma", "sigma_centred", "mean_difference", "spent", "agreement", "variants"]
             .map(|key| row[key].clone())
@@ -168,7 +159,7 @@ fn the_order_of_the_examples_changes_no_bit_of_sigma() {
 
 #[test]
 fn sigma_needs_no_labels_and_the_report_says_why_accuracy_is_null() {
-    let (sandbox, pair) = sandbox();
+    let (sandbox, pair) = tiny_pair();
     let row = sandbox.row(&with(&pair, &["--split", "test"]));
     assert_eq!((&row["split"], &row["n"]), (&json!("test"), &json!(glue::VALIDATION)));
     assert!(number(&row, "sigma") > 0.0);
@@ -187,7 +178,7 @@ fn sigma_needs_no_labels_and_the_report_says_why_accuracy_is_null() {
 
 #[test]
 fn minus_one_is_no_label() {
-    let (sandbox, pair) = sandbox();
+    let (sandbox, pair) = tiny_pair();
     let labelled = sandbox.row(&pair);
     let text = sandbox.read("glue/SST-2/train.tsv");
     let text = text.replace("\t0\n", "\t-1\n").replace("\t1\n", "\t-1\n");
@@ -200,7 +191,7 @@ fn minus_one_is_no_label() {
 
 #[test]
 fn a_limit_makes_a_partial_audit_that_says_so_everywhere() {
-    let (sandbox, pair) = sandbox();
+    let (sandbox, pair) = tiny_pair();
     let limited = with(&pair, &["--limit", "7"]);
     let row = sandbox.row(&limited);
     assert_eq!((&row["n"], &row["of"]), (&json!(7), &json!(glue::TRAIN)));
@@ -220,7 +211,7 @@ fn a_limit_makes_a_partial_audit_that_says_so_everywhere() {
 
 #[test]
 fn a_split_that_is_named_gates_alone() {
-    let (sandbox, pair) = sandbox();
+    let (sandbox, pair) = tiny_pair();
     let both = sandbox.report(&pair);
     for name in ["validation", "dev"] {
         let report = sandbox.report(&with(&pair, &["--split", name]));
@@ -233,7 +224,7 @@ fn a_split_that_is_named_gates_alone() {
 
 #[test]
 fn every_reading_of_sigma_may_gate_and_the_other_three_stand_beside_it() {
-    let (sandbox, pair) = sandbox();
+    let (sandbox, pair) = tiny_pair();
     let standard = sandbox.row(&pair);
     for confidence in ["max", "teacher-class"] {
         for statistic in ["rms", "centred"] {
@@ -274,7 +265,7 @@ fn centred_forgives_a_constant_shift() {
 
 #[test]
 fn the_student_s_own_bound_gates_only_when_asked() {
-    let (sandbox, pair) = sandbox();
+    let (sandbox, pair) = tiny_pair();
     // κ = sqrt(0.04) = 0.2, above the pair's σ; the built-in 0.05 is below it.
     sandbox.write("student/distillation.json", r#"{"bound": {"beta_per_example": 0.04}}"#);
     let run = sandbox.audit(&with(&pair, &["--format", "json"]));
@@ -296,7 +287,7 @@ fn the_student_s_own_bound_gates_only_when_asked() {
 
 #[test]
 fn a_student_without_a_bound_cannot_be_held_to_its_own() {
-    let (sandbox, pair) = sandbox();
+    let (sandbox, pair) = tiny_pair();
     let own = with(&pair, &["--bound", "from-student"]);
     let words = ["no bound of its own", "distillation.json", "--bound policy", "--kappa"];
     sandbox.audit(&own).fails(3, &words);
@@ -308,7 +299,7 @@ fn a_student_without_a_bound_cannot_be_held_to_its_own() {
 
 #[test]
 fn a_record_that_contradicts_itself_is_an_error_before_the_run_that_it_is_to_gate() {
-    let (sandbox, _) = sandbox();
+    let (sandbox, _) = tiny_pair();
     let labels = glue::labels("sst2");
     sandbox.checkpoint("student", "architectures/xlm-roberta", labels);
     let pair = ["--task", "sst2", "--data", "glue", "--teacher", "teacher", "--student", "student"];
@@ -330,7 +321,7 @@ fn a_record_that_contradicts_itself_is_an_error_before_the_run_that_it_is_to_gat
 
 #[test]
 fn a_bound_that_is_given_gates_over_the_student_s_own() {
-    let (sandbox, pair) = sandbox();
+    let (sandbox, pair) = tiny_pair();
     sandbox.write("student/distillation.json", r#"{"bound": {"beta": 50}}"#);
     sandbox.write("own.toml", "[defaults]\nbound = \"from-student\"\n");
     let row = sandbox.row(&with(&pair, &["--config", "own.toml", "--kappa", "0.01"]));
@@ -341,7 +332,7 @@ fn a_bound_that_is_given_gates_over_the_student_s_own() {
 
 #[test]
 fn a_beta_set_to_the_loss_that_was_reached_is_vacuous() {
-    let (sandbox, pair) = sandbox();
+    let (sandbox, pair) = tiny_pair();
     let sum = number(&sandbox.row(&pair)["divergence"], "sum_kl");
     let row = sandbox.row(&with(&pair, &["--beta", &sum.to_string()]));
     says(note(&row, "vacuous")["message"].as_str().unwrap(), &["sum of KL"]);

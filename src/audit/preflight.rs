@@ -30,7 +30,10 @@ pub(super) fn preflight(
     let mut tokens = Vec::new();
     let mut notes = Vec::new();
     for classifier in [teacher, student] {
-        let tokenized = classifier.tokenize(&sample, settings, session)?;
+        let tokenized = classifier.tokenize(&sample, settings, session).or_else(|error| {
+            // Counted within the sample an example cannot be found; the whole split names it.
+            classifier.tokenize(&dataset.examples, settings, session).and(Err(error))
+        })?;
         notes.extend(token_types_lost(classifier, &sample, &tokenized));
         notes.extend(sanity(classifier, dataset, &sample, &tokenized, settings, session)?);
         tokens.push(tokenized);

@@ -215,10 +215,10 @@ pub(super) fn instead_of_weights(bytes: &[u8]) -> Option<&'static str> {
     let text = std::str::from_utf8(bytes.get(..bytes.len().min(200))?).ok()?;
     if text.starts_with("version https://git-lfs") {
         Some("it is a Git LFS pointer: run `git lfs pull` in the checkpoint's repository")
-    } else if bytes.len() < 200 && text.contains('/') && !text.contains('{') {
-        Some("it is a symbolic link that was copied as text: copy the file that it names")
     } else if text.trim_start().starts_with('<') {
         Some("it is an HTML page: the download went wrong")
+    } else if bytes.len() < 200 && text.contains('/') && !text.contains('{') {
+        Some("it is a symbolic link that was copied as text: copy the file that it names")
     } else {
         None
     }

@@ -1,12 +1,14 @@
 //! `audit predict`: one model over one split, its logits to a file.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use super::audit::{refuse_without_effect, session, single};
 use crate::audit::{load_splits, Classifier, Role};
 use crate::cli::PredictArgs;
 use crate::config::{Config, Layer};
-use crate::error::Exit;
+use crate::error::{hinted, Exit};
 use crate::predictions::{beside, write_logits, LogitsFormat};
 use crate::progress::Progress;
 
@@ -40,7 +42,7 @@ pub fn run(args: &PredictArgs) -> Result<Exit> {
     flags.split.get_or_insert_with(|| "train".to_owned());
     let settings = single(&args.tasks, &config, &flags)?;
     let format = LogitsFormat::of(&args.output)?;
-    drop(beside(&args.output)?); // an unwritable folder is found before the long run
+    require_writable(&args.output)?;
 
     let progress = Progress::for_stderr(args.quiet);
     let session = session(progress)?;
@@ -59,4 +61,15 @@ pub fn run(args: &PredictArgs) -> Result<Exit> {
     };
     progress.message(&format!("wrote {}: {n} examples{cut}", args.output.display()));
     Ok(Exit::Preserved)
+}
+
+/// A file that cannot be written is found before the long run.
+fn require_writable(output: &Path) -> Result<()> {
+    if output.is_dir() {
+        return Err(hinted(
+            format!("cannot write `{}`: it is a folder", output.display()),
+            "name a file in it with --output",
+        ));
+    }
+    beside(output).map(drop)
 }

@@ -32,7 +32,7 @@ pub fn run_each(
     session: &Session,
     one: impl Fn(&Settings) -> Result<TaskOutcome>,
 ) -> Result<(Report, Vec<PredictionTable>)> {
-    let mut outcomes = Vec::new();
+    let mut outcomes: Vec<TaskOutcome> = Vec::new();
     for settings in all {
         match one(settings) {
             Ok(outcome) => outcomes.push(outcome),

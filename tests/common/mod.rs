@@ -27,6 +27,18 @@ pub fn demo(name: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// SST-2's data and a tiny pair on it with σ a little above 0.05, and the arguments of its audit.
+pub fn tiny_pair() -> (Sandbox, Vec<String>) {
+    let sandbox = Sandbox::new();
+    let data = glue::write(&sandbox, "glue");
+    let labels = glue::labels("sst2");
+    let teacher = sandbox.checkpoint("teacher", "architectures/distilbert", labels);
+    let student = sandbox.checkpoint("student", "architectures/electra", labels);
+    let models = ["--data", &data, "--teacher", &teacher, "--student", &student];
+    let arguments = with(&["--task", "sst2"], &models);
+    (sandbox, arguments)
+}
+
 /// The arguments of an audit of the demo's pair with that student, as SST-2.
 pub fn demo_audit(student: &str) -> Vec<String> {
     let (data, teacher, student) = (demo(""), demo("teacher"), demo(student));

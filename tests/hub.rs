@@ -1,0 +1,280 @@
+//! Models and data from a Hub, which is a server on this machine: nothing else is ever asked.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use common::{reproducible, says, tiny_pair, with, Run, Sandbox};
+use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use serde_json::{json, Value};
+use sha2::{Digest, Sha256};
+
+const TEACHER: &str = "1111111111111111111111111111111111111111";
+const STUDENT: &str = "2222222222222222222222222222222222222222";
+const DATA: &str = "3333333333333333333333333333333333333333";
+
+/// What the Hub holds, and what it was asked.
+#[derive(Default)]
+struct Store {
+    /// `models/org/name`, revision -> commit.
+    revisions: BTreeMap<(String, String), String>,
+    /// (commit, path) -> bytes.
+    files: BTreeMap<(String, String), Vec<u8>>,
+    /// Each request's path and its `Authorization`.
+    log: Mutex<Vec<(String, Option<String>)>>,
+}
+
+impl Store {
+    fn put(&mut self, repo: &str, revision: &str, commit: &str) {
+        for name in [revision, commit] {
+            self.revisions.insert((repo.to_owned(), name.to_owned()), commit.to_owned());
+        }
+    }
+
+    fn put_folder(&mut self, commit: &str, folder: &Path) {
+        for name in common::names_in(folder) {
+            let bytes = fs::read(folder.join(&name)).unwrap();
+            self.files.insert((commit.to_owned(), name), bytes);
+        }
+    }
+
+    fn answer(&self, stream: TcpStream) -> std::io::Result<()> {
+        let mut lines = BufReader::new(stream.try_clone()?).lines();
+        let Some(Ok(request)) = lines.next() else { return Ok(()) };
+        let mut headers = BTreeMap::new();
+        for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
+            let (name, value) = line.split_once(": ").unwrap();
+            headers.insert(name.to_ascii_lowercase(), value.to_owned());
+        }
+        let path = request.split(' ').nth(1).unwrap().to_owned();
+        self.log.lock().unwrap().push((path.clone(), headers.get("authorization").cloned()));
+        self.respond(stream, &path, headers.get("range").map(String::as_str))
+    }
+
+    fn respond(&self, mut out: TcpStream, path: &str, range: Option<&str>) -> std::io::Result<()> {
+        let missing = |code: &str| {
+            format!("HTTP/1.1 404 No\r\nX-Error-Code: {code}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        };
+        if let Some(rest) = path.strip_prefix("/api/") {
+            let (repo, revision) = rest.split_once("/revision/").unwrap();
+            if !self.revisions.keys().any(|(known, _)| known == repo) {
+                return out.write_all(missing("RepoNotFound").as_bytes());
+            }
+            let key = (repo.to_owned(), revision.replace("%2F", "/"));
+            let Some(commit) = self.revisions.get(&key) else {
+                return out.write_all(missing("RevisionNotFound").as_bytes());
+            };
+            let files = self.files.keys().filter(|key| key.0 == *commit);
+            let siblings: Vec<_> = files.map(|key| json!({ "rfilename": key.1 })).collect();
+            let body = json!({ "sha": commit, "siblings": siblings }).to_string();
+            let length = body.len();
+            return write!(
+                out,
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            );
+        }
+        let (_, rest) = path.split_once("/resolve/").unwrap();
+        let (commit, file) = rest.split_once('/').unwrap();
+        match self.files.get(&(commit.to_owned(), file.to_owned())) {
+            Some(bytes) => send(out, commit, bytes, range.unwrap()),
+            None => out.write_all(missing("EntryNotFound").as_bytes()),
+        }
+    }
+}
+
+/// The part of `bytes` that `range` asks for.
+fn send(mut out: TcpStream, commit: &str, bytes: &[u8], range: &str) -> std::io::Result<()> {
+    let etag: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let (start, end) = range.trim_start_matches("bytes=").split_once('-').unwrap();
+    let start: usize = start.parse().unwrap();
+    let end = end.parse().map_or(bytes.len(), |last: usize| (last + 1).min(bytes.len()));
+    write!(
+        out,
+        "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\nContent-Range: bytes {start}-{}/{}\r\n\
+         ETag: \"{etag}\"\r\nX-Repo-Commit: {commit}\r\nConnection: close\r\n\r\n",
+        end - start,
+        end - 1,
+        bytes.len()
+    )?;
+    out.write_all(&bytes[start..end])
+}
+
+/// A Hub on this machine, until it is dropped with the test's process.
+struct Server {
+    store: Arc<Store>,
+    url: String,
+}
+
+impl Server {
+    fn start(store: Store) -> Server {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let store = Arc::new(store);
+        let shared = store.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let store = shared.clone();
+                // A client that hangs up early is no failure of the test.
+                std::thread::spawn(move || store.answer(stream.unwrap()).ok());
+            }
+        });
+        Server { store, url }
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.store.log.lock().unwrap().iter().map(|entry| entry.0.clone()).collect()
+    }
+}
+
+/// SST-2 as the Hub has it: `sentence`, `label`, `idx`.
+fn parquet(tsv: &str) -> Vec<u8> {
+    let schema = "message glue { required binary sentence (UTF8); required int64 label; required int64 idx; }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let rows: Vec<_> = tsv.lines().skip(1).map(|line| line.split_once('\t').unwrap()).collect();
+    let sentences: Vec<ByteArray> = rows.iter().map(|row| ByteArray::from(row.0)).collect();
+    let labels: Vec<i64> = rows.iter().map(|row| row.1.parse().unwrap()).collect();
+    let ids: Vec<i64> = (0..rows.len() as i64).collect();
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(&sentences, None, None).unwrap();
+    column.close().unwrap();
+    for values in [&labels, &ids] {
+        let mut column = group.next_column().unwrap().unwrap();
+        column.typed::<Int64Type>().write_batch(values, None, None).unwrap();
+        column.close().unwrap();
+    }
+    group.close().unwrap();
+    writer.into_inner().unwrap()
+}
+
+/// A Hub with the pair of [`tiny_pair`] and its data, and that pair's arguments.
+fn hub() -> (Sandbox, Vec<String>, Server) {
+    let (sandbox, pair) = tiny_pair();
+    let mut store = Store::default();
+    store.put("models/org/teacher", "main", TEACHER);
+    store.put_folder(TEACHER, &sandbox.path("teacher"));
+    store.put("models/org/student", "v1.0", STUDENT);
+    store.put_folder(STUDENT, &sandbox.path("student"));
+    store.put("datasets/nyu-mll/glue", "main", DATA);
+    for (split, file) in [("train", "train"), ("validation", "dev")] {
+        let bytes = parquet(&sandbox.read(&format!("glue/SST-2/{file}.tsv")));
+        let path = format!("sst2/{split}-00000-of-00001.parquet");
+        store.files.insert((DATA.to_owned(), path), bytes);
+    }
+    (sandbox, pair, Server::start(store))
+}
+
+const FROM_HUB: [&str; 6] =
+    ["--task", "sst2", "--teacher", "org/teacher", "--student", "org/student@v1.0"];
+
+/// Runs `audit` against the Hub at `url`.
+fn run(sandbox: &Sandbox, url: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Run {
+    let mut command = sandbox.command();
+    command.env_remove("HF_HUB_OFFLINE").env("HF_ENDPOINT", url);
+    command.envs(variables.iter().copied());
+    command.args(with(arguments, &["--format", "json"]));
+    Run::of(command)
+}
+
+/// The figures of each row, which do not depend on where models and data come from.
+fn figures(report: &Value) -> Vec<Value> {
+    let rows = report["tasks"].as_array().unwrap().iter().cloned();
+    let without_place = |mut row: Value| {
+        for place in ["seconds", "data_files", "data_sha256"] {
+            row[place] = Value::Null;
+        }
+        row
+    };
+    rows.map(without_place).collect()
+}
+
+#[test]
+fn an_audit_from_the_hub_is_the_audit_from_folders_and_needs_the_hub_once() {
+    let (sandbox, pair, server) = hub();
+    let first = run(&sandbox, &server.url, &FROM_HUB, &[]);
+    says(&first.stderr, &["downloading", "model.safetensors", "train-00000-of-00001.parquet"]);
+    let report = first.json();
+    assert_eq!(first.code, report["exit_code"]);
+    assert_eq!(figures(&report), figures(&sandbox.report(&pair)));
+    let models = report["manifest"]["models"].as_array().unwrap();
+    assert_eq!(
+        (&models[0]["revision"], &models[1]["revision"]),
+        (&json!(TEACHER), &json!(STUDENT))
+    );
+    assert_eq!(models[1]["source"], "org/student@v1.0");
+    says(&report["tasks"][0]["data_files"].to_string(), &["nyu-mll/glue", "sst2/train-00000"]);
+
+    // Without the Hub, from the cache: once because the user says so, once because nobody answers.
+    let requests = server.requests().len();
+    let closed =
+        format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    for variables in [&[("HF_HUB_OFFLINE", "1")][..], &[]] {
+        let again = run(&sandbox, &closed, &FROM_HUB, variables);
+        assert_eq!(again.code, first.code, "{}", again.stderr);
+        assert_eq!(reproducible(again.json()), reproducible(report.clone()));
+        assert!(!again.stderr.contains("downloading"), "{}", again.stderr);
+        let noted = again.stderr.contains("taken from the cache");
+        assert_eq!(noted, variables.is_empty(), "{}", again.stderr);
+    }
+    assert_eq!(server.requests().len(), requests);
+}
+
+#[test]
+fn the_token_goes_with_every_request_and_into_nothing_else() {
+    let (sandbox, _, server) = hub();
+    let token = [("HF_TOKEN", "hf_secret")];
+    let run = run(&sandbox, &server.url, &FROM_HUB, &token);
+    assert!(run.code < 2, "{}", run.stderr);
+    let log = server.store.log.lock().unwrap();
+    assert!(log.len() > 8);
+    assert!(log.iter().all(|(_, token)| token.as_deref() == Some("Bearer hf_secret")), "{log:?}");
+    assert!(!run.stdout.contains("hf_secret") && !run.stderr.contains("hf_secret"));
+}
+
+#[test]
+fn a_repository_or_a_revision_that_is_not_there_is_named() {
+    let (sandbox, _, server) = hub();
+    for (student, words) in [
+        ("org/none@v9", &["no model `org/none`", "404", "`v9`", "HF_TOKEN"][..]),
+        ("org/student@v9", &["`org/student`", "no revision `v9`", "branch, a tag"]),
+        ("org/student", &["`org/student`", "`main`"]),
+    ] {
+        let pair = ["--task", "sst2", "--teacher", "org/teacher", "--student", student];
+        let run = run(&sandbox, &server.url, &pair, &[]);
+        run.fails(3, words);
+        let report = run.json();
+        assert_eq!(report["verdict"], "error");
+        let error = &report["tasks"][0]["error"];
+        says(&format!("{} {}", error["message"], error["hint"]), words);
+    }
+}
+
+#[test]
+fn a_user_s_own_task_takes_its_data_set_at_its_revision() {
+    let (sandbox, pair, server) = hub();
+    let config = format!(
+        "[task.films]\ndataset = \"nyu-mll/glue@{DATA}\"\nsubset = \"sst2\"\ntext = \"sentence\"\n\
+         label = \"label\"\nlabels = [\"negative\", \"positive\"]\n"
+    );
+    sandbox.write("audit.toml", config);
+    let films = with(&["--task", "films"], &FROM_HUB[2..]);
+    let films: Vec<&str> = films.iter().map(String::as_str).collect();
+    let report = run(&sandbox, &server.url, &films, &[]).json();
+    let expected = sandbox.report(&pair);
+    for (row, expected) in
+        report["tasks"].as_array().unwrap().iter().zip(expected["tasks"].as_array().unwrap())
+    {
+        assert_eq!((&row["sigma"], &row["split"]), (&expected["sigma"], &expected["split"]));
+        assert_eq!(row["teacher"]["accuracy"], expected["teacher"]["accuracy"]);
+    }
+    let asked = format!("/datasets/nyu-mll/glue/resolve/{DATA}/sst2/train-00000-of-00001.parquet");
+    assert!(server.requests().contains(&asked), "{:?}", server.requests());
+}
