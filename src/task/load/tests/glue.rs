@@ -115,7 +115,7 @@ fn an_empty_text_is_data() {
 fn the_real_files_have_the_published_numbers_of_rows() {
     let Some(root) = std::env::var_os("AUDIT_TEST_DATA") else {
         // Past the test harness, which keeps what a passing test prints.
-        let _ = writeln!(std::io::stderr(), "skipped: AUDIT_TEST_DATA is not set");
+        std::io::stderr().write_all(b"skipped: AUDIT_TEST_DATA is not set\n").unwrap();
         return;
     };
     let data = Some(PathBuf::from(root).join("glue"));
