@@ -3,14 +3,16 @@
 mod classifier;
 mod judge;
 mod manifest;
+mod notes;
 mod preflight;
 mod splits;
 
 use anyhow::Result;
 
 pub use classifier::{Classifier, Role};
-pub use judge::{judge, note, Gate, SplitPair};
+pub use judge::{judge, Gate, SplitPair};
 pub use manifest::{manifest, settings_sha256};
+pub use notes::note;
 pub use splits::{load_splits, Split};
 
 use crate::config::Settings;

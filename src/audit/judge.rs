@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
+use super::notes::{note, other_notes, record_unusable};
 use super::splits::Split;
 use crate::check::{
-    findings, worse_than_majority_p, Bound, BoundPolicy, Budget, Check, Course, Evidence, Finding,
-    Level, StudentRecord, Verdict, PREFLIGHT_LEVEL,
+    findings, Bound, BoundPolicy, Budget, Check, Course, Evidence, StudentRecord, Verdict,
 };
 use crate::confidence::{
     ConfidenceKind, Defined, DifferenceSums, ModelStatistics, PairInput, PairOptions,
@@ -165,7 +165,7 @@ impl<'a> SplitPair<'a> {
         self.texts.map(|texts| texts.iter().map(words).collect())
     }
 
-    fn label_name(&self, id: u32) -> String {
+    pub(super) fn label_name(&self, id: u32) -> String {
         self.label_names.get(id as usize).cloned().unwrap_or_else(|| id.to_string())
     }
 }
@@ -311,73 +311,6 @@ fn outcome(verdict: Verdict) -> row::Outcome {
         Verdict::Preserved => row::Outcome::Preserved,
         Verdict::NotPreserved => row::Outcome::NotPreserved,
     }
-}
-
-/// A finding as the report writes it.
-pub fn note(finding: &Finding) -> row::Note {
-    row::Note {
-        code: finding.code.to_owned(),
-        level: match finding.level {
-            Level::Note => row::NoteLevel::Note,
-            Level::Warning => row::NoteLevel::Warning,
-        },
-        message: finding.message.clone(),
-        hint: finding.hint.clone(),
-    }
-}
-
-fn record_unusable(error: &anyhow::Error) -> row::Note {
-    row::Note {
-        code: "record-unusable".to_owned(),
-        level: row::NoteLevel::Warning,
-        message: format!("the student's distillation.json cannot be used: {error:#}"),
-        hint: Some("the policy's bound gates all the same".to_owned()),
-    }
-}
-
-/// Models that agree less often than chance would: two orders of the labels, most likely. σ of the
-/// largest probability is blind to it.
-fn models_disagree(numbers: &PairStatistics) -> Option<row::Note> {
-    let chance = 1.0 / numbers.labels as f64;
-    let p = worse_than_majority_p(numbers.agreement, numbers.n, chance);
-    (p < PREFLIGHT_LEVEL).then(|| row::Note {
-        code: "models-disagree".to_owned(),
-        level: row::NoteLevel::Warning,
-        message: format!(
-            "the models agree on {} of {} examples, fewer than chance would: their labels may \
-             stand in two orders, which the largest probability does not show",
-            numbers.agreement, numbers.n
-        ),
-        hint: Some("check the label names of both models, or pass --label-map".to_owned()),
-    })
-}
-
-/// What only the whole split tells: labels in two orders, a single label, a summed β over a part.
-fn other_notes(pair: &SplitPair, gate: &Gate, numbers: &PairStatistics) -> Vec<row::Note> {
-    let mut notes: Vec<row::Note> = models_disagree(numbers).into_iter().collect();
-    let mut labels = pair.labels.iter().flatten();
-    if let Some(first) = labels.next().filter(|first| labels.all(|label| label == *first)) {
-        notes.push(row::Note {
-            code: "one-label".to_owned(),
-            level: row::NoteLevel::Warning,
-            message: format!("every labelled example has the label `{}`", pair.label_name(*first)),
-            hint: Some("accuracy says little here; is this the whole split?".to_owned()),
-        });
-    }
-    let summed = matches!(gate.bound.policy(), BoundPolicy::Beta(_));
-    if summed && pair.gates && numbers.n < pair.available {
-        notes.push(row::Note {
-            code: "beta-over-part".to_owned(),
-            level: row::NoteLevel::Warning,
-            message: format!(
-                "β is a sum, and it is spread over {} of {} examples: κ is looser than on the \
-                 whole split",
-                numbers.n, pair.available
-            ),
-            hint: Some("with --limit, give --beta-per-example or --kappa".to_owned()),
-        });
-    }
-    notes
 }
 
 fn variants(numbers: &PairStatistics, bound: &Bound, undefined: &mut Reasons) -> Vec<row::Variant> {

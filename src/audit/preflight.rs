@@ -6,7 +6,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::classifier::{Classifier, Role};
-use super::judge::note;
+use super::notes::note;
 use super::Session;
 use crate::check::{majority_share, worse_than_majority, worse_than_majority_p, PREFLIGHT_LEVEL};
 use crate::confidence::{correct, Predictions};

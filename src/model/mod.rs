@@ -2,10 +2,11 @@
 //!
 //! Our own [`encoder`] serves the BERT family; `deberta_v2` and `modernbert` adapt
 //! candle-transformers' encoders, for auditing only. A new architecture is one file here (or one
-//! row of [`encoder::FAMILIES`]) and one arm of [`load`].
+//! row of [`families::FAMILIES`]) and one arm of [`load`].
 
 mod adapter;
 pub mod encoder;
+pub mod families;
 pub mod kernels;
 pub mod ops;
 pub mod packed;
@@ -112,7 +113,7 @@ pub fn load(
 ) -> Result<Loaded> {
     let architecture = architecture(config, weights)?;
     require_classification_head(config)?;
-    let family = encoder::FAMILIES.iter().find(|f| f.model_types.contains(&architecture.as_str()));
+    let family = families::FAMILIES.iter().find(|f| f.model_types.contains(&architecture.as_str()));
     if head != Head::Auto && architecture != "bert" {
         bail!(crate::error::usage(format!(
             "`{}` is a {architecture} model: the head convention `{}` is BERT's and TinyBERT's\n  \
@@ -123,7 +124,7 @@ pub fn load(
     }
     let (model, head): (Box<dyn Model>, _) = match (family, architecture.as_str()) {
         (Some(family), _) => {
-            let head = encoder::head_convention(family, config, head);
+            let head = families::head_convention(family, config, head);
             (Box::new(encoder::Encoder::load(family, config, weights, head, device)?), head)
         }
         (None, "deberta-v2") => {

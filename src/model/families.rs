@@ -1,0 +1,147 @@
+//! What the checkpoints of the BERT family call their parts: one row per family of architectures.
+
+use super::kernels::Activation;
+use super::Head;
+use crate::checkpoint::ModelConfig;
+
+/// What the checkpoints of one family of architectures call the parts of the encoder.
+pub struct Family {
+    /// The `model_type`s that share these names.
+    pub model_types: &'static [&'static str],
+    pub(super) prefix: &'static str,
+    pub(super) layers: &'static str,
+    /// Query, key, value, attention output, intermediate, output, and the two layer norms.
+    pub(super) layer: [&'static str; 8],
+    pub(super) keys: ConfigKeys,
+    /// Whether positions are counted from `pad_token_id + 1`, as fairseq does.
+    pub(super) positions_after_padding: bool,
+    /// The key of LayerNorm's epsilon; DistilBERT has none, and 1e-12 like the others' default.
+    pub(super) eps_key: Option<&'static str>,
+    pub(super) token_types: bool,
+    pub(super) head: HeadNames,
+}
+
+/// What config.json calls the sizes.
+pub(super) struct ConfigKeys {
+    pub(super) hidden: &'static str,
+    pub(super) layers: &'static str,
+    pub(super) heads: &'static str,
+    pub(super) intermediate: &'static str,
+    pub(super) activation: &'static str,
+}
+
+/// The two linear layers of a head: their names and what follows the first.
+pub(super) struct HeadNames {
+    pub(super) dense: &'static str,
+    pub(super) activation: Activation,
+    pub(super) output: &'static str,
+}
+
+const BERT_LAYER: [&str; 8] = [
+    "attention.self.query",
+    "attention.self.key",
+    "attention.self.value",
+    "attention.output.dense",
+    "intermediate.dense",
+    "output.dense",
+    "attention.output.LayerNorm",
+    "output.LayerNorm",
+];
+const BERT_KEYS: ConfigKeys = ConfigKeys {
+    hidden: "hidden_size",
+    layers: "num_hidden_layers",
+    heads: "num_attention_heads",
+    intermediate: "intermediate_size",
+    activation: "hidden_act",
+};
+
+/// The families, one row each.
+pub const FAMILIES: [Family; 4] = [
+    Family {
+        model_types: &["bert"],
+        prefix: "bert.",
+        layers: "encoder.layer.",
+        layer: BERT_LAYER,
+        keys: BERT_KEYS,
+        positions_after_padding: false,
+        eps_key: Some("layer_norm_eps"),
+        token_types: true,
+        head: HeadNames {
+            dense: "bert.pooler.dense",
+            activation: Activation::Tanh,
+            output: "classifier",
+        },
+    },
+    Family {
+        model_types: &["roberta", "xlm-roberta"],
+        prefix: "roberta.",
+        layers: "encoder.layer.",
+        layer: BERT_LAYER,
+        keys: BERT_KEYS,
+        positions_after_padding: true,
+        eps_key: Some("layer_norm_eps"),
+        token_types: true,
+        head: HeadNames {
+            dense: "classifier.dense",
+            activation: Activation::Tanh,
+            output: "classifier.out_proj",
+        },
+    },
+    Family {
+        model_types: &["electra"],
+        prefix: "electra.",
+        layers: "encoder.layer.",
+        layer: BERT_LAYER,
+        keys: BERT_KEYS,
+        positions_after_padding: false,
+        eps_key: Some("layer_norm_eps"),
+        token_types: true,
+        head: HeadNames {
+            dense: "classifier.dense",
+            activation: Activation::Gelu,
+            output: "classifier.out_proj",
+        },
+    },
+    Family {
+        model_types: &["distilbert"],
+        prefix: "distilbert.",
+        layers: "transformer.layer.",
+        layer: [
+            "attention.q_lin",
+            "attention.k_lin",
+            "attention.v_lin",
+            "attention.out_lin",
+            "ffn.lin1",
+            "ffn.lin2",
+            "sa_layer_norm",
+            "output_layer_norm",
+        ],
+        keys: ConfigKeys {
+            hidden: "dim",
+            layers: "n_layers",
+            heads: "n_heads",
+            intermediate: "hidden_dim",
+            activation: "activation",
+        },
+        positions_after_padding: false,
+        eps_key: None,
+        token_types: false,
+        head: HeadNames {
+            dense: "pre_classifier",
+            activation: Activation::Relu,
+            output: "classifier",
+        },
+    },
+];
+
+/// The head convention that is in force, as the report names it.
+pub fn head_convention(family: &Family, config: &ModelConfig, asked: Head) -> &'static str {
+    if family.model_types != ["bert"] {
+        return "standard";
+    }
+    match asked {
+        Head::Auto if config.is_original_tinybert() => Head::PooledRelu.as_str(),
+        Head::Auto => Head::Pooled.as_str(),
+        asked => asked.as_str(),
+    }
+}
