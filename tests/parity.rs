@@ -139,6 +139,17 @@ fn the_head_convention_decides_tinybert_s_logits() {
     assert!(largest_difference(&found, relu) > 1e-2);
 }
 
+/// candle-transformers has no such convolution: refused by its key, never run without it.
+#[test]
+fn deberta_v2_s_convolution_is_refused_by_name() {
+    let folder = fixtures().join("architectures/deberta-v2-conv");
+    let mut checkpoint =
+        Checkpoint::open(folder.to_str().unwrap(), Casing::Auto, &offline()).unwrap();
+    let loaded = model::load(&checkpoint.config, &mut checkpoint.weights, Head::Auto, &Device::Cpu);
+    let error = format!("{:#}", loaded.err().unwrap());
+    assert!(error.contains("conv_kernel_size") && error.contains("not supported"), "{error}");
+}
+
 /// Batched, alone and in another order, on any number of workers: the same bits.
 fn rows_stand_alone(folder: &str) {
     let case = open(&fixtures().join(folder), Head::Auto);
