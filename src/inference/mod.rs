@@ -14,7 +14,7 @@ use anyhow::{bail, Context, Result};
 pub use tokenize::tokenize;
 
 use crate::interrupt::{Interrupt, Interrupted};
-use crate::model::{Model, PackedBatch, TokenizedExample};
+use crate::model::{Model, PackedBatch, TokenizedExample, Workspace};
 
 /// Raw scores of N examples over K labels, row-major (N, K).
 #[derive(Debug, Clone, PartialEq)]
@@ -96,11 +96,12 @@ pub fn run(
     let failure = Mutex::new(None);
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let work = || {
+        let mut workspace = Workspace::default();
         while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
             if options.interrupt.is_set() {
                 return;
             }
-            match run_batch(model, columns, examples, batch) {
+            match run_batch(model, columns, examples, batch, &mut workspace) {
                 Ok((rows, tokens)) => {
                     let mut values = values.lock().expect("no worker panics with the lock");
                     for (row, &i) in rows.chunks_exact(labels).zip(batch) {
@@ -147,10 +148,12 @@ fn run_batch(
     columns: &[usize],
     examples: &[TokenizedExample],
     batch: &[usize],
+    workspace: &mut Workspace,
 ) -> Result<(Vec<f32>, usize)> {
     let packed = PackedBatch::new(batch.iter().map(|&i| &examples[i]));
-    let logits = model.forward(&packed)?.to_vec2::<f32>()?; // (B, K)
-    let rows = logits.iter().flat_map(|row| columns.iter().map(|&c| row[c])).collect();
+    let logits = model.logits(&packed, workspace)?; // (B, K)
+    let rows = logits.chunks_exact(model.labels());
+    let rows = rows.flat_map(|row| columns.iter().map(|&c| row[c])).collect();
     Ok((rows, packed.tokens()))
 }
 

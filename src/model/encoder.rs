@@ -4,10 +4,14 @@
 //! its parts and which head follows. Matches Hugging Face transformers' `*ForSequenceClassification`
 //! in evaluation mode.
 
+mod fused;
+
 use std::sync::Arc;
 
 use anyhow::{bail, ensure, Context, Result};
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
+
+pub use fused::Workspace;
 
 use super::families::Family;
 use super::kernels::Activation;
@@ -213,10 +217,7 @@ impl Encoder {
         let words = ops::embed(&self.words, batch.input_ids.clone())?; // (T, E)
         let mut places = ops::embed(&self.positions, batch.positions().collect())?; // (T, E)
         if let Some(table) = &self.token_types {
-            // RoBERTa has one segment only, whatever the tokenizer says.
-            let last = table.dim(0)? as u32 - 1;
-            let ids = batch.token_type_ids.iter().map(|&id| id.min(last)).collect();
-            places = (places + ops::embed(table, ids)?)?;
+            places = (places + ops::embed(table, self.segments(table, batch))?)?;
         }
         let embedded = ops::add_layer_norm(&words, &places, &self.embedding_norm, self.eps)?;
         match &self.projection {
@@ -226,7 +227,22 @@ impl Encoder {
     }
 }
 
+impl Encoder {
+    /// The rows of the table of segments: RoBERTa has one only, whatever the tokenizer says.
+    fn segments(&self, table: &Tensor, batch: &PackedBatch) -> Vec<u32> {
+        let last = table.dims()[0] as u32 - 1;
+        batch.token_type_ids.iter().map(|&id| id.min(last)).collect()
+    }
+}
+
 impl Model for Encoder {
+    fn logits(&self, batch: &PackedBatch, workspace: &mut Workspace) -> Result<Vec<f32>> {
+        if self.words.device().is_cpu() && self.words.dtype() == DType::F32 {
+            return Ok(self.fused(batch, workspace)?);
+        }
+        super::flat(&self.forward(batch)?)
+    }
+
     fn forward(&self, batch: &PackedBatch) -> candle_core::Result<Tensor> {
         let offsets = Arc::new(batch.offsets.clone());
         let mut hidden = self.embed(batch)?; // (T, H)

@@ -14,14 +14,23 @@ pub mod packed;
 use anyhow::{bail, Result};
 use candle_core::{Device, Tensor};
 
+pub use encoder::Workspace;
 pub use packed::{PackedBatch, TokenizedExample};
 
 use crate::checkpoint::{ModelConfig, Weights};
 
 /// A sequence classifier.
 pub trait Model: Send + Sync {
-    /// Raw scores of every sequence of `batch`, in its order -> (B, K).
+    /// Raw scores of every sequence of `batch`, in its order, as a tensor (B, K).
+    ///
+    /// Differentiable, for the encoders that are our own.
     fn forward(&self, batch: &PackedBatch) -> candle_core::Result<Tensor>;
+
+    /// As [`Model::forward`], row-major, on the fastest path there is; `workspace` is the calling
+    /// worker's own.
+    fn logits(&self, batch: &PackedBatch, _workspace: &mut Workspace) -> Result<Vec<f32>> {
+        flat(&self.forward(batch)?)
+    }
 
     /// K, the number of labels.
     fn labels(&self) -> usize;
@@ -39,6 +48,11 @@ pub trait Model: Send + Sync {
     fn with_other_head(&self) -> Option<(Head, Box<dyn Model>)> {
         None
     }
+}
+
+/// The elements of a tensor, row-major.
+fn flat(tensor: &Tensor) -> Result<Vec<f32>> {
+    Ok(tensor.flatten_all()?.to_vec1()?)
 }
 
 /// What stands between the encoder's [CLS] vector and the logits, for BERT and TinyBERT.

@@ -11,7 +11,9 @@ use candle_core::{
     D,
 };
 
-use super::kernels::{self, Activation};
+use super::kernels::{
+    self, Activation, AttentionBuffers, AttentionView, LinearView, Norm, Queries, View,
+};
 
 /// `activation(x (T, I) · weight (I, O) + bias (O))` -> (T, O).
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, act: Activation) -> Result<Tensor> {
@@ -124,9 +126,13 @@ impl CustomOp3 for Linear {
         let (rows, _) = x_layout.shape().dims2()?;
         let (inner, cols) = weight_layout.shape().dims2()?;
         let mut out = vec![0.0; rows * cols];
-        let x = values(x, x_layout)?;
-        kernels::matmul(x, values(weight, weight_layout)?, &mut out, inner, cols);
-        kernels::bias_activation(&mut out, values(bias, bias_layout)?, self.act);
+        let (x, weight) = (values(x, x_layout)?, values(weight, weight_layout)?);
+        debug_assert_eq!(weight.len(), inner * cols);
+        let layer = LinearView {
+            weight: View { data: weight, stride: cols },
+            bias: values(bias, bias_layout)?,
+        };
+        kernels::linear(x, layer, self.act, &mut Vec::new(), &mut out);
         Ok((CpuStorage::F32(out), (rows, cols).into()))
     }
 
@@ -160,7 +166,8 @@ impl LayerNorm {
         let hidden = shape.dims()[1];
         let mut out = x.to_vec();
         let (gain, bias) = scale.split_at(hidden);
-        kernels::add_layer_norm(&mut out, residual, gain, bias, self.eps as f32);
+        let norm = Norm { gain, bias, eps: self.eps as f32 };
+        kernels::add_layer_norm(&mut out, residual, norm);
         CpuStorage::F32(out)
     }
 }
@@ -260,7 +267,10 @@ impl CustomOp1 for Attention {
     fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
         let (tokens, width) = layout.shape().dims2()?;
         let mut out = vec![0.0; tokens * width / 3];
-        kernels::packed_attention(values(qkv, layout)?, &self.offsets, self.heads, &mut out);
+        let input =
+            AttentionView::packed(values(qkv, layout)?, width / 3, &self.offsets, self.heads);
+        let mut buffers = AttentionBuffers::default();
+        kernels::packed_attention(input, Queries::Every, &mut buffers, &mut out);
         Ok((CpuStorage::F32(out), (tokens, width / 3).into()))
     }
 
