@@ -1,36 +1,34 @@
 //! The flow as one function: a task's settings in, its rows of the report out.
 
 mod classifier;
+mod failed;
 mod judge;
 mod manifest;
 mod notes;
 mod preflight;
+mod run;
+mod session;
 mod splits;
 
-use anyhow::Result;
+use std::time::Instant;
 
-pub use classifier::{Classifier, Role};
+use anyhow::{Error, Result};
+
+pub use classifier::{device, Classifier, ModelFacts, Role, Texts};
+pub use failed::failed_row;
 pub use judge::{judge, Gate, SplitPair};
 pub use manifest::{manifest, settings_sha256};
 pub use notes::note;
-pub use splits::{load_splits, Split};
+pub use run::{run_one, Draws, Ending, PairRun};
+pub use session::Session;
+pub use splits::{beside, gating, Split};
 
-use crate::config::Settings;
-use crate::hub::Hub;
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
-use crate::report::schema::{ModelManifest, Note, TaskRow};
+use crate::config::{BoundSource, Settings};
+use crate::error::print;
+use crate::interrupt::Interrupted;
+use crate::report::schema::{ModelManifest, TaskRow};
 use crate::report::PredictionTable;
-
-/// What a run shares between its tasks.
-pub struct Session {
-    /// Where checkpoints and data sets come from that are not on this machine.
-    pub hub: Hub,
-    /// Set when the user asks to stop.
-    pub interrupt: Interrupt,
-    /// What a person at a terminal sees meanwhile.
-    pub progress: Progress,
-}
+use run::{run_pair, Side};
 
 /// What one task adds to the report.
 #[derive(Debug, Default)]
@@ -46,31 +44,88 @@ pub struct TaskOutcome {
 /// Audits one task: both models over the split that gates, and over the one beside it.
 ///
 /// # Errors
-/// Whatever keeps the audit from being carried out; a failed check is no error.
+/// Whatever keeps the gating split from being audited; a failed check is no error, and neither is a
+/// split beside it that cannot be audited.
 pub fn audit(settings: &Settings, session: &Session) -> Result<TaskOutcome> {
     let (teacher, student) = (settings.require_teacher()?, settings.require_student()?);
-    let splits = load_splits(settings, &session.hub)?;
-    let gating = &splits[0].dataset;
-    let teacher = Classifier::open(Role::Teacher, teacher, settings, &[], gating, session)?;
+    let split = gating(settings, &session.hub)?;
+    let data = &split.dataset;
+    let mut teacher = Classifier::open(Role::Teacher, teacher, settings, &[], data, session)?;
     let names = teacher.label_names().to_vec();
-    let student = Classifier::open(Role::Student, student, settings, &names, gating, session)?;
+    let mut student = Classifier::open(Role::Student, student, settings, &names, data, session)?;
     settings.label_map.check_used(teacher.own_labels(), student.own_labels())?;
-    let gate = Gate::new(settings, student.record(), gating.examples.len())?;
+    let mut audit = Audit { teacher: &mut teacher, student: &mut student, settings, session };
+    let gate = audit.gate(data.examples.len())?;
 
     let mut outcome = TaskOutcome::default();
-    let mut notes: Vec<Note> = preflight::preflight(&teacher, &student, gating, settings, session)?;
-    for split in &splits {
-        let started = std::time::Instant::now();
-        let (t, truncated_t) = teacher.predict(&split.dataset, settings, session, None)?;
-        let spend = Some((&t, &gate));
-        let (s, truncated_s) = student.predict(&split.dataset, settings, session, spend)?;
-        let pair = SplitPair::of(split, &names, t, s, (truncated_t, truncated_s));
-        let (mut row, table) = judge(&pair, &gate, settings, student.record())?;
-        row.notes.splice(0..0, std::mem::take(&mut notes));
+    audit.split(&split, &gate, &mut outcome)?;
+    match beside(settings, &session.hub) {
+        Ok(None) => {}
+        Ok(Some(split)) => {
+            let name = split.dataset.split.clone();
+            audit
+                .split(&split, &gate, &mut outcome)
+                .or_else(|error| audit.failed_beside(&name, error, &mut outcome))?;
+        }
+        Err(error) => audit.failed_beside("validation", error, &mut outcome)?,
+    }
+    outcome.models = vec![teacher.into_manifest(settings), student.into_manifest(settings)];
+    Ok(outcome)
+}
+
+/// One task under way.
+struct Audit<'a> {
+    teacher: &'a mut Classifier,
+    student: &'a mut Classifier,
+    settings: &'a Settings,
+    session: &'a Session,
+}
+
+impl Audit<'_> {
+    /// The gate, for `n` examples. A record that cannot be read matters only where it is to gate.
+    fn gate(&self, n: usize) -> Result<Gate> {
+        match self.student.record() {
+            Err(error) if self.settings.bound_source == BoundSource::FromStudent => {
+                Err(Error::msg(format!("{error:#}")))
+            }
+            record => Gate::new(self.settings, record.unwrap_or(None), n),
+        }
+    }
+
+    /// Runs both models over `split`, judges it, and adds its row.
+    fn split(&mut self, split: &Split, gate: &Gate, outcome: &mut TaskOutcome) -> Result<()> {
+        let (started, settings, session) = (Instant::now(), self.settings, self.session);
+        let texts = Texts::of(&split.dataset);
+        let mut teacher = Side::new(self.teacher, &texts, session)?;
+        let mut student = Side::new(self.student, &texts, session)?;
+        let mut notes = match split.gates {
+            true => preflight::preflight([&mut teacher, &mut student], &texts, settings, session)?,
+            false => Vec::new(),
+        };
+        let sides = (&mut teacher, &mut student);
+        let run = run_pair(sides, &split.dataset, gate, split.gates, settings, session)?;
+        drop((teacher, student)); // the rows, which the predictions hold too
+        let names = self.teacher.label_names().to_vec();
+        let pair = SplitPair::of(split, &names, run);
+        let record = self.student.record();
+        if let (true, Err(error)) = (split.gates, &record) {
+            notes.push(notes::record_unusable(error));
+        }
+        let (mut row, table) = judge(&pair, gate, settings, record.unwrap_or(None))?;
+        row.notes.splice(0..0, notes);
         row.seconds = Some(started.elapsed().as_secs_f64());
         outcome.rows.push(row);
         outcome.tables.push(table);
+        Ok(())
     }
-    outcome.models = vec![teacher.into_manifest(), student.into_manifest()];
-    Ok(outcome)
+
+    /// The row of a split beside the gating one that could not be audited.
+    fn failed_beside(&self, split: &str, error: Error, outcome: &mut TaskOutcome) -> Result<()> {
+        if error.is::<Interrupted>() {
+            return Err(error);
+        }
+        outcome.rows.push(failed_row(self.settings, split, false, &error));
+        print(&error.context(format!("{}/{split}, beside the gate", self.settings.task.name)));
+        Ok(())
+    }
 }

@@ -15,7 +15,7 @@ use anyhow::Result;
 use serde::Deserialize;
 
 pub use layer::{BoundSource, ConfidenceName, Layer, StatisticName, BOUND_KEYS};
-pub use resolve::{Origin, Settings};
+pub use resolve::{Origin, Settings, Stop};
 
 use crate::error::usage;
 use crate::task;

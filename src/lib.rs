@@ -32,6 +32,9 @@ pub mod checkpoint;
 // 3. Encoders and heads.
 pub mod model;
 
+// What a model said before, kept on disk.
+pub mod cache;
+
 // 4. Examples to logits (N, K), in example order.
 pub mod inference;
 

@@ -1,17 +1,14 @@
 //! What a person at a terminal sees while a run goes on: one line on stderr, and warnings.
 
 use std::io::{IsTerminal, Write};
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::audit::Gate;
-use crate::check::Budget;
-use crate::confidence::{ConfidenceKind, DifferenceSums, Predictions, Statistic};
+use crate::cache;
 use crate::hub::DownloadProgress;
 use crate::inference::Observer;
-use crate::model::TokenizedExample;
 use crate::report::schema::{Note, NoteLevel};
 
 /// Redraws a second; more only costs time.
@@ -57,38 +54,24 @@ impl Progress {
         }
     }
 
-    /// The live line of one model over one split. With `spend`, the share of the gate's budget that
-    /// the examples done so far have spent.
-    pub fn phase<'a>(
-        self,
-        what: &str,
-        tokens: &[TokenizedExample],
-        spend: Option<(&'a Predictions, &'a Gate)>,
-    ) -> Phase<'a> {
-        let bar = (self == Progress::Live).then(|| {
-            let total: usize = tokens.iter().map(TokenizedExample::len).sum();
-            let bar = ProgressBar::new(total as u64);
-            let line = "{prefix} {wide_bar} {msg}  {per_sec}  {eta} left";
+    /// Says what became of a file of the prediction cache.
+    pub fn cache_note(self, note: &cache::Note) {
+        self.message(&format!("note: {note}"));
+    }
+
+    /// The live line of a run over `rows` rows of all its models together.
+    pub fn phase(self, what: &str, rows: usize) -> Phase {
+        let bar = (self == Progress::Live && rows > 0).then(|| {
+            let bar = ProgressBar::new(rows as u64);
+            let line = "{prefix} {wide_bar} {human_pos}/{human_len} rows {msg}  {eta} left";
             let style = ProgressStyle::with_template(line).expect("the template is well formed");
-            bar.set_style(style.with_key(
-                "per_sec",
-                |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                    let _ = write!(out, "{:.0} tokens/s", state.per_sec());
-                },
-            ));
+            bar.set_style(style);
             bar.set_prefix(what.to_owned());
             bar.set_draw_target(indicatif::ProgressDrawTarget::stderr_with_hz(REDRAWS));
             bar.enable_steady_tick(Duration::from_millis(500));
             bar
         });
-        let spend = spend.map(|(teacher, gate)| Spend {
-            teacher,
-            kind: gate.kind,
-            statistic: gate.statistic,
-            budget: gate.budget(),
-        });
-        let done = Mutex::new(Done { examples: 0, sums: DifferenceSums::default() });
-        Phase { bar, total: tokens.len(), done, spend }
+        Phase { progress: self, bar, started: Instant::now(), tokens: AtomicUsize::new(0) }
     }
 }
 
@@ -97,63 +80,44 @@ pub fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-/// One model over one split.
-pub struct Phase<'a> {
+/// A run over one split.
+pub struct Phase {
+    progress: Progress,
     bar: Option<ProgressBar>,
-    total: usize,
-    done: Mutex<Done>,
-    spend: Option<Spend<'a>>,
+    started: Instant,
+    tokens: AtomicUsize,
 }
 
-struct Done {
-    examples: usize,
-    sums: DifferenceSums,
-}
+impl Phase {
+    /// Whether anybody sees the line.
+    pub fn is_live(&self) -> bool {
+        self.bar.is_some()
+    }
 
-struct Spend<'a> {
-    teacher: &'a Predictions,
-    kind: ConfidenceKind,
-    statistic: Statistic,
-    budget: Budget,
-}
-
-impl Spend<'_> {
-    /// Adds the differences of the batch.
-    fn add(&self, sums: &mut DifferenceSums, examples: &[usize], rows: &[f32]) {
-        let labels = rows.len() / examples.len();
-        // Scores that are not finite end the run; the line need not say so too.
-        let Ok(student) = Predictions::from_logits(rows, labels) else { return };
-        for (row, &example) in examples.iter().enumerate() {
-            let confidence = match self.kind {
-                ConfidenceKind::Max => student.confidence(row),
-                ConfidenceKind::TeacherClass => {
-                    let class = self.teacher.predicted(example) as usize;
-                    student.probabilities(row).map_or(0.0, |p| p[class])
-                }
-            };
-            sums.add(self.teacher.confidence(example) - confidence);
+    /// The share of the budget that is spent so far; `None` for a budget of zero.
+    pub fn spent(&self, share: Option<f64>) {
+        if let (Some(bar), Some(share)) = (&self.bar, share) {
+            let tokens = self.tokens.load(Ordering::Relaxed) as f64;
+            let speed = tokens / self.started.elapsed().as_secs_f64();
+            bar.set_message(format!(" {speed:.0} tokens/s  budget {:.1} % spent", share * 100.0));
         }
     }
 }
 
-impl Observer for Phase<'_> {
-    fn batch_done(&self, examples: &[usize], rows: &[f32], tokens: usize) {
-        let Some(bar) = &self.bar else { return };
-        let mut done = self.done.lock().expect("no worker panics with the lock");
-        done.examples += examples.len();
-        let mut message = format!("{}/{} examples", done.examples, self.total);
-        if let Some(spend) = &self.spend {
-            spend.add(&mut done.sums, examples, rows);
-            if let Some(share) = spend.budget.share(done.sums.spent(spend.statistic)) {
-                message += &format!("  budget {:.1} % spent", share * 100.0);
-            }
+impl Observer for Phase {
+    fn rows_done(&self, rows: usize, tokens: usize) {
+        self.tokens.fetch_add(tokens, Ordering::Relaxed);
+        if let Some(bar) = &self.bar {
+            bar.inc(rows as u64);
         }
-        bar.set_message(message);
-        bar.inc(tokens as u64);
+    }
+
+    fn cache_note(&self, note: &cache::Note) {
+        self.progress.cache_note(note);
     }
 }
 
-impl Drop for Phase<'_> {
+impl Drop for Phase {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();

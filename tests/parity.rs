@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use candle_core::Device;
 use confidence_audit::checkpoint::{Casing, Checkpoint};
 use confidence_audit::hub::{Hub, HubSettings};
-use confidence_audit::inference::{run, tokenize, Logits, RunOptions, Silent};
+use confidence_audit::inference::{run_tokens, tokenize, Logits, RunOptions, Windows};
 use confidence_audit::interrupt::Interrupt;
-use confidence_audit::model::{self, Head, Model, TokenizedExample};
+use confidence_audit::model::{self, Head, Model, PackedBatch, TokenizedExample};
 use confidence_audit::task::Example;
 use serde::Deserialize;
 
@@ -63,16 +63,21 @@ fn open(folder: &Path, head: Head) -> Case {
         .map(|e| Example { text: e.text.clone(), pair: e.text_pair.clone(), label: None })
         .collect();
     let vocabulary = loaded.model.vocabulary();
-    let interrupt = Interrupt::default();
-    let tokens = tokenize(&checkpoint.tokenizer, vocabulary, &examples, 2, &interrupt).unwrap();
+    let rows: Vec<u32> = (0..examples.len() as u32).collect();
+    let tokens = tokenize(&checkpoint.tokenizer, vocabulary, &examples, &rows).unwrap();
     assert_eq!(loaded.model.labels(), reference.labels.len());
     Case { reference, model: loaded.model, tokens }
 }
 
 fn logits(model: &dyn Model, tokens: &[TokenizedExample], threads: usize, budget: usize) -> Logits {
-    let columns: Vec<usize> = (0..model.labels()).collect();
-    let options = RunOptions { threads, token_budget: budget, interrupt: Interrupt::default() };
-    run(model, &columns, tokens, "model", &options, &Silent).unwrap()
+    let options = RunOptions {
+        threads,
+        batch_threads: threads,
+        token_budget: budget,
+        windows: Windows { first: 5, largest: 7 },
+        interrupt: Interrupt::default(),
+    };
+    run_tokens(model, tokens, "model", &options).unwrap()
 }
 
 fn largest_difference(found: &Logits, expected: impl Iterator<Item = Vec<f32>>) -> f32 {
@@ -126,6 +131,19 @@ parity! {
     pickle_legacy: "formats/pth-legacy",
     pickle_with_shared_storages: "formats/pth-tied",
     pickle_legacy_with_shared_storages: "formats/pth-tied-legacy",
+}
+
+/// The differentiable forward and the fused one are the same function, row by row.
+#[test]
+fn training_s_forward_is_the_audit_s() {
+    for folder in ["bert", "tinybert", "distilbert", "roberta", "xlm-roberta", "electra"] {
+        let case = open(&fixtures().join("architectures").join(folder), Head::Auto);
+        let fused = logits(&*case.model, &case.tokens, 1, 64);
+        let packed = PackedBatch::new(&case.tokens);
+        let plain = case.model.forward(&packed).unwrap().to_vec2::<f32>().unwrap();
+        let difference = largest_difference(&fused, plain.into_iter());
+        assert!(difference <= 1e-6, "{folder}: {difference:e}");
+    }
 }
 
 #[test]

@@ -7,12 +7,14 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use confidence_audit::audit::{judge, load_splits, Classifier, Gate, Role, Session, SplitPair};
+use confidence_audit::audit::{audit, Session, TaskOutcome};
+use confidence_audit::cache::PredictionCache;
+use confidence_audit::check::{draw_order, Bound, BoundPolicy, Budget, SequentialTest, Verdict};
 use confidence_audit::config::{Config, Layer};
 use confidence_audit::hub::{Hub, HubSettings};
 use confidence_audit::interrupt::Interrupt;
 use confidence_audit::progress::Progress;
-use confidence_audit::report::schema::{ModelRow, Outcome, TaskRow};
+use confidence_audit::report::schema::{Certainty, ModelRow, Outcome, TaskRow};
 use serde_json::Value;
 
 /// σ agrees with PyTorch's to this.
@@ -71,61 +73,113 @@ fn agrees(row: &TaskRow, student: &str, reference: &Value) {
     about(correct(&row.student), &expected["models"][student]["correct"], &what);
 }
 
-/// Audits both students of `task`, the teacher run once, and returns their gating verdicts.
-fn audit_both(data: &Path, task: &str) -> Vec<Outcome> {
-    let reference = reference(data);
-    let models = data.join("models").join(task);
-    let flags = Layer {
-        data: Some(data.join("glue").display().to_string()),
-        kappa: Some(0.05),
-        ..Layer::default()
-    };
-    let settings = Config::default().settings(task, &flags).unwrap();
-    let session = Session {
-        hub: Hub::new(HubSettings::new(std::env::temp_dir())).unwrap(),
-        interrupt: Interrupt::default(),
-        progress: Progress::Quiet,
-    };
-    let splits = load_splits(&settings, &session.hub).unwrap();
-    let open = |role, name: &str, known: &[String]| {
-        let source = models.join(name);
-        let gating = &splits[0].dataset;
-        Classifier::open(role, source.to_str().unwrap(), &settings, known, gating, &session)
-            .unwrap()
-    };
-    let teacher = open(Role::Teacher, "teacher-6l", &[]);
-    let names = teacher.label_names().to_vec();
-    let by_teacher: Vec<_> = splits
-        .iter()
-        .map(|s| teacher.predict(&s.dataset, &settings, &session, None).unwrap())
-        .collect();
-    let mut verdicts = Vec::new();
-    for name in ["student-3l-kd", "student-3l-hard"] {
-        let student = open(Role::Student, name, &names);
-        let gate = Gate::new(&settings, None, splits[0].dataset.examples.len()).unwrap();
-        for (split, (t, cut)) in splits.iter().zip(&by_teacher) {
-            let (s, also_cut) = student.predict(&split.dataset, &settings, &session, None).unwrap();
-            let pair = SplitPair::of(split, &names, t.clone(), s, (*cut, also_cut));
-            let (row, _) = judge(&pair, &gate, &settings, None).unwrap();
-            agrees(&row, name, &reference);
-            if row.gates {
-                verdicts.push(row.verdict);
-            }
-        }
-    }
-    verdicts
+/// Both students of a task, and a cache that keeps what the models said.
+struct Pairs {
+    data: PathBuf,
+    task: &'static str,
+    session: Session,
+    _cache: tempfile::TempDir,
 }
 
+impl Pairs {
+    fn new(data: PathBuf, task: &'static str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let hub = Hub::new(HubSettings::new(folder.path())).unwrap();
+        let session = Session {
+            cache: Some(PredictionCache::at(folder.path())),
+            ..Session::new(hub, Interrupt::default(), Progress::Quiet)
+        };
+        Pairs { data, task, session, _cache: folder }
+    }
+
+    fn audit(&self, student: &str, flags: Layer) -> TaskOutcome {
+        let model = |name: &str| {
+            self.data.join("models").join(self.task).join(name).to_str().unwrap().to_owned()
+        };
+        let flags = Layer {
+            data: Some(self.data.join("glue").display().to_string()),
+            teacher: Some(model("teacher-6l")),
+            student: Some(model(student)),
+            kappa: Some(0.05),
+            ..flags
+        };
+        let settings = Config::default().settings(self.task, &flags).unwrap();
+        audit(&settings, &self.session).unwrap()
+    }
+
+    /// A whole audit, held against PyTorch: the gating row and its differences.
+    fn whole(&self, student: &str) -> (TaskRow, Vec<f64>) {
+        let reference = reference(&self.data);
+        let mut outcome = self.audit(student, Layer::default());
+        outcome.rows.iter().for_each(|row| agrees(row, student, &reference));
+        let differences = outcome.tables[0].rows.iter().map(|row| row.difference).collect();
+        (outcome.rows.remove(0), differences)
+    }
+
+    /// The audit that stops when the budget is spent: at `example`, with the whole run's verdict.
+    fn fails_fast(&self, student: &str, example: usize) {
+        let flags = Layer { fail_fast: Some(true), ..Layer::default() };
+        let row = &self.audit(student, flags).rows[0];
+        assert_eq!((row.verdict, row.exhausted_at), (Outcome::NotPreserved, Some(example)));
+        assert!(row.examples_run >= example && row.examples_run < example + 2_048);
+        assert_eq!((row.sigma, row.certainty), (None, Some(Certainty::Exact)));
+        assert!(row.sigma_at_least.unwrap() > 0.05 && row.sigma_prefix.unwrap() > 0.05);
+    }
+
+    /// The audit that draws at random comes to `verdict`.
+    fn is_judged_by_draws(&self, student: &str, verdict: Outcome) {
+        let flags = Layer { sequential: Some(true), ..Layer::default() };
+        let row = &self.audit(student, flags).rows[0];
+        let sequential = row.sequential.unwrap();
+        assert_eq!((row.verdict, row.certainty), (verdict, Some(Certainty::Statistical)));
+        assert_eq!((sequential.delta, sequential.draws), (0.001, row.examples_run));
+        assert!(sequential.draws < row.n && row.sigma.is_none());
+    }
+}
+
+/// Median number of draws to a verdict at δ = 0.001 over 200 seeds; every verdict is `verdict`.
+fn median_draws(differences: &[f64], verdict: Verdict) -> usize {
+    let n = differences.len();
+    let bound = Bound::new(BoundPolicy::Kappa(0.05), 0.0, 1.0).unwrap();
+    let mut draws: Vec<usize> = (0..200)
+        .map(|seed| {
+            let mut test = SequentialTest::new(Budget::new(&bound, n), n, 0.5, 0.001).unwrap();
+            let order = draw_order(n, seed);
+            let decision = order.iter().find_map(|&i| test.draw(differences[i as usize])).unwrap();
+            assert_eq!(decision.verdict, verdict, "seed {seed}");
+            test.draws()
+        })
+        .collect();
+    draws.sort_unstable();
+    (draws[99] + draws[100]) / 2
+}
+
+/// The figures: examples after which the budget is spent in data set order, and the limits of the
+/// median draws, are those that a plain prototype in Python needed, with a tenth to spare.
 #[test]
 fn sst2_tells_the_distilled_student_from_the_one_trained_on_labels() {
     let Some(data) = real_data() else { return };
-    assert_eq!(audit_both(&data, "sst2"), [Outcome::Preserved, Outcome::NotPreserved]);
+    let pairs = Pairs::new(data, "sst2");
+    let (kd, by_kd) = pairs.whole("student-3l-kd");
+    let (hard, by_hard) = pairs.whole("student-3l-hard");
+    assert_eq!((kd.verdict, hard.verdict), (Outcome::Preserved, Outcome::NotPreserved));
+    pairs.fails_fast("student-3l-hard", 26_027);
+    pairs.is_judged_by_draws("student-3l-kd", Outcome::Preserved);
+    pairs.is_judged_by_draws("student-3l-hard", Outcome::NotPreserved);
+    assert!(median_draws(&by_kd, Verdict::Preserved) <= 8_800);
+    assert!(median_draws(&by_hard, Verdict::NotPreserved) <= 600);
 }
 
 #[test]
 fn mrpc_s_students_do_not_preserve() {
     let Some(data) = real_data() else { return };
-    assert_eq!(audit_both(&data, "mrpc"), [Outcome::NotPreserved, Outcome::NotPreserved]);
+    let pairs = Pairs::new(data, "mrpc");
+    let (kd, by_kd) = pairs.whole("student-3l-kd");
+    let (hard, by_hard) = pairs.whole("student-3l-hard");
+    assert_eq!((kd.verdict, hard.verdict), (Outcome::NotPreserved, Outcome::NotPreserved));
+    pairs.fails_fast("student-3l-hard", 129);
+    assert!(median_draws(&by_kd, Verdict::NotPreserved) <= 57);
+    assert!(median_draws(&by_hard, Verdict::NotPreserved) <= 11);
 }
 
 /// Quora pairs are no task of GLUE here: a user's own task, described in a config.
@@ -146,7 +200,7 @@ fn quora_pairs_are_audited_as_a_user_s_own_task() {
     );
     std::fs::write(&config, text).unwrap();
     let output = std::process::Command::new(env!("CARGO_BIN_EXE_audit"))
-        .args(["--task", "quora", "--format", "json", "--quiet", "--config"])
+        .args(["--task", "quora", "--format", "json", "--quiet", "--no-cache", "--config"])
         .arg(&config)
         .output()
         .unwrap();

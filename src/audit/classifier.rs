@@ -1,19 +1,20 @@
-//! A loaded model with its tokenizer, its label order and what the report says of it.
+//! A checkpoint with its label order, its place in the cache, and the model where it is needed.
 
 use std::fmt;
 
-use anyhow::{bail, ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Error, Result};
 use candle_core::Device;
+use serde::{Deserialize, Serialize};
 
-use super::judge::Gate;
 use super::Session;
+use crate::cache::{Entry, EntrySpec, ModelFile, ModelIdentity, TextsIdentity};
 use crate::check::StudentRecord;
 use crate::checkpoint::{labels, Checkpoint, TextTokenizer};
 use crate::confidence::Predictions;
 use crate::config::Settings;
 use crate::error::{hinted, usage};
-use crate::inference::{run, tokenize, Logits, RunOptions, Silent};
-use crate::model::{self, Model, TokenizedExample};
+use crate::inference::{Input, Lane, Logits};
+use crate::model::{self, Head, Model};
 use crate::report::schema::ModelManifest;
 use crate::task::{label_ids, Dataset, Example};
 
@@ -38,19 +39,61 @@ impl fmt::Display for Role {
     }
 }
 
+/// A split's texts, as the cache and the models see them.
+pub struct Texts<'a> {
+    /// The split.
+    pub dataset: &'a Dataset,
+    /// Which texts they are.
+    identity: TextsIdentity,
+}
+
+impl<'a> Texts<'a> {
+    /// The texts of `dataset`.
+    pub fn of(dataset: &'a Dataset) -> Self {
+        let columns = dataset.examples.iter().map(|e| (e.text.as_str(), e.pair.as_deref()));
+        Texts { dataset, identity: TextsIdentity::of(columns) }
+    }
+}
+
+/// What an audit needs to know of a model that it does not load.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelFacts {
+    /// Its `model_type`.
+    pub architecture: String,
+    /// K.
+    pub labels: usize,
+    /// The longest sequence that has positions, in tokens.
+    pub positions: usize,
+    /// V.
+    pub vocabulary: usize,
+    /// Whether it tells the segments of a pair apart.
+    pub uses_token_types: bool,
+    /// The other head convention, where there is one.
+    pub other_head: Option<Head>,
+    /// Type that the weights are stored in.
+    pub stored_dtype: String,
+    /// Number of weights.
+    pub parameters: usize,
+}
+
 /// A classifier whose outputs stand in the task's label order.
 pub struct Classifier {
     role: Role,
-    tokenizer: TextTokenizer,
-    model: Box<dyn Model>,
+    checkpoint: Checkpoint,
+    asked_head: Head,
+    device: Device,
+    identity: ModelIdentity,
+    facts: ModelFacts,
+    model: Option<Box<dyn Model>>,
+    own_labels: Vec<String>,
     columns: Vec<usize>,
     label_names: Vec<String>,
-    record: Option<StudentRecord>,
-    manifest: ModelManifest,
+    record: Result<Option<StudentRecord>>,
 }
 
 impl Classifier {
-    /// Loads `source` for the task of `settings`.
+    /// Opens `source` for the task of `settings`. A model that the cache knows is loaded only when
+    /// a row is asked for that the cache does not hold.
     ///
     /// The task's label names come from `dataset`; where a user's own task names none, from
     /// `known` (the teacher's), else from the model itself.
@@ -69,64 +112,52 @@ impl Classifier {
         let loading = || format!("cannot load the {role} `{source}`");
         let mut checkpoint =
             Checkpoint::open(source, settings.casing, &session.hub).with_context(loading)?;
-        let head = match role {
+        let asked_head = match role {
             Role::Teacher | Role::Model => settings.teacher_head,
             Role::Student => settings.student_head,
         };
         let device = device(&settings.device)?;
-        let loaded = model::load(&checkpoint.config, &mut checkpoint.weights, head, &device)
+        let (_, head) = model::conventions(&checkpoint.config, &checkpoint.weights, asked_head)
             .with_context(loading)?;
-        let outputs = loaded.model.labels();
-        let own = checkpoint.label_names(outputs).with_context(loading)?;
-        let label_names = task_labels(&dataset.label_names, known, &own);
-        let task = &settings.task.name;
+        let identity = identity(&checkpoint, head, settings, session).with_context(loading)?;
+        let mut model = None;
+        let facts = match session.model_facts(&identity) {
+            Some(facts) => facts,
+            None => {
+                let loaded = load(&mut checkpoint, asked_head, &device).with_context(loading)?;
+                let facts = facts(&checkpoint, &*loaded.model, loaded.architecture);
+                session.remember_model(source, &identity, &facts);
+                model = Some(loaded.model);
+                facts
+            }
+        };
+        let own_labels = checkpoint.label_names(facts.labels).with_context(loading)?;
+        let label_names = task_labels(&dataset.label_names, known, &own_labels);
         let columns = labels::align(
             &role.to_string(),
             source,
-            &own,
-            task,
+            &own_labels,
+            &settings.task.name,
             &label_names,
             &settings.label_map,
         )?;
-        check_labels(dataset, outputs)?;
-        set_max_length(&mut checkpoint.tokenizer, &*loaded.model, settings, role)?;
-        let record = match (&checkpoint.record, role) {
-            (Some(path), Role::Student) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read `{}`", path.display()))?;
-                let parsed = StudentRecord::parse(&text);
-                Some(
-                    parsed
-                        .with_context(|| format!("cannot read the record `{}`", path.display()))?,
-                )
-            }
-            _ => None,
+        set_max_length(&mut checkpoint.tokenizer, facts.positions, settings, role)?;
+        let record = match role {
+            Role::Student => record(&checkpoint),
+            _ => Ok(None),
         };
-        let manifest = ModelManifest {
-            task: task.clone(),
-            role: role.to_string(),
-            source: source.to_owned(),
-            revision: checkpoint.revision,
-            architecture: Some(loaded.architecture),
-            head: Some(loaded.head.to_owned()),
-            stored_dtype: Some(checkpoint.weights.stored_dtype()),
-            parameters: Some(checkpoint.weights.parameters()),
-            max_length: Some(checkpoint.tokenizer.max_length()),
-            labels: own,
-            label_map: columns.clone(),
-            weights_sha256: checkpoint.weights_sha256,
-            tokenizer_sha256: Some(checkpoint.tokenizer_sha256),
-            config_sha256: Some(checkpoint.config_sha256),
-        };
-        let tokenizer = checkpoint.tokenizer;
         Ok(Classifier {
             role,
-            tokenizer,
-            model: loaded.model,
+            checkpoint,
+            asked_head,
+            device,
+            identity,
+            facts,
+            model,
+            own_labels,
             columns,
             label_names,
             record,
-            manifest,
         })
     }
 
@@ -137,12 +168,12 @@ impl Classifier {
 
     /// The model's own label names, in its own order.
     pub fn own_labels(&self) -> &[String] {
-        &self.manifest.labels
+        &self.own_labels
     }
 
-    /// What the model's own training left on record.
-    pub fn record(&self) -> Option<&StudentRecord> {
-        self.record.as_ref()
+    /// What the model's own training left on record, or why it cannot be read.
+    pub fn record(&self) -> Result<Option<&StudentRecord>, &Error> {
+        self.record.as_ref().map(Option::as_ref)
     }
 
     /// Teacher or student.
@@ -150,81 +181,192 @@ impl Classifier {
         self.role
     }
 
-    /// The model itself.
-    pub fn model(&self) -> &dyn Model {
-        &*self.model
+    /// What is known of the model without loading it.
+    pub fn facts(&self) -> &ModelFacts {
+        &self.facts
+    }
+
+    /// The tokenizer, cutting at the maximum length in force.
+    pub fn tokenizer(&self) -> &TextTokenizer {
+        &self.checkpoint.tokenizer
     }
 
     /// What the report says of the model.
-    pub fn into_manifest(self) -> ModelManifest {
-        self.manifest
+    pub fn into_manifest(self, settings: &Settings) -> ModelManifest {
+        ModelManifest {
+            task: settings.task.name.clone(),
+            role: self.role.to_string(),
+            source: self.checkpoint.source,
+            revision: self.checkpoint.revision,
+            architecture: Some(self.facts.architecture),
+            head: Some(self.identity.head),
+            stored_dtype: Some(self.facts.stored_dtype),
+            parameters: Some(self.facts.parameters),
+            max_length: Some(self.checkpoint.tokenizer.max_length()),
+            labels: self.own_labels,
+            label_map: self.columns,
+            weights_sha256: self.identity.weights_sha256,
+            tokenizer_sha256: Some(self.checkpoint.tokenizer_sha256),
+            config_sha256: Some(self.identity.config_sha256),
+        }
     }
 
-    /// Token ids of `examples`.
-    pub fn tokenize(
-        &self,
-        examples: &[Example],
-        settings: &Settings,
-        session: &Session,
-    ) -> Result<Vec<TokenizedExample>> {
-        let vocabulary = self.model.vocabulary();
-        tokenize(&self.tokenizer, vocabulary, examples, settings.threads, &session.interrupt)
-            .with_context(|| format!("cannot tokenise for the {}", self.role))
-    }
-
-    /// Raw scores of `dataset` in the task's label order, and how many texts were cut.
+    /// The model's rows over `texts`: those of the cache to begin with.
     ///
-    /// `spend` shows the share of the budget that the student has spent so far.
-    pub fn logits(
-        &self,
-        dataset: &Dataset,
-        settings: &Settings,
-        session: &Session,
-        spend: Option<(&Predictions, &Gate)>,
-    ) -> Result<(Logits, usize)> {
-        let what = format!("{} on {}/{}", self.role, dataset.task, dataset.split);
-        let tokens = self.tokenize(&dataset.examples, settings, session)?;
-        let truncated = tokens.iter().filter(|t| t.truncated).count();
-        let phase = session.progress.phase(&what, &tokens, spend);
-        let options = run_options(settings, session);
-        let logits = run(&*self.model, &self.columns, &tokens, &what, &options, &phase)?;
-        Ok((logits, truncated))
+    /// # Errors
+    /// A label of the data that the model does not have.
+    pub fn entry(&self, texts: &Texts, session: &Session) -> Result<Entry> {
+        check_labels(texts.dataset, self.facts.labels)?;
+        Ok(self.entry_of(&self.identity, texts, session))
+    }
+
+    /// The rows of the same weights under the other head convention, where there is one.
+    pub(super) fn entry_of_other_head(&self, texts: &Texts, session: &Session) -> Option<Entry> {
+        let head = self.facts.other_head?.as_str().to_owned();
+        let identity = ModelIdentity { head, ..self.identity.clone() };
+        Some(self.entry_of(&identity, texts, session))
+    }
+
+    fn entry_of(&self, identity: &ModelIdentity, texts: &Texts, session: &Session) -> Entry {
+        let dataset = texts.dataset;
+        let Some(cache) = &session.cache else {
+            return Entry::in_memory(dataset.examples.len(), self.facts.labels);
+        };
+        let (entry, notes) = cache.open(&EntrySpec {
+            model: identity.key(),
+            texts: texts.identity,
+            labels: self.facts.labels,
+            task: &dataset.task,
+            split: &dataset.split,
+        });
+        notes.iter().for_each(|note| session.progress.cache_note(note));
+        entry
+    }
+
+    /// Loads the model, unless `entry` holds the `rows` already.
+    ///
+    /// # Errors
+    /// Whatever [`model::load`] refuses.
+    pub fn load_for(&mut self, entry: &Entry, rows: &[u32]) -> Result<()> {
+        if self.model.is_none() && rows.iter().any(|&row| entry.row(row as usize).is_none()) {
+            let loaded = load(&mut self.checkpoint, self.asked_head, &self.device);
+            let source = &self.checkpoint.source;
+            let loaded =
+                loaded.with_context(|| format!("cannot load the {} `{source}`", self.role))?;
+            self.model = Some(loaded.model);
+        }
+        Ok(())
+    }
+
+    /// The model, once it is loaded.
+    pub fn model(&self) -> Option<&dyn Model> {
+        self.model.as_deref()
+    }
+
+    /// The lane of the model over `dataset`.
+    pub fn lane<'a>(
+        &'a self,
+        what: &'a str,
+        dataset: &'a Dataset,
+        entry: &'a mut Entry,
+    ) -> Lane<'a> {
+        Lane { what, model: self.model(), input: self.input(dataset), entry }
+    }
+
+    pub(super) fn input<'a>(&'a self, dataset: &'a Dataset) -> Input<'a> {
+        Input::Texts {
+            examples: &dataset.examples,
+            tokenizer: &self.checkpoint.tokenizer,
+            key: &self.identity.tokenizer_sha256,
+        }
+    }
+
+    /// The scores of `rows` in the task's label order, and how many of their texts were cut.
+    ///
+    /// # Panics
+    /// A row that `entry` does not hold.
+    pub fn logits(&self, entry: &Entry, rows: &[u32]) -> (Logits, usize) {
+        let labels = self.columns.len();
+        let mut values = Vec::with_capacity(rows.len() * labels);
+        let mut cut = 0;
+        for &row in rows {
+            let (scores, truncated) = entry.row(row as usize).expect("the rows were run");
+            values.extend(self.columns.iter().map(|&column| scores[column]));
+            cut += usize::from(truncated);
+        }
+        (Logits { values, labels }, cut)
     }
 
     /// As [`Classifier::logits`], as confidences and predicted labels.
-    pub fn predict(
-        &self,
-        dataset: &Dataset,
-        settings: &Settings,
-        session: &Session,
-        spend: Option<(&Predictions, &Gate)>,
-    ) -> Result<(Predictions, usize)> {
-        let (logits, truncated) = self.logits(dataset, settings, session, spend)?;
-        Ok((Predictions::from_logits(&logits.values, logits.labels)?, truncated))
-    }
-
-    /// Scores of tokenised examples by `model`, in this classifier's label order.
-    pub(super) fn run_with(
-        &self,
-        model: &dyn Model,
-        tokens: &[TokenizedExample],
-        settings: &Settings,
-        session: &Session,
-    ) -> Result<Predictions> {
-        let options = run_options(settings, session);
-        let what = format!("{} on the pre-flight sample", self.role);
-        let logits = run(model, &self.columns, tokens, &what, &options, &Silent)?;
-        Ok(Predictions::from_logits(&logits.values, logits.labels)?)
+    pub fn predictions(&self, entry: &Entry, rows: &[u32]) -> Result<(Predictions, usize)> {
+        let (logits, cut) = self.logits(entry, rows);
+        Ok((Predictions::from_logits(&logits.values, logits.labels)?, cut))
     }
 }
 
-/// How the settings ask for a model to be run.
-pub(super) fn run_options(settings: &Settings, session: &Session) -> RunOptions {
-    RunOptions {
-        // A GPU takes one batch at a time.
-        threads: if settings.device == "cpu" { settings.threads } else { 1 },
-        token_budget: settings.token_budget,
-        interrupt: session.interrupt.clone(),
+/// All that the model's logits depend on, the texts apart.
+fn identity(
+    checkpoint: &Checkpoint,
+    head: &str,
+    settings: &Settings,
+    session: &Session,
+) -> Result<ModelIdentity> {
+    Ok(ModelIdentity {
+        weights_sha256: session.weights_sha256(&checkpoint.weight_files)?,
+        config_sha256: checkpoint.config_sha256.clone(),
+        // How a vocab.txt alone is read is no part of its bytes.
+        tokenizer_sha256: format!("{} {:?}", checkpoint.tokenizer_sha256, settings.casing),
+        head: head.to_owned(),
+        max_length: settings.max_length,
+        device: settings.device.clone(),
+        dtype: "f32".to_owned(),
+        arithmetic: format!("{} {}", env!("CARGO_PKG_VERSION"), session.arithmetic),
+        encoder_version: model::ENCODER_VERSION,
+    })
+}
+
+fn load(checkpoint: &mut Checkpoint, head: Head, device: &Device) -> Result<model::Loaded> {
+    model::load(&checkpoint.config, &mut checkpoint.weights, head, device)
+}
+
+fn facts(checkpoint: &Checkpoint, model: &dyn Model, architecture: String) -> ModelFacts {
+    ModelFacts {
+        architecture,
+        labels: model.labels(),
+        positions: model.positions(),
+        vocabulary: model.vocabulary(),
+        uses_token_types: model.uses_token_types(),
+        other_head: model.with_other_head().map(|(head, _)| head),
+        stored_dtype: checkpoint.weights.stored_dtype(),
+        parameters: checkpoint.weights.parameters(),
+    }
+}
+
+fn record(checkpoint: &Checkpoint) -> Result<Option<StudentRecord>> {
+    let Some(path) = &checkpoint.record else { return Ok(None) };
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read `{}`", path.display()))?;
+    let parsed = StudentRecord::parse(&text);
+    parsed.map(Some).with_context(|| format!("cannot read the record `{}`", path.display()))
+}
+
+impl Session {
+    fn model_facts(&self, identity: &ModelIdentity) -> Option<ModelFacts> {
+        match self.cache.as_ref()?.read_model(identity) {
+            Ok(file) => file.map(|file| file.facts),
+            Err(note) => {
+                self.progress.cache_note(&note);
+                None
+            }
+        }
+    }
+
+    fn remember_model(&self, name: &str, identity: &ModelIdentity, facts: &ModelFacts) {
+        let Some(cache) = &self.cache else { return };
+        let (name, identity, facts) = (name.to_owned(), identity.clone(), facts.clone());
+        if let Err(note) = cache.write_model(&ModelFile { name, identity, facts }) {
+            self.progress.cache_note(&note);
+        }
     }
 }
 
@@ -257,11 +399,10 @@ fn check_labels(dataset: &Dataset, outputs: usize) -> Result<()> {
 /// Cuts at the maximum length in force, or at the model's positions where nobody asked for more.
 fn set_max_length(
     tokenizer: &mut TextTokenizer,
-    model: &dyn Model,
+    positions: usize,
     settings: &Settings,
     role: Role,
 ) -> Result<()> {
-    let positions = model.positions();
     if settings.max_length > positions && settings.max_length_is_explicit() {
         bail!(usage(format!(
             "the maximum length {} ({}) is above the {positions} positions of the {role}\n  hint: \

@@ -4,13 +4,16 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 
+use super::failed::empty_row;
 use super::notes::{note, other_notes, record_unusable};
+use super::run::{Ending, PairRun};
 use super::splits::Split;
 use crate::check::{
-    findings, Bound, BoundPolicy, Budget, Check, Course, Evidence, StudentRecord, Verdict,
+    findings, Bound, BoundPolicy, Budget, Certainty, Course, CoursePoint, Evidence, StudentRecord,
+    Verdict,
 };
 use crate::confidence::{
-    ConfidenceKind, Defined, DifferenceSums, ModelStatistics, PairInput, PairOptions,
+    ConfidenceKind, Defined, DifferenceSums, Interval, ModelStatistics, PairInput, PairOptions,
     PairStatistics, Predictions, Statistic,
 };
 use crate::config::{BoundSource, Settings};
@@ -58,7 +61,7 @@ impl Gate {
 
     /// The bound for a split: that of the gating split, and the same κ for the one beside it, since
     /// β is a sum over the gating split.
-    fn bound_of(&self, gates: bool) -> Bound {
+    pub(super) fn bound_of(&self, gates: bool) -> Bound {
         match (self.bound.policy(), self.bound.beta_per_example(self.n)) {
             (BoundPolicy::Beta(_), Some(mean)) if !gates => {
                 let policy = BoundPolicy::BetaPerExample(mean);
@@ -67,11 +70,6 @@ impl Gate {
             }
             _ => self.bound,
         }
-    }
-
-    /// The budget of the whole gating split.
-    pub fn budget(&self) -> Budget {
-        Budget::new(&self.bound, self.n)
     }
 }
 
@@ -103,8 +101,14 @@ pub struct SplitPair<'a> {
     pub split: &'a str,
     /// Whether its verdict counts.
     pub gates: bool,
-    /// Usable examples of the whole split.
+    /// Examples that the verdict is about (N).
+    pub population: usize,
+    /// Usable examples of the whole split, before `--limit`.
     pub available: usize,
+    /// The examples behind the predictions, as positions in the split (n).
+    pub rows: Vec<u32>,
+    /// How the run ended.
+    pub ending: Ending,
     /// The task's label names, K.
     pub label_names: &'a [String],
     /// The label of each example (N).
@@ -129,27 +133,24 @@ pub struct SplitPair<'a> {
 
 impl<'a> SplitPair<'a> {
     /// The pair of a split that both models were run on.
-    pub fn of(
-        split: &'a Split,
-        label_names: &'a [String],
-        teacher: Predictions,
-        student: Predictions,
-        truncated: (usize, usize),
-    ) -> Self {
+    pub fn of(split: &'a Split, label_names: &'a [String], run: PairRun) -> Self {
         let dataset = &split.dataset;
         let shown = dataset.skipped.iter().take(SKIPPED_SHOWN);
         SplitPair {
             task: &dataset.task,
             split: &dataset.split,
             gates: split.gates,
+            population: dataset.examples.len(),
             available: dataset.available,
             label_names,
-            labels: dataset.examples.iter().map(|e| e.label).collect(),
+            labels: run.rows.iter().map(|&i| dataset.examples[i as usize].label).collect(),
+            rows: run.rows,
+            ending: run.ending,
             unlabelled: dataset.unlabelled.clone(),
             texts: Some(&dataset.examples),
-            teacher,
-            student,
-            truncated,
+            teacher: run.teacher,
+            student: run.student,
+            truncated: run.truncated,
             skipped: row::Skipped {
                 count: dataset.skipped.len(),
                 first: shown.map(|s| format!("{}:{}: {}", s.file, s.line, s.reason)).collect(),
@@ -162,7 +163,13 @@ impl<'a> SplitPair<'a> {
     fn words(&self) -> Option<Vec<usize>> {
         let count = |text: &str| text.split_whitespace().count();
         let words = |e: &Example| count(&e.text) + e.pair.as_deref().map_or(0, count);
-        self.texts.map(|texts| texts.iter().map(words).collect())
+        let rows = self.rows.iter();
+        self.texts.map(|texts| rows.map(|&i| words(&texts[i as usize])).collect())
+    }
+
+    /// The text behind prediction `i`, where it is known.
+    fn text(&self, i: usize) -> Option<&Example> {
+        self.texts.map(|texts| &texts[self.rows[i] as usize])
     }
 
     pub(super) fn label_name(&self, id: u32) -> String {
@@ -192,101 +199,125 @@ pub fn judge(
     let numbers = PairStatistics::new(&input, &options)
         .with_context(|| format!("cannot compare the models on {}/{}", pair.task, pair.split))?;
     let bound = gate.bound_of(pair.gates);
-    let check = Check::new(&bound, statistic, &numbers.sums)?;
-    let course = Course::new(&numbers.differences, statistic, &check.budget);
-    let mut undefined = Reasons::default();
-    let n = numbers.n;
-    let metric = settings.task.metric;
-    let mut found: Vec<row::Note> =
-        findings(&Evidence::new(&numbers, &bound, record)).iter().map(note).collect();
-    found.extend(other_notes(pair, gate, &numbers));
-    let student_bound = recorded(record, n, &numbers.sums, statistic).unwrap_or_else(|error| {
-        found.push(record_unusable(&error));
+    let mut row = empty_row(settings, pair.split, pair.gates);
+    row.undefined.clear();
+    about_the_data(pair, &mut row);
+    verdict(pair, &bound, statistic, &numbers, &mut row);
+    figures(pair, settings.task.metric, &numbers, &mut row);
+    row.bound_origin = gate.origin.clone();
+    let evidence = match pair.ending.early {
+        None => Evidence::new(&numbers, &bound, record),
+        Some(_) => Evidence::of_part(&numbers, pair.population, &bound, record),
+    };
+    row.notes = findings(&evidence).iter().map(note).collect();
+    row.notes.extend(other_notes(pair, gate, &numbers));
+    row.student_bound = recorded(record, pair, &numbers.sums, statistic).unwrap_or_else(|error| {
+        row.notes.push(record_unusable(&error));
         None
     });
-    let row = row::TaskRow {
-        task: pair.task.to_owned(),
-        split: pair.split.to_owned(),
-        gates: pair.gates,
-        n,
-        of: pair.available,
-        partial: n < pair.available,
-        verdict: outcome(check.verdict),
-        error: None,
-        statistic: statistic.to_string(),
-        confidence: kind.to_string(),
-        sigma: numbers.sums.sigma(),
-        sigma_centred: numbers.sums.sigma_centred(),
-        mean_difference: numbers.sums.mean(),
-        variants: variants(&numbers, &bound, &mut undefined),
-        sigma_interval: Some(row::Interval {
-            low: numbers.sigma_interval.low,
-            high: numbers.sigma_interval.high,
-            level: numbers.sigma_interval.level,
-        }),
-        kappa: Some(check.kappa),
-        beta: undefined.option("beta", bound.beta(n), "kappa was given outright"),
-        beta_per_example: undefined.option(
-            "beta_per_example",
-            bound.beta_per_example(n),
-            "kappa was given outright",
-        ),
-        alpha: bound.alpha(),
-        gamma: bound.gamma(),
-        bound_origin: gate.origin.clone(),
-        budget: Some(check.budget.value()),
-        spent: Some(check.spent.to_f64()),
-        spent_share: undefined.option("spent_share", check.spent_share(), "the budget is zero"),
-        course: course
-            .points
-            .iter()
-            .map(|p| row::CoursePoint { examples: p.examples, spent_share: p.spent_share })
-            .collect(),
-        exhausted_at: course.exhausted_at,
-        student_bound,
-        teacher: Some(model_row(
-            "teacher",
-            &numbers.teacher,
-            metric,
-            pair.truncated.0,
-            pair,
-            &mut undefined,
-        )),
-        student: Some(model_row(
-            "student",
-            &numbers.student,
-            metric,
-            pair.truncated.1,
-            pair,
-            &mut undefined,
-        )),
-        agreement: Some(numbers.agreement),
-        agreement_share: Some(numbers.agreement_share()),
-        negative_flips: undefined.take("negative_flips", numbers.negative_flips),
-        difference: Some(row::Spread {
-            mean: numbers.spread.mean,
-            median: numbers.spread.median,
-            p90: numbers.spread.p90,
-            p99: numbers.spread.p99,
-            max: numbers.spread.max,
-        }),
-        divergence: undefined.take("divergence", numbers.divergence).map(|d| row::Divergence {
-            sum_kl: d.sum_kl,
-            mean_kl: d.mean_kl,
-            sum_cross_entropy: d.sum_cross_entropy,
-            mean_cross_entropy: d.mean_cross_entropy,
-            mean_total_variation: d.mean_total_variation,
-        }),
-        groups: groups(&numbers, pair.label_names),
-        worst: numbers.worst.iter().map(|&i| worst(pair, &numbers, i)).collect(),
-        notes: found,
-        skipped: pair.skipped.clone(),
-        undefined: undefined.0,
-        data_sha256: pair.data_sha256.clone(),
-        data_files: pair.data_files.clone(),
-        seconds: None,
-    };
     Ok((row, table(pair, &numbers)))
+}
+
+/// What was audited.
+fn about_the_data(pair: &SplitPair, row: &mut row::TaskRow) {
+    row.task = pair.task.to_owned();
+    row.n = pair.population;
+    row.of = pair.available;
+    row.partial = pair.population < pair.available;
+    row.examples_run = pair.rows.len();
+    row.skipped = pair.skipped.clone();
+    row.data_sha256 = pair.data_sha256.clone();
+    row.data_files = pair.data_files.clone();
+}
+
+/// σ, the bound, the budget and the verdict. A run that ended early knows no σ of the whole split.
+fn verdict(
+    pair: &SplitPair,
+    bound: &Bound,
+    statistic: Statistic,
+    numbers: &PairStatistics,
+    row: &mut row::TaskRow,
+) {
+    let n = pair.population;
+    let budget = Budget::new(bound, n);
+    let spent = numbers.sums.spent(statistic);
+    let mut undefined = Reasons::default();
+    row.verdict = outcome(pair.ending.early.unwrap_or_else(|| budget.verdict(spent)));
+    row.certainty = Some(match pair.ending.certainty {
+        Certainty::Exact => row::Certainty::Exact,
+        Certainty::Statistical => row::Certainty::Statistical,
+    });
+    row.sequential = pair.ending.draws.map(|draws| row::Sequential {
+        delta: draws.delta,
+        draws: draws.count,
+        seed: draws.seed,
+        sigma_interval: interval(&draws.interval),
+    });
+    if pair.ending.early.is_none() {
+        row.sigma = numbers.sums.sigma();
+        row.sigma_centred = numbers.sums.sigma_centred();
+        row.sigma_interval = Some(interval(&numbers.sigma_interval));
+    } else {
+        for field in ["sigma", "sigma_centred", "sigma_interval"] {
+            undefined.0.insert(field.to_owned(), EARLY.to_owned());
+        }
+        row.sigma_prefix = numbers.sums.sigma_of(statistic);
+        row.sigma_at_least = Some((spent.to_f64() / n as f64).sqrt());
+    }
+    row.mean_difference = numbers.sums.mean();
+    row.variants = variants(pair, numbers, bound, &mut undefined);
+    row.kappa = Some(bound.kappa(n));
+    let outright = "kappa was given outright";
+    row.beta = undefined.option("beta", bound.beta(n), outright);
+    row.beta_per_example =
+        undefined.option("beta_per_example", bound.beta_per_example(n), outright);
+    (row.alpha, row.gamma) = (bound.alpha(), bound.gamma());
+    row.budget = Some(budget.value());
+    row.spent = Some(spent.to_f64());
+    row.spent_share = undefined.option("spent_share", budget.share(spent), "the budget is zero");
+    let course = Course::new(&numbers.differences, statistic, &budget);
+    let point =
+        |p: &CoursePoint| row::CoursePoint { examples: p.examples, spent_share: p.spent_share };
+    row.course = course.points.iter().map(point).collect();
+    row.exhausted_at = course.exhausted_at;
+    row.undefined.extend(undefined.0);
+}
+
+/// Why a run that ended early has no σ.
+const EARLY: &str = "the run ended with a verdict before the last example";
+
+fn interval(interval: &Interval) -> row::Interval {
+    row::Interval { low: interval.low, high: interval.high, level: interval.level }
+}
+
+/// What stands beside σ.
+fn figures(pair: &SplitPair, metric: Metric, numbers: &PairStatistics, row: &mut row::TaskRow) {
+    let mut undefined = Reasons::default();
+    let model = |role: &str, model: &ModelStatistics, truncated, undefined: &mut Reasons| {
+        Some(model_row(role, model, metric, truncated, pair, undefined))
+    };
+    row.teacher = model("teacher", &numbers.teacher, pair.truncated.0, &mut undefined);
+    row.student = model("student", &numbers.student, pair.truncated.1, &mut undefined);
+    row.agreement = Some(numbers.agreement);
+    row.agreement_share = Some(numbers.agreement_share());
+    row.negative_flips = undefined.take("negative_flips", numbers.negative_flips);
+    row.difference = Some(row::Spread {
+        mean: numbers.spread.mean,
+        median: numbers.spread.median,
+        p90: numbers.spread.p90,
+        p99: numbers.spread.p99,
+        max: numbers.spread.max,
+    });
+    row.divergence = undefined.take("divergence", numbers.divergence).map(|d| row::Divergence {
+        sum_kl: d.sum_kl,
+        mean_kl: d.mean_kl,
+        sum_cross_entropy: d.sum_cross_entropy,
+        mean_cross_entropy: d.mean_cross_entropy,
+        mean_total_variation: d.mean_total_variation,
+    });
+    row.groups = groups(numbers, pair.label_names);
+    row.worst = numbers.worst.iter().map(|&i| worst(pair, numbers, i)).collect();
+    row.undefined.extend(undefined.0);
 }
 
 /// Collects why fields are null.
@@ -313,20 +344,32 @@ fn outcome(verdict: Verdict) -> row::Outcome {
     }
 }
 
-fn variants(numbers: &PairStatistics, bound: &Bound, undefined: &mut Reasons) -> Vec<row::Variant> {
+fn variants(
+    pair: &SplitPair,
+    numbers: &PairStatistics,
+    bound: &Bound,
+    undefined: &mut Reasons,
+) -> Vec<row::Variant> {
+    let budget = Budget::new(bound, pair.population);
+    let whole = pair.ending.early.is_none();
     let mut variants = Vec::new();
     for (kind, sums) in &numbers.variants {
         let sums = undefined.take(&format!("variants.{kind}"), *sums);
         for statistic in Statistic::ALL {
-            let check = sums.as_ref().and_then(|s| Check::new(bound, statistic, s).ok());
+            let spent = sums.as_ref().map(|s| s.spent(statistic));
+            // Of part of the split, only an overspent budget is certain.
+            let within = spent.map(|spent| budget.allows(spent)).filter(|within| whole || !within);
             variants.push(row::Variant {
                 confidence: kind.to_string(),
                 statistic: statistic.to_string(),
-                sigma: check.as_ref().map(|c| c.sigma),
-                within_bound: check.as_ref().map(|c| c.verdict == Verdict::Preserved),
+                sigma: sums.as_ref().filter(|_| whole).and_then(|s| s.sigma_of(statistic)),
+                within_bound: within,
                 gates: *kind == numbers.kind && statistic == numbers.statistic,
             });
         }
+    }
+    if !whole {
+        undefined.0.insert("variants".to_owned(), EARLY.to_owned());
     }
     variants
 }
@@ -334,19 +377,20 @@ fn variants(numbers: &PairStatistics, bound: &Bound, undefined: &mut Reasons) ->
 /// The student's own bound held against these differences, for information.
 fn recorded(
     record: Option<&StudentRecord>,
-    n: usize,
+    pair: &SplitPair,
     sums: &DifferenceSums,
     statistic: Statistic,
 ) -> Result<Option<row::StudentBound>> {
+    let n = pair.population;
     let bound = record.map(|record| record.bound_for(n)).transpose()?.flatten();
     let Some(bound) = bound else { return Ok(None) };
-    let check = Check::new(&bound, statistic, sums)?;
+    let within = Budget::new(&bound, n).allows(sums.spent(statistic));
     Ok(bound.beta(n).map(|beta| row::StudentBound {
-        kappa: check.kappa,
+        kappa: bound.kappa(n),
         beta,
         alpha: bound.alpha(),
         gamma: bound.gamma(),
-        within_bound: Some(check.verdict == Verdict::Preserved),
+        within_bound: (pair.ending.early.is_none() || !within).then_some(within),
     }))
 }
 
@@ -406,9 +450,9 @@ fn worst(pair: &SplitPair, numbers: &PairStatistics, i: usize) -> row::WorstInpu
         probabilities: p.probabilities(i).map(<[f64]>::to_vec).unwrap_or_default(),
     };
     row::WorstInput {
-        index: i,
-        text: pair.texts.map(|t| t[i].text.clone()),
-        pair: pair.texts.and_then(|t| t[i].pair.clone()),
+        index: pair.rows[i] as usize,
+        text: pair.text(i).map(|e| e.text.clone()),
+        pair: pair.text(i).and_then(|e| e.pair.clone()),
         label: pair.labels[i].map(|id| pair.label_name(id)),
         teacher: says(&pair.teacher),
         student: says(&pair.student),
@@ -417,13 +461,13 @@ fn worst(pair: &SplitPair, numbers: &PairStatistics, i: usize) -> row::WorstInpu
 }
 
 fn table(pair: &SplitPair, numbers: &PairStatistics) -> PredictionTable {
-    let rows = numbers.differences.iter().enumerate().map(|(index, &difference)| PredictionRow {
-        index,
-        label: pair.labels[index],
-        teacher_confidence: pair.teacher.confidence(index),
-        student_confidence: pair.student.confidence(index),
-        teacher_predicted: pair.teacher.predicted(index),
-        student_predicted: pair.student.predicted(index),
+    let rows = numbers.differences.iter().enumerate().map(|(i, &difference)| PredictionRow {
+        index: pair.rows[i] as usize,
+        label: pair.labels[i],
+        teacher_confidence: pair.teacher.confidence(i),
+        student_confidence: pair.student.confidence(i),
+        teacher_predicted: pair.teacher.predicted(i),
+        student_predicted: pair.student.predicted(i),
         difference,
     });
     PredictionTable {

@@ -9,7 +9,7 @@ use crate::digest::hexadecimal;
 use crate::report::schema::{Manifest, ModelManifest};
 
 /// Settings that change how fast an audit is, and nothing else.
-const WITHOUT_EFFECT: [&str; 2] = ["threads", "token_budget"];
+const WITHOUT_EFFECT: [&str; 3] = ["threads", "token_budget", "cache"];
 
 /// SHA-256 over what is in force for every task, the settings that change no result apart.
 pub fn settings_sha256(all: &[Settings]) -> String {

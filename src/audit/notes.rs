@@ -18,6 +18,7 @@ pub fn note(finding: &Finding) -> row::Note {
     }
 }
 
+/// A record that is not what it should be.
 pub(super) fn record_unusable(error: &anyhow::Error) -> row::Note {
     row::Note {
         code: "record-unusable".to_owned(),

@@ -1,41 +1,46 @@
 //! Before the long run: is each model what it seems to be, on a seeded sample of the gating split?
 
-use anyhow::Result;
+use std::ops::ControlFlow;
+
+use anyhow::{Context, Result};
 use rand::seq::SliceRandom;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::classifier::{Classifier, Role};
+use super::classifier::{Role, Texts};
 use super::notes::note;
+use super::run::{run_options, Side};
 use super::Session;
 use crate::check::{majority_share, worse_than_majority, worse_than_majority_p, PREFLIGHT_LEVEL};
 use crate::confidence::{correct, Predictions};
 use crate::config::Settings;
-use crate::model::TokenizedExample;
+use crate::inference::{run, tokenize, Lane, Windows};
+use crate::model::{Head, TokenizedExample};
 use crate::report::schema::{Note, NoteLevel};
-use crate::task::{Dataset, Example};
+use crate::task::Example;
 
 /// Examples of the sample: enough to tell a swapped label order from chance, quick to run.
 const SAMPLE: usize = 256;
 
-/// Warnings about the two models, also printed at once, so that a long run can be stopped.
+/// Warnings about the two models, also printed at once, so that a long run can be stopped. The
+/// sample's rows stay in the sides' entries.
 pub(super) fn preflight(
-    teacher: &Classifier,
-    student: &Classifier,
-    dataset: &Dataset,
+    sides: [&mut Side; 2],
+    texts: &Texts,
     settings: &Settings,
     session: &Session,
 ) -> Result<Vec<Note>> {
-    let sample = sample(&dataset.examples, settings.seed);
+    let examples = &texts.dataset.examples;
+    let sample = sample(examples, settings.seed);
     let mut tokens = Vec::new();
     let mut notes = Vec::new();
-    for classifier in [teacher, student] {
-        let tokenized = classifier.tokenize(&sample, settings, session).or_else(|error| {
-            // Counted within the sample an example cannot be found; the whole split names it.
-            classifier.tokenize(&dataset.examples, settings, session).and(Err(error))
-        })?;
-        notes.extend(token_types_lost(classifier, &sample, &tokenized));
-        notes.extend(sanity(classifier, dataset, &sample, &tokenized, settings, session)?);
+    for side in sides {
+        let classifier = &*side.classifier;
+        let vocabulary = classifier.facts().vocabulary;
+        let tokenized = tokenize(classifier.tokenizer(), vocabulary, examples, &sample)
+            .with_context(|| format!("cannot tokenise for the {}", classifier.role()))?;
+        notes.extend(token_types_lost(side, examples, &sample, &tokenized));
+        notes.extend(sanity(side, texts, &sample, settings, session)?);
         tokens.push(tokenized);
     }
     notes.extend(tokenised_differently(&tokens[0], &tokens[1]));
@@ -46,38 +51,38 @@ pub(super) fn preflight(
 }
 
 /// Labelled examples first, in a seeded random order; fewer than [`SAMPLE`] where there are fewer.
-fn sample(examples: &[Example], seed: u64) -> Vec<Example> {
-    let mut order: Vec<usize> = (0..examples.len()).collect();
+fn sample(examples: &[Example], seed: u64) -> Vec<u32> {
+    let mut order: Vec<u32> = (0..examples.len() as u32).collect();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    order.sort_by_key(|&i| examples[i].label.is_none());
+    order.sort_by_key(|&i| examples[i as usize].label.is_none());
     order.truncate(SAMPLE);
-    order.into_iter().map(|i| examples[i].clone()).collect()
+    order
 }
 
 /// Is the model worse than always saying the commonest label, or better with another head?
 fn sanity(
-    classifier: &Classifier,
-    dataset: &Dataset,
-    sample: &[Example],
-    tokens: &[TokenizedExample],
+    side: &mut Side,
+    texts: &Texts,
+    sample: &[u32],
     settings: &Settings,
     session: &Session,
 ) -> Result<Vec<Note>> {
-    let all: Vec<_> = dataset.examples.iter().map(|e| e.label).collect();
-    let labels: Vec<_> = sample.iter().map(|e| e.label).collect();
+    let examples = &texts.dataset.examples;
+    let all: Vec<_> = examples.iter().map(|e| e.label).collect();
+    let labels: Vec<_> = sample.iter().map(|&i| all[i as usize]).collect();
     // Of a single label there is no order to get wrong.
     let majority = majority_share(&all).filter(|share| *share < 1.0);
     let Some(majority) = majority else { return Ok(Vec::new()) };
     let hits = |p: &Predictions| correct(p, &labels).unwrap_or(0);
     let labelled = labels.iter().flatten().count();
-    let role = classifier.role();
-    let right = hits(&classifier.run_with(classifier.model(), tokens, settings, session)?);
+    let role = side.classifier.role();
+    let right = hits(&sampled(side, texts, sample, settings, session)?);
     let mut notes = Vec::new();
     if let Some(finding) = worse_than_majority(&role.to_string(), right, labelled, majority) {
         notes.push(note(&finding));
     }
-    if let Some((head, other)) = classifier.model().with_other_head() {
-        let better = hits(&classifier.run_with(&*other, tokens, settings, session)?);
+    if let Some((head, other)) = with_other_head(side, texts, sample, settings, session)? {
+        let better = hits(&other);
         let share = better as f64 / labelled as f64;
         // As improbable as a model that is worse than the majority class.
         if better > right && worse_than_majority_p(right, labelled, share) < PREFLIGHT_LEVEL {
@@ -85,6 +90,48 @@ fn sanity(
         }
     }
     Ok(notes)
+}
+
+/// What the model says of the sample.
+fn sampled(
+    side: &mut Side,
+    texts: &Texts,
+    sample: &[u32],
+    settings: &Settings,
+    session: &Session,
+) -> Result<Predictions> {
+    side.classifier.load_for(&side.entry, sample)?;
+    let what = format!("{} on the pre-flight sample", side.classifier.role());
+    let lane = side.classifier.lane(&what, texts.dataset, &mut side.entry);
+    run_sample(lane, sample, settings, session)?;
+    Ok(side.classifier.predictions(&side.entry, sample)?.0)
+}
+
+/// What it would say with the other head, where its architecture has two.
+fn with_other_head(
+    side: &mut Side,
+    texts: &Texts,
+    sample: &[u32],
+    settings: &Settings,
+    session: &Session,
+) -> Result<Option<(Head, Predictions)>> {
+    let entry = side.classifier.entry_of_other_head(texts, session);
+    let (Some(head), Some(mut entry)) = (side.classifier.facts().other_head, entry) else {
+        return Ok(None);
+    };
+    side.classifier.load_for(&entry, sample)?;
+    let what = format!("{} with its other head", side.classifier.role());
+    let other = side.classifier.model().and_then(|model| model.with_other_head());
+    let model = other.as_ref().map(|(_, model)| &**model);
+    let input = side.classifier.input(texts.dataset);
+    run_sample(Lane { what: &what, model, input, entry: &mut entry }, sample, settings, session)?;
+    Ok(Some((head, side.classifier.predictions(&entry, sample)?.0)))
+}
+
+fn run_sample(lane: Lane, sample: &[u32], settings: &Settings, session: &Session) -> Result<()> {
+    let options = run_options(settings, session, Windows::WHOLE);
+    let phase = session.progress.phase(lane.what, sample.len());
+    run(&mut [lane], sample, &options, &phase, |_, _| Ok(ControlFlow::Continue(())))
 }
 
 fn head_convention(role: Role, right: usize, better: usize, n: usize, head: &str) -> Note {
@@ -101,19 +148,20 @@ fn head_convention(role: Role, right: usize, better: usize, n: usize, head: &str
 
 /// A model that tells segments apart, given a pair by a tokenizer that does not.
 fn token_types_lost(
-    classifier: &Classifier,
-    sample: &[Example],
+    side: &Side,
+    examples: &[Example],
+    sample: &[u32],
     tokens: &[TokenizedExample],
 ) -> Option<Note> {
-    let pairs = sample.iter().any(|e| e.pair.is_some());
+    let pairs = sample.iter().any(|&i| examples[i as usize].pair.is_some());
     let lost = tokens.iter().all(|t| t.token_type_ids.iter().all(|&id| id == 0));
-    (pairs && lost && classifier.model().uses_token_types()).then(|| Note {
+    (pairs && lost && side.classifier.facts().uses_token_types).then(|| Note {
         code: "token-types-lost".to_owned(),
         level: NoteLevel::Warning,
         message: format!(
             "the {}'s tokenizer marks both sentences of a pair with segment 0, and its model tells \
              segments apart",
-            classifier.role()
+            side.classifier.role()
         ),
         hint: Some(
             "its tokenizer.json lacks BERT's template for pairs; save the tokenizer again with \

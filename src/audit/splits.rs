@@ -14,24 +14,34 @@ pub struct Split {
     pub gates: bool,
 }
 
-/// Reads the splits of a task: the one that `--split` names; without it, train, and beside it
-/// validation where there is one. The gating split comes first.
+/// Reads the split that gates: the one that `--split` names, else train.
 ///
 /// # Errors
 /// A split that is missing, empty or damaged.
-pub fn load_splits(settings: &Settings, hub: &Hub) -> Result<Vec<Split>> {
-    let options = LoadOptions {
+pub fn gating(settings: &Settings, hub: &Hub) -> Result<Split> {
+    let name = settings.split.as_deref().unwrap_or("train");
+    let dataset = task::load(&settings.task, name, &options(settings, hub))?;
+    Ok(Split { dataset, gates: true })
+}
+
+/// Reads the split beside it: validation, where there is one and `--split` names none.
+///
+/// # Errors
+/// A split that is damaged.
+pub fn beside(settings: &Settings, hub: &Hub) -> Result<Option<Split>> {
+    let options = options(settings, hub);
+    if settings.split.is_some() || !task::has_split(&settings.task, "validation", &options)? {
+        return Ok(None);
+    }
+    let dataset = task::load(&settings.task, "validation", &options)?;
+    Ok(Some(Split { dataset, gates: false }))
+}
+
+fn options<'a>(settings: &Settings, hub: &'a Hub) -> LoadOptions<'a> {
+    LoadOptions {
         data: settings.data.clone(),
         limit: settings.limit,
         allow_skipped: settings.allow_skipped,
         hub,
-    };
-    let gating = settings.split.as_deref().unwrap_or("train");
-    let mut splits =
-        vec![Split { dataset: task::load(&settings.task, gating, &options)?, gates: true }];
-    if settings.split.is_none() && task::has_split(&settings.task, "validation", &options)? {
-        let dataset = task::load(&settings.task, "validation", &options)?;
-        splits.push(Split { dataset, gates: false });
     }
-    Ok(splits)
 }

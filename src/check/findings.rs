@@ -49,8 +49,8 @@ pub struct Evidence {
     pub n: usize,
     /// K.
     pub labels: usize,
-    /// The gating σ.
-    pub sigma: f64,
+    /// The gating σ; `None` where only part of the examples was run.
+    pub sigma: Option<f64>,
     /// The divergence measured on these examples, where it is defined.
     pub divergence: Option<Divergence>,
     /// The temperature that the student was distilled at, where its record tells.
@@ -68,11 +68,23 @@ impl Evidence {
             kind: pair.kind,
             n: pair.n,
             labels: pair.labels,
-            sigma: pair.sigma(),
+            sigma: Some(pair.sigma()),
             divergence: pair.divergence.ok(),
             temperature: record.and_then(StudentRecord::temperature),
             losses_reached: reached.map_or_else(Vec::new, |reached| reached.sums(pair.n)),
         }
+    }
+
+    /// The evidence of a run over part of `n` examples: what is measured there says nothing of all.
+    pub fn of_part(
+        pair: &PairStatistics,
+        n: usize,
+        bound: &Bound,
+        record: Option<&StudentRecord>,
+    ) -> Self {
+        let reached = record.and_then(|record| record.loss_reached);
+        let losses_reached = reached.map_or_else(Vec::new, |reached| reached.sums(n));
+        Self { n, sigma: None, divergence: None, losses_reached, ..Self::new(pair, bound, record) }
     }
 
     fn kappa(&self) -> f64 {
@@ -199,7 +211,7 @@ fn bound_unproved(evidence: &Evidence) -> Option<Finding> {
 
 /// σ and κ nearer than the noise of f32 logits.
 fn borderline(evidence: &Evidence) -> Option<Finding> {
-    let distance = (evidence.sigma - evidence.kappa()).abs();
+    let distance = (evidence.sigma? - evidence.kappa()).abs();
     (distance <= BORDERLINE).then(|| Finding {
         code: "borderline",
         level: Level::Warning,
@@ -256,7 +268,7 @@ mod tests {
             kind: ConfidenceKind::Max,
             n,
             labels: 2,
-            sigma: 0.0446,
+            sigma: Some(0.0446),
             divergence: Some(Divergence {
                 sum_kl: mean_kl * n as f64,
                 mean_kl,
@@ -351,7 +363,7 @@ mod tests {
 
     #[test]
     fn borderline_within_a_millionth() {
-        let at = |sigma| codes(&Evidence { sigma, ..evidence() });
+        let at = |sigma| codes(&Evidence { sigma: Some(sigma), ..evidence() });
         assert_eq!(at(0.05 + 9e-7), ["borderline"]);
         assert_eq!(at(0.05 - 9e-7), ["borderline"]);
         assert_eq!(at(0.05 + 2e-6), [""; 0]);

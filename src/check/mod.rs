@@ -12,6 +12,7 @@ mod budget; //         the one predicate
 mod course; //         how the budget was spent along the data
 mod findings; //       what a reader must know beside the verdict
 mod preflight; //      is the model sane before the long run
+mod sequential; //     a verdict from the first few draws
 mod student_record; // distillation.json: what the student's own training asked for and reached
 
 pub use bound::{Bound, BoundError, BoundPolicy, DEFAULT_BETA_PER_EXAMPLE};
@@ -19,4 +20,11 @@ pub use budget::{Budget, Check, NoExamples, Verdict};
 pub use course::{Course, CoursePoint, COURSE_POINTS};
 pub use findings::{findings, Evidence, Finding, Level, BORDERLINE};
 pub use preflight::{majority_share, worse_than_majority, worse_than_majority_p, PREFLIGHT_LEVEL};
+pub use sequential::{
+    draw_order, seed_of_data, Certainty, Decision, SequentialError, SequentialTest, LARGEST_DELTA,
+    SMALLEST_DELTA,
+};
 pub use student_record::{LossReached, RecordError, RecordedBound, StudentRecord};
+
+/// The probability of a wrong verdict that a sequential test accepts, unless told otherwise.
+pub const DEFAULT_DELTA: f64 = 0.001;

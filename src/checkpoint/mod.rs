@@ -34,8 +34,8 @@ pub struct Checkpoint {
     pub weights: Weights,
     /// `distillation.json`, where the student's own training left one.
     pub record: Option<PathBuf>,
-    /// SHA-256 of the weights' files, in name order.
-    pub weights_sha256: String,
+    /// The weights' files, in name order.
+    pub weight_files: Vec<PathBuf>,
     /// SHA-256 of the tokenizer's files.
     pub tokenizer_sha256: String,
     /// SHA-256 of config.json.
@@ -59,7 +59,7 @@ impl Checkpoint {
             source: source.to_owned(),
             revision: place.revision(),
             record: place.get("distillation.json")?,
-            weights_sha256: sha256_of(&weight_files)?,
+            weight_files,
             tokenizer_sha256: sha256_of(&tokenizer_files.all())?,
             config_sha256: sha256_of(&[&config_path])?,
             config,

@@ -22,15 +22,16 @@ pub fn run(args: &AuditArgs) -> Result<Exit> {
     let config = Config::load(args.tasks.config.as_deref())?;
     let settings = settings(&args.tasks, &config, &args.settings)?;
     let sink = Sink::prepare(&args.output)?;
-    let session = session(sink.progress())?;
+    let session = session(sink.progress(), &settings)?;
     let (report, tables) = run_suite(&settings, &session)?;
     sink.write(&report, &tables)
 }
 
-/// What a run shares between its tasks.
-pub(super) fn session(progress: Progress) -> Result<Session> {
+/// What a run over the tasks of `all` shares; with the cache, unless a task refuses it.
+pub(super) fn session(progress: Progress, all: &[Settings]) -> Result<Session> {
     let hub = Hub::from_env()?.with_progress(Arc::new(Downloads(progress)));
-    Ok(Session { hub, interrupt: Interrupt::from_signals(), progress })
+    let session = Session::new(hub, Interrupt::from_signals(), progress);
+    Ok(if all.iter().all(|s| s.cache) { session.with_cache() } else { session })
 }
 
 /// The settings of every task that was named.

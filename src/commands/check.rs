@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::audit::{refuse_without_effect, session, single};
 use super::{run_each, Sink};
-use crate::audit::{judge, note, Gate, SplitPair, TaskOutcome};
+use crate::audit::{judge, note, Ending, Gate, SplitPair, TaskOutcome};
 use crate::check::{majority_share, worse_than_majority};
 use crate::cli::CheckArgs;
 use crate::confidence::{correct, Predictions};
@@ -33,6 +33,10 @@ pub fn run(args: &CheckArgs) -> Result<Exit> {
             "token_budget",
             "threads",
             "device",
+            "fail_fast",
+            "sequential",
+            "delta",
+            "no_cache",
             "cased",
             "uncased",
         ],
@@ -40,7 +44,7 @@ pub fn run(args: &CheckArgs) -> Result<Exit> {
     let config = Config::load(args.tasks.config.as_deref())?;
     let settings = vec![single(&args.tasks, &config, &args.settings)?];
     let sink = Sink::prepare(&args.output)?;
-    let session = session(sink.progress())?;
+    let session = session(sink.progress(), &settings)?;
     let (report, tables) = run_each(&settings, &session, |settings| check(args, settings))?;
     sink.write(&report, &tables)
 }
@@ -73,7 +77,10 @@ fn check(args: &CheckArgs, settings: &Settings) -> Result<TaskOutcome> {
         task: &task.name,
         split: &split,
         gates: true,
+        population: kept,
         available: n,
+        rows: (0..kept as u32).collect(),
+        ending: Ending::WHOLE,
         label_names: &label_names,
         labels: teacher.labels[..kept].to_vec(),
         unlabelled: unlabelled.then(|| "the predictions carry no label".to_owned()),

@@ -18,6 +18,7 @@ use crate::report::Format;
 /// The two audits as a config: a task of the user's own, once for each student.
 const CONFIG: &str = r#"
 [defaults]
+cache = false
 teacher = "teacher"
 max_length = 64
 
@@ -74,7 +75,7 @@ pub fn run(args: &DemoArgs) -> Result<Exit> {
     let config = Config::from_text(CONFIG, &folder.path().join("demo.toml"))?;
     let settings: Vec<_> =
         TASKS.iter().map(|task| config.settings(task, &args.settings)).collect::<Result<_>>()?;
-    let session = session(sink.progress())?;
+    let session = session(sink.progress(), &settings)?;
     let (mut report, tables) = run_suite(&settings, &session)?;
     forget_folder(&mut report, folder.path());
     sink.write(&report, &tables)?;

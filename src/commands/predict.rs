@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::audit::{refuse_without_effect, session, single};
-use crate::audit::{load_splits, Classifier, Role};
+use crate::audit::{gating, run_one, Classifier, Role};
 use crate::cli::PredictArgs;
 use crate::config::{Config, Layer};
 use crate::error::{hinted, Exit};
@@ -34,6 +34,9 @@ pub fn run(args: &PredictArgs) -> Result<Exit> {
             "confidence",
             "teacher_head",
             "student_head",
+            "fail_fast",
+            "sequential",
+            "delta",
         ],
     )?;
     let mut flags = Layer { teacher: Some(args.model.clone()), ..args.settings.clone() };
@@ -45,12 +48,12 @@ pub fn run(args: &PredictArgs) -> Result<Exit> {
     require_writable(&args.output)?;
 
     let progress = Progress::for_stderr(args.quiet);
-    let session = session(progress)?;
-    let splits = load_splits(&settings, &session.hub)?;
-    let dataset = &splits[0].dataset;
+    let session = session(progress, &[settings.clone()])?;
+    let split = gating(&settings, &session.hub)?;
+    let dataset = &split.dataset;
     let source = settings.require_teacher()?;
-    let model = Classifier::open(Role::Model, source, &settings, &[], dataset, &session)?;
-    let (logits, truncated) = model.logits(dataset, &settings, &session, None)?;
+    let mut model = Classifier::open(Role::Model, source, &settings, &[], dataset, &session)?;
+    let (logits, truncated) = run_one(&mut model, dataset, &settings, &session)?;
     let labels: Vec<_> = dataset.examples.iter().map(|e| e.label).collect();
     write_logits(&args.output, format, &logits, model.label_names(), &labels)?;
     let n = labels.len();

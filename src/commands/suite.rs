@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 
-use crate::audit::{audit, manifest, Session, TaskOutcome};
+use crate::audit::{audit, failed_row, manifest, Session, TaskOutcome};
 use crate::config::Settings;
-use crate::error::{print, Exit, Hinted, Usage};
+use crate::error::{print, Exit, Usage};
 use crate::interrupt::Interrupted;
 use crate::progress::say;
-use crate::report::schema::{Outcome, Report, RowError, Skipped, TaskRow, SCHEMA_VERSION};
+use crate::report::schema::{Outcome, Report, SCHEMA_VERSION};
 use crate::report::{row_summary, PredictionTable};
 
 /// Audits every task of `all`; a task that could not be run is a row with its error.
@@ -88,74 +88,8 @@ pub fn build_report(
     (report, tables)
 }
 
-/// The row of a task that could not be run: every number is null.
+/// The row of a task that could not be run.
 fn could_not_run(settings: &Settings, error: &anyhow::Error) -> TaskOutcome {
-    let hint =
-        error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()).map(|h| h.hint.clone());
-    let chain: Vec<String> = error
-        .chain()
-        .map(|cause| match cause.downcast_ref::<Hinted>() {
-            Some(hinted) => hinted.message.clone(),
-            None => cause.to_string(),
-        })
-        .collect();
-    let message = chain.join(": ");
-    // A usage error carries its hint in its text.
-    let (message, hint) = match message.split_once("\n  hint: ") {
-        Some((message, inner)) => (message.to_owned(), Some(inner.to_owned())),
-        None => (message, hint),
-    };
-    let row = TaskRow {
-        verdict: Outcome::Error,
-        error: Some(RowError { message, hint }),
-        ..empty_row(settings)
-    };
-    TaskOutcome { rows: vec![row], ..TaskOutcome::default() }
-}
-
-fn empty_row(settings: &Settings) -> TaskRow {
-    TaskRow {
-        task: settings.task.name.clone(),
-        split: settings.split.clone().unwrap_or_else(|| "train".to_owned()),
-        gates: true,
-        n: 0,
-        of: 0,
-        partial: false,
-        verdict: Outcome::Error,
-        error: None,
-        statistic: settings.statistic.to_string(),
-        confidence: settings.confidence.to_string(),
-        sigma: None,
-        sigma_centred: None,
-        mean_difference: None,
-        variants: Vec::new(),
-        sigma_interval: None,
-        kappa: None,
-        beta: None,
-        beta_per_example: None,
-        alpha: settings.bound.alpha(),
-        gamma: settings.bound.gamma(),
-        bound_origin: settings.bound_origin.clone(),
-        budget: None,
-        spent: None,
-        spent_share: None,
-        course: Vec::new(),
-        exhausted_at: None,
-        student_bound: None,
-        teacher: None,
-        student: None,
-        agreement: None,
-        agreement_share: None,
-        negative_flips: None,
-        difference: None,
-        divergence: None,
-        groups: Vec::new(),
-        worst: Vec::new(),
-        notes: Vec::new(),
-        skipped: Skipped::default(),
-        undefined: [("*".to_owned(), "the audit could not be run".to_owned())].into(),
-        data_sha256: None,
-        data_files: Vec::new(),
-        seconds: None,
-    }
+    let split = settings.split.as_deref().unwrap_or("train");
+    TaskOutcome { rows: vec![failed_row(settings, split, true, error)], ..TaskOutcome::default() }
 }

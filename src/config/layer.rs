@@ -133,6 +133,21 @@ pub struct Layer {
     #[serde(skip)]
     pub uncased: bool,
 
+    /// Stop as soon as the budget is spent: the verdict is exact, and sigma is then not known
+    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "When it stops")]
+    pub fail_fast: Option<bool>,
+    /// Draw examples at random and stop at a verdict that is wrong with probability --delta at most
+    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "When it stops")]
+    pub sequential: Option<bool>,
+    /// Probability of a wrong verdict that --sequential accepts [default: 0.001]
+    #[arg(
+        long,
+        value_name = "PROBABILITY",
+        allow_negative_numbers = true,
+        help_heading = "When it stops"
+    )]
+    pub delta: Option<f64>,
+
     /// Longest sequence in tokens; longer texts are cut and counted [default: 128]
     #[arg(long, value_name = "TOKENS", help_heading = "How it runs")]
     pub max_length: Option<usize>,
@@ -142,12 +157,20 @@ pub struct Layer {
     /// Workers, one per core; changes the speed, never the result [default: all cores]
     #[arg(long, value_name = "N", help_heading = "How it runs")]
     pub threads: Option<usize>,
-    /// Seed of the pre-flight sample and the bootstrap [default: 0]
+    /// Seed of the pre-flight sample and the bootstrap [default: 0], and of --sequential's draws
+    /// [default: from the data's hash]
     #[arg(long, value_name = "SEED", help_heading = "How it runs")]
     pub seed: Option<u64>,
     /// cpu, cuda or cuda:N [default: cpu]
     #[arg(long, value_name = "DEVICE", help_heading = "How it runs")]
     pub device: Option<String>,
+    /// Whether logits are kept on disk and taken from there.
+    #[arg(skip)]
+    pub cache: Option<bool>,
+    /// Run both models anew, and keep none of their logits on disk
+    #[arg(long, help_heading = "How it runs")]
+    #[serde(skip)]
+    pub no_cache: bool,
 
     /// Hub data set of a user's own task.
     #[arg(skip)]
@@ -191,11 +214,15 @@ macro_rules! for_each_key {
         $visit!(teacher_head);
         $visit!(student_head);
         $visit!(casing);
+        $visit!(fail_fast);
+        $visit!(sequential);
+        $visit!(delta);
         $visit!(max_length);
         $visit!(token_budget);
         $visit!(threads);
         $visit!(seed);
         $visit!(device);
+        $visit!(cache);
     };
 }
 pub(super) use for_each_key;
@@ -214,10 +241,14 @@ impl Layer {
             teacher_head: Some(Head::Auto),
             student_head: Some(Head::Auto),
             casing: Some(CasingName::Auto),
+            fail_fast: Some(false),
+            sequential: Some(false),
+            delta: Some(0.001),
             max_length: Some(128),
             token_budget: Some(1024),
             seed: Some(0),
             device: Some("cpu".to_owned()),
+            cache: Some(true),
             ..Layer::default()
         }
     }
@@ -245,7 +276,9 @@ impl Layer {
             };
         }
         for_each_key!(given);
-        for (flag, set) in [("cased", self.cased), ("uncased", self.uncased)] {
+        let switches =
+            [("cased", self.cased), ("uncased", self.uncased), ("no_cache", self.no_cache)];
+        for (flag, set) in switches {
             keys.extend(set.then_some(flag));
         }
         keys

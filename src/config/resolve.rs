@@ -10,7 +10,9 @@ use clap::ValueEnum;
 
 use super::layer::{for_each_key, CasingName};
 use super::{BoundSource, ConfidenceName, Config, Layer, StatisticName, BOUND_KEYS};
-use crate::check::{Bound, BoundPolicy, DEFAULT_BETA_PER_EXAMPLE};
+use crate::check::{
+    Bound, BoundPolicy, DEFAULT_BETA_PER_EXAMPLE, DEFAULT_DELTA, LARGEST_DELTA, SMALLEST_DELTA,
+};
 use crate::checkpoint::{Casing, LabelMap};
 use crate::confidence::{ConfidenceKind, Statistic};
 use crate::error::usage;
@@ -41,6 +43,20 @@ impl fmt::Display for Origin {
             Origin::Flag(name) => write!(f, "flag --{name}"),
         }
     }
+}
+
+/// When a run over the gating split ends.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Stop {
+    /// With the last example.
+    AtEnd,
+    /// Once the budget is spent.
+    FailFast,
+    /// Once an anytime-valid test has a verdict.
+    Sequential {
+        /// Largest probability of a wrong verdict.
+        delta: f64,
+    },
 }
 
 /// What is in force for one task.
@@ -78,6 +94,8 @@ pub struct Settings {
     pub student_head: Head,
     /// How a vocab.txt alone is read.
     pub casing: Casing,
+    /// When the run over the gating split ends.
+    pub stop: Stop,
     /// Longest sequence, tokens.
     pub max_length: usize,
     /// Most tokens of a batch.
@@ -88,6 +106,8 @@ pub struct Settings {
     pub seed: u64,
     /// `cpu`, `cuda` or `cuda:N`.
     pub device: String,
+    /// Whether logits are kept on disk and taken from there.
+    pub cache: bool,
     origins: BTreeMap<&'static str, Origin>,
     values: BTreeMap<&'static str, String>,
 }
@@ -192,6 +212,10 @@ impl Settings {
             merged.layer.casing = Some(casing);
             merged.origins.insert("casing", flag(if flags.cased { "cased" } else { "uncased" }));
         }
+        if flags.no_cache {
+            merged.layer.cache = Some(false);
+            merged.origins.insert("cache", flag("no_cache"));
+        }
         let spec = task_spec(config, task, table)?;
         Self::checked(spec, merged, &config.folder())
     }
@@ -260,11 +284,13 @@ impl Settings {
                 Some(CasingName::Uncased) => Casing::Uncased,
                 _ => Casing::Auto,
             },
+            stop: stop(&layer).map_err(|(key, why)| wrong(key, &why))?,
             max_length: layer.max_length.unwrap_or(128),
             token_budget: layer.token_budget.unwrap_or(1024),
             threads,
             seed: layer.seed.unwrap_or(0),
             device: layer.device.clone().unwrap_or_else(|| "cpu".to_owned()),
+            cache: layer.cache.unwrap_or(true),
             task,
             values: shown(&layer, threads),
             origins,
@@ -340,6 +366,32 @@ fn bound(layer: &Layer) -> Result<Bound, crate::check::BoundError> {
         (_, _, beta) => BoundPolicy::BetaPerExample(beta.unwrap_or(DEFAULT_BETA_PER_EXAMPLE)),
     };
     Bound::new(policy, layer.alpha.unwrap_or(0.0), layer.gamma.unwrap_or(1.0))
+}
+
+/// When the run ends; a key that is wrong, and why.
+fn stop(layer: &Layer) -> Result<Stop, (&'static str, String)> {
+    let delta = layer.delta.unwrap_or(DEFAULT_DELTA);
+    if !(SMALLEST_DELTA..=LARGEST_DELTA).contains(&delta) {
+        let range = format!("from {SMALLEST_DELTA:e} to {LARGEST_DELTA}");
+        return Err(("delta", format!("must be a probability {range}, and it is {delta}")));
+    }
+    match (layer.fail_fast.unwrap_or(false), layer.sequential.unwrap_or(false)) {
+        (true, true) => Err((
+            "fail_fast",
+            "and `sequential` are both set\n  hint: keep one; a sequential run stops at a spent \
+             budget too"
+                .to_owned(),
+        )),
+        (true, false) => Ok(Stop::FailFast),
+        (false, true) if layer.statistic == Some(StatisticName::Centred) => Err((
+            "sequential",
+            "holds for the statistic rms only: the centred one is no sum over the examples\n  \
+             hint: leave --sequential or --statistic centred out"
+                .to_owned(),
+        )),
+        (false, true) => Ok(Stop::Sequential { delta }),
+        (false, false) => Ok(Stop::AtEnd),
+    }
 }
 
 fn bound_origin(layer: &Layer, origins: &BTreeMap<&'static str, Origin>) -> String {

@@ -1,20 +1,33 @@
-//! 4. Examples to logits (N, K), in example order.
+//! 4. Examples to logits (N, K): every model of a run through one pool of workers.
 //!
-//! Examples are sorted by length and packed into batches under a token budget; one worker per core
-//! takes the next batch. A row of the result has the same bits whatever the batches, the budget and
-//! the number of workers were, because the model's rows do not depend on their batch-mates.
+//! ```text
+//! rows in order ─► window ─► tokens ─► distinct ─► batches ─► logits ─► entry ─► the caller
+//! ```
+//!
+//! Examples are taken in windows. Within a window they are tokenised, those that are new are sorted
+//! by length and packed under a token budget, and a worker takes the next batch of any model. While
+//! the last batches of a window run, the next one is tokenised, so that no core waits. The windows
+//! are handed on in order, whoever ended first; a row of the result has the same bits whatever the
+//! windows, the batches, the budget and the number of workers were, because the model's rows do not
+//! depend on their batch-mates.
 
-mod tokenize;
+mod plan; //     distinct sequences and batches of a window
+mod pool; //     the workers, and the order in which windows are handed on
+mod tokenize; // texts to token ids
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::Mutex;
+use std::ops::ControlFlow;
 
-use anyhow::{bail, Context, Result};
+use anyhow::Result;
 
+pub use plan::batches;
+pub use pool::run;
 pub use tokenize::tokenize;
 
-use crate::interrupt::{Interrupt, Interrupted};
-use crate::model::{Model, PackedBatch, TokenizedExample, Workspace};
+use crate::cache::{Entry, Note};
+use crate::checkpoint::TextTokenizer;
+use crate::interrupt::Interrupt;
+use crate::model::{Model, TokenizedExample};
+use crate::task::Example;
 
 /// Raw scores of N examples over K labels, row-major (N, K).
 #[derive(Debug, Clone, PartialEq)]
@@ -32,152 +45,116 @@ impl Logits {
     }
 }
 
-/// How a model is run; none of it changes a bit of the result.
+/// Where a lane's tokens come from.
+#[derive(Clone, Copy)]
+pub enum Input<'a> {
+    /// Texts, tokenised as they are needed.
+    Texts {
+        /// The texts (N).
+        examples: &'a [Example],
+        /// What makes tokens of them.
+        tokenizer: &'a TextTokenizer,
+        /// Lanes of the same key share their tokens.
+        key: &'a str,
+    },
+    /// Sequences that were tokenised before (N).
+    Tokens(&'a [TokenizedExample]),
+}
+
+/// One model over one list of examples.
+pub struct Lane<'a> {
+    /// Names the lane in errors, such as `teacher on sst2/train`.
+    pub what: &'a str,
+    /// The model; `None` where the entry holds every row already.
+    pub model: Option<&'a dyn Model>,
+    /// Its tokens.
+    pub input: Input<'a>,
+    /// The rows that are known, and where new ones go, in the model's own label order.
+    pub entry: &'a mut Entry,
+}
+
+/// How many examples are taken at a time: `first`, then twice as many, up to `largest`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Windows {
+    /// Examples of the first window, at least 1.
+    pub first: usize,
+    /// Examples of a window at most.
+    pub largest: usize,
+}
+
+impl Windows {
+    /// For a run over everything: large, since a window's end costs half a batch, and small enough
+    /// that a killed run loses seconds.
+    pub const WHOLE: Windows = Windows { first: 2048, largest: 2048 };
+    /// For a run that may stop early.
+    pub const EARLY: Windows = Windows { first: 128, largest: 2048 };
+
+    /// The examples of window `number`, counted from 0.
+    pub fn size(&self, number: usize) -> usize {
+        let doubled = u32::try_from(number).ok().and_then(|n| self.first.checked_shl(n));
+        // A shift drops bits without a word once the first window's size leaves the word.
+        doubled.filter(|n| n >> number == self.first).unwrap_or(self.largest).min(self.largest)
+    }
+}
+
+/// How models are run; none of it changes a bit of a row.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// Workers, each on one core.
+    /// Workers.
     pub threads: usize,
+    /// Workers that run batches; the others only tokenise. As many as `threads` on CPUs, 1 for a
+    /// GPU, which takes one batch at a time.
+    pub batch_threads: usize,
     /// Most tokens of a batch; a longer sequence is a batch of its own.
     pub token_budget: usize,
+    /// How many examples are taken at a time.
+    pub windows: Windows,
     /// Set when the user asks to stop.
     pub interrupt: Interrupt,
 }
 
-/// Hears of the batches as they end, from any worker.
+/// Hears of what happens meanwhile, from any worker.
 pub trait Observer: Sync {
-    /// `rows[i]` are the logits of example `examples[i]`, the model's columns in the task's order.
-    fn batch_done(&self, examples: &[usize], rows: &[f32], tokens: usize);
+    /// `rows` rows of one lane are known, of `tokens` tokens that were run.
+    fn rows_done(&self, _rows: usize, _tokens: usize) {}
+
+    /// Something about the cache that the user may want to know.
+    fn cache_note(&self, _note: &Note) {}
 }
 
 /// An observer that does not listen.
 pub struct Silent;
 
-impl Observer for Silent {
-    fn batch_done(&self, _: &[usize], _: &[f32], _: usize) {}
-}
+impl Observer for Silent {}
 
-/// Indices of the examples of each batch: sorted by length, longest first, under `token_budget`.
-///
-/// Long batches come first so that the workers end at about the same time.
-pub fn plan(examples: &[TokenizedExample], token_budget: usize) -> Vec<Vec<usize>> {
-    let mut order: Vec<usize> = (0..examples.len()).collect();
-    order.sort_by_key(|&i| (std::cmp::Reverse(examples[i].len()), i));
-    let mut batches: Vec<Vec<usize>> = Vec::new();
-    let mut tokens = usize::MAX;
-    for i in order {
-        tokens = tokens.saturating_add(examples[i].len());
-        match batches.last_mut() {
-            Some(batch) if tokens <= token_budget => batch.push(i),
-            _ => {
-                batches.push(vec![i]);
-                tokens = examples[i].len();
-            }
-        }
-    }
-    batches
-}
-
-/// Runs `model` over `examples`; `columns[task label] = model label` brings its scores into the
-/// task's order. `what` names the run in errors.
+/// Runs `model` over tokenised `examples`, keeping the result in memory alone.
 ///
 /// # Errors
-/// A score that is not finite (naming the example), an interrupt, a failure of the device.
-pub fn run(
+/// As [`run`].
+pub fn run_tokens(
     model: &dyn Model,
-    columns: &[usize],
     examples: &[TokenizedExample],
     what: &str,
     options: &RunOptions,
-    observer: &dyn Observer,
 ) -> Result<Logits> {
-    let labels = columns.len();
-    let batches = plan(examples, options.token_budget);
-    let values = Mutex::new(vec![0f32; examples.len() * labels]);
-    let failure = Mutex::new(None);
-    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let work = || {
-        let mut workspace = Workspace::default();
-        while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if options.interrupt.is_set() {
-                return;
-            }
-            match run_batch(model, columns, examples, batch, &mut workspace) {
-                Ok((rows, tokens)) => {
-                    let mut values = values.lock().expect("no worker panics with the lock");
-                    for (row, &i) in rows.chunks_exact(labels).zip(batch) {
-                        values[i * labels..][..labels].copy_from_slice(row);
-                    }
-                    drop(values);
-                    done.fetch_add(batch.len(), Ordering::Relaxed);
-                    observer.batch_done(batch, &rows, tokens);
-                }
-                Err(error) => {
-                    failure.lock().expect("no worker panics with the lock").get_or_insert(error);
-                    next.store(batches.len(), Ordering::Relaxed);
-                    return;
-                }
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..options.threads.min(batches.len()) {
-            scope.spawn(work);
-        }
-        work();
-    });
-    if let Some(error) = failure.into_inner().expect("the workers have ended") {
-        return Err(error).with_context(|| format!("cannot run the {what}"));
-    }
-    let done = done.into_inner();
-    if done < examples.len() {
-        bail!(Interrupted { what: what.to_owned(), done, total: examples.len() });
-    }
-    let values = values.into_inner().expect("the workers have ended");
-    if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-        return Err(crate::error::hinted(
-            format!("{what}: the logits of example {} hold {}", at / labels, values[at]),
-            "the model overflows on this input; its training diverged, or it needs another dtype",
-        ));
-    }
-    Ok(Logits { values, labels })
-}
-
-/// One batch -> its rows in the task's label order (B, K), and its number of tokens.
-fn run_batch(
-    model: &dyn Model,
-    columns: &[usize],
-    examples: &[TokenizedExample],
-    batch: &[usize],
-    workspace: &mut Workspace,
-) -> Result<(Vec<f32>, usize)> {
-    let packed = PackedBatch::new(batch.iter().map(|&i| &examples[i]));
-    let logits = model.logits(&packed, workspace)?; // (B, K)
-    let rows = logits.chunks_exact(model.labels());
-    let rows = rows.flat_map(|row| columns.iter().map(|&c| row[c])).collect();
-    Ok((rows, packed.tokens()))
+    let labels = model.labels();
+    let mut entry = Entry::in_memory(examples.len(), labels);
+    let rows: Vec<u32> = (0..examples.len() as u32).collect();
+    let lane = Lane { what, model: Some(model), input: Input::Tokens(examples), entry: &mut entry };
+    run(&mut [lane], &rows, options, &Silent, |_, _| Ok(ControlFlow::Continue(())))?;
+    let row = |i: usize| entry.row(i).map(|(row, _)| row).unwrap_or_default();
+    Ok(Logits { values: (0..examples.len()).flat_map(row).copied().collect(), labels })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
 
-    proptest! {
-        #[test]
-        fn a_plan_holds_every_example_once_and_keeps_the_budget(
-            lengths in prop::collection::vec(1usize..90, 1..200), budget in 1usize..400
-        ) {
-            let examples: Vec<_> = lengths.iter().map(|&n| TokenizedExample {
-                input_ids: vec![0; n], token_type_ids: vec![0; n], truncated: false,
-            }).collect();
-            let plan = plan(&examples, budget);
-            let mut seen: Vec<usize> = plan.iter().flatten().copied().collect();
-            seen.sort_unstable();
-            prop_assert_eq!(seen, (0..lengths.len()).collect::<Vec<_>>());
-            for batch in plan {
-                let tokens: usize = batch.iter().map(|&i| lengths[i]).sum();
-                prop_assert!(tokens <= budget || batch.len() == 1);
-            }
-        }
+    #[test]
+    fn windows_double_up_to_the_largest() {
+        let windows = Windows { first: 3, largest: 20 };
+        let sizes: Vec<_> = (0..5).map(|i| windows.size(i)).collect();
+        assert_eq!(sizes, [3, 6, 12, 20, 20]);
+        assert_eq!((windows.size(63), windows.size(64), windows.size(1 << 40)), (20, 20, 20));
     }
 }

@@ -1,73 +1,63 @@
-//! Examples to token ids, on all cores.
-
-use std::sync::atomic::{AtomicBool, Ordering};
+//! Examples to token ids.
 
 use anyhow::{bail, Context, Result};
 
+use super::Input;
 use crate::checkpoint::TextTokenizer;
 use crate::error::hinted;
-use crate::interrupt::{Interrupt, Interrupted};
 use crate::model::TokenizedExample;
 use crate::task::Example;
 
-/// Tokenises `examples` in order; every id must lie below `vocabulary`, the model's V.
+/// Tokenises the `rows` of `examples`, in that order; every id must lie below `vocabulary`, the
+/// model's V.
 ///
 /// # Errors
-/// An id that the model has no embedding for, a text without any token.
+/// An id that the model has no embedding for, a text without any token, naming the example.
 pub fn tokenize(
     tokenizer: &TextTokenizer,
     vocabulary: usize,
     examples: &[Example],
-    threads: usize,
-    interrupt: &Interrupt,
+    rows: &[u32],
 ) -> Result<Vec<TokenizedExample>> {
-    let chunk = examples.len().div_ceil(threads.max(1)).max(1);
-    let stop = AtomicBool::new(false);
-    let parts: Vec<Result<Vec<_>>> = std::thread::scope(|scope| {
-        let workers: Vec<_> = examples
-            .chunks(chunk)
-            .enumerate()
-            .map(|(part, examples)| {
-                let stop = &stop;
-                scope.spawn(move || {
-                    let mut tokenized = Vec::with_capacity(examples.len());
-                    for (i, example) in examples.iter().enumerate() {
-                        if interrupt.is_set() || stop.load(Ordering::Relaxed) {
-                            break;
-                        }
-                        let tokens = encode(tokenizer, vocabulary, example)
-                            .with_context(|| format!("example {}", part * chunk + i));
-                        stop.fetch_or(tokens.is_err(), Ordering::Relaxed);
-                        tokenized.push(tokens?);
-                    }
-                    Ok(tokenized)
-                })
-            })
-            .collect();
-        workers.into_iter().map(|w| w.join().expect("a tokeniser does not panic")).collect()
-    });
-    let mut all = Vec::with_capacity(examples.len());
-    for part in parts {
-        all.extend(part?);
-    }
-    if all.len() < examples.len() {
-        let what = "tokenisation".to_owned();
-        bail!(Interrupted { what, done: all.len(), total: examples.len() });
-    }
-    Ok(all)
+    let input = Input::Texts { examples, tokenizer, key: "" };
+    let checked = |&row: &u32| {
+        let tokens = input.tokens(row)?;
+        check(&tokens, vocabulary).with_context(|| format!("example {row}"))?;
+        Ok(tokens)
+    };
+    rows.iter().map(checked).collect()
 }
 
-fn encode(
-    tokenizer: &TextTokenizer,
-    vocabulary: usize,
-    example: &Example,
-) -> Result<TokenizedExample> {
-    let tokens = tokenizer.encode(&example.text, example.pair.as_deref())?;
+impl Input<'_> {
+    /// The tokens of example `row`.
+    pub(super) fn tokens(&self, row: u32) -> Result<TokenizedExample> {
+        match self {
+            Input::Tokens(all) => Ok(all[row as usize].clone()),
+            Input::Texts { examples, tokenizer, .. } => {
+                let example = &examples[row as usize];
+                tokenizer
+                    .encode(&example.text, example.pair.as_deref())
+                    .with_context(|| format!("example {row}"))
+            }
+        }
+    }
+
+    /// Whether the tokens of `other` are the same.
+    pub(super) fn is_shared_with(&self, other: &Input) -> bool {
+        match (self, other) {
+            (Input::Texts { key: a, .. }, Input::Texts { key: b, .. }) => a == b,
+            _ => false,
+        }
+    }
+}
+
+/// Whether a model with `vocabulary` embeddings can run `tokens`.
+pub(super) fn check(tokens: &TokenizedExample, vocabulary: usize) -> Result<()> {
     if tokens.is_empty() {
         bail!("the tokenizer makes no token of it, not even a special one");
     }
     match tokens.input_ids.iter().find(|&&id| id as usize >= vocabulary) {
-        None => Ok(tokens),
+        None => Ok(()),
         Some(id) => Err(hinted(
             format!("the tokenizer gives the id {id}, and the model has {vocabulary} embeddings"),
             "the tokenizer's files and the weights are of two models; put the right ones together",

@@ -56,7 +56,7 @@ const BERT_KEYS: ConfigKeys = ConfigKeys {
 };
 
 /// The families, one row each.
-pub const FAMILIES: [Family; 4] = [
+pub static FAMILIES: [Family; 4] = [
     Family {
         model_types: &["bert"],
         prefix: "bert.",
@@ -133,6 +133,11 @@ pub const FAMILIES: [Family; 4] = [
         },
     },
 ];
+
+/// The family of the architecture `name`; `None` where its encoder is not our own.
+pub fn family(name: &str) -> Option<&'static Family> {
+    FAMILIES.iter().find(|family| family.model_types.contains(&name))
+}
 
 /// The head convention that is in force, as the report names it.
 pub fn head_convention(family: &Family, config: &ModelConfig, asked: Head) -> &'static str {

@@ -15,6 +15,7 @@ use anyhow::{bail, Result};
 use candle_core::{Device, Tensor};
 
 pub use encoder::Workspace;
+pub use kernels::fingerprint;
 pub use packed::{PackedBatch, TokenizedExample};
 
 use crate::checkpoint::{ModelConfig, Weights};
@@ -114,6 +115,35 @@ pub struct Loaded {
     pub head: &'static str,
 }
 
+/// Raised when a change of this room changes a bit of any logit: what was computed before is then
+/// computed again.
+pub const ENCODER_VERSION: u32 = 1;
+
+/// The architecture of a checkpoint and the head convention in force, before its weights are read.
+///
+/// # Errors
+/// An architecture that cannot be told, a head convention asked for that it does not have.
+pub fn conventions(
+    config: &ModelConfig,
+    weights: &Weights,
+    head: Head,
+) -> Result<(String, &'static str)> {
+    let architecture = architecture(config, weights)?;
+    if head != Head::Auto && architecture != "bert" {
+        bail!(crate::error::usage(format!(
+            "`{}` is a {architecture} model: the head convention `{}` is BERT's and TinyBERT's\n  \
+             hint: leave --teacher-head and --student-head out for other architectures",
+            weights.source(),
+            head.as_str()
+        )));
+    }
+    let head = match families::family(&architecture) {
+        Some(family) => families::head_convention(family, config, head),
+        None => "standard",
+    };
+    Ok((architecture, head))
+}
+
 /// Builds the classifier that `config` describes from `weights`, every one of which must be used.
 ///
 /// # Errors
@@ -125,28 +155,14 @@ pub fn load(
     head: Head,
     device: &Device,
 ) -> Result<Loaded> {
-    let architecture = architecture(config, weights)?;
+    let (architecture, head) = conventions(config, weights, head)?;
     require_classification_head(config)?;
-    let family = families::FAMILIES.iter().find(|f| f.model_types.contains(&architecture.as_str()));
-    if head != Head::Auto && architecture != "bert" {
-        bail!(crate::error::usage(format!(
-            "`{}` is a {architecture} model: the head convention `{}` is BERT's and TinyBERT's\n  \
-             hint: leave --teacher-head and --student-head out for other architectures",
-            weights.source(),
-            head.as_str()
-        )));
-    }
-    let (model, head): (Box<dyn Model>, _) = match (family, architecture.as_str()) {
+    let model: Box<dyn Model> = match (families::family(&architecture), architecture.as_str()) {
         (Some(family), _) => {
-            let head = families::head_convention(family, config, head);
-            (Box::new(encoder::Encoder::load(family, config, weights, head, device)?), head)
+            Box::new(encoder::Encoder::load(family, config, weights, head, device)?)
         }
-        (None, "deberta-v2") => {
-            (Box::new(adapter::DebertaV2::load(config, weights, device)?), "standard")
-        }
-        (None, "modernbert") => {
-            (Box::new(adapter::ModernBert::load(config, weights, device)?), "standard")
-        }
+        (None, "deberta-v2") => Box::new(adapter::DebertaV2::load(config, weights, device)?),
+        (None, "modernbert") => Box::new(adapter::ModernBert::load(config, weights, device)?),
         (None, other) => bail!(
             "`{}` is a `{other}` model, which this program does not know; it knows {}",
             config.path().display(),

@@ -1,7 +1,7 @@
 //! Token sequences laid end to end, without padding.
 
 /// One example as a model's tokenizer sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenizedExample {
     /// Token ids, special tokens included (L).
     pub input_ids: Vec<u32>,

@@ -40,6 +40,29 @@ pub enum Outcome {
     Error,
 }
 
+/// Whether a verdict could be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Certainty {
+    /// No value of what was not run could change it.
+    Exact,
+    /// Wrong with probability `sequential.delta` at most, over the order of the draws.
+    Statistical,
+}
+
+/// Random draws and what they say of the whole split.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sequential {
+    /// Largest probability of a wrong verdict.
+    pub delta: f64,
+    /// Examples drawn.
+    pub draws: usize,
+    /// What the order of the draws follows from: by default the data's hash.
+    pub seed: u64,
+    /// An interval that holds σ of all `n` examples at the level 1 − δ.
+    pub sigma_interval: Interval,
+}
+
 /// One split of one task.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskRow {
@@ -57,14 +80,26 @@ pub struct TaskRow {
     pub partial: bool,
     /// The row's verdict; `error` when the row could not be run, and then every number is null.
     pub verdict: Outcome,
+    /// Whether the verdict could be wrong; null when the row could not be run.
+    pub certainty: Option<Certainty>,
+    /// Examples that were run: `n`, or fewer where the run ended with a verdict before the last one.
+    /// Every figure below but the bound and the budget is then over these examples alone.
+    pub examples_run: usize,
     /// Why the row could not be run.
     pub error: Option<RowError>,
     /// The statistic that gates: `rms` (about zero) or `centred`.
     pub statistic: String,
     /// The confidence that gates: `max` or `teacher-class`.
     pub confidence: String,
-    /// Root mean square about zero of d, for the gating confidence. In [0, 1].
+    /// Root mean square about zero of d, for the gating confidence. In [0, 1]. Null where the run
+    /// ended early.
     pub sigma: Option<f64>,
+    /// The gating σ over the examples run, where the run ended early: it says nothing of the others.
+    pub sigma_prefix: Option<f64>,
+    /// What σ of all `n` is at least, sqrt(spent / n), where the run ended early.
+    pub sigma_at_least: Option<f64>,
+    /// The random draws, where examples were drawn at random (`--sequential`).
+    pub sequential: Option<Sequential>,
     /// Standard deviation of d about its mean (population), for the gating confidence.
     pub sigma_centred: Option<f64>,
     /// Mean of d = C_T − C_S; positive when the student is less sure than its teacher.

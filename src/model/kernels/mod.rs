@@ -7,11 +7,13 @@
 //! compiled for the oldest processor.
 
 mod attention; // softmax(q·kᵀ)·v within each sequence
+mod fingerprint; // what this machine's arithmetic is
 mod functions; // GELU, exp and their like
 mod linear; //    products with bias and activation
 mod norm; //      layer norm, embeddings
 
 pub use attention::{packed_attention, AttentionBuffers, AttentionView, Queries};
+pub use fingerprint::fingerprint;
 pub use functions::Activation;
 pub use linear::{linear, LinearView};
 pub use norm::{add_layer_norm, Embed, Lookup, Norm};

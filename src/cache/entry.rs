@@ -1,0 +1,211 @@
+//! The rows of one model over one list of texts, in memory and, where that works, on disk.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use super::appender::Appender;
+use super::note::{Note, Said};
+
+/// What the model said about one example.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Row<'a> {
+    /// Place of the example in the list of texts, below N.
+    pub index: usize,
+    /// K scores, in the order that the model itself has its labels in.
+    pub logits: &'a [f32],
+    /// Whether the text was longer than the model's maximum and was cut.
+    pub truncated: bool,
+}
+
+/// The known rows of one model over N texts; holds N·K scores in memory, known or not.
+#[derive(Debug)]
+pub struct Entry {
+    pub(super) table: Table,
+    pub(super) store: Option<Store>,
+}
+
+/// Where an entry's new rows go.
+#[derive(Debug)]
+pub(super) struct Store {
+    pub path: PathBuf,
+    /// `None` once nothing more is to be written.
+    pub appender: Option<Appender<File>>,
+    pub said: Said,
+}
+
+impl Entry {
+    /// An entry that is on no disk: for an audit without a cache.
+    pub fn in_memory(examples: usize, labels: usize) -> Self {
+        Entry { table: Table::new(examples, labels), store: None }
+    }
+
+    /// The scores of example `i` (K) and whether its text was cut; `None` while they are unknown.
+    pub fn row(&self, i: usize) -> Option<(&[f32], bool)> {
+        let table = &self.table;
+        table
+            .known
+            .get(i)
+            .then(|| (&table.values[i * table.labels..][..table.labels], table.truncated.get(i)))
+    }
+
+    /// Known rows. In 0..=N.
+    pub fn known(&self) -> usize {
+        self.table.count
+    }
+
+    /// Whether all N rows are known.
+    pub fn is_complete(&self) -> bool {
+        self.table.is_complete()
+    }
+
+    /// The examples whose rows are unknown, in order.
+    pub fn missing(&self) -> impl Iterator<Item = usize> + '_ {
+        (0..self.table.examples).filter(|&i| !self.table.known.get(i))
+    }
+
+    /// Whether [`Entry::append`] stores rows on disk. `false` for an entry that is complete: there
+    /// is nothing left to store, and its file is free for others.
+    pub fn writable(&self) -> bool {
+        self.store.as_ref().is_some_and(|store| store.appender.is_some())
+    }
+
+    /// The entry's file, there or not; `None` for one in memory.
+    pub fn path(&self) -> Option<&Path> {
+        self.store.as_ref().map(|store| store.path.as_path())
+    }
+
+    /// Takes the rows that were unknown, and stores them as one block where the entry is writable.
+    ///
+    /// A row that is known already is ignored, and so is one with a score that is not finite. A
+    /// failure to store is a note; the rows are known in memory all the same, and nothing more is
+    /// written.
+    ///
+    /// # Panics
+    /// For an index of N or more, or a row that has not K scores: they belong to other texts, or
+    /// to another model.
+    #[must_use = "a note is there to be told"]
+    pub fn append(&mut self, rows: &[Row<'_>]) -> Option<Note> {
+        let new: Vec<&Row<'_>> = rows.iter().filter(|row| self.table.take(row)).collect();
+        let store = self.store.as_mut()?;
+        let appender = store.appender.as_mut()?;
+        let outcome = appender.append(&new);
+        if outcome.is_err() || self.table.is_complete() {
+            store.appender = None; // closes the file and so lets go of the lock
+        }
+        outcome.err().and_then(|error| store.said.not_stored(&store.path, error))
+    }
+}
+
+/// N rows of K scores, and which of them are known.
+#[derive(Debug)]
+pub(super) struct Table {
+    /// Row-major (N, K); 0 where unknown.
+    values: Vec<f32>,
+    known: Bits,
+    truncated: Bits,
+    count: usize,
+    pub examples: usize,
+    pub labels: usize,
+}
+
+impl Table {
+    pub(super) fn new(examples: usize, labels: usize) -> Self {
+        Table {
+            values: vec![0.0; examples * labels],
+            known: Bits::default(),
+            truncated: Bits::default(),
+            count: 0,
+            examples,
+            labels,
+        }
+    }
+
+    /// Takes a row that was unknown; whether it did.
+    fn take(&mut self, row: &Row<'_>) -> bool {
+        assert!(row.index < self.examples, "row {} of {}", row.index, self.examples);
+        assert_eq!(row.logits.len(), self.labels, "scores of row {}", row.index);
+        row.logits.iter().all(|logit| logit.is_finite())
+            && self.set(row.index, row.truncated, row.logits.iter().copied())
+    }
+
+    /// Sets row `index`, unless it is known; whether it was not.
+    pub(super) fn set(
+        &mut self,
+        index: usize,
+        truncated: bool,
+        logits: impl Iterator<Item = f32>,
+    ) -> bool {
+        if !self.known.insert(index) {
+            return false;
+        }
+        if truncated {
+            self.truncated.insert(index);
+        }
+        let values = &mut self.values[index * self.labels..][..self.labels];
+        values.iter_mut().zip(logits).for_each(|(value, logit)| *value = logit);
+        self.count += 1;
+        true
+    }
+
+    pub(super) fn is_complete(&self) -> bool {
+        self.count == self.examples
+    }
+}
+
+/// A set of indices that takes one bit for each up to the largest.
+#[derive(Debug, Default)]
+pub(super) struct Bits(Vec<u64>);
+
+impl Bits {
+    fn get(&self, i: usize) -> bool {
+        self.0.get(i / 64).is_some_and(|word| word >> (i % 64) & 1 == 1)
+    }
+
+    /// Whether `i` was not in the set.
+    pub(super) fn insert(&mut self, i: usize) -> bool {
+        if self.0.len() <= i / 64 {
+            self.0.resize(i / 64 + 1, 0);
+        }
+        let (word, bit) = (&mut self.0[i / 64], 1 << (i % 64));
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_in_memory_takes_each_row_once() {
+        let mut entry = Entry::in_memory(3, 2);
+        let row = |index, logits| Row { index, logits, truncated: index == 2 };
+        let note = entry.append(&[row(2, &[1.0, -0.0]), row(0, &[0.5, f32::NAN])]);
+        assert!(note.is_none() && !entry.writable());
+        assert!(entry.append(&[row(2, &[9.0, 9.0])]).is_none());
+        assert_eq!(entry.row(2), Some((&[1.0, -0.0][..], true)));
+        assert_eq!((entry.row(0), entry.row(3)), (None, None));
+        assert_eq!(entry.missing().collect::<Vec<_>>(), [0, 1]);
+        assert_eq!((entry.known(), entry.is_complete()), (1, false));
+    }
+
+    #[test]
+    fn no_texts_are_a_complete_entry() {
+        assert!(Entry::in_memory(0, 2).is_complete());
+    }
+
+    #[test]
+    #[should_panic(expected = "row 3 of 3")]
+    fn a_row_of_other_texts_is_a_mistake_in_the_program() {
+        let _ =
+            Entry::in_memory(3, 1).append(&[Row { index: 3, logits: &[0.0], truncated: false }]);
+    }
+
+    #[test]
+    fn bits_grow_with_the_largest_index() {
+        let mut bits = Bits::default();
+        assert!(bits.insert(130) && bits.insert(63) && !bits.insert(130));
+        assert!(bits.get(63) && bits.get(130) && !bits.get(64) && !bits.get(999));
+    }
+}

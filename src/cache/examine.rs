@@ -1,0 +1,62 @@
+//! One entry's file, read from end to end without anybody being disturbed.
+
+use std::fs::{File, Metadata};
+use std::io::{self, BufReader, Seek};
+use std::path::Path;
+
+use super::entry::Bits;
+use super::format::{read_blocks, Fault, Header};
+use super::identity::Key;
+use super::lock;
+
+/// What an entry's file was found to hold.
+pub(super) struct Examination {
+    /// `None` where it is damaged, foreign, or created and no more.
+    pub header: Option<Header>,
+    /// Known rows.
+    pub known: usize,
+    pub metadata: Metadata,
+    /// Whether a process writes it.
+    pub in_use: bool,
+    /// What is wrong with it; of a file in use, whose end is always being written, nothing is.
+    pub fault: Option<Fault>,
+}
+
+/// Reads the file at `path`, which by its place is that of `model` and `texts`.
+///
+/// # Errors
+/// When it cannot be opened.
+pub(super) fn examine(path: &Path, model: Key, texts: Key) -> io::Result<Examination> {
+    let mut file = lock::open_to_read(path)?;
+    let mut examination = read(&file, model, texts)?;
+    // A writer may have come and gone since, so what looks wrong is read again with writers kept
+    // away; a sound file needs the lock only to learn whether it is in use.
+    if !lock::share(&file) {
+        examination.in_use = true;
+        examination.fault = None;
+    } else if examination.fault.is_some() {
+        file.rewind()?;
+        examination = read(&file, model, texts)?;
+    }
+    Ok(examination)
+}
+
+fn read(file: &File, model: Key, texts: Key) -> io::Result<Examination> {
+    let metadata = file.metadata()?;
+    let mut found = Examination { header: None, known: 0, metadata, in_use: false, fault: None };
+    let mut reader = BufReader::with_capacity(1 << 16, file);
+    let start = match Header::read(&mut reader) {
+        Ok(start) => start,
+        Err(Fault::Empty) => return Ok(found),
+        Err(fault) => return Ok(Examination { fault: Some(fault), ..found }),
+    };
+    if (start.0.model, start.0.texts) != (model, texts) {
+        let fault = Fault::Foreign("it belongs under another name".to_owned());
+        return Ok(Examination { fault: Some(fault), ..found });
+    }
+    let mut known = Bits::default();
+    let extent = read_blocks(&mut reader, &start, |index, _, _| {
+        found.known += usize::from(known.insert(index));
+    });
+    Ok(Examination { header: Some(start.0), fault: extent.fault, ..found })
+}

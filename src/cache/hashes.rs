@@ -1,0 +1,289 @@
+//! Remembered SHA-256 of large files, so that a model of gigabytes is read once, not at each run.
+//!
+//! A digest is trusted only while the system says that the file is the same and unchanged: size,
+//! both times, number of the file and of its device. A file that was written just before it was
+//! hashed could be written again within the same tick of the clock, so a digest is remembered only
+//! for a file that had been left alone for [`SETTLED_NS`].
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::identity::Key;
+use super::replace::replace;
+use super::{PredictionCache, HASHES};
+
+/// Raised when a remembered digest of this program can no longer be read by an earlier one.
+const SCHEMA_VERSION: u32 = 1;
+/// How long a file must have been unchanged before it was hashed: the coarsest clock of a file
+/// system in use, that of FAT, ticks every two seconds.
+const SETTLED_NS: i128 = 2_000_000_000;
+
+/// One remembered digest, as it stands on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Memo {
+    schema_version: u32,
+    /// For people: the file's name says the same.
+    path: String,
+    #[serde(flatten)]
+    stamp: Stamp,
+    /// When the hashing began, in ns since 1970 by this machine's clock.
+    hashed_at_ns: i64,
+    sha256: String,
+}
+
+/// What the system says about a file, and what changes with any write to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    size: u64,
+    /// Time of the last change of its bytes, in ns since 1970. A program can set it at will.
+    modified_ns: i64,
+    /// Time of the last change of it or of what is said about it (ctime). No program can set it.
+    changed_ns: i64,
+    inode: u64,
+    device: u64,
+}
+
+impl Stamp {
+    /// `None` where the system does not tell enough to trust it: nothing is remembered there.
+    #[cfg(unix)]
+    fn of(path: &Path) -> Option<Stamp> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+        let ns = |seconds: i64, ns: i64| seconds.checked_mul(1_000_000_000)?.checked_add(ns);
+        Some(Stamp {
+            size: metadata.size(),
+            modified_ns: ns(metadata.mtime(), metadata.mtime_nsec())?,
+            changed_ns: ns(metadata.ctime(), metadata.ctime_nsec())?,
+            inode: metadata.ino(),
+            device: metadata.dev(),
+        })
+    }
+
+    #[cfg(not(unix))]
+    fn of(_: &Path) -> Option<Stamp> {
+        None
+    }
+
+    /// Whether the file had been left alone for long enough at `now_ns`.
+    fn is_settled(&self, now_ns: i64) -> bool {
+        let last = self.modified_ns.max(self.changed_ns);
+        i128::from(now_ns) - i128::from(last) >= SETTLED_NS
+    }
+}
+
+impl PredictionCache {
+    /// The SHA-256 of the file at `path`: the remembered one while the file is unchanged, else
+    /// that of `hash`, which is then remembered. Nothing is remembered on other systems than Unix.
+    ///
+    /// A file that is changed through a memory map, or on a disk that another machine writes, may
+    /// be seen as changed late by the system, and so by this.
+    ///
+    /// # Errors
+    /// A path that does not exist, and those of `hash`. A digest that can neither be read nor
+    /// written is no error.
+    pub fn file_sha256(
+        &self,
+        path: &Path,
+        hash: impl FnOnce(&Path) -> Result<String>,
+    ) -> Result<String> {
+        self.file_sha256_at(path, SystemTime::now(), hash)
+    }
+
+    fn file_sha256_at(
+        &self,
+        path: &Path,
+        now: SystemTime,
+        hash: impl FnOnce(&Path) -> Result<String>,
+    ) -> Result<String> {
+        let canonical =
+            fs::canonicalize(path).with_context(|| format!("cannot find `{}`", path.display()))?;
+        let memo_path = self.memo_path(&canonical);
+        let Some(stamp) = Stamp::of(&canonical) else { return hash(path) };
+        if let Some(sha256) = remembered(&memo_path, &canonical, &stamp) {
+            return Ok(sha256);
+        }
+        let sha256 = hash(path)?;
+        // The stamp and the time are those before the hashing, so a file that changed meanwhile
+        // does not match what is remembered of it.
+        if let Some(hashed_at_ns) = ns_since_1970(now).filter(|&now| stamp.is_settled(now)) {
+            let memo = Memo {
+                schema_version: SCHEMA_VERSION,
+                path: canonical.to_string_lossy().into_owned(),
+                stamp,
+                hashed_at_ns,
+                sha256: sha256.clone(),
+            };
+            // Without it the file is hashed again; an entry that cannot be stored says why.
+            let _ = serde_json::to_vec_pretty(&memo)
+                .map_err(Into::into)
+                .and_then(|bytes| replace(&memo_path, &bytes));
+        }
+        Ok(sha256)
+    }
+
+    fn memo_path(&self, canonical: &Path) -> PathBuf {
+        let name = Key(Sha256::digest(canonical.as_os_str().as_encoded_bytes()).into());
+        self.root.join(HASHES).join(format!("{name}.json"))
+    }
+}
+
+/// The digest in the file at `memo_path`, if it is that of `canonical` as it is now.
+fn remembered(memo_path: &Path, canonical: &Path, stamp: &Stamp) -> Option<String> {
+    let memo: Memo = serde_json::from_slice(&fs::read(memo_path).ok()?).ok()?;
+    let is_valid = memo.schema_version == SCHEMA_VERSION
+        && memo.path == canonical.to_string_lossy()
+        && memo.stamp == *stamp
+        && memo.stamp.is_settled(memo.hashed_at_ns)
+        && Key::parse(&memo.sha256).is_some();
+    is_valid.then_some(memo.sha256)
+}
+
+fn ns_since_1970(time: SystemTime) -> Option<i64> {
+    i64::try_from(time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos()).ok()
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use crate::digest::sha256_of;
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    /// A weight file, a cache, and how often the file was hashed.
+    struct Bench {
+        root: tempfile::TempDir,
+        hashed: Cell<usize>,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let bench = Bench { root: tempfile::tempdir().unwrap(), hashed: Cell::new(0) };
+            fs::write(bench.weights(), "one").unwrap();
+            bench
+        }
+
+        fn weights(&self) -> PathBuf {
+            self.root.path().join("weights")
+        }
+
+        fn cache(&self) -> PredictionCache {
+            PredictionCache::at(self.root.path().join("cache"))
+        }
+
+        /// Asks for the digest when the file was left alone for `age`; whether it was hashed.
+        fn is_hashed(&self, age: Duration) -> bool {
+            let now = fs::metadata(self.weights()).unwrap().modified().unwrap() + age;
+            let before = self.hashed.get();
+            let digest = self.cache().file_sha256_at(&self.weights(), now, |path| {
+                self.hashed.set(before + 1);
+                Ok(sha256_of(&[path])?)
+            });
+            assert_eq!(digest.unwrap(), sha256_of(&[self.weights()]).unwrap());
+            self.hashed.get() > before
+        }
+    }
+
+    const OLD: Duration = Duration::from_secs(60);
+    const ALMOST_OLD: i64 = 59_000_000_000;
+
+    #[test]
+    fn a_settled_file_is_hashed_once() {
+        let bench = Bench::new();
+        assert!(bench.is_hashed(OLD));
+        assert!(!bench.is_hashed(OLD));
+    }
+
+    #[test]
+    fn a_file_that_was_just_written_is_not_remembered() {
+        let bench = Bench::new();
+        assert!(bench.is_hashed(Duration::from_millis(1900)));
+        assert!(bench.is_hashed(Duration::from_millis(1900)));
+        assert!(bench.is_hashed(Duration::from_millis(2500)));
+        assert!(!bench.is_hashed(Duration::ZERO)); // what counts is its age when it was hashed
+    }
+
+    #[test]
+    fn a_change_of_the_same_length_with_its_old_time_is_seen() {
+        let bench = Bench::new();
+        let modified = fs::metadata(bench.weights()).unwrap().modified().unwrap();
+        assert!(bench.is_hashed(OLD));
+        std::thread::sleep(Duration::from_millis(30)); // past the tick of the ctime
+        fs::write(bench.weights(), "two").unwrap();
+        let file = fs::File::options().write(true).open(bench.weights()).unwrap();
+        file.set_modified(modified).unwrap();
+        assert!(bench.is_hashed(OLD));
+    }
+
+    #[test]
+    fn a_file_that_took_the_place_of_another_is_hashed() {
+        let bench = Bench::new();
+        assert!(bench.is_hashed(OLD));
+        let other = bench.root.path().join("other");
+        fs::write(&other, "two").unwrap();
+        fs::rename(other, bench.weights()).unwrap();
+        assert!(bench.is_hashed(OLD));
+    }
+
+    #[test]
+    fn a_file_that_changes_while_it_is_hashed_is_hashed_again() {
+        let bench = Bench::new();
+        let now = SystemTime::now() + OLD;
+        let digest = bench.cache().file_sha256_at(&bench.weights(), now, |path| {
+            let digest = sha256_of(&[path])?;
+            fs::write(path, "longer").unwrap();
+            Ok(digest)
+        });
+        assert_ne!(digest.unwrap(), sha256_of(&[bench.weights()]).unwrap());
+        assert!(bench.is_hashed(OLD));
+    }
+
+    #[test]
+    fn every_part_of_the_stamp_counts_and_damage_is_silent() {
+        let bench = Bench::new();
+        assert!(bench.is_hashed(OLD));
+        let memo_path = bench.cache().memo_path(&fs::canonicalize(bench.weights()).unwrap());
+        let memo: serde_json::Value =
+            serde_json::from_slice(&fs::read(&memo_path).unwrap()).unwrap();
+        for name in memo.as_object().unwrap().keys() {
+            let mut other = memo.clone();
+            other[name] = match &memo[name] {
+                serde_json::Value::String(_) => "x".into(),
+                // Of the time of the hashing only this matters: that it was not too early.
+                number if name == "hashed_at_ns" => (number.as_i64().unwrap() - ALMOST_OLD).into(),
+                number => (number.as_i64().unwrap() + 1).into(),
+            };
+            fs::write(&memo_path, other.to_string()).unwrap();
+            assert!(bench.is_hashed(OLD), "{name}");
+            assert!(!bench.is_hashed(OLD), "{name}");
+        }
+        for damage in ["", "{", "[]"] {
+            fs::write(&memo_path, damage).unwrap();
+            assert!(bench.is_hashed(OLD), "{damage}");
+        }
+    }
+
+    #[test]
+    fn a_link_and_its_target_share_a_digest() {
+        let bench = Bench::new();
+        assert!(bench.is_hashed(OLD));
+        let link = bench.root.path().join("link");
+        std::os::unix::fs::symlink(bench.weights(), &link).unwrap();
+        let digest = bench.cache().file_sha256(&link, |_| anyhow::bail!("hashed again"));
+        assert_eq!(digest.unwrap(), sha256_of(&[bench.weights()]).unwrap());
+    }
+
+    #[test]
+    fn a_missing_file_is_an_error_and_a_missing_cache_none() {
+        let bench = Bench::new();
+        let cache = PredictionCache::at(bench.weights().join("below a file"));
+        let digest = cache.file_sha256(&bench.weights(), |path| Ok(sha256_of(&[path])?));
+        assert_eq!(digest.unwrap(), sha256_of(&[bench.weights()]).unwrap());
+        let error = cache.file_sha256(Path::new("/no/such/file"), |_| Ok(String::new()));
+        assert!(error.unwrap_err().to_string().contains("`/no/such/file`"));
+    }
+}

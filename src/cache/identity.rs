@@ -1,0 +1,245 @@
+//! What a row of logits depends on: the model with the arithmetic that ran it, and the texts.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::digest::hexadecimal;
+
+/// A SHA-256 that names a file or a folder of the cache.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(pub(super) [u8; 32]);
+
+impl Key {
+    /// The key that 64 lower-case hexadecimal digits spell.
+    pub(super) fn parse(digits: &str) -> Option<Key> {
+        let mut bytes = [0; 32];
+        if digits.len() != 64 || !digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return None;
+        }
+        for (i, byte) in bytes.iter_mut().enumerate() {
+            *byte = u8::from_str_radix(&digits[2 * i..][..2], 16).ok()?;
+        }
+        Some(Key(bytes))
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hexadecimal(&self.0))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Key({self})")
+    }
+}
+
+/// All that decides the bits of a model's logits, given a text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModelIdentity {
+    /// SHA-256 of the weights' files.
+    pub weights_sha256: String,
+    /// SHA-256 of config.json.
+    pub config_sha256: String,
+    /// SHA-256 of the tokenizer's files and of whatever changes how they are read.
+    pub tokenizer_sha256: String,
+    /// The classification head that stands on the encoder.
+    pub head: String,
+    /// Most tokens of a sequence; a longer text is cut.
+    pub max_length: usize,
+    /// Where the model ran, as `cpu` or `cuda`.
+    pub device: String,
+    /// The number format of the computation, as `f32`.
+    pub dtype: String,
+    /// Fingerprint of the float kernels of this machine.
+    pub arithmetic: String,
+    /// Raised when a change of this program changes a bit of any logit.
+    pub encoder_version: u32,
+}
+
+impl ModelIdentity {
+    /// The name of this model's folder: another value, or another field, is another key.
+    pub fn key(&self) -> Key {
+        let fields = serde_json::to_value(self).expect("strings and integers are always JSON");
+        key_of(&fields)
+    }
+}
+
+/// The key of an identity as it stands in model.json, whatever fields it has: so the identities
+/// that another version of this program wrote can be checked, too.
+pub(super) fn key_of(identity: &Value) -> Key {
+    let mut hasher = Sha256::new_with_prefix("confidence-audit model identity\0");
+    hasher.update(canonical(identity));
+    Key(hasher.finalize().into())
+}
+
+/// JSON without spaces and with the members of every object in the order of their names.
+pub(super) fn canonical(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let sorted: BTreeMap<&String, &Value> = members.iter().collect();
+            let members: Vec<String> = sorted
+                .into_iter()
+                .map(|(name, member)| {
+                    format!("{}:{}", Value::from(name.as_str()), canonical(member))
+                })
+                .collect();
+            format!("{{{}}}", members.join(","))
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(canonical).collect();
+            format!("[{}]", items.join(","))
+        }
+        scalar => scalar.to_string(),
+    }
+}
+
+/// A list of texts: which they are, in which columns, in which order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextsIdentity {
+    /// The name of their entries' files.
+    pub key: Key,
+    /// N.
+    pub examples: usize,
+}
+
+impl TextsIdentity {
+    /// The identity of `texts`, each a text and its pair where it has one.
+    pub fn of<'a>(texts: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Self {
+        let mut hasher = TextsHasher::new();
+        for (text, pair) in texts {
+            hasher.add(text, pair);
+        }
+        hasher.finish()
+    }
+}
+
+/// Builds a [`TextsIdentity`] one example at a time.
+#[derive(Debug, Clone)]
+pub struct TextsHasher {
+    hasher: Sha256,
+    examples: usize,
+}
+
+impl TextsHasher {
+    /// No texts yet.
+    pub fn new() -> Self {
+        let hasher = Sha256::new_with_prefix("confidence-audit texts\0");
+        TextsHasher { hasher, examples: 0 }
+    }
+
+    /// The next example: its text, and its pair where the task has two columns.
+    pub fn add(&mut self, text: &str, pair: Option<&str>) {
+        self.column(text);
+        // An empty pair is not the same input as no pair: the first has a second separator.
+        self.hasher.update([u8::from(pair.is_some())]);
+        if let Some(pair) = pair {
+            self.column(pair);
+        }
+        self.examples += 1;
+    }
+
+    /// The length comes first, so that no text can continue into its neighbour.
+    fn column(&mut self, text: &str) {
+        self.hasher.update((text.len() as u64).to_le_bytes());
+        self.hasher.update(text);
+    }
+
+    /// The identity of what was added.
+    pub fn finish(mut self) -> TextsIdentity {
+        self.hasher.update((self.examples as u64).to_le_bytes());
+        TextsIdentity { key: Key(self.hasher.finalize().into()), examples: self.examples }
+    }
+}
+
+impl Default for TextsHasher {
+    fn default() -> Self {
+        TextsHasher::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_field_changes_the_key() {
+        let fields = serde_json::to_value(testing::identity()).unwrap();
+        let mut keys = vec![key_of(&fields)];
+        for name in fields.as_object().unwrap().keys() {
+            let mut other = fields.clone();
+            other[name] = match &other[name] {
+                Value::String(text) => Value::from(format!("{text}x")),
+                number => Value::from(number.as_u64().unwrap() + 1),
+            };
+            keys.push(serde_json::from_value::<ModelIdentity>(other).unwrap().key());
+        }
+        let mut more = fields.clone();
+        more["later"] = Value::from("");
+        keys.push(key_of(&more));
+        let count = keys.len();
+        keys.sort();
+        keys.dedup();
+        assert_eq!((keys.len(), count), (11, 11)); // itself, nine fields, one field more
+    }
+
+    #[test]
+    fn the_key_does_not_depend_on_the_order_in_the_file() {
+        let forward: Value =
+            serde_json::from_str(r#"{"a": 1, "b": {"c": [2], "d": "é"}}"#).unwrap();
+        let backward: Value =
+            serde_json::from_str(r#"{"b": {"d": "é", "c": [2]}, "a": 1}"#).unwrap();
+        assert_eq!(canonical(&forward), r#"{"a":1,"b":{"c":[2],"d":"é"}}"#);
+        assert_eq!(key_of(&forward), key_of(&backward));
+    }
+
+    #[test]
+    fn a_key_is_read_back_from_its_digits_only() {
+        let key = testing::identity().key();
+        assert_eq!(Key::parse(&key.to_string()), Some(key));
+        for wrong in ["", "ab", &"A".repeat(64), &"é".repeat(32), &"+1".repeat(32)] {
+            assert_eq!(Key::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn columns_and_examples_do_not_run_into_each_other() {
+        let lists: [&[(&str, Option<&str>)]; 9] = [
+            &[],
+            &[("", None)],
+            &[("", Some(""))],
+            &[("ab", None)],
+            &[("a", Some("b"))],
+            &[("b", Some("a"))],
+            &[("a", None), ("b", None)],
+            &[("b", None), ("a", None)],
+            &[("ab", Some(""))],
+        ];
+        let mut keys: Vec<Key> =
+            lists.iter().map(|list| TextsIdentity::of(list.iter().copied()).key).collect();
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), lists.len());
+    }
+
+    proptest! {
+        #[test]
+        fn other_texts_have_another_key(
+            a in prop::collection::vec(("[ab]{0,3}", prop::option::of("[ab]{0,3}")), 0..4),
+            b in prop::collection::vec(("[ab]{0,3}", prop::option::of("[ab]{0,3}")), 0..4),
+        ) {
+            let of = |list: &[(String, Option<String>)]| {
+                TextsIdentity::of(list.iter().map(|(text, pair)| (text.as_str(), pair.as_deref())))
+            };
+            prop_assert_eq!(of(&a).examples, a.len());
+            prop_assert_eq!(of(&a) == of(&b), a == b);
+        }
+    }
+}

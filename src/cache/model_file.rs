@@ -1,0 +1,207 @@
+//! `model.json`: who a model is, and what was found out about it when it was last loaded.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::Path;
+
+use serde::de::DeserializeOwned;
+use serde::Serialize;
+use serde_json::{json, Value};
+use sha2::{Digest, Sha256};
+
+use super::identity::{canonical, key_of};
+use super::note::{Note, NoteKind};
+use super::replace::replace;
+use super::{Key, ModelIdentity, PredictionCache, MODEL_FILE};
+use crate::digest::hexadecimal;
+
+/// Raised when a model.json of this program can no longer be read by an earlier one.
+const SCHEMA_VERSION: u64 = 1;
+
+/// What is kept about a model beside its rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelFile<T> {
+    /// As the user named it: a folder, or a Hub id.
+    pub name: String,
+    /// All that decides its logits.
+    pub identity: ModelIdentity,
+    /// What the caller needs of a model that it does not load, as its label names.
+    pub facts: T,
+}
+
+impl PredictionCache {
+    /// What was stored about the model of `identity`; `None` where nothing was.
+    ///
+    /// # Errors
+    /// A note that the file is damaged or another version's; the next
+    /// [`write_model`](Self::write_model) replaces it.
+    pub fn read_model<T: DeserializeOwned>(
+        &self,
+        identity: &ModelIdentity,
+    ) -> Result<Option<ModelFile<T>>, Note> {
+        let key = identity.key();
+        let path = self.shelf(key).join(MODEL_FILE);
+        let damaged = |found: String| Note::new(NoteKind::Damaged, &path, found);
+        let Some(value) = read(&path).map_err(|error| damaged(error.to_string()))? else {
+            return Ok(None);
+        };
+        let foreign = |found: String| Note::new(NoteKind::Foreign, &path, found);
+        if value["schema_version"] != SCHEMA_VERSION {
+            return Err(foreign(format!("its schema version is {}", value["schema_version"])));
+        }
+        check(&value, key).map_err(damaged)?;
+        let facts = T::deserialize(&value["facts"])
+            .map_err(|error| foreign(format!("its facts are another version's: {error}")))?;
+        let name = value["name"].as_str().unwrap_or_default().to_owned();
+        Ok(Some(ModelFile { name, identity: identity.clone(), facts }))
+    }
+
+    /// Stores `model`, unless the file holds just that.
+    ///
+    /// # Errors
+    /// A note that it cannot be stored, where the same reason was not told before; a model that is
+    /// not stored is no hindrance.
+    pub fn write_model<T: Serialize>(&self, model: &ModelFile<T>) -> Result<(), Note> {
+        let path = self.shelf(model.identity.key()).join(MODEL_FILE);
+        let written = encode(model).and_then(|bytes| {
+            if fs::read(&path).is_ok_and(|found| found == bytes) {
+                return Ok(());
+            }
+            replace(&path, &bytes)
+        });
+        match written {
+            Ok(()) => Ok(()),
+            Err(error) => self.said.not_stored(&path, error).map_or(Ok(()), Err),
+        }
+    }
+}
+
+/// The bytes of a model.json.
+fn encode<T: Serialize>(model: &ModelFile<T>) -> io::Result<Vec<u8>> {
+    let mut value = json!({
+        "schema_version": SCHEMA_VERSION,
+        "name": model.name,
+        "identity": serde_json::to_value(&model.identity)?,
+        "facts": serde_json::to_value(&model.facts)?,
+    });
+    value["checksum"] = Value::from(checksum(&value));
+    let mut bytes = serde_json::to_vec_pretty(&value)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// SHA-256 of everything but the checksum itself. Facts decide how rows are read, so a changed
+/// letter in a label's name must not go unseen.
+fn checksum(value: &Value) -> String {
+    let mut rest = value.clone();
+    if let Some(members) = rest.as_object_mut() {
+        members.remove("checksum");
+    }
+    hexadecimal(&Sha256::digest(canonical(&rest)))
+}
+
+/// The JSON object in the file at `path`, `None` where there is no file.
+pub(super) fn read(path: &Path) -> io::Result<Option<Value>> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if !metadata.is_file() => {
+            return Err(io::Error::other("it is no regular file"));
+        }
+        _ => {}
+    }
+    match fs::read(path) {
+        Ok(bytes) => match serde_json::from_slice(&bytes)? {
+            object @ Value::Object(_) => Ok(Some(object)),
+            _ => Err(io::Error::other("it is no JSON object")),
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Holds a model.json to its checksum and to the name of its folder; says what does not hold.
+pub(super) fn check(value: &Value, folder: Key) -> Result<(), String> {
+    if value["checksum"].as_str() != Some(&checksum(value)) {
+        return Err("it fails its checksum".to_owned());
+    }
+    match key_of(&value["identity"]) {
+        key if key == folder => Ok(()),
+        key => Err(format!("its identity belongs in the folder {key}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    type Facts = Vec<String>;
+
+    fn model() -> ModelFile<Facts> {
+        let facts = vec!["negative".to_owned(), "positive".to_owned()];
+        ModelFile { name: "out/bert".to_owned(), identity: testing::identity(), facts }
+    }
+
+    #[test]
+    fn a_model_is_read_back() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = PredictionCache::at(root.path());
+        assert_eq!(cache.read_model::<Facts>(&testing::identity()), Ok(None));
+        cache.write_model(&model()).unwrap();
+        assert_eq!(cache.read_model(&testing::identity()), Ok(Some(model())));
+
+        let renamed = ModelFile { name: "elsewhere/bert".to_owned(), ..model() };
+        cache.write_model(&renamed).unwrap();
+        assert_eq!(cache.read_model(&testing::identity()), Ok(Some(renamed)));
+    }
+
+    #[test]
+    fn the_same_again_is_not_written() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = PredictionCache::at(root.path());
+        cache.write_model(&model()).unwrap();
+        let path = cache.shelf(testing::identity().key()).join(MODEL_FILE);
+        let old = std::time::SystemTime::UNIX_EPOCH;
+        fs::File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
+        cache.write_model(&model()).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().modified().unwrap(), old);
+    }
+
+    #[test]
+    fn no_changed_byte_goes_unseen() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = PredictionCache::at(root.path());
+        cache.write_model(&model()).unwrap();
+        let path = cache.shelf(testing::identity().key()).join(MODEL_FILE);
+        let bytes = fs::read(&path).unwrap();
+        for (at, byte) in bytes.iter().enumerate().filter(|(_, byte)| byte.is_ascii_alphanumeric())
+        {
+            let mut changed = bytes.clone();
+            changed[at] = byte ^ 1;
+            fs::write(&path, &changed).unwrap();
+            let note = cache.read_model::<Facts>(&testing::identity()).unwrap_err();
+            assert_eq!(note.path, path, "byte {at}");
+        }
+        cache.write_model(&model()).unwrap();
+        assert_eq!(cache.read_model(&testing::identity()), Ok(Some(model())));
+    }
+
+    #[test]
+    fn facts_of_another_version_are_replaced() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = PredictionCache::at(root.path());
+        let old = ModelFile { name: "a".to_owned(), identity: testing::identity(), facts: 7 };
+        cache.write_model(&old).unwrap();
+        let note = cache.read_model::<Facts>(&testing::identity()).unwrap_err();
+        assert_eq!(note.kind, NoteKind::Foreign);
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_told_once() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("file"), "").unwrap();
+        let cache = PredictionCache::at(root.path().join("file/below"));
+        let note = cache.write_model(&model()).unwrap_err();
+        assert_eq!(note.kind, NoteKind::NotStored);
+        assert_eq!(cache.write_model(&model()), Ok(()));
+    }
+}

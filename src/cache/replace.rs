@@ -1,0 +1,96 @@
+//! Small files that are there whole or not at all: written beside their place, then renamed.
+
+use std::fs;
+use std::io::{self, ErrorKind, Write};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+/// How a file that is not yet in its place begins and ends; a killed process may leave one.
+const PREFIX: &str = ".new-";
+const SUFFIX: &str = ".tmp";
+/// How often a folder is made for a file, before its vanishing is taken for an error.
+const ATTEMPTS: usize = 8;
+
+/// Puts `bytes` in the file at `path` and creates its folder where it is missing.
+///
+/// # Errors
+/// When that fails; an earlier file is then as it was.
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = in_its_folder(path, new_file)?;
+    file.write_all(bytes)?;
+    file.persist(path).map_err(|refused| refused.error)?;
+    Ok(())
+}
+
+/// Creates the folder of `path` where it is missing, and in it what `create` makes, given the
+/// folder. Tries again where another process removes the folder in between, as it was empty.
+pub(super) fn in_its_folder<T>(
+    path: &Path,
+    create: impl Fn(&Path) -> io::Result<T>,
+) -> io::Result<T> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut attempt = 1;
+    loop {
+        match fs::create_dir_all(folder).and_then(|()| create(folder)) {
+            // "Already exists" is what the creation of a folder that then vanishes says.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists)
+                    && attempt < ATTEMPTS =>
+            {
+                attempt += 1;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// Readable by whom the umask allows: a temporary file is private by default, but a cache that
+/// several users share is not.
+fn new_file(folder: &Path) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(PREFIX).suffix(SUFFIX);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}
+
+/// Whether `name` is that of a file on its way to its place.
+pub(super) fn is_unfinished(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(SUFFIX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_and_nothing_else_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("new/a.json");
+        replace(&path, b"one").unwrap();
+        replace(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_replaced_leaves_none_behind() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("a.json");
+        fs::create_dir(&path).unwrap();
+        assert!(replace(&path, b"one").is_err());
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_on_its_way_is_known_by_its_name() {
+        let root = tempfile::tempdir().unwrap();
+        let file = new_file(root.path()).unwrap();
+        assert!(is_unfinished(&file.path().file_name().unwrap().to_string_lossy()));
+        assert!(!is_unfinished("model.json"));
+    }
+}

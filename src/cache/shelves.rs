@@ -1,0 +1,106 @@
+//! What lies under the root, known by its names; whatever else lies there is left alone.
+
+use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::identity::Key;
+use super::replace::is_unfinished;
+use super::{PredictionCache, ENTRY_SUFFIX, HASHES, MODEL_FILE, PREDICTIONS};
+
+/// One model's folder.
+pub(super) struct Shelf {
+    pub model: Key,
+    pub folder: PathBuf,
+    /// Its entries, in the order of their keys.
+    pub entries: Vec<(Key, PathBuf)>,
+    /// model.json, where there is one.
+    pub model_file: Option<PathBuf>,
+    /// What a killed process did not put in its place.
+    pub unfinished: Vec<PathBuf>,
+}
+
+/// The files of the remembered digests.
+#[derive(Default)]
+pub(super) struct HashFiles {
+    pub memos: Vec<PathBuf>,
+    pub unfinished: Vec<PathBuf>,
+}
+
+impl PredictionCache {
+    /// The models' folders, in the order of their keys; none where there is no cache.
+    pub(super) fn shelves(&self) -> Result<Vec<Shelf>> {
+        let mut shelves = Vec::new();
+        for (name, folder, metadata) in children(&self.root.join(PREDICTIONS))? {
+            if let (Some(model), true) = (Key::parse(&name), metadata.is_dir()) {
+                shelves.push(Shelf::read(model, folder)?);
+            }
+        }
+        Ok(shelves)
+    }
+
+    /// The remembered digests, in the order of their names.
+    pub(super) fn hash_files(&self) -> Result<HashFiles> {
+        let mut files = HashFiles::default();
+        for (name, path, metadata) in children(&self.root.join(HASHES))? {
+            let is_memo = name.strip_suffix(".json").and_then(Key::parse).is_some();
+            if metadata.is_file() && is_memo {
+                files.memos.push(path);
+            } else if metadata.is_file() && is_unfinished(&name) {
+                files.unfinished.push(path);
+            }
+        }
+        Ok(files)
+    }
+}
+
+impl Shelf {
+    fn read(model: Key, folder: PathBuf) -> Result<Shelf> {
+        let (mut entries, mut model_file, mut unfinished) = (Vec::new(), None, Vec::new());
+        for (name, path, metadata) in children(&folder)? {
+            let texts = name.strip_suffix(ENTRY_SUFFIX).and_then(Key::parse);
+            match texts {
+                _ if !metadata.is_file() => {}
+                Some(texts) => entries.push((texts, path)),
+                None if name == MODEL_FILE => model_file = Some(path),
+                None if is_unfinished(&name) => unfinished.push(path),
+                None => {}
+            }
+        }
+        Ok(Shelf { model, folder, entries, model_file, unfinished })
+    }
+
+    /// Whether its folder holds no entry now.
+    pub(super) fn is_bare(&self) -> bool {
+        Shelf::read(self.model, self.folder.clone()).is_ok_and(|shelf| shelf.entries.is_empty())
+    }
+}
+
+/// Name, path and kind of what lies in `folder`, in the order of the names. A link is one itself:
+/// neither `folder` nor what lies in it is followed.
+fn children(folder: &Path) -> Result<Vec<(String, PathBuf, Metadata)>> {
+    let read = || -> io::Result<Vec<(String, PathBuf, Metadata)>> {
+        let mut children = Vec::new();
+        if !fs::symlink_metadata(folder)?.is_dir() {
+            return Ok(children);
+        }
+        for child in fs::read_dir(folder)? {
+            let child = child?;
+            match (child.file_name().into_string(), child.metadata()) {
+                (Ok(name), Ok(metadata)) => children.push((name, child.path(), metadata)),
+                (_, Err(error)) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {} // another alphabet than ours, or gone in between
+            }
+        }
+        children.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(children)
+    };
+    match read() {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        other => other.with_context(|| {
+            format!("cannot look into the folder `{}` of the prediction cache", folder.display())
+        }),
+    }
+}

@@ -1,0 +1,59 @@
+//! What the tests of several files share.
+
+use super::{EntrySpec, ModelIdentity, PredictionCache, TextsIdentity};
+
+pub(super) fn identity() -> ModelIdentity {
+    ModelIdentity {
+        weights_sha256: "aa".to_owned(),
+        config_sha256: "bb".to_owned(),
+        tokenizer_sha256: "cc".to_owned(),
+        head: "bert".to_owned(),
+        max_length: 128,
+        device: "cpu".to_owned(),
+        dtype: "f32".to_owned(),
+        arithmetic: "avx2+fma".to_owned(),
+        encoder_version: 1,
+    }
+}
+
+/// `examples` texts that no two splits share.
+pub(super) fn spec(split: &str, examples: usize, labels: usize) -> EntrySpec<'_> {
+    let texts: Vec<String> = (0..examples).map(|i| format!("{split} {i}")).collect();
+    let texts = TextsIdentity::of(texts.iter().map(|text| (text.as_str(), None)));
+    EntrySpec { model: identity().key(), texts, labels, task: "sst2", split }
+}
+
+/// The scores that row `i` always has in tests.
+pub(super) fn logits(i: usize, labels: usize) -> Vec<f32> {
+    (0..labels).map(|k| (i * labels + k) as f32 * 0.1 - 1.0).collect()
+}
+
+/// Appends the rows of `indices` as one block; every third text was cut. Expects no note.
+pub(super) fn append(entry: &mut super::Entry, labels: usize, indices: &[usize]) {
+    let logits: Vec<Vec<f32>> = indices.iter().map(|&i| logits(i, labels)).collect();
+    let rows: Vec<super::Row> = indices
+        .iter()
+        .zip(&logits)
+        .map(|(&index, logits)| super::Row { index, logits, truncated: index % 3 == 0 })
+        .collect();
+    assert_eq!(entry.append(&rows), None);
+}
+
+/// Asserts that every known row is the one that was appended; returns which are known.
+pub(super) fn known(entry: &super::Entry, examples: usize, labels: usize) -> Vec<usize> {
+    let bits = |row: &[f32]| row.iter().map(|logit| logit.to_bits()).collect::<Vec<_>>();
+    let known: Vec<usize> = (0..examples).filter(|&i| entry.row(i).is_some()).collect();
+    for &i in &known {
+        let (row, truncated) = entry.row(i).unwrap();
+        assert_eq!((bits(row), truncated), (bits(&logits(i, labels)), i % 3 == 0), "row {i}");
+    }
+    assert_eq!(known.len(), entry.known());
+    known
+}
+
+/// Stores the rows of `indices` of the entry of `spec`.
+pub(super) fn store(cache: &PredictionCache, spec: &EntrySpec<'_>, indices: &[usize]) {
+    let (mut entry, notes) = cache.open(spec);
+    assert!(notes.is_empty(), "{notes:?}");
+    append(&mut entry, spec.labels, indices);
+}

@@ -1,0 +1,136 @@
+//! Whether everything in the cache is what it claims to be.
+
+use std::io::ErrorKind;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use super::examine::examine;
+use super::model_file;
+use super::PredictionCache;
+
+/// One file that was read from end to end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// The file.
+    pub path: PathBuf,
+    /// What was found.
+    pub outcome: Outcome,
+}
+
+/// How a file was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every checksum holds, and it lies where it belongs.
+    Sound,
+    /// A process writes it: what stands there so far is sound, its end was not judged.
+    InUse,
+    /// It is not, and why.
+    Damaged(String),
+}
+
+impl PredictionCache {
+    /// Reads every entry and every model.json again, in the order of their paths. The remembered
+    /// digests are not looked at: each is judged when it is used.
+    ///
+    /// # Errors
+    /// A folder that cannot be read; an absent cache is an empty one.
+    pub fn verify(&self) -> Result<Vec<Verified>> {
+        let mut verified = Vec::new();
+        for shelf in self.shelves()? {
+            for (texts, path) in &shelf.entries {
+                let outcome = match examine(path, shelf.model, *texts) {
+                    Ok(found) if found.in_use => Outcome::InUse,
+                    Ok(found) => found
+                        .fault
+                        .map_or(Outcome::Sound, |fault| Outcome::Damaged(fault.to_string())),
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue, // just removed
+                    Err(error) => Outcome::Damaged(format!("it cannot be read: {error}")),
+                };
+                verified.push(Verified { path: path.clone(), outcome });
+            }
+            let Some(path) = shelf.model_file else { continue };
+            let outcome = match model_file::read(&path) {
+                Ok(Some(value)) => model_file::check(&value, shelf.model)
+                    .map_or_else(Outcome::Damaged, |()| Outcome::Sound),
+                Ok(None) => continue, // just removed
+                Err(error) => Outcome::Damaged(error.to_string()),
+            };
+            verified.push(Verified { path, outcome });
+        }
+        Ok(verified)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{testing, ModelFile};
+    use super::*;
+    use std::fs;
+
+    fn filled(root: &std::path::Path) -> PredictionCache {
+        let cache = PredictionCache::at(root);
+        let identity = testing::identity();
+        cache.write_model(&ModelFile { name: "out/bert".to_owned(), identity, facts: 1 }).unwrap();
+        testing::store(&cache, &testing::spec("train", 3, 2), &[0, 2, 1]);
+        testing::store(&cache, &testing::spec("test", 4, 2), &[3]);
+        cache
+    }
+
+    #[test]
+    fn an_untouched_cache_is_sound() {
+        let root = tempfile::tempdir().unwrap();
+        let verified = filled(root.path()).verify().unwrap();
+        assert_eq!(verified.len(), 3); // two entries, model.json
+        assert!(verified.iter().all(|file| file.outcome == Outcome::Sound), "{verified:?}");
+    }
+
+    #[test]
+    fn any_changed_byte_is_found_in_its_file() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = filled(root.path());
+        for Verified { path, .. } in cache.verify().unwrap() {
+            let bytes = fs::read(&path).unwrap();
+            for at in (0..bytes.len()).filter(|&at| bytes[at].is_ascii_alphanumeric()) {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1;
+                fs::write(&path, changed).unwrap();
+                let damaged: Vec<PathBuf> = (cache.verify().unwrap().into_iter())
+                    .filter(|file| matches!(file.outcome, Outcome::Damaged(_)))
+                    .map(|file| file.path)
+                    .collect();
+                assert_eq!(damaged, std::slice::from_ref(&path), "byte {at}");
+            }
+            fs::write(&path, bytes).unwrap();
+        }
+    }
+
+    #[test]
+    fn an_entry_or_a_model_in_the_wrong_place_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = filled(root.path());
+        let folder = cache.shelf(testing::identity().key());
+        let other = folder.with_file_name("0".repeat(64));
+        fs::rename(folder, other).unwrap();
+        let verified = cache.verify().unwrap();
+        assert!(verified.iter().all(|file| matches!(file.outcome, Outcome::Damaged(_))));
+    }
+
+    #[test]
+    fn an_entry_that_is_being_written_is_left_alone() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = filled(root.path());
+        let (entry, _) = cache.open(&testing::spec("dev", 5, 2));
+        let mut bytes = fs::read(entry.path().unwrap()).unwrap();
+        bytes.extend([1, 0]);
+        fs::write(entry.path().unwrap(), bytes).unwrap();
+        let outcome = |path: &std::path::Path| {
+            let files = cache.verify().unwrap();
+            files.into_iter().find(|file| file.path == path).unwrap().outcome
+        };
+        let path = entry.path().unwrap().to_owned();
+        assert_eq!(outcome(&path), Outcome::InUse);
+        drop(entry);
+        assert!(matches!(outcome(&path), Outcome::Damaged(_)));
+    }
+}

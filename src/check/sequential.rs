@@ -1,0 +1,239 @@
+//! A verdict on the whole set from its first few draws, right at any time with probability 1 − δ.
+//!
+//! ```text
+//! draw_order ──► d² ──┬─► Budget::certain ─────────────────► exact ───────┬─► Decision
+//!                     └─► two wagers against B: W ≥ 1/δ ───► statistical ─┘
+//! ```
+//!
+//! The N differences are drawn without replacement in a random order. One gambler bets that Σd²
+//! over the whole set exceeds B, another that it does not; a draw can only be unfavourable, on
+//! average, to the one who is wrong, and by Ville's inequality the wealth of that one ever grows
+//! 1/δ-fold with probability at most δ. Whoever gets there is believed. Waudby-Smith & Ramdas,
+//! *Confidence sequences for sampling without replacement* (2020, arXiv:2006.04347) and *Estimating
+//! means of bounded random variables by betting* (2020, arXiv:2010.09686).
+//!
+//! For the root mean square about zero only: the centred spend is no sum over the examples, so
+//! nothing here holds for it, and who offers this test must refuse that statistic.
+
+mod interval; // the σ that the draws do not refute
+mod order; //    which example comes when
+mod wager; //    the wealth of one gambler
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+pub use order::{draw_order, seed_of_data};
+
+use crate::confidence::{DifferenceSums, FixedSum, Interval, Statistic, MAX_EXAMPLES};
+
+use super::{Budget, Verdict};
+use wager::{Claim, Population, Wager};
+
+/// Smallest δ: its inverse must stay far from what f64 cannot hold.
+pub const SMALLEST_DELTA: f64 = 1e-100;
+
+/// Largest δ: beyond it, a coin would do.
+pub const LARGEST_DELTA: f64 = 0.5;
+
+/// R for two labels, the fewest: 1 − 1/2.
+const LEAST_R: f64 = 0.5;
+
+/// A test of Σd² ≤ B that may stop at any draw.
+#[derive(Debug, Clone)]
+pub struct SequentialTest {
+    budget: Budget,
+    population: Population,
+    /// R.
+    largest: f64,
+    delta: f64,
+    /// Of the draws so far.
+    sums: DifferenceSums,
+    /// d² of the draws so far, in their order, in units of 2⁻⁹⁶: what the interval goes through.
+    squares: Vec<i128>,
+    not_preserved: Wager,
+    preserved: Wager,
+    decision: Option<Decision>,
+}
+
+/// The verdict on the whole set, and how it was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Decision {
+    /// Σd² ≤ B over the whole set, or not.
+    pub verdict: Verdict,
+    /// Whether that could be wrong.
+    pub certainty: Certainty,
+}
+
+/// How sure a verdict is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Certainty {
+    /// No value of what was not drawn could change it.
+    Exact,
+    /// Wrong with probability at most δ over the order of the draws, whatever the data.
+    Statistical,
+}
+
+/// Why there is no test.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum SequentialError {
+    /// An empty split has no verdict.
+    #[error("there are no examples: an empty split has no verdict")]
+    NoExamples,
+    /// More than the sums can hold.
+    #[error("{0} examples are too many: at most {most} can be summed exactly", most = MAX_EXAMPLES - 1)]
+    TooMany(usize),
+    /// R outside [1/2, 1].
+    #[error(
+        "the largest difference is {0}: it is 1 - 1/K for K labels, or 1 for the teacher's class"
+    )]
+    Largest(f64),
+    /// δ outside its range.
+    #[error(
+        "delta is {0}: it is the probability of a wrong verdict, from {SMALLEST_DELTA:e} to \
+         {LARGEST_DELTA}"
+    )]
+    Delta(f64),
+}
+
+impl Certainty {
+    /// `exact` or `statistical`: the name in reports.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Statistical => "statistical",
+        }
+    }
+}
+
+impl SequentialTest {
+    /// A test of whether `n` examples stay within `budget`, that of them all, with no draw yet.
+    ///
+    /// `largest` is R, in [1/2, 1]: [`crate::confidence::largest_difference`]. `delta`, from
+    /// [`SMALLEST_DELTA`] to [`LARGEST_DELTA`], is the probability of a wrong verdict. Each side
+    /// may spend the whole of it, because only one of the two verdicts is wrong.
+    ///
+    /// # Errors
+    ///
+    /// No examples, [`MAX_EXAMPLES`] of them or more, R or δ outside its range.
+    pub fn new(
+        budget: Budget,
+        n: usize,
+        largest: f64,
+        delta: f64,
+    ) -> Result<Self, SequentialError> {
+        match n {
+            0 => return Err(SequentialError::NoExamples),
+            MAX_EXAMPLES.. => return Err(SequentialError::TooMany(n)),
+            _ => {}
+        }
+        if !(LEAST_R..=1.0).contains(&largest) {
+            return Err(SequentialError::Largest(largest));
+        }
+        if !(SMALLEST_DELTA..=LARGEST_DELTA).contains(&delta) {
+            return Err(SequentialError::Delta(delta));
+        }
+        let population = Population { n, most: square_of(largest) };
+        // The very number that the predicate compares with.
+        let total = FixedSum::saturating_from(budget.value()).units();
+        let mut test = Self {
+            budget,
+            population,
+            largest,
+            delta,
+            sums: DifferenceSums::default(),
+            squares: Vec::new(),
+            not_preserved: Wager::new(Claim::Above, total, population),
+            preserved: Wager::new(Claim::Below, total, population),
+            decision: None,
+        };
+        // A bound of R or more can be decided without any draw.
+        test.decision = test.certain();
+        Ok(test)
+    }
+
+    /// Takes in the next draw's difference. The decision, once there is one: from then on it
+    /// stays, and further draws only narrow the [`SequentialTest::interval`].
+    ///
+    /// The draws must come in an order that does not depend on the differences, such as
+    /// [`draw_order`]. With the N-th there is a decision in any case, and an exact one if none came
+    /// before. What is certain is said to be so: an exact decision goes before a statistical one.
+    ///
+    /// # Panics
+    ///
+    /// If |`difference`| exceeds R or is NaN, or all N are drawn already.
+    pub fn draw(&mut self, difference: f64) -> Option<Decision> {
+        assert!(self.draws() < self.population.n, "all {} examples are drawn", self.population.n);
+        assert!(
+            difference.abs() <= self.largest,
+            "a difference of confidences is {difference}, beyond ±{}",
+            self.largest
+        );
+        let square = square_of(difference);
+        self.sums.add(difference);
+        self.squares.push(square);
+        if self.decision.is_none() {
+            self.decision = self.certain().or_else(|| self.believed(square));
+        }
+        self.decision
+    }
+
+    /// Number of draws so far, at most N.
+    pub fn draws(&self) -> usize {
+        self.squares.len()
+    }
+
+    /// The decision, once there is one.
+    pub fn decision(&self) -> Option<Decision> {
+        self.decision
+    }
+
+    /// An interval that holds σ of the whole set with probability 1 − δ, from the draws so far.
+    ///
+    /// It may be asked for after any draw, chosen in view of the data: all of these intervals hold
+    /// σ at once with probability 1 − δ. It holds every σ against which neither gambler has at any
+    /// time multiplied the wealth by 2/δ, and lies within what is certain: with no draw it is
+    /// [0, R], with all N the point σ.
+    ///
+    /// Each end has δ/2, where the verdict has δ for itself, so the interval after a statistical
+    /// verdict may still hold κ: by a little, and not for long if the draws go on.
+    ///
+    /// This goes through all draws about a hundred times: ask once, at the end.
+    pub fn interval(&self) -> Interval {
+        let (low, high) = interval::totals(&self.squares, self.population, self.delta);
+        let sigma =
+            |total: i128| (FixedSum::from_units(total).to_f64() / self.population.n as f64).sqrt();
+        Interval { low: sigma(low), high: sigma(high), level: 1.0 - self.delta }
+    }
+
+    /// The decision that the draws so far leave no doubt about.
+    fn certain(&self) -> Option<Decision> {
+        let left = self.population.n - self.draws();
+        let verdict = self.budget.certain(Statistic::Rms, &self.sums, left, self.largest)?;
+        Some(Decision { verdict, certainty: Certainty::Exact })
+    }
+
+    /// The decision of the gambler who has become rich, after a draw of `square`.
+    ///
+    /// Never both at once: a draw above the mean of what is left costs the one, any other draw the
+    /// other, or pays neither.
+    fn believed(&mut self, square: i128) -> Option<Decision> {
+        let sides = [
+            (&mut self.not_preserved, Verdict::NotPreserved),
+            (&mut self.preserved, Verdict::Preserved),
+        ];
+        let rich = sides.map(|(wager, verdict)| {
+            wager.draw(square);
+            wager.refutes_at(self.delta).then_some(verdict)
+        });
+        let verdict = rich.into_iter().flatten().next()?;
+        Some(Decision { verdict, certainty: Certainty::Statistical })
+    }
+}
+
+/// d² as the sums take it in, in units of 2⁻⁹⁶: at most that of R, since rounding keeps order.
+fn square_of(difference: f64) -> i128 {
+    let mut square = FixedSum::ZERO;
+    square.add_square(difference);
+    square.units()
+}
