@@ -41,6 +41,9 @@ pub enum Command {
     Init(InitArgs),
     /// Print what is in force, and where each value comes from
     Config(ConfigArgs),
+    /// List, clear or check the logits that earlier runs kept
+    #[command(subcommand)]
+    Cache(CacheCommand),
 }
 
 /// `audit --task …`
@@ -160,4 +163,19 @@ pub struct ConfigArgs {
     /// Settings; they win over the config's.
     #[command(flatten)]
     pub settings: Layer,
+}
+
+/// `audit cache …`
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// List every entry: which model, over which split, how many rows
+    List,
+    /// Remove every entry but those that a process is writing
+    Clear {
+        /// Remove only what was last written so many days ago or earlier
+        #[arg(long, value_name = "DAYS")]
+        older_than: Option<u64>,
+    },
+    /// Read every entry and check its checksums; exit code 1 where one is damaged
+    Verify,
 }

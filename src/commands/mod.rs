@@ -1,6 +1,7 @@
 //! One file per command: arguments in, the flow or its parts, the report out.
 
 pub mod audit;
+pub mod cache;
 pub mod check;
 pub mod config;
 pub mod demo;

@@ -81,7 +81,9 @@ fn write_properties<W: Write>(
         };
         number("n", Some(row.n as f64));
         number("of", Some(row.of as f64));
+        number("examples_run", Some(row.examples_run as f64));
         number("sigma", row.gating_sigma());
+        number("sigma_at_least", row.sigma_at_least);
         number("kappa", row.kappa);
         number("budget", row.budget);
         number("spent", row.spent);

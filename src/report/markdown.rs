@@ -1,9 +1,7 @@
 //! Markdown for a pull request comment: the verdict, a table, and the rest folded away.
 
 use super::display::{neutralise, truncate};
-use super::numbers::{
-    counted, decimal, decimal_or_absent, percent, sigma_and_kappa, signed, thousands, ABSENT,
-};
+use super::numbers::{counted, decimal, decimal_or_absent, percent, signed, thousands, ABSENT};
 use super::rows::by_task;
 use super::schema::{ModelRow, NoteLevel, Outcome, Prediction, Report, TaskRow, WorstInput};
 use super::summary::{disagreements, summary, verdict_word};
@@ -121,20 +119,13 @@ fn table(report: &Report) -> String {
 
 fn cells(row: &TaskRow) -> Vec<String> {
     let gate = if row.gates { "" } else { " (does not gate)" };
-    let (sigma, kappa) = match (row.gating_sigma(), row.kappa) {
-        (Some(sigma), Some(kappa)) => sigma_and_kappa(sigma, kappa),
-        (sigma, kappa) => (decimal_or_absent(sigma), decimal_or_absent(kappa)),
-    };
+    let (sigma, kappa) = row.sigma_and_kappa();
     let reading = row.unusual_reading().map(|it| format!(" ({})", escape(&it, CELL)));
     let agreement = match (row.agreement, row.agreement_share) {
         (Some(count), Some(share)) => format!("{} ({})", thousands(count), percent(share)),
         _ => ABSENT.to_owned(),
     };
-    let examples = match (row.n, row.partial) {
-        (0, _) => ABSENT.to_owned(),
-        (n, false) => thousands(n),
-        (n, true) => format!("{0} (partial: {0} of {1})", thousands(n), thousands(row.of)),
-    };
+    let examples = if row.n > 0 { row.examples_in_short() } else { ABSENT.to_owned() };
     vec![
         escape(&row.task, CELL),
         escape(&row.split, CELL),

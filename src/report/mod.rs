@@ -29,7 +29,9 @@ use std::io::{self, BufWriter, Write};
 use std::str::FromStr;
 
 pub use csv::{PredictionRow, PredictionTable};
+pub(crate) use display::table as columns;
 pub use json::json_schema;
+pub(crate) use numbers::{counted, thousands};
 pub use output_dir::OutputDir;
 pub use schema::Report;
 pub use summary::{row_summary, summary};

@@ -1,7 +1,7 @@
 //! What every format asks of the report: rows by task, the σ that gates, the models' names.
 
-use super::numbers::{chosen, significant};
-use super::schema::{ModelManifest, ModelRow, Note, Outcome, Report, TaskRow};
+use super::numbers::{chosen, decimal, decimal_or_absent, sigma_and_kappa, significant, thousands};
+use super::schema::{Certainty, Interval, ModelManifest, ModelRow, Note, Outcome, Report, TaskRow};
 
 /// The rows of one task, in the report's order.
 pub(crate) struct TaskRows<'a> {
@@ -66,6 +66,45 @@ impl TaskRow {
         } else {
             self.sigma
         }
+    }
+
+    /// σ and κ for a cell of a table: `0.0446`; `≥ 0.0508` where the run ended at a spent budget;
+    /// `0.041 to 0.049` where it ended with a test's verdict.
+    pub(crate) fn sigma_and_kappa(&self) -> (String, String) {
+        let kappa = decimal_or_absent(self.kappa);
+        if let (Some(sigma), Some(kappa)) = (self.gating_sigma(), self.kappa) {
+            return sigma_and_kappa(sigma, kappa);
+        }
+        match (self.sigma_at_least, &self.sequential, self.kappa) {
+            (Some(_), Some(draws), _) if self.is_statistical() => {
+                let Interval { low, high, .. } = draws.sigma_interval;
+                (format!("{} to {}", decimal(low), decimal(high)), kappa)
+            }
+            (Some(sigma), _, Some(kappa)) if self.verdict == Outcome::NotPreserved => {
+                let (sigma, kappa) = sigma_and_kappa(sigma, kappa);
+                (format!("≥ {sigma}"), kappa)
+            }
+            _ => (decimal_or_absent(self.gating_sigma()), kappa),
+        }
+    }
+
+    /// `67,349`, `500 of 67,349` with `--limit`, `222 of 67,349` of a run that ended early.
+    pub(crate) fn examples_in_short(&self) -> String {
+        if self.ended_early() || self.partial {
+            format!("{} of {}", thousands(self.examples_run), thousands(self.of))
+        } else {
+            thousands(self.n)
+        }
+    }
+
+    /// Whether the verdict could be wrong.
+    pub(crate) fn is_statistical(&self) -> bool {
+        self.certainty == Some(Certainty::Statistical)
+    }
+
+    /// Whether the run ended before the last example.
+    pub(crate) fn ended_early(&self) -> bool {
+        self.examples_run < self.n
     }
 
     /// The relation that the verdict states between σ and κ.

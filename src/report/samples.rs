@@ -33,6 +33,42 @@ pub fn partial() -> Report {
     report(vec![train])
 }
 
+/// A run that ended once the budget was spent.
+pub fn failed_fast() -> Report {
+    let mut train = row("sst2", "train", 67_349, 0.0802);
+    train.examples_run = 26_112;
+    train.exhausted_at = Some(26_027);
+    ended_early(&mut train, 0.0816, 0.0508);
+    report(vec![train])
+}
+
+/// A run that ended with a verdict of the sequential test.
+pub fn statistical() -> Report {
+    let mut train = row("sst2", "train", 67_349, 0.0446);
+    train.examples_run = 7_872;
+    train.certainty = Some(Certainty::Statistical);
+    let sigma_interval = Interval { low: 0.0391, high: 0.0501, level: 0.999 };
+    train.sequential =
+        Some(Sequential { delta: 0.001, draws: 7_872, seed: 0x1234_5678, sigma_interval });
+    ended_early(&mut train, 0.0441, 0.0151);
+    report(vec![train])
+}
+
+fn ended_early(row: &mut TaskRow, prefix: f64, at_least: f64) {
+    (row.sigma, row.sigma_centred, row.sigma_interval) = (None, None, None);
+    (row.sigma_prefix, row.sigma_at_least) = (Some(prefix), Some(at_least));
+    let spent = at_least * at_least * row.n as f64;
+    (row.spent, row.spent_share) = (Some(spent), row.budget.map(|budget| spent / budget));
+    for variant in &mut row.variants {
+        variant.sigma = None;
+        variant.within_bound = variant.within_bound.filter(|within| !within);
+    }
+    for field in ["sigma", "sigma_centred", "sigma_interval", "variants"] {
+        let why = "the run ended with a verdict before the last example";
+        row.undefined.insert(field.to_owned(), why.to_owned());
+    }
+}
+
 /// A row that failed before any number was known.
 pub fn could_not_run() -> Report {
     report(vec![failed("rte", "train")])

@@ -1,6 +1,6 @@
 //! The verdict in words: the sentences that the formats share.
 
-use super::numbers::{counted, sigma_and_kappa, thousands};
+use super::numbers::{chosen, counted, thousands};
 use super::rows::by_task;
 use super::schema::{Outcome, Report, TaskRow};
 
@@ -38,19 +38,38 @@ pub fn row_summary(row: &TaskRow) -> String {
     )
 }
 
-/// `σ 0.0446 ≤ κ 0.0500`; `None` where either is not defined.
+/// `σ 0.0446 ≤ κ 0.0500`; `σ ≥ 0.0508 > κ 0.0500` at a spent budget; `σ > κ 0.0500` where a test is
+/// sure of no more. `None` where neither is defined.
 pub(crate) fn comparison(row: &TaskRow) -> Option<String> {
-    let (sigma, kappa) = sigma_and_kappa(row.gating_sigma()?, row.kappa?);
-    Some(format!("σ {sigma} {} κ {kappa}", row.relation()))
+    row.kappa?;
+    let (sigma, kappa) = row.sigma_and_kappa();
+    let relation = row.relation();
+    match (row.gating_sigma(), row.is_statistical(), row.verdict) {
+        (Some(_), _, _) => Some(format!("σ {sigma} {relation} κ {kappa}")),
+        (None, false, Outcome::NotPreserved) => Some(format!("σ {sigma} > κ {kappa}")),
+        _ => row.sigma_at_least.map(|_| format!("σ {relation} κ {kappa}")),
+    }
 }
 
-/// `67,349 examples`, or `500 examples (partial: 500 of 67,349)`.
+/// `67,349 examples`, `500 examples (partial: 500 of 67,349)`, `the first 26,112 of 67,349
+/// examples`, `222 of 67,349 examples, drawn at random (wrong with probability 0.001 at most)`.
 pub(crate) fn extent(row: &TaskRow) -> String {
     let examples = counted(row.n, "example", "examples");
-    if row.partial {
-        format!("{examples} (partial: {} of {})", thousands(row.n), thousands(row.of))
+    let limited = if row.partial {
+        format!(" (partial: {} of {})", thousands(row.n), thousands(row.of))
     } else {
-        examples
+        String::new()
+    };
+    let taken = thousands(row.examples_run);
+    let wrong = row
+        .sequential
+        .filter(|_| row.is_statistical())
+        .map(|draws| format!(" (wrong with probability {} at most)", chosen(draws.delta)));
+    let wrong = wrong.unwrap_or_default();
+    match (row.ended_early(), row.sequential) {
+        (false, _) => format!("{examples}{limited}"),
+        (true, None) => format!("the first {taken} of {examples}{limited}"),
+        (true, Some(_)) => format!("{taken} of {examples}{limited}, drawn at random{wrong}"),
     }
 }
 
@@ -158,6 +177,20 @@ mod tests {
              σ 0.0446 ≤ κ 0.0500 over 500 examples (partial: 500 of 67,349)."
         );
         assert!(summary(&samples::could_not_run()).contains("could not be carried out: "));
+    }
+
+    #[test]
+    fn a_run_that_ended_early_says_how_far_it_came() {
+        assert_eq!(
+            summary(&samples::failed_fast()),
+            "The student does not preserve its teacher's confidence on sst2/train: \
+             σ ≥ 0.0508 > κ 0.0500 over the first 26,112 of 67,349 examples."
+        );
+        assert_eq!(
+            summary(&samples::statistical()),
+            "The student preserves its teacher's confidence on sst2/train: σ ≤ κ 0.0500 over \
+             7,872 of 67,349 examples, drawn at random (wrong with probability 0.001 at most)."
+        );
     }
 
     #[test]

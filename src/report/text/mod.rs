@@ -5,7 +5,7 @@ mod row;
 mod worst;
 
 use super::display::{columns, neutralise, pad, pad_left, truncate};
-use super::numbers::{decimal_or_absent, percent, sigma_and_kappa, thousands, ABSENT};
+use super::numbers::{decimal_or_absent, percent, ABSENT};
 use super::rows::{by_task, TaskRows};
 use super::schema::{Report, TaskRow};
 use super::summary::{tally, verdict_word};
@@ -94,18 +94,11 @@ fn table(page: &mut Page, tasks: &[TaskRows<'_>]) {
 }
 
 fn cells(row: &TaskRow) -> [String; 7] {
-    let (sigma, kappa) = match (row.gating_sigma(), row.kappa) {
-        (Some(sigma), Some(kappa)) => sigma_and_kappa(sigma, kappa),
-        (sigma, kappa) => (decimal_or_absent(sigma), decimal_or_absent(kappa)),
-    };
+    let (sigma, kappa) = row.sigma_and_kappa();
     let accuracy = |model: &Option<super::schema::ModelRow>| {
         decimal_or_absent(model.as_ref().and_then(|model| model.accuracy))
     };
-    let examples = match (row.n, row.partial) {
-        (0, _) => ABSENT.to_owned(),
-        (n, false) => thousands(n),
-        (n, true) => format!("{} of {}", thousands(n), thousands(row.of)),
-    };
+    let examples = if row.n > 0 { row.examples_in_short() } else { ABSENT.to_owned() };
     [
         verdict_word(row.verdict).to_owned(),
         sigma,

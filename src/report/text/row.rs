@@ -9,7 +9,7 @@ use super::super::numbers::{
 };
 use super::super::rows::model;
 use super::super::schema::{
-    ModelManifest, ModelRow, Note, NoteLevel, Outcome, Report, TaskRow, Variant,
+    Interval, ModelManifest, ModelRow, Note, NoteLevel, Outcome, Report, TaskRow, Variant,
 };
 use super::super::summary::{comparison, disagreement, extent, verdict_word};
 use super::page::{verdict_style, Page, DIM, INDENT, LABEL, YELLOW};
@@ -22,7 +22,7 @@ pub(super) fn section(page: &mut Page, report: &Report, row: &TaskRow, beside: &
     if row.error.is_some() {
         error(page, row);
     }
-    if row.gating_sigma().is_some() {
+    if row.error.is_none() {
         page.blank();
         statistic(page, row);
         bound(page, row);
@@ -44,7 +44,7 @@ pub(super) fn section(page: &mut Page, report: &Report, row: &TaskRow, beside: &
 fn headline(row: &TaskRow) -> Vec<String> {
     let mut parts = vec![row.name()];
     parts.extend(comparison(row));
-    if row.partial {
+    if row.partial && !row.ended_early() {
         parts.push(format!("(partial: {} of {})", thousands(row.n), thousands(row.of)));
     } else if row.n > 0 {
         parts.push(extent(row));
@@ -89,10 +89,10 @@ fn error(page: &mut Page, row: &TaskRow) {
 
 /// σ against κ as a bar, its interval, the budget.
 fn statistic(page: &mut Page, row: &TaskRow) {
-    let Some(sigma) = row.gating_sigma() else { return };
-    match row.kappa {
-        Some(kappa) => bar(page, row, sigma, kappa),
-        None => page.field("σ", &decimal(sigma)),
+    match (row.gating_sigma(), row.kappa) {
+        (Some(sigma), Some(kappa)) => bar(page, row, sigma, kappa),
+        (Some(sigma), None) => page.field("σ", &decimal(sigma)),
+        (None, _) => ended_early(page, row),
     }
     if let Some(interval) = &row.sigma_interval {
         let level = chosen(interval.level * 100.0);
@@ -104,6 +104,26 @@ fn statistic(page: &mut Page, row: &TaskRow) {
         let (spent, budget) = spent_and_budget(spent, budget);
         let sum = if row.statistic == "centred" { "Σ(d − mean)²" } else { "Σd²" };
         page.field("budget", &format!("{share} spent: {sum} = {spent} of {budget}"));
+    }
+}
+
+/// What is known of σ where the run ended before the last example.
+fn ended_early(page: &mut Page, row: &TaskRow) {
+    if let Some(prefix) = row.sigma_prefix {
+        let taken = counted(row.examples_run, "example", "examples");
+        page.field("σ so far", &format!("{} over the {taken} that were run", decimal(prefix)));
+    }
+    if let Some(draws) = &row.sequential {
+        let Interval { low, high, level } = draws.sigma_interval;
+        let (low, high, level) = (decimal(low), decimal(high), chosen(level * 100.0));
+        let seed = draws.seed;
+        page.field("σ", &format!("{low} to {high} ({level} % confidence sequence; seed {seed})"));
+    } else if let Some(at_least) = row.sigma_at_least {
+        let at = row
+            .exhausted_at
+            .map(|at| format!(": the budget was spent at example {}", thousands(at)));
+        let at = at.unwrap_or_default();
+        page.field("σ", &format!("at least {}, whatever the rest{at}", decimal(at_least)));
     }
 }
 
@@ -179,8 +199,8 @@ fn accuracy(row: &TaskRow) -> String {
         let why = row.why_undefined("teacher.accuracy").or(row.why_undefined("student.accuracy"));
         return why.map_or_else(|| ABSENT.to_owned(), |why| format!("{ABSENT} ({why})"));
     }
-    let labelled = row.teacher.as_ref().map_or(row.n, |model| model.labelled);
-    let of = if labelled == row.n {
+    let labelled = row.teacher.as_ref().map_or(row.examples_run, |model| model.labelled);
+    let of = if labelled == row.examples_run {
         String::new()
     } else {
         format!(", on {}", counted(labelled, "labelled example", "labelled examples"))
@@ -198,7 +218,7 @@ fn agreement(row: &TaskRow) -> String {
     let flips = row
         .negative_flips
         .map(|flips| format!("; {}", counted(flips, "negative flip", "negative flips")));
-    let of = thousands(row.n);
+    let of = thousands(row.examples_run);
     format!("{} of {of} ({}){}", thousands(count), percent(share), flips.unwrap_or_default())
 }
 
@@ -219,7 +239,8 @@ fn spread(page: &mut Page, row: &TaskRow) {
 
 /// The readings that do not gate, in one line; one that gives the other verdict says so.
 fn variants(page: &mut Page, row: &TaskRow) {
-    let others: Vec<&Variant> = row.variants.iter().filter(|variant| !variant.gates).collect();
+    let others: Vec<&Variant> =
+        row.variants.iter().filter(|variant| !variant.gates && !row.ended_early()).collect();
     let mut confidences: Vec<&str> = Vec::new();
     for variant in &others {
         if !confidences.contains(&variant.confidence.as_str()) {
