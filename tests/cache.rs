@@ -192,7 +192,7 @@ fn a_damaged_entry_is_told_found_by_verify_and_made_whole_by_the_next_audit() {
 }
 
 #[test]
-fn an_entry_that_was_cut_short_or_lost_is_made_whole() {
+fn an_entry_that_was_cut_short_or_continued_or_lost_is_made_whole() {
     let (sandbox, pair) = tiny_pair();
     let before = reproducible(sandbox.report(&pair));
     let kept = snapshot(&root(&sandbox));
@@ -203,6 +203,10 @@ fn an_entry_that_was_cut_short_or_lost_is_made_whole() {
         assert_eq!(reproducible(sandbox.report(&pair)), before);
         assert!(snapshot(&root(&sandbox)) == kept, "{length} bytes");
     }
+    fs::write(&path, [&whole[..], b"more"].concat()).unwrap();
+    let run = sandbox.audit(&pair);
+    says(&run.stderr, &["note: ", path.to_str().unwrap(), "damaged"]);
+    assert!(snapshot(&root(&sandbox)) == kept, "more than the entry");
     fs::remove_file(&path).unwrap();
     fs::remove_file(path.with_file_name("model.json")).unwrap();
     assert_eq!(reproducible(sandbox.report(&pair)), before);

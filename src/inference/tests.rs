@@ -285,9 +285,16 @@ proptest! {
 
 /// A run of two lanes over all of `first`; how it ended, and how many examples `each` heard of.
 fn run_both(first: [&[u32]; 2], order: &[u32], options: &RunOptions) -> (Result<()>, usize) {
-    let examples = first[0].len();
+    run_tokens_of_both(first.map(sequences), order, options)
+}
+
+fn run_tokens_of_both(
+    tokens: [Vec<TokenizedExample>; 2],
+    order: &[u32],
+    options: &RunOptions,
+) -> (Result<()>, usize) {
+    let examples = tokens[0].len();
     let models = [0, 1].map(|name| Fake::new(name, options));
-    let tokens = first.map(sequences);
     let mut entries = [0, 1].map(|_| Entry::in_memory(examples, LABELS));
     let whats = ["teacher on a/train", "student on a/train"];
     let mut lanes: Vec<Lane> = entries
@@ -383,6 +390,52 @@ fn threads(threads: usize) -> RunOptions {
         windows: Windows { first: 4, largest: 8 },
         interrupt: Interrupt::default(),
     }
+}
+
+#[test]
+fn the_first_example_that_is_not_finite_is_named_in_whichever_lane_it_is() {
+    for (teacher, student, expected) in [
+        (7, 2, "student on a/train: the logits of example 2 hold NaN"),
+        (2, 7, "teacher on a/train: the logits of example 2 hold NaN"),
+        (7, 7, "teacher on a/train: the logits of example 7 hold NaN"),
+    ] {
+        let bad = |place: usize| {
+            let mut first: Vec<u32> = (0..8).collect();
+            first[place] = NOT_FINITE;
+            first
+        };
+        let options = RunOptions { windows: Windows { first: 8, largest: 8 }, ..threads(3) };
+        let order: Vec<u32> = (0..8).collect();
+        let (ended, _) = run_both([&bad(teacher), &bad(student)], &order, &options);
+        says(&ended.unwrap_err(), expected);
+    }
+}
+
+#[test]
+fn of_two_lanes_that_fail_at_one_example_the_first_is_named_though_it_is_slower() {
+    let long = |first| TokenizedExample {
+        input_ids: vec![first; 200_000],
+        token_type_ids: vec![0; 200_000],
+        truncated: false,
+    };
+    let mut teacher: Vec<_> = (0..19).map(long).collect();
+    let mut student = sequences(&(0..19).collect::<Vec<_>>());
+    teacher.push(sequence(BEYOND, false));
+    student.push(sequence(BEYOND, false));
+    let order: Vec<u32> = (0..20).collect();
+    for workers in [1, 4] {
+        let options =
+            RunOptions { windows: Windows { first: 20, largest: 20 }, ..threads(workers) };
+        let tokens = [teacher.clone(), student.clone()];
+        let (ended, _) = run_tokens_of_both(tokens, &order, &options);
+        says(&ended.unwrap_err(), "cannot tokenise for the teacher on a/train: example 19: ");
+    }
+}
+
+#[track_caller]
+fn says(error: &anyhow::Error, words: &str) {
+    let message = format!("{error:#}");
+    assert!(message.contains(words), "`{words}` is not in: {message}");
 }
 
 #[test]
