@@ -48,7 +48,7 @@ pub fn run(args: &PredictArgs) -> Result<Exit> {
     require_writable(&args.output)?;
 
     let progress = Progress::for_stderr(args.quiet);
-    let session = session(progress, &[settings.clone()])?;
+    let session = session(progress, std::slice::from_ref(&settings))?;
     let split = gating(&settings, &session.hub)?;
     let dataset = &split.dataset;
     let source = settings.require_teacher()?;
