@@ -36,11 +36,14 @@ pub fn run(args: &PredictArgs) -> Result<Exit> {
             "student_head",
         ],
     )?;
-    let mut flags = Layer { teacher: Some(args.model.clone()), ..args.settings.clone() };
-    flags.teacher_head = args.head;
-    // Without --split, one split is meant here: train.
-    flags.split.get_or_insert_with(|| "train".to_owned());
-    let settings = single(&args.tasks, &config, &flags)?;
+    let flags = Layer {
+        teacher: Some(args.model.clone()),
+        teacher_head: args.head,
+        ..args.settings.clone()
+    };
+    let mut settings = single(&args.tasks, &config, &flags)?;
+    // Where nobody names a split, one is meant here: train.
+    settings.split.get_or_insert_with(|| "train".to_owned());
     let format = LogitsFormat::of(&args.output)?;
     require_writable(&args.output)?;
 
