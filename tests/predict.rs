@@ -31,3 +31,20 @@ fn the_config_s_split_is_the_one_that_is_run() {
     assert_eq!(predict(&sandbox, "t", "t.csv", &["--split", "train"]).code, 0);
     assert_eq!(rows(&sandbox, "t.csv").len(), glue::TRAIN);
 }
+
+#[test]
+fn the_head_is_found_out_whatever_the_config_says_of_its_teacher() {
+    let sandbox = Sandbox::new();
+    glue::write_mnli(&sandbox, "glue");
+    sandbox.checkpoint("bert", "architectures/bert", glue::labels("mnli"));
+    let run = |output: &str, more: &[&str]| {
+        let what = ["predict", "--task", "mnli", "--data", "glue", "--model", "bert"];
+        let run = sandbox.audit(&with(&with(&what, &["--output", output]), more));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        rows(&sandbox, output)
+    };
+    let plain = run("plain.csv", &[]);
+    sandbox.write("audit.toml", "[defaults]\nteacher_head = \"pooled-relu\"\n");
+    assert_eq!(run("config.csv", &[]), plain);
+    assert_ne!(run("relu.csv", &["--head", "pooled-relu"]), plain);
+}

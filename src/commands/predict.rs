@@ -38,7 +38,8 @@ pub fn run(args: &PredictArgs) -> Result<Exit> {
     )?;
     let flags = Layer {
         teacher: Some(args.model.clone()),
-        teacher_head: args.head,
+        // The config's is for its own teacher, which this model need not be.
+        teacher_head: Some(args.head.unwrap_or_default()),
         ..args.settings.clone()
     };
     let mut settings = single(&args.tasks, &config, &flags)?;
