@@ -48,3 +48,23 @@ fn the_head_is_found_out_whatever_the_config_says_of_its_teacher() {
     assert_eq!(run("config.csv", &[]), plain);
     assert_ne!(run("relu.csv", &["--head", "pooled-relu"]), plain);
 }
+
+#[test]
+fn a_label_map_that_is_not_the_model_s_is_a_usage_error() {
+    let sandbox = sandbox();
+    let map = |map: &str| predict(&sandbox, "t", "out.csv", &["--label-map", map]);
+    map("nonsense=entailment").fails(2, &["`nonsense`", "[entailment, not_entailment]"]);
+    for role in ["teacher", "student"] {
+        let swapped = format!("{role}:entailment=not_entailment,{role}:not_entailment=entailment");
+        map(&swapped).fails(2, &[&format!("`{role}:entailment=not_entailment`"), "alone"]);
+        sandbox.write("audit.toml", format!("[defaults]\nlabel_map = \"{swapped}\"\n"));
+        predict(&sandbox, "t", "out.csv", &[]).fails(2, &["alone", "--label-map"]);
+        std::fs::remove_file(sandbox.path("audit.toml")).unwrap();
+    }
+    // The remedy that an error names is one that can be given.
+    sandbox.checkpoint("t", "architectures/distilbert", &["yes", "no"]);
+    predict(&sandbox, "t", "out.csv", &[]).fails(3, &["--label-map yes=entailment"]);
+    assert!(!sandbox.path("out.csv").exists());
+    sandbox.checkpoint("t", "architectures/distilbert", glue::labels("rte"));
+    assert_eq!(map("entailment=not_entailment,not_entailment=entailment").code, 0);
+}

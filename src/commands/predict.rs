@@ -45,6 +45,7 @@ pub fn run(args: &PredictArgs) -> Result<Exit> {
     let mut settings = single(&args.tasks, &config, &flags)?;
     // Where nobody names a split, one is meant here: train.
     settings.split.get_or_insert_with(|| "train".to_owned());
+    settings.label_map.refuse_roles()?;
     let format = LogitsFormat::of(&args.output)?;
     require_writable(&args.output)?;
 
@@ -54,6 +55,7 @@ pub fn run(args: &PredictArgs) -> Result<Exit> {
     let dataset = &splits[0].dataset;
     let source = settings.require_teacher()?;
     let model = Classifier::open(Role::Model, source, &settings, &[], dataset, &session)?;
+    settings.label_map.check_used(model.own_labels(), &[])?;
     let (logits, truncated) = model.logits(dataset, &settings, &session, None)?;
     let labels: Vec<_> = dataset.examples.iter().map(|e| e.label).collect();
     write_logits(&args.output, format, &logits, model.label_names(), &labels)?;
