@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{glue, note, number, says, with, Sandbox};
+use common::{codes, glue, note, number, says, with, Sandbox};
 use serde_json::{json, Value};
 
 /// What of a row is worked out from the predictions alone.
@@ -121,6 +121,33 @@ fn shards_are_one_table() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     let twice = ["--teacher-predictions", "t.csv", "t.csv", "--student-predictions", "s.csv"];
     sandbox.audit(&with(&["check", "--task", "rte"], &twice)).fails(3, &["t.csv", "named twice"]);
+}
+
+#[test]
+fn shards_without_ids_are_taken_in_the_order_of_their_numbers_with_a_warning() {
+    let (sandbox, row) = sandbox();
+    for model in ["t", "s"] {
+        let (header, rows) = lines(&sandbox, &format!("{model}.csv"));
+        let without_id = |line: &String| line.split_once(',').unwrap().1.to_owned();
+        let rows: Vec<_> = rows.iter().map(without_id).collect();
+        write(&sandbox, &format!("{model}-plain.csv"), &without_id(&header), &rows);
+        // Twelve shards, z-1 to z-12.
+        for (i, part) in rows.chunks(2).enumerate() {
+            let shard = format!("{model}-shards/z-{}.csv", i + 1);
+            write(&sandbox, &shard, &without_id(&header), part);
+        }
+    }
+    let checked = sandbox.row(&check("t-shards/z-*.csv", "s-plain.csv"));
+    assert_eq!(figures(&checked), figures(&row));
+    for (teacher, student) in
+        [("t-shards/z-*.csv", "s-plain.csv"), ("t-plain.csv", "s-shards/z-*.csv")]
+    {
+        let checked = sandbox.row(&check(teacher, student));
+        let warning = note(&checked, "joined-by-row");
+        assert_eq!(warning["level"], "warning");
+        says(warning["message"].as_str().unwrap(), &["no `id` column", "order of their names"]);
+    }
+    assert!(!codes(&sandbox.row(&check("t-plain.csv", "s-plain.csv"))).contains(&"joined-by-row"));
 }
 
 #[test]

@@ -91,20 +91,30 @@ fn check(args: &CheckArgs, settings: &Settings) -> Result<TaskOutcome> {
     Ok(TaskOutcome { rows: vec![row], tables: vec![table], models: manifests })
 }
 
-/// Rows were taken in order though one of the files names its examples.
+/// Rows were taken in order though one of the files names its examples, or though the order is no
+/// more than that of the files' names.
 fn joined_by_row(teacher: &PredictionFile, student: &PredictionFile) -> Option<Note> {
-    let (named, other) = match (teacher.has_ids(), student.has_ids()) {
-        (true, false) => ("teacher", "student"),
-        (false, true) => ("student", "teacher"),
-        _ => return None,
+    let in_parts = |file: &PredictionFile| file.files.len() > 1;
+    let why = match (teacher.has_ids(), student.has_ids()) {
+        (true, true) => return None,
+        (true, false) => {
+            "the teacher's predictions have an `id` column and the student's have none".to_owned()
+        }
+        (false, true) => {
+            "the student's predictions have an `id` column and the teacher's have none".to_owned()
+        }
+        (false, false) if in_parts(teacher) || in_parts(student) => format!(
+            "the predictions have no `id` column and lie in several files (teacher {}, student {}), \
+             which were taken in the order of their names",
+            teacher.files.len(),
+            student.files.len()
+        ),
+        (false, false) => return None,
     };
     Some(Note {
         code: "joined-by-row".to_owned(),
         level: NoteLevel::Warning,
-        message: format!(
-            "the {named}'s predictions have an `id` column and the {other}'s have none: their rows \
-             were compared in order"
-        ),
+        message: format!("{why}: their rows were compared in order"),
         hint: Some("give both files the `id` column, so that rows cannot be mixed up".to_owned()),
     })
 }
