@@ -8,8 +8,8 @@ use crate::audit::{judge, note, Gate, SplitPair, TaskOutcome};
 use crate::check::{majority_share, worse_than_majority};
 use crate::cli::CheckArgs;
 use crate::confidence::{correct, Predictions};
-use crate::config::{Config, Settings};
-use crate::error::Exit;
+use crate::config::{BoundSource, Config, Settings};
+use crate::error::{usage, Exit};
 use crate::predictions::{read_pair, PredictionFile};
 use crate::report::schema::{ModelManifest, Note, NoteLevel, Skipped};
 
@@ -39,10 +39,23 @@ pub fn run(args: &CheckArgs) -> Result<Exit> {
     )?;
     let config = Config::load(args.tasks.config.as_deref())?;
     let settings = vec![single(&args.tasks, &config, &args.settings)?];
+    refuse_bound_from_student(&settings[0])?;
     let sink = Sink::prepare(&args.output)?;
     let session = session(sink.progress())?;
     let (report, tables) = run_each(&settings, &session, |settings| check(args, settings))?;
     sink.write(&report, &tables)
+}
+
+/// A table of predictions comes without a distillation.json.
+fn refuse_bound_from_student(settings: &Settings) -> Result<()> {
+    match settings.bound_source {
+        BoundSource::Policy => Ok(()),
+        BoundSource::FromStudent => Err(usage(format!(
+            "`bound = \"from-student\"` ({}) asks for the student's record, and `audit check` has \
+             none: it reads predictions\n  hint: give --kappa, --beta or --beta-per-example",
+            settings.origin("bound")
+        ))),
+    }
 }
 
 fn check(args: &CheckArgs, settings: &Settings) -> Result<TaskOutcome> {
