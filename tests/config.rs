@@ -364,3 +364,15 @@ fn the_demo_exits_with_0_and_prints_the_code_of_each_audit() {
     says(&json.stderr, &["exit code 0", "exit code 1"]);
     assert_eq!(json.json()["tasks"].as_array().unwrap().len(), 4);
 }
+
+#[test]
+fn the_demo_does_not_end_well_where_nothing_was_run() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.audit(&["demo", "--split", "nowhere"]);
+    run.fails(3, &["nowhere"]);
+    says(&run.stdout, &["the demo itself ends with exit code 3"]);
+    for flag in ["--teacher", "--student", "--data", "--bound"] {
+        let value = if flag == "--bound" { "from-student" } else { "./nowhere" };
+        sandbox.audit(&["demo", flag, value]).fails(2, &[flag, "no effect", "audit demo"]);
+    }
+}
