@@ -341,3 +341,12 @@ fn a_beta_set_to_the_loss_that_was_reached_is_vacuous() {
     let row = sandbox.row(&with(&pair, &["--bound", "from-student"]));
     says(note(&row, "vacuous")["message"].as_str().unwrap(), &["sum of KL: 1.005"]);
 }
+
+#[test]
+fn the_row_beside_the_gate_has_the_weights_that_were_given() {
+    let (sandbox, pair) = tiny_pair();
+    let report = sandbox.report(&with(&pair, &["--beta", "1", "--alpha", "0.3"]));
+    let [gate, beside] = report["tasks"].as_array().unwrap().as_slice() else { panic!() };
+    assert_eq!((&gate["alpha"], &beside["alpha"]), (&json!(0.3), &json!(0.3)));
+    assert!((number(gate, "kappa") - number(beside, "kappa")).abs() < 1e-15);
+}

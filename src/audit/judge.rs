@@ -59,13 +59,9 @@ impl Gate {
     /// The bound for a split: that of the gating split, and the same κ for the one beside it, since
     /// β is a sum over the gating split.
     fn bound_of(&self, gates: bool) -> Bound {
-        match (self.bound.policy(), self.bound.beta_per_example(self.n)) {
-            (BoundPolicy::Beta(_), Some(mean)) if !gates => {
-                let policy = BoundPolicy::BetaPerExample(mean);
-                Bound::with_soft_weight(policy, self.bound.soft_weight(), self.bound.gamma())
-                    .expect("its parts are those of a valid bound")
-            }
-            _ => self.bound,
+        match gates {
+            true => self.bound,
+            false => self.bound.spread_over(self.n),
         }
     }
 

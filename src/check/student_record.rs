@@ -135,13 +135,10 @@ impl StudentRecord {
     /// As [`StudentRecord::bound`].
     pub fn bound_for(&self, n: usize) -> Result<Option<Bound>, RecordError> {
         let Some(bound) = self.bound()? else { return Ok(None) };
-        match (bound.policy(), self.trained_on().filter(|trained_on| *trained_on != n)) {
-            (BoundPolicy::Beta(beta), Some(trained_on)) => {
-                let policy = BoundPolicy::BetaPerExample(beta / trained_on as f64);
-                Ok(Some(Bound::with_soft_weight(policy, bound.soft_weight(), bound.gamma())?))
-            }
-            _ => Ok(Some(bound)),
-        }
+        Ok(Some(match self.trained_on().filter(|trained_on| *trained_on != n) {
+            Some(trained_on) => bound.spread_over(trained_on),
+            None => bound,
+        }))
     }
 
     /// The number of examples that the recorded sums are over, where it is told.
