@@ -417,3 +417,21 @@ fn a_table_of_predictions_has_no_record_to_take_the_bound_from() {
     sandbox.audit(&check("t.csv", "t.csv")).fails(2, &words).prints_no_report();
     assert_eq!(sandbox.audit(&with(&check("t.csv", "t.csv"), &["--kappa", "0.05"])).code, 0);
 }
+
+#[test]
+fn a_limit_leaves_the_rows_behind_it_out_of_the_warnings() {
+    let sandbox = Sandbox::new();
+    // Ten rows of which both models have all right, then a hundred that they have wrong.
+    let row = |i: usize| {
+        let names = glue::labels("rte");
+        let predicted = usize::from(i >= 10) ^ (i % 2);
+        format!("0.75,{},{}\n", names[predicted], names[i % 2])
+    };
+    let rows: String = (0..110).map(row).collect();
+    sandbox.write("t.csv", format!("confidence,predicted,label\n{rows}"));
+    let files = check("t.csv", "t.csv");
+    note(&sandbox.row(&files), "worse-than-majority");
+    let limited = sandbox.row(&with(&files, &["--limit", "10"]));
+    assert_eq!(limited["teacher"]["accuracy"], 1.0);
+    assert!(!codes(&limited).contains(&"worse-than-majority"));
+}

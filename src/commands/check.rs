@@ -78,21 +78,24 @@ fn check(args: &CheckArgs, settings: &Settings) -> Result<TaskOutcome> {
     let split = settings.split.clone().unwrap_or_else(|| "train".to_owned());
     let unlabelled = teacher.labels.iter().all(Option::is_none);
     let mut notes: Vec<Note> = joined_by_row(&teacher, &student).into_iter().collect();
-    for (role, file) in [("teacher", &teacher), ("student", &student)] {
-        notes.extend(sanity(role, &file.predictions, &teacher.labels));
-    }
+    let labels = teacher.labels[..kept].to_vec();
     let label_names = teacher.label_names;
+    let teacher = teacher.predictions.reordered(&order);
+    let student = student.predictions.reordered(&order);
+    for (role, predictions) in [("teacher", &teacher), ("student", &student)] {
+        notes.extend(sanity(role, predictions, &labels));
+    }
     let pair = SplitPair {
         task: &task.name,
         split: &split,
         gates: true,
         available: n,
         label_names: &label_names,
-        labels: teacher.labels[..kept].to_vec(),
+        labels,
         unlabelled: unlabelled.then(|| "the predictions carry no label".to_owned()),
         texts: None,
-        teacher: teacher.predictions.reordered(&order),
-        student: student.predictions.reordered(&order),
+        teacher,
+        student,
         truncated: (0, 0),
         skipped: Skipped::default(),
         data_sha256: None,
