@@ -317,6 +317,10 @@ fn a_record_that_contradicts_itself_is_an_error_before_the_run_that_it_is_to_gat
     // Where it does not gate, it is a note and no reason not to judge.
     let row = sandbox.row(&pair);
     says(note(&row, "record-unusable")["message"].as_str().unwrap(), &["`t_squared`"]);
+    sandbox.write("student/distillation.json", r#"{"bound": {"beta": -1}}"#);
+    let row = sandbox.row(&pair);
+    let message = note(&row, "record-unusable")["message"].as_str().unwrap();
+    assert_eq!(message.matches("beta is -1").count(), 1, "{message}");
 }
 
 #[test]

@@ -87,7 +87,7 @@ pub enum RecordError {
     )]
     Scaling(f64),
     /// A number outside its range.
-    #[error("the record's bound is not valid: {0}")]
+    #[error("the record's bound is not valid")] // the chain of causes says why
     Bound(#[from] BoundError),
 }
 
@@ -229,7 +229,7 @@ mod tests {
         assert!(message(r#"{"bound": {"beta": 1, "alpha": 0, "w_soft": 1}}"#).contains("w_soft"));
         assert!(message(r#"{"bound": {"beta": 1, "temperature": 2}}"#).contains("`t_squared`"));
         let cold = message(r#"{"bound": {"beta": 1, "temperature": 0.5, "t_squared": true}}"#);
-        assert!(cold.contains("gamma is 0.5"));
+        assert_eq!(cold.matches("gamma is 0.5").count(), 1, "{cold}");
         assert!(message(r#"{"bound": {"beta": -1}}"#).contains("beta is -1"));
         assert!(message(r#"{"bound": {"beta": "1"}}"#).contains("line 1 column"));
         assert!(message("[").contains("no JSON"));
