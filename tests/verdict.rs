@@ -4,7 +4,8 @@
 mod common;
 
 use common::{
-    copy_folder, demo_audit, glue, note, number, reproducible, says, tiny_pair, with, Sandbox,
+    codes, copy_folder, demo_audit, glue, note, number, reproducible, says, tiny_pair, with,
+    Sandbox,
 };
 use serde_json::{json, Value};
 
@@ -353,4 +354,23 @@ fn the_row_beside_the_gate_has_the_weights_that_were_given() {
     let [gate, beside] = report["tasks"].as_array().unwrap().as_slice() else { panic!() };
     assert_eq!((&gate["alpha"], &beside["alpha"]), (&json!(0.3), &json!(0.3)));
     assert!((number(gate, "kappa") - number(beside, "kappa")).abs() < 1e-15);
+}
+
+#[test]
+fn a_summed_beta_is_not_held_against_examples_that_it_is_no_sum_over() {
+    let (sandbox, pair) = tiny_pair();
+    sandbox.write("student/distillation.json", r#"{"bound": {"beta": 50}}"#);
+    let report = sandbox.report(&pair);
+    let [train, validation] = report["tasks"].as_array().unwrap().as_slice() else { panic!() };
+    assert_eq!(train["student_bound"]["beta"], 50.0);
+    let limited = sandbox.row(&with(&pair, &["--limit", "5"]));
+    for row in [validation, &limited] {
+        assert_eq!(row["student_bound"], Value::Null);
+        says(row["undefined"]["student_bound"].as_str().unwrap(), &["beta", "does not count"]);
+        assert!(!codes(row).contains(&"record-unusable"));
+    }
+    let record = r#"{"bound": {"beta": 50}, "loss_reached": {"examples": 20000}}"#;
+    sandbox.write("student/distillation.json", record);
+    let own = &sandbox.row(&with(&pair, &["--limit", "5"]))["student_bound"];
+    assert!((number(own, "kappa") - 0.05).abs() < 1e-12); // sqrt(50/20000)
 }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::notes::{note, other_notes, record_unusable};
 use super::splits::Split;
 use crate::check::{
-    findings, Bound, BoundPolicy, Budget, Check, Course, Evidence, StudentRecord, Verdict,
+    findings, Audited, Bound, Budget, Check, Course, Evidence, RecordError, StudentRecord, Verdict,
 };
 use crate::confidence::{
     ConfidenceKind, Defined, DifferenceSums, ModelStatistics, PairInput, PairOptions,
@@ -77,18 +77,25 @@ fn student_bound(settings: &Settings, record: Option<&StudentRecord>, n: usize) 
     let none =
         "the student has no bound of its own: its distillation.json is missing or records none";
     let record = record.ok_or_else(|| hinted(none, remedy))?;
-    let bound = record.bound_for(n).context("the student's distillation.json")?;
-    let bound = bound.ok_or_else(|| hinted(none, remedy))?;
-    let whole = settings.limit.is_none() && settings.split.as_deref().unwrap_or("train") == "train";
-    let summed = matches!(bound.policy(), BoundPolicy::Beta(_));
-    if summed && record.trained_on().is_none() && !whole {
-        return Err(hinted(
-            "the student's distillation.json records a summed beta and not over how many examples, \
-             and this is not the whole training split",
-            "record `loss_reached.examples` or `beta_per_example`, or audit the training split",
-        ));
+    let split = settings.split.as_deref().unwrap_or("train");
+    let bound =
+        match record.bound_for(n, audited(settings, split)) {
+            Err(RecordError::Uncounted) => return Err(hinted(
+                "the student's distillation.json records a summed beta and not over how many \
+                 examples, and this is not the whole training split",
+                "record `loss_reached.examples` or `beta_per_example`, or audit the training split",
+            )),
+            other => other.context("the student's distillation.json")?,
+        };
+    bound.ok_or_else(|| hinted(none, remedy))
+}
+
+/// What the sums of a student's record can tell of `split`.
+fn audited(settings: &Settings, split: &str) -> Audited {
+    match settings.limit.is_none() && split == "train" {
+        true => Audited::TrainingSplit,
+        false => Audited::OtherExamples,
     }
-    Ok(bound)
 }
 
 /// One split with what both models say of it.
@@ -193,13 +200,21 @@ pub fn judge(
     let mut undefined = Reasons::default();
     let n = numbers.n;
     let metric = settings.task.metric;
-    let mut found: Vec<row::Note> =
-        findings(&Evidence::new(&numbers, &bound, record)).iter().map(note).collect();
+    let audited = audited(settings, pair.split);
+    let evidence = Evidence::new(&numbers, &bound, record, audited);
+    let mut found: Vec<row::Note> = findings(&evidence).iter().map(note).collect();
     found.extend(other_notes(pair, gate, &numbers));
-    let student_bound = recorded(record, n, &numbers.sums, statistic).unwrap_or_else(|error| {
-        found.push(record_unusable(&error));
-        None
-    });
+    let recorded_bound = record.map(|record| record.bound_for(n, audited)).transpose();
+    let student_bound = match recorded_bound.map(Option::flatten) {
+        Ok(bound) => bound.map(|b| within(&b, n, &numbers.sums, statistic)).transpose()?.flatten(),
+        Err(error @ RecordError::Uncounted) => {
+            undefined.option("student_bound", None, &error.to_string())
+        }
+        Err(error) => {
+            found.push(record_unusable(&error.into()));
+            None
+        }
+    };
     let row = row::TaskRow {
         task: pair.task.to_owned(),
         split: pair.split.to_owned(),
@@ -328,15 +343,13 @@ fn variants(numbers: &PairStatistics, bound: &Bound, undefined: &mut Reasons) ->
 }
 
 /// The student's own bound held against these differences, for information.
-fn recorded(
-    record: Option<&StudentRecord>,
+fn within(
+    bound: &Bound,
     n: usize,
     sums: &DifferenceSums,
     statistic: Statistic,
 ) -> Result<Option<row::StudentBound>> {
-    let bound = record.map(|record| record.bound_for(n)).transpose()?.flatten();
-    let Some(bound) = bound else { return Ok(None) };
-    let check = Check::new(&bound, statistic, sums)?;
+    let check = Check::new(bound, statistic, sums)?;
     Ok(bound.beta(n).map(|beta| row::StudentBound {
         kappa: check.kappa,
         beta,

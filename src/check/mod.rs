@@ -19,4 +19,4 @@ pub use budget::{Budget, Check, NoExamples, Verdict};
 pub use course::{Course, CoursePoint, COURSE_POINTS};
 pub use findings::{findings, Evidence, Finding, Level, BORDERLINE};
 pub use preflight::{majority_share, worse_than_majority, worse_than_majority_p, PREFLIGHT_LEVEL};
-pub use student_record::{LossReached, RecordError, RecordedBound, StudentRecord};
+pub use student_record::{Audited, LossReached, RecordError, RecordedBound, StudentRecord};
