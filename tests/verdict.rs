@@ -374,3 +374,28 @@ fn a_summed_beta_is_not_held_against_examples_that_it_is_no_sum_over() {
     let own = &sandbox.row(&with(&pair, &["--limit", "5"]))["student_bound"];
     assert!((number(own, "kappa") - 0.05).abs() < 1e-12); // sqrt(50/20000)
 }
+
+/// Whichever confidence gates, what is shown of both models is what d is the difference of.
+#[test]
+fn the_confidences_that_are_shown_differ_by_d() {
+    let (sandbox, pair) = tiny_pair();
+    let mut shown = Vec::new();
+    for kind in ["max", "teacher-class"] {
+        let run = with(&pair, &["--confidence", kind, "--split", "train", "--output-dir", "out"]);
+        let row = sandbox.row(&run);
+        let mut squares = 0.0;
+        for line in sandbox.read("out/predictions.csv").lines().skip(1) {
+            let cell = |i: usize| line.split(',').nth(i).unwrap().parse::<f64>().unwrap();
+            assert_eq!(cell(4) - cell(5), cell(8), "{kind}: {line}");
+            squares += cell(8) * cell(8);
+        }
+        assert!((squares - number(&row, "spent")).abs() < 1e-12);
+        for input in row["worst"].as_array().unwrap() {
+            let [t, s] = ["teacher", "student"].map(|role| number(&input[role], "confidence"));
+            assert_eq!(t - s, number(input, "difference"), "{kind}");
+        }
+        shown.push(sandbox.audit(&with(&pair, &["--confidence", kind])).stdout);
+    }
+    says(&shown[0], &["furthest apart (d = teacher's confidence − student's)"]);
+    says(&shown[1], &["furthest apart (probability of the teacher's label)"]);
+}

@@ -10,8 +10,8 @@ use crate::check::{
     findings, Audited, Bound, Budget, Check, Course, Evidence, RecordError, StudentRecord, Verdict,
 };
 use crate::confidence::{
-    ConfidenceKind, Defined, DifferenceSums, ModelStatistics, PairInput, PairOptions,
-    PairStatistics, Predictions, Statistic,
+    student_confidence, ConfidenceKind, Defined, DifferenceSums, ModelStatistics, PairInput,
+    PairOptions, PairStatistics, Predictions, Statistic,
 };
 use crate::config::{BoundSource, Settings};
 use crate::error::hinted;
@@ -166,6 +166,12 @@ impl<'a> SplitPair<'a> {
         let count = |text: &str| text.split_whitespace().count();
         let words = |e: &Example| count(&e.text) + e.pair.as_deref().map_or(0, count);
         self.texts.map(|texts| texts.iter().map(words).collect())
+    }
+
+    /// What is taken from the teacher's confidence to give d.
+    fn student_confidence(&self, kind: ConfidenceKind, i: usize) -> f64 {
+        let confidence = student_confidence(&self.teacher, &self.student, kind, i);
+        confidence.expect("its difference is defined")
     }
 
     pub(super) fn label_name(&self, id: u32) -> String {
@@ -409,9 +415,9 @@ fn groups(numbers: &PairStatistics, label_names: &[String]) -> Vec<row::Group> {
 }
 
 fn worst(pair: &SplitPair, numbers: &PairStatistics, i: usize) -> row::WorstInput {
-    let says = |p: &Predictions| row::Prediction {
+    let says = |p: &Predictions, confidence| row::Prediction {
         predicted: pair.label_name(p.predicted(i)),
-        confidence: p.confidence(i),
+        confidence,
         probabilities: p.probabilities(i).map(<[f64]>::to_vec).unwrap_or_default(),
     };
     row::WorstInput {
@@ -419,8 +425,8 @@ fn worst(pair: &SplitPair, numbers: &PairStatistics, i: usize) -> row::WorstInpu
         text: pair.texts.map(|t| t[i].text.clone()),
         pair: pair.texts.and_then(|t| t[i].pair.clone()),
         label: pair.labels[i].map(|id| pair.label_name(id)),
-        teacher: says(&pair.teacher),
-        student: says(&pair.student),
+        teacher: says(&pair.teacher, pair.teacher.confidence(i)),
+        student: says(&pair.student, pair.student_confidence(numbers.kind, i)),
         difference: numbers.differences[i],
     }
 }
@@ -430,7 +436,7 @@ fn table(pair: &SplitPair, numbers: &PairStatistics) -> PredictionTable {
         index,
         label: pair.labels[index],
         teacher_confidence: pair.teacher.confidence(index),
-        student_confidence: pair.student.confidence(index),
+        student_confidence: pair.student_confidence(numbers.kind, index),
         teacher_predicted: pair.teacher.predicted(index),
         student_predicted: pair.student.predicted(index),
         difference,

@@ -220,7 +220,8 @@ fn worst(row: &TaskRow) -> String {
     for input in row.worst.iter().take(WORST_SHOWN) {
         body.push_str(&row_of(&worst_cells(input)));
     }
-    let title = format!("Inputs furthest apart on {}", escape(&row.name(), CELL));
+    let (name, difference) = (escape(&row.name(), CELL), row.difference_in_words());
+    let title = format!("Inputs furthest apart on {name} ({difference})");
     details(&title, &body)
 }
 

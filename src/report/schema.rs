@@ -283,7 +283,8 @@ pub struct WorstInput {
 pub struct Prediction {
     /// The predicted label's name.
     pub predicted: String,
-    /// Its probability.
+    /// The confidence that d is the difference of: the model's largest probability (`max`), or its
+    /// probability of the label that the teacher predicts (`teacher-class`).
     pub confidence: f64,
     /// All K probabilities in the task's label order; empty where the model shows none.
     pub probabilities: Vec<f64>,
