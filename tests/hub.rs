@@ -188,7 +188,7 @@ fn run(sandbox: &Sandbox, url: &str, arguments: &[&str], variables: &[(&str, &st
 fn figures(report: &Value) -> Vec<Value> {
     let rows = report["tasks"].as_array().unwrap().iter().cloned();
     let without_place = |mut row: Value| {
-        for place in ["seconds", "data_files", "data_sha256"] {
+        for place in ["seconds", "data_files", "data_sha256", "data_revision"] {
             row[place] = Value::Null;
         }
         row
@@ -211,6 +211,10 @@ fn an_audit_from_the_hub_is_the_audit_from_folders_and_needs_the_hub_once() {
     );
     assert_eq!(models[1]["source"], "org/student@v1.0");
     says(&report["tasks"][0]["data_files"].to_string(), &["nyu-mll/glue", "sst2/train-00000"]);
+    for row in report["tasks"].as_array().unwrap() {
+        assert_eq!(row["data_revision"], DATA);
+    }
+    assert_eq!(sandbox.row(&pair)["data_revision"], Value::Null);
 
     // Without the Hub, from the cache: once because the user says so, once because nobody answers.
     let requests = server.requests().len();

@@ -128,6 +128,8 @@ pub struct SplitPair<'a> {
     pub data_sha256: Option<String>,
     /// The data's files.
     pub data_files: Vec<String>,
+    /// The commit of the Hub's data set that they are of.
+    pub data_revision: Option<String>,
 }
 
 impl<'a> SplitPair<'a> {
@@ -159,6 +161,7 @@ impl<'a> SplitPair<'a> {
             },
             data_sha256: Some(dataset.sha256.clone()),
             data_files: dataset.names.clone(),
+            data_revision: dataset.commit.clone(),
         }
     }
 
@@ -301,6 +304,9 @@ pub fn judge(
         undefined: undefined.0,
         data_sha256: pair.data_sha256.clone(),
         data_files: pair.data_files.clone(),
+        data_revision: pair.data_revision.clone(),
+        device: settings.device.clone(),
+        seed: settings.seed,
         seconds: None,
     };
     Ok((row, table(pair, &numbers)))

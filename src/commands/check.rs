@@ -100,6 +100,7 @@ fn check(args: &CheckArgs, settings: &Settings) -> Result<TaskOutcome> {
         skipped: Skipped::default(),
         data_sha256: None,
         data_files: Vec::new(),
+        data_revision: None,
     };
     let gate = Gate::new(settings, None, kept)?;
     let (mut row, table) = judge(&pair, &gate, settings, None)?;

@@ -151,6 +151,14 @@ impl TaskSpec {
         }
     }
 
+    /// What describes a user's own task; `None` for a built-in one.
+    pub fn description(&self) -> Option<&CustomTask> {
+        match &self.source {
+            Source::Glue(_) => None,
+            Source::Custom { task, .. } => Some(task),
+        }
+    }
+
     fn names_split(&self, split: &str) -> bool {
         matches!(&self.source, Source::Custom { task, .. } if task.splits.contains_key(split))
     }
