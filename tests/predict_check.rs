@@ -435,3 +435,39 @@ fn a_limit_leaves_the_rows_behind_it_out_of_the_warnings() {
     assert_eq!(limited["teacher"]["accuracy"], 1.0);
     assert!(!codes(&limited).contains(&"worse-than-majority"));
 }
+
+/// A user's own task without `labels`, and models that name none: `LABEL_0`, `LABEL_1`.
+#[test]
+fn labels_without_names_go_through_a_file_too() {
+    let sandbox = Sandbox::new();
+    for model in ["t", "s"] {
+        let from = if model == "t" { "architectures/distilbert" } else { "architectures/electra" };
+        sandbox.checkpoint(model, from, &["LABEL_0", "LABEL_1"]);
+    }
+    let rows: String = (0..8).map(|i| format!("{}\t{}\n", glue::sentence(i), i % 2)).collect();
+    sandbox.write("train.tsv", format!("x\ty\n{rows}"));
+    let config = "[task.mine]\ntext = \"x\"\nlabel = \"y\"\nsplits = { train = \"train.tsv\" }\n";
+    sandbox.write("audit.toml", config);
+    let mine = ["--task", "mine"];
+    let models = with(&mine, &["--teacher", "t", "--student", "s"]);
+    let expected = sandbox.row(&models);
+    for format in ["csv", "jsonl", "parquet"] {
+        let files = ["t", "s"].map(|model| format!("{model}.{format}"));
+        for (model, file) in ["t", "s"].iter().zip(&files) {
+            let what = with(&with(&["predict"], &mine), &["--model", *model, "--output", file]);
+            assert_eq!(sandbox.audit(&what).code, 0);
+        }
+        let [t, s] = files;
+        let what = ["--teacher-predictions", t.as_str(), "--student-predictions", s.as_str()];
+        let checked = sandbox.row(&with(&with(&["check"], &mine), &what));
+        assert_eq!(figures(&checked), figures(&expected), "{format}");
+        assert_eq!(checked["groups"][0]["name"], "LABEL_0");
+    }
+    // Ids alone, in columns and cells.
+    let (header, rows) = lines(&sandbox, "t.csv");
+    let rows: Vec<_> = rows.iter().map(|row| row.replace("LABEL_", "")).collect();
+    write(&sandbox, "t.csv", &header.replace("LABEL_", ""), &rows);
+    let what = ["--teacher-predictions", "t.csv", "--student-predictions", "s.csv"];
+    let checked = sandbox.row(&with(&with(&["check"], &mine), &what));
+    assert_eq!(figures(&checked), figures(&expected));
+}

@@ -139,8 +139,9 @@ pub fn read_predictions(
     let (own, shown) = shown(&table, &source)?;
     let names = match (task_labels.is_empty(), &own) {
         (false, _) => task_labels.to_vec(),
+        // As `audit predict` writes them; an id alone is read all the same.
         (true, Some(own)) if label_ids(own).is_some() => {
-            (0..own.len()).map(|i| i.to_string()).collect()
+            (0..own.len()).map(|i| format!("LABEL_{i}")).collect()
         }
         (true, Some(own)) => own.clone(),
         (true, None) => {
