@@ -23,6 +23,32 @@ fn rows(sandbox: &Sandbox, file: &str) -> Vec<String> {
 }
 
 #[test]
+fn the_split_is_the_training_set_or_the_one_that_is_named() {
+    let sandbox = sandbox();
+    let run = predict(&sandbox, "t", "v.csv", &["--split", "validation", "--quiet"]);
+    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
+    assert_eq!(rows(&sandbox, "v.csv").len(), glue::VALIDATION);
+    assert_eq!(predict(&sandbox, "t", "t.csv", &[]).code, 0);
+    assert_eq!(rows(&sandbox, "t.csv").len(), glue::TRAIN);
+}
+
+#[test]
+fn the_logits_stand_in_the_task_s_label_order() {
+    let sandbox = sandbox();
+    sandbox.checkpoint("turned", "architectures/distilbert", &["not_entailment", "entailment"]);
+    let logits = |model: &str| -> Vec<(String, String)> {
+        assert_eq!(predict(&sandbox, model, "out.csv", &[]).code, 0);
+        let cells = |row: &String| {
+            let cells: Vec<_> = row.split(',').map(str::to_owned).collect();
+            (cells[1].clone(), cells[2].clone())
+        };
+        rows(&sandbox, "out.csv").iter().map(cells).collect()
+    };
+    let swapped: Vec<_> = logits("t").into_iter().map(|(a, b)| (b, a)).collect();
+    assert_eq!(logits("turned"), swapped);
+}
+
+#[test]
 fn the_config_s_split_is_the_one_that_is_run() {
     let sandbox = sandbox();
     sandbox.write("audit.toml", "[task.rte]\nsplit = \"dev\"\n");

@@ -261,32 +261,6 @@ fn a_limit_takes_the_first_rows() {
 }
 
 #[test]
-fn predict_takes_the_training_split_or_the_one_that_is_named() {
-    let (sandbox, _) = sandbox();
-    let what = ["predict", "--task", "rte", "--data", "glue", "--model", "t", "--output", "v.csv"];
-    let run = sandbox.audit(&with(&what, &["--split", "validation", "--quiet"]));
-    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
-    assert_eq!(lines(&sandbox, "v.csv").1.len(), glue::VALIDATION);
-}
-
-#[test]
-fn predict_puts_the_logits_in_the_task_s_label_order() {
-    let (sandbox, _) = sandbox();
-    sandbox.checkpoint("turned", "architectures/distilbert", &["not_entailment", "entailment"]);
-    let what = ["predict", "--task", "rte", "--data", "glue", "--model", "turned"];
-    assert_eq!(sandbox.audit(&with(&what, &["--output", "turned.csv"])).code, 0);
-    let logits = |file: &str| -> Vec<(String, String)> {
-        let cells = |row: &String| {
-            let cells: Vec<_> = row.split(',').map(str::to_owned).collect();
-            (cells[1].clone(), cells[2].clone())
-        };
-        lines(&sandbox, file).1.iter().map(cells).collect()
-    };
-    let swapped: Vec<_> = logits("t.csv").into_iter().map(|(a, b)| (b, a)).collect();
-    assert_eq!(logits("turned.csv"), swapped);
-}
-
-#[test]
 fn other_label_names_are_matched_by_the_label_map() {
     let (sandbox, row) = sandbox();
     let (header, rows) = lines(&sandbox, "s.csv");
@@ -298,6 +272,39 @@ fn other_label_names_are_matched_by_the_label_map() {
     sandbox.audit(&files).fails(3, &["different labels", "[yes, no]", "--label-map student:yes"]);
     let map = ["--label-map", "student:yes=entailment,student:no=not_entailment"];
     assert_eq!(figures(&sandbox.row(&with(&files, &map))), figures(&row));
+}
+
+#[test]
+fn the_label_map_renames_what_a_model_predicted() {
+    let (sandbox, _) = sandbox();
+    as_confidences(&sandbox, "s.csv", "c.csv");
+    let expected = sandbox.row(&check("t.csv", "c.csv"));
+    let (header, rows) = lines(&sandbox, "c.csv");
+    let named = |names: [&str; 2]| -> Vec<String> {
+        let cell = |name: &str| names[usize::from(name == "not_entailment")].to_owned();
+        let row = |row: &String| row.rsplit_once(',').map(|(a, b)| format!("{a},{}", cell(b)));
+        rows.iter().map(|r| row(r).unwrap()).collect()
+    };
+    let files = check("t.csv", "named.csv");
+    let checked = |map: &str| sandbox.audit(&with(&files, &["--label-map", map]));
+    for (names, map) in [
+        (["yes", "no"], "student:yes=entailment,student:no=not_entailment"),
+        (["yes", "no"], "yes=entailment,no=not_entailment"),
+        (["1", "0"], "student:LABEL_0=not_entailment,student:LABEL_1=entailment"),
+        (
+            ["not_entailment", "entailment"],
+            "student:entailment=not_entailment,student:not_entailment=entailment",
+        ),
+    ] {
+        write(&sandbox, "named.csv", &header, &named(names));
+        let row = sandbox.row(&with(&files, &["--label-map", map]));
+        assert_eq!(figures(&row), figures(&expected), "{names:?}");
+    }
+    // Half a swap would make one label of two.
+    let half = "student:entailment=not_entailment,student:not_entailmnt=entailment";
+    checked(half).fails(3, &["named.csv", "`predicted`", "`not_entailment`", "label map"]);
+    checked("student:nonsense=entailment").fails(2, &["`nonsense`", "student's labels"]);
+    checked("nonsense=entailment").fails(2, &["`nonsense`"]);
 }
 
 #[test]

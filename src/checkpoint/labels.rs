@@ -59,7 +59,10 @@ impl FromStr for LabelMap {
 
 impl LabelMap {
     /// The task's names for `names`, a model's own.
-    fn rename(&self, role: &str, names: &[String]) -> Result<Vec<String>> {
+    ///
+    /// # Errors
+    /// An entry for `role` alone that names none of them.
+    pub fn rename(&self, role: &str, names: &[String]) -> Result<Vec<String>> {
         let mut renamed: Vec<String> = names.to_vec();
         for entry in self.entries.iter().filter(|e| e.concerns(role)) {
             match find_label(names, &entry.model_label) {
@@ -70,6 +73,12 @@ impl LabelMap {
             }
         }
         Ok(renamed)
+    }
+
+    /// The entries that concern `role`: a label of the model, and what the task calls it.
+    pub fn entries(&self, role: &str) -> Vec<(&str, &str)> {
+        let concerning = self.entries.iter().filter(|entry| entry.concerns(role));
+        concerning.map(|e| (e.model_label.as_str(), e.task_label.as_str())).collect()
     }
 
     /// Fails where an entry is for the teacher or for the student alone: a model that is run by
