@@ -5,9 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::audit::{refuse_without_effect, session, single};
-use crate::audit::{load_splits, Classifier, Role};
+use super::suite::say_hub_notes;
+use crate::audit::{load_splits, Classifier, Role, Session};
 use crate::cli::PredictArgs;
-use crate::config::{Config, Layer};
+use crate::config::{Config, Layer, Settings};
 use crate::error::{hinted, Exit};
 use crate::predictions::{beside, write_logits, LogitsFormat};
 use crate::progress::Progress;
@@ -51,22 +52,32 @@ pub fn run(args: &PredictArgs) -> Result<Exit> {
 
     let progress = Progress::for_stderr(args.quiet);
     let session = session(progress)?;
-    let splits = load_splits(&settings, &session.hub)?;
+    let written = predict(args, format, &settings, &session);
+    say_hub_notes(&session);
+    progress.message(&written?);
+    Ok(Exit::Preserved)
+}
+
+/// Runs the model and writes the file; returns what to say of it.
+fn predict(
+    args: &PredictArgs,
+    format: LogitsFormat,
+    settings: &Settings,
+    session: &Session,
+) -> Result<String> {
+    let splits = load_splits(settings, &session.hub)?;
     let dataset = &splits[0].dataset;
     let source = settings.require_teacher()?;
-    let model = Classifier::open(Role::Model, source, &settings, &[], dataset, &session)?;
+    let model = Classifier::open(Role::Model, source, settings, &[], dataset, session)?;
     settings.label_map.check_used(model.own_labels(), &[])?;
-    let (logits, truncated) = model.logits(dataset, &settings, &session, None)?;
+    let (logits, truncated) = model.logits(dataset, settings, session, None)?;
     let labels: Vec<_> = dataset.examples.iter().map(|e| e.label).collect();
     write_logits(&args.output, format, &logits, model.label_names(), &labels)?;
-    let n = labels.len();
-    let cut = if truncated > 0 {
-        format!(", {truncated} cut at the maximum length")
-    } else {
-        String::new()
+    let cut = match truncated {
+        0 => String::new(),
+        _ => format!(", {truncated} cut at the maximum length"),
     };
-    progress.message(&format!("wrote {}: {n} examples{cut}", args.output.display()));
-    Ok(Exit::Preserved)
+    Ok(format!("wrote {}: {} examples{cut}", args.output.display(), labels.len()))
 }
 
 /// A file that cannot be written is found before the long run.
