@@ -37,6 +37,23 @@ fn init_writes_a_config_that_changes_nothing_and_never_replaces_one_unasked() {
     assert!(built_in.contains(&"beta_per_example = 0.0025".to_owned()), "{built_in:?}");
 }
 
+/// A disk without room, as far as a test can have one: no file may grow beyond a few bytes.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_config_that_cannot_be_written_leaves_the_old_one_as_it_was() {
+    let sandbox = Sandbox::new();
+    sandbox.write("audit.toml", "# mine\n");
+    let mut command = assert_cmd::Command::new("sh");
+    command.current_dir(sandbox.path(""));
+    // SIGXFSZ ignored, so that the write fails as it does on a full disk.
+    let program = env!("CARGO_BIN_EXE_audit");
+    command.args(["-c", &format!("trap '' XFSZ; ulimit -f 1; exec '{program}' init --force")]);
+    let run = Run::of(command);
+    run.fails(3, &["cannot write `audit.toml`"]);
+    assert_eq!(sandbox.read("audit.toml"), "# mine\n");
+    assert_eq!(sandbox.names(""), ["audit.toml"]);
+}
+
 /// The line of `audit config` that sets `key`.
 #[track_caller]
 fn line<'a>(run: &'a Run, key: &str) -> &'a str {
