@@ -393,3 +393,19 @@ fn the_demo_does_not_end_well_where_nothing_was_run() {
         sandbox.audit(&["demo", flag, value]).fails(2, &[flag, "no effect", "audit demo"]);
     }
 }
+
+#[test]
+fn a_validation_file_that_the_config_names_must_be_there() {
+    let (sandbox, _) = tiny_pair();
+    sandbox.write("train.tsv", "x\ty\na good film\t1\na bad film\t0\n");
+    let task = "[task.mine]\nteacher = \"teacher\"\nstudent = \"student\"\ntext = \"x\"\n\
+                label = \"y\"\nlabels = [\"negative\", \"positive\"]\n";
+    let audit = |splits: &str| {
+        sandbox.write("audit.toml", format!("{task}splits = {{ {splits} }}\n"));
+        sandbox.audit(&["--task", "mine", "--format", "json"])
+    };
+    let mistyped = audit("train = \"train.tsv\", validation = \"dev-typo.tsv\"");
+    mistyped.fails(3, &["dev-typo.tsv", "`splits.validation` of `[task.mine]`"]);
+    let unnamed = audit("train = \"train.tsv\"").json();
+    assert_eq!(unnamed["tasks"].as_array().unwrap().len(), 1);
+}
