@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use confidence_audit::audit::{judge, load_splits, Classifier, Gate, Role, Session, SplitPair};
 use confidence_audit::config::{Config, Layer};
-use confidence_audit::hub::{Hub, HubSettings};
+use confidence_audit::hub::{Connection, Hub, HubSettings};
 use confidence_audit::interrupt::Interrupt;
 use confidence_audit::progress::Progress;
 use confidence_audit::report::schema::{ModelRow, Outcome, TaskRow};
@@ -82,7 +82,11 @@ fn audit_both(data: &Path, task: &str) -> Vec<Outcome> {
     };
     let settings = Config::default().settings(task, &flags).unwrap();
     let session = Session {
-        hub: Hub::new(HubSettings::new(std::env::temp_dir())).unwrap(),
+        hub: Hub::new(HubSettings {
+            connection: Connection::Offline,
+            ..HubSettings::new(std::env::temp_dir())
+        })
+        .unwrap(),
         interrupt: Interrupt::default(),
         progress: Progress::Quiet,
     };
