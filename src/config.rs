@@ -203,6 +203,18 @@ mod tests {
     }
 
     #[test]
+    fn alpha_alone_does_not_drop_the_student_s_own_bound() {
+        let config = Config::parse("[defaults]\nbound = \"from-student\"\n").unwrap();
+        let alone = Layer { alpha: Some(0.5), ..Layer::default() };
+        let error = config.settings("sst2", &alone).unwrap_err().to_string();
+        assert!(error.contains("flag --alpha alone") && error.contains("one unit"), "{error}");
+        let whole = Layer { kappa: Some(0.1), ..alone.clone() };
+        assert_eq!(config.settings("sst2", &whole).unwrap().bound_source, BoundSource::Policy);
+        let policy = Layer { bound: Some(BoundSource::Policy), ..alone };
+        assert_eq!(config.settings("sst2", &policy).unwrap().bound_source, BoundSource::Policy);
+    }
+
+    #[test]
     fn alpha_alone_weighs_the_built_in_bound() {
         let flags = Layer { alpha: Some(0.75), ..Layer::default() };
         let settings = Config::default().settings("sst2", &flags).unwrap();

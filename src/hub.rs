@@ -91,9 +91,10 @@ impl Hub {
         &self.settings
     }
 
-    /// What happened that the user should hear of although the run goes on: one sentence each.
-    pub fn notes(&self) -> Vec<String> {
-        lock(&self.notes).clone()
+    /// What has happened since this was last asked that the user should hear of although the run
+    /// goes on: one sentence each.
+    pub fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.notes))
     }
 
     /// The local path of one file of `repo`, downloaded if the cache lacks it.

@@ -416,15 +416,16 @@ fn quiet_keeps_errors() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_under_stdout_is_an_error() {
+fn a_full_disk_under_stdout_is_an_error_and_the_folder_has_the_report() {
     let sandbox = sandbox();
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_audit"));
     command.env_clear().envs(sandbox.environment()).current_dir(sandbox.path(""));
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let output = command.args(audit(&[])).stdout(full).output().unwrap();
+    let output = command.args(audit(&["--output-dir", "out"])).stdout(full).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{stderr}");
-    says(&stderr, &["cannot write to stdout", "No space left"]);
+    says(&stderr, &["cannot write to stdout", "No space left", "wrote out/report.json"]);
+    assert_eq!(sandbox.names("out").len(), 4);
 }
 
 /// Runs `arguments`, sends SIGINT once stderr says `cue`, and returns the exit code and stderr.

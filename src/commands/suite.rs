@@ -49,11 +49,16 @@ pub fn run_each(
                 print(&error.context(settings.task.name.clone()));
             }
         }
-        for note in session.hub.notes() {
-            session.progress.message(&format!("note: {note}"));
-        }
+        say_hub_notes(session);
     }
     Ok(build_report(all, outcomes))
+}
+
+/// Says what the Hub has to say, once.
+pub(super) fn say_hub_notes(session: &Session) {
+    for note in session.hub.take_notes() {
+        session.progress.message(&format!("note: {note}"));
+    }
 }
 
 fn is_usage(error: &anyhow::Error) -> bool {

@@ -121,14 +121,31 @@ pub fn confidence_differences(
     kind: ConfidenceKind,
 ) -> Defined<Vec<f64>> {
     assert_eq!((teacher.len(), teacher.labels()), (student.len(), student.labels()));
-    let differences = (0..teacher.len()).map(|i| match kind {
-        ConfidenceKind::Max => Some(teacher.confidence(i) - student.confidence(i)),
+    let difference = |i| {
+        student_confidence(teacher, student, kind, i)
+            .map(|confidence| teacher.confidence(i) - confidence)
+    };
+    (0..teacher.len()).map(difference).collect()
+}
+
+/// C_S(x) of example `i`: what of the student d(x) is taken from. C_T(x) is the teacher's own
+/// confidence for either kind. In [0, 1].
+///
+/// Undefined for [`ConfidenceKind::TeacherClass`] where the student shows no distribution.
+pub fn student_confidence(
+    teacher: &Predictions,
+    student: &Predictions,
+    kind: ConfidenceKind,
+    i: usize,
+) -> Defined<f64> {
+    match kind {
+        ConfidenceKind::Max => Ok(student.confidence(i)),
         ConfidenceKind::TeacherClass => {
             let class = teacher.predicted(i) as usize;
-            Some(teacher.confidence(i) - student.probabilities(i)?[class])
+            let probabilities = student.probabilities(i);
+            probabilities.map(|p| p[class]).ok_or(Undefined::NoDistribution("student"))
         }
-    });
-    differences.collect::<Option<_>>().ok_or(Undefined::NoDistribution("student"))
+    }
 }
 
 #[cfg(test)]

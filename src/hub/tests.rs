@@ -208,11 +208,13 @@ fn a_file_is_downloaded_once_and_found_without_the_server() {
     assert_eq!(offline.list(&repo).unwrap(), ["config.json"]);
     assert_eq!(offline.fetch_optional(&repo, "vocab.txt").unwrap(), None);
     assert_eq!(offline.commit(&repo).as_deref(), Some(FIRST));
-    assert_eq!(offline.notes(), [""; 0]);
+    assert_eq!(offline.take_notes(), [""; 0]);
 
     let unreachable = hub(cache.path(), &server, Connection::Online);
     assert_eq!(unreachable.fetch(&repo, "config.json").unwrap(), path);
-    assert!(unreachable.notes()[0].contains(FIRST), "{:?}", unreachable.notes());
+    let notes = unreachable.take_notes();
+    assert!(notes[0].contains(FIRST), "{notes:?}");
+    assert_eq!(unreachable.take_notes(), [""; 0], "said once");
 }
 
 #[test]

@@ -161,6 +161,12 @@ pub struct TaskRow {
     pub data_sha256: Option<String>,
     /// Where the split was read from.
     pub data_files: Vec<String>,
+    /// The commit of the Hub's data set that the files are of; null for local files.
+    pub data_revision: Option<String>,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Seed of everything random (pre-flight sample, bootstrap).
+    pub seed: u64,
     /// Wall-clock seconds for the row. Not part of what must be reproducible.
     pub seconds: Option<f64>,
 }
@@ -318,7 +324,8 @@ pub struct WorstInput {
 pub struct Prediction {
     /// The predicted label's name.
     pub predicted: String,
-    /// Its probability.
+    /// The confidence that d is the difference of: the model's largest probability (`max`), or its
+    /// probability of the label that the teacher predicts (`teacher-class`).
     pub confidence: f64,
     /// All K probabilities in the task's label order; empty where the model shows none.
     pub probabilities: Vec<f64>,
@@ -369,13 +376,14 @@ pub struct Manifest {
     pub platform: String,
     /// The conventions that the source leaves open and this program fixes (docs/theory.md).
     pub conventions: BTreeMap<String, String>,
-    /// `cpu` or `cuda:N`.
-    pub device: String,
+    /// `cpu` or `cuda:N`; null where the rows have different ones.
+    pub device: Option<String>,
     /// Type that logits are computed in.
     pub dtype: String,
-    /// Seed of everything random (pre-flight sample, bootstrap).
-    pub seed: u64,
-    /// SHA-256 of the configuration in force.
+    /// Seed of everything random; null where the rows have different ones.
+    pub seed: Option<u64>,
+    /// SHA-256 of the configuration in force: of every task's settings that can change a result,
+    /// and of what describes a user's own task.
     pub config_sha256: String,
     /// The models that were loaded, by role and task.
     pub models: Vec<ModelManifest>,

@@ -8,6 +8,7 @@ mod files; //     which files a split is read from
 mod glue; //      the GLUE table
 mod labels; //    label cells -> label ids
 mod load; //      a split, from its files to its examples
+mod natural; //   part-2 before part-10
 mod readers; //   TSV, CSV, JSONL, Parquet -> rows of cells
 mod spec; //      what a task is
 pub mod spelling; // did you mean

@@ -151,7 +151,16 @@ impl TaskSpec {
         }
     }
 
-    fn names_split(&self, split: &str) -> bool {
+    /// What describes a user's own task; `None` for a built-in one.
+    pub fn description(&self) -> Option<&CustomTask> {
+        match &self.source {
+            Source::Glue(_) => None,
+            Source::Custom { task, .. } => Some(task),
+        }
+    }
+
+    /// Whether a user's own task says where the split lies.
+    pub(super) fn names_split(&self, split: &str) -> bool {
         matches!(&self.source, Source::Custom { task, .. } if task.splits.contains_key(split))
     }
 }

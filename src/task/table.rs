@@ -147,7 +147,7 @@ pub fn read_table<P: AsRef<Path>>(paths: &[P]) -> Result<Table> {
 }
 
 /// The files that paths and patterns (`*`, `?`, `[ab]`, `**`) stand for: each pattern's files in
-/// the order of their names, the patterns in the order given.
+/// the order of their names (`part-2` before `part-10`), the patterns in the order given.
 ///
 /// # Errors
 /// When one of them stands for no file, or two of them for the same.
