@@ -7,7 +7,6 @@ use anyhow::{anyhow, bail, Result};
 use super::files::expand;
 use super::labels::LabelReader;
 use super::readers::{self, DataFile, Format, Header, RowSink};
-use super::spelling::did_you_mean;
 use crate::digest::sha256_of;
 use crate::error::hinted;
 
@@ -44,22 +43,6 @@ impl Table {
     /// The index of a column.
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column == name)
-    }
-
-    /// The index of a column that must be there.
-    ///
-    /// # Errors
-    /// Naming the columns that are.
-    pub fn require(&self, name: &str) -> Result<usize> {
-        self.column(name).ok_or_else(|| {
-            let guess = did_you_mean(name, self.columns.iter().map(String::as_str));
-            let files: Vec<String> =
-                self.files.iter().map(|file| format!("`{}`", file.display())).collect();
-            hinted(
-                format!("{} has no column `{name}`", files.join(", ")),
-                format!("{guess}its columns are [{}]", self.columns.join(", ")),
-            )
-        })
     }
 
     /// `` `file` line 12 ``, for messages about a row.

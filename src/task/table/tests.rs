@@ -27,7 +27,7 @@ fn the_three_formats_give_the_same_table() {
     for path in [csv, jsonl, parquet] {
         let table = read_table(&[&path]).unwrap();
         assert_eq!(table.columns, ["id", "logit_no", "label"]);
-        let (id, logit, label) = (0, table.require("logit_no").unwrap(), 2);
+        let (id, logit, label) = (0, table.column("logit_no").unwrap(), 2);
         assert_eq!(table.text(1, id).unwrap().as_deref(), Some("2"), "{path:?}");
         assert_eq!(table.number(0, logit).unwrap(), Some(0.5));
         assert_eq!(table.number(1, logit).unwrap(), Some(-1000.0));
@@ -87,12 +87,9 @@ fn a_table_loses_no_row() {
 }
 
 #[test]
-fn names_that_are_wrong_are_answered_with_the_right_ones() {
+fn paths_that_are_no_tables_are_named() {
     let folder = Folder::new();
     let path = folder.write("a.csv", "logit_no,logit_yes\n1,2\n");
-    let table = read_table(&[&path]).unwrap();
-    let error = failure(table.require("logits_no"));
-    assert!(error.contains("did you mean `logit_no`?"), "{error}");
     let text = path.display().to_string();
     assert!(failure(expand_patterns(&[&text, &text])).contains("named twice"));
     assert!(failure(expand_patterns(&["nowhere-*.csv"])).contains("`nowhere-*.csv`"));
