@@ -9,6 +9,7 @@ use super::labels::LabelReader;
 use super::readers::{self, DataFile, Format, Header, RowSink};
 use crate::digest::sha256_of;
 use crate::error::hinted;
+use crate::interrupt::Interrupt;
 
 pub use super::readers::Cell;
 
@@ -108,8 +109,8 @@ impl Table {
 ///
 /// # Errors
 /// When a file cannot be read, a row has too few or too many fields, or the files do not have the
-/// same columns (their order may differ).
-pub fn read_table<P: AsRef<Path>>(paths: &[P]) -> Result<Table> {
+/// same columns (their order may differ), or the user asks to stop.
+pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<Table> {
     let mut builder = Builder::default();
     for (index, path) in paths.iter().enumerate() {
         let path = path.as_ref();
@@ -121,7 +122,13 @@ pub fn read_table<P: AsRef<Path>>(paths: &[P]) -> Result<Table> {
             ));
         };
         builder.file = index;
-        let file = DataFile { path: path.to_owned(), name, format, headerless: None };
+        let file = DataFile {
+            path: path.to_owned(),
+            name,
+            format,
+            headerless: None,
+            interrupt: interrupt.clone(),
+        };
         readers::read(&file, &mut builder)?;
     }
     let files: Vec<PathBuf> = paths.iter().map(|path| path.as_ref().to_owned()).collect();

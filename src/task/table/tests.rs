@@ -3,10 +3,15 @@
 use parquet::basic::Compression;
 
 use super::*;
+use crate::interrupt::Interrupted;
 use crate::task::testing::{write_parquet, Column, Folder};
 
 fn failure<T: std::fmt::Debug>(result: Result<T>) -> String {
     result.unwrap_err().to_string()
+}
+
+fn read_table<P: AsRef<Path>>(paths: &[P]) -> Result<Table> {
+    super::read_table(paths, &Interrupt::default())
 }
 
 #[test]
@@ -94,4 +99,25 @@ fn paths_that_are_no_tables_are_named() {
     assert!(failure(expand_patterns(&[&text, &text])).contains("named twice"));
     assert!(failure(expand_patterns(&["nowhere-*.csv"])).contains("`nowhere-*.csv`"));
     assert!(failure(read_table(&[folder.write("a.xls", "")])).contains(".parquet"));
+}
+
+#[test]
+fn reading_ends_between_two_rows_when_the_user_asks_to_stop() {
+    let folder = Folder::new();
+    let parquet = folder.path().join("a.parquet");
+    let columns = [("x", Column::Integer(&[Some(1), Some(2)]))];
+    write_parquet(&parquet, &columns, Compression::SNAPPY, None);
+    let stop = Interrupt::default();
+    stop.set();
+    for path in [
+        folder.write("a.csv", "x\n1\n"),
+        folder.write("a.tsv", "x\n1\n"),
+        folder.write("a.jsonl", "{\"x\": 1}\n"),
+        parquet,
+    ] {
+        let error = super::read_table(&[&path], &stop).unwrap_err();
+        assert!(error.is::<Interrupted>(), "{error:#}");
+        let expected = format!("interrupted: reading `{}`; nothing was written", path.display());
+        assert_eq!(error.to_string(), expected);
+    }
 }
