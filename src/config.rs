@@ -120,6 +120,7 @@ fn by_canonical_name(tables: BTreeMap<String, Layer>) -> Result<BTreeMap<String,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::confidence::{ConfidenceKind, Statistic};
 
     #[test]
     fn the_commented_config_is_the_built_in_one() {
@@ -184,6 +185,21 @@ mod tests {
         assert_eq!(settings.origin("max_length").to_string(), "`audit.toml` [defaults]");
         assert_eq!(settings.origin("token_budget").to_string(), "default");
         assert_eq!(config.settings("rte", &Layer::default()).unwrap().seed, 1);
+    }
+
+    #[test]
+    fn a_report_names_statistic_and_confidence_as_flags_do() {
+        use clap::ValueEnum;
+        for statistic in Statistic::ALL {
+            let name = StatisticName::from_str(statistic.as_str(), false).unwrap();
+            let flags = Layer { statistic: Some(name), ..Layer::default() };
+            assert_eq!(Config::default().settings("sst2", &flags).unwrap().statistic, statistic);
+        }
+        for kind in ConfidenceKind::ALL {
+            let name = ConfidenceName::from_str(kind.as_str(), false).unwrap();
+            let flags = Layer { confidence: Some(name), ..Layer::default() };
+            assert_eq!(Config::default().settings("sst2", &flags).unwrap().confidence, kind);
+        }
     }
 
     #[test]

@@ -399,3 +399,39 @@ fn the_confidences_that_are_shown_differ_by_d() {
     says(&shown[0], &["furthest apart (d = teacher's confidence − student's)"]);
     says(&shown[1], &["furthest apart (probability of the teacher's label)"]);
 }
+
+/// The report's schema says which nulls have a reason, and how a bound's origin is written.
+#[test]
+fn a_figure_that_is_null_has_a_reason_and_the_bound_an_origin() {
+    let (sandbox, pair) = tiny_pair();
+    sandbox.write("t.csv", "confidence,predicted\n0.75,negative\n0.5,positive\n");
+    let check = ["check", "--task", "sst2", "--teacher-predictions", "t.csv"];
+    let check = with(&check, &["--student-predictions", "t.csv", "--kappa", "0"]);
+    let nothing_of_the_kind =
+        ["error", "exhausted_at", "student_bound", "data_sha256", "data_revision", "seconds"];
+    for arguments in [pair.clone(), check] {
+        let row = sandbox.row(&arguments);
+        let nested = ["teacher", "student"].map(|role| (format!("{role}."), &row[role]));
+        for (path, object) in [(String::new(), &row)].into_iter().chain(nested) {
+            for (key, value) in object.as_object().unwrap() {
+                let explained = row["undefined"][format!("{path}{key}")].is_string();
+                let exempt = nothing_of_the_kind.contains(&key.as_str());
+                assert!(!value.is_null() || explained || exempt, "{path}{key}");
+            }
+        }
+        for variant in row["variants"].as_array().unwrap() {
+            let key = format!("variants.{}", variant["confidence"].as_str().unwrap());
+            assert!(!variant["sigma"].is_null() || row["undefined"][key].is_string());
+        }
+    }
+    sandbox.write("a.toml", "[defaults]\nkappa = 0.1\n");
+    sandbox.write("student/distillation.json", r#"{"bound": {"beta_per_example": 0.04}}"#);
+    for (more, origin) in [
+        (&[][..], "default"),
+        (&["--kappa", "0.1"], "flag --kappa"),
+        (&["--config", "a.toml"], "`a.toml` [defaults] kappa"),
+        (&["--bound", "from-student"], "student's distillation.json"),
+    ] {
+        assert_eq!(sandbox.row(&with(&pair, more))["bound_origin"], origin);
+    }
+}

@@ -20,7 +20,7 @@ use crate::config::{BoundSource, Settings};
 use crate::error::hinted;
 use crate::report::schema as row;
 use crate::report::{PredictionRow, PredictionTable};
-use crate::task::{Example, Metric};
+use crate::task::{label_name, Example, Metric};
 
 /// Inputs named in the report.
 const WORST: usize = 5;
@@ -185,7 +185,7 @@ impl<'a> SplitPair<'a> {
     }
 
     pub(super) fn label_name(&self, id: u32) -> String {
-        self.label_names.get(id as usize).cloned().unwrap_or_else(|| id.to_string())
+        label_name(self.label_names, id)
     }
 }
 

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::audit::{refuse_without_effect, session, single};
 use super::{run_each, Sink};
-use crate::audit::{judge, note, Ending, Gate, SplitPair, TaskOutcome};
+use crate::audit::{judge, note, Ending, Gate, Session, SplitPair, TaskOutcome};
 use crate::check::{majority_share, worse_than_majority};
 use crate::cli::CheckArgs;
 use crate::confidence::{correct, Predictions};
@@ -46,7 +46,8 @@ pub fn run(args: &CheckArgs) -> Result<Exit> {
     refuse_bound_from_student(&settings[0])?;
     let sink = Sink::prepare(&args.output)?;
     let session = session(sink.progress(), &settings)?;
-    let (report, tables) = run_each(&settings, &session, |settings| check(args, settings))?;
+    let (report, tables) =
+        run_each(&settings, &session, |settings| check(args, settings, &session))?;
     sink.write(&report, &tables)
 }
 
@@ -62,7 +63,7 @@ fn refuse_bound_from_student(settings: &Settings) -> Result<()> {
     }
 }
 
-fn check(args: &CheckArgs, settings: &Settings) -> Result<TaskOutcome> {
+fn check(args: &CheckArgs, settings: &Settings, session: &Session) -> Result<TaskOutcome> {
     let task = &settings.task;
     let patterns = |given: &[String]| -> Vec<String> {
         given.iter().map(|p| p.replace("{task}", &task.name)).collect()
@@ -73,6 +74,7 @@ fn check(args: &CheckArgs, settings: &Settings) -> Result<TaskOutcome> {
         &task.name,
         &task.label_names,
         &settings.label_map,
+        &session.interrupt,
     )?;
     let manifests =
         vec![manifest(&task.name, "teacher", &teacher), manifest(&task.name, "student", &student)];

@@ -7,11 +7,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::audit::{refuse_without_effect, session};
+use super::audit::{refuse_without_effect, stoppable_session};
 use super::{print, run_suite, Sink};
 use crate::cli::DemoArgs;
 use crate::config::Config;
 use crate::error::Exit;
+use crate::interrupt::{Interrupt, Temporary};
 use crate::report::schema::{Outcome, Report};
 use crate::report::Format;
 
@@ -73,12 +74,15 @@ pub fn run(args: &DemoArgs) -> Result<Exit> {
     // Its models and its data are its own, and its students have no record.
     refuse_without_effect(&args.settings, "demo", &["teacher", "student", "data", "bound"])?;
     let sink = Sink::prepare(&args.output)?;
+    // A signal from here on finds the folder and removes it.
+    let interrupt = Interrupt::from_signals(sink.progress());
     let folder = tempfile::tempdir().context("cannot make a temporary folder for the demo")?;
+    let _removed = Temporary::new(folder.path());
     unpack(folder.path())?;
     let config = Config::from_text(CONFIG, &folder.path().join("demo.toml"))?;
     let settings: Vec<_> =
         TASKS.iter().map(|task| config.settings(task, &args.settings)).collect::<Result<_>>()?;
-    let session = session(sink.progress(), &settings)?;
+    let session = stoppable_session(interrupt, sink.progress(), &settings)?;
     let (mut report, tables) = run_suite(&settings, &session)?;
     forget_folder(&mut report, folder.path());
     sink.write(&report, &tables)?;

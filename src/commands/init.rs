@@ -6,6 +6,7 @@ use std::io::Write;
 use crate::cli::InitArgs;
 use crate::config::DEFAULT_TOML;
 use crate::error::{usage, Exit};
+use crate::interrupt::Temporary;
 use crate::predictions::beside;
 use crate::progress::say;
 
@@ -17,6 +18,7 @@ use crate::progress::say;
 pub fn run(args: &InitArgs) -> Result<Exit> {
     let failed = || format!("cannot write `{}`", args.file.display());
     let mut file = beside(&args.file).with_context(failed)?;
+    let _removed = Temporary::new(file.path());
     file.write_all(DEFAULT_TOML.as_bytes()).with_context(failed)?;
     file.as_file().sync_all().with_context(failed)?;
     let placed = match args.force {

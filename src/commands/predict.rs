@@ -75,6 +75,7 @@ fn predict(
     settings.label_map.check_used(model.own_labels(), &[])?;
     let (logits, truncated) = run_one(&mut model, dataset, settings, session)?;
     let labels: Vec<_> = dataset.examples.iter().map(|e| e.label).collect();
+    session.interrupt.check(|| format!("about to write `{}`", args.output.display()))?;
     write_logits(&args.output, format, &logits, model.label_names(), &labels)?;
     let cut = match truncated {
         0 => String::new(),

@@ -1,7 +1,6 @@
 //! d(x): by how much the student's confidence falls short of its teacher's.
 
 use std::fmt;
-use std::str::FromStr;
 
 use super::{Defined, Predictions, Undefined};
 
@@ -23,15 +22,6 @@ pub enum Statistic {
     Rms,
     /// Standard deviation about the mean (population): blind to a common shift.
     Centred,
-}
-
-/// A name that stands for none of the choices.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{given}` is no {what}: use {choices}")]
-pub struct UnknownName {
-    given: String,
-    what: &'static str,
-    choices: &'static str,
 }
 
 impl ConfidenceKind {
@@ -69,30 +59,6 @@ impl fmt::Display for ConfidenceKind {
 impl fmt::Display for Statistic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
-    }
-}
-
-impl FromStr for ConfidenceKind {
-    type Err = UnknownName;
-
-    fn from_str(given: &str) -> Result<Self, UnknownName> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == given).ok_or_else(|| UnknownName {
-            given: given.into(),
-            what: "confidence",
-            choices: "max or teacher-class",
-        })
-    }
-}
-
-impl FromStr for Statistic {
-    type Err = UnknownName;
-
-    fn from_str(given: &str) -> Result<Self, UnknownName> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == given).ok_or_else(|| UnknownName {
-            given: given.into(),
-            what: "statistic",
-            choices: "rms or centred",
-        })
     }
 }
 
@@ -170,18 +136,6 @@ mod tests {
         let undefined = confidence_differences(&full, &bare, kind).unwrap_err();
         assert_eq!(undefined, Undefined::NoDistribution("student"));
         assert_eq!(confidence_differences(&full, &bare, ConfidenceKind::Max), Ok(vec![0.25]));
-    }
-
-    #[test]
-    fn names_are_read_back() {
-        for kind in ConfidenceKind::ALL {
-            assert_eq!(kind.to_string().parse(), Ok(kind));
-        }
-        for statistic in Statistic::ALL {
-            assert_eq!(statistic.to_string().parse(), Ok(statistic));
-        }
-        let error = "mean".parse::<Statistic>().unwrap_err();
-        assert_eq!(error.to_string(), "`mean` is no statistic: use rms or centred");
     }
 
     #[test]

@@ -27,7 +27,6 @@ pub use bootstrap::{
 };
 pub use difference::{
     confidence_differences, largest_difference, student_confidence, ConfidenceKind, Statistic,
-    UnknownName,
 };
 pub use divergence::{divergence, Divergence};
 pub use fixed::FixedSum;

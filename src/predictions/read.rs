@@ -9,6 +9,7 @@ use crate::checkpoint::labels::align;
 use crate::checkpoint::LabelMap;
 use crate::confidence::Predictions;
 use crate::error::hinted;
+use crate::interrupt::Interrupt;
 use crate::task::table::{expand_patterns, read_table, Cell, Table};
 use crate::task::{find_label, label_ids, LabelReader};
 
@@ -45,17 +46,18 @@ enum Shown {
 ///
 /// # Errors
 /// Whatever [`read_predictions`] refuses; other examples or another number of them; true labels
-/// that contradict each other.
+/// that contradict each other; the user asking to stop.
 pub fn read_pair(
     teacher: &[String],
     student: &[String],
     task: &str,
     task_labels: &[String],
     map: &LabelMap,
+    interrupt: &Interrupt,
 ) -> Result<(PredictionFile, PredictionFile)> {
-    let mut teacher = read_predictions("teacher", teacher, task, task_labels, map)?;
+    let mut teacher = read_predictions("teacher", teacher, task, task_labels, map, interrupt)?;
     let names = teacher.label_names.clone();
-    let mut student = read_predictions("student", student, task, &names, map)?;
+    let mut student = read_predictions("student", student, task, &names, map, interrupt)?;
     map.check_used(&teacher.own_labels, &student.own_labels)?;
     if let (Some(wanted), Some(given)) = (&teacher.ids, &student.ids) {
         let order = join(wanted, given, &teacher, &student)?;
@@ -129,9 +131,10 @@ pub fn read_predictions(
     task: &str,
     task_labels: &[String],
     map: &LabelMap,
+    interrupt: &Interrupt,
 ) -> Result<PredictionFile> {
     let files = expand_patterns(patterns)?;
-    let mut table = read_table(&files)?;
+    let mut table = read_table(&files, interrupt)?;
     let source = files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ");
     if table.rows.is_empty() {
         bail!("`{source}` holds no prediction: an empty split cannot be audited");

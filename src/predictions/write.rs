@@ -14,6 +14,7 @@ use tempfile::NamedTempFile;
 
 use crate::error::usage;
 use crate::inference::Logits;
+use crate::interrupt::Temporary;
 
 /// How a file of logits is written, by its extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +60,7 @@ pub fn write_logits(
     let rows = Rows { logits, label_names, labels };
     let failed = || format!("cannot write `{}`", path.display());
     let mut file = beside(path)?;
+    let _removed = Temporary::new(file.path());
     match format {
         LogitsFormat::Csv => rows.csv(file.as_file_mut()),
         LogitsFormat::Jsonl => rows.jsonl(file.as_file_mut()),

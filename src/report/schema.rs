@@ -1,7 +1,7 @@
 //! The report as data: the one serialised schema that every format is rendered from.
 //!
 //! `configs/report.schema.json` is generated from these types; a test keeps it fresh. A value that
-//! is not defined is `null`, never NaN, and [`TaskRow::undefined`] says why.
+//! is not defined is `null`, never NaN, and [`TaskRow::undefined`] says why a figure is.
 
 use std::collections::BTreeMap;
 
@@ -118,7 +118,8 @@ pub struct TaskRow {
     pub alpha: f64,
     /// Distillation temperature, 1 for a loss scaled by t².
     pub gamma: f64,
-    /// Where the bound was set: `default`, `config FILE`, `flag --kappa`, `student record`…
+    /// Where the bound was set: `default`; the flag, such as `flag --kappa`; the config's file in
+    /// backticks, its table and the key, such as [defaults] kappa; or `student's distillation.json`.
     pub bound_origin: String,
     /// The confidence budget B = κ²·n.
     pub budget: Option<f64>,
@@ -154,8 +155,11 @@ pub struct TaskRow {
     pub notes: Vec<Note>,
     /// Rows of the data that could not be used.
     pub skipped: Skipped,
-    /// For each field that is null: why. Keys are the field's path in the row, such as
-    /// `negative_flips` or `teacher.accuracy`.
+    /// For each figure that is null: why. Keys are the field's path in the row, such as
+    /// `negative_flips` or `teacher.accuracy`; `variants.max` and `variants.teacher-class` are for
+    /// both readings of that confidence, and `*` is for a row that could not be run. What is null
+    /// because there is nothing of the kind has no entry: an `error`, a budget that was never
+    /// `exhausted_at`, a record without a `student_bound`, a text, a label, a hash.
     pub undefined: BTreeMap<String, String>,
     /// SHA-256 of the split's files.
     pub data_sha256: Option<String>,

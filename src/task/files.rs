@@ -45,7 +45,13 @@ impl Located {
                 "say so: format = \"tsv\", \"csv\", \"jsonl\" or \"parquet\"",
             ));
         };
-        Ok(DataFile { path, name: shown, format, headerless: spec.columns.headerless })
+        Ok(DataFile {
+            path,
+            name: shown,
+            format,
+            headerless: spec.columns.headerless,
+            interrupt: hub.interrupt().clone(),
+        })
     }
 }
 

@@ -52,6 +52,7 @@ impl<'a> Records<'a> {
 
     /// Reads the next record; false after the last.
     fn advance(&mut self) -> Result<bool> {
+        self.file.go_on()?;
         let name = &self.file.name;
         let found = self
             .reader
