@@ -14,6 +14,8 @@
 mod plan; //     distinct sequences and batches of a window
 mod pool; //     the workers, and the order in which windows are handed on
 mod tokenize; // texts to token ids
+#[cfg(test)]
+mod tests; //    the pool with a model that cannot be wrong
 
 use std::ops::ControlFlow;
 
@@ -144,17 +146,4 @@ pub fn run_tokens(
     run(&mut [lane], &rows, options, &Silent, |_, _| Ok(ControlFlow::Continue(())))?;
     let row = |i: usize| entry.row(i).map(|(row, _)| row).unwrap_or_default();
     Ok(Logits { values: (0..examples.len()).flat_map(row).copied().collect(), labels })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn windows_double_up_to_the_largest() {
-        let windows = Windows { first: 3, largest: 20 };
-        let sizes: Vec<_> = (0..5).map(|i| windows.size(i)).collect();
-        assert_eq!(sizes, [3, 6, 12, 20, 20]);
-        assert_eq!((windows.size(63), windows.size(64), windows.size(1 << 40)), (20, 20, 20));
-    }
 }

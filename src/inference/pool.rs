@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::ops::{ControlFlow, Range};
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-use anyhow::{bail, Context, Error, Result};
+use anyhow::{anyhow, bail, Context, Error, Result};
 
 use super::plan::{batches, Seen};
 use super::tokenize::check;
@@ -23,8 +23,12 @@ const CHUNK: usize = 128;
 /// the run. Rows that an entry knows already are not run again; equal token sequences are run once.
 ///
 /// # Errors
-/// A text that cannot be tokenised or a score that is not finite (naming the example that comes
-/// first in the order), a failure of the device, an interrupt, an error of `each`.
+/// A text that cannot be tokenised or a score that is not finite, a failure of the device, an
+/// interrupt, an error of `each`. An example is named: the first of the order that is bad, and for
+/// the first lane; of one window, what cannot be tokenised goes before what cannot be run.
+///
+/// # Panics
+/// If a model, the observer or `each` does.
 pub fn run<F>(
     lanes: &mut [Lane<'_>],
     rows: &[u32],
@@ -117,8 +121,8 @@ struct Window {
     /// Whether its batches are made, which happens in the order of the windows.
     laid_out: bool,
     batch_jobs: usize,
-    /// The failure that comes first in the order.
-    failure: Option<(u32, Error)>,
+    /// The failure that comes first, by its position and its lane.
+    failure: Option<((u32, usize), Error)>,
 }
 
 /// What one lane does in a window. Positions are counted from the window's start.
@@ -173,6 +177,7 @@ impl Pool<'_> {
     where
         F: FnMut(&[u32], &[&mut Entry]) -> Result<ControlFlow<()>>,
     {
+        let _end = EndOnPanic { pool: self, state };
         let mut workspace = Workspace::default();
         let _guard = EndOnPanic { state, ready: &self.ready };
         while let Some(job) = self.next_job(state, takes_batches) {
@@ -273,9 +278,40 @@ impl Pool<'_> {
             .with_context(|| format!("cannot run the {}", runner.what))
     }
 
+    /// The error of the first score of `window` that is not finite: of the first example, and then
+    /// of the first lane.
+    fn not_finite(&self, window: &Window) -> Option<Error> {
+        let found = self.runners.iter().zip(&window.lanes).filter_map(|(runner, plan)| {
+            let at = plan.logits.iter().position(|score| !score.is_finite())?;
+            Some((at / runner.model?.labels(), runner.what, plan.logits[at]))
+        });
+        let (position, what, score) = found.min_by_key(|(position, ..)| *position)?;
+        let index = self.rows[window.range.start + position];
+        Some(hinted(
+            format!("{what}: the logits of example {index} hold {score}"),
+            "the model overflows on this input; its training diverged, or it needs another dtype",
+        ))
+    }
+
     /// Windows that may be in flight: enough work ahead for every worker, and little to lose.
     fn in_flight(&self) -> usize {
         2 + self.options.threads / 4
+    }
+}
+
+/// Ends the run when a worker panics: nobody else does its job, and the others would wait for it.
+struct EndOnPanic<'p, 's, 'a, F> {
+    pool: &'p Pool<'p>,
+    state: &'s Mutex<State<'a, F>>,
+}
+
+impl<F> Drop for EndOnPanic<'_, '_, '_, F> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.ended.get_or_insert_with(|| Err(anyhow!("a worker panicked")));
+            self.pool.ready.notify_all();
+        }
     }
 }
 
@@ -353,7 +389,7 @@ where
                     window.tokens[job.group][*position as usize] = tokens;
                 }
             }
-            Err(failure) => window.fail(failure),
+            Err((position, error)) => window.fail((position, job.group), error),
         }
         window.tokenise_jobs -= 1;
         // In order, so that a sequence's first row is in no later window than its twins.
@@ -409,7 +445,10 @@ where
                 }
                 pool.observer.rows_done(job.positions.len(), job.packed.tokens());
             }
-            Err(error) => window.fail((job.positions[0], error)),
+            Err(error) => {
+                let first = job.positions.iter().min().expect("no batch is empty");
+                window.fail((*first, job.lane), error);
+            }
         }
         window.batch_jobs -= 1;
         if window.batch_jobs == 0 {
@@ -433,6 +472,9 @@ where
         if let Some((_, error)) = window.failure {
             return Err(error);
         }
+        if let Some(error) = pool.not_finite(&window) {
+            return Err(error);
+        }
         let rows = &pool.rows[window.range.clone()];
         for ((runner, plan), entry) in pool.runners.iter().zip(&window.lanes).zip(&mut self.entries)
         {
@@ -454,9 +496,9 @@ where
 }
 
 impl Window {
-    fn fail(&mut self, (position, error): (u32, Error)) {
-        if self.failure.as_ref().is_none_or(|(first, _)| position < *first) {
-            self.failure = Some((position, error));
+    fn fail(&mut self, place: (u32, usize), error: Error) {
+        if self.failure.as_ref().is_none_or(|(first, _)| place < *first) {
+            self.failure = Some((place, error));
         }
     }
 
@@ -483,13 +525,6 @@ impl LaneWindow {
             }
             let logits = &self.logits[position as usize * labels..][..labels];
             let index = rows[position as usize] as usize;
-            if let Some(value) = logits.iter().find(|v| !v.is_finite()) {
-                return Err(hinted(
-                    format!("{what}: the logits of example {index} hold {value}"),
-                    "the model overflows on this input; its training diverged, or it needs \
-                     another dtype",
-                ));
-            }
             let truncated = tokens[position as usize].truncated;
             new.push(Row { index, logits, truncated });
         }
