@@ -154,23 +154,6 @@ enum Job {
     Batch(Batch),
 }
 
-/// Ends the run where a worker panics, so that the others do not wait for it for ever.
-struct EndOnPanic<'s, 'a, F> {
-    state: &'s Mutex<State<'a, F>>,
-    ready: &'s Condvar,
-}
-
-impl<F> Drop for EndOnPanic<'_, '_, F> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            if let Ok(mut state) = self.state.lock() {
-                state.ended.get_or_insert_with(|| Err(Error::msg("a worker panicked")));
-            }
-            self.ready.notify_all();
-        }
-    }
-}
-
 impl Pool<'_> {
     /// Takes jobs until the run ends.
     fn work<F>(&self, state: &Mutex<State<F>>, takes_batches: bool)
@@ -179,7 +162,6 @@ impl Pool<'_> {
     {
         let _end = EndOnPanic { pool: self, state };
         let mut workspace = Workspace::default();
-        let _guard = EndOnPanic { state, ready: &self.ready };
         while let Some(job) = self.next_job(state, takes_batches) {
             match job {
                 Job::Tokenise(job) => {
