@@ -15,7 +15,7 @@ use anyhow::{bail, Context, Result};
 use clap::Parser;
 use confidence_audit::checkpoint::{Casing, Checkpoint};
 use confidence_audit::hub::Hub;
-use confidence_audit::inference::{self, RunOptions, Silent};
+use confidence_audit::inference::{run_tokens, RunOptions, Windows};
 use confidence_audit::interrupt::Interrupt;
 use confidence_audit::model::{self, Head, Model, TokenizedExample};
 use pulp::{Arch, Simd, WithSimd};
@@ -105,10 +105,14 @@ impl Engine {
 
     /// (N, K), row-major.
     fn logits(&self, examples: &[TokenizedExample], token_budget: usize) -> Result<Vec<f32>> {
-        let columns: Vec<usize> = (0..self.model.labels()).collect();
-        let interrupt = Interrupt::default();
-        let options = RunOptions { threads: self.threads, token_budget, interrupt };
-        Ok(inference::run(&*self.model, &columns, examples, "benchmark", &options, &Silent)?.values)
+        let options = RunOptions {
+            threads: self.threads,
+            batch_threads: self.threads,
+            token_budget,
+            windows: Windows::WHOLE,
+            interrupt: Interrupt::default(),
+        };
+        Ok(run_tokens(&*self.model, examples, "benchmark", &options)?.values)
     }
 }
 
