@@ -3,9 +3,11 @@
 
 use std::fmt;
 use std::fs;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use crate::progress::Progress;
 
@@ -78,22 +80,53 @@ impl fmt::Display for Interrupted {
     }
 }
 
+/// Attempts to remove one path; whoever pressed Ctrl-C twice does not want to wait.
+const ATTEMPTS: usize = 20;
+
 /// What a second signal has to remove: it ends the process without the destructors that would.
 static TEMPORARY: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// A temporary file or folder that a second signal removes. It says nothing of how else it goes.
+/// A temporary file or folder that a second signal removes too, for as long as `held` may be there.
 #[derive(Debug)]
-pub struct Temporary(PathBuf);
+pub struct Temporary<T> {
+    // Dropped in this order: what is being removed stays listed until it is gone.
+    held: T,
+    listed: Listed,
+}
 
-impl Temporary {
-    /// Until it is dropped, a second signal removes `path`.
-    pub fn new(path: &Path) -> Self {
-        temporary().push(path.to_owned());
-        Temporary(path.to_owned())
+/// A path among [`TEMPORARY`].
+#[derive(Debug)]
+pub struct Listed(PathBuf);
+
+impl<T: AsRef<Path>> Temporary<T> {
+    /// Lists the path of `held`.
+    pub fn new(held: T) -> Self {
+        let path = held.as_ref().to_owned();
+        temporary().push(path.clone());
+        Temporary { held, listed: Listed(path) }
+    }
+
+    /// What is held, and what keeps it listed.
+    pub fn into_parts(self) -> (T, Listed) {
+        (self.held, self.listed)
     }
 }
 
-impl Drop for Temporary {
+impl<T> Deref for Temporary<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.held
+    }
+}
+
+impl<T> DerefMut for Temporary<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.held
+    }
+}
+
+impl Drop for Listed {
     fn drop(&mut self) {
         let mut paths = temporary();
         if let Some(i) = paths.iter().position(|path| *path == self.0) {
@@ -108,7 +141,14 @@ fn temporary() -> MutexGuard<'static, Vec<PathBuf>> {
 
 fn remove_temporary() {
     for path in temporary().iter() {
-        // What is gone already needs no removing, and there is nobody left to tell of the rest.
-        let _ = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        for _ in 0..ATTEMPTS {
+            let removed =
+                if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+            if removed.is_ok() || !path.exists() {
+                break;
+            }
+            // The run goes on meanwhile, and may be writing into the folder or removing it itself.
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }

@@ -407,8 +407,17 @@ fn a_figure_that_is_null_has_a_reason_and_the_bound_an_origin() {
     sandbox.write("t.csv", "confidence,predicted\n0.75,negative\n0.5,positive\n");
     let check = ["check", "--task", "sst2", "--teacher-predictions", "t.csv"];
     let check = with(&check, &["--student-predictions", "t.csv", "--kappa", "0"]);
-    let nothing_of_the_kind =
-        ["error", "exhausted_at", "student_bound", "data_sha256", "data_revision", "seconds"];
+    let nothing_of_the_kind = [
+        "error",
+        "sigma_prefix",
+        "sigma_at_least",
+        "sequential",
+        "exhausted_at",
+        "student_bound",
+        "data_sha256",
+        "data_revision",
+        "seconds",
+    ];
     for arguments in [pair.clone(), check] {
         let row = sandbox.row(&arguments);
         let nested = ["teacher", "student"].map(|role| (format!("{role}."), &row[role]));

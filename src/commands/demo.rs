@@ -77,7 +77,7 @@ pub fn run(args: &DemoArgs) -> Result<Exit> {
     // A signal from here on finds the folder and removes it.
     let interrupt = Interrupt::from_signals(sink.progress());
     let folder = tempfile::tempdir().context("cannot make a temporary folder for the demo")?;
-    let _removed = Temporary::new(folder.path());
+    let folder = Temporary::new(folder);
     unpack(folder.path())?;
     let config = Config::from_text(CONFIG, &folder.path().join("demo.toml"))?;
     let settings: Vec<_> =

@@ -17,10 +17,10 @@ use crate::progress::say;
 /// A file that exists or cannot be written.
 pub fn run(args: &InitArgs) -> Result<Exit> {
     let failed = || format!("cannot write `{}`", args.file.display());
-    let mut file = beside(&args.file).with_context(failed)?;
-    let _removed = Temporary::new(file.path());
+    let mut file = Temporary::new(beside(&args.file).with_context(failed)?);
     file.write_all(DEFAULT_TOML.as_bytes()).with_context(failed)?;
     file.as_file().sync_all().with_context(failed)?;
+    let (file, _listed) = file.into_parts();
     let placed = match args.force {
         true => file.persist(&args.file),
         false => file.persist_noclobber(&args.file),

@@ -59,8 +59,7 @@ pub fn write_logits(
 ) -> Result<()> {
     let rows = Rows { logits, label_names, labels };
     let failed = || format!("cannot write `{}`", path.display());
-    let mut file = beside(path)?;
-    let _removed = Temporary::new(file.path());
+    let mut file = Temporary::new(beside(path)?);
     match format {
         LogitsFormat::Csv => rows.csv(file.as_file_mut()),
         LogitsFormat::Jsonl => rows.jsonl(file.as_file_mut()),
@@ -68,6 +67,7 @@ pub fn write_logits(
     }
     .with_context(failed)?;
     file.as_file().sync_all().with_context(failed)?;
+    let (file, _listed) = file.into_parts();
     file.persist(path).with_context(failed)?;
     Ok(())
 }

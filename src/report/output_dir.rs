@@ -62,13 +62,13 @@ impl OutputDir {
         for (name, format) in FILES {
             let target = self.path.join(name);
             let failed = || format!("cannot write `{}`", target.display());
-            let mut file = temp_file(&self.path, name).with_context(failed)?;
-            let removed = Temporary::new(file.path());
+            let mut file = Temporary::new(temp_file(&self.path, name).with_context(failed)?);
             fill(&mut file, format, report, tables).with_context(failed)?;
-            written.push((file, target, removed));
+            written.push((file, target));
         }
         let mut paths = Vec::with_capacity(FILES.len());
-        for (file, target, _removed) in written {
+        for (file, target) in written {
+            let (file, _listed) = file.into_parts();
             file.persist(&target)
                 .map_err(|refused| refused.error)
                 .with_context(|| format!("cannot replace `{}`", target.display()))?;

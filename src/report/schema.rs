@@ -158,8 +158,9 @@ pub struct TaskRow {
     /// For each figure that is null: why. Keys are the field's path in the row, such as
     /// `negative_flips` or `teacher.accuracy`; `variants.max` and `variants.teacher-class` are for
     /// both readings of that confidence, and `*` is for a row that could not be run. What is null
-    /// because there is nothing of the kind has no entry: an `error`, a budget that was never
-    /// `exhausted_at`, a record without a `student_bound`, a text, a label, a hash.
+    /// because there is nothing of the kind has no entry: an `error`, what only a run that ended
+    /// early or drew at random has, a budget that was never `exhausted_at`, a record without a
+    /// `student_bound`, a text, a label, a hash.
     pub undefined: BTreeMap<String, String>,
     /// SHA-256 of the split's files.
     pub data_sha256: Option<String>,
