@@ -32,8 +32,10 @@ TASKS = {
 def read(task, data):
     """Rows of (texts, label), label as it stands in the file."""
     folder, texts, label = TASKS[task]
-    lines = (Path(data) / folder / "train.tsv").read_text(encoding="utf-8-sig").splitlines()
-    rows = [line.split("\t") for line in lines]
+    text = (Path(data) / folder / "train.tsv").read_bytes().decode("utf-8-sig")
+    # Not splitlines(): it also splits at U+2028 and its kin, which are text here.
+    lines = text.removesuffix("\n").split("\n")
+    rows = [line.removesuffix("\r").split("\t") for line in lines]
     if task != "cola":
         header, rows = rows[0], rows[1:]
         texts, label = [header.index(t) for t in texts], header.index(label)

@@ -21,7 +21,7 @@ pub use manifest::{manifest, settings_sha256};
 pub use notes::note;
 pub use run::{run_one, Draws, Ending, PairRun};
 pub use session::Session;
-pub use splits::{beside, gating, Split};
+pub use splits::{beside, gating, has_beside, Split, BESIDE};
 
 use crate::config::{BoundSource, Settings};
 use crate::error::print;
@@ -49,6 +49,7 @@ pub struct TaskOutcome {
 pub fn audit(settings: &Settings, session: &Session) -> Result<TaskOutcome> {
     let (teacher, student) = (settings.require_teacher()?, settings.require_student()?);
     let split = gating(settings, &session.hub)?;
+    let has_beside = has_beside(settings, &session.hub)?;
     let data = &split.dataset;
     let mut teacher = Classifier::open(Role::Teacher, teacher, settings, &[], data, session)?;
     let names = teacher.label_names().to_vec();
@@ -59,15 +60,10 @@ pub fn audit(settings: &Settings, session: &Session) -> Result<TaskOutcome> {
 
     let mut outcome = TaskOutcome::default();
     audit.split(&split, &gate, &mut outcome)?;
-    match beside(settings, &session.hub) {
-        Ok(None) => {}
-        Ok(Some(split)) => {
-            let name = split.dataset.split.clone();
-            audit
-                .split(&split, &gate, &mut outcome)
-                .or_else(|error| audit.failed_beside(&name, error, &mut outcome))?;
-        }
-        Err(error) => audit.failed_beside("validation", error, &mut outcome)?,
+    if has_beside {
+        let beside = beside(settings, &session.hub);
+        let audited = beside.and_then(|split| audit.split(&split, &gate, &mut outcome));
+        audited.or_else(|error| audit.failed_beside(error, &mut outcome))?;
     }
     outcome.models = vec![teacher.into_manifest(settings), student.into_manifest(settings)];
     Ok(outcome)
@@ -119,13 +115,13 @@ impl Audit<'_> {
         Ok(())
     }
 
-    /// The row of a split beside the gating one that could not be audited.
-    fn failed_beside(&self, split: &str, error: Error, outcome: &mut TaskOutcome) -> Result<()> {
+    /// The row of the split beside the gating one, which could not be audited.
+    fn failed_beside(&self, error: Error, outcome: &mut TaskOutcome) -> Result<()> {
         if error.is::<Interrupted>() {
             return Err(error);
         }
-        outcome.rows.push(failed_row(self.settings, split, false, &error));
-        print(&error.context(format!("{}/{split}, beside the gate", self.settings.task.name)));
+        outcome.rows.push(failed_row(self.settings, BESIDE, false, &error));
+        print(&error.context(format!("{}/{BESIDE}, beside the gate", self.settings.task.name)));
         Ok(())
     }
 }

@@ -120,6 +120,7 @@ fn by_canonical_name(tables: BTreeMap<String, Layer>) -> Result<BTreeMap<String,
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::confidence::{ConfidenceKind, Statistic};
 
     #[test]
     fn the_commented_config_is_the_built_in_one() {
@@ -187,6 +188,21 @@ mod tests {
     }
 
     #[test]
+    fn a_report_names_statistic_and_confidence_as_flags_do() {
+        use clap::ValueEnum;
+        for statistic in Statistic::ALL {
+            let name = StatisticName::from_str(statistic.as_str(), false).unwrap();
+            let flags = Layer { statistic: Some(name), ..Layer::default() };
+            assert_eq!(Config::default().settings("sst2", &flags).unwrap().statistic, statistic);
+        }
+        for kind in ConfidenceKind::ALL {
+            let name = ConfidenceName::from_str(kind.as_str(), false).unwrap();
+            let flags = Layer { confidence: Some(name), ..Layer::default() };
+            assert_eq!(Config::default().settings("sst2", &flags).unwrap().confidence, kind);
+        }
+    }
+
+    #[test]
     fn a_bound_is_one_unit() {
         let config = Config::parse("[defaults]\nbeta = 10.0\nalpha = 0.5\ngamma = 2.0\n").unwrap();
         let kappa = |flags: &Layer| config.settings("sst2", flags).map(|s| s.bound.kappa(1000));
@@ -200,6 +216,18 @@ mod tests {
         assert!(kappa(&flags).unwrap_err().to_string().contains("one unit"));
         let two = Layer { beta: Some(1.0), kappa: Some(0.1), ..Layer::default() };
         assert!(kappa(&two).unwrap_err().to_string().contains("kappa"));
+    }
+
+    #[test]
+    fn alpha_alone_does_not_drop_the_student_s_own_bound() {
+        let config = Config::parse("[defaults]\nbound = \"from-student\"\n").unwrap();
+        let alone = Layer { alpha: Some(0.5), ..Layer::default() };
+        let error = config.settings("sst2", &alone).unwrap_err().to_string();
+        assert!(error.contains("flag --alpha alone") && error.contains("one unit"), "{error}");
+        let whole = Layer { kappa: Some(0.1), ..alone.clone() };
+        assert_eq!(config.settings("sst2", &whole).unwrap().bound_source, BoundSource::Policy);
+        let policy = Layer { bound: Some(BoundSource::Policy), ..alone };
+        assert_eq!(config.settings("sst2", &policy).unwrap().bound_source, BoundSource::Policy);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use hf_hub::api::sync::{Api, ApiBuilder};
@@ -24,6 +25,7 @@ pub use download::DownloadProgress;
 pub use repo::{is_id, HubRepo, RepoKind};
 pub use settings::{Connection, HubSettings};
 
+use crate::interrupt::Interrupt;
 use failure::Refusal;
 use repo::{is_commit, is_safe_path};
 
@@ -33,6 +35,7 @@ pub struct Hub {
     api: Api,
     cache: Cache,
     progress: Option<Arc<dyn DownloadProgress>>,
+    interrupt: Interrupt,
     snapshots: Mutex<HashMap<HubRepo, Snapshot>>,
     notes: Mutex<Vec<String>>,
 }
@@ -77,7 +80,8 @@ impl Hub {
             .build()
             .context("cannot set up the client for the Hugging Face Hub")?;
         let (snapshots, notes) = (Mutex::default(), Mutex::default());
-        Ok(Hub { settings, api, cache, progress: None, snapshots, notes })
+        let interrupt = Interrupt::default();
+        Ok(Hub { settings, api, cache, progress: None, interrupt, snapshots, notes })
     }
 
     /// Tells `progress` of every download from now on.
@@ -86,14 +90,26 @@ impl Hub {
         self
     }
 
+    /// Stops waiting and downloading once `interrupt` is set.
+    pub fn with_interrupt(mut self, interrupt: Interrupt) -> Hub {
+        self.interrupt = interrupt;
+        self
+    }
+
+    /// Whether the user asked to stop: for those who read what was downloaded, too.
+    pub fn interrupt(&self) -> &Interrupt {
+        &self.interrupt
+    }
+
     /// The settings in force.
     pub fn settings(&self) -> &HubSettings {
         &self.settings
     }
 
-    /// What happened that the user should hear of although the run goes on: one sentence each.
-    pub fn notes(&self) -> Vec<String> {
-        lock(&self.notes).clone()
+    /// What has happened since this was last asked that the user should hear of although the run
+    /// goes on: one sentence each.
+    pub fn take_notes(&self) -> Vec<String> {
+        std::mem::take(&mut lock(&self.notes))
     }
 
     /// The local path of one file of `repo`, downloaded if the cache lacks it.
@@ -194,6 +210,7 @@ impl Hub {
                 Ok(snapshot) => return Ok(snapshot),
                 Err(refusal) if refusal.is_passing() && attempt < self.settings.retries => {
                     self.pause(attempt);
+                    self.interrupt.check(|| format!("asking for {repo}"))?;
                     attempt += 1;
                 }
                 Err(refusal) => break refusal,
@@ -236,8 +253,12 @@ impl Hub {
         Ok(Snapshot { commit: info.sha, origin: Origin::Hub { files } })
     }
 
+    /// Waits before another attempt, or until the user asks to stop.
     fn pause(&self, attempt: usize) {
-        std::thread::sleep(self.settings.retry_pause * (1 << attempt.min(6)));
+        let end = Instant::now() + self.settings.retry_pause * (1 << attempt.min(6));
+        while !self.interrupt.is_set() && Instant::now() < end {
+            std::thread::sleep(TICK.min(end - Instant::now()));
+        }
     }
 
     fn snapshot_dir(&self, repo: &HubRepo, commit: &str) -> PathBuf {
@@ -267,6 +288,9 @@ impl Hub {
         }
     }
 }
+
+/// How often a wait looks whether the user asked to stop.
+const TICK: Duration = Duration::from_millis(100);
 
 /// A listing of a repository above this is no listing (the Hub's largest are some tens of MB).
 const LARGEST_LISTING: u64 = 256 << 20;

@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::net::TcpListener;
 
-use common::{demo, fixture, glue, names_in, note, says, with, Run, Sandbox};
+use common::{fixture, glue, names_in, note, says, with, Run, Sandbox};
 use serde_json::Value;
 
 /// A good teacher, a good student and four sentences; `--data glue` is theirs.
@@ -416,83 +416,14 @@ fn quiet_keeps_errors() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_under_stdout_is_an_error() {
+fn a_full_disk_under_stdout_is_an_error_and_the_folder_has_the_report() {
     let sandbox = sandbox();
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_audit"));
     command.env_clear().envs(sandbox.environment()).current_dir(sandbox.path(""));
     let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let output = command.args(audit(&[])).stdout(full).output().unwrap();
+    let output = command.args(audit(&["--output-dir", "out"])).stdout(full).output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{stderr}");
-    says(&stderr, &["cannot write to stdout", "No space left"]);
-}
-
-/// Runs `arguments`, sends SIGINT once stderr says `cue`, and returns the exit code and stderr.
-#[cfg(unix)]
-fn interrupted(sandbox: &Sandbox, arguments: &[String], cue: &str) -> (Option<i32>, String) {
-    use std::io::{BufRead, BufReader, Read};
-    use std::process::{Command, Stdio};
-    let mut command = Command::new(env!("CARGO_BIN_EXE_audit"));
-    command.env_clear().envs(sandbox.environment()).current_dir(sandbox.path(""));
-    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut stderr = BufReader::new(child.stderr.take().unwrap());
-    let mut said = String::new();
-    while !said.contains(cue) {
-        assert!(stderr.read_line(&mut said).unwrap() > 0, "it ended before `{cue}`: {said}");
-    }
-    let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
-    stderr.read_to_string(&mut said).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "");
-    (output.status.code(), said)
-}
-
-/// More of the demo's sentences than any machine runs between a warning and the signal after it.
-#[cfg(unix)]
-fn write_many(sandbox: &Sandbox, file: &str) {
-    let text = fs::read_to_string(demo("train.tsv")).unwrap();
-    let (header, rows) = text.split_once('\n').unwrap();
-    sandbox.write(file, format!("{header}\n{}", rows.repeat(300)));
-}
-
-/// With its labels swapped the teacher is worse than the majority class, which the pre-flight says.
-#[cfg(unix)]
-const SWAPPED: &str = "teacher:negative=positive,teacher:positive=negative";
-
-#[cfg(unix)]
-#[test]
-fn ctrl_c_ends_with_130_and_says_how_far_it_came() {
-    let sandbox = Sandbox::new();
-    write_many(&sandbox, "big/SST-2/train.tsv");
-    let (teacher, student) = (demo("teacher"), demo("student"));
-    let pair = ["--task", "sst2", "--data", "big", "--teacher", &teacher, "--student", &student];
-    let arguments = with(&pair, &["--label-map", SWAPPED, "--output-dir", "out"]);
-    let (code, said) = interrupted(&sandbox, &arguments, "[worse-than-majority]");
-    assert_eq!(code, Some(130), "{said}");
-    says(&said, &["interrupted: ", " of 150000 examples were done", "nothing was written"]);
-    assert_eq!(sandbox.names("out"), [""; 0]);
-}
-
-#[cfg(unix)]
-#[test]
-fn ctrl_c_in_a_suite_tells_of_the_tasks_that_were_done() {
-    let sandbox = Sandbox::new();
-    write_many(&sandbox, "big.tsv");
-    sandbox.write("few.tsv", "sentence\nThe acting is dull.\nThe plot is fresh.\n");
-    let config = format!(
-        "[defaults]\nteacher = {0:?}\nstudent = {0:?}\n\
-         [task.few]\ntext = \"sentence\"\nsplits = {{ train = \"few.tsv\" }}\n\
-         [task.many]\ntext = \"sentence\"\nlabel = \"label\"\n\
-         labels = [\"negative\", \"positive\"]\nlabel_map = \"{SWAPPED}\"\n\
-         splits = {{ train = \"big.tsv\" }}\n",
-        demo("teacher")
-    );
-    sandbox.write("audit.toml", config);
-    let arguments = with(&["--task", "few,many"], &["--output-dir", "out"]);
-    let (code, said) = interrupted(&sandbox, &arguments, "[worse-than-majority]");
-    assert_eq!(code, Some(130), "{said}");
-    says(&said, &["preserves", "on few/train", "over 2 examples", "interrupted: "]);
-    assert_eq!(sandbox.names("out"), [""; 0]);
+    says(&stderr, &["cannot write to stdout", "No space left", "wrote out/report.json"]);
+    assert_eq!(sandbox.names("out").len(), 4);
 }

@@ -37,6 +37,23 @@ fn init_writes_a_config_that_changes_nothing_and_never_replaces_one_unasked() {
     assert!(built_in.contains(&"beta_per_example = 0.0025".to_owned()), "{built_in:?}");
 }
 
+/// A disk without room, as far as a test can have one: no file may grow beyond a few bytes.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_config_that_cannot_be_written_leaves_the_old_one_as_it_was() {
+    let sandbox = Sandbox::new();
+    sandbox.write("audit.toml", "# mine\n");
+    let mut command = assert_cmd::Command::new("sh");
+    command.current_dir(sandbox.path(""));
+    // SIGXFSZ ignored, so that the write fails as it does on a full disk.
+    let program = env!("CARGO_BIN_EXE_audit");
+    command.args(["-c", &format!("trap '' XFSZ; ulimit -f 1; exec '{program}' init --force")]);
+    let run = Run::of(command);
+    run.fails(3, &["cannot write `audit.toml`"]);
+    assert_eq!(sandbox.read("audit.toml"), "# mine\n");
+    assert_eq!(sandbox.names(""), ["audit.toml"]);
+}
+
 /// The line of `audit config` that sets `key`.
 #[track_caller]
 fn line<'a>(run: &'a Run, key: &str) -> &'a str {
@@ -363,4 +380,32 @@ fn the_demo_exits_with_0_and_prints_the_code_of_each_audit() {
     assert_eq!((json.code, &json.json()["exit_code"]), (0, &json!(1)));
     says(&json.stderr, &["exit code 0", "exit code 1"]);
     assert_eq!(json.json()["tasks"].as_array().unwrap().len(), 4);
+}
+
+#[test]
+fn the_demo_does_not_end_well_where_nothing_was_run() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.audit(&["demo", "--split", "nowhere"]);
+    run.fails(3, &["nowhere"]);
+    says(&run.stdout, &["the demo itself ends with exit code 3"]);
+    for flag in ["--teacher", "--student", "--data", "--bound"] {
+        let value = if flag == "--bound" { "from-student" } else { "./nowhere" };
+        sandbox.audit(&["demo", flag, value]).fails(2, &[flag, "no effect", "audit demo"]);
+    }
+}
+
+#[test]
+fn a_validation_file_that_the_config_names_must_be_there() {
+    let (sandbox, _) = tiny_pair();
+    sandbox.write("train.tsv", "x\ty\na good film\t1\na bad film\t0\n");
+    let task = "[task.mine]\nteacher = \"teacher\"\nstudent = \"student\"\ntext = \"x\"\n\
+                label = \"y\"\nlabels = [\"negative\", \"positive\"]\n";
+    let audit = |splits: &str| {
+        sandbox.write("audit.toml", format!("{task}splits = {{ {splits} }}\n"));
+        sandbox.audit(&["--task", "mine", "--format", "json"])
+    };
+    let mistyped = audit("train = \"train.tsv\", validation = \"dev-typo.tsv\"");
+    mistyped.fails(3, &["dev-typo.tsv", "`splits.validation` of `[task.mine]`"]);
+    let unnamed = audit("train = \"train.tsv\"").json();
+    assert_eq!(unnamed["tasks"].as_array().unwrap().len(), 1);
 }

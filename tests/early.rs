@@ -166,10 +166,11 @@ fn every_form_of_the_report_says_that_a_verdict_is_statistical() {
         let run = sandbox.audit(&with(&audit, &["--format", format]));
         assert_eq!(run.code, 1, "{}", run.stderr);
         says(&run.stdout, &[&format!("{draws} of 1,500")]);
-        says(&run.stdout, &["drawn at random", "wrong with probability 0.02 at most"]);
+        says(&run.stdout, &["drawn at random (statistical, δ = 0.02)"]);
     }
     let seed = row["sequential"]["seed"].to_string();
-    says(&sandbox.audit(&audit).stdout, &["98 % confidence sequence", &seed]);
+    let text = sandbox.audit(&audit).stdout;
+    says(&text, &["at 98 %", &seed, "statistical: wrong with probability 0.02 at most"]);
 }
 
 #[test]

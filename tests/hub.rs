@@ -188,7 +188,7 @@ fn run(sandbox: &Sandbox, url: &str, arguments: &[&str], variables: &[(&str, &st
 fn figures(report: &Value) -> Vec<Value> {
     let rows = report["tasks"].as_array().unwrap().iter().cloned();
     let without_place = |mut row: Value| {
-        for place in ["seconds", "data_files", "data_sha256"] {
+        for place in ["seconds", "data_files", "data_sha256", "data_revision"] {
             row[place] = Value::Null;
         }
         row
@@ -211,6 +211,10 @@ fn an_audit_from_the_hub_is_the_audit_from_folders_and_needs_the_hub_once() {
     );
     assert_eq!(models[1]["source"], "org/student@v1.0");
     says(&report["tasks"][0]["data_files"].to_string(), &["nyu-mll/glue", "sst2/train-00000"]);
+    for row in report["tasks"].as_array().unwrap() {
+        assert_eq!(row["data_revision"], DATA);
+    }
+    assert_eq!(sandbox.row(&pair)["data_revision"], Value::Null);
 
     // Without the Hub, from the cache: once because the user says so, once because nobody answers.
     let requests = server.requests().len();
@@ -277,4 +281,34 @@ fn a_user_s_own_task_takes_its_data_set_at_its_revision() {
     }
     let asked = format!("/datasets/nyu-mll/glue/resolve/{DATA}/sst2/train-00000-of-00001.parquet");
     assert!(server.requests().contains(&asked), "{:?}", server.requests());
+}
+
+/// Nobody answers, and the cache does: said once for a repository, whatever is run.
+#[test]
+fn what_was_taken_from_the_cache_is_said_once() {
+    let (sandbox, _, server) = hub();
+    sandbox.write(
+        "audit.toml",
+        "[task.films]\ndataset = \"nyu-mll/glue\"\nsubset = \"sst2\"\ntext = \"sentence\"\n\
+         label = \"label\"\nlabels = [\"negative\", \"positive\"]\n",
+    );
+    let both = with(&["--task", "sst2,films"], &FROM_HUB[2..]);
+    let both: Vec<&str> = both.iter().map(String::as_str).collect();
+    run(&sandbox, &server.url, &both, &[]);
+    let closed =
+        format!("http://{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let said = |stderr: &str, repo: &str| {
+        let notes = stderr.lines().filter(|line| line.contains("taken from the cache"));
+        notes.filter(|line| line.contains(repo)).count()
+    };
+    let again = run(&sandbox, &closed, &both, &[]).stderr;
+    for repo in ["nyu-mll/glue", "org/teacher", "org/student"] {
+        assert_eq!(said(&again, repo), 1, "{repo}: {again}");
+    }
+    let what = ["predict", "--task", "sst2", "--model", "org/teacher", "--output", "t.csv"];
+    let mut command = sandbox.command();
+    command.env_remove("HF_HUB_OFFLINE").env("HF_ENDPOINT", &closed).args(what);
+    let predicted = common::Run::of(command);
+    assert_eq!(predicted.code, 0, "{}", predicted.stderr);
+    assert_eq!(said(&predicted.stderr, "org/teacher"), 1, "{}", predicted.stderr);
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use candle_core::Device;
 use confidence_audit::checkpoint::{Casing, Checkpoint};
-use confidence_audit::hub::{Hub, HubSettings};
+use confidence_audit::hub::{Connection, Hub, HubSettings};
 use confidence_audit::inference::{run_tokens, tokenize, Logits, RunOptions, Windows};
 use confidence_audit::interrupt::Interrupt;
 use confidence_audit::model::{self, Head, Model, PackedBatch, TokenizedExample};
@@ -39,7 +39,8 @@ fn fixtures() -> PathBuf {
 }
 
 fn offline() -> Hub {
-    Hub::new(HubSettings::new(std::env::temp_dir())).unwrap()
+    let settings = HubSettings::new(std::env::temp_dir());
+    Hub::new(HubSettings { connection: Connection::Offline, ..settings }).unwrap()
 }
 
 struct Case {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{glue, note, number, says, with, Sandbox};
+use common::{codes, glue, note, number, says, with, Sandbox};
 use serde_json::{json, Value};
 
 /// What of a row is worked out from the predictions alone.
@@ -124,6 +124,33 @@ fn shards_are_one_table() {
 }
 
 #[test]
+fn shards_without_ids_are_taken_in_the_order_of_their_numbers_with_a_warning() {
+    let (sandbox, row) = sandbox();
+    for model in ["t", "s"] {
+        let (header, rows) = lines(&sandbox, &format!("{model}.csv"));
+        let without_id = |line: &String| line.split_once(',').unwrap().1.to_owned();
+        let rows: Vec<_> = rows.iter().map(without_id).collect();
+        write(&sandbox, &format!("{model}-plain.csv"), &without_id(&header), &rows);
+        // Twelve shards, z-1 to z-12.
+        for (i, part) in rows.chunks(2).enumerate() {
+            let shard = format!("{model}-shards/z-{}.csv", i + 1);
+            write(&sandbox, &shard, &without_id(&header), part);
+        }
+    }
+    let checked = sandbox.row(&check("t-shards/z-*.csv", "s-plain.csv"));
+    assert_eq!(figures(&checked), figures(&row));
+    for (teacher, student) in
+        [("t-shards/z-*.csv", "s-plain.csv"), ("t-plain.csv", "s-shards/z-*.csv")]
+    {
+        let checked = sandbox.row(&check(teacher, student));
+        let warning = note(&checked, "joined-by-row");
+        assert_eq!(warning["level"], "warning");
+        says(warning["message"].as_str().unwrap(), &["no `id` column", "order of their names"]);
+    }
+    assert!(!codes(&sandbox.row(&check("t-plain.csv", "s-plain.csv"))).contains(&"joined-by-row"));
+}
+
+#[test]
 fn shuffled_rows_are_joined_by_id() {
     let (sandbox, row) = sandbox();
     let (header, mut rows) = lines(&sandbox, "s.csv");
@@ -234,32 +261,6 @@ fn a_limit_takes_the_first_rows() {
 }
 
 #[test]
-fn predict_takes_the_training_split_or_the_one_that_is_named() {
-    let (sandbox, _) = sandbox();
-    let what = ["predict", "--task", "rte", "--data", "glue", "--model", "t", "--output", "v.csv"];
-    let run = sandbox.audit(&with(&what, &["--split", "validation", "--quiet"]));
-    assert_eq!((run.code, run.stderr.as_str()), (0, ""));
-    assert_eq!(lines(&sandbox, "v.csv").1.len(), glue::VALIDATION);
-}
-
-#[test]
-fn predict_puts_the_logits_in_the_task_s_label_order() {
-    let (sandbox, _) = sandbox();
-    sandbox.checkpoint("turned", "architectures/distilbert", &["not_entailment", "entailment"]);
-    let what = ["predict", "--task", "rte", "--data", "glue", "--model", "turned"];
-    assert_eq!(sandbox.audit(&with(&what, &["--output", "turned.csv"])).code, 0);
-    let logits = |file: &str| -> Vec<(String, String)> {
-        let cells = |row: &String| {
-            let cells: Vec<_> = row.split(',').map(str::to_owned).collect();
-            (cells[1].clone(), cells[2].clone())
-        };
-        lines(&sandbox, file).1.iter().map(cells).collect()
-    };
-    let swapped: Vec<_> = logits("t.csv").into_iter().map(|(a, b)| (b, a)).collect();
-    assert_eq!(logits("turned.csv"), swapped);
-}
-
-#[test]
 fn other_label_names_are_matched_by_the_label_map() {
     let (sandbox, row) = sandbox();
     let (header, rows) = lines(&sandbox, "s.csv");
@@ -271,6 +272,39 @@ fn other_label_names_are_matched_by_the_label_map() {
     sandbox.audit(&files).fails(3, &["different labels", "[yes, no]", "--label-map student:yes"]);
     let map = ["--label-map", "student:yes=entailment,student:no=not_entailment"];
     assert_eq!(figures(&sandbox.row(&with(&files, &map))), figures(&row));
+}
+
+#[test]
+fn the_label_map_renames_what_a_model_predicted() {
+    let (sandbox, _) = sandbox();
+    as_confidences(&sandbox, "s.csv", "c.csv");
+    let expected = sandbox.row(&check("t.csv", "c.csv"));
+    let (header, rows) = lines(&sandbox, "c.csv");
+    let named = |names: [&str; 2]| -> Vec<String> {
+        let cell = |name: &str| names[usize::from(name == "not_entailment")].to_owned();
+        let row = |row: &String| row.rsplit_once(',').map(|(a, b)| format!("{a},{}", cell(b)));
+        rows.iter().map(|r| row(r).unwrap()).collect()
+    };
+    let files = check("t.csv", "named.csv");
+    let checked = |map: &str| sandbox.audit(&with(&files, &["--label-map", map]));
+    for (names, map) in [
+        (["yes", "no"], "student:yes=entailment,student:no=not_entailment"),
+        (["yes", "no"], "yes=entailment,no=not_entailment"),
+        (["1", "0"], "student:LABEL_0=not_entailment,student:LABEL_1=entailment"),
+        (
+            ["not_entailment", "entailment"],
+            "student:entailment=not_entailment,student:not_entailment=entailment",
+        ),
+    ] {
+        write(&sandbox, "named.csv", &header, &named(names));
+        let row = sandbox.row(&with(&files, &["--label-map", map]));
+        assert_eq!(figures(&row), figures(&expected), "{names:?}");
+    }
+    // Half a swap would make one label of two.
+    let half = "student:entailment=not_entailment,student:not_entailmnt=entailment";
+    checked(half).fails(3, &["named.csv", "`predicted`", "`not_entailment`", "label map"]);
+    checked("student:nonsense=entailment").fails(2, &["`nonsense`", "student's labels"]);
+    checked("nonsense=entailment").fails(2, &["`nonsense`"]);
 }
 
 #[test]
@@ -379,4 +413,68 @@ fn a_student_that_keeps_its_confidence_and_no_label_is_still_judged() {
     assert_eq!(run.code, 1);
     let row = sandbox.row(&with(&check("t.csv", "s.csv"), &["--kappa", "0.6"]));
     says(note(&row, "vacuous")["message"].as_str().unwrap(), &["0.6", "2 labels"]);
+}
+
+#[test]
+fn a_table_of_predictions_has_no_record_to_take_the_bound_from() {
+    let sandbox = Sandbox::new();
+    sandbox.write("t.csv", "confidence,predicted\n0.75,entailment\n");
+    sandbox.write("audit.toml", "[defaults]\nbound = \"from-student\"\n");
+    let words = ["`audit.toml` [defaults]", "record", "audit check", "--kappa"];
+    sandbox.audit(&check("t.csv", "t.csv")).fails(2, &words).prints_no_report();
+    assert_eq!(sandbox.audit(&with(&check("t.csv", "t.csv"), &["--kappa", "0.05"])).code, 0);
+}
+
+#[test]
+fn a_limit_leaves_the_rows_behind_it_out_of_the_warnings() {
+    let sandbox = Sandbox::new();
+    // Ten rows of which both models have all right, then a hundred that they have wrong.
+    let row = |i: usize| {
+        let names = glue::labels("rte");
+        let predicted = usize::from(i >= 10) ^ (i % 2);
+        format!("0.75,{},{}\n", names[predicted], names[i % 2])
+    };
+    let rows: String = (0..110).map(row).collect();
+    sandbox.write("t.csv", format!("confidence,predicted,label\n{rows}"));
+    let files = check("t.csv", "t.csv");
+    note(&sandbox.row(&files), "worse-than-majority");
+    let limited = sandbox.row(&with(&files, &["--limit", "10"]));
+    assert_eq!(limited["teacher"]["accuracy"], 1.0);
+    assert!(!codes(&limited).contains(&"worse-than-majority"));
+}
+
+/// A user's own task without `labels`, and models that name none: `LABEL_0`, `LABEL_1`.
+#[test]
+fn labels_without_names_go_through_a_file_too() {
+    let sandbox = Sandbox::new();
+    for model in ["t", "s"] {
+        let from = if model == "t" { "architectures/distilbert" } else { "architectures/electra" };
+        sandbox.checkpoint(model, from, &["LABEL_0", "LABEL_1"]);
+    }
+    let rows: String = (0..8).map(|i| format!("{}\t{}\n", glue::sentence(i), i % 2)).collect();
+    sandbox.write("train.tsv", format!("x\ty\n{rows}"));
+    let config = "[task.mine]\ntext = \"x\"\nlabel = \"y\"\nsplits = { train = \"train.tsv\" }\n";
+    sandbox.write("audit.toml", config);
+    let mine = ["--task", "mine"];
+    let models = with(&mine, &["--teacher", "t", "--student", "s"]);
+    let expected = sandbox.row(&models);
+    for format in ["csv", "jsonl", "parquet"] {
+        let files = ["t", "s"].map(|model| format!("{model}.{format}"));
+        for (model, file) in ["t", "s"].iter().zip(&files) {
+            let what = with(&with(&["predict"], &mine), &["--model", *model, "--output", file]);
+            assert_eq!(sandbox.audit(&what).code, 0);
+        }
+        let [t, s] = files;
+        let what = ["--teacher-predictions", t.as_str(), "--student-predictions", s.as_str()];
+        let checked = sandbox.row(&with(&with(&["check"], &mine), &what));
+        assert_eq!(figures(&checked), figures(&expected), "{format}");
+        assert_eq!(checked["groups"][0]["name"], "LABEL_0");
+    }
+    // Ids alone, in columns and cells.
+    let (header, rows) = lines(&sandbox, "t.csv");
+    let rows: Vec<_> = rows.iter().map(|row| row.replace("LABEL_", "")).collect();
+    write(&sandbox, "t.csv", &header.replace("LABEL_", ""), &rows);
+    let what = ["--teacher-predictions", "t.csv", "--student-predictions", "s.csv"];
+    let checked = sandbox.row(&with(&with(&["check"], &mine), &what));
+    assert_eq!(figures(&checked), figures(&expected));
 }

@@ -229,6 +229,35 @@ fn the_table_of_flags_is_the_program_s() {
     assert_eq!(flags_of_the_table(), flags_of_the_program());
 }
 
+/// The codes that the sources give to notes and warnings.
+fn codes(folder: &Path) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(codes(&path));
+        } else {
+            let source = std::fs::read_to_string(&path).unwrap();
+            let codes = source.split(" code: \"").skip(1);
+            found.extend(codes.map(|rest| rest.split('"').next().unwrap().to_owned()));
+        }
+    }
+    found
+}
+
+#[test]
+fn every_code_of_a_note_is_explained() {
+    let codes = codes(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    assert!(codes.len() >= 14, "{codes:?}");
+    for document in ["README.md", "docs/theory.md"] {
+        let text = read(document);
+        let rows: String = text.lines().filter(|line| line.starts_with("| `")).collect();
+        for code in &codes {
+            assert!(rows.contains(&format!("`{code}`")), "{document} says nothing of `{code}`");
+        }
+    }
+}
+
 /// Markdown files for users, relative to the repository's root.
 fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -11,7 +11,7 @@ use confidence_audit::audit::{audit, Session, TaskOutcome};
 use confidence_audit::cache::PredictionCache;
 use confidence_audit::check::{draw_order, Bound, BoundPolicy, Budget, SequentialTest, Verdict};
 use confidence_audit::config::{Config, Layer};
-use confidence_audit::hub::{Hub, HubSettings};
+use confidence_audit::hub::{Connection, Hub, HubSettings};
 use confidence_audit::interrupt::Interrupt;
 use confidence_audit::progress::Progress;
 use confidence_audit::report::schema::{Certainty, ModelRow, Outcome, TaskRow};
@@ -84,7 +84,8 @@ struct Pairs {
 impl Pairs {
     fn new(data: PathBuf, task: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let hub = Hub::new(HubSettings::new(folder.path())).unwrap();
+        let connection = Connection::Offline;
+        let hub = Hub::new(HubSettings { connection, ..HubSettings::new(folder.path()) }).unwrap();
         let session = Session {
             cache: Some(PredictionCache::at(folder.path())),
             ..Session::new(hub, Interrupt::default(), Progress::Quiet)

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{glue, note, says, with, Run, Sandbox, SIX};
-use serde_json::Value;
+use serde_json::{json, Value};
 
 /// κ's on either side of every σ of the fixtures (about 0.03 to 0.04).
 const WIDE: &str = "0.2";
@@ -268,4 +268,47 @@ fn a_summed_beta_over_part_of_a_split_is_noticed() {
     let arguments = with(&with(&["--task", "qqp"], &glue::SUITE), &["--beta", "2", "--limit", "9"]);
     let row = sandbox.row(&arguments);
     says(note(&row, "beta-over-part")["message"].as_str().unwrap(), &["9 of 999"]);
+}
+
+#[test]
+fn the_manifest_says_of_each_task_what_it_was_run_with() {
+    let sandbox = sandbox();
+    let two = with(&with(&["--task", "rte,sst2"], &glue::SUITE), &["--split", "train"]);
+    let report = sandbox.report(&with(&two, &["--seed", "3"]));
+    assert_eq!(
+        (&report["manifest"]["seed"], &report["manifest"]["device"]),
+        (&json!(3), &json!("cpu"))
+    );
+    sandbox.write("audit.toml", "[task.rte]\nseed = 1\n[task.sst2]\nseed = 2\n");
+    let report = sandbox.report(&two);
+    assert_eq!(report["manifest"]["seed"], Value::Null);
+    let seeds: Vec<_> = rows(&report).iter().map(|row| &row["seed"]).collect();
+    assert_eq!(seeds, [&json!(1), &json!(2)]);
+    assert!(rows(&report).iter().all(|row| row["device"] == "cpu"));
+}
+
+#[test]
+fn the_hash_of_the_configuration_covers_what_describes_a_task_of_one_s_own() {
+    let sandbox = Sandbox::new();
+    sandbox.write("t.csv", "confidence,predicted\n0.75,a\n");
+    let files = ["--teacher-predictions", "t.csv", "--student-predictions", "t.csv"];
+    let hash = |more: &str| {
+        sandbox.write("audit.toml", format!("[task.mine]\ntext = \"x\"\n{more}"));
+        let report = sandbox.report(&with(&["check", "--task", "mine"], &files));
+        report["manifest"]["config_sha256"].as_str().unwrap().to_owned()
+    };
+    let labels = "labels = [\"a\", \"b\"]\n";
+    let plain = hash(labels);
+    assert_eq!(hash(labels), plain);
+    for more in [
+        "labels = [\"b\", \"a\"]\n",
+        &format!("{labels}label = \"y\"\n"),
+        &format!("{labels}metric = \"matthews\"\n"),
+        &format!("{labels}splits = {{ train = \"t.csv\" }}\n"),
+        &format!("{labels}dataset = \"org/data@v1\"\n"),
+    ] {
+        assert_ne!(hash(more), plain, "{more}");
+    }
+    // What changes the speed alone is none of it.
+    assert_eq!(hash(&format!("{labels}threads = 1\n")), plain);
 }

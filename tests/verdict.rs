@@ -4,7 +4,8 @@
 mod common;
 
 use common::{
-    copy_folder, demo_audit, glue, note, number, reproducible, says, tiny_pair, with, Sandbox,
+    codes, copy_folder, demo_audit, glue, note, number, reproducible, says, tiny_pair, with,
+    Sandbox,
 };
 use serde_json::{json, Value};
 
@@ -317,6 +318,10 @@ fn a_record_that_contradicts_itself_is_an_error_before_the_run_that_it_is_to_gat
     // Where it does not gate, it is a note and no reason not to judge.
     let row = sandbox.row(&pair);
     says(note(&row, "record-unusable")["message"].as_str().unwrap(), &["`t_squared`"]);
+    sandbox.write("student/distillation.json", r#"{"bound": {"beta": -1}}"#);
+    let row = sandbox.row(&pair);
+    let message = note(&row, "record-unusable")["message"].as_str().unwrap();
+    assert_eq!(message.matches("beta is -1").count(), 1, "{message}");
 }
 
 #[test]
@@ -340,4 +345,102 @@ fn a_beta_set_to_the_loss_that_was_reached_is_vacuous() {
     sandbox.write("student/distillation.json", record.to_string());
     let row = sandbox.row(&with(&pair, &["--bound", "from-student"]));
     says(note(&row, "vacuous")["message"].as_str().unwrap(), &["sum of KL: 1.005"]);
+}
+
+#[test]
+fn the_row_beside_the_gate_has_the_weights_that_were_given() {
+    let (sandbox, pair) = tiny_pair();
+    let report = sandbox.report(&with(&pair, &["--beta", "1", "--alpha", "0.3"]));
+    let [gate, beside] = report["tasks"].as_array().unwrap().as_slice() else { panic!() };
+    assert_eq!((&gate["alpha"], &beside["alpha"]), (&json!(0.3), &json!(0.3)));
+    assert!((number(gate, "kappa") - number(beside, "kappa")).abs() < 1e-15);
+}
+
+#[test]
+fn a_summed_beta_is_not_held_against_examples_that_it_is_no_sum_over() {
+    let (sandbox, pair) = tiny_pair();
+    sandbox.write("student/distillation.json", r#"{"bound": {"beta": 50}}"#);
+    let report = sandbox.report(&pair);
+    let [train, validation] = report["tasks"].as_array().unwrap().as_slice() else { panic!() };
+    assert_eq!(train["student_bound"]["beta"], 50.0);
+    let limited = sandbox.row(&with(&pair, &["--limit", "5"]));
+    for row in [validation, &limited] {
+        assert_eq!(row["student_bound"], Value::Null);
+        says(row["undefined"]["student_bound"].as_str().unwrap(), &["beta", "does not count"]);
+        assert!(!codes(row).contains(&"record-unusable"));
+    }
+    let record = r#"{"bound": {"beta": 50}, "loss_reached": {"examples": 20000}}"#;
+    sandbox.write("student/distillation.json", record);
+    let own = &sandbox.row(&with(&pair, &["--limit", "5"]))["student_bound"];
+    assert!((number(own, "kappa") - 0.05).abs() < 1e-12); // sqrt(50/20000)
+}
+
+/// Whichever confidence gates, what is shown of both models is what d is the difference of.
+#[test]
+fn the_confidences_that_are_shown_differ_by_d() {
+    let (sandbox, pair) = tiny_pair();
+    let mut shown = Vec::new();
+    for kind in ["max", "teacher-class"] {
+        let run = with(&pair, &["--confidence", kind, "--split", "train", "--output-dir", "out"]);
+        let row = sandbox.row(&run);
+        let mut squares = 0.0;
+        for line in sandbox.read("out/predictions.csv").lines().skip(1) {
+            let cell = |i: usize| line.split(',').nth(i).unwrap().parse::<f64>().unwrap();
+            assert_eq!(cell(4) - cell(5), cell(8), "{kind}: {line}");
+            squares += cell(8) * cell(8);
+        }
+        assert!((squares - number(&row, "spent")).abs() < 1e-12);
+        for input in row["worst"].as_array().unwrap() {
+            let [t, s] = ["teacher", "student"].map(|role| number(&input[role], "confidence"));
+            assert_eq!(t - s, number(input, "difference"), "{kind}");
+        }
+        shown.push(sandbox.audit(&with(&pair, &["--confidence", kind])).stdout);
+    }
+    says(&shown[0], &["furthest apart (d = teacher's confidence − student's)"]);
+    says(&shown[1], &["furthest apart (probability of the teacher's label)"]);
+}
+
+/// The report's schema says which nulls have a reason, and how a bound's origin is written.
+#[test]
+fn a_figure_that_is_null_has_a_reason_and_the_bound_an_origin() {
+    let (sandbox, pair) = tiny_pair();
+    sandbox.write("t.csv", "confidence,predicted\n0.75,negative\n0.5,positive\n");
+    let check = ["check", "--task", "sst2", "--teacher-predictions", "t.csv"];
+    let check = with(&check, &["--student-predictions", "t.csv", "--kappa", "0"]);
+    let nothing_of_the_kind = [
+        "error",
+        "sigma_prefix",
+        "sigma_at_least",
+        "sequential",
+        "exhausted_at",
+        "student_bound",
+        "data_sha256",
+        "data_revision",
+        "seconds",
+    ];
+    for arguments in [pair.clone(), check] {
+        let row = sandbox.row(&arguments);
+        let nested = ["teacher", "student"].map(|role| (format!("{role}."), &row[role]));
+        for (path, object) in [(String::new(), &row)].into_iter().chain(nested) {
+            for (key, value) in object.as_object().unwrap() {
+                let explained = row["undefined"][format!("{path}{key}")].is_string();
+                let exempt = nothing_of_the_kind.contains(&key.as_str());
+                assert!(!value.is_null() || explained || exempt, "{path}{key}");
+            }
+        }
+        for variant in row["variants"].as_array().unwrap() {
+            let key = format!("variants.{}", variant["confidence"].as_str().unwrap());
+            assert!(!variant["sigma"].is_null() || row["undefined"][key].is_string());
+        }
+    }
+    sandbox.write("a.toml", "[defaults]\nkappa = 0.1\n");
+    sandbox.write("student/distillation.json", r#"{"bound": {"beta_per_example": 0.04}}"#);
+    for (more, origin) in [
+        (&[][..], "default"),
+        (&["--kappa", "0.1"], "flag --kappa"),
+        (&["--config", "a.toml"], "`a.toml` [defaults] kappa"),
+        (&["--bound", "from-student"], "student's distillation.json"),
+    ] {
+        assert_eq!(sandbox.row(&with(&pair, more))["bound_origin"], origin);
+    }
 }

@@ -223,7 +223,14 @@ impl Classifier {
     /// The rows of the same weights under the other head convention, where there is one.
     pub(super) fn entry_of_other_head(&self, texts: &Texts, session: &Session) -> Option<Entry> {
         let head = self.facts.other_head?.as_str().to_owned();
+        let name = format!("{} ({head})", self.checkpoint.source);
         let identity = ModelIdentity { head, ..self.identity.clone() };
+        let own_head = match self.identity.head == Head::Pooled.as_str() {
+            true => Head::Pooled,
+            false => Head::PooledRelu,
+        };
+        let facts = ModelFacts { other_head: Some(own_head), ..self.facts.clone() };
+        session.remember_model(&name, &identity, &facts);
         Some(self.entry_of(&identity, texts, session))
     }
 

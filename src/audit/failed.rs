@@ -73,6 +73,9 @@ pub(super) fn empty_row(settings: &Settings, split: &str, gates: bool) -> TaskRo
         undefined: [("*".to_owned(), "the audit could not be run".to_owned())].into(),
         data_sha256: None,
         data_files: Vec::new(),
+        data_revision: None,
+        device: settings.device.clone(),
+        seed: settings.seed,
         seconds: None,
     }
 }

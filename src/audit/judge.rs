@@ -9,18 +9,18 @@ use super::notes::{note, other_notes, record_unusable};
 use super::run::{Ending, PairRun};
 use super::splits::Split;
 use crate::check::{
-    findings, Bound, BoundPolicy, Budget, Certainty, Course, CoursePoint, Evidence, StudentRecord,
-    Verdict,
+    findings, Audited, Bound, Budget, Certainty, Course, CoursePoint, Evidence, RecordError,
+    StudentRecord, Verdict,
 };
 use crate::confidence::{
-    ConfidenceKind, Defined, DifferenceSums, Interval, ModelStatistics, PairInput, PairOptions,
-    PairStatistics, Predictions, Statistic,
+    student_confidence, ConfidenceKind, Defined, FixedSum, Interval, ModelStatistics, PairInput,
+    PairOptions, PairStatistics, Predictions, Statistic,
 };
 use crate::config::{BoundSource, Settings};
 use crate::error::hinted;
 use crate::report::schema as row;
 use crate::report::{PredictionRow, PredictionTable};
-use crate::task::{Example, Metric};
+use crate::task::{label_name, Example, Metric};
 
 /// Inputs named in the report.
 const WORST: usize = 5;
@@ -62,13 +62,9 @@ impl Gate {
     /// The bound for a split: that of the gating split, and the same κ for the one beside it, since
     /// β is a sum over the gating split.
     pub(super) fn bound_of(&self, gates: bool) -> Bound {
-        match (self.bound.policy(), self.bound.beta_per_example(self.n)) {
-            (BoundPolicy::Beta(_), Some(mean)) if !gates => {
-                let policy = BoundPolicy::BetaPerExample(mean);
-                Bound::with_soft_weight(policy, self.bound.soft_weight(), self.bound.gamma())
-                    .expect("its parts are those of a valid bound")
-            }
-            _ => self.bound,
+        match gates {
+            true => self.bound,
+            false => self.bound.spread_over(self.n),
         }
     }
 }
@@ -79,18 +75,25 @@ fn student_bound(settings: &Settings, record: Option<&StudentRecord>, n: usize) 
     let none =
         "the student has no bound of its own: its distillation.json is missing or records none";
     let record = record.ok_or_else(|| hinted(none, remedy))?;
-    let bound = record.bound_for(n).context("the student's distillation.json")?;
-    let bound = bound.ok_or_else(|| hinted(none, remedy))?;
-    let whole = settings.limit.is_none() && settings.split.as_deref().unwrap_or("train") == "train";
-    let summed = matches!(bound.policy(), BoundPolicy::Beta(_));
-    if summed && record.trained_on().is_none() && !whole {
-        return Err(hinted(
-            "the student's distillation.json records a summed beta and not over how many examples, \
-             and this is not the whole training split",
-            "record `loss_reached.examples` or `beta_per_example`, or audit the training split",
-        ));
+    let split = settings.split.as_deref().unwrap_or("train");
+    let bound =
+        match record.bound_for(n, audited(settings, split)) {
+            Err(RecordError::Uncounted) => return Err(hinted(
+                "the student's distillation.json records a summed beta and not over how many \
+                 examples, and this is not the whole training split",
+                "record `loss_reached.examples` or `beta_per_example`, or audit the training split",
+            )),
+            other => other.context("the student's distillation.json")?,
+        };
+    bound.ok_or_else(|| hinted(none, remedy))
+}
+
+/// What the sums of a student's record can tell of `split`.
+fn audited(settings: &Settings, split: &str) -> Audited {
+    match settings.limit.is_none() && split == "train" {
+        true => Audited::TrainingSplit,
+        false => Audited::OtherExamples,
     }
-    Ok(bound)
 }
 
 /// One split with what both models say of it.
@@ -129,6 +132,8 @@ pub struct SplitPair<'a> {
     pub data_sha256: Option<String>,
     /// The data's files.
     pub data_files: Vec<String>,
+    /// The commit of the Hub's data set that they are of.
+    pub data_revision: Option<String>,
 }
 
 impl<'a> SplitPair<'a> {
@@ -157,6 +162,7 @@ impl<'a> SplitPair<'a> {
             },
             data_sha256: Some(dataset.sha256.clone()),
             data_files: dataset.names.clone(),
+            data_revision: dataset.commit.clone(),
         }
     }
 
@@ -172,8 +178,14 @@ impl<'a> SplitPair<'a> {
         self.texts.map(|texts| &texts[self.rows[i] as usize])
     }
 
+    /// What is taken from the teacher's confidence to give d.
+    fn student_confidence(&self, kind: ConfidenceKind, i: usize) -> f64 {
+        let confidence = student_confidence(&self.teacher, &self.student, kind, i);
+        confidence.expect("its difference is defined")
+    }
+
     pub(super) fn label_name(&self, id: u32) -> String {
-        self.label_names.get(id as usize).cloned().unwrap_or_else(|| id.to_string())
+        label_name(self.label_names, id)
     }
 }
 
@@ -199,6 +211,7 @@ pub fn judge(
     let numbers = PairStatistics::new(&input, &options)
         .with_context(|| format!("cannot compare the models on {}/{}", pair.task, pair.split))?;
     let bound = gate.bound_of(pair.gates);
+    let audited = audited(settings, pair.split);
     let mut row = empty_row(settings, pair.split, pair.gates);
     row.undefined.clear();
     about_the_data(pair, &mut row);
@@ -206,15 +219,12 @@ pub fn judge(
     figures(pair, settings.task.metric, &numbers, &mut row);
     row.bound_origin = gate.origin.clone();
     let evidence = match pair.ending.early {
-        None => Evidence::new(&numbers, &bound, record),
-        Some(_) => Evidence::of_part(&numbers, pair.population, &bound, record),
+        None => Evidence::new(&numbers, &bound, record, audited),
+        Some(_) => Evidence::of_part(&numbers, pair.population, &bound, record, audited),
     };
     row.notes = findings(&evidence).iter().map(note).collect();
     row.notes.extend(other_notes(pair, gate, &numbers));
-    row.student_bound = recorded(record, pair, &numbers.sums, statistic).unwrap_or_else(|error| {
-        row.notes.push(record_unusable(&error));
-        None
-    });
+    own_bound(record, audited, pair, numbers.sums.spent(statistic), &mut row);
     Ok((row, table(pair, &numbers)))
 }
 
@@ -228,6 +238,7 @@ fn about_the_data(pair: &SplitPair, row: &mut row::TaskRow) {
     row.skipped = pair.skipped.clone();
     row.data_sha256 = pair.data_sha256.clone();
     row.data_files = pair.data_files.clone();
+    row.data_revision = pair.data_revision.clone();
 }
 
 /// σ, the bound, the budget and the verdict. A run that ended early knows no σ of the whole split.
@@ -375,23 +386,36 @@ fn variants(
 }
 
 /// The student's own bound held against these differences, for information.
-fn recorded(
+/// The student's own bound held against what was spent, for information.
+fn own_bound(
     record: Option<&StudentRecord>,
+    audited: Audited,
     pair: &SplitPair,
-    sums: &DifferenceSums,
-    statistic: Statistic,
-) -> Result<Option<row::StudentBound>> {
+    spent: FixedSum,
+    row: &mut row::TaskRow,
+) {
     let n = pair.population;
-    let bound = record.map(|record| record.bound_for(n)).transpose()?.flatten();
-    let Some(bound) = bound else { return Ok(None) };
-    let within = Budget::new(&bound, n).allows(sums.spent(statistic));
-    Ok(bound.beta(n).map(|beta| row::StudentBound {
+    let bound = match record.map(|record| record.bound_for(n, audited)).transpose() {
+        Ok(bound) => bound.flatten(),
+        Err(error @ RecordError::Uncounted) => {
+            row.undefined.insert("student_bound".to_owned(), error.to_string());
+            None
+        }
+        Err(error) => {
+            row.notes.push(record_unusable(&error.into()));
+            None
+        }
+    };
+    let Some(bound) = bound else { return };
+    let within = Budget::new(&bound, n).allows(spent);
+    row.student_bound = bound.beta(n).map(|beta| row::StudentBound {
         kappa: bound.kappa(n),
         beta,
         alpha: bound.alpha(),
         gamma: bound.gamma(),
+        // Of part of the split, only an overspent budget is certain.
         within_bound: (pair.ending.early.is_none() || !within).then_some(within),
-    }))
+    });
 }
 
 fn model_row(
@@ -444,9 +468,9 @@ fn groups(numbers: &PairStatistics, label_names: &[String]) -> Vec<row::Group> {
 }
 
 fn worst(pair: &SplitPair, numbers: &PairStatistics, i: usize) -> row::WorstInput {
-    let says = |p: &Predictions| row::Prediction {
+    let says = |p: &Predictions, confidence| row::Prediction {
         predicted: pair.label_name(p.predicted(i)),
-        confidence: p.confidence(i),
+        confidence,
         probabilities: p.probabilities(i).map(<[f64]>::to_vec).unwrap_or_default(),
     };
     row::WorstInput {
@@ -454,8 +478,8 @@ fn worst(pair: &SplitPair, numbers: &PairStatistics, i: usize) -> row::WorstInpu
         text: pair.text(i).map(|e| e.text.clone()),
         pair: pair.text(i).and_then(|e| e.pair.clone()),
         label: pair.labels[i].map(|id| pair.label_name(id)),
-        teacher: says(&pair.teacher),
-        student: says(&pair.student),
+        teacher: says(&pair.teacher, pair.teacher.confidence(i)),
+        student: says(&pair.student, pair.student_confidence(numbers.kind, i)),
         difference: numbers.differences[i],
     }
 }
@@ -465,7 +489,7 @@ fn table(pair: &SplitPair, numbers: &PairStatistics) -> PredictionTable {
         index: pair.rows[i] as usize,
         label: pair.labels[i],
         teacher_confidence: pair.teacher.confidence(i),
-        student_confidence: pair.student.confidence(i),
+        student_confidence: pair.student_confidence(numbers.kind, i),
         teacher_predicted: pair.teacher.predicted(i),
         student_predicted: pair.student.predicted(i),
         difference,

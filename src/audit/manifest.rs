@@ -11,7 +11,8 @@ use crate::report::schema::{Manifest, ModelManifest};
 /// Settings that change how fast an audit is, and nothing else.
 const WITHOUT_EFFECT: [&str; 3] = ["threads", "token_budget", "cache"];
 
-/// SHA-256 over what is in force for every task, the settings that change no result apart.
+/// SHA-256 over what is in force for every task, the settings that change no result apart, and over
+/// what describes a user's own task.
 pub fn settings_sha256(all: &[Settings]) -> String {
     let mut digest = Sha256::new();
     for settings in all {
@@ -19,24 +20,32 @@ pub fn settings_sha256(all: &[Settings]) -> String {
         for (key, value) in settings.values().filter(|(key, _)| !WITHOUT_EFFECT.contains(key)) {
             digest.update(format!("{key} = {}\n", value.unwrap_or_default()));
         }
+        if let Some(table) = settings.task.description() {
+            digest.update(serde_json::to_vec(table).expect("a table of strings is JSON"));
+        }
     }
     hexadecimal(&digest.finalize())
 }
 
-/// The manifest of a run over the tasks of `all`, which share their device and seed.
+/// The manifest of a run over the tasks of `all`.
 pub fn manifest(all: &[Settings], models: Vec<ModelManifest>) -> Manifest {
-    let first = all.first();
     Manifest {
         program: env!("CARGO_PKG_NAME").to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         platform: format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
         conventions: conventions(),
-        device: first.map_or_else(|| "cpu".to_owned(), |s| s.device.clone()),
+        device: shared(all, |settings| &settings.device).cloned(),
         dtype: "f32".to_owned(),
-        seed: first.map_or(0, |s| s.seed),
+        seed: shared(all, |settings| &settings.seed).copied(),
         config_sha256: settings_sha256(all),
         models,
     }
+}
+
+/// What the tasks have in common; `None` where they differ.
+fn shared<T: PartialEq>(all: &[Settings], of: impl Fn(&Settings) -> &T) -> Option<&T> {
+    let first = of(all.first()?);
+    all.iter().all(|settings| of(settings) == first).then_some(first)
 }
 
 /// What arXiv:2401.11365 leaves open and this program fixes; docs/theory.md says why.

@@ -6,6 +6,9 @@ use crate::config::Settings;
 use crate::hub::Hub;
 use crate::task::{self, Dataset, LoadOptions};
 
+/// The split that is run beside the one that gates.
+pub const BESIDE: &str = "validation";
+
 /// One split, and whether its verdict counts.
 pub struct Split {
     /// Its examples.
@@ -24,17 +27,22 @@ pub fn gating(settings: &Settings, hub: &Hub) -> Result<Split> {
     Ok(Split { dataset, gates: true })
 }
 
-/// Reads the split beside it: validation, where there is one and `--split` names none.
+/// Whether a split is run beside it: validation, where there is one and `--split` names none.
 ///
 /// # Errors
-/// A split that is damaged.
-pub fn beside(settings: &Settings, hub: &Hub) -> Result<Option<Split>> {
-    let options = options(settings, hub);
-    if settings.split.is_some() || !task::has_split(&settings.task, "validation", &options)? {
-        return Ok(None);
-    }
-    let dataset = task::load(&settings.task, "validation", &options)?;
-    Ok(Some(Split { dataset, gates: false }))
+/// A file that the config names and that is missing.
+pub fn has_beside(settings: &Settings, hub: &Hub) -> Result<bool> {
+    Ok(settings.split.is_none()
+        && task::has_split(&settings.task, BESIDE, &options(settings, hub))?)
+}
+
+/// Reads the split beside the gating one.
+///
+/// # Errors
+/// A split that is missing, empty or damaged.
+pub fn beside(settings: &Settings, hub: &Hub) -> Result<Split> {
+    let dataset = task::load(&settings.task, BESIDE, &options(settings, hub))?;
+    Ok(Split { dataset, gates: false })
 }
 
 fn options<'a>(settings: &Settings, hub: &'a Hub) -> LoadOptions<'a> {

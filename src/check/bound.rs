@@ -98,6 +98,17 @@ impl Bound {
         Self { policy, alpha: 1.0 - soft_weight, soft_weight, gamma }.checked()
     }
 
+    /// The same bound with its summed β spread over the `n` ≥ 1 examples that it is the sum over;
+    /// α and γ stay as they were given, to the last bit.
+    pub fn spread_over(self, n: usize) -> Self {
+        match self.policy {
+            BoundPolicy::Beta(beta) => {
+                Self { policy: BoundPolicy::BetaPerExample(beta / n as f64), ..self }
+            }
+            BoundPolicy::Kappa(_) | BoundPolicy::BetaPerExample(_) => self,
+        }
+    }
+
     fn checked(self) -> Result<Self, BoundError> {
         let (name, value) = match self.policy {
             BoundPolicy::Kappa(kappa) => ("kappa", kappa),
@@ -207,6 +218,16 @@ mod tests {
         assert_eq!((bound.budget(1), bound.alpha()), (4.0, -1.0));
         let none = Bound::with_soft_weight(BoundPolicy::Beta(8.0), 0.0, 1.0);
         assert_eq!(none, Err(BoundError::SoftWeight(0.0)));
+    }
+
+    #[test]
+    fn a_spread_bound_keeps_its_weights() {
+        let bound = Bound::new(BoundPolicy::Beta(3.0), 0.3, 2.0).unwrap();
+        let spread = bound.spread_over(100);
+        assert_eq!(spread.policy(), BoundPolicy::BetaPerExample(0.03));
+        assert_eq!((spread.alpha(), spread.soft_weight()), (0.3, 0.7));
+        assert!((spread.kappa(7) - bound.kappa(100)).abs() < 1e-15);
+        assert_eq!(Bound::default().spread_over(100), Bound::default());
     }
 
     #[test]

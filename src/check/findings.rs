@@ -2,7 +2,7 @@
 
 use crate::confidence::{largest_difference, ConfidenceKind, Divergence, PairStatistics};
 
-use super::{Bound, BoundPolicy, StudentRecord};
+use super::{Audited, Bound, BoundPolicy, StudentRecord};
 
 /// |σ − κ| up to which the f32 noise of logits may decide.
 pub const BORDERLINE: f64 = 1e-6;
@@ -60,8 +60,14 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// The evidence of one split held against `bound`; `record` is the student's own, if it has one.
-    pub fn new(pair: &PairStatistics, bound: &Bound, record: Option<&StudentRecord>) -> Self {
+    /// The evidence of one split held against `bound`; `record` is the student's own, if it has one,
+    /// and `audited` what its sums can tell of the split.
+    pub fn new(
+        pair: &PairStatistics,
+        bound: &Bound,
+        record: Option<&StudentRecord>,
+        audited: Audited,
+    ) -> Self {
         let reached = record.and_then(|record| record.loss_reached);
         Self {
             bound: *bound,
@@ -71,7 +77,7 @@ impl Evidence {
             sigma: Some(pair.sigma()),
             divergence: pair.divergence.ok(),
             temperature: record.and_then(StudentRecord::temperature),
-            losses_reached: reached.map_or_else(Vec::new, |reached| reached.sums(pair.n)),
+            losses_reached: reached.map_or_else(Vec::new, |reached| reached.sums(pair.n, audited)),
         }
     }
 
@@ -81,10 +87,12 @@ impl Evidence {
         n: usize,
         bound: &Bound,
         record: Option<&StudentRecord>,
+        audited: Audited,
     ) -> Self {
         let reached = record.and_then(|record| record.loss_reached);
-        let losses_reached = reached.map_or_else(Vec::new, |reached| reached.sums(n));
-        Self { n, sigma: None, divergence: None, losses_reached, ..Self::new(pair, bound, record) }
+        let losses_reached = reached.map_or_else(Vec::new, |reached| reached.sums(n, audited));
+        let whole = Self::new(pair, bound, record, audited);
+        Self { n, sigma: None, divergence: None, losses_reached, ..whole }
     }
 
     fn kappa(&self) -> f64 {

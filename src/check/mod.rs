@@ -24,7 +24,7 @@ pub use sequential::{
     draw_order, seed_of_data, Certainty, Decision, SequentialError, SequentialTest, LARGEST_DELTA,
     SMALLEST_DELTA,
 };
-pub use student_record::{LossReached, RecordError, RecordedBound, StudentRecord};
+pub use student_record::{Audited, LossReached, RecordError, RecordedBound, StudentRecord};
 
 /// The probability of a wrong verdict that a sequential test accepts, unless told otherwise.
 pub const DEFAULT_DELTA: f64 = 0.001;

@@ -86,9 +86,24 @@ pub enum RecordError {
          loss was scaled by the temperature squared"
     )]
     Scaling(f64),
+    /// A sum over examples that nobody counted, held against other examples.
+    #[error(
+        "the record's beta is a sum over examples that it does not count, and this is not the whole \
+         training split"
+    )]
+    Uncounted,
     /// A number outside its range.
-    #[error("the record's bound is not valid: {0}")]
+    #[error("the record's bound is not valid")] // the chain of causes says why
     Bound(#[from] BoundError),
+}
+
+/// What is audited, as far as a record's sums can tell of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audited {
+    /// The whole training split: what sums are over where the record does not count its examples.
+    TrainingSplit,
+    /// Another split, or a part of one.
+    OtherExamples,
 }
 
 impl StudentRecord {
@@ -132,16 +147,18 @@ impl StudentRecord {
     ///
     /// # Errors
     ///
-    /// As [`StudentRecord::bound`].
-    pub fn bound_for(&self, n: usize) -> Result<Option<Bound>, RecordError> {
+    /// As [`StudentRecord::bound`]; [`RecordError::Uncounted`] for a summed β without that number,
+    /// unless `audited` is what it is summed over.
+    pub fn bound_for(&self, n: usize, audited: Audited) -> Result<Option<Bound>, RecordError> {
         let Some(bound) = self.bound()? else { return Ok(None) };
-        match (bound.policy(), self.trained_on().filter(|trained_on| *trained_on != n)) {
-            (BoundPolicy::Beta(beta), Some(trained_on)) => {
-                let policy = BoundPolicy::BetaPerExample(beta / trained_on as f64);
-                Ok(Some(Bound::with_soft_weight(policy, bound.soft_weight(), bound.gamma())?))
-            }
-            _ => Ok(Some(bound)),
+        let summed = matches!(bound.policy(), BoundPolicy::Beta(_));
+        if summed && self.trained_on().is_none() && audited == Audited::OtherExamples {
+            return Err(RecordError::Uncounted);
         }
+        Ok(Some(match self.trained_on().filter(|trained_on| *trained_on != n) {
+            Some(trained_on) => bound.spread_over(trained_on),
+            None => bound,
+        }))
     }
 
     /// The number of examples that the recorded sums are over, where it is told.
@@ -175,12 +192,16 @@ impl RecordedBound {
 }
 
 impl LossReached {
-    /// The losses that are told, summed over the examples (over `n` where a mean comes without its
-    /// number of examples), each with its name.
-    pub fn sums(&self, n: usize) -> Vec<(&'static str, f64)> {
-        let share = self.examples.map_or(1.0, |examples| n as f64 / examples as f64);
+    /// The losses that are told, as sums over the `n` examples that are `audited`, each with its
+    /// name. A sum that comes without its number of examples tells of the training split alone.
+    pub fn sums(&self, n: usize, audited: Audited) -> Vec<(&'static str, f64)> {
+        let share = match (self.examples.filter(|examples| *examples > 0), audited) {
+            (Some(examples), _) => Some(n as f64 / examples as f64),
+            (None, Audited::TrainingSplit) => Some(1.0),
+            (None, Audited::OtherExamples) => None,
+        };
         let summed = |sum: Option<f64>, mean: Option<f64>| {
-            sum.map(|sum| sum * share).or(mean.map(|mean| mean * n as f64))
+            sum.zip(share).map(|(sum, share)| sum * share).or(mean.map(|mean| mean * n as f64))
         };
         let kl = summed(self.sum_kl, self.mean_kl);
         let cross_entropy = summed(self.sum_cross_entropy, self.mean_cross_entropy);
@@ -232,7 +253,7 @@ mod tests {
         assert!(message(r#"{"bound": {"beta": 1, "alpha": 0, "w_soft": 1}}"#).contains("w_soft"));
         assert!(message(r#"{"bound": {"beta": 1, "temperature": 2}}"#).contains("`t_squared`"));
         let cold = message(r#"{"bound": {"beta": 1, "temperature": 0.5, "t_squared": true}}"#);
-        assert!(cold.contains("gamma is 0.5"));
+        assert_eq!(cold.matches("gamma is 0.5").count(), 1, "{cold}");
         assert!(message(r#"{"bound": {"beta": -1}}"#).contains("beta is -1"));
         assert!(message(r#"{"bound": {"beta": "1"}}"#).contains("line 1 column"));
         assert!(message("[").contains("no JSON"));
@@ -244,10 +265,14 @@ mod tests {
         let reached = StudentRecord::parse(json).unwrap().loss_reached.unwrap();
         // Per example 0.5 and 7/4, for a hundred of them.
         let expected = vec![("sum of KL", 50.0), ("sum of cross-entropies", 175.0)];
-        assert_eq!(reached.sums(100), expected);
+        assert_eq!(reached.sums(100, Audited::OtherExamples), expected);
         let bare = LossReached { mean_kl: Some(0.5), ..LossReached::default() };
-        assert_eq!(bare.sums(100), [("sum of KL", 50.0)]);
-        assert_eq!(LossReached::default().sums(100), []);
+        assert_eq!(bare.sums(100, Audited::OtherExamples), [("sum of KL", 50.0)]);
+        assert_eq!(LossReached::default().sums(100, Audited::TrainingSplit), []);
+        // Over which examples the sum is, the record does not say.
+        let sum = LossReached { sum_kl: Some(7.0), ..LossReached::default() };
+        assert_eq!(sum.sums(100, Audited::TrainingSplit), [("sum of KL", 7.0)]);
+        assert_eq!(sum.sums(100, Audited::OtherExamples), []);
     }
 
     #[test]
@@ -255,9 +280,21 @@ mod tests {
         let json = r#"{"bound": {"beta": 50}, "loss_reached": {"examples": 20000}}"#;
         let record = StudentRecord::parse(json).unwrap();
         // sqrt(50/20000) = 0.05, whatever is audited.
-        assert!((record.bound_for(500).unwrap().unwrap().kappa(500) - 0.05).abs() < 1e-12);
-        let same = record.bound_for(20_000).unwrap().unwrap();
+        let other = record.bound_for(500, Audited::OtherExamples).unwrap().unwrap();
+        assert!((other.kappa(500) - 0.05).abs() < 1e-12);
+        let same = record.bound_for(20_000, Audited::TrainingSplit).unwrap().unwrap();
         assert_eq!(same.policy(), BoundPolicy::Beta(50.0));
+    }
+
+    #[test]
+    fn a_summed_beta_without_its_examples_tells_of_the_training_split_alone() {
+        let record = StudentRecord::parse(r#"{"bound": {"beta": 50}}"#).unwrap();
+        let own = record.bound_for(20_000, Audited::TrainingSplit).unwrap().unwrap();
+        assert_eq!(own.policy(), BoundPolicy::Beta(50.0));
+        let other = record.bound_for(500, Audited::OtherExamples);
+        assert!(matches!(other, Err(RecordError::Uncounted)), "{other:?}");
+        let mean = StudentRecord::parse(r#"{"bound": {"beta_per_example": 0.01}}"#).unwrap();
+        assert!(mean.bound_for(500, Audited::OtherExamples).unwrap().is_some());
     }
 
     #[test]

@@ -59,7 +59,10 @@ impl FromStr for LabelMap {
 
 impl LabelMap {
     /// The task's names for `names`, a model's own.
-    fn rename(&self, role: &str, names: &[String]) -> Result<Vec<String>> {
+    ///
+    /// # Errors
+    /// An entry for `role` alone that names none of them.
+    pub fn rename(&self, role: &str, names: &[String]) -> Result<Vec<String>> {
         let mut renamed: Vec<String> = names.to_vec();
         for entry in self.entries.iter().filter(|e| e.concerns(role)) {
             match find_label(names, &entry.model_label) {
@@ -70,6 +73,27 @@ impl LabelMap {
             }
         }
         Ok(renamed)
+    }
+
+    /// The entries that concern `role`: a label of the model, and what the task calls it.
+    pub fn entries(&self, role: &str) -> Vec<(&str, &str)> {
+        let concerning = self.entries.iter().filter(|entry| entry.concerns(role));
+        concerning.map(|e| (e.model_label.as_str(), e.task_label.as_str())).collect()
+    }
+
+    /// Fails where an entry is for the teacher or for the student alone: a model that is run by
+    /// itself is neither, and the entry would be dropped without a word.
+    ///
+    /// # Errors
+    /// The first such entry.
+    pub fn refuse_roles(&self) -> Result<()> {
+        let with_role = self.entries.iter().find_map(|e| e.role.as_ref().map(|role| (role, e)));
+        let Some((role, entry)) = with_role else { return Ok(()) };
+        Err(usage(format!(
+            "the label map has `{role}:{}={}`, and a model that is run alone is no {role}\n  hint: \
+             pass --label-map with the entries of this model, without `teacher:` and `student:`",
+            entry.model_label, entry.task_label
+        )))
     }
 
     /// Fails where an entry for both models names a label that neither has.
@@ -130,6 +154,8 @@ pub fn align(
         ));
     }
     let renamed = map.rename(role, model_names)?;
+    // Of a model that is run alone there is no other to tell it from.
+    let scope = if role == "model" { String::new() } else { format!("{role}:") };
     by_name(&renamed, task_names).or_else(|| by_id(&renamed)).ok_or_else(|| {
         hinted(
             format!(
@@ -138,7 +164,7 @@ pub fn align(
                 task_names.join(", ")
             ),
             format!(
-                "if they mean the same, say which is which: --label-map {role}:{}={},…; otherwise \
+                "if they mean the same, say which is which: --label-map {scope}{}={},…; otherwise \
                  this is a checkpoint of another task",
                 model_names[0], task_names[0]
             ),

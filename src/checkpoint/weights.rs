@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Device, Storage, Tensor};
 
 use super::pth::PthFile;
 use super::safetensors_file::SafetensorsFile;
@@ -144,14 +144,9 @@ impl Weights {
         self.stored.insert(stored.dtype().as_str());
         let tensor = stored.to_dtype(DType::F32)?;
         self.parameters += tensor.elem_count();
-        let flat = tensor.flatten_all()?;
-        let values = flat.to_vec1::<f32>()?;
-        if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+        if let Some((at, value)) = first_not_finite(&tensor)? {
             return Err(hinted(
-                format!(
-                    "`{}`: the tensor `{name}` holds {} at element {at}",
-                    self.source, values[at]
-                ),
+                format!("`{}`: the tensor `{name}` holds {value} at element {at}", self.source),
                 "the checkpoint is damaged or its training diverged; save it again",
             ));
         }
@@ -180,6 +175,17 @@ impl Weights {
             "config.json and the weights are of two models; put the right config.json beside them",
         ))
     }
+}
+
+/// The first element of a contiguous f32 tensor on the CPU that is NaN or infinite, and where.
+fn first_not_finite(tensor: &Tensor) -> Result<Option<(usize, f32)>> {
+    let (storage, layout) = tensor.storage_and_layout();
+    let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets())
+    else {
+        bail!("a tensor is not contiguous on the CPU");
+    };
+    let values = &storage.as_slice::<f32>()?[start..end];
+    Ok(values.iter().copied().enumerate().find(|(_, value)| !value.is_finite()))
 }
 
 /// LayerNorm's parameters were called `gamma` and `beta` in checkpoints converted from TensorFlow.

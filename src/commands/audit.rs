@@ -29,8 +29,17 @@ pub fn run(args: &AuditArgs) -> Result<Exit> {
 
 /// What a run over the tasks of `all` shares; with the cache, unless a task refuses it.
 pub(super) fn session(progress: Progress, all: &[Settings]) -> Result<Session> {
+    stoppable_session(Interrupt::from_signals(progress), progress, all)
+}
+
+/// As [`session`], for a command that has listened to signals before it.
+pub(super) fn stoppable_session(
+    interrupt: Interrupt,
+    progress: Progress,
+    all: &[Settings],
+) -> Result<Session> {
     let hub = Hub::from_env()?.with_progress(Arc::new(Downloads(progress)));
-    let session = Session::new(hub, Interrupt::from_signals(), progress);
+    let session = Session::new(hub.with_interrupt(interrupt.clone()), interrupt, progress);
     Ok(if all.iter().all(|s| s.cache) { session.with_cache() } else { session })
 }
 

@@ -4,12 +4,12 @@ use anyhow::Result;
 
 use super::audit::{refuse_without_effect, session, single};
 use super::{run_each, Sink};
-use crate::audit::{judge, note, Ending, Gate, SplitPair, TaskOutcome};
+use crate::audit::{judge, note, Ending, Gate, Session, SplitPair, TaskOutcome};
 use crate::check::{majority_share, worse_than_majority};
 use crate::cli::CheckArgs;
 use crate::confidence::{correct, Predictions};
-use crate::config::{Config, Settings};
-use crate::error::Exit;
+use crate::config::{BoundSource, Config, Settings};
+use crate::error::{usage, Exit};
 use crate::predictions::{read_pair, PredictionFile};
 use crate::report::schema::{ModelManifest, Note, NoteLevel, Skipped};
 
@@ -43,13 +43,27 @@ pub fn run(args: &CheckArgs) -> Result<Exit> {
     )?;
     let config = Config::load(args.tasks.config.as_deref())?;
     let settings = vec![single(&args.tasks, &config, &args.settings)?];
+    refuse_bound_from_student(&settings[0])?;
     let sink = Sink::prepare(&args.output)?;
     let session = session(sink.progress(), &settings)?;
-    let (report, tables) = run_each(&settings, &session, |settings| check(args, settings))?;
+    let (report, tables) =
+        run_each(&settings, &session, |settings| check(args, settings, &session))?;
     sink.write(&report, &tables)
 }
 
-fn check(args: &CheckArgs, settings: &Settings) -> Result<TaskOutcome> {
+/// A table of predictions comes without a distillation.json.
+fn refuse_bound_from_student(settings: &Settings) -> Result<()> {
+    match settings.bound_source {
+        BoundSource::Policy => Ok(()),
+        BoundSource::FromStudent => Err(usage(format!(
+            "`bound = \"from-student\"` ({}) asks for the student's record, and `audit check` has \
+             none: it reads predictions\n  hint: give --kappa, --beta or --beta-per-example",
+            settings.origin("bound")
+        ))),
+    }
+}
+
+fn check(args: &CheckArgs, settings: &Settings, session: &Session) -> Result<TaskOutcome> {
     let task = &settings.task;
     let patterns = |given: &[String]| -> Vec<String> {
         given.iter().map(|p| p.replace("{task}", &task.name)).collect()
@@ -60,6 +74,7 @@ fn check(args: &CheckArgs, settings: &Settings) -> Result<TaskOutcome> {
         &task.name,
         &task.label_names,
         &settings.label_map,
+        &session.interrupt,
     )?;
     let manifests =
         vec![manifest(&task.name, "teacher", &teacher), manifest(&task.name, "student", &student)];
@@ -69,10 +84,13 @@ fn check(args: &CheckArgs, settings: &Settings) -> Result<TaskOutcome> {
     let split = settings.split.clone().unwrap_or_else(|| "train".to_owned());
     let unlabelled = teacher.labels.iter().all(Option::is_none);
     let mut notes: Vec<Note> = joined_by_row(&teacher, &student).into_iter().collect();
-    for (role, file) in [("teacher", &teacher), ("student", &student)] {
-        notes.extend(sanity(role, &file.predictions, &teacher.labels));
-    }
+    let labels = teacher.labels[..kept].to_vec();
     let label_names = teacher.label_names;
+    let teacher = teacher.predictions.reordered(&order);
+    let student = student.predictions.reordered(&order);
+    for (role, predictions) in [("teacher", &teacher), ("student", &student)] {
+        notes.extend(sanity(role, predictions, &labels));
+    }
     let pair = SplitPair {
         task: &task.name,
         split: &split,
@@ -82,15 +100,16 @@ fn check(args: &CheckArgs, settings: &Settings) -> Result<TaskOutcome> {
         rows: (0..kept as u32).collect(),
         ending: Ending::WHOLE,
         label_names: &label_names,
-        labels: teacher.labels[..kept].to_vec(),
+        labels,
         unlabelled: unlabelled.then(|| "the predictions carry no label".to_owned()),
         texts: None,
-        teacher: teacher.predictions.reordered(&order),
-        student: student.predictions.reordered(&order),
+        teacher,
+        student,
         truncated: (0, 0),
         skipped: Skipped::default(),
         data_sha256: None,
         data_files: Vec::new(),
+        data_revision: None,
     };
     let gate = Gate::new(settings, None, kept)?;
     let (mut row, table) = judge(&pair, &gate, settings, None)?;
@@ -98,20 +117,30 @@ fn check(args: &CheckArgs, settings: &Settings) -> Result<TaskOutcome> {
     Ok(TaskOutcome { rows: vec![row], tables: vec![table], models: manifests })
 }
 
-/// Rows were taken in order though one of the files names its examples.
+/// Rows were taken in order though one of the files names its examples, or though the order is no
+/// more than that of the files' names.
 fn joined_by_row(teacher: &PredictionFile, student: &PredictionFile) -> Option<Note> {
-    let (named, other) = match (teacher.has_ids(), student.has_ids()) {
-        (true, false) => ("teacher", "student"),
-        (false, true) => ("student", "teacher"),
-        _ => return None,
+    let in_parts = |file: &PredictionFile| file.files.len() > 1;
+    let why = match (teacher.has_ids(), student.has_ids()) {
+        (true, true) => return None,
+        (true, false) => {
+            "the teacher's predictions have an `id` column and the student's have none".to_owned()
+        }
+        (false, true) => {
+            "the student's predictions have an `id` column and the teacher's have none".to_owned()
+        }
+        (false, false) if in_parts(teacher) || in_parts(student) => format!(
+            "the predictions have no `id` column and lie in several files (teacher {}, student {}), \
+             which were taken in the order of their names",
+            teacher.files.len(),
+            student.files.len()
+        ),
+        (false, false) => return None,
     };
     Some(Note {
         code: "joined-by-row".to_owned(),
         level: NoteLevel::Warning,
-        message: format!(
-            "the {named}'s predictions have an `id` column and the {other}'s have none: their rows \
-             were compared in order"
-        ),
+        message: format!("{why}: their rows were compared in order"),
         hint: Some("give both files the `id` column, so that rows cannot be mixed up".to_owned()),
     })
 }

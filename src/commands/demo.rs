@@ -7,11 +7,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::audit::session;
+use super::audit::{refuse_without_effect, stoppable_session};
 use super::{print, run_suite, Sink};
 use crate::cli::DemoArgs;
 use crate::config::Config;
 use crate::error::Exit;
+use crate::interrupt::{Interrupt, Temporary};
 use crate::report::schema::{Outcome, Report};
 use crate::report::Format;
 
@@ -67,24 +68,39 @@ const FILES: [(&str, &[u8]); 14] = embedded![
 /// Audits both students and says which code each audit would have ended with.
 ///
 /// # Errors
-/// A temporary folder that cannot be written, an unwritable output.
+/// A flag that the demo has no use for, a temporary folder that cannot be written, an unwritable
+/// output.
 pub fn run(args: &DemoArgs) -> Result<Exit> {
+    // Its models and its data are its own, and its students have no record.
+    refuse_without_effect(&args.settings, "demo", &["teacher", "student", "data", "bound"])?;
     let sink = Sink::prepare(&args.output)?;
+    // A signal from here on finds the folder and removes it.
+    let interrupt = Interrupt::from_signals(sink.progress());
     let folder = tempfile::tempdir().context("cannot make a temporary folder for the demo")?;
+    let folder = Temporary::new(folder);
     unpack(folder.path())?;
     let config = Config::from_text(CONFIG, &folder.path().join("demo.toml"))?;
     let settings: Vec<_> =
         TASKS.iter().map(|task| config.settings(task, &args.settings)).collect::<Result<_>>()?;
-    let session = session(sink.progress(), &settings)?;
+    let session = stoppable_session(interrupt, sink.progress(), &settings)?;
     let (mut report, tables) = run_suite(&settings, &session)?;
     forget_folder(&mut report, folder.path());
     sink.write(&report, &tables)?;
-    let codes = codes(&report);
+    let exit = exit(&report);
+    let codes = codes(&report, exit);
     match args.output.format {
         Format::Text => print(&format!("\n{codes}\n"))?,
         _ => sink.progress().message(&codes),
     }
-    Ok(Exit::Preserved)
+    Ok(exit)
+}
+
+/// A student that fails is what the demo is to show; an audit that could not be run is not.
+fn exit(report: &Report) -> Exit {
+    match report.verdict {
+        Outcome::Preserved | Outcome::NotPreserved => Exit::Preserved,
+        Outcome::Error => Exit::CouldNotRun,
+    }
 }
 
 fn unpack(folder: &Path) -> Result<()> {
@@ -114,7 +130,7 @@ fn forget_folder(report: &mut Report, folder: &Path) {
 }
 
 /// One line per audit: the code that `audit --task …` would have ended with.
-fn codes(report: &Report) -> String {
+fn codes(report: &Report, exit: Exit) -> String {
     let gating = report.tasks.iter().filter(|row| row.gates);
     let lines = gating.map(|row| {
         let code = match row.verdict {
@@ -124,6 +140,7 @@ fn codes(report: &Report) -> String {
         };
         format!("{}: an audit of this pair alone ends with exit code {}", row.task, code as u8)
     });
-    let lines: Vec<_> = lines.chain(["the demo itself ends with exit code 0".to_owned()]).collect();
+    let own = format!("the demo itself ends with exit code {}", exit as u8);
+    let lines: Vec<_> = lines.chain([own]).collect();
     lines.join("\n")
 }

@@ -6,29 +6,34 @@ use std::io::Write;
 use crate::cli::InitArgs;
 use crate::config::DEFAULT_TOML;
 use crate::error::{usage, Exit};
+use crate::interrupt::Temporary;
+use crate::predictions::beside;
 use crate::progress::say;
 
-/// Writes the config, never over an existing file unless told to.
+/// Writes the config beside its place and then renames it, never over an existing file unless told
+/// to.
 ///
 /// # Errors
 /// A file that exists or cannot be written.
 pub fn run(args: &InitArgs) -> Result<Exit> {
-    let mut options = std::fs::OpenOptions::new();
-    match args.force {
-        true => options.write(true).create(true).truncate(true),
-        false => options.write(true).create_new(true),
+    let failed = || format!("cannot write `{}`", args.file.display());
+    let mut file = Temporary::new(beside(&args.file).with_context(failed)?);
+    file.write_all(DEFAULT_TOML.as_bytes()).with_context(failed)?;
+    file.as_file().sync_all().with_context(failed)?;
+    let (file, _listed) = file.into_parts();
+    let placed = match args.force {
+        true => file.persist(&args.file),
+        false => file.persist_noclobber(&args.file),
     };
-    let mut file = match options.open(&args.file) {
+    match placed.map_err(|refused| refused.error) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
             return Err(usage(format!(
                 "`{}` exists\n  hint: pass --force to replace it, or name another file",
                 args.file.display()
             )))
         }
-        other => other.with_context(|| format!("cannot write `{}`", args.file.display()))?,
+        other => other.with_context(failed)?,
     };
-    file.write_all(DEFAULT_TOML.as_bytes())
-        .with_context(|| format!("cannot write `{}`", args.file.display()))?;
     say(&format!("wrote {}", args.file.display()));
     Ok(Exit::Preserved)
 }

@@ -38,16 +38,17 @@ impl<'a> Sink<'a> {
     /// # Errors
     /// Whatever could not be written; a reader that closed the pipe is none.
     pub fn write(&self, report: &Report, tables: &[PredictionTable]) -> Result<Exit> {
-        let stdout = std::io::stdout();
+        // Each is tried whatever becomes of the other: a run is too long to lose its report.
+        let files = self.folder.as_ref().map(|folder| folder.write_all(report, tables));
         let options = RenderOptions { color: use_color(), width: width() };
-        let written =
-            report::write(self.output.format, report, tables, &options, &mut stdout.lock());
-        unless_closed(written.and_then(|()| std::io::stdout().flush()))?;
-        if let Some(folder) = &self.folder {
-            let files = folder.write_all(report, tables)?;
+        let mut stdout = std::io::stdout().lock();
+        let written = report::write(self.output.format, report, tables, &options, &mut stdout)
+            .and_then(|()| stdout.flush());
+        if let Some(files) = files.transpose()? {
             let names: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
             self.progress().message(&format!("wrote {}", names.join(", ")));
         }
+        unless_closed(written)?;
         Ok(exit(report, self.output.exit_zero))
     }
 }

@@ -5,9 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 
 use super::audit::{refuse_without_effect, session, single};
-use crate::audit::{gating, run_one, Classifier, Role};
+use super::suite::say_hub_notes;
+use crate::audit::{gating, run_one, Classifier, Role, Session};
 use crate::cli::PredictArgs;
-use crate::config::{Config, Layer};
+use crate::config::{Config, Layer, Settings};
 use crate::error::{hinted, Exit};
 use crate::predictions::{beside, write_logits, LogitsFormat};
 use crate::progress::Progress;
@@ -39,31 +40,48 @@ pub fn run(args: &PredictArgs) -> Result<Exit> {
             "delta",
         ],
     )?;
-    let mut flags = Layer { teacher: Some(args.model.clone()), ..args.settings.clone() };
-    flags.teacher_head = args.head;
-    // Without --split, one split is meant here: train.
-    flags.split.get_or_insert_with(|| "train".to_owned());
-    let settings = single(&args.tasks, &config, &flags)?;
+    let flags = Layer {
+        teacher: Some(args.model.clone()),
+        // The config's is for its own teacher, which this model need not be.
+        teacher_head: Some(args.head.unwrap_or_default()),
+        ..args.settings.clone()
+    };
+    let mut settings = single(&args.tasks, &config, &flags)?;
+    // Where nobody names a split, one is meant here: train.
+    settings.split.get_or_insert_with(|| "train".to_owned());
+    settings.label_map.refuse_roles()?;
     let format = LogitsFormat::of(&args.output)?;
     require_writable(&args.output)?;
 
     let progress = Progress::for_stderr(args.quiet);
     let session = session(progress, std::slice::from_ref(&settings))?;
-    let split = gating(&settings, &session.hub)?;
+    let written = predict(args, format, &settings, &session);
+    say_hub_notes(&session);
+    progress.message(&written?);
+    Ok(Exit::Preserved)
+}
+
+/// Runs the model and writes the file; returns what to say of it.
+fn predict(
+    args: &PredictArgs,
+    format: LogitsFormat,
+    settings: &Settings,
+    session: &Session,
+) -> Result<String> {
+    let split = gating(settings, &session.hub)?;
     let dataset = &split.dataset;
     let source = settings.require_teacher()?;
-    let mut model = Classifier::open(Role::Model, source, &settings, &[], dataset, &session)?;
-    let (logits, truncated) = run_one(&mut model, dataset, &settings, &session)?;
+    let mut model = Classifier::open(Role::Model, source, settings, &[], dataset, session)?;
+    settings.label_map.check_used(model.own_labels(), &[])?;
+    let (logits, truncated) = run_one(&mut model, dataset, settings, session)?;
     let labels: Vec<_> = dataset.examples.iter().map(|e| e.label).collect();
+    session.interrupt.check(|| format!("about to write `{}`", args.output.display()))?;
     write_logits(&args.output, format, &logits, model.label_names(), &labels)?;
-    let n = labels.len();
-    let cut = if truncated > 0 {
-        format!(", {truncated} cut at the maximum length")
-    } else {
-        String::new()
+    let cut = match truncated {
+        0 => String::new(),
+        _ => format!(", {truncated} cut at the maximum length"),
     };
-    progress.message(&format!("wrote {}: {n} examples{cut}", args.output.display()));
-    Ok(Exit::Preserved)
+    Ok(format!("wrote {}: {} examples{cut}", args.output.display(), labels.len()))
 }
 
 /// A file that cannot be written is found before the long run.

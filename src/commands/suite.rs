@@ -36,24 +36,35 @@ pub fn run_each(
     for settings in all {
         match one(settings) {
             Ok(outcome) => outcomes.push(outcome),
-            Err(error) if error.is::<Interrupted>() => {
-                // The rows that were finished are not lost without a word.
-                for row in outcomes.iter().flat_map(|o: &TaskOutcome| &o.rows) {
-                    say(&row_summary(row));
-                }
-                return Err(error);
-            }
+            Err(error) if error.is::<Interrupted>() => return Err(stopped(error, &outcomes)),
             Err(error) if is_usage(&error) && outcomes.is_empty() => return Err(error),
             Err(error) => {
                 outcomes.push(could_not_run(settings, &error));
                 print(&error.context(settings.task.name.clone()));
             }
         }
-        for note in session.hub.notes() {
-            session.progress.message(&format!("note: {note}"));
-        }
+        say_hub_notes(session);
     }
-    Ok(build_report(all, outcomes))
+    // What was asked for after the last batch is asked for too.
+    match session.interrupt.check(|| "about to write the report".to_owned()) {
+        Ok(()) => Ok(build_report(all, outcomes)),
+        Err(error) => Err(stopped(error.into(), &outcomes)),
+    }
+}
+
+/// The rows that were finished are not lost without a word.
+fn stopped(error: anyhow::Error, outcomes: &[TaskOutcome]) -> anyhow::Error {
+    for row in outcomes.iter().flat_map(|outcome| &outcome.rows) {
+        say(&row_summary(row));
+    }
+    error
+}
+
+/// Says what the Hub has to say, once.
+pub(super) fn say_hub_notes(session: &Session) {
+    for note in session.hub.take_notes() {
+        session.progress.message(&format!("note: {note}"));
+    }
 }
 
 fn is_usage(error: &anyhow::Error) -> bool {
@@ -92,4 +103,30 @@ pub fn build_report(
 fn could_not_run(settings: &Settings, error: &anyhow::Error) -> TaskOutcome {
     let split = settings.split.as_deref().unwrap_or("train");
     TaskOutcome { rows: vec![failed_row(settings, split, true, error)], ..TaskOutcome::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Layer};
+    use crate::hub::{Connection, Hub, HubSettings};
+    use crate::interrupt::Interrupt;
+    use crate::progress::Progress;
+
+    #[test]
+    fn no_report_is_written_after_the_user_asked_to_stop() {
+        let settings = HubSettings::new(std::env::temp_dir());
+        let hub = Hub::new(HubSettings { connection: Connection::Offline, ..settings }).unwrap();
+        let session = Session::new(hub, Interrupt::default(), Progress::Quiet);
+        let all = [Config::default().settings("sst2", &Layer::default()).unwrap()];
+        let one = |_: &Settings| Ok(TaskOutcome::default());
+        assert!(run_each(&all, &session, one).is_ok());
+        // After the last batch, which is where a model would have noticed.
+        let one = |_: &Settings| {
+            session.interrupt.set();
+            Ok(TaskOutcome::default())
+        };
+        let error = run_each(&all, &session, one).unwrap_err();
+        assert!(error.is::<Interrupted>(), "{error:#}");
+    }
 }

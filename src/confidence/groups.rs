@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{DifferenceSums, Predictions};
+use crate::task::label_name;
 
 /// Where each length group starts, in words: 0-5, 6-10, 11-20, 21-40, and 41 or more.
 pub const LENGTH_STARTS: [usize; 5] = [0, 6, 11, 21, 41];
@@ -35,9 +36,7 @@ impl GroupKey {
     /// such as `11-20`, `41+`, `0.9-1.0`.
     pub fn name(self, label_names: &[String]) -> String {
         match self {
-            Self::Label(id) => {
-                label_names.get(id as usize).cloned().unwrap_or_else(|| id.to_string())
-            }
+            Self::Label(id) => label_name(label_names, id),
             Self::Length(group) => match LENGTH_STARTS.get(group + 1) {
                 Some(next) => format!("{}-{}", LENGTH_STARTS[group], next - 1),
                 None => format!("{}+", LENGTH_STARTS[group]),

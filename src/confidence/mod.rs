@@ -26,7 +26,7 @@ pub use bootstrap::{
     bootstrap_interval, Bootstrap, Interval, BOOTSTRAP_DRAWS, BOOTSTRAP_LEVEL, BOOTSTRAP_RESAMPLES,
 };
 pub use difference::{
-    confidence_differences, largest_difference, ConfidenceKind, Statistic, UnknownName,
+    confidence_differences, largest_difference, student_confidence, ConfidenceKind, Statistic,
 };
 pub use divergence::{divergence, Divergence};
 pub use fixed::FixedSum;

@@ -272,11 +272,6 @@ impl Predictions {
         self.predicted[i]
     }
 
-    /// Whether the model shows a distribution, so that [`Predictions::probabilities`] is `Some`.
-    pub fn has_distribution(&self) -> bool {
-        self.distribution.is_some()
-    }
-
     /// The K probabilities of example `i`; `None` for a model that shows no distribution.
     pub fn probabilities(&self, i: usize) -> Option<&[f64]> {
         let all = &self.distribution.as_ref()?.probabilities;
@@ -411,7 +406,6 @@ mod tests {
         let p = Predictions::from_confidence(&[0.9, 0.4995], &[1, 0], 2).unwrap();
         assert_eq!((p.predicted(0), p.confidence(0)), (1, 0.9));
         assert_eq!(p.confidence(1), 0.5);
-        assert!(!p.has_distribution());
         assert_eq!(p.probabilities(0), None);
         assert_eq!(p.log_probabilities(0), None);
     }

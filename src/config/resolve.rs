@@ -142,6 +142,14 @@ impl Merged {
     fn bound(&mut self, above: &Layer, origin: impl Fn(&str) -> Origin) -> Result<()> {
         let keys = above.bound_keys();
         let Some(first) = keys.first() else { return Ok(()) };
+        let thresholds: Vec<_> = keys.iter().filter(|k| BOUND_KEYS[..3].contains(k)).collect();
+        let would_drop = |below: &Origin| {
+            usage(format!(
+                "{} alone would drop the bound of {below}: a bound is one unit\n  hint: give kappa, \
+                 beta or beta_per_example beside it",
+                origin(first)
+            ))
+        };
         match above.bound {
             Some(BoundSource::FromStudent) => bail!(usage(format!(
                 "{} and `bound = \"from-student\"` each set the bound ({})\n  hint: keep one of them",
@@ -149,31 +157,26 @@ impl Merged {
                 origin(first)
             ))),
             Some(BoundSource::Policy) => {}
+            None if thresholds.is_empty() && self.layer.bound == Some(BoundSource::FromStudent) => {
+                bail!(would_drop(self.origins.get("bound").unwrap_or(&Origin::Default)))
+            }
             // Who gives a bound means it to gate, whatever a layer below said.
             None => {
                 self.layer.bound = Some(BoundSource::Policy);
                 self.origins.insert("bound", origin(first));
             }
         }
-        let thresholds: Vec<_> = keys
-            .iter()
-            .filter(|k| BOUND_KEYS[..3].contains(k))
-            .map(|k| origin(k).to_string())
-            .collect();
         if thresholds.len() > 1 {
+            let places: Vec<_> = thresholds.iter().map(|k| origin(k).to_string()).collect();
             bail!(usage(format!(
                 "the bound is set twice: {}\n  hint: give one of kappa, beta and beta_per_example",
-                thresholds.join(" and ")
+                places.join(" and ")
             )));
         }
         let below =
             self.origins.get("kappa").filter(|_| bound(&self.layer) != Ok(Bound::default()));
         if let (true, Some(below)) = (thresholds.is_empty(), below) {
-            bail!(usage(format!(
-                "{} alone would drop the bound of {below}: a bound is one unit\n  hint: give kappa, \
-                 beta or beta_per_example beside it",
-                origin(first)
-            )));
+            bail!(would_drop(below));
         }
         self.layer.kappa = above.kappa;
         self.layer.beta = above.beta;

@@ -16,7 +16,7 @@ use hf_hub::api::sync::{ApiError, ApiRepo};
 use hf_hub::api::Progress;
 
 use super::failure::Refusal;
-use super::{Hub, HubRepo};
+use super::{Hub, HubRepo, TICK};
 use crate::digest::sha256_of;
 
 /// Hears of downloads while they run. Called from the thread that downloads.
@@ -41,6 +41,7 @@ impl Hub {
                 Ok(path) => return Ok(path),
                 Err(refusal) => refusal,
             };
+            self.interrupt.check(|| format!("downloading `{file}` of {repo}"))?;
             if let Some(path) = self.cached(repo, commit, file) {
                 return Ok(path); // another process finished it meanwhile
             }
@@ -48,6 +49,7 @@ impl Hub {
                 Refusal::Locked { .. } if waits < LOCK_WAITS => waits += 1,
                 _ if refusal.is_passing() && attempt < self.settings.retries => {
                     self.pause(attempt);
+                    self.interrupt.check(|| format!("downloading `{file}` of {repo}"))?;
                     attempt += 1;
                 }
                 _ => return Err(refusal.explain(repo, Some(file), &self.settings)),
@@ -75,6 +77,9 @@ impl Hub {
             Err(ApiOutcome::Silent(wait)) => Err(Refusal::Unreachable {
                 reason: format!("nothing has arrived for {} s", wait.as_secs()),
             }),
+            Err(ApiOutcome::Stopped) => {
+                Err(Refusal::Unreachable { reason: "the user asked to stop".to_owned() })
+            }
             Err(ApiOutcome::Panicked) => {
                 Err(Refusal::NotTheHub { reason: "hf-hub could not read the answer".to_owned() })
             }
@@ -103,10 +108,13 @@ impl Hub {
 
         let mut last = (beat.load(Ordering::Relaxed), Instant::now());
         loop {
-            match receiver.recv_timeout(self.settings.stall / 4) {
+            match receiver.recv_timeout(TICK.min(self.settings.stall / 4)) {
                 Ok(result) => return result.map_err(ApiOutcome::Error),
                 Err(RecvTimeoutError::Disconnected) => return Err(ApiOutcome::Panicked),
                 Err(RecvTimeoutError::Timeout) => {}
+            }
+            if self.interrupt.is_set() {
+                return Err(ApiOutcome::Stopped);
             }
             let now = beat.load(Ordering::Relaxed);
             if now != last.0 {
@@ -132,6 +140,7 @@ impl Hub {
 enum ApiOutcome {
     Error(ApiError),
     Silent(Duration),
+    Stopped,
     Panicked,
 }
 

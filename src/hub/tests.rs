@@ -10,6 +10,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::interrupt::Interrupted;
 
 const FIRST: &str = "1111111111111111111111111111111111111111";
 const SECOND: &str = "2222222222222222222222222222222222222222";
@@ -208,11 +209,13 @@ fn a_file_is_downloaded_once_and_found_without_the_server() {
     assert_eq!(offline.list(&repo).unwrap(), ["config.json"]);
     assert_eq!(offline.fetch_optional(&repo, "vocab.txt").unwrap(), None);
     assert_eq!(offline.commit(&repo).as_deref(), Some(FIRST));
-    assert_eq!(offline.notes(), [""; 0]);
+    assert_eq!(offline.take_notes(), [""; 0]);
 
     let unreachable = hub(cache.path(), &server, Connection::Online);
     assert_eq!(unreachable.fetch(&repo, "config.json").unwrap(), path);
-    assert!(unreachable.notes()[0].contains(FIRST), "{:?}", unreachable.notes());
+    let notes = unreachable.take_notes();
+    assert!(notes[0].contains(FIRST), "{notes:?}");
+    assert_eq!(unreachable.take_notes(), [""; 0], "said once");
 }
 
 #[test]
@@ -388,6 +391,37 @@ fn a_silent_server_does_not_hold_us_for_ever() {
     let hub = Hub::new(settings).unwrap();
     let error = hub.fetch(&model("a/b"), "config.json").unwrap_err().to_string();
     assert!(error.contains("nothing has arrived"), "{error}");
+}
+
+#[test]
+fn a_download_ends_when_the_user_asks_to_stop() {
+    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    server.store.silent.store(true, SeqCst);
+    let stop = Interrupt::default();
+    let hub = hub(cache.path(), &server, Connection::Online).with_interrupt(stop.clone());
+    std::thread::scope(|scope| {
+        let fetched = scope.spawn(|| hub.fetch(&model("a/b"), "config.json"));
+        // The listing, then the download that is never answered.
+        while server.requests().len() < 2 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        stop.set();
+        let error = fetched.join().unwrap().unwrap_err();
+        assert!(error.is::<Interrupted>(), "{error:#}");
+        assert!(error.to_string().contains("downloading `config.json` of"), "{error}");
+    });
+}
+
+#[test]
+fn a_wait_before_another_attempt_ends_when_the_user_asks_to_stop() {
+    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    *lock(&server.store.refuses) = Some((503, ""));
+    let mut settings = hub(cache.path(), &server, Connection::Online).settings().clone();
+    (settings.retries, settings.retry_pause) = (3, Duration::from_secs(3600));
+    let stop = Interrupt::default();
+    stop.set();
+    let hub = Hub::new(settings).unwrap().with_interrupt(stop);
+    assert!(hub.fetch(&model("a/b"), "config.json").unwrap_err().is::<Interrupted>());
 }
 
 #[test]

@@ -9,8 +9,9 @@ use crate::checkpoint::labels::align;
 use crate::checkpoint::LabelMap;
 use crate::confidence::Predictions;
 use crate::error::hinted;
-use crate::task::table::{expand_patterns, read_table, Table};
-use crate::task::{label_ids, LabelReader};
+use crate::interrupt::Interrupt;
+use crate::task::table::{expand_patterns, read_table, Cell, Table};
+use crate::task::{find_label, label_ids, LabelReader};
 
 /// One model's predictions, one row per example.
 #[derive(Debug, Clone)]
@@ -45,17 +46,18 @@ enum Shown {
 ///
 /// # Errors
 /// Whatever [`read_predictions`] refuses; other examples or another number of them; true labels
-/// that contradict each other.
+/// that contradict each other; the user asking to stop.
 pub fn read_pair(
     teacher: &[String],
     student: &[String],
     task: &str,
     task_labels: &[String],
     map: &LabelMap,
+    interrupt: &Interrupt,
 ) -> Result<(PredictionFile, PredictionFile)> {
-    let mut teacher = read_predictions("teacher", teacher, task, task_labels, map)?;
+    let mut teacher = read_predictions("teacher", teacher, task, task_labels, map, interrupt)?;
     let names = teacher.label_names.clone();
-    let mut student = read_predictions("student", student, task, &names, map)?;
+    let mut student = read_predictions("student", student, task, &names, map, interrupt)?;
     map.check_used(&teacher.own_labels, &student.own_labels)?;
     if let (Some(wanted), Some(given)) = (&teacher.ids, &student.ids) {
         let order = join(wanted, given, &teacher, &student)?;
@@ -129,9 +131,10 @@ pub fn read_predictions(
     task: &str,
     task_labels: &[String],
     map: &LabelMap,
+    interrupt: &Interrupt,
 ) -> Result<PredictionFile> {
     let files = expand_patterns(patterns)?;
-    let table = read_table(&files)?;
+    let mut table = read_table(&files, interrupt)?;
     let source = files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ");
     if table.rows.is_empty() {
         bail!("`{source}` holds no prediction: an empty split cannot be audited");
@@ -139,8 +142,9 @@ pub fn read_predictions(
     let (own, shown) = shown(&table, &source)?;
     let names = match (task_labels.is_empty(), &own) {
         (false, _) => task_labels.to_vec(),
+        // As `audit predict` writes them; an id alone is read all the same.
         (true, Some(own)) if label_ids(own).is_some() => {
-            (0..own.len()).map(|i| i.to_string()).collect()
+            (0..own.len()).map(|i| format!("LABEL_{i}")).collect()
         }
         (true, Some(own)) => own.clone(),
         (true, None) => {
@@ -150,9 +154,16 @@ pub fn read_predictions(
             ))
         }
     };
-    let columns = match &own {
-        Some(own) => align(role, &source, own, task, &names, map)?,
-        None => (0..names.len()).collect(),
+    let (own, columns) = match (own, &shown) {
+        (Some(own), _) => {
+            let columns = align(role, &source, &own, task, &names, map)?;
+            (own, columns)
+        }
+        (None, Shown::Confidence { predicted, .. }) => {
+            let own = rename_predicted(&mut table, *predicted, role, &names, map)?;
+            (own, (0..names.len()).collect())
+        }
+        (None, _) => (names.clone(), (0..names.len()).collect()),
     };
     let reader = LabelReader::new(&names, None);
     let labels = match table.column("label") {
@@ -164,7 +175,7 @@ pub fn read_predictions(
     Ok(PredictionFile {
         predictions: predictions(&table, &shown, &columns, &reader, names.len())?,
         labels,
-        own_labels: own.unwrap_or_else(|| names.clone()),
+        own_labels: own,
         label_names: names,
         label_map: columns,
         ids: ids(&table)?,
@@ -172,6 +183,51 @@ pub fn read_predictions(
         files,
         sha256: table.sha256,
     })
+}
+
+/// Puts the task's names in place of the model's in the column `predicted`, and returns what the
+/// model calls each label of the task.
+///
+/// # Errors
+/// An entry for this model alone that is about no label at all; a cell with a name that the map
+/// gives to another label of the same model.
+fn rename_predicted(
+    table: &mut Table,
+    column: usize,
+    role: &str,
+    names: &[String],
+    map: &LabelMap,
+) -> Result<Vec<String>> {
+    let entries = map.entries(role);
+    let own: Vec<String> = entries.iter().map(|(own, _)| (*own).to_owned()).collect();
+    let (mut renamed, mut kept) = (0, Vec::new());
+    for row in 0..table.rows.len() {
+        let Some(text) = table.text(row, column)? else { continue };
+        // A label without a name is LABEL_0, LABEL_1, … in the map, and may be an id in the cell.
+        let by_id = || find_label(&own, &format!("LABEL_{}", text.parse::<usize>().ok()?));
+        match find_label(&own, text.trim()).or_else(by_id) {
+            Some(entry) => {
+                table.rows[row].cells[column] = Cell::Text(entries[entry].1.to_owned());
+                renamed += 1;
+            }
+            None => kept.push((row, text)),
+        }
+    }
+    if renamed == 0 {
+        map.rename(role, names)?; // it may be about the other model alone
+        return Ok(names.to_vec());
+    }
+    for (row, text) in kept {
+        if let Some((own, given)) = entries.iter().find(|(_, given)| *given == text.trim()) {
+            let twice = format!("`{text}` is what the label map calls `{own}`: `{own}={given}`");
+            return Err(hinted(
+                table.wrong(row, column, &twice).to_string(),
+                "say of every label that the table has what the task calls it",
+            ));
+        }
+    }
+    let called = |name: &String| entries.iter().find(|(_, given)| given == name);
+    Ok(names.iter().map(|n| called(n).map_or(n.clone(), |(own, _)| (*own).to_owned())).collect())
 }
 
 /// The label names in the columns' order (`None` for a bare confidence), and the columns.

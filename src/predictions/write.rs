@@ -14,6 +14,7 @@ use tempfile::NamedTempFile;
 
 use crate::error::usage;
 use crate::inference::Logits;
+use crate::interrupt::Temporary;
 
 /// How a file of logits is written, by its extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +59,7 @@ pub fn write_logits(
 ) -> Result<()> {
     let rows = Rows { logits, label_names, labels };
     let failed = || format!("cannot write `{}`", path.display());
-    let mut file = beside(path)?;
+    let mut file = Temporary::new(beside(path)?);
     match format {
         LogitsFormat::Csv => rows.csv(file.as_file_mut()),
         LogitsFormat::Jsonl => rows.jsonl(file.as_file_mut()),
@@ -66,6 +67,7 @@ pub fn write_logits(
     }
     .with_context(failed)?;
     file.as_file().sync_all().with_context(failed)?;
+    let (file, _listed) = file.into_parts();
     file.persist(path).with_context(failed)?;
     Ok(())
 }

@@ -2,6 +2,8 @@
 
 use std::io::{self, Write};
 
+use crate::task::label_name;
+
 /// What both models say of every example of one split.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PredictionTable {
@@ -65,16 +67,15 @@ fn write_row<W: Write>(
     table: &PredictionTable,
     row: &PredictionRow,
 ) -> io::Result<()> {
+    let name = |id| label_name(&table.label_names, id);
     writer.write_field(&table.task).map_err(as_io)?;
     writer.write_field(&table.split).map_err(as_io)?;
     writer.write_field(row.index.to_string()).map_err(as_io)?;
-    writer
-        .write_field(row.label.map(|id| table.label_name(id)).unwrap_or_default())
-        .map_err(as_io)?;
+    writer.write_field(row.label.map(name).unwrap_or_default()).map_err(as_io)?;
     writer.write_field(row.teacher_confidence.to_string()).map_err(as_io)?;
     writer.write_field(row.student_confidence.to_string()).map_err(as_io)?;
-    writer.write_field(table.label_name(row.teacher_predicted)).map_err(as_io)?;
-    writer.write_field(table.label_name(row.student_predicted)).map_err(as_io)?;
+    writer.write_field(name(row.teacher_predicted)).map_err(as_io)?;
+    writer.write_field(name(row.student_predicted)).map_err(as_io)?;
     writer.write_field(row.difference.to_string()).map_err(as_io)?;
     writer.write_record(None::<&[u8]>).map_err(as_io)
 }
@@ -84,13 +85,6 @@ fn as_io(error: ::csv::Error) -> io::Error {
     match error.into_kind() {
         ::csv::ErrorKind::Io(error) => error,
         other => io::Error::other(format!("{other:?}")),
-    }
-}
-
-impl PredictionTable {
-    /// A label's name; the id itself where the table names none for it.
-    fn label_name(&self, id: u32) -> String {
-        self.label_names.get(id as usize).cloned().unwrap_or_else(|| id.to_string())
     }
 }
 

@@ -66,9 +66,12 @@ fn write_properties<W: Write>(
     let manifest = &report.manifest;
     let mut properties = vec![
         ("program".to_owned(), format!("{} {}", manifest.program, manifest.version)),
-        ("device".to_owned(), manifest.device.clone()),
         ("config_sha256".to_owned(), manifest.config_sha256.clone()),
     ];
+    if let Some(row) = task.main().first() {
+        properties.push(("device".to_owned(), row.device.clone()));
+        properties.push(("seed".to_owned(), row.seed.to_string()));
+    }
     for model in manifest.models.iter().filter(|model| model.task == task.task) {
         properties.push((model.role.clone(), model.source.clone()));
         properties.push((format!("{}_sha256", model.role), model.weights_sha256.clone()));

@@ -211,7 +211,8 @@ fn worst(row: &TaskRow) -> String {
     for input in row.worst.iter().take(WORST_SHOWN) {
         body.push_str(&row_of(&worst_cells(input)));
     }
-    let title = format!("Inputs furthest apart on {}", escape(&row.name(), CELL));
+    let (name, difference) = (escape(&row.name(), CELL), row.difference_in_words());
+    let title = format!("Inputs furthest apart on {name} ({difference})");
     details(&title, &body)
 }
 
@@ -230,6 +231,17 @@ fn worst_cells(input: &WorstInput) -> [String; 6] {
     ]
 }
 
+/// What the rows say, each value once, in their order.
+fn each_once(report: &Report, of: impl Fn(&TaskRow) -> String) -> String {
+    let mut values: Vec<String> = Vec::new();
+    for value in report.tasks.iter().map(of) {
+        if !values.contains(&value) {
+            values.push(value);
+        }
+    }
+    values.join(" and ")
+}
+
 fn manifest(report: &Report) -> String {
     let manifest = &report.manifest;
     let mut body = row_of(&["what", "value"]);
@@ -238,9 +250,9 @@ fn manifest(report: &Report) -> String {
     let program = format!("{} {}", manifest.program, manifest.version);
     say("program".into(), escape(&program, CELL));
     say("platform".into(), escape(&manifest.platform, CELL));
-    let compute = format!("{}, {}", manifest.device, manifest.dtype);
-    say("device, dtype".into(), escape(&compute, CELL));
-    say("seed".into(), manifest.seed.to_string());
+    let devices = each_once(report, |row| row.device.clone());
+    say("device, dtype".into(), escape(&format!("{devices}, {}", manifest.dtype), CELL));
+    say("seed".into(), each_once(report, |row| row.seed.to_string()));
     say("config SHA-256".into(), escape(&manifest.config_sha256, CELL));
     for (name, value) in &manifest.conventions {
         say(escape(name, CELL), escape(value, TEXT));

@@ -9,6 +9,7 @@ use tempfile::NamedTempFile;
 
 use super::{Format, PredictionTable, RenderOptions, Report};
 use crate::error::hinted;
+use crate::interrupt::Temporary;
 
 /// What the folder holds after a run.
 const FILES: [(&str, Format); 4] = [
@@ -60,13 +61,14 @@ impl OutputDir {
         let mut written = Vec::with_capacity(FILES.len());
         for (name, format) in FILES {
             let target = self.path.join(name);
-            let file = self
-                .write_beside(name, format, report, tables)
-                .with_context(|| format!("cannot write `{}`", target.display()))?;
+            let failed = || format!("cannot write `{}`", target.display());
+            let mut file = Temporary::new(temp_file(&self.path, name).with_context(failed)?);
+            fill(&mut file, format, report, tables).with_context(failed)?;
             written.push((file, target));
         }
         let mut paths = Vec::with_capacity(FILES.len());
         for (file, target) in written {
+            let (file, _listed) = file.into_parts();
             file.persist(&target)
                 .map_err(|refused| refused.error)
                 .with_context(|| format!("cannot replace `{}`", target.display()))?;
@@ -76,19 +78,16 @@ impl OutputDir {
             .with_context(|| format!("cannot flush the folder `{}`", self.path.display()))?;
         Ok(paths)
     }
+}
 
-    fn write_beside(
-        &self,
-        name: &str,
-        format: Format,
-        report: &Report,
-        tables: &[PredictionTable],
-    ) -> std::io::Result<NamedTempFile> {
-        let mut file = temp_file(&self.path, name)?;
-        super::write(format, report, tables, &RenderOptions::default(), &mut file)?;
-        file.as_file().sync_all()?;
-        Ok(file)
-    }
+fn fill(
+    file: &mut NamedTempFile,
+    format: Format,
+    report: &Report,
+    tables: &[PredictionTable],
+) -> std::io::Result<()> {
+    super::write(format, report, tables, &RenderOptions::default(), file)?;
+    file.as_file().sync_all()
 }
 
 /// A file in `folder` that is gone when dropped, readable by whom the umask allows: a temporary

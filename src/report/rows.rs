@@ -125,6 +125,14 @@ impl TaskRow {
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 
+    /// What stands beside each model's prediction where inputs are shown, and what d is of it.
+    pub(crate) fn difference_in_words(&self) -> &'static str {
+        match self.confidence.as_str() {
+            "teacher-class" => "probability of the teacher's label",
+            _ => "d = teacher's confidence − student's",
+        }
+    }
+
     /// κ's origin: `β 168.4 nats (0.0025 per example), α 0, γ 1; set by default`.
     pub(crate) fn bound_in_words(&self) -> String {
         let origin = &self.bound_origin;

@@ -369,6 +369,9 @@ fn row(task: &str, split: &str, n: usize, sigma: f64) -> TaskRow {
         undefined: BTreeMap::new(),
         data_sha256: Some("9f".repeat(32)),
         data_files: vec!["glue/SST-2/train.tsv".into()],
+        data_revision: None,
+        device: "cpu".into(),
+        seed: 42,
         seconds: Some(41.5),
     }
 }
@@ -392,9 +395,9 @@ fn report(tasks: Vec<TaskRow>) -> Report {
             version: "0.1.0".into(),
             platform: "linux x86_64".into(),
             conventions: BTreeMap::from([("sigma".into(), "root mean square about zero".into())]),
-            device: "cpu".into(),
+            device: Some("cpu".into()),
             dtype: "f32".into(),
-            seed: 42,
+            seed: Some(42),
             config_sha256: "ab".repeat(32),
             models: models.collect(),
         },

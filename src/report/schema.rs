@@ -1,7 +1,7 @@
 //! The report as data: the one serialised schema that every format is rendered from.
 //!
 //! `configs/report.schema.json` is generated from these types; a test keeps it fresh. A value that
-//! is not defined is `null`, never NaN, and [`TaskRow::undefined`] says why.
+//! is not defined is `null`, never NaN, and [`TaskRow::undefined`] says why a figure is.
 
 use std::collections::BTreeMap;
 
@@ -118,7 +118,8 @@ pub struct TaskRow {
     pub alpha: f64,
     /// Distillation temperature, 1 for a loss scaled by t².
     pub gamma: f64,
-    /// Where the bound was set: `default`, `config FILE`, `flag --kappa`, `student record`…
+    /// Where the bound was set: `default`; the flag, such as `flag --kappa`; the config's file in
+    /// backticks, its table and the key, such as [defaults] kappa; or `student's distillation.json`.
     pub bound_origin: String,
     /// The confidence budget B = κ²·n.
     pub budget: Option<f64>,
@@ -154,13 +155,23 @@ pub struct TaskRow {
     pub notes: Vec<Note>,
     /// Rows of the data that could not be used.
     pub skipped: Skipped,
-    /// For each field that is null: why. Keys are the field's path in the row, such as
-    /// `negative_flips` or `teacher.accuracy`.
+    /// For each figure that is null: why. Keys are the field's path in the row, such as
+    /// `negative_flips` or `teacher.accuracy`; `variants.max` and `variants.teacher-class` are for
+    /// both readings of that confidence, and `*` is for a row that could not be run. What is null
+    /// because there is nothing of the kind has no entry: an `error`, what only a run that ended
+    /// early or drew at random has, a budget that was never `exhausted_at`, a record without a
+    /// `student_bound`, a text, a label, a hash.
     pub undefined: BTreeMap<String, String>,
     /// SHA-256 of the split's files.
     pub data_sha256: Option<String>,
     /// Where the split was read from.
     pub data_files: Vec<String>,
+    /// The commit of the Hub's data set that the files are of; null for local files.
+    pub data_revision: Option<String>,
+    /// `cpu` or `cuda:N`.
+    pub device: String,
+    /// Seed of everything random (pre-flight sample, bootstrap).
+    pub seed: u64,
     /// Wall-clock seconds for the row. Not part of what must be reproducible.
     pub seconds: Option<f64>,
 }
@@ -318,7 +329,8 @@ pub struct WorstInput {
 pub struct Prediction {
     /// The predicted label's name.
     pub predicted: String,
-    /// Its probability.
+    /// The confidence that d is the difference of: the model's largest probability (`max`), or its
+    /// probability of the label that the teacher predicts (`teacher-class`).
     pub confidence: f64,
     /// All K probabilities in the task's label order; empty where the model shows none.
     pub probabilities: Vec<f64>,
@@ -369,13 +381,14 @@ pub struct Manifest {
     pub platform: String,
     /// The conventions that the source leaves open and this program fixes (docs/theory.md).
     pub conventions: BTreeMap<String, String>,
-    /// `cpu` or `cuda:N`.
-    pub device: String,
+    /// `cpu` or `cuda:N`; null where the rows have different ones.
+    pub device: Option<String>,
     /// Type that logits are computed in.
     pub dtype: String,
-    /// Seed of everything random (pre-flight sample, bootstrap).
-    pub seed: u64,
-    /// SHA-256 of the configuration in force.
+    /// Seed of everything random; null where the rows have different ones.
+    pub seed: Option<u64>,
+    /// SHA-256 of the configuration in force: of every task's settings that can change a result,
+    /// and of what describes a user's own task.
     pub config_sha256: String,
     /// The models that were loaded, by role and task.
     pub models: Vec<ModelManifest>,

@@ -52,7 +52,7 @@ pub(crate) fn comparison(row: &TaskRow) -> Option<String> {
 }
 
 /// `67,349 examples`, `500 examples (partial: 500 of 67,349)`, `the first 26,112 of 67,349
-/// examples`, `222 of 67,349 examples, drawn at random (wrong with probability 0.001 at most)`.
+/// examples`, `222 of 67,349 examples, drawn at random (statistical, δ = 0.001)`.
 pub(crate) fn extent(row: &TaskRow) -> String {
     let examples = counted(row.n, "example", "examples");
     let limited = if row.partial {
@@ -64,7 +64,7 @@ pub(crate) fn extent(row: &TaskRow) -> String {
     let wrong = row
         .sequential
         .filter(|_| row.is_statistical())
-        .map(|draws| format!(" (wrong with probability {} at most)", chosen(draws.delta)));
+        .map(|draws| format!(" (statistical, δ = {})", chosen(draws.delta)));
     let wrong = wrong.unwrap_or_default();
     match (row.ended_early(), row.sequential) {
         (false, _) => format!("{examples}{limited}"),
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(
             summary(&samples::statistical()),
             "The student preserves its teacher's confidence on sst2/train: σ ≤ κ 0.0500 over \
-             7,872 of 67,349 examples, drawn at random (wrong with probability 0.001 at most)."
+             7,872 of 67,349 examples, drawn at random (statistical, δ = 0.001)."
         );
     }
 

@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(task.splits["validation"].paths(), ["d1.csv", "d2.csv"]);
         assert_eq!(task.format, Some(Format::Csv));
         let spec = TaskSpec::custom("mine", task, Path::new(".")).unwrap();
-        assert!(spec.is_pair());
+        assert_eq!(spec.columns.text, [["a", "b"]]);
         assert_eq!(spec.label_names, ["x", "y"]);
     }
 

@@ -6,6 +6,7 @@ use anyhow::{bail, Context, Result};
 
 use super::custom::CustomTask;
 use super::glue::{plain, GlueTask, GLUE};
+use super::natural::natural_key;
 use super::readers::{DataFile, Format};
 use super::spec::{Source, TaskSpec};
 use crate::error::{self, hinted};
@@ -44,7 +45,13 @@ impl Located {
                 "say so: format = \"tsv\", \"csv\", \"jsonl\" or \"parquet\"",
             ));
         };
-        Ok(DataFile { path, name: shown, format, headerless: spec.columns.headerless })
+        Ok(DataFile {
+            path,
+            name: shown,
+            format,
+            headerless: spec.columns.headerless,
+            interrupt: hub.interrupt().clone(),
+        })
     }
 }
 
@@ -278,7 +285,7 @@ fn custom_on_hub(
                 let pattern = pattern(text)?;
                 let mut matched: Vec<_> =
                     files.iter().filter(|file| pattern.matches(file)).collect();
-                matched.sort();
+                matched.sort_by_cached_key(|file| natural_key(file));
                 if matched.is_empty() {
                     return Ok(Found::Nothing { tried: vec![format!("{}/{text}", repo.id)] });
                 }
@@ -318,7 +325,8 @@ fn matching(patterns: &[String], folders: &[&Path]) -> Result<Found> {
     Ok(Found::Files(found))
 }
 
-/// The files that a pattern (`*`, `?`, `[ab]`, `**`) stands for, in the order of their names.
+/// The files that a pattern (`*`, `?`, `[ab]`, `**`) stands for, in the order of their names, as
+/// [`natural_key`] has it.
 pub(super) fn expand(path: &Path) -> Result<Vec<PathBuf>> {
     let text = path.to_string_lossy();
     pattern(&text)?;
@@ -330,7 +338,7 @@ pub(super) fn expand(path: &Path) -> Result<Vec<PathBuf>> {
             files.push(path);
         }
     }
-    files.sort();
+    files.sort_by_cached_key(|file| natural_key(&file.to_string_lossy()));
     Ok(files)
 }
 

@@ -8,8 +8,21 @@ use super::spelling::did_you_mean;
 pub struct LabelReader {
     /// Names by id. Empty: any id from 0 up is taken, and no name.
     names: Vec<String>,
-    /// Id in the file → id of the task, where the file numbers the same names differently.
-    renumbered: Option<Vec<u32>>,
+    numbers: Numbers,
+}
+
+/// What a whole number in a cell stands for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Numbers {
+    /// The name that is spelled so; without one, an id.
+    #[default]
+    NamesThenIds,
+    /// A name and nothing else, since all names are whole numbers: of the names 1 and 2, a 1 that
+    /// was meant as an id could not be told from the other one.
+    Names,
+    /// An id and nothing else, since the file itself says what its ids mean: id in the file → id of
+    /// the task.
+    Ids(Vec<u32>),
 }
 
 /// Why a label cell is no label of the task: what is wrong, and the remedy.
@@ -33,6 +46,11 @@ pub fn find_label(names: &[String], name: &str) -> Option<usize> {
     })
 }
 
+/// The name of the label `id`; the id itself where `names` has none for it.
+pub fn label_name(names: &[String], id: u32) -> String {
+    names.get(id as usize).cloned().unwrap_or_else(|| id.to_string())
+}
+
 /// The id in each name where the names are ids, in any order: `LABEL_0`, `LABEL_1`, … or `0`, `1`,
 /// …. `None` where they are names.
 pub fn label_ids(names: &[String]) -> Option<Vec<usize>> {
@@ -47,18 +65,27 @@ impl LabelReader {
     /// Names of the same set in another order are matched by name. Names of another set are
     /// ignored here: the task's own are what the user calls the ids.
     pub fn new(names: &[String], in_file: Option<&Vec<String>>) -> LabelReader {
-        let renumbered = in_file.filter(|in_file| *in_file != names).and_then(|in_file| {
+        let by_name = |in_file: &Vec<String>| -> Vec<u32> {
             let id = |name: &String| find_label(names, name).map(|id| id as u32);
             let ids: Option<Vec<u32>> = in_file.iter().map(id).collect();
-            ids.filter(|ids| ids.len() == names.len())
-        });
-        LabelReader { names: names.to_vec(), renumbered }
+            let same_set = ids.filter(|ids| ids.len() == names.len());
+            same_set.unwrap_or_else(|| (0..names.len() as u32).collect())
+        };
+        let is_number = |name: &String| name.parse::<i64>().is_ok();
+        let numbers = match in_file {
+            _ if names.is_empty() => Numbers::NamesThenIds,
+            Some(in_file) => Numbers::Ids(by_name(in_file)),
+            None if names.iter().all(is_number) => Numbers::Names,
+            None => Numbers::NamesThenIds,
+        };
+        LabelReader { names: names.to_vec(), numbers }
     }
 
     /// The label id; `None` where the row has no label.
     pub(super) fn read(&self, cell: &Cell) -> Result<Option<u32>, BadLabel> {
         match cell {
             Cell::Missing | Cell::Null => Ok(None),
+            Cell::Bool(value) if self.numbers == Numbers::Names => self.number(i64::from(*value)),
             Cell::Bool(value) => {
                 self.text(if *value { "true" } else { "false" }).or_else(|error| {
                     // Named neither true nor false: then they are the ids 1 and 0.
@@ -69,10 +96,10 @@ impl LabelReader {
                     }
                 })
             }
-            Cell::Integer(id) => self.integer(*id),
+            Cell::Integer(id) => self.number(*id),
             Cell::Number(value) if value.is_nan() => Ok(None),
             Cell::Number(value) if value.fract() == 0.0 && value.abs() < 1e9 => {
-                self.integer(*value as i64)
+                self.number(*value as i64)
             }
             Cell::Number(value) => Err(self.not_an_id(&value.to_string())),
             Cell::Text(text) => self.text(text.trim()),
@@ -91,12 +118,12 @@ impl LabelReader {
         if let Some(id) = self.names.iter().position(|name| name == text) {
             return Ok(Some(id as u32));
         }
-        if let Ok(id) = text.parse::<i64>() {
-            return self.id(id);
+        if let Ok(number) = text.parse::<i64>() {
+            return self.number(number);
         }
         match text.parse::<f64>() {
             // What pandas makes of a column of ids with a gap in it.
-            Ok(value) if value.fract() == 0.0 && value.abs() < 1e9 => self.id(value as i64),
+            Ok(value) if value.fract() == 0.0 && value.abs() < 1e9 => self.number(value as i64),
             Ok(value) if value.is_nan() => Ok(None),
             Ok(_) => Err(self.not_an_id(text)),
             Err(_) => match find_label(&self.names, text) {
@@ -106,12 +133,25 @@ impl LabelReader {
         }
     }
 
-    fn integer(&self, id: i64) -> Result<Option<u32>, BadLabel> {
-        let text = id.to_string();
-        match self.names.iter().position(|name| *name == text) {
-            // Where the file itself says what its ids mean, it means ids.
-            Some(named) if self.renumbered.is_none() => Ok(Some(named as u32)),
-            _ => self.id(id),
+    fn number(&self, number: i64) -> Result<Option<u32>, BadLabel> {
+        let name = || self.names.iter().position(|name| name.parse() == Ok(number));
+        match &self.numbers {
+            Numbers::Ids(_) => self.id(number),
+            Numbers::NamesThenIds => {
+                name().map_or_else(|| self.id(number), |id| Ok(Some(id as u32)))
+            }
+            Numbers::Names => match name() {
+                Some(id) => Ok(Some(id as u32)),
+                None if number == -1 => Ok(None),
+                None => Err(BadLabel {
+                    what: format!("label {number} is none of the names"),
+                    hint: format!(
+                        "the labels [{}] are numbers, so that a number is read as a name and never \
+                         as an id",
+                        self.names.join(", ")
+                    ),
+                }),
+            },
         }
     }
 
@@ -125,7 +165,10 @@ impl LabelReader {
             return Err(self.out_of_range(id));
         }
         let id = u32::try_from(id).expect("checked against the range");
-        Ok(Some(self.renumbered.as_ref().map_or(id, |ids| ids[id as usize])))
+        Ok(Some(match &self.numbers {
+            Numbers::Ids(ids) => ids[id as usize],
+            Numbers::NamesThenIds | Numbers::Names => id,
+        }))
     }
 
     fn out_of_range(&self, id: i64) -> BadLabel {
@@ -219,10 +262,41 @@ mod tests {
 
     #[test]
     fn names_that_look_like_ids_are_names_in_every_format() {
-        let stars = reader(&["1", "2", "3"]);
+        let stars = reader(&["1", "2", "more"]);
         assert_eq!(stars.read(&text("1")), Ok(Some(0)));
-        assert_eq!(stars.read(&Cell::Integer(3)), Ok(Some(2)));
+        assert_eq!(stars.read(&Cell::Integer(2)), Ok(Some(1)));
         assert_eq!(stars.read(&Cell::Integer(0)), Ok(Some(0)), "no name, so an id");
+    }
+
+    #[test]
+    fn where_all_names_are_numbers_a_number_is_a_name_or_an_error() {
+        let stars = reader(&["1", "2"]);
+        for cell in [text("2"), text("2.0"), Cell::Integer(2), Cell::Number(2.0)] {
+            assert_eq!(stars.read(&cell), Ok(Some(1)), "{cell:?}");
+        }
+        // Taken for an id, 0 would be the same label as the name 1.
+        for cell in [text("0"), text("0.0"), Cell::Integer(0), Cell::Bool(false), text("3")] {
+            let error = stars.read(&cell).unwrap_err();
+            assert!(error.what.contains("none of the names"), "{cell:?}: {error:?}");
+            assert!(error.hint.contains("[1, 2]"), "{error:?}");
+        }
+        assert_eq!(stars.read(&Cell::Integer(-1)), Ok(None));
+        assert_eq!(reader(&["-1", "1"]).read(&Cell::Integer(-1)), Ok(Some(0)));
+        assert_eq!(reader(&["0", "1"]).read(&Cell::Bool(true)), Ok(Some(1)));
+    }
+
+    #[test]
+    fn a_file_that_names_its_ids_means_ids_even_where_the_names_are_numbers() {
+        let names = |names: [&str; 2]| names.map(str::to_owned).to_vec();
+        let stars = names(["1", "2"]);
+        for in_file in [names(["1", "2"]), names(["bad", "good"])] {
+            let reader = LabelReader::new(&stars, Some(&in_file));
+            assert_eq!(reader.read(&Cell::Integer(0)), Ok(Some(0)), "{in_file:?}");
+            assert_eq!(reader.read(&Cell::Integer(1)), Ok(Some(1)), "{in_file:?}");
+            assert!(reader.read(&Cell::Integer(2)).is_err());
+        }
+        let turned = LabelReader::new(&stars, Some(&names(["2", "1"])));
+        assert_eq!(turned.read(&Cell::Integer(0)), Ok(Some(1)));
     }
 
     #[test]

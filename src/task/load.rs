@@ -94,11 +94,18 @@ pub fn load(spec: &TaskSpec, split: &str, options: &LoadOptions) -> Result<Datas
 /// data comes from there.
 ///
 /// # Errors
-/// When the data folder does not exist or the Hub gives no answer.
+/// When the data folder does not exist, the Hub gives no answer, or a user's own task names files
+/// for the split and they are not there.
 pub fn has_split(spec: &TaskSpec, split: &str, options: &LoadOptions) -> Result<bool> {
     let split = spec.canonical_split(split);
     let found = locate(spec, &split, options.data.as_deref(), options.hub)?;
-    Ok(matches!(found, Found::Files(_)))
+    match found {
+        Found::Files(_) => Ok(true),
+        Found::Nothing { tried } if spec.names_split(&split) => {
+            Err(not_found(spec, &split, &tried))
+        }
+        Found::Nothing { .. } => Ok(false),
+    }
 }
 
 fn refuse_many_skipped(
@@ -137,6 +144,9 @@ fn not_found(spec: &TaskSpec, split: &str, tried: &[String]) -> anyhow::Error {
         Source::Glue(_) => "a split is train, validation, test or the name of a file; --data takes GLUE's folder or the task's own".to_owned(),
         Source::Custom { task, .. } if task.splits.is_empty() => {
             format!("name its file in the config: splits = {{ {split} = \"…\" }}")
+        }
+        Source::Custom { .. } if spec.names_split(split) => {
+            format!("mend `splits.{split}` of `[task.{}]`, which names it", spec.name)
         }
         Source::Custom { task, .. } => format!(
             "`[task.{}]` names the splits {}",

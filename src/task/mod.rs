@@ -8,6 +8,7 @@ mod files; //     which files a split is read from
 mod glue; //      the GLUE table
 mod labels; //    label cells -> label ids
 mod load; //      a split, from its files to its examples
+mod natural; //   part-2 before part-10
 mod readers; //   TSV, CSV, JSONL, Parquet -> rows of cells
 mod spec; //      what a task is
 pub mod spelling; // did you mean
@@ -17,7 +18,7 @@ mod testing; //   files and options for the tests of this room
 
 pub use custom::{CustomTask, SplitPaths, TextColumns};
 pub use glue::ALL_TASKS;
-pub use labels::{find_label, label_ids, LabelReader};
+pub use labels::{find_label, label_ids, label_name, LabelReader};
 pub use load::{has_split, load, LoadOptions};
 pub use readers::Format;
 pub use spec::{builtin_names, canonical_name, is_builtin, Metric, TaskSpec};
@@ -69,19 +70,4 @@ pub struct Dataset {
     pub commit: Option<String>,
     /// SHA-256 of the bytes of `files`, in order, as lower-case hexadecimal digits.
     pub sha256: String,
-}
-
-impl Dataset {
-    /// The label that every labelled example has, if they all have the same one: accuracy and
-    /// the task's figure say little then. `None` for an unlabelled split too.
-    pub fn only_label(&self) -> Option<u32> {
-        let mut labels = self.examples.iter().filter_map(|example| example.label);
-        let first = labels.next()?;
-        labels.all(|label| label == first).then_some(first)
-    }
-
-    /// Whether `--limit` left examples out.
-    pub fn is_partial(&self) -> bool {
-        self.examples.len() < self.available
-    }
 }

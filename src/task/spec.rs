@@ -118,11 +118,6 @@ impl TaskSpec {
         })
     }
 
-    /// Whether an example is a pair of texts.
-    pub fn is_pair(&self) -> bool {
-        self.columns.text.iter().any(|names| names.len() == 2)
-    }
-
     /// The one name of a split: `dev` is `validation`, and MNLI's `validation_matched` is what
     /// `validation` means for it.
     pub fn canonical_split(&self, split: &str) -> String {
@@ -151,7 +146,16 @@ impl TaskSpec {
         }
     }
 
-    fn names_split(&self, split: &str) -> bool {
+    /// What describes a user's own task; `None` for a built-in one.
+    pub fn description(&self) -> Option<&CustomTask> {
+        match &self.source {
+            Source::Glue(_) => None,
+            Source::Custom { task, .. } => Some(task),
+        }
+    }
+
+    /// Whether a user's own task says where the split lies.
+    pub(super) fn names_split(&self, split: &str) -> bool {
         matches!(&self.source, Source::Custom { task, .. } if task.splits.contains_key(split))
     }
 }
@@ -223,7 +227,8 @@ mod tests {
         assert_eq!(spec("mrpc").metric, Metric::AccuracyAndF1);
         assert_eq!(spec("qqp").metric, Metric::AccuracyAndF1);
         assert_eq!(spec("rte").metric, Metric::Accuracy);
-        assert!(!spec("cola").is_pair() && !spec("sst2").is_pair() && spec("qnli").is_pair());
+        let columns = |name: &str| spec(name).columns.text[0].len();
+        assert_eq!(["cola", "sst2", "qnli"].map(columns), [1, 1, 2]);
     }
 
     #[test]

@@ -7,9 +7,9 @@ use anyhow::{anyhow, bail, Result};
 use super::files::expand;
 use super::labels::LabelReader;
 use super::readers::{self, DataFile, Format, Header, RowSink};
-use super::spelling::did_you_mean;
 use crate::digest::sha256_of;
 use crate::error::hinted;
+use crate::interrupt::Interrupt;
 
 pub use super::readers::Cell;
 
@@ -44,22 +44,6 @@ impl Table {
     /// The index of a column.
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column == name)
-    }
-
-    /// The index of a column that must be there.
-    ///
-    /// # Errors
-    /// Naming the columns that are.
-    pub fn require(&self, name: &str) -> Result<usize> {
-        self.column(name).ok_or_else(|| {
-            let guess = did_you_mean(name, self.columns.iter().map(String::as_str));
-            let files: Vec<String> =
-                self.files.iter().map(|file| format!("`{}`", file.display())).collect();
-            hinted(
-                format!("{} has no column `{name}`", files.join(", ")),
-                format!("{guess}its columns are [{}]", self.columns.join(", ")),
-            )
-        })
     }
 
     /// `` `file` line 12 ``, for messages about a row.
@@ -125,8 +109,8 @@ impl Table {
 ///
 /// # Errors
 /// When a file cannot be read, a row has too few or too many fields, or the files do not have the
-/// same columns (their order may differ).
-pub fn read_table<P: AsRef<Path>>(paths: &[P]) -> Result<Table> {
+/// same columns (their order may differ), or the user asks to stop.
+pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<Table> {
     let mut builder = Builder::default();
     for (index, path) in paths.iter().enumerate() {
         let path = path.as_ref();
@@ -138,7 +122,13 @@ pub fn read_table<P: AsRef<Path>>(paths: &[P]) -> Result<Table> {
             ));
         };
         builder.file = index;
-        let file = DataFile { path: path.to_owned(), name, format, headerless: None };
+        let file = DataFile {
+            path: path.to_owned(),
+            name,
+            format,
+            headerless: None,
+            interrupt: interrupt.clone(),
+        };
         readers::read(&file, &mut builder)?;
     }
     let files: Vec<PathBuf> = paths.iter().map(|path| path.as_ref().to_owned()).collect();
@@ -147,7 +137,7 @@ pub fn read_table<P: AsRef<Path>>(paths: &[P]) -> Result<Table> {
 }
 
 /// The files that paths and patterns (`*`, `?`, `[ab]`, `**`) stand for: each pattern's files in
-/// the order of their names, the patterns in the order given.
+/// the order of their names (`part-2` before `part-10`), the patterns in the order given.
 ///
 /// # Errors
 /// When one of them stands for no file, or two of them for the same.

@@ -117,7 +117,12 @@ fn ended_early(page: &mut Page, row: &TaskRow) {
         let Interval { low, high, level } = draws.sigma_interval;
         let (low, high, level) = (decimal(low), decimal(high), chosen(level * 100.0));
         let seed = draws.seed;
-        page.field("σ", &format!("{low} to {high} ({level} % confidence sequence; seed {seed})"));
+        page.field("σ", &format!("{low} to {high} at {level} % (draws by seed {seed})"));
+        if row.is_statistical() {
+            let delta = chosen(draws.delta);
+            let text = format!("statistical: wrong with probability {delta} at most");
+            page.field("verdict", &text);
+        }
     } else if let Some(at_least) = row.sigma_at_least {
         let at = row
             .exhausted_at

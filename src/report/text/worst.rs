@@ -39,7 +39,7 @@ pub(super) fn table(page: &mut Page, row: &TaskRow) {
         format!("  {}", right.chain(left).collect::<Vec<_>>().join("  "))
     };
     let title = page.paint(BOLD, "furthest apart");
-    page.line(&format!("  {title} (d = teacher's confidence − student's)"));
+    page.line(&format!("  {title} ({})", row.difference_in_words()));
     let line = page.paint(DIM, format_line(&header).trim_end());
     page.line(&line);
     for (input, cells) in inputs.iter().zip(&cells) {

@@ -52,6 +52,7 @@ impl<'a> Records<'a> {
 
     /// Reads the next record; false after the last.
     fn advance(&mut self) -> Result<bool> {
+        self.file.go_on()?;
         let name = &self.file.name;
         let found = self
             .reader
@@ -72,6 +73,7 @@ impl<'a> Records<'a> {
             return Err(too_long(name, self.line));
         }
         refuse_nul(name, self.line, self.record.as_slice())?;
+        self.refuse_stray_quote()?;
         Ok(true)
     }
 
@@ -83,6 +85,37 @@ impl<'a> Records<'a> {
             })
         };
         self.record.iter().enumerate().map(field).collect()
+    }
+
+    /// A quote that opens a field and is closed in the middle of it was data: what stands between,
+    /// rows included, would be taken for one field.
+    fn refuse_stray_quote(&self) -> Result<()> {
+        let end = self.reader.position().byte() as usize;
+        let mut rest = &self.bytes[self.start..end];
+        rest = rest.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(rest); // only the file's head has it
+        loop {
+            if let Some(quoted) = rest.strip_prefix(b"\"") {
+                let Some(after) = after_closing_quote(quoted) else { return Ok(()) };
+                if !matches!(after.first(), None | Some(b',' | b'\r' | b'\n')) {
+                    let opens = self.line + newlines(&self.bytes[self.start..end - rest.len()]);
+                    let closes = self.line + newlines(&self.bytes[self.start..end - after.len()]);
+                    return Err(hinted(
+                        format!(
+                            "`{}` line {opens}: the field that a quote opens here goes on after \
+                             its closing quote in line {closes}",
+                            self.file.name
+                        ),
+                        "write each quote inside a quoted field twice, or give the file as `.tsv` \
+                         if its quotes are data",
+                    ));
+                }
+                rest = after;
+            }
+            match rest.iter().position(|&byte| byte == b',') {
+                Some(comma) => rest = &rest[comma + 1..],
+                None => return Ok(()),
+            }
+        }
     }
 
     /// A quote that is never closed takes the rest of the file for one field: then rows would be
@@ -100,6 +133,18 @@ impl<'a> Records<'a> {
             ));
         }
         Ok(())
+    }
+}
+
+/// What follows the quote that closes a field; `None` where it is never closed.
+fn after_closing_quote(mut quoted: &[u8]) -> Option<&[u8]> {
+    loop {
+        let at = quoted.iter().position(|&byte| byte == b'"')?;
+        quoted = &quoted[at + 1..];
+        match quoted.strip_prefix(b"\"") {
+            Some(rest) => quoted = rest, // two quotes stand for one
+            None => return Some(quoted),
+        }
     }
 }
 

@@ -31,6 +31,7 @@ impl<'a> Lines<'a> {
     /// When the file cannot be read, the line is longer than [`LONGEST_LINE`], or the file is no
     /// text in UTF-8's neighbourhood (UTF-16, NUL bytes).
     pub(super) fn next(&mut self) -> Result<Option<(usize, &[u8])>> {
+        self.file.go_on()?;
         let name = &self.file.name;
         self.line.clear();
         self.number += 1;

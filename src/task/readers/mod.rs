@@ -13,6 +13,7 @@ use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::error::hinted;
+use crate::interrupt::{Interrupt, Interrupted};
 
 mod csv;
 mod jsonl;
@@ -91,6 +92,15 @@ pub(crate) struct DataFile {
     pub(crate) format: Format,
     /// The columns, should the file have no header line (TSV only).
     pub(crate) headerless: Option<&'static [&'static str]>,
+    /// Ends the reading between two rows.
+    pub(crate) interrupt: Interrupt,
+}
+
+impl DataFile {
+    /// Called before each row.
+    fn go_on(&self) -> Result<(), Interrupted> {
+        self.interrupt.check(|| format!("reading `{}`", self.name))
+    }
 }
 
 /// What a file says of its columns.

@@ -38,6 +38,7 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let mut rows = guarded(name, || reader.get_row_iter(Some(projection.build()?)))?;
     let mut line = 0_usize;
     while let Some(row) = guarded(name, || rows.next().transpose())? {
+        file.go_on()?;
         line += 1;
         let cells: Vec<Cell> =
             row.into_columns().into_iter().map(|(_, field)| cell(field)).collect();

@@ -3,10 +3,15 @@
 use parquet::basic::Compression;
 
 use super::*;
+use crate::interrupt::Interrupted;
 use crate::task::testing::{write_parquet, Column, Folder};
 
 fn failure<T: std::fmt::Debug>(result: Result<T>) -> String {
     result.unwrap_err().to_string()
+}
+
+fn read_table<P: AsRef<Path>>(paths: &[P]) -> Result<Table> {
+    super::read_table(paths, &Interrupt::default())
 }
 
 #[test]
@@ -27,7 +32,7 @@ fn the_three_formats_give_the_same_table() {
     for path in [csv, jsonl, parquet] {
         let table = read_table(&[&path]).unwrap();
         assert_eq!(table.columns, ["id", "logit_no", "label"]);
-        let (id, logit, label) = (0, table.require("logit_no").unwrap(), 2);
+        let (id, logit, label) = (0, table.column("logit_no").unwrap(), 2);
         assert_eq!(table.text(1, id).unwrap().as_deref(), Some("2"), "{path:?}");
         assert_eq!(table.number(0, logit).unwrap(), Some(0.5));
         assert_eq!(table.number(1, logit).unwrap(), Some(-1000.0));
@@ -87,14 +92,32 @@ fn a_table_loses_no_row() {
 }
 
 #[test]
-fn names_that_are_wrong_are_answered_with_the_right_ones() {
+fn paths_that_are_no_tables_are_named() {
     let folder = Folder::new();
     let path = folder.write("a.csv", "logit_no,logit_yes\n1,2\n");
-    let table = read_table(&[&path]).unwrap();
-    let error = failure(table.require("logits_no"));
-    assert!(error.contains("did you mean `logit_no`?"), "{error}");
     let text = path.display().to_string();
     assert!(failure(expand_patterns(&[&text, &text])).contains("named twice"));
     assert!(failure(expand_patterns(&["nowhere-*.csv"])).contains("`nowhere-*.csv`"));
     assert!(failure(read_table(&[folder.write("a.xls", "")])).contains(".parquet"));
+}
+
+#[test]
+fn reading_ends_between_two_rows_when_the_user_asks_to_stop() {
+    let folder = Folder::new();
+    let parquet = folder.path().join("a.parquet");
+    let columns = [("x", Column::Integer(&[Some(1), Some(2)]))];
+    write_parquet(&parquet, &columns, Compression::SNAPPY, None);
+    let stop = Interrupt::default();
+    stop.set();
+    for path in [
+        folder.write("a.csv", "x\n1\n"),
+        folder.write("a.tsv", "x\n1\n"),
+        folder.write("a.jsonl", "{\"x\": 1}\n"),
+        parquet,
+    ] {
+        let error = super::read_table(&[&path], &stop).unwrap_err();
+        assert!(error.is::<Interrupted>(), "{error:#}");
+        let expected = format!("interrupted: reading `{}`; nothing was written", path.display());
+        assert_eq!(error.to_string(), expected);
+    }
 }

@@ -21,16 +21,6 @@ fn minus_one_everywhere_is_an_unlabelled_split() {
     let data = folder.load("sst2", "test").unwrap();
     assert_eq!(data.examples, [example("a", None), example("b", None)]);
     says(data.unlabelled.as_deref().unwrap(), &["no row", "has a label"]);
-    assert_eq!(data.only_label(), None);
-}
-
-#[test]
-fn a_split_of_one_label_says_so() {
-    let folder = Folder::new();
-    folder.write("SST-2/train.tsv", "sentence\tlabel\na\t1\nb\t1\nc\t-1\n");
-    assert_eq!(folder.load("sst2", "train").unwrap().only_label(), Some(1));
-    folder.write("SST-2/train.tsv", "sentence\tlabel\na\t1\nb\t0\n");
-    assert_eq!(folder.load("sst2", "train").unwrap().only_label(), None);
 }
 
 #[test]

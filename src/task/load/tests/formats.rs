@@ -31,6 +31,25 @@ fn a_csv_quote_that_is_never_closed_does_not_swallow_rows() {
 }
 
 #[test]
+fn a_csv_quote_that_was_data_does_not_merge_rows() {
+    let folder = Folder::new();
+    let rows = "\"so they said,1\nit is good,0\n\"well\" he said,1\ngood film,0\n";
+    folder.write("train.csv", format!("sentence,label\n{rows}"));
+    let error = failure(folder.load("sst2", "train"));
+    says(&error, &["train.csv", "line 2", "closing quote in line 4", "twice"]);
+    for quoted in ["\"a\" b,1", "c,\"1\"x", "\"a\" ,1"] {
+        folder.write("train.csv", format!("sentence,label\nd,0\n{quoted}\n"));
+        says(&failure(folder.load("sst2", "train")), &["train.csv", "line 3", "closing quote"]);
+    }
+    // What is quoted as it should be, up to the end of the file.
+    let rows = "\"a, \"\"b\"\"\r\nc\",\"1\"\r\n\"\",0\nd \"e\" f,1\ng,\"0\"";
+    folder.write("train.csv", format!("\u{feff}\"sentence\",\"label\"\n{rows}"));
+    let texts = ["a, \"b\"\r\nc", "", "d \"e\" f", "g"];
+    let read = folder.load("sst2", "train").unwrap().examples;
+    assert_eq!(read.iter().map(|e| e.text.as_str()).collect::<Vec<_>>(), texts);
+}
+
+#[test]
 fn jsonl_rows_may_differ_in_keys_and_broken_ones_have_a_place() {
     let folder = Folder::new();
     let good =

@@ -134,7 +134,6 @@ fn the_real_files_have_the_published_numbers_of_rows() {
             let data = load(&spec, split, &options).unwrap();
             assert_eq!((data.available, data.skipped.len()), (rows, 0), "{task} {split}");
             assert!(data.examples.iter().all(|example| example.label.is_some()));
-            assert_eq!(data.only_label(), None);
         }
         assert!(!has_split(&spec, "test", &options).unwrap());
     }

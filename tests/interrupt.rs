@@ -1,0 +1,107 @@
+//! Ctrl-C: once to stop, twice to stop at once, and nothing half written is left of either.
+
+#![cfg(unix)]
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+
+use common::{demo, says, with, Sandbox};
+
+/// Starts `audit` with its output piped.
+fn start(sandbox: &Sandbox, arguments: &[String]) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_audit"));
+    command.env_clear().envs(sandbox.environment()).current_dir(sandbox.path(""));
+    command.env("TMPDIR", sandbox.path("tmp"));
+    command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+fn interrupt(child: &Child) {
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
+}
+
+/// Runs `arguments`, sends SIGINT once stderr says `cue`, and returns the exit code and stderr.
+fn interrupted(sandbox: &Sandbox, arguments: &[String], cue: &str) -> (Option<i32>, String) {
+    let mut child = start(sandbox, arguments);
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains(cue) {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "it ended before `{cue}`: {said}");
+    }
+    interrupt(&child);
+    stderr.read_to_string(&mut said).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "");
+    (output.status.code(), said)
+}
+
+/// More of the demo's sentences than any machine runs between a warning and the signal after it.
+fn write_many(sandbox: &Sandbox, file: &str) {
+    let text = std::fs::read_to_string(demo("train.tsv")).unwrap();
+    let (header, rows) = text.split_once('\n').unwrap();
+    sandbox.write(file, format!("{header}\n{}", rows.repeat(300)));
+}
+
+/// With its labels swapped the teacher is worse than the majority class, which the pre-flight says.
+const SWAPPED: &str = "teacher:negative=positive,teacher:positive=negative";
+
+#[test]
+fn ctrl_c_ends_with_130_and_says_how_far_it_came() {
+    let sandbox = Sandbox::new();
+    write_many(&sandbox, "big/SST-2/train.tsv");
+    let (teacher, student) = (demo("teacher"), demo("student"));
+    let pair = ["--task", "sst2", "--data", "big", "--teacher", &teacher, "--student", &student];
+    let arguments = with(&pair, &["--label-map", SWAPPED, "--output-dir", "out"]);
+    let (code, said) = interrupted(&sandbox, &arguments, "[worse-than-majority]");
+    assert_eq!(code, Some(130), "{said}");
+    says(&said, &["stopping; again to stop at once\n"]);
+    says(&said, &["interrupted: ", " of 150000 examples were done", "nothing was written"]);
+    assert_eq!(sandbox.names("out"), [""; 0]);
+}
+
+#[test]
+fn ctrl_c_in_a_suite_tells_of_the_tasks_that_were_done() {
+    let sandbox = Sandbox::new();
+    write_many(&sandbox, "big.tsv");
+    sandbox.write("few.tsv", "sentence\nThe acting is dull.\nThe plot is fresh.\n");
+    let config = format!(
+        "[defaults]\nteacher = {0:?}\nstudent = {0:?}\n\
+         [task.few]\ntext = \"sentence\"\nsplits = {{ train = \"few.tsv\" }}\n\
+         [task.many]\ntext = \"sentence\"\nlabel = \"label\"\n\
+         labels = [\"negative\", \"positive\"]\nlabel_map = \"{SWAPPED}\"\n\
+         splits = {{ train = \"big.tsv\" }}\n",
+        demo("teacher")
+    );
+    sandbox.write("audit.toml", config);
+    let arguments = with(&["--task", "few,many"], &["--output-dir", "out"]);
+    let (code, said) = interrupted(&sandbox, &arguments, "[worse-than-majority]");
+    assert_eq!(code, Some(130), "{said}");
+    says(&said, &["preserves", "on few/train", "over 2 examples", "interrupted: "]);
+    assert_eq!(sandbox.names("out"), [""; 0]);
+}
+
+#[test]
+fn a_second_ctrl_c_leaves_no_temporary_files() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path("tmp")).unwrap();
+    let mut child = start(&sandbox, &with(&["demo"], &["--threads", "1", "--quiet"]));
+    // The demo's files lie in a temporary folder; this is the last of them.
+    let last = "student-overconfident/tokenizer_config.json";
+    let unpacked = || {
+        let folders = sandbox.names("tmp");
+        folders.iter().any(|folder| sandbox.path(&format!("tmp/{folder}/{last}")).exists())
+    };
+    while !unpacked() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended without a temporary folder");
+        std::thread::yield_now();
+    }
+    interrupt(&child);
+    interrupt(&child);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "");
+    assert_eq!(sandbox.names("tmp"), [""; 0]);
+}
