@@ -92,8 +92,11 @@ impl Audit<'_> {
     fn split(&mut self, split: &Split, gate: &Gate, outcome: &mut TaskOutcome) -> Result<()> {
         let (started, settings, session) = (Instant::now(), self.settings, self.session);
         let texts = Texts::of(&split.dataset);
-        let mut teacher = Side::new(self.teacher, &texts, session)?;
-        let mut student = Side::new(self.student, &texts, session)?;
+        let entry = self.teacher.entry(&texts, session)?;
+        let mut teacher = Side { classifier: self.teacher, entry };
+        let beside = (&*teacher.classifier, &teacher.entry);
+        let entry = self.student.entry_beside(beside, &texts, session)?;
+        let mut student = Side { classifier: self.student, entry };
         let mut notes = match split.gates {
             true => preflight::preflight([&mut teacher, &mut student], &texts, settings, session)?,
             false => Vec::new(),

@@ -71,10 +71,10 @@ impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let Interrupted { what, done, total } = self;
         match total {
-            0 => write!(f, "interrupted: {what}; nothing was written"),
+            0 => write!(f, "interrupted: {what}; no report was written"),
             _ => write!(
                 f,
-                "interrupted: {done} of {total} examples were done ({what}); nothing was written"
+                "interrupted: {done} of {total} examples were done ({what}); no report was written"
             ),
         }
     }

@@ -3,7 +3,7 @@
 //! ```text
 //!  task ──► examples ─┐
 //!                     ├─► inference ──► logits(T), logits(S) ──► confidence ──► check ──► report ──► exit code
-//!  checkpoint ► model ┘
+//!  checkpoint ► model ┘    ▲ cache ▼
 //! ```
 //!
 //! The modules below stand in the order in which data passes through them.

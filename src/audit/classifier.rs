@@ -220,6 +220,20 @@ impl Classifier {
         Ok(self.entry_of(&self.identity, texts, session))
     }
 
+    /// As [`Classifier::entry`], beside the rows of `other`: of one model against itself, only the
+    /// first writes to the cache.
+    pub(super) fn entry_beside(
+        &self,
+        (other, rows): (&Classifier, &Entry),
+        texts: &Texts,
+        session: &Session,
+    ) -> Result<Entry> {
+        if self.identity == other.identity && rows.writable() {
+            return Ok(Entry::in_memory(texts.dataset.examples.len(), self.facts.labels));
+        }
+        self.entry(texts, session)
+    }
+
     /// The rows of the same weights under the other head convention, where there is one.
     pub(super) fn entry_of_other_head(&self, texts: &Texts, session: &Session) -> Option<Entry> {
         let head = self.facts.other_head?.as_str().to_owned();

@@ -67,17 +67,6 @@ pub(super) struct Side<'a> {
     pub(super) entry: Entry,
 }
 
-impl<'a> Side<'a> {
-    pub(super) fn new(
-        classifier: &'a mut Classifier,
-        texts: &Texts,
-        session: &Session,
-    ) -> Result<Self> {
-        let entry = classifier.entry(texts, session)?;
-        Ok(Side { classifier, entry })
-    }
-}
-
 /// Runs both models over `dataset` as the settings ask for; only a gating split ends early.
 pub(super) fn run_pair(
     (teacher, student): (&mut Side, &mut Side),

@@ -255,6 +255,10 @@ impl Settings {
                 return Err(wrong(key, &format!("must be at least {least}")));
             }
         }
+        if layer.sequential != Some(true) && matches!(origins.get("delta"), Some(Origin::Flag(_))) {
+            let why = "has no effect without --sequential\n  hint: give both, or neither";
+            return Err(wrong("delta", why));
+        }
         let label_map = match &layer.label_map {
             Some(text) => LabelMap::from_str(text)?,
             None => LabelMap::default(),

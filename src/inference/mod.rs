@@ -14,6 +14,7 @@
 mod plan; //     distinct sequences and batches of a window
 mod pool; //     the workers, and the order in which windows are handed on
 mod tokenize; // texts to token ids
+mod window; //   a window on its way through the pool
 #[cfg(test)]
 mod tests; //    the pool with a model that cannot be wrong
 

@@ -87,6 +87,7 @@ fn write_properties<W: Write>(
         number("examples_run", Some(row.examples_run as f64));
         number("sigma", row.gating_sigma());
         number("sigma_at_least", row.sigma_at_least);
+        number("delta", row.sequential.filter(|_| row.is_statistical()).map(|draws| draws.delta));
         number("kappa", row.kappa);
         number("budget", row.budget);
         number("spent", row.spent);

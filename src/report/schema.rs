@@ -127,9 +127,11 @@ pub struct TaskRow {
     pub spent: Option<f64>,
     /// spent / budget; 1 is the limit. Null for a budget of zero.
     pub spent_share: Option<f64>,
-    /// The share spent after a growing number of examples, in data set order.
+    /// The share spent after a growing number of examples, in the order in which they were taken:
+    /// that of the data, or of the draws where a sequential run ended early.
     pub course: Vec<CoursePoint>,
-    /// Examples seen, in data set order, when the budget was spent for certain; null when it is not.
+    /// Examples taken, in the order of `course`, when the budget was spent for certain; null when it
+    /// is not.
     pub exhausted_at: Option<usize>,
     /// The bound recorded by the student's own training (`distillation.json`), for information.
     pub student_bound: Option<StudentBound>,

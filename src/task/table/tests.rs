@@ -117,7 +117,7 @@ fn reading_ends_between_two_rows_when_the_user_asks_to_stop() {
     ] {
         let error = super::read_table(&[&path], &stop).unwrap_err();
         assert!(error.is::<Interrupted>(), "{error:#}");
-        let expected = format!("interrupted: reading `{}`; nothing was written", path.display());
+        let expected = format!("interrupted: reading `{}`; no report was written", path.display());
         assert_eq!(error.to_string(), expected);
     }
 }
