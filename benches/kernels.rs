@@ -12,7 +12,7 @@ use confidence_audit::model::kernels::{
 };
 use criterion::{criterion_group, criterion_main, BenchmarkId, Criterion, Throughput};
 
-const TOKENS: usize = 1024; // the default token budget
+const TOKENS: usize = 512; // the default token budget
 const HEADS: usize = 12;
 const SHAPES: [(&str, usize, usize); 2] = [("bert-base", 768, 3072), ("tinybert", 312, 1200)]; // H, I
 const LENGTHS: [usize; 3] = [13, 50, 128]; // means of SST-2 and QNLI, and the usual maximum

@@ -76,7 +76,7 @@ fn config_prints_what_is_in_force_and_where_it_comes_from() {
         ("max_length", "64", "`a.toml` [defaults]"),
         ("kappa", "0.1", "`a.toml` [defaults]"),
         ("threads", "3", "flag --threads"),
-        ("token_budget", "1024", "default"),
+        ("token_budget", "512", "default"),
     ] {
         let line = line(&run, key);
         assert!(line.starts_with(&format!("{key} = {value} ")), "{line}");

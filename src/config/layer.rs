@@ -151,7 +151,7 @@ pub struct Layer {
     /// Longest sequence in tokens; longer texts are cut and counted [default: 128]
     #[arg(long, value_name = "TOKENS", help_heading = "How it runs")]
     pub max_length: Option<usize>,
-    /// Most tokens of a batch; changes the speed, never the result [default: 1024]
+    /// Most tokens of a batch; changes the speed, never the result [default: 512]
     #[arg(long, value_name = "TOKENS", help_heading = "How it runs")]
     pub token_budget: Option<usize>,
     /// Workers, one per core; changes the speed, never the result [default: all cores]
@@ -245,7 +245,7 @@ impl Layer {
             sequential: Some(false),
             delta: Some(0.001),
             max_length: Some(128),
-            token_budget: Some(1024),
+            token_budget: Some(512),
             seed: Some(0),
             device: Some("cpu".to_owned()),
             cache: Some(true),

@@ -293,7 +293,7 @@ impl Settings {
             },
             stop: stop(&layer).map_err(|(key, why)| wrong(key, &why))?,
             max_length: layer.max_length.unwrap_or(128),
-            token_budget: layer.token_budget.unwrap_or(1024),
+            token_budget: layer.token_budget.unwrap_or(512),
             threads,
             seed: layer.seed.unwrap_or(0),
             device: layer.device.clone().unwrap_or_else(|| "cpu".to_owned()),
