@@ -2,6 +2,7 @@
 
 mod classifier;
 mod failed;
+mod gate;
 mod judge;
 mod manifest;
 mod notes;
@@ -16,7 +17,8 @@ use anyhow::{Error, Result};
 
 pub use classifier::{device, Classifier, ModelFacts, Role, Texts};
 pub use failed::failed_row;
-pub use judge::{judge, Gate, SplitPair};
+pub use gate::Gate;
+pub use judge::{judge, SplitPair};
 pub use manifest::{manifest, settings_sha256};
 pub use notes::note;
 pub use run::{run_one, Draws, Ending, PairRun};

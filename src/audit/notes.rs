@@ -1,6 +1,7 @@
 //! Notes and warnings as the report writes them, and those that only a whole split gives.
 
-use super::judge::{Gate, SplitPair};
+use super::gate::Gate;
+use super::judge::SplitPair;
 use crate::check::{worse_than_majority_p, BoundPolicy, Finding, Level, PREFLIGHT_LEVEL};
 use crate::confidence::PairStatistics;
 use crate::report::schema as row;

@@ -5,13 +5,12 @@ use std::ops::ControlFlow;
 use anyhow::Result;
 
 use super::classifier::{Classifier, Texts};
-use super::judge::Gate;
+use super::gate::Gate;
 use super::Session;
 use crate::cache::Entry;
 use crate::check::{draw_order, seed_of_data, Budget, Certainty, SequentialTest, Verdict};
 use crate::confidence::{
-    confidence_differences, largest_difference, ConfidenceKind, DifferenceSums, Interval,
-    Predictions,
+    confidence_differences, largest_difference, DifferenceSums, Interval, Predictions,
 };
 use crate::config::{Settings, Stop};
 use crate::inference::{run, Logits, RunOptions, Windows};
@@ -135,7 +134,6 @@ pub fn run_one(
 /// Follows the spend of a run and says when to end it.
 struct Watch {
     stop: Stop,
-    kind: ConfidenceKind,
     budget: Budget,
     gate: Gate,
     n: usize,
@@ -155,8 +153,7 @@ impl Watch {
             _ => None,
         };
         let sums = DifferenceSums::default();
-        let (kind, gate) = (gate.kind, gate.clone());
-        Ok(Watch { stop, kind, budget, gate, n, sums, test, ended: None })
+        Ok(Watch { stop, budget, gate: gate.clone(), n, sums, test, ended: None })
     }
 
     /// Takes in a window; whether to go on.
@@ -172,7 +169,7 @@ impl Watch {
         }
         let (teacher, _) = teacher.0.predictions(teacher.1, rows)?;
         let (student, _) = student.0.predictions(student.1, rows)?;
-        let differences = confidence_differences(&teacher, &student, self.kind)
+        let differences = confidence_differences(&teacher, &student, self.gate.kind)
             .expect("models that are run here show their distributions");
         for d in differences {
             self.sums.add(d);
@@ -193,10 +190,7 @@ impl Watch {
     /// How the run ended, and how many examples were taken.
     fn end(self, seed: u64) -> (Ending, usize) {
         let draws = self.test.as_ref().map(|test| Draws {
-            delta: match self.stop {
-                Stop::Sequential { delta } => delta,
-                _ => unreachable!("only a sequential run has a test"),
-            },
+            delta: test.delta(),
             count: test.draws(),
             seed,
             interval: test.interval(),

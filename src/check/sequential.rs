@@ -183,6 +183,11 @@ impl SequentialTest {
         self.squares.len()
     }
 
+    /// δ, the largest probability of a wrong verdict.
+    pub fn delta(&self) -> f64 {
+        self.delta
+    }
+
     /// The decision, once there is one.
     pub fn decision(&self) -> Option<Decision> {
         self.decision

@@ -1,0 +1,77 @@
+//! The bound that gates, and which bound of the student's own record may be held against a split.
+
+use anyhow::{Context, Result};
+
+use crate::check::{Audited, Bound, RecordError, StudentRecord};
+use crate::confidence::{ConfidenceKind, Statistic};
+use crate::config::{BoundSource, Settings};
+use crate::error::hinted;
+
+/// The bound in force, and how it came about.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    /// The bound of the gating split.
+    pub bound: Bound,
+    /// Who set it.
+    pub origin: String,
+    /// The statistic that gates.
+    pub statistic: Statistic,
+    /// The confidence that gates.
+    pub kind: ConfidenceKind,
+    /// N of the gating split.
+    n: usize,
+}
+
+impl Gate {
+    /// The gate of `settings`: the policy's bound, or the student's own where that was asked for.
+    ///
+    /// # Errors
+    /// A record that contradicts itself; `--bound from-student` for a student whose record has no
+    /// bound.
+    pub fn new(settings: &Settings, record: Option<&StudentRecord>, n: usize) -> Result<Self> {
+        let (bound, origin) = match settings.bound_source {
+            BoundSource::Policy => (settings.bound, settings.bound_origin.clone()),
+            BoundSource::FromStudent => {
+                (student_bound(settings, record, n)?, "student's distillation.json".into())
+            }
+        };
+        let (statistic, kind) = (settings.statistic, settings.confidence);
+        Ok(Gate { bound, origin, statistic, kind, n })
+    }
+
+    /// The bound for a split: that of the gating split, and the same κ for the one beside it, since
+    /// β is a sum over the gating split.
+    pub(super) fn bound_of(&self, gates: bool) -> Bound {
+        match gates {
+            true => self.bound,
+            false => self.bound.spread_over(self.n),
+        }
+    }
+}
+
+/// The bound that the student's training was to meet, for `n` examples.
+fn student_bound(settings: &Settings, record: Option<&StudentRecord>, n: usize) -> Result<Bound> {
+    let remedy = "use --bound policy with --kappa, --beta or --beta-per-example";
+    let none =
+        "the student has no bound of its own: its distillation.json is missing or records none";
+    let record = record.ok_or_else(|| hinted(none, remedy))?;
+    let split = settings.split.as_deref().unwrap_or("train");
+    let bound =
+        match record.bound_for(n, audited(settings, split)) {
+            Err(RecordError::Uncounted) => return Err(hinted(
+                "the student's distillation.json records a summed beta and not over how many \
+                 examples, and this is not the whole training split",
+                "record `loss_reached.examples` or `beta_per_example`, or audit the training split",
+            )),
+            other => other.context("the student's distillation.json")?,
+        };
+    bound.ok_or_else(|| hinted(none, remedy))
+}
+
+/// What the sums of a student's record can tell of `split`.
+pub(super) fn audited(settings: &Settings, split: &str) -> Audited {
+    match settings.limit.is_none() && split == "train" {
+        true => Audited::TrainingSplit,
+        false => Audited::OtherExamples,
+    }
+}
