@@ -59,6 +59,9 @@ pub mod commands;
 // What a person at a terminal sees meanwhile.
 pub mod progress;
 
+// Files on their way to their place.
+pub mod temporary;
+
 // Kinds of failure, and the exit code that each gives.
 pub mod error;
 

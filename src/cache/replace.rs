@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-use tempfile::NamedTempFile;
+use crate::temporary::temporary_file;
 
 /// How a file that is not yet in its place begins and ends; a killed process may leave one.
 const PREFIX: &str = ".new-";
@@ -17,7 +17,7 @@ const ATTEMPTS: usize = 8;
 /// # Errors
 /// When that fails; an earlier file is then as it was.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = in_its_folder(path, new_file)?;
+    let mut file = in_its_folder(path, |folder| temporary_file(folder, PREFIX, SUFFIX))?;
     file.write_all(bytes)?;
     file.persist(path).map_err(|refused| refused.error)?;
     Ok(())
@@ -43,19 +43,6 @@ pub(super) fn in_its_folder<T>(
             other => return other,
         }
     }
-}
-
-/// Readable by whom the umask allows: a temporary file is private by default, but a cache that
-/// several users share is not.
-fn new_file(folder: &Path) -> io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(PREFIX).suffix(SUFFIX);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
 }
 
 /// Whether `name` is that of a file on its way to its place.
@@ -89,7 +76,7 @@ mod tests {
     #[test]
     fn a_file_on_its_way_is_known_by_its_name() {
         let root = tempfile::tempdir().unwrap();
-        let file = new_file(root.path()).unwrap();
+        let file = temporary_file(root.path(), PREFIX, SUFFIX).unwrap();
         assert!(is_unfinished(&file.path().file_name().unwrap().to_string_lossy()));
         assert!(!is_unfinished("model.json"));
     }

@@ -15,6 +15,7 @@ use tempfile::NamedTempFile;
 use crate::error::usage;
 use crate::inference::Logits;
 use crate::interrupt::Temporary;
+use crate::temporary::temporary_file;
 
 /// How a file of logits is written, by its extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,10 +79,8 @@ pub fn write_logits(
 /// A folder that is missing or cannot be written.
 pub fn beside(path: &Path) -> Result<NamedTempFile> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666)); // less the umask
-    builder.tempfile_in(folder).with_context(|| format!("cannot write into `{}`", folder.display()))
+    temporary_file(folder, ".tmp", "")
+        .with_context(|| format!("cannot write into `{}`", folder.display()))
 }
 
 struct Rows<'a> {

@@ -10,6 +10,7 @@ use tempfile::NamedTempFile;
 use super::{Format, PredictionTable, RenderOptions, Report};
 use crate::error::hinted;
 use crate::interrupt::Temporary;
+use crate::temporary::temporary_file;
 
 /// What the folder holds after a run.
 const FILES: [(&str, Format); 4] = [
@@ -90,18 +91,9 @@ fn fill(
     file.as_file().sync_all()
 }
 
-/// A file in `folder` that is gone when dropped, readable by whom the umask allows: a temporary
-/// file is private by default, and a report is there to be read.
+/// The file that is to become `name` in `folder`.
 fn temp_file(folder: &Path, name: &str) -> std::io::Result<NamedTempFile> {
-    let prefix = format!(".{name}.");
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(".tmp");
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
+    temporary_file(folder, &format!(".{name}."), ".tmp")
 }
 
 /// A rename is durable once the folder that holds the name is.

@@ -1,0 +1,25 @@
+//! Files on their way to their place.
+
+use std::io;
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+/// A new file in `folder`, gone when dropped unless it is renamed; its name begins with `prefix`
+/// and ends with `suffix`.
+///
+/// Readable by whom the umask allows: a temporary file is private by default, and what is made here
+/// is there to be read.
+///
+/// # Errors
+/// A folder that is missing or cannot be written.
+pub fn temporary_file(folder: &Path, prefix: &str, suffix: &str) -> io::Result<NamedTempFile> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(prefix).suffix(suffix);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder)
+}
