@@ -53,6 +53,9 @@ pub mod report;
 // The flow above as one function.
 pub mod audit;
 
+// 8. Students that keep their teacher's confidence.
+pub mod distill;
+
 // One file per command.
 pub mod commands;
 

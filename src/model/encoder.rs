@@ -319,7 +319,7 @@ impl Layer {
         eps: f64,
     ) -> candle_core::Result<Tensor> {
         let qkv = self.query_key_value.forward(hidden, Activation::Identity)?; // (T, 3H)
-        let mixed = ops::attention(&qkv, offsets, heads)?; // (T, H)
+        let mixed = ops::attention(&qkv, offsets, heads, None)?; // (T, H)
         let attended = self.attention_output.forward(&mixed, Activation::Identity)?; // (T, H)
         let attended = ops::add_layer_norm(&attended, hidden, &self.attention_norm, eps)?;
         let wide = self.intermediate.forward(&attended, activation)?; // (T, I)

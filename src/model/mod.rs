@@ -10,6 +10,7 @@ pub mod families;
 pub mod kernels;
 pub mod ops;
 pub mod packed;
+mod parameter;
 
 use anyhow::{bail, Result};
 use candle_core::{Device, Tensor};
@@ -17,6 +18,7 @@ use candle_core::{Device, Tensor};
 pub use encoder::Workspace;
 pub use kernels::fingerprint;
 pub use packed::{PackedBatch, TokenizedExample};
+pub use parameter::Parameter;
 
 use crate::checkpoint::{ModelConfig, Weights};
 

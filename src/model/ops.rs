@@ -46,8 +46,19 @@ pub fn layer_norm(x: &Tensor, scale: &Tensor, eps: f64) -> Result<Tensor> {
 }
 
 /// Self-attention within each sequence: `qkv` (T, 3H) -> (T, H).
-pub fn attention(qkv: &Tensor, offsets: &Arc<Vec<usize>>, heads: usize) -> Result<Tensor> {
-    let op = Attention { offsets: offsets.clone(), heads };
+///
+/// `keep` is dropout on the probabilities: a factor for each, sequence by sequence, head by head,
+/// query by query, key by key (Σ heads·L²).
+pub fn attention(
+    qkv: &Tensor,
+    offsets: &Arc<Vec<usize>>,
+    heads: usize,
+    keep: Option<Arc<Vec<f32>>>,
+) -> Result<Tensor> {
+    let op = Attention { offsets: offsets.clone(), heads, keep };
+    if op.keep.is_some() {
+        return op.compose(qkv);
+    }
     if has_kernel(qkv) {
         qkv.apply_op1(op)
     } else {
@@ -234,26 +245,57 @@ impl CustomOp3 for LayerNorm {
     }
 }
 
+/// The scores of [`attention`] before its softmax, scaled by 1/√width: sequence by sequence, head by
+/// head, query by query, key by key (Σ heads·L²).
+pub fn attention_scores(qkv: &Tensor, offsets: &Arc<Vec<usize>>, heads: usize) -> Result<Tensor> {
+    let parts = Attention { offsets: offsets.clone(), heads, keep: None };
+    let scores: Vec<Tensor> = parts
+        .sequences(qkv)?
+        .iter()
+        .map(|(scores, _)| scores.flatten_all())
+        .collect::<Result<_>>()?;
+    Tensor::cat(&scores, 0)
+}
+
 struct Attention {
     offsets: Arc<Vec<usize>>,
     heads: usize,
+    keep: Option<Arc<Vec<f32>>>,
 }
 
 impl Attention {
-    fn compose(&self, qkv: &Tensor) -> Result<Tensor> {
+    /// Scores (heads, L, L) and values (heads, L, width) of each sequence that is not empty.
+    fn sequences(&self, qkv: &Tensor) -> Result<Vec<(Tensor, Tensor)>> {
         let (_, width) = qkv.dims2()?;
-        let hidden = width / 3;
-        let head = hidden / self.heads;
+        let head = width / 3 / self.heads;
+        let windows = self.offsets.windows(2).filter(|w| w[1] > w[0]);
+        windows
+            .map(|w| {
+                let length = w[1] - w[0];
+                let rows = qkv.narrow(0, w[0], length)?.reshape((length, 3, self.heads, head))?;
+                let part =
+                    |i: usize| rows.narrow(1, i, 1)?.squeeze(1)?.transpose(0, 1)?.contiguous();
+                let (q, k, v) = (part(0)?, part(1)?, part(2)?); // (heads, L, head)
+                let scores = (q.matmul(&k.t()?.contiguous()?)? / (head as f64).sqrt())?;
+                Ok((scores, v))
+            })
+            .collect()
+    }
+
+    fn compose(&self, qkv: &Tensor) -> Result<Tensor> {
         let mut outputs = Vec::new();
-        for w in self.offsets.windows(2).filter(|w| w[1] > w[0]) {
-            let length = w[1] - w[0];
-            let rows = qkv.narrow(0, w[0], length)?.reshape((length, 3, self.heads, head))?;
-            let part = |i: usize| rows.narrow(1, i, 1)?.squeeze(1)?.transpose(0, 1)?.contiguous();
-            let (q, k, v) = (part(0)?, part(1)?, part(2)?); // (heads, L, head)
-            let scores = (q.matmul(&k.t()?.contiguous()?)? / (head as f64).sqrt())?;
-            let weights = candle_nn::ops::softmax(&scores, D::Minus1)?; // (heads, L, L)
+        let mut done = 0; // probabilities of the sequences before
+        for (scores, v) in self.sequences(qkv)? {
+            let (heads, length, _) = scores.dims3()?;
+            let mut weights = candle_nn::ops::softmax(&scores, D::Minus1)?; // (heads, L, L)
+            if let Some(keep) = &self.keep {
+                let keep = &keep[done..][..weights.elem_count()];
+                let keep = Tensor::from_slice(keep, weights.shape(), qkv.device())?;
+                weights = (&weights * keep.to_dtype(weights.dtype())?)?;
+                done += weights.elem_count();
+            }
             let mixed = weights.matmul(&v)?.transpose(0, 1)?.contiguous()?;
-            outputs.push(mixed.reshape((length, hidden))?);
+            outputs.push(mixed.reshape((length, heads * v.dim(2)?))?);
         }
         Tensor::cat(&outputs, 0)
     }
@@ -347,8 +389,8 @@ mod tests {
         let offsets = Arc::new(vec![0, 3, 4, 9]);
         agrees(
             [tensor(&[9, 24], 0)],
-            |v| attention(&v[0], &offsets, 2),
-            |v| Attention { offsets: offsets.clone(), heads: 2 }.compose(&v[0]),
+            |v| attention(&v[0], &offsets, 2, None),
+            |v| Attention { offsets: offsets.clone(), heads: 2, keep: None }.compose(&v[0]),
         );
     }
 }

@@ -1,0 +1,1 @@
+//! 8. Students that keep their teacher's confidence: losses, schedules, the trainer, the record.

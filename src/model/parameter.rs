@@ -1,0 +1,21 @@
+//! What training changes.
+
+use candle_core::{Tensor, Var};
+
+/// One trainable tensor.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    /// Its name, the same in every run: `layers.0.output.weight`.
+    pub name: String,
+    /// The tensor itself; clones share it.
+    pub var: Var,
+    /// Whether weight decay applies: not to biases and the gains of layer norms.
+    pub decays: bool,
+}
+
+impl Parameter {
+    /// A parameter that begins as `value`, which is copied.
+    pub fn new(name: String, value: &Tensor, decays: bool) -> candle_core::Result<Self> {
+        Ok(Parameter { name, var: Var::from_tensor(&value.copy()?)?, decays })
+    }
+}
