@@ -25,6 +25,11 @@ impl ModelConfig {
         Ok(ModelConfig { path: path.to_owned(), keys })
     }
 
+    /// A config that was made here; errors name it `path`.
+    pub fn of(path: &Path, keys: Map<String, Value>) -> Self {
+        ModelConfig { path: path.to_owned(), keys }
+    }
+
     /// The file that was read.
     pub fn path(&self) -> &Path {
         &self.path

@@ -14,7 +14,7 @@ use anyhow::{bail, Context, Result};
 pub use config::ModelConfig;
 pub use labels::LabelMap;
 pub use tokenizer::{Casing, TextTokenizer};
-pub use weights::Weights;
+pub use weights::{Draws, Weights};
 
 use crate::digest::sha256_of;
 use crate::error::hinted;

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use candle_core::{DType, Device, Storage, Tensor};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
 
 use super::pth::PthFile;
 use super::safetensors_file::SafetensorsFile;
@@ -25,11 +28,26 @@ pub struct Weights {
     taken: BTreeSet<String>,
     stored: BTreeSet<&'static str>,
     parameters: usize,
+    draws: Option<Draws>,
 }
 
 enum File {
     Safetensors(SafetensorsFile),
     Pth(PthFile),
+    /// Tensors that were made here.
+    Memory(BTreeMap<String, Tensor>),
+}
+
+/// Which missing tensors are drawn at random, and how.
+#[derive(Debug, Clone)]
+pub struct Draws {
+    /// Of what all draws follow; each tensor has its own stream, whatever the others are.
+    pub seed: u64,
+    /// Standard deviation of a matrix's elements, config.json's `initializer_range`; biases are 0
+    /// and the gains of layer norms 1.
+    pub deviation: f64,
+    /// Beginnings of the names that may be drawn; an empty one is every name's.
+    pub prefixes: Vec<String>,
 }
 
 impl File {
@@ -37,6 +55,7 @@ impl File {
         match self {
             File::Safetensors(file) => file.names().collect(),
             File::Pth(file) => file.names().collect(),
+            File::Memory(tensors) => tensors.keys().map(String::as_str).collect(),
         }
     }
 
@@ -44,6 +63,7 @@ impl File {
         match self {
             File::Safetensors(file) => file.read(name),
             File::Pth(file) => file.read(name),
+            File::Memory(tensors) => Ok(tensors[name].clone()),
         }
     }
 }
@@ -62,6 +82,23 @@ impl Weights {
                 _ => PthFile::open(path).map(File::Pth),
             })
             .collect::<Result<Vec<_>>>()?;
+        Self::of(source, files)
+    }
+
+    /// `tensors`, which were made here, as if they had been read from a file.
+    ///
+    /// # Errors
+    /// One tensor under its old and its new name.
+    pub fn from_tensors(source: &str, tensors: BTreeMap<String, Tensor>) -> Result<Self> {
+        Self::of(source, vec![File::Memory(tensors)])
+    }
+
+    /// The same, and what is missing of it is drawn.
+    pub fn with_draws(self, draws: Draws) -> Self {
+        Weights { draws: Some(draws), ..self }
+    }
+
+    fn of(source: &str, files: Vec<File>) -> Result<Self> {
         let mut names = BTreeMap::new();
         for (i, file) in files.iter().enumerate() {
             for name in file.names() {
@@ -76,6 +113,7 @@ impl Weights {
             taken: BTreeSet::new(),
             stored: BTreeSet::new(),
             parameters: 0,
+            draws: None,
         })
     }
 
@@ -89,9 +127,14 @@ impl Weights {
         self.names.keys().map(String::as_str)
     }
 
-    /// Whether there is a tensor of that name.
+    /// Whether there is a tensor of that name, or it may be drawn.
     pub fn contains(&self, name: &str) -> bool {
-        self.names.contains_key(name)
+        self.names.contains_key(name) || self.is_drawn(name)
+    }
+
+    fn is_drawn(&self, name: &str) -> bool {
+        let prefixes = self.draws.iter().flat_map(|draws| &draws.prefixes);
+        !self.names.contains_key(name) && prefixes.into_iter().any(|p| name.starts_with(p))
     }
 
     /// Whether any tensor's name begins so.
@@ -117,6 +160,7 @@ impl Weights {
         Ok(match &self.files[*file] {
             File::Safetensors(file) => file.dims(stored),
             File::Pth(file) => file.dims(stored),
+            File::Memory(tensors) => tensors[stored].dims().to_vec(),
         })
     }
 
@@ -125,6 +169,11 @@ impl Weights {
     /// # Errors
     /// No such tensor, another shape, or a value that is not finite.
     pub fn take(&mut self, name: &str, dims: &[usize]) -> Result<Tensor> {
+        if let (true, Some(draws)) = (self.is_drawn(name), &self.draws) {
+            let tensor = draws.tensor(name, dims)?;
+            self.parameters += tensor.elem_count();
+            return Ok(tensor);
+        }
         let tensor = self.take_any(name)?;
         ensure!(
             tensor.dims() == dims,
@@ -175,6 +224,33 @@ impl Weights {
             "config.json and the weights are of two models; put the right config.json beside them",
         ))
     }
+}
+
+impl Draws {
+    /// Matches the initialisation of transformers' BERT, the random numbers apart.
+    fn tensor(&self, name: &str, dims: &[usize]) -> Result<Tensor> {
+        if dims.len() == 1 {
+            let value = if name.ends_with("weight") { 1.0f32 } else { 0.0 };
+            return Ok(Tensor::full(value, dims, &Device::Cpu)?);
+        }
+        let digest = sha256_of_text(name);
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+        random.set_stream(u64::from_le_bytes(digest[..8].try_into().expect("8 of 32 bytes")));
+        let count: usize = dims.iter().product();
+        let values: Vec<f32> =
+            (0..count).map(|_| (normal(&mut random) * self.deviation) as f32).collect();
+        Ok(Tensor::from_vec(values, dims, &Device::Cpu)?)
+    }
+}
+
+/// A draw from the standard normal distribution, by Box and Muller's first coordinate.
+fn normal(random: &mut impl Rng) -> f64 {
+    let radius = (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt(); // of (0, 1]
+    radius * (std::f64::consts::TAU * random.random::<f64>()).cos()
+}
+
+fn sha256_of_text(text: &str) -> [u8; 32] {
+    Sha256::digest(text.as_bytes()).into()
 }
 
 /// The first element of a contiguous f32 tensor on the CPU that is NaN or infinite, and where.

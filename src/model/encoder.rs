@@ -4,18 +4,20 @@
 //! its parts and which head follows. Matches Hugging Face transformers' `*ForSequenceClassification`
 //! in evaluation mode.
 
-mod fused;
-
-use std::sync::Arc;
+mod fused; //    the audit's forward pass
+mod tensors; //  every tensor by name: what training changes, what a checkpoint is written from
+mod training; // the differentiable forward pass
 
 use anyhow::{bail, ensure, Context, Result};
 use candle_core::{DType, Device, Tensor};
 
 pub use fused::Workspace;
+pub use tensors::Frozen;
+pub use training::{Dropout, DropoutRates, Mode, Outputs, Wanted};
 
 use super::families::Family;
 use super::kernels::Activation;
-use super::{ops, Head, Model, PackedBatch};
+use super::{Head, Model, PackedBatch};
 use crate::checkpoint::{ModelConfig, Weights};
 
 #[derive(Clone)]
@@ -41,14 +43,6 @@ impl Linear {
             bias: Tensor::cat(&biases, 0)?,
         })
     }
-
-    fn forward(&self, x: &Tensor, act: Activation) -> candle_core::Result<Tensor> {
-        ops::linear(x, &self.weight, &self.bias, act)
-    }
-
-    fn to_device(&self, device: &Device) -> Result<Self> {
-        Ok(Linear { weight: self.weight.to_device(device)?, bias: self.bias.to_device(device)? })
-    }
 }
 
 #[derive(Clone)]
@@ -64,8 +58,10 @@ struct Layer {
 /// Embeddings, transformer layers and a classification head. Clones share the weights.
 #[derive(Clone)]
 pub struct Encoder {
+    family: &'static Family,
     words: Tensor,               // (V, E)
-    positions: Tensor,           // (P, E), from the first position in use
+    positions: Tensor,           // (P, E)
+    first_position: usize,       // where the first token of a sequence stands in it
     token_types: Option<Tensor>, // (types, E)
     embedding_norm: Tensor,      // (2, E)
     projection: Option<Linear>,  // (E, H), where E is not H
@@ -124,7 +120,7 @@ impl Encoder {
     /// # Errors
     /// A missing or misshapen tensor, a value of config.json that this encoder does not implement.
     pub fn load(
-        family: &Family,
+        family: &'static Family,
         config: &ModelConfig,
         weights: &mut Weights,
         head: &str,
@@ -138,7 +134,7 @@ impl Encoder {
 
         let words =
             weights.take(&part("embeddings.word_embeddings.weight"), &[sizes.vocabulary, e])?;
-        let table =
+        let positions =
             weights.take(&part("embeddings.position_embeddings.weight"), &[sizes.positions, e])?;
         let first = if family.positions_after_padding {
             config.size_or_zero("pad_token_id", 1)? + 1
@@ -146,7 +142,6 @@ impl Encoder {
             0
         };
         ensure!(first < sizes.positions, "`{}` has no positions left", config.path().display());
-        let positions = table.narrow(0, first, sizes.positions - first)?.contiguous()?;
         let token_types = match family.token_types {
             true => {
                 let name = part("embeddings.token_type_embeddings.weight");
@@ -171,8 +166,10 @@ impl Encoder {
         require_head(weights, config, &[&dense_name, output])?;
         let labels = super::label_count(config, weights, output)?;
         let encoder = Encoder {
+            family,
             words,
             positions,
+            first_position: first,
             token_types,
             embedding_norm,
             projection,
@@ -197,37 +194,18 @@ impl Encoder {
         encoder.to_device(device)
     }
 
+    /// The same weights elsewhere.
     fn to_device(&self, device: &Device) -> Result<Self> {
-        let moved = |t: &Tensor| t.to_device(device);
-        Ok(Encoder {
-            words: moved(&self.words)?,
-            positions: moved(&self.positions)?,
-            token_types: self.token_types.as_ref().map(moved).transpose()?,
-            embedding_norm: moved(&self.embedding_norm)?,
-            projection: self.projection.as_ref().map(|p| p.to_device(device)).transpose()?,
-            layers: self.layers.iter().map(|l| l.to_device(device)).collect::<Result<_>>()?,
-            dense: self.dense.to_device(device)?,
-            classifier: self.classifier.to_device(device)?,
-            ..self.clone()
-        })
-    }
-
-    /// Token, position and segment embeddings, normalised -> (T, H).
-    fn embed(&self, batch: &PackedBatch) -> candle_core::Result<Tensor> {
-        let words = ops::embed(&self.words, batch.input_ids.clone())?; // (T, E)
-        let mut places = ops::embed(&self.positions, batch.positions().collect())?; // (T, E)
-        if let Some(table) = &self.token_types {
-            places = (places + ops::embed(table, self.segments(table, batch))?)?;
-        }
-        let embedded = ops::add_layer_norm(&words, &places, &self.embedding_norm, self.eps)?;
-        match &self.projection {
-            Some(projection) => projection.forward(&embedded, Activation::Identity),
-            None => Ok(embedded),
-        }
+        self.map(&mut |_, tensor| tensor.to_device(device))
     }
 }
 
 impl Encoder {
+    /// The rows of the table of positions, one per token (T).
+    fn places(&self, batch: &PackedBatch) -> Vec<u32> {
+        batch.positions().map(|position| position + self.first_position as u32).collect()
+    }
+
     /// The rows of the table of segments: RoBERTa has one only, whatever the tokenizer says.
     fn segments(&self, table: &Tensor, batch: &PackedBatch) -> Vec<u32> {
         let last = table.dims()[0] as u32 - 1;
@@ -244,14 +222,7 @@ impl Model for Encoder {
     }
 
     fn forward(&self, batch: &PackedBatch) -> candle_core::Result<Tensor> {
-        let offsets = Arc::new(batch.offsets.clone());
-        let mut hidden = self.embed(batch)?; // (T, H)
-        for layer in &self.layers {
-            hidden = layer.forward(&hidden, &offsets, self.heads, self.activation, self.eps)?;
-        }
-        let first = ops::embed(&hidden, batch.first_tokens().collect())?; // (B, H)
-        let pooled = self.dense.forward(&first, self.dense_activation)?; // (B, H)
-        self.classifier.forward(&pooled, Activation::Identity) // (B, K)
+        Ok(self.outputs(batch, Wanted::default(), Mode::Eval)?.logits)
     }
 
     fn labels(&self) -> usize {
@@ -259,7 +230,7 @@ impl Model for Encoder {
     }
 
     fn positions(&self) -> usize {
-        self.positions.dims()[0]
+        self.positions.dims()[0] - self.first_position
     }
 
     fn vocabulary(&self) -> usize {
@@ -297,34 +268,6 @@ impl Layer {
             attention_norm: norm(weights, &name(6), h)?,
             output_norm: norm(weights, &name(7), h)?,
         })
-    }
-
-    fn to_device(&self, device: &Device) -> Result<Self> {
-        Ok(Layer {
-            query_key_value: self.query_key_value.to_device(device)?,
-            attention_output: self.attention_output.to_device(device)?,
-            attention_norm: self.attention_norm.to_device(device)?,
-            intermediate: self.intermediate.to_device(device)?,
-            output: self.output.to_device(device)?,
-            output_norm: self.output_norm.to_device(device)?,
-        })
-    }
-
-    fn forward(
-        &self,
-        hidden: &Tensor, // (T, H)
-        offsets: &Arc<Vec<usize>>,
-        heads: usize,
-        activation: Activation,
-        eps: f64,
-    ) -> candle_core::Result<Tensor> {
-        let qkv = self.query_key_value.forward(hidden, Activation::Identity)?; // (T, 3H)
-        let mixed = ops::attention(&qkv, offsets, heads, None)?; // (T, H)
-        let attended = self.attention_output.forward(&mixed, Activation::Identity)?; // (T, H)
-        let attended = ops::add_layer_norm(&attended, hidden, &self.attention_norm, eps)?;
-        let wide = self.intermediate.forward(&attended, activation)?; // (T, I)
-        let narrow = self.output.forward(&wide, Activation::Identity)?; // (T, H)
-        ops::add_layer_norm(&narrow, &attended, &self.output_norm, eps)
     }
 }
 

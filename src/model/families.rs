@@ -18,7 +18,18 @@ pub struct Family {
     /// The key of LayerNorm's epsilon; DistilBERT has none, and 1e-12 like the others' default.
     pub(super) eps_key: Option<&'static str>,
     pub(super) token_types: bool,
+    pub(super) dropout: DropoutPlaces,
     pub(super) head: HeadNames,
+}
+
+/// Where a family drops out in training, beyond what all do, and what config.json calls the rates.
+pub(super) struct DropoutPlaces {
+    /// The rate after embeddings and dense layers, of the attention probabilities, of the head.
+    pub(super) keys: [&'static str; 3],
+    /// Whether the attention's dense layer is followed by dropout.
+    pub(super) attention_output: bool,
+    /// Whether the head's first layer is preceded by dropout.
+    pub(super) head_input: bool,
 }
 
 /// What config.json calls the sizes.
@@ -55,6 +66,12 @@ const BERT_KEYS: ConfigKeys = ConfigKeys {
     activation: "hidden_act",
 };
 
+const BERT_DROPOUT: DropoutPlaces = DropoutPlaces {
+    keys: ["hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout"],
+    attention_output: true,
+    head_input: false,
+};
+
 /// The families, one row each.
 pub static FAMILIES: [Family; 4] = [
     Family {
@@ -66,6 +83,7 @@ pub static FAMILIES: [Family; 4] = [
         positions_after_padding: false,
         eps_key: Some("layer_norm_eps"),
         token_types: true,
+        dropout: BERT_DROPOUT,
         head: HeadNames {
             dense: "bert.pooler.dense",
             activation: Activation::Tanh,
@@ -81,6 +99,7 @@ pub static FAMILIES: [Family; 4] = [
         positions_after_padding: true,
         eps_key: Some("layer_norm_eps"),
         token_types: true,
+        dropout: DropoutPlaces { head_input: true, ..BERT_DROPOUT },
         head: HeadNames {
             dense: "classifier.dense",
             activation: Activation::Tanh,
@@ -96,6 +115,7 @@ pub static FAMILIES: [Family; 4] = [
         positions_after_padding: false,
         eps_key: Some("layer_norm_eps"),
         token_types: true,
+        dropout: DropoutPlaces { head_input: true, ..BERT_DROPOUT },
         head: HeadNames {
             dense: "classifier.dense",
             activation: Activation::Gelu,
@@ -126,6 +146,11 @@ pub static FAMILIES: [Family; 4] = [
         positions_after_padding: false,
         eps_key: None,
         token_types: false,
+        dropout: DropoutPlaces {
+            keys: ["dropout", "attention_dropout", "seq_classif_dropout"],
+            attention_output: false,
+            head_input: false,
+        },
         head: HeadNames {
             dense: "pre_classifier",
             activation: Activation::Relu,

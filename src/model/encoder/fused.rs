@@ -127,7 +127,7 @@ impl Encoder {
         let scale = elements(&self.embedding_norm)?;
         let (gain, bias) = scale.split_at(scale.len() / 2);
         let norm = Norm { gain, bias, eps: self.eps as f32 };
-        let places: Vec<u32> = batch.positions().collect();
+        let places = self.places(batch);
         let types = self.token_types.as_ref();
         let kinds = types.map(|table| self.segments(table, batch)).unwrap_or_default();
         let table = types.map(elements).transpose()?;
