@@ -122,7 +122,8 @@ pub enum Averaging {
     /// The number of real entries, Σ heads·L².
     Entries,
     /// B·heads·L_max², padding included with differences of zero: the original TinyBERT code's
-    /// habit, which weighs a batch of unequal lengths less.
+    /// habit, which weighs a batch of unequal lengths less. (That code zeroes padded keys only and
+    /// so counts the rows of padded queries too, which a packed batch does not have.)
     Padded {
         /// B, the number of sequences.
         sequences: usize,

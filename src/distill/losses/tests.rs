@@ -214,7 +214,7 @@ fn attentive_weighs_the_teacher_s_layers_by_affinity() {
     // Affinities ln 3 and 0: weights of 3/4 and 1/4, (0.75, 1) against (ln 3, 0).
     let student = tensor(&[&[3f64.ln(), 0.0]]);
     let one = ((3f64.ln() - 0.75).powi(2) + 1.0) / 2.0;
-    close(scalar(attentive(&[student.clone()], &teacher)), one);
+    close(scalar(attentive(std::slice::from_ref(&student), &teacher)), one);
     close(scalar(attentive(&[student.clone(), student], &teacher)), 2.0 * one); // a sum over j
 }
 
