@@ -1,1 +1,3 @@
 //! 8. Students that keep their teacher's confidence: losses, schedules, the trainer, the record.
+
+pub mod losses;
