@@ -12,6 +12,7 @@ mod functions; // GELU, exp and their like
 pub mod gradients; // what training needs of the others
 mod linear; //    products with bias and activation
 mod norm; //      layer norm, embeddings
+pub mod optimizer; // values, moments and gradients
 
 pub use attention::{
     dropped_attention, packed_attention, AttentionBuffers, AttentionView, Queries,
