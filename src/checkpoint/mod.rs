@@ -6,6 +6,7 @@ mod pth;
 mod safetensors_file;
 mod tokenizer;
 mod weights;
+mod write;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +16,7 @@ pub use config::ModelConfig;
 pub use labels::LabelMap;
 pub use tokenizer::{Casing, TextTokenizer};
 pub use weights::{Draws, Weights};
+pub use write::{require_new_folder, NewCheckpoint};
 
 use crate::digest::sha256_of;
 use crate::error::hinted;
@@ -66,6 +68,18 @@ impl Checkpoint {
             tokenizer,
             weights,
         })
+    }
+
+    /// Every file of the tokenizer that transformers would read, this program's own among them:
+    /// what a copy of the checkpoint needs. Of a Hub checkpoint, those that the cache lacks are
+    /// downloaded.
+    ///
+    /// # Errors
+    /// A file that cannot be downloaded.
+    pub fn tokenizer_files(&self, hub: &Hub) -> Result<Vec<PathBuf>> {
+        let place = Place::find(&self.source, hub)?;
+        let files = tokenizer::NAMES.iter().map(|name| place.get(name));
+        Ok(files.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     /// The label names of config.json in the order of the logits (K); `LABEL_0`, `LABEL_1`, … where

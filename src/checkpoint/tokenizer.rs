@@ -28,6 +28,21 @@ pub enum Casing {
     Uncased,
 }
 
+/// The files that transformers keeps a tokenizer in, the SentencePiece models of slow ones among
+/// them; a checkpoint has some of these.
+pub(super) const NAMES: [&str; 10] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "spiece.model",
+    "spm.model",
+];
+
 /// The files that a tokenizer is made of.
 pub(super) enum TokenizerFiles {
     Json { tokenizer: PathBuf, config: Option<PathBuf> },

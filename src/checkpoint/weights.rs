@@ -203,6 +203,18 @@ impl Weights {
         Ok(tensor)
     }
 
+    /// Every tensor as it is stored, under the name that it is stored by: type, shape and values,
+    /// those of no use to a classifier among them.
+    ///
+    /// # Errors
+    /// A tensor that cannot be read.
+    pub fn stored(&self) -> Result<BTreeMap<String, Tensor>> {
+        let read = |(name, file): &(String, usize)| {
+            self.files[*file].read(name).map(|tensor| (name.clone(), tensor))
+        };
+        self.names.values().map(read).collect()
+    }
+
     /// Fails unless every tensor was taken or is known to be of no use.
     pub fn finish(&self) -> Result<()> {
         let unused = |n: &&str| !self.taken.contains(*n) && !UNUSED.iter().any(|u| n.contains(u));

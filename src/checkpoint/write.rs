@@ -1,0 +1,355 @@
+//! A checkpoint to a folder, as transformers' `save_pretrained` lays it out.
+//!
+//! ```text
+//! tensors ──► model.safetensors ─┐
+//! tokenizer's files, copied ─────┼─► all under temporary names ──► renamed, config.json last
+//! config, files beside ──────────┘
+//! ```
+//!
+//! A folder without config.json is no checkpoint, so one that was not finished is never taken for
+//! one.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{ensure, Context, Result};
+use candle_core::{Device, Tensor};
+use safetensors::tensor::{Dtype, View};
+use serde_json::{json, Map, Value};
+use tempfile::NamedTempFile;
+
+use crate::error::usage;
+use crate::interrupt::Temporary;
+use crate::temporary::temporary_file;
+
+/// Safetensors headers are padded to a multiple of this many bytes.
+const HEADER_ALIGNMENT: usize = 8;
+/// What a file of weights and config.json are called.
+const WEIGHTS: &str = "model.safetensors";
+const CONFIG: &str = "config.json";
+
+/// A checkpoint that is to be written: what the files of its folder hold.
+pub struct NewCheckpoint<'a> {
+    /// config.json.
+    pub config: Map<String, Value>,
+    /// The weights by their Hugging Face names, each written in the type that it has.
+    pub tensors: BTreeMap<String, Tensor>,
+    /// The tokenizer's files, copied under their own names.
+    pub tokenizer_files: Vec<PathBuf>,
+    /// Other files by name, such as `distillation.json`.
+    pub beside: Vec<(&'a str, Vec<u8>)>,
+}
+
+impl NewCheckpoint<'_> {
+    /// Writes the checkpoint into `folder`, which is made where it is missing. The same checkpoint
+    /// gives the same bytes.
+    ///
+    /// Every file is complete and on the disk under a temporary name before the first is renamed;
+    /// config.json is renamed last.
+    ///
+    /// # Errors
+    /// A folder or a file that cannot be written, a tokenizer's file that cannot be read, two files
+    /// of one name. The message names the file, and nothing half written stays.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let missing = missing_folders(folder);
+        let written = fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder `{}`", folder.display()))
+            .and_then(|()| self.write_files(folder));
+        if written.is_err() {
+            // Those that were made here, the innermost first; one that holds a file stays.
+            missing.iter().take_while(|made| fs::remove_dir(made).is_ok()).for_each(drop);
+        }
+        written
+    }
+
+    fn write_files(&self, folder: &Path) -> Result<()> {
+        let mut files = Files { folder, written: Vec::new() };
+        files.add(WEIGHTS, |file| write_tensors(&self.tensors, file))?;
+        for path in &self.tokenizer_files {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let name = name.with_context(|| format!("`{}` is no file", path.display()))?;
+            files.add(name, |file| copy(path, file))?;
+        }
+        for (name, bytes) in &self.beside {
+            files.add(name, |file| Ok(file.write_all(bytes)?))?;
+        }
+        files.add(CONFIG, |file| {
+            serde_json::to_writer_pretty(&mut *file, &self.config)?;
+            Ok(writeln!(file)?)
+        })?;
+        files.rename()
+    }
+}
+
+/// The folders that `create_dir_all` has to make, the innermost first.
+fn missing_folders(folder: &Path) -> Vec<&Path> {
+    let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
+    folder.ancestors().take_while(is_missing).collect()
+}
+
+/// Files under temporary names, with the names that they are to have.
+struct Files<'a> {
+    folder: &'a Path,
+    written: Vec<(Temporary<NamedTempFile>, PathBuf)>,
+}
+
+impl Files<'_> {
+    fn add(
+        &mut self,
+        name: &str,
+        fill: impl FnOnce(&mut BufWriter<&mut fs::File>) -> Result<()>,
+    ) -> Result<()> {
+        let target = self.folder.join(name);
+        let failed = || format!("cannot write `{}`", target.display());
+        ensure!(
+            self.written.iter().all(|(_, path)| *path != target),
+            "{}: the checkpoint holds two files of that name",
+            failed()
+        );
+        let file = temporary_file(self.folder, &format!(".{name}."), ".tmp");
+        let mut file = Temporary::new(file.with_context(failed)?);
+        let mut writer = BufWriter::new(file.as_file_mut());
+        fill(&mut writer).and_then(|()| Ok(writer.flush()?)).with_context(failed)?;
+        drop(writer);
+        file.as_file().sync_all().with_context(failed)?;
+        self.written.push((file, target));
+        Ok(())
+    }
+
+    /// Gives every file its name, in the order in which they were added.
+    fn rename(self) -> Result<()> {
+        let mut renamed: Vec<PathBuf> = Vec::new();
+        for (file, target) in self.written {
+            let (file, _listed) = file.into_parts();
+            if let Err(refused) = file.persist(&target) {
+                renamed.iter().for_each(|path| drop(fs::remove_file(path)));
+                return Err(refused.error)
+                    .with_context(|| format!("cannot write `{}`", target.display()));
+            }
+            renamed.push(target);
+        }
+        Ok(())
+    }
+}
+
+fn copy(from: &Path, to: &mut impl Write) -> Result<()> {
+    let file = fs::File::open(from).with_context(|| format!("cannot read `{}`", from.display()));
+    std::io::copy(&mut file?, to)?;
+    Ok(())
+}
+
+/// Safetensors: the header's length, the header, the tensors by falling alignment and then by name,
+/// as the safetensors library orders them.
+fn write_tensors(tensors: &BTreeMap<String, Tensor>, out: &mut impl Write) -> Result<()> {
+    let mut tensors: Vec<(&str, Dtype, &Tensor)> = tensors
+        .iter()
+        .map(|(name, tensor)| (name.as_str(), Dtype::from(tensor.dtype()), tensor))
+        .collect();
+    tensors.sort_by(|(name, dtype, _), (other, others, _)| others.cmp(dtype).then(name.cmp(other)));
+    let mut header = Map::new();
+    // transformers refuses a file that does not name its framework.
+    header.insert("__metadata__".to_owned(), json!({"format": "pt"}));
+    let mut start = 0;
+    for &(name, dtype, tensor) in &tensors {
+        let end = start + tensor.data_len();
+        let info = json!({"dtype": dtype, "shape": tensor.dims(), "data_offsets": [start, end]});
+        header.insert(name.to_owned(), info);
+        start = end;
+    }
+    let mut header = serde_json::to_vec(&header)?;
+    header.resize(header.len().next_multiple_of(HEADER_ALIGNMENT), b' ');
+    out.write_all(&(header.len() as u64).to_le_bytes())?;
+    out.write_all(&header)?;
+    for (_, _, tensor) in tensors {
+        let tensor = tensor.to_device(&Device::Cpu)?.contiguous()?;
+        out.write_all(&View::data(&tensor))?;
+    }
+    Ok(())
+}
+
+/// Proves, before a long run, that a checkpoint can be written into `folder`: it is empty or not yet
+/// there, and files can be made in it or where it is to stand. Leaves nothing behind. `flag` is what
+/// named it, such as `--output`.
+///
+/// # Errors
+/// A usage error where the folder holds anything, is a file, or cannot be written.
+pub fn require_new_folder(folder: &Path, flag: &str) -> Result<()> {
+    let name = folder.display();
+    if folder.exists() && !folder.is_dir() {
+        return Err(usage(format!(
+            "cannot write a checkpoint to `{name}`: it is a file\n  hint: name a new folder with \
+             {flag}"
+        )));
+    }
+    let refused = |error: std::io::Error| {
+        usage(format!(
+            "cannot write a checkpoint into `{name}`: {error}\n  hint: name a folder with {flag} \
+             that you may write in"
+        ))
+    };
+    if folder.is_dir() && fs::read_dir(folder).map_err(refused)?.next().is_some() {
+        return Err(usage(format!(
+            "cannot write a checkpoint into `{name}`: it is not empty\n  hint: name a new folder \
+             with {flag}, or empty this one"
+        )));
+    }
+    let there = folder.ancestors().find(|path| path.as_os_str().is_empty() || path.exists());
+    let there = there.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut probe = temporary_file(there, ".writable.", ".tmp").map_err(refused)?;
+    probe.write_all(b"?").and_then(|()| probe.close()).map_err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::{Casing, Checkpoint, Weights};
+    use crate::error::Usage;
+    use crate::hub::{Connection, Hub, HubSettings};
+    use candle_core::DType;
+
+    fn fixture() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/architectures/bert")
+    }
+
+    fn open(folder: &Path) -> Checkpoint {
+        Checkpoint::open(folder.to_str().unwrap(), Casing::Auto, &hub()).unwrap()
+    }
+
+    fn hub() -> Hub {
+        let settings = HubSettings::new(std::env::temp_dir());
+        Hub::new(HubSettings { connection: Connection::Offline, ..settings }).unwrap()
+    }
+
+    /// The fixture's checkpoint as it is, with a file beside.
+    fn copied() -> NewCheckpoint<'static> {
+        let checkpoint = open(&fixture());
+        NewCheckpoint {
+            config: checkpoint.config.keys().clone(),
+            tensors: checkpoint.weights.stored().unwrap(),
+            tokenizer_files: checkpoint.tokenizer_files(&hub()).unwrap(),
+            beside: vec![("distillation.json", b"{}".to_vec())],
+        }
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn bytes(tensor: &Tensor) -> Vec<u8> {
+        View::data(tensor).into_owned()
+    }
+
+    #[test]
+    fn what_is_written_opens_as_what_it_was() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("new/student");
+        copied().write(&folder).unwrap();
+        let mut expected = names(&fixture());
+        expected.retain(|name| name != "reference.json");
+        expected.push("distillation.json".to_owned());
+        expected.sort();
+        assert_eq!(names(&folder), expected);
+        let (old, new) = (open(&fixture()), open(&folder));
+        assert_eq!(new.tokenizer_sha256, old.tokenizer_sha256);
+        assert_eq!(new.config.keys(), old.config.keys());
+        assert_eq!(new.record, Some(folder.join("distillation.json")));
+        let (old, new) = (old.weights.stored().unwrap(), new.weights.stored().unwrap());
+        assert!(old.keys().eq(new.keys()));
+        for (name, tensor) in &old {
+            let written = &new[name];
+            assert_eq!((written.dtype(), written.dims()), (tensor.dtype(), tensor.dims()));
+            assert_eq!(bytes(written), bytes(tensor), "{name}");
+        }
+    }
+
+    #[test]
+    fn types_stay_and_the_same_checkpoint_gives_the_same_bytes() {
+        let root = tempfile::tempdir().unwrap();
+        let base = Tensor::new(&[[1f32, 2.5], [3.0, -4.0]], &Device::Cpu).unwrap();
+        let tensors = [
+            ("f32", base.clone()),
+            ("f16", base.to_dtype(DType::F16).unwrap()),
+            ("bf16", base.to_dtype(DType::BF16).unwrap()),
+            ("i64", base.to_dtype(DType::I64).unwrap()),
+            ("turned", base.t().unwrap()),
+        ];
+        let new = NewCheckpoint {
+            config: Map::new(),
+            tensors: tensors.clone().map(|(name, tensor)| (name.to_owned(), tensor)).into(),
+            tokenizer_files: Vec::new(),
+            beside: Vec::new(),
+        };
+        let [first, second] = ["a", "b"].map(|name| {
+            new.write(&root.path().join(name)).unwrap();
+            fs::read(root.path().join(name).join(WEIGHTS)).unwrap()
+        });
+        assert_eq!(first, second);
+        let file = safetensors::SafeTensors::deserialize(&first).unwrap();
+        for (name, tensor) in tensors {
+            let view = file.tensor(name).unwrap();
+            let tensor = tensor.contiguous().unwrap();
+            assert_eq!(view.dtype(), Dtype::from(tensor.dtype()));
+            assert_eq!((view.shape(), view.data()), (tensor.dims(), &*View::data(&tensor)));
+        }
+        let (_, header) = safetensors::SafeTensors::read_metadata(&first).unwrap();
+        assert_eq!(header.metadata().as_ref().unwrap()["format"], "pt");
+        let weights = Weights::open("a", &[root.path().join("a").join(WEIGHTS)]).unwrap();
+        assert_eq!(weights.stored().unwrap().len(), 5);
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_named_and_leaves_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("new/student");
+        let mut new = copied();
+        new.tokenizer_files.push(root.path().join("gone.txt"));
+        let error = format!("{:#}", new.write(&folder).unwrap_err());
+        assert!(error.contains("gone.txt`"), "{error}");
+        assert!(names(root.path()).is_empty());
+        // A file that stands where a file is to be: nothing of the others stays.
+        fs::create_dir_all(folder.join(CONFIG)).unwrap();
+        let error = format!("{:#}", copied().write(&folder).unwrap_err());
+        assert!(error.contains("config.json`"), "{error}");
+        assert_eq!(names(&folder), [CONFIG]);
+    }
+
+    #[test]
+    fn two_files_of_one_name_are_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let mut new = copied();
+        new.beside.push((WEIGHTS, Vec::new()));
+        let error = format!("{:#}", new.write(root.path()).unwrap_err());
+        assert!(error.contains("two files"), "{error}");
+        assert!(names(root.path()).is_empty());
+    }
+
+    #[test]
+    fn a_folder_that_will_not_do_is_found_beforehand() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("file");
+        fs::write(&file, "").unwrap();
+        for (path, words) in [
+            (file.clone(), "it is a file"),
+            (file.join("below"), "cannot write a checkpoint into"),
+            (root.path().to_owned(), "it is not empty"),
+        ] {
+            let error = require_new_folder(&path, "--output").unwrap_err();
+            let message = error.to_string();
+            assert!(error.is::<Usage>(), "{message}");
+            assert!(message.contains(words) && message.contains("--output"), "{message}");
+            assert!(message.contains(&format!("`{}`", path.display())), "{message}");
+        }
+        let empty = root.path().join("empty");
+        fs::create_dir(&empty).unwrap();
+        require_new_folder(&empty, "--output").unwrap();
+        require_new_folder(&root.path().join("new/student"), "--output").unwrap();
+        assert_eq!(names(root.path()), ["empty", "file"]);
+        assert!(names(&empty).is_empty());
+    }
+}
