@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor, Var};
 use confidence_audit::checkpoint::{ModelConfig, Weights};
 use confidence_audit::distill::losses::{self, Averaging, Divergence, SoftOptions};
-use confidence_audit::model::encoder::{Encoder, Frozen, Mode, Wanted};
+use confidence_audit::model::encoder::{Dropout, DropoutRates, Encoder, Frozen, Mode, Wanted};
 use confidence_audit::model::{self, families, Head, PackedBatch, Parameter, TokenizedExample};
 use serde::Deserialize;
 use serde_json::Value;
@@ -88,21 +88,17 @@ impl Batch {
         read(&format!("gradients/{architecture}.json"))
     }
 
-    fn loss(&self, encoder: &Encoder) -> Tensor {
+    fn loss(&self, encoder: &Encoder, mode: Mode) -> Tensor {
         let wanted = Wanted::default();
-        let logits = encoder.outputs(&packed(&self.batch), wanted, Mode::Eval).unwrap().logits;
+        let logits = encoder.outputs(&packed(&self.batch), wanted, mode).unwrap().logits;
         losses::hard(&logits, &self.labels).unwrap()
-    }
-
-    fn value(&self, encoder: &Encoder) -> f64 {
-        flat(&self.loss(encoder))[0]
     }
 }
 
 /// An encoder under training and the gradient of a batch's loss in each parameter.
-fn backward(encoder: &Encoder, batch: &Batch) -> (Encoder, Vec<(Parameter, Tensor)>) {
+fn backward(encoder: &Encoder, batch: &Batch, mode: Mode) -> (Encoder, Vec<(Parameter, Tensor)>) {
     let (encoder, parameters) = encoder.trainable(Frozen::Nothing).unwrap();
-    let store = batch.loss(&encoder).backward().unwrap();
+    let store = batch.loss(&encoder, mode).backward().unwrap();
     let gradient = |p: &Parameter| match store.get(&p.var) {
         Some(gradient) => gradient.clone(),
         None => panic!("no gradient of `{}`", p.name),
@@ -113,7 +109,7 @@ fn backward(encoder: &Encoder, batch: &Batch) -> (Encoder, Vec<(Parameter, Tenso
 
 /// The same by the checkpoint's names: an encoder whose weights are the gradients, exported.
 fn named_gradients(encoder: &Encoder, batch: &Batch) -> BTreeMap<String, Tensor> {
-    let (encoder, pairs) = backward(encoder, batch);
+    let (encoder, pairs) = backward(encoder, batch, Mode::Eval);
     for (parameter, gradient) in pairs {
         parameter.var.set(&gradient).unwrap();
     }
@@ -134,7 +130,8 @@ fn logits_and_loss_are_pytorch_s() {
             let encoder = encoder(name, dtype);
             let outputs = encoder.outputs(&packed(&batch.batch), Wanted::default(), Mode::Eval);
             agree(name, &outputs.unwrap().logits, &expected, tolerance);
-            let difference = (batch.value(&encoder) - batch.loss).abs();
+            let loss = flat(&batch.loss(&encoder, Mode::Eval))[0];
+            let difference = (loss - batch.loss).abs();
             assert!(difference <= tolerance, "{name}: a loss off by {difference:e} in {dtype:?}");
         }
     }
@@ -176,39 +173,53 @@ fn sample(gradient: &[f64]) -> Vec<usize> {
     largest.into_iter().chain(spread).collect()
 }
 
-/// The loss with element `i` of a parameter moved by `by`.
-fn moved(encoder: &Encoder, batch: &Batch, var: &Var, i: usize, by: f64) -> f64 {
+/// `loss` with element `i` of `var` moved by `by`.
+fn moved(var: &Var, i: usize, by: f64, loss: impl Fn() -> f64) -> f64 {
     let before = var.as_tensor().copy().unwrap();
     let mut values = flat(&before);
     values[i] += by;
     var.set(&Tensor::from_vec(values, before.dims(), &Device::Cpu).unwrap()).unwrap();
-    let loss = batch.value(encoder);
+    let loss = loss();
     var.set(&before).unwrap();
     loss
 }
 
 /// Central differences with a step of 1e-5 are exact to about 1e-10: the step's square, and f64's
 /// 1e-16 over the step.
+fn check_finite_differences(name: &str, mode: Mode) {
+    const STEP: f64 = 1e-5;
+    let batch = Batch::of(name);
+    let (encoder, pairs) = backward(&encoder(name, DType::F64), &batch, mode);
+    for (Parameter { name: parameter, var, .. }, gradient) in &pairs {
+        let gradient = flat(gradient);
+        for i in sample(&gradient) {
+            let loss = |by| moved(var, i, by, || flat(&batch.loss(&encoder, mode))[0]);
+            let expected = (loss(STEP) - loss(-STEP)) / (2.0 * STEP);
+            let found = gradient[i];
+            let difference = (found - expected).abs();
+            assert!(difference <= 1e-6, "{name}, {parameter} [{i}]: {found} is not {expected}");
+        }
+    }
+}
+
 #[test]
 fn gradients_are_those_of_finite_differences() {
-    const STEP: f64 = 1e-5;
     for name in ARCHITECTURES {
+        check_finite_differences(name, Mode::Eval);
+    }
+}
+
+/// Dropout of one seed and pass drops the same elements each time, so the loss can be differentiated.
+#[test]
+fn gradients_under_dropout_are_those_of_finite_differences() {
+    let rates = DropoutRates { hidden: 0.1, attention: 0.2, classifier: 0.3 };
+    for name in ARCHITECTURES {
+        let dropout = Dropout::new(rates, 7, 3);
         let batch = Batch::of(name);
-        let (encoder, pairs) = backward(&encoder(name, DType::F64), &batch);
-        for (parameter, gradient) in pairs {
-            let gradient = flat(&gradient);
-            for i in sample(&gradient) {
-                let loss = |by| moved(&encoder, &batch, &parameter.var, i, by);
-                let expected = (loss(STEP) - loss(-STEP)) / (2.0 * STEP);
-                let difference = (gradient[i] - expected).abs();
-                assert!(
-                    difference <= 1e-6,
-                    "{name}, {} [{i}]: {} is not {expected}",
-                    parameter.name,
-                    gradient[i]
-                );
-            }
-        }
+        let encoder = encoder(name, DType::F64);
+        let loss = |mode| flat(&batch.loss(&encoder, mode))[0];
+        assert!((loss(Mode::Train(&dropout)) - loss(Mode::Eval)).abs() > 1e-3, "{name}");
+        check_finite_differences(name, Mode::Train(&dropout));
     }
 }
 
