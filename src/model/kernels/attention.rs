@@ -3,7 +3,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use super::functions::exp_nonpositive;
-use super::{gemm_f32, sized, Layout, View, LANES};
+use super::{gemm_f32, sized, Factor, View, LANES};
 
 /// Up to this length the products of a head are too small for the gemm crate, whose calls then cost
 /// more than their arithmetic: 1.5 µs a token at 13 tokens and 12 heads, against 0.4 µs here.
@@ -64,12 +64,24 @@ pub fn packed_attention(
     buffers: &mut AttentionBuffers,
     out: &mut [f32],
 ) {
-    Arch::new().dispatch(Attention { input, asked, buffers, out });
+    Arch::new().dispatch(Attention { input, asked, keep: &[], buffers, out });
+}
+
+/// As [`packed_attention`] with every token asking, under dropout: `keep` holds a factor for each
+/// probability, sequence by sequence, head by head, query by query, key by key (Σ heads·L²).
+pub fn dropped_attention(
+    input: AttentionView,
+    keep: &[f32],
+    buffers: &mut AttentionBuffers,
+    out: &mut [f32],
+) {
+    Arch::new().dispatch(Attention { input, asked: Queries::Every, keep, buffers, out });
 }
 
 struct Attention<'a> {
     input: AttentionView<'a>,
     asked: Queries,
+    keep: &'a [f32],
     buffers: &'a mut AttentionBuffers,
     out: &'a mut [f32],
 }
@@ -79,7 +91,7 @@ impl WithSimd for Attention<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Attention { input, asked, buffers, out } = self;
+        let Attention { input, asked, mut keep, buffers, out } = self;
         let (width, hidden) = (input.width, input.heads * input.width);
         for (b, sequence) in input.offsets.windows(2).enumerate() {
             let (start, length) = (sequence[0], sequence[1] - sequence[0]);
@@ -99,45 +111,61 @@ impl WithSimd for Attention<'_> {
                     length,
                     width,
                 };
-                head.attend(simd, buffers, &mut out[first * hidden + offset..], hidden);
+                let factors; // of this head, or none
+                (factors, keep) = keep.split_at((length * length).min(keep.len()));
+                head.attend(simd, buffers, factors, &mut out[first * hidden + offset..], hidden);
             }
         }
     }
 }
 
 /// One head of one sequence: `rows` queries over `length` keys and values.
-struct Head<'a> {
-    queries: View<'a>,
-    keys: View<'a>,
-    values: View<'a>,
-    rows: usize,
-    length: usize,
-    width: usize,
+pub(super) struct Head<'a> {
+    pub queries: View<'a>,
+    pub keys: View<'a>,
+    pub values: View<'a>,
+    pub rows: usize,
+    pub length: usize,
+    pub width: usize,
 }
 
 impl Head<'_> {
-    /// softmax(q·kᵀ/√width)·v -> `out` (rows, width), rows `stride` apart.
+    /// softmax(q·kᵀ/√width)·v -> `out` (rows, width), rows `stride` apart. The probabilities are
+    /// multiplied by `keep` (rows, length), unless that is empty.
     #[inline(always)]
     fn attend<S: Simd>(
         &self,
         simd: S,
         buffers: &mut AttentionBuffers,
+        keep: &[f32],
         out: &mut [f32],
         stride: usize,
     ) {
         let &Head { rows, length, width, .. } = self;
         let AttentionBuffers { keys, scores } = buffers;
-        let scale = 1.0 / (width as f32).sqrt();
         let columns = length.next_multiple_of(LANES);
         let scores = sized(scores, rows * columns);
-        let (q, k, v) = (self.queries, self.keys, self.values);
-        if length <= SHORT {
-            let keys = sized(keys, width * columns);
-            transpose(k, length, width, keys);
-            let keys = View { data: keys, stride: columns };
-            small_product(simd, (rows, columns, width), q, keys, scores, columns);
-        } else {
-            gemm_f32(rows, length, width, q, k, Layout::Transposed, scores, columns, 1.0);
+        self.probabilities(simd, keys, scores);
+        if !keep.is_empty() {
+            for (row, keep) in scores.chunks_exact_mut(columns).zip(keep.chunks_exact(length)) {
+                for (x, keep) in row.iter_mut().zip(keep) {
+                    *x *= keep;
+                }
+            }
+        }
+        let weights = View { data: scores, stride: columns };
+        product(simd, (rows, width, length), weights, self.values, out, stride);
+    }
+
+    /// softmax(q·kᵀ/√width) -> `scores`, `rows` rows of whole vectors; what lies past the `length`
+    /// elements of a row is undefined.
+    #[inline(always)]
+    pub fn probabilities<S: Simd>(&self, simd: S, keys: &mut Vec<f32>, scores: &mut [f32]) {
+        let &Head { length, width, .. } = self;
+        let scale = 1.0 / (width as f32).sqrt();
+        let columns = length.next_multiple_of(LANES);
+        self.products(simd, self.queries, self.keys, keys, scores);
+        if length > SHORT {
             for row in scores.chunks_exact_mut(columns) {
                 let last = row[length - 1];
                 row[length..].fill(last);
@@ -146,12 +174,69 @@ impl Head<'_> {
         for row in scores.chunks_exact_mut(columns) {
             softmax(simd, row, length, scale);
         }
-        let weights = View { data: scores, stride: columns };
+    }
+
+    /// a (rows, width) · b (length, width)ᵀ -> `out`, `rows` rows of whole vectors. Where they are
+    /// short, what lies past the `length` elements of a row repeats the last.
+    #[inline(always)]
+    pub fn products<S: Simd>(
+        &self,
+        simd: S,
+        a: View,
+        b: View,
+        transposed: &mut Vec<f32>,
+        out: &mut [f32],
+    ) {
+        let &Head { rows, length, width, .. } = self;
+        let columns = length.next_multiple_of(LANES);
         if length <= SHORT {
-            small_product(simd, (rows, width, length), weights, v, out, stride);
+            let transposed = sized(transposed, width * columns);
+            transpose(b, length, width, transposed);
+            let b = View { data: transposed, stride: columns };
+            small_product(simd, (rows, columns, width), a, b, out, columns);
         } else {
-            gemm_f32(rows, width, length, weights, v, Layout::Normal, out, stride, 1.0);
+            let (a, b) = (Factor::Plain(a), Factor::Transposed(b));
+            gemm_f32(rows, length, width, a, b, out, columns, 1.0);
         }
+    }
+}
+
+/// `out (rows, cols) = a (rows, inner) · b (inner, cols)`, `inner` being a sequence's length.
+#[inline(always)]
+pub(super) fn product<S: Simd>(
+    simd: S,
+    (rows, cols, inner): (usize, usize, usize),
+    a: View,
+    b: View,
+    out: &mut [f32],
+    stride: usize,
+) {
+    if inner <= SHORT {
+        small_product(simd, (rows, cols, inner), a, b, out, stride);
+    } else {
+        gemm_f32(rows, cols, inner, Factor::Plain(a), Factor::Plain(b), out, stride, 1.0);
+    }
+}
+
+/// `out (rows, cols) = a (inner, rows)ᵀ · b (inner, cols)`, `inner` being a sequence's length.
+#[inline(always)]
+pub(super) fn transposed_product<S: Simd>(
+    simd: S,
+    (rows, cols, inner): (usize, usize, usize),
+    a: View,
+    b: View,
+    transposed: &mut Vec<f32>,
+    out: &mut [f32],
+    stride: usize,
+) {
+    if inner <= SHORT {
+        let columns = inner.next_multiple_of(LANES);
+        let transposed = sized(transposed, rows * columns);
+        transpose(a, inner, rows, transposed);
+        let a = View { data: transposed, stride: columns };
+        small_product(simd, (rows, cols, inner), a, b, out, stride);
+    } else {
+        gemm_f32(rows, cols, inner, Factor::Transposed(a), Factor::Plain(b), out, stride, 1.0);
     }
 }
 

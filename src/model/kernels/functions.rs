@@ -55,6 +55,31 @@ pub(super) fn gelu(x: f32) -> f32 {
     x * if x < 0.0 { tail } else { 1.0 - tail }
 }
 
+/// The derivative of [`gelu`]: Φ(x) + x·φ(x).
+#[inline(always)]
+pub(super) fn gelu_slope(x: f32) -> f32 {
+    const DENSITY: f32 = 0.398_942_3; // 1/√(2π)
+    let t = x.abs();
+    let k = 1.0 / TAIL_SCALE.mul_add(t, 1.0);
+    let exp = exp_nonpositive(-0.5 * t * t);
+    let tail = exp * (polynomial(&TAIL, k) * k);
+    (DENSITY * x).mul_add(exp, if x < 0.0 { tail } else { 1.0 - tail })
+}
+
+#[inline(always)]
+pub(super) fn silu_slope(x: f32) -> f32 {
+    let sigmoid = 1.0 / (1.0 + (-x).exp());
+    sigmoid * (1.0 + x * (1.0 - sigmoid))
+}
+
+#[inline(always)]
+pub(super) fn gelu_tanh_slope(x: f32) -> f32 {
+    let scale = (2.0 / std::f32::consts::PI).sqrt();
+    let tanh = (scale * (x + 0.044_715 * x * x * x)).tanh();
+    let inner_slope = scale * (1.0 + 3.0 * 0.044_715 * x * x);
+    0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * inner_slope
+}
+
 #[inline(always)]
 pub(super) fn silu(x: f32) -> f32 {
     x / (1.0 + (-x).exp())

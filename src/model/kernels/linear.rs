@@ -3,7 +3,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use super::functions::{gelu, gelu_tanh, silu, Activation};
-use super::{gemm_f32, sized, Layout, View, LANES};
+use super::{gemm_f32, sized, Factor, View, LANES};
 
 /// Rows up to which gemm splits the inner dimension in another way (its "small" path needs both
 /// outer dimensions at or below 64); a narrow product is cut there, so that all rows take one path.
@@ -72,8 +72,9 @@ fn product(x: &[f32], inner: usize, w: View, cols: usize, out: &mut [f32]) {
         let left = rows - start;
         // Never a single row: that is another path.
         let count = if left == chunk + 1 { chunk - 1 } else { left.min(chunk) };
-        let x = View { data: &x[start * inner..], stride: inner };
-        gemm_f32(count, cols, inner, x, w, Layout::Normal, &mut out[start * cols..], cols, 1.0);
+        let x = Factor::Plain(View { data: &x[start * inner..], stride: inner });
+        let out = &mut out[start * cols..];
+        gemm_f32(count, cols, inner, x, Factor::Plain(w), out, cols, 1.0);
         start += count;
     }
 }

@@ -9,10 +9,14 @@
 mod attention; // softmax(q·kᵀ)·v within each sequence
 mod fingerprint; // what this machine's arithmetic is
 mod functions; // GELU, exp and their like
+pub mod gradients; // what training needs of the others
 mod linear; //    products with bias and activation
 mod norm; //      layer norm, embeddings
+pub mod optimizer; // values, moments and gradients
 
-pub use attention::{packed_attention, AttentionBuffers, AttentionView, Queries};
+pub use attention::{
+    dropped_attention, packed_attention, AttentionBuffers, AttentionView, Queries,
+};
 pub use fingerprint::fingerprint;
 pub use functions::Activation;
 pub use linear::{linear, LinearView};
@@ -48,45 +52,51 @@ pub fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
     &mut buffer[..length]
 }
 
-/// Whether the right-hand matrix is multiplied as it stands or transposed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Layout {
-    /// `rhs` is (inner, cols).
-    Normal,
-    /// `rhs` is (cols, inner).
-    Transposed,
+/// A matrix of a product: a view as it stands, or its transpose.
+#[derive(Clone, Copy)]
+enum Factor<'a> {
+    Plain(View<'a>),
+    Transposed(View<'a>),
 }
 
-/// `out (rows, cols) = scale · lhs (rows, inner) · rhs`, on one thread.
+impl Factor<'_> {
+    /// Elements from one row of the factor to the next, and from one column to the next.
+    fn steps(&self) -> (isize, isize) {
+        match self {
+            Factor::Plain(view) => (view.stride as isize, 1),
+            Factor::Transposed(view) => (1, view.stride as isize),
+        }
+    }
+
+    /// Its elements, which must reach to the last of (rows, cols).
+    fn checked(&self, rows: usize, cols: usize) -> &[f32] {
+        let (view, needed) = match self {
+            Factor::Plain(view) => (view, (rows - 1) * view.stride + cols),
+            Factor::Transposed(view) => (view, (cols - 1) * view.stride + rows),
+        };
+        assert!(view.data.len() >= needed, "a factor is shorter than its shape");
+        view.data
+    }
+}
+
+/// `out (rows, cols) = scale · lhs (rows, inner) · rhs (inner, cols)`, on one thread.
 #[allow(clippy::too_many_arguments)] // the parameters of a matrix product
 fn gemm_f32(
     rows: usize,
     cols: usize,
     inner: usize,
-    lhs: View,
-    rhs: View,
-    rhs_layout: Layout,
+    lhs: Factor,
+    rhs: Factor,
     out: &mut [f32],
     out_stride: usize,
     scale: f32,
 ) {
-    let span = |rows: usize, cols: usize, stride: usize| (rows - 1) * stride + cols;
-    let (rhs_rows, rhs_cols) = match rhs_layout {
-        Layout::Normal => (inner, cols),
-        Layout::Transposed => (cols, inner),
-    };
-    assert!(lhs.data.len() >= span(rows, inner, lhs.stride), "lhs is shorter than its shape");
-    assert!(
-        rhs.data.len() >= span(rhs_rows, rhs_cols, rhs.stride),
-        "rhs is shorter than its shape"
-    );
-    assert!(out.len() >= span(rows, cols, out_stride), "out is shorter than its shape");
-    let (rhs_col_step, rhs_row_step) = match rhs_layout {
-        Layout::Normal => (1, rhs.stride as isize),
-        Layout::Transposed => (rhs.stride as isize, 1),
-    };
-    // SAFETY: the three assertions above keep every element that gemm touches inside its slice,
-    // `out` is borrowed mutably and so overlaps neither operand, and the strides are positive.
+    let (lhs_row_step, lhs_col_step) = lhs.steps();
+    let (rhs_row_step, rhs_col_step) = rhs.steps();
+    let (lhs, rhs) = (lhs.checked(rows, inner), rhs.checked(inner, cols));
+    assert!(out.len() >= (rows - 1) * out_stride + cols, "out is shorter than its shape");
+    // SAFETY: the assertions keep every element that gemm touches inside its slice, `out` is
+    // borrowed mutably and so overlaps neither factor, and the strides are positive.
     #[allow(unsafe_code)]
     unsafe {
         gemm::gemm(
@@ -97,10 +107,10 @@ fn gemm_f32(
             1,
             out_stride as isize,
             false,
-            lhs.data.as_ptr(),
-            1,
-            lhs.stride as isize,
-            rhs.data.as_ptr(),
+            lhs.as_ptr(),
+            lhs_col_step,
+            lhs_row_step,
+            rhs.as_ptr(),
             rhs_col_step,
             rhs_row_step,
             0.0,

@@ -59,7 +59,7 @@ fn normalise(row: &mut [f32], norm: Norm) {
 
 /// Σ f(x) in a fixed order: [`LANES`] interleaved partial sums, then those in halves.
 #[inline(always)]
-fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+pub(super) fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let chunks = row.chunks_exact(LANES);
     let rest = chunks.remainder();
@@ -71,6 +71,28 @@ fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     for (lane, x) in lanes.iter_mut().zip(rest) {
         *lane += f(*x);
     }
+    in_halves(lanes)
+}
+
+/// Σ a·b in the order of [`sum`].
+#[inline(always)]
+pub(super) fn sum_of_products(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let (a, b) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
+    let rest = a.remainder().iter().zip(b.remainder());
+    for (a, b) in a.zip(b) {
+        for ((lane, a), b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a * b;
+        }
+    }
+    for (lane, (a, b)) in lanes.iter_mut().zip(rest) {
+        *lane += a * b;
+    }
+    in_halves(lanes)
+}
+
+#[inline(always)]
+fn in_halves(mut lanes: [f32; LANES]) -> f32 {
     for half in [8, 4, 2, 1] {
         for i in 0..half {
             lanes[i] += lanes[i + half];

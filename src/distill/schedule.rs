@@ -1,0 +1,101 @@
+//! How the learning rate rises and falls.
+
+use serde::{Deserialize, Serialize};
+
+/// What the learning rate does after its warm-up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Decay {
+    /// Falls to 0 in a straight line.
+    #[default]
+    Linear,
+    /// Stays.
+    Constant,
+}
+
+/// The factor of the learning rate over a training.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Schedule {
+    /// What follows the warm-up.
+    pub decay: Decay,
+    /// The share of all steps, in [0, 1], in which the rate rises from 0 in a straight line.
+    pub warmup: f64,
+}
+
+impl Schedule {
+    /// The factor of step number `step`, counted from 0, out of `total_steps`. In [0, 1].
+    ///
+    /// As transformers' `get_linear_schedule_with_warmup` and `get_constant_schedule_with_warmup`:
+    /// the first step of a warm-up has the factor 0.
+    pub fn factor(&self, step: u64, total_steps: u64) -> f64 {
+        let warmup = self.warmup_steps(total_steps);
+        if step < warmup {
+            return step as f64 / warmup as f64;
+        }
+        match self.decay {
+            Decay::Constant => 1.0,
+            Decay::Linear => {
+                let left = total_steps.saturating_sub(step) as f64;
+                left / (total_steps - warmup).max(1) as f64
+            }
+        }
+    }
+
+    /// Steps of the warm-up, rounded up as transformers' `TrainingArguments` does; at most all.
+    fn warmup_steps(&self, total_steps: u64) -> u64 {
+        ((self.warmup * total_steps as f64).ceil() as u64).min(total_steps)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn factors(decay: Decay, warmup: f64, total: u64) -> Vec<f64> {
+        let schedule = Schedule { decay, warmup };
+        (0..=total).map(|step| schedule.factor(step, total)).collect()
+    }
+
+    #[test]
+    fn linear_rises_and_falls_to_zero() {
+        // get_linear_schedule_with_warmup(warmup 2, training steps 10): i/2, then (10 − i)/8.
+        let expected = vec![0.0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0];
+        assert_eq!(factors(Decay::Linear, 0.2, 10), expected);
+    }
+
+    #[test]
+    fn constant_rises_and_stays() {
+        assert_eq!(factors(Decay::Constant, 0.5, 4), [0.0, 0.5, 1.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn without_warm_up_the_first_step_is_whole() {
+        assert_eq!(factors(Decay::Linear, 0.0, 4), [1.0, 0.75, 0.5, 0.25, 0.0]);
+        assert_eq!(factors(Decay::Constant, 0.0, 2), [1.0, 1.0, 1.0]);
+    }
+
+    #[test]
+    fn a_broken_number_of_warm_up_steps_is_rounded_up() {
+        // ceil(0.1 · 15) = 2
+        assert_eq!(factors(Decay::Constant, 0.1, 15)[..3], [0.0, 0.5, 1.0]);
+    }
+
+    #[test]
+    fn degenerate_trainings_have_finite_factors() {
+        assert_eq!(factors(Decay::Linear, 1.0, 2), [0.0, 0.5, 0.0]);
+        assert_eq!(factors(Decay::Linear, 0.0, 0), [0.0]);
+    }
+
+    #[test]
+    fn a_factor_past_the_end_is_zero() {
+        let schedule = Schedule { decay: Decay::Linear, warmup: 0.1 };
+        assert_eq!(schedule.factor(11, 10), 0.0);
+    }
+
+    #[test]
+    fn names_are_in_kebab_case() {
+        assert_eq!(serde_json::to_string(&Decay::Linear).unwrap(), "\"linear\"");
+        assert_eq!(serde_json::to_string(&Decay::Constant).unwrap(), "\"constant\"");
+    }
+}

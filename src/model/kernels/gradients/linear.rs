@@ -1,0 +1,56 @@
+//! Gradients of a linear layer y (rows, cols) = x (rows, inner) · weight (inner, cols) + bias.
+
+use pulp::{Arch, Simd, WithSimd};
+
+use crate::model::kernels::{gemm_f32, Factor, View};
+
+/// `out (rows, inner) = grad (rows, cols) · weightᵀ`: the gradient of the layer's input.
+pub fn input_gradient(grad: &[f32], weight: View, cols: usize, out: &mut [f32]) {
+    let rows = grad.len() / cols;
+    let Some(inner) = out.len().checked_div(rows) else { return };
+    let (grad, weight) =
+        (Factor::Plain(View { data: grad, stride: cols }), Factor::Transposed(weight));
+    gemm_f32(rows, inner, cols, grad, weight, out, inner, 1.0);
+}
+
+/// `out (count, cols)` = rows `first..first + count` of `xᵀ · grad`, the gradient of the weight,
+/// where x is (rows, inner) and grad is (rows, cols).
+pub fn weight_gradient(
+    x: &[f32],
+    inner: usize,
+    first: usize,
+    grad: &[f32],
+    cols: usize,
+    out: &mut [f32],
+) {
+    let (rows, count) = (grad.len() / cols, out.len() / cols);
+    if rows == 0 || count == 0 {
+        return out.fill(0.0);
+    }
+    let x = Factor::Transposed(View { data: &x[first..], stride: inner });
+    let grad = Factor::Plain(View { data: grad, stride: cols });
+    gemm_f32(count, cols, rows, x, grad, out, cols, 1.0);
+}
+
+/// Adds the rows of `x` (rows, cols) to `sum` (cols), one after the other.
+pub fn add_rows(x: &[f32], sum: &mut [f32]) {
+    Arch::new().dispatch(AddRows { x, sum });
+}
+
+struct AddRows<'a> {
+    x: &'a [f32],
+    sum: &'a mut [f32],
+}
+
+impl WithSimd for AddRows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for row in self.x.chunks_exact(self.sum.len()) {
+            for (sum, x) in self.sum.iter_mut().zip(row) {
+                *sum += x;
+            }
+        }
+    }
+}
