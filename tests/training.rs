@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor, Var};
 use confidence_audit::checkpoint::{ModelConfig, Weights};
 use confidence_audit::distill::losses::{self, Averaging, Divergence, SoftOptions};
+use confidence_audit::distill::optimizer::{AdamW, AdamWOptions, Gradients};
+use confidence_audit::distill::schedule::{Decay, Schedule};
 use confidence_audit::model::encoder::{Dropout, DropoutRates, Encoder, Frozen, Mode, Wanted};
 use confidence_audit::model::{self, families, Head, PackedBatch, Parameter, TokenizedExample};
 use serde::Deserialize;
@@ -74,12 +76,14 @@ fn agree(what: &str, found: &Tensor, expected: &Tensor, tolerance: f64) {
 const ARCHITECTURES: [&str; 6] =
     ["bert", "tinybert", "distilbert", "electra", "roberta", "xlm-roberta"];
 
-/// One batch of `gradients/`.
+/// One labelled batch, and in `gradients/` what PyTorch makes of it.
 #[derive(Deserialize)]
 struct Batch {
     batch: Vec<Row>,
     labels: Vec<u32>,
+    #[serde(default)]
     loss: f64,
+    #[serde(default)]
     logits: Vec<Vec<f64>>,
 }
 
@@ -221,6 +225,77 @@ fn gradients_under_dropout_are_those_of_finite_differences() {
         assert!((loss(Mode::Train(&dropout)) - loss(Mode::Eval)).abs() > 1e-3, "{name}");
         check_finite_differences(name, Mode::Train(&dropout));
     }
+}
+
+/// `steps.json`: a training of ten steps.
+#[derive(Deserialize)]
+struct Training {
+    checkpoint: String,
+    learning_rate: f64,
+    betas: [f64; 2],
+    eps: f64,
+    weight_decay: f64,
+    max_norm: f64,
+    warmup_steps: u64,
+    batches: Vec<Batch>,
+    steps: Vec<Step>,
+    final_losses: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Step {
+    batch: usize,
+    learning_rate: f64,
+    loss: f64,
+    gradient_norm: f64,
+}
+
+impl Training {
+    fn options(&self) -> AdamWOptions {
+        AdamWOptions {
+            beta1: self.betas[0],
+            beta2: self.betas[1],
+            eps: self.eps,
+            weight_decay: self.weight_decay,
+            bias_correction: true,
+        }
+    }
+
+    /// Learning rates, losses and norms of ten steps, then the losses at their end, in `dtype`.
+    fn follow(&self, dtype: DType, tolerance: f64) {
+        let near = |what: &str, found: f64, expected: f64| {
+            let difference = (found - expected).abs();
+            assert!(difference <= tolerance, "{what} in {dtype:?}: {found} is not {expected}");
+        };
+        let (encoder, parameters) =
+            encoder(&self.checkpoint, dtype).trainable(Frozen::Nothing).unwrap();
+        let mut optimizer = AdamW::new(parameters, self.options()).unwrap();
+        let total = self.steps.len() as u64;
+        let warmup = self.warmup_steps as f64 / total as f64;
+        let schedule = Schedule { decay: Decay::Linear, warmup };
+        for (i, step) in self.steps.iter().enumerate() {
+            let rate = self.learning_rate * schedule.factor(i as u64, total);
+            assert!((rate - step.learning_rate).abs() < 1e-15, "the rate of step {i}: {rate}");
+            let loss = self.batches[step.batch].loss(&encoder, Mode::Eval);
+            near(&format!("the loss of step {i}"), flat(&loss)[0], step.loss);
+            let store = loss.backward().unwrap();
+            let mut gradients = Gradients::collect(store, optimizer.parameters()).unwrap();
+            let norm = gradients.clip(self.max_norm).unwrap();
+            near(&format!("the norm of step {i}"), norm, step.gradient_norm);
+            optimizer.step(&gradients, rate).unwrap();
+        }
+        for (batch, expected) in self.batches.iter().zip(&self.final_losses) {
+            near("a last loss", flat(&batch.loss(&encoder, Mode::Eval))[0], *expected);
+        }
+    }
+}
+
+#[test]
+fn ten_steps_of_adamw_are_pytorch_s() {
+    let training: Training = read("steps.json");
+    assert_eq!((training.steps.len(), training.final_losses.len()), (10, 3));
+    training.follow(DType::F64, 1e-6); // candle's gradient of `gelu_erf` has a six-digit constant
+    training.follow(DType::F32, SINGLE);
 }
 
 #[derive(Deserialize)]
