@@ -15,13 +15,13 @@ use std::time::Instant;
 
 use anyhow::{Error, Result};
 
-pub use classifier::{device, Classifier, ModelFacts, Role, Texts};
+pub use classifier::{device, set_max_length, Classifier, ModelFacts, Role, Texts};
 pub use failed::failed_row;
 pub use gate::Gate;
 pub use judge::{judge, SplitPair};
 pub use manifest::{manifest, settings_sha256};
 pub use notes::note;
-pub use run::{run_one, Draws, Ending, PairRun};
+pub use run::{run_one, run_options, Draws, Ending, PairRun};
 pub use session::Session;
 pub use splits::{beside, gating, has_beside, Split, BESIDE};
 

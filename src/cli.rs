@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::Layer;
+use crate::distill::recipe::Init;
 use crate::report::Format;
 
 const EXAMPLES: &str = "\
@@ -41,6 +42,10 @@ pub enum Command {
     Init(InitArgs),
     /// Print what is in force, and where each value comes from
     Config(ConfigArgs),
+    /// Train a student that keeps its teacher's confidence
+    Distill(DistillArgs),
+    /// Fine-tune a pretrained checkpoint on a task's labels: how a teacher is made
+    Finetune(FinetuneArgs),
     /// List, clear or check the logits that earlier runs kept
     #[command(subcommand)]
     Cache(CacheCommand),
@@ -163,6 +168,72 @@ pub struct ConfigArgs {
     /// Settings; they win over the config's.
     #[command(flatten)]
     pub settings: Layer,
+}
+
+/// `audit distill …`
+#[derive(Debug, Args)]
+pub struct DistillArgs {
+    /// Teacher: a folder, or a Hub id with an optional @revision
+    #[arg(long, value_name = "DIR_OR_ID[@REV]")]
+    pub teacher: Option<String>,
+    /// What the student begins as
+    #[arg(long, value_name = "START", value_enum)]
+    pub init: Option<Init>,
+    /// Method, where it is not the recipe's: finetune, kd, tinybert, pkd, alp, annealing, takd, hsk
+    #[arg(long, value_name = "METHOD")]
+    pub method: Option<String>,
+    /// The training.
+    #[command(flatten)]
+    pub training: TrainingArgs,
+}
+
+/// `audit finetune …`
+#[derive(Debug, Args)]
+pub struct FinetuneArgs {
+    /// The training.
+    #[command(flatten)]
+    pub training: TrainingArgs,
+}
+
+/// What every training takes.
+#[derive(Debug, Args)]
+pub struct TrainingArgs {
+    /// The recipe; configs/distill has one for each method
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// The task, where it is not the recipe's
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<String>,
+    /// Folder of the data, as for the audit [default: the Hub's nyu-mll/glue]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+    /// Pretrained checkpoint to begin from: a folder, or a Hub id with an optional @revision
+    #[arg(long, value_name = "DIR_OR_ID[@REV]")]
+    pub base: Option<String>,
+    /// Folder to write: config.json, model.safetensors, the tokenizer, distillation.json
+    #[arg(long, short, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Go on with the training that was interrupted in the output folder
+    #[arg(long)]
+    pub resume: bool,
+    /// Train on the first N examples only
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Longest sequence in tokens [default: 128]
+    #[arg(long, value_name = "TOKENS")]
+    pub max_length: Option<usize>,
+    /// Seed of everything random: the same seed gives the same bytes [default: 0]
+    #[arg(long, value_name = "SEED")]
+    pub seed: Option<u64>,
+    /// Workers, one per core; changes the speed, never the result [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Run the teacher anew, and keep none of its logits on disk
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Say nothing on stderr but errors
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// `audit cache …`

@@ -51,7 +51,7 @@ impl Interrupt {
     pub fn check(&self, what: impl FnOnce() -> String) -> Result<(), Interrupted> {
         match self.is_set() {
             false => Ok(()),
-            true => Err(Interrupted { what: what(), done: 0, total: 0 }),
+            true => Err(Interrupted { what: what(), done: 0, total: 0, outcome: NO_REPORT }),
         }
     }
 }
@@ -65,17 +65,19 @@ pub struct Interrupted {
     pub done: usize,
     /// Examples in all; 0 where it is not examples that were under way.
     pub total: usize,
+    /// What became of the work.
+    pub outcome: &'static str,
 }
+
+/// What becomes of an audit that is stopped.
+pub const NO_REPORT: &str = "no report was written";
 
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Interrupted { what, done, total } = self;
+        let Interrupted { what, done, total, outcome } = self;
         match total {
-            0 => write!(f, "interrupted: {what}; no report was written"),
-            _ => write!(
-                f,
-                "interrupted: {done} of {total} examples were done ({what}); no report was written"
-            ),
+            0 => write!(f, "interrupted: {what}; {outcome}"),
+            _ => write!(f, "interrupted: {done} of {total} examples were done ({what}); {outcome}"),
         }
     }
 }

@@ -19,6 +19,8 @@ fn main() -> ExitCode {
         Some(Command::Demo(args)) => commands::demo::run(args),
         Some(Command::Init(args)) => commands::init::run(args),
         Some(Command::Config(args)) => commands::config::run(args),
+        Some(Command::Distill(args)) => commands::distill::run(args),
+        Some(Command::Finetune(args)) => commands::distill::finetune(args),
         Some(Command::Cache(command)) => commands::cache::run(command),
     };
     match outcome {

@@ -171,6 +171,16 @@ impl Classifier {
         &self.own_labels
     }
 
+    /// For each label of the task, which of the model's outputs stands for it.
+    pub fn columns(&self) -> &[usize] {
+        &self.columns
+    }
+
+    /// SHA-256 of the weights.
+    pub fn weights_sha256(&self) -> &str {
+        &self.identity.weights_sha256
+    }
+
     /// What the model's own training left on record, or why it cannot be read.
     pub fn record(&self) -> Result<Option<&StudentRecord>, &Error> {
         self.record.as_ref().map(Option::as_ref)
@@ -184,6 +194,14 @@ impl Classifier {
     /// What is known of the model without loading it.
     pub fn facts(&self) -> &ModelFacts {
         &self.facts
+    }
+
+    /// The sizes of its encoder; `None` where that is not our own.
+    ///
+    /// # Errors
+    /// A size that config.json does not have.
+    pub fn encoder_shape(&self) -> Result<Option<model::encoder::Shape>> {
+        model::encoder_shape(&self.checkpoint.config, &self.checkpoint.weights)
     }
 
     /// The tokenizer, cutting at the maximum length in force.
@@ -418,7 +436,10 @@ fn check_labels(dataset: &Dataset, outputs: usize) -> Result<()> {
 }
 
 /// Cuts at the maximum length in force, or at the model's positions where nobody asked for more.
-fn set_max_length(
+///
+/// # Errors
+/// A maximum length that was asked for and is above the model's positions, or below 8.
+pub fn set_max_length(
     tokenizer: &mut TextTokenizer,
     positions: usize,
     settings: &Settings,

@@ -203,7 +203,7 @@ impl Watch {
 }
 
 /// How the settings ask for models to be run.
-pub(super) fn run_options(settings: &Settings, session: &Session, windows: Windows) -> RunOptions {
+pub fn run_options(settings: &Settings, session: &Session, windows: Windows) -> RunOptions {
     RunOptions {
         threads: settings.threads,
         batch_threads: if settings.device == "cpu" { settings.threads } else { 1 },

@@ -42,7 +42,10 @@ impl Session {
 
     /// SHA-256 of a checkpoint's weights; of several files, that of their digests in hexadecimal.
     /// What did not change since it was hashed last is not read again.
-    pub(super) fn weights_sha256(&self, files: &[PathBuf]) -> Result<String> {
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn weights_sha256(&self, files: &[PathBuf]) -> Result<String> {
         let of = |path: &PathBuf| match &self.cache {
             Some(cache) => cache.file_sha256(path, |path| Ok(sha256_of(&[path])?)),
             None => Ok(sha256_of(&[path])?),

@@ -239,8 +239,13 @@ impl Weights {
 }
 
 impl Draws {
+    /// A new tensor of that name and shape.
+    ///
     /// Matches the initialisation of transformers' BERT, the random numbers apart.
-    fn tensor(&self, name: &str, dims: &[usize]) -> Result<Tensor> {
+    ///
+    /// # Errors
+    /// Whatever keeps it from being made.
+    pub fn tensor(&self, name: &str, dims: &[usize]) -> Result<Tensor> {
         if dims.len() == 1 {
             let value = if name.ends_with("weight") { 1.0f32 } else { 0.0 };
             return Ok(Tensor::full(value, dims, &Device::Cpu)?);

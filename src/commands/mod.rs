@@ -5,6 +5,7 @@ pub mod cache;
 pub mod check;
 pub mod config;
 pub mod demo;
+pub mod distill;
 pub mod init;
 mod output;
 pub mod predict;

@@ -18,6 +18,7 @@ mod metrics; //     accuracy, F1, Matthews, Brier, NLL, calibration error
 mod order; //       sums and quantiles that do not depend on order
 mod pair; //        all of it in one call
 mod predictions; // what one model says
+mod soft; //         the soft-label loss of distillation
 mod spread; //      quantiles of |d|, the worst inputs
 mod sums; //        n, Σd, Σd² and the σ that follow
 mod undefined; //   why a figure is missing
@@ -37,6 +38,7 @@ pub use metrics::{
 };
 pub use pair::{PairError, PairInput, PairOptions, PairStatistics};
 pub use predictions::{PredictionError, Predictions, MAX_EXAMPLES, NORMALISATION_TOLERANCE};
+pub use soft::soft_losses;
 pub use spread::{spread, worst, Spread};
 pub use sums::DifferenceSums;
 pub use undefined::{Defined, Undefined};

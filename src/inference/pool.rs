@@ -12,7 +12,7 @@ use super::window::{LaneWindow, Window};
 use super::{Input, Lane, Observer, RunOptions};
 use crate::cache::Entry;
 use crate::error::hinted;
-use crate::interrupt::Interrupted;
+use crate::interrupt::{Interrupted, NO_REPORT};
 use crate::model::{Model, PackedBatch, TokenizedExample, Workspace};
 
 /// Texts that a worker tokenises at a time.
@@ -165,7 +165,8 @@ impl Pool<'_> {
             if state.ended.is_none() && self.options.interrupt.is_set() {
                 let what = self.runners.iter().map(|r| r.what).collect::<Vec<_>>().join(", ");
                 let (done, total) = (state.delivered, self.rows.len());
-                state.ended = Some(Err(Interrupted { what, done, total }.into()));
+                state.ended =
+                    Some(Err(Interrupted { what, done, total, outcome: NO_REPORT }.into()));
             }
             if state.ended.is_some() {
                 return None;

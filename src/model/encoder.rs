@@ -76,6 +76,38 @@ pub struct Encoder {
     has_two_heads: bool,
 }
 
+/// The sizes of an encoder that others look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Layers.
+    pub layers: usize,
+    /// H.
+    pub hidden: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// The longest sequence that has positions, in tokens.
+    pub positions: usize,
+}
+
+impl Shape {
+    /// What config.json says.
+    ///
+    /// # Errors
+    /// A size that is missing or no number.
+    pub fn read(family: &Family, config: &ModelConfig) -> Result<Self> {
+        let Sizes { layers, hidden, heads, positions, .. } = Sizes::read(family, config)?;
+        Ok(Shape { layers, hidden, heads, positions: positions - first_position(family, config)? })
+    }
+}
+
+/// Where the first token of a sequence stands in the table of positions.
+fn first_position(family: &Family, config: &ModelConfig) -> Result<usize> {
+    match family.positions_after_padding {
+        true => Ok(config.size_or_zero("pad_token_id", 1)? + 1),
+        false => Ok(0),
+    }
+}
+
 /// The sizes that every tensor must agree with.
 struct Sizes {
     hidden: usize,
@@ -128,7 +160,7 @@ impl Encoder {
     ) -> Result<Self> {
         refuse_unsupported(config)?;
         let sizes = Sizes::read(family, config)?;
-        let prefix = if weights.has_prefix(family.prefix) { family.prefix } else { "" };
+        let prefix = family.prefix_in(weights);
         let part = |name: &str| format!("{prefix}{name}");
         let (h, e) = (sizes.hidden, sizes.embedding);
 
@@ -136,11 +168,7 @@ impl Encoder {
             weights.take(&part("embeddings.word_embeddings.weight"), &[sizes.vocabulary, e])?;
         let positions =
             weights.take(&part("embeddings.position_embeddings.weight"), &[sizes.positions, e])?;
-        let first = if family.positions_after_padding {
-            config.size_or_zero("pad_token_id", 1)? + 1
-        } else {
-            0
-        };
+        let first = first_position(family, config)?;
         ensure!(first < sizes.positions, "`{}` has no positions left", config.path().display());
         let token_types = match family.token_types {
             true => {

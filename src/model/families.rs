@@ -2,50 +2,50 @@
 
 use super::kernels::Activation;
 use super::Head;
-use crate::checkpoint::ModelConfig;
+use crate::checkpoint::{ModelConfig, Weights};
 
 /// What the checkpoints of one family of architectures call the parts of the encoder.
 pub struct Family {
     /// The `model_type`s that share these names.
     pub model_types: &'static [&'static str],
-    pub(super) prefix: &'static str,
-    pub(super) layers: &'static str,
+    pub(crate) prefix: &'static str,
+    pub(crate) layers: &'static str,
     /// Query, key, value, attention output, intermediate, output, and the two layer norms.
-    pub(super) layer: [&'static str; 8],
-    pub(super) keys: ConfigKeys,
+    pub(crate) layer: [&'static str; 8],
+    pub(crate) keys: ConfigKeys,
     /// Whether positions are counted from `pad_token_id + 1`, as fairseq does.
-    pub(super) positions_after_padding: bool,
+    pub(crate) positions_after_padding: bool,
     /// The key of LayerNorm's epsilon; DistilBERT has none, and 1e-12 like the others' default.
-    pub(super) eps_key: Option<&'static str>,
-    pub(super) token_types: bool,
-    pub(super) dropout: DropoutPlaces,
-    pub(super) head: HeadNames,
+    pub(crate) eps_key: Option<&'static str>,
+    pub(crate) token_types: bool,
+    pub(crate) dropout: DropoutPlaces,
+    pub(crate) head: HeadNames,
 }
 
 /// Where a family drops out in training, beyond what all do, and what config.json calls the rates.
-pub(super) struct DropoutPlaces {
+pub(crate) struct DropoutPlaces {
     /// The rate after embeddings and dense layers, of the attention probabilities, of the head.
-    pub(super) keys: [&'static str; 3],
+    pub(crate) keys: [&'static str; 3],
     /// Whether the attention's dense layer is followed by dropout.
-    pub(super) attention_output: bool,
+    pub(crate) attention_output: bool,
     /// Whether the head's first layer is preceded by dropout.
-    pub(super) head_input: bool,
+    pub(crate) head_input: bool,
 }
 
 /// What config.json calls the sizes.
-pub(super) struct ConfigKeys {
-    pub(super) hidden: &'static str,
-    pub(super) layers: &'static str,
-    pub(super) heads: &'static str,
-    pub(super) intermediate: &'static str,
-    pub(super) activation: &'static str,
+pub(crate) struct ConfigKeys {
+    pub(crate) hidden: &'static str,
+    pub(crate) layers: &'static str,
+    pub(crate) heads: &'static str,
+    pub(crate) intermediate: &'static str,
+    pub(crate) activation: &'static str,
 }
 
 /// The two linear layers of a head: their names and what follows the first.
-pub(super) struct HeadNames {
-    pub(super) dense: &'static str,
-    pub(super) activation: Activation,
-    pub(super) output: &'static str,
+pub(crate) struct HeadNames {
+    pub(crate) dense: &'static str,
+    pub(crate) activation: Activation,
+    pub(crate) output: &'static str,
 }
 
 const BERT_LAYER: [&str; 8] = [
@@ -162,6 +162,28 @@ pub static FAMILIES: [Family; 4] = [
 /// The family of the architecture `name`; `None` where its encoder is not our own.
 pub fn family(name: &str) -> Option<&'static Family> {
     FAMILIES.iter().find(|family| family.model_types.contains(&name))
+}
+
+impl Family {
+    /// The class of transformers that reads a classifier of the architecture `name`.
+    pub fn class_of(&self, name: &str) -> &'static str {
+        match name {
+            "roberta" => "RobertaForSequenceClassification",
+            "xlm-roberta" => "XLMRobertaForSequenceClassification",
+            "electra" => "ElectraForSequenceClassification",
+            "distilbert" => "DistilBertForSequenceClassification",
+            _ => "BertForSequenceClassification",
+        }
+    }
+
+    /// The prefix that the names of an encoder's tensors have in `weights`.
+    pub fn prefix_in(&self, weights: &Weights) -> &'static str {
+        if weights.has_prefix(self.prefix) {
+            self.prefix
+        } else {
+            ""
+        }
+    }
 }
 
 /// The head convention that is in force, as the report names it.

@@ -175,6 +175,33 @@ pub fn load(
     Ok(Loaded { model, architecture, head })
 }
 
+/// The encoder of a checkpoint and its family; `None` where the architecture is not our own.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_encoder(
+    config: &ModelConfig,
+    weights: &mut Weights,
+    head: Head,
+) -> Result<Option<(encoder::Encoder, &'static families::Family)>> {
+    let (architecture, head) = conventions(config, weights, head)?;
+    let Some(family) = families::family(&architecture) else { return Ok(None) };
+    let encoder = encoder::Encoder::load(family, config, weights, head, &Device::Cpu)?;
+    weights.finish()?;
+    Ok(Some((encoder, family)))
+}
+
+/// The sizes of a checkpoint's encoder without its weights; `None` where it is not our own.
+///
+/// # Errors
+/// An architecture that cannot be told, a size that is missing.
+pub fn encoder_shape(config: &ModelConfig, weights: &Weights) -> Result<Option<encoder::Shape>> {
+    match families::family(&architecture(config, weights)?) {
+        Some(family) => encoder::Shape::read(family, config).map(Some),
+        None => Ok(None),
+    }
+}
+
 /// `model_type`, or what the class name or the tensor names say where an old config has none.
 fn architecture(config: &ModelConfig, weights: &Weights) -> Result<String> {
     if let Some(name) = config.text("model_type")? {

@@ -11,11 +11,13 @@ pub struct Parameter {
     pub var: Var,
     /// Whether weight decay applies: not to biases and the gains of layer norms.
     pub decays: bool,
+    /// Whether it belongs to the embeddings, which may be left as they are.
+    pub embeds: bool,
 }
 
 impl Parameter {
-    /// A parameter that begins as `value`, which is copied.
+    /// A parameter that begins as `value`, which is copied; it is no embedding.
     pub fn new(name: String, value: &Tensor, decays: bool) -> candle_core::Result<Self> {
-        Ok(Parameter { name, var: Var::from_tensor(&value.copy()?)?, decays })
+        Ok(Parameter { name, var: Var::from_tensor(&value.copy()?)?, decays, embeds: false })
     }
 }

@@ -67,10 +67,11 @@ impl Encoder {
     pub fn trainable(&self, frozen: Frozen) -> Result<(Encoder, Vec<Parameter>)> {
         let mut parameters = Vec::new();
         let encoder = self.map(&mut |place, tensor| {
-            if place.embeds && frozen == Frozen::Embeddings {
+            let Place { name, decays, embeds } = place;
+            if embeds && frozen == Frozen::Embeddings {
                 return Ok(tensor.clone());
             }
-            let parameter = Parameter::new(place.name, tensor, place.decays)?;
+            let parameter = Parameter { embeds, ..Parameter::new(name, tensor, decays)? };
             let tensor = parameter.var.as_tensor().clone();
             parameters.push(parameter);
             Ok(tensor)
@@ -257,11 +258,14 @@ mod tests {
     }
 
     #[test]
-    fn frozen_embeddings_are_no_parameters() {
+    fn embeddings_are_told_from_the_rest() {
         let (_, encoder) = encoder("bert");
-        let count = |frozen| encoder.trainable(frozen).unwrap().1.len();
-        // Tokens, positions, segments and their layer norm.
-        assert_eq!(count(Frozen::Nothing), count(Frozen::Embeddings) + 4);
+        let (_, parameters) = encoder.trainable(Frozen::Nothing).unwrap();
+        let embeddings = parameters.iter().filter(|p| p.embeds).map(|p| p.name.as_str());
+        let names = ["words", "positions", "token_types", "embedding_norm"];
+        assert_eq!(embeddings.collect::<Vec<_>>(), names);
+        let (_, others) = encoder.trainable(Frozen::Embeddings).unwrap();
+        assert_eq!(others.len() + names.len(), parameters.len());
     }
 
     #[test]
@@ -269,7 +273,7 @@ mod tests {
         let (_, encoder) = encoder("bert");
         let wanted = Wanted { hidden: true, scores: true };
         let outputs = encoder.outputs(&batch(), wanted, Mode::Eval).unwrap();
-        assert_eq!(outputs.hidden.len(), encoder.depth() + 1);
+        assert_eq!(outputs.hidden.len(), encoder.shape().layers + 1);
         assert_eq!(outputs.hidden[0].dims(), [7, 16]);
         // Two heads over sequences of four and three tokens.
         let entries: Vec<_> = outputs.scores.iter().map(|s| s.elem_count()).collect();

@@ -6,11 +6,11 @@ use candle_core::{Result, Tensor};
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Encoder, Layer, Linear};
+use super::{Encoder, Layer, Linear, Shape};
 use crate::checkpoint::ModelConfig;
 use crate::model::families::Family;
 use crate::model::kernels::Activation;
-use crate::model::{ops, PackedBatch};
+use crate::model::{ops, Model, PackedBatch};
 
 /// What [`Encoder::outputs`] returns beside the logits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -162,19 +162,14 @@ impl Encoder {
         Ok(outputs)
     }
 
-    /// Layers of the encoder.
-    pub fn depth(&self) -> usize {
-        self.layers.len()
-    }
-
-    /// H.
-    pub fn hidden_size(&self) -> usize {
-        self.dense.bias.elem_count()
-    }
-
-    /// Attention heads of a layer.
-    pub fn heads(&self) -> usize {
-        self.heads
+    /// Its sizes.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            layers: self.layers.len(),
+            hidden: self.dense.bias.elem_count(),
+            heads: self.heads,
+            positions: self.positions(),
+        }
     }
 }
 

@@ -1,0 +1,132 @@
+//! `audit distill` and `audit finetune`: a recipe in, a checkpoint out.
+
+use std::time::Instant;
+
+use anyhow::Result;
+
+use super::audit::stoppable_session;
+use super::print;
+use super::suite::say_hub_notes;
+use crate::cli::{DistillArgs, FinetuneArgs, TrainingArgs};
+use crate::config::Layer;
+use crate::distill::evaluate::Score;
+use crate::distill::recipe::{Flags, Init, Recipe};
+use crate::distill::speaker::duration;
+use crate::distill::trainer::EndedBy;
+use crate::distill::{distill, Student};
+use crate::error::Exit;
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+
+/// Distils the student of a recipe.
+///
+/// # Errors
+/// A recipe that contradicts itself, before anything is run; a training that could not be ended.
+pub fn run(args: &DistillArgs) -> Result<Exit> {
+    let flags = Flags {
+        method: args.method.clone(),
+        init: args.init,
+        ..flags(&args.training, args.teacher.clone())
+    };
+    train(&args.training, &flags)
+}
+
+/// Fine-tunes a pretrained checkpoint on the labels alone.
+///
+/// # Errors
+/// As [`run`].
+pub fn finetune(args: &FinetuneArgs) -> Result<Exit> {
+    let flags = Flags {
+        method: Some("finetune".to_owned()),
+        init: Some(Init::Base),
+        ..flags(&args.training, None)
+    };
+    train(&args.training, &flags)
+}
+
+fn flags(args: &TrainingArgs, teacher: Option<String>) -> Flags {
+    Flags {
+        settings: Layer {
+            teacher,
+            data: args.data.clone(),
+            limit: args.limit,
+            max_length: args.max_length,
+            seed: args.seed,
+            threads: args.threads,
+            no_cache: args.no_cache,
+            ..Layer::default()
+        },
+        task: args.task.clone(),
+        base: args.base.clone(),
+        output: args.output.clone(),
+        ..Flags::default()
+    }
+}
+
+fn train(args: &TrainingArgs, flags: &Flags) -> Result<Exit> {
+    let recipe = Recipe::read(&args.config, flags)?;
+    let progress = Progress::for_stderr(args.quiet);
+    let interrupt = Interrupt::from_signals(progress);
+    let session = stoppable_session(interrupt, progress, std::slice::from_ref(&recipe.settings))?;
+    let began = Instant::now();
+    let trained = distill(&recipe, args.resume, &session);
+    say_hub_notes(&session);
+    let student = trained?;
+    progress.message(&format!("trained in {}", duration(began.elapsed())));
+    print(&summary(&recipe, &student))?;
+    Ok(Exit::Preserved)
+}
+
+/// What became of a training, and what to do next.
+fn summary(recipe: &Recipe, student: &Student) -> String {
+    let epoch = student.ended.epoch;
+    let ended = match (student.ended.by, recipe.stopping) {
+        (EndedBy::Beta, _) => format!("the soft-label loss reached β at epoch {epoch}"),
+        (EndedBy::MaxEpochs, Some(_)) => {
+            format!(
+                "the epochs were over before the soft-label loss reached β; epoch {epoch} is kept"
+            )
+        }
+        (EndedBy::MaxEpochs, None) => format!("the epochs were over; epoch {epoch} is kept"),
+    };
+    let mut lines = vec![
+        format!("{} on {}: {ended}", recipe.method.name, recipe.settings.task.name),
+        score("train", &student.train),
+    ];
+    lines.extend(student.validation.as_ref().map(|s| score("validation", s)));
+    if let Some(loss) = student.soft_loss {
+        let last = recipe.last_stage();
+        lines.push(format!(
+            "  KL on train   sum {:.4}, mean {:.6} nats at temperature {}{}",
+            loss.sum_kl,
+            loss.sum_kl / loss.examples as f64,
+            last.temperature,
+            if last.t_squared { ", times its square" } else { "" }
+        ));
+    }
+    lines.push(format!("wrote {}", student.folder.display()));
+    if let Some(teacher) = &recipe.settings.teacher {
+        let bound = if recipe.stopping.is_some() { " --bound from-student" } else { "" };
+        let data = recipe.settings.data.as_ref();
+        let data = data.map(|data| format!(" --data {}", data.display())).unwrap_or_default();
+        lines.push(format!(
+            "next: audit --task {} --teacher {teacher} --student {}{data} --max-length {}{bound}",
+            recipe.settings.task.name,
+            student.folder.display(),
+            recipe.settings.max_length,
+        ));
+    }
+    lines.join("\n") + "\n"
+}
+
+fn score(split: &str, score: &Score) -> String {
+    let figure = |name: &str, value: Option<f64>| match value {
+        Some(value) => format!("{name} {value:.4}"),
+        None => format!("{name} unknown"),
+    };
+    let accuracy = figure("accuracy", score.accuracy);
+    match score.sigma {
+        Some(_) => format!("  {split:<12}  {accuracy}, {}", figure("sigma", score.sigma)),
+        None => format!("  {split:<12}  {accuracy}"),
+    }
+}

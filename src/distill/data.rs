@@ -1,0 +1,145 @@
+//! What a training is about: the splits, and the teacher with what it says of them.
+
+use anyhow::Result;
+
+use super::evaluate::Evaluated;
+use super::record::{Data, Source};
+use crate::audit::{beside, gating, has_beside, run_one, Classifier, Role, Session};
+use crate::checkpoint::TextTokenizer;
+use crate::config::Settings;
+use crate::error::usage;
+use crate::inference::{tokenize, Logits};
+use crate::model::TokenizedExample;
+use crate::task::Dataset;
+
+/// The splits of a training.
+pub struct Splits {
+    /// The training set.
+    pub train: Dataset,
+    /// The validation split, where there is one.
+    pub validation: Option<Dataset>,
+}
+
+impl Splits {
+    /// Reads both.
+    ///
+    /// # Errors
+    /// A split that is missing, empty or damaged.
+    pub fn read(settings: &Settings, session: &Session) -> Result<Self> {
+        let train = gating(settings, &session.hub)?.dataset;
+        let validation = match has_beside(settings, &session.hub)? {
+            true => Some(beside(settings, &session.hub)?.dataset),
+            false => None,
+        };
+        Ok(Splits { train, validation })
+    }
+
+    /// Label names: the task's, else `LABEL_0`, … as many as the training set shows.
+    pub fn label_names(&self) -> Vec<String> {
+        if !self.train.label_names.is_empty() {
+            return self.train.label_names.clone();
+        }
+        let largest = self.train.examples.iter().filter_map(|e| e.label).max().unwrap_or(0);
+        (0..=largest).map(|label| format!("LABEL_{label}")).collect()
+    }
+
+    /// Fails where an example of the training set has no label.
+    ///
+    /// # Errors
+    /// The first such example.
+    pub fn require_labels(&self) -> Result<()> {
+        match self.train.examples.iter().position(|example| example.label.is_none()) {
+            None => Ok(()),
+            Some(i) => Err(usage(format!(
+                "example {i} of {}/{} has no label, and the `hard` loss needs one of each\n  hint: \
+                 train on the teacher's outputs alone: `losses = {{ soft = 1.0 }}`",
+                self.train.task, self.train.split
+            ))),
+        }
+    }
+}
+
+/// The teacher, and what it says in the task's label order.
+pub struct Teacher {
+    /// The teacher.
+    pub classifier: Classifier,
+    /// Its logits on the training set.
+    pub train: Logits,
+    /// Its logits on the validation split.
+    pub validation: Option<Logits>,
+}
+
+impl Teacher {
+    /// Opens the teacher and runs it once over both splits; what the cache knows is not run again.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being opened or run.
+    pub fn open(
+        source: &str,
+        splits: &Splits,
+        settings: &Settings,
+        session: &Session,
+    ) -> Result<Self> {
+        let mut classifier =
+            Classifier::open(Role::Teacher, source, settings, &[], &splits.train, session)?;
+        settings.label_map.check_used(classifier.own_labels(), &[])?;
+        let mut says = |dataset: &Dataset| run_one(&mut classifier, dataset, settings, session);
+        let (train, _) = says(&splits.train)?;
+        let validation = splits.validation.as_ref().map(&mut says).transpose()?;
+        Ok(Teacher { classifier, train, validation: validation.map(|(logits, _)| logits) })
+    }
+}
+
+/// A split's tokens for a model with `vocabulary` embeddings, in order.
+///
+/// # Errors
+/// A text without any token, an id that the model has no embedding for.
+pub fn tokens(
+    dataset: &Dataset,
+    tokenizer: &TextTokenizer,
+    vocabulary: usize,
+) -> Result<Vec<TokenizedExample>> {
+    let rows: Vec<u32> = (0..dataset.examples.len() as u32).collect();
+    tokenize(tokenizer, vocabulary, &dataset.examples, &rows)
+}
+
+/// A split as training looks at it.
+///
+/// # Errors
+/// As [`tokens`].
+pub fn evaluated(
+    dataset: &Dataset,
+    tokenizer: &TextTokenizer,
+    vocabulary: usize,
+    teacher: Option<&Logits>,
+) -> Result<Evaluated> {
+    Ok(Evaluated {
+        split: format!("{}/{}", dataset.task, dataset.split),
+        tokens: tokens(dataset, tokenizer, vocabulary)?,
+        labels: dataset.examples.iter().map(|example| example.label).collect(),
+        teacher: teacher.cloned(),
+    })
+}
+
+/// What the record says of a split.
+pub fn recorded(dataset: &Dataset, evaluated: &Evaluated) -> Data {
+    Data {
+        examples: dataset.examples.len(),
+        sha256: dataset.sha256.clone(),
+        revision: dataset.commit.clone(),
+        truncated: evaluated.tokens.iter().filter(|tokens| tokens.truncated).count(),
+    }
+}
+
+/// What the record says of a checkpoint.
+///
+/// # Errors
+/// Weights that cannot be read.
+pub fn source(checkpoint: &crate::checkpoint::Checkpoint, session: &Session) -> Result<Source> {
+    Ok(Source {
+        source: checkpoint.source.clone(),
+        revision: checkpoint.revision.clone(),
+        weights_sha256: session.weights_sha256(&checkpoint.weight_files)?,
+        tokenizer_sha256: checkpoint.tokenizer_sha256.clone(),
+    })
+}

@@ -1,0 +1,90 @@
+//! How a student does, with dropout off: the logits that an audit would compute.
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use crate::confidence::{
+    confidence_differences, correct, soft_losses, ConfidenceKind, DifferenceSums, Predictions,
+};
+use crate::inference::{run_tokens, Logits, RunOptions};
+use crate::model::encoder::Encoder;
+use crate::model::TokenizedExample;
+
+/// A split as training looks at it.
+pub struct Evaluated {
+    /// Its name.
+    pub split: String,
+    /// The student's tokens (N).
+    pub tokens: Vec<TokenizedExample>,
+    /// Labels in the task's order (N).
+    pub labels: Vec<Option<u32>>,
+    /// Logits of the teacher that the student will be audited against (N, K); `None` without one.
+    pub teacher: Option<Logits>,
+}
+
+/// What a student does on a split.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Score {
+    /// Share of the labelled examples that it gets right; `None` without labels.
+    pub accuracy: Option<f64>,
+    /// σ about zero of the largest probability, against the teacher; `None` without one.
+    pub sigma: Option<f64>,
+}
+
+/// The soft-label loss over a split, nats, with its factor t² where it has one, before its weight.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct SoftLoss {
+    /// N.
+    pub examples: usize,
+    /// Σ KL.
+    pub sum_kl: f64,
+    /// Σ cross-entropy.
+    pub sum_cross_entropy: f64,
+}
+
+impl Evaluated {
+    /// The student's logits (N, K), the same bits as in an audit.
+    ///
+    /// # Errors
+    /// Whatever keeps the student from being run, an interrupt.
+    pub fn logits(&self, student: &Encoder, options: &RunOptions) -> Result<Logits> {
+        let what = format!("student on {}", self.split);
+        run_tokens(student, &self.tokens, &what, options)
+    }
+
+    /// Accuracy and σ of a student that says `logits`.
+    ///
+    /// # Errors
+    /// Logits that are not finite.
+    pub fn score(&self, logits: &Logits) -> Result<Score> {
+        let student = Predictions::from_logits(&logits.values, logits.labels)?;
+        let labelled = self.labels.iter().flatten().count();
+        let right = correct(&student, &self.labels).ok();
+        let accuracy = right.filter(|_| labelled > 0).map(|right| right as f64 / labelled as f64);
+        let sigma = self.teacher.as_ref().map(|teacher| -> Result<f64> {
+            let teacher = Predictions::from_logits(&teacher.values, teacher.labels)?;
+            let differences = confidence_differences(&teacher, &student, ConfidenceKind::Max)
+                .expect("models that are run here show their distributions");
+            DifferenceSums::of(&differences).sigma().context("σ of no example")
+        });
+        Ok(Score { accuracy, sigma: sigma.transpose()? })
+    }
+
+    /// The soft-label loss of a student that says `logits`; `None` without a teacher.
+    pub fn soft_loss(
+        &self,
+        logits: &Logits,
+        temperature: f64,
+        t_squared: bool,
+    ) -> Option<SoftLoss> {
+        let teacher = self.teacher.as_ref()?;
+        let scale = if t_squared { temperature * temperature } else { 1.0 };
+        let (kl, cross_entropy) =
+            soft_losses(&teacher.values, &logits.values, logits.labels, temperature);
+        Some(SoftLoss {
+            examples: self.tokens.len(),
+            sum_kl: kl * scale,
+            sum_cross_entropy: cross_entropy * scale,
+        })
+    }
+}

@@ -1,0 +1,36 @@
+//! ALP-KD: each student layer looks at a mixture of all the teacher's [CLS] vectors.
+
+use anyhow::Result;
+
+use super::{stage, Method};
+use crate::distill::objective::{Objective, Setting};
+use crate::distill::recipe::{Recipe, StageLayer};
+use crate::distill::states::Selection;
+use crate::distill::terms::{Pairs, Term};
+
+pub(super) const METHOD: Method = Method {
+    name: "alp",
+    source: "Passban et al. 2021, arXiv:2012.14022",
+    stages: || {
+        let losses = [(Term::Hard, 0.1), (Term::Soft, 0.7), (Term::Attentive, 0.2)];
+        let train = StageLayer {
+            temperature: Some(20.0),
+            t_squared: Some(true),
+            ..stage(4, 2e-5, &losses)
+        };
+        vec![("train", train)]
+    },
+    terms: &[Term::Hard, Term::Soft, Term::Attentive],
+    check: |_, setting| {
+        super::require_same_width(setting, "alp mixes the teacher's [CLS] vectors as they are")
+    },
+    objective,
+};
+
+fn objective(recipe: &Recipe, setting: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
+    let teacher = super::require_states(setting)?;
+    let student_first = (1..=setting.student.layers).collect();
+    let selection = Selection::First { hidden: (1..=teacher.layers).collect() };
+    let pairs = Pairs { student_first, ..Pairs::default() };
+    Ok(Box::new(super::terms(recipe, stage).with_states(selection, pairs)))
+}

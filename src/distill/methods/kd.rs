@@ -1,0 +1,23 @@
+//! Vanilla distillation: the labels, and the teacher's probabilities at a temperature.
+
+use super::{stage, Method};
+use crate::distill::recipe::StageLayer;
+use crate::distill::terms::Term;
+
+pub(super) const METHOD: Method = Method {
+    name: "kd",
+    source: "Hinton et al. 2015, arXiv:1503.02531",
+    stages: || vec![("train", train())],
+    terms: &[Term::Hard, Term::Soft],
+    check: |_, _| Ok(()),
+    objective: |recipe, _, stage| super::of_logits(recipe, stage),
+};
+
+/// a = 0.7 on the soft labels at t = 10, scaled by t².
+pub(super) fn train() -> StageLayer {
+    StageLayer {
+        temperature: Some(10.0),
+        t_squared: Some(true),
+        ..stage(4, 2e-5, &[(Term::Hard, 0.3), (Term::Soft, 0.7)])
+    }
+}

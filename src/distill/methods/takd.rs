@@ -1,0 +1,28 @@
+//! Distillation through assistants: each learns from the one before, the student from the last.
+
+use anyhow::{bail, Result};
+
+use super::{kd, Method};
+use crate::distill::objective::Setting;
+use crate::distill::recipe::Recipe;
+use crate::distill::terms::Term;
+use crate::error::usage;
+
+pub(super) const METHOD: Method = Method {
+    name: "takd",
+    source: "Mirzadeh et al. 2020, arXiv:1902.03393",
+    stages: || vec![("train", kd::train())],
+    terms: &[Term::Hard, Term::Soft],
+    check,
+    objective: |recipe, _, stage| super::of_logits(recipe, stage),
+};
+
+fn check(recipe: &Recipe, _: &Setting) -> Result<()> {
+    if recipe.assistants.is_empty() {
+        bail!(usage(
+            "`takd.assistants` names nobody\n  hint: for example `assistants = [{ layers = 4 }]`; \
+             without an assistant the method is kd"
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! What a stage of a training minimises.
+//!
+//! This is the seam for methods to come. A stage gets a [`Step`] and returns its losses; it may run
+//! the student on other texts than the step's (neighbours, adversarial ones), bring parameters of
+//! its own that fall with the student's, and keep what it likes from step to step.
+
+use anyhow::Result;
+use candle_core::Tensor;
+
+use super::signals::Signals;
+use super::states::Selection;
+use super::terms::Term;
+use crate::model::encoder::{Dropout, Encoder, Mode, Outputs, Shape, Wanted};
+use crate::model::{PackedBatch, Parameter};
+
+/// The two models as a method needs to know them before anything is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Setting {
+    /// The student.
+    pub student: Shape,
+    /// The teacher; `None` without one, or where its encoder is not our own and shows no hidden
+    /// states.
+    pub teacher: Option<Shape>,
+    /// Whether both make the same tokens of a text.
+    pub same_tokens: bool,
+    /// K.
+    pub labels: usize,
+    /// The id of the teacher's [SEP].
+    pub separator: Option<u32>,
+}
+
+/// What a stage asks of the teacher.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Needs {
+    /// Its logits.
+    pub logits: bool,
+    /// Some of its hidden states.
+    pub states: Option<Selection>,
+}
+
+/// One loss of a step.
+pub struct Weighted {
+    /// Which.
+    pub term: Term,
+    /// Its weight in the sum that training lowers.
+    pub weight: f64,
+    /// Its value, a scalar.
+    pub value: Tensor,
+}
+
+/// What a stage of a training minimises.
+pub trait Objective {
+    /// What it asks of the teacher.
+    fn needs(&self) -> Needs;
+
+    /// Parameters that it trains beside the student's; they are dropped after the stage.
+    fn parameters(&self) -> &[Parameter] {
+        &[]
+    }
+
+    /// The losses of one batch.
+    ///
+    /// # Errors
+    /// Whatever keeps a model from being run.
+    fn losses(&mut self, step: &Step) -> Result<Vec<Weighted>>;
+}
+
+/// One batch of a training.
+pub struct Step<'a> {
+    /// Which examples of the training set (B).
+    pub rows: &'a [u32],
+    /// Their tokens.
+    pub batch: &'a PackedBatch,
+    /// Their labels in the student's order (B); empty where the stage asks for none.
+    pub labels: &'a [u32],
+    /// The student.
+    pub student: &'a Encoder,
+    /// Dropout of the step's forward pass.
+    pub dropout: &'a Dropout,
+    /// What the teacher says.
+    pub teacher: &'a Signals,
+    /// The epoch of the stage, from 0.
+    pub epoch: usize,
+    /// Number of the batch in the whole training, from 0.
+    pub number: u64,
+}
+
+impl Step<'_> {
+    /// The student's forward pass over the step's batch.
+    ///
+    /// # Errors
+    /// Whatever candle refuses.
+    pub fn outputs(&self, wanted: Wanted) -> Result<Outputs> {
+        Ok(self.student.outputs(self.batch, wanted, Mode::Train(self.dropout))?)
+    }
+}

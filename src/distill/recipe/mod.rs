@@ -1,0 +1,412 @@
+//! What a training is governed by: the method's published defaults, the recipe's file, the flags.
+//!
+//! ```text
+//!  method's stages < [training] < [stage.NAME]
+//!  file's keys < flags
+//! ```
+
+mod file; //  the TOML
+mod stage; // one stage, checked
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Result};
+use serde::Serialize;
+
+pub use file::{
+    Compat, DropoutLayer, Init, Keep, Layers, Patience, RecipeFile, StageLayer, StoppingLoss,
+    StudentLayer, TeacherStates,
+};
+pub use stage::Stage;
+
+use super::methods::{self, Method};
+use super::terms::Term;
+use crate::config::{Config, Layer, Settings};
+use crate::error::usage;
+use crate::task;
+
+/// When the theory ends a training.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Stopping {
+    /// β, nats: of the sum over the training set, or per example.
+    #[serde(flatten)]
+    pub beta: Beta,
+    /// The loss that is held against it.
+    #[serde(rename = "stopping_loss")]
+    pub loss: StoppingLoss,
+}
+
+/// The stopping threshold of w_soft·L_soft.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Beta {
+    /// Summed over the training set, nats.
+    Beta(f64),
+    /// Per example, nats.
+    BetaPerExample(f64),
+}
+
+impl Beta {
+    /// As a sum over `n` examples.
+    pub fn sum(self, n: usize) -> f64 {
+        match self {
+            Beta::Beta(sum) => sum,
+            Beta::BetaPerExample(mean) => mean * n as f64,
+        }
+    }
+}
+
+/// What flags say; they win over the file's keys.
+#[derive(Debug, Clone, Default)]
+pub struct Flags {
+    /// Settings that audits have too: task data, teacher, maximum length, seed, threads.
+    pub settings: Layer,
+    /// The task.
+    pub task: Option<String>,
+    /// The method.
+    pub method: Option<String>,
+    /// What the student begins as.
+    pub init: Option<Init>,
+    /// The pretrained checkpoint.
+    pub base: Option<String>,
+    /// Where the student goes.
+    pub output: Option<PathBuf>,
+}
+
+/// HSK's compression.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Compression {
+    /// Layers kept, from the top of the map.
+    pub depth: usize,
+    /// Tokens kept of each text, at most.
+    pub length: usize,
+    /// Share of the elements kept, in (0, 1].
+    pub width: f64,
+}
+
+/// A recipe in force.
+pub struct Recipe {
+    /// What audits have too.
+    pub settings: Settings,
+    /// The method.
+    pub method: &'static Method,
+    /// The student's shape and beginning.
+    pub student: StudentLayer,
+    /// What the student begins as.
+    pub init: Init,
+    /// Where it goes.
+    pub output: PathBuf,
+    /// The stages, in order.
+    pub stages: Vec<Stage>,
+    /// When the theory ends the training; `None` where only epochs do.
+    pub stopping: Option<Stopping>,
+    /// Which state is saved otherwise.
+    pub keep: Keep,
+    /// Steps between two lines of progress.
+    pub log_every: usize,
+    /// Steps between two saved states.
+    pub save_every: usize,
+    /// Whose habits are followed.
+    pub compat: Compat,
+    /// The teacher's layer of each of the student's, counted from 1.
+    pub layer_map: Option<Vec<usize>>,
+    /// Where the teacher's hidden states come from.
+    pub teacher_states: TeacherStates,
+    /// Where they are kept for the next student.
+    pub store: Option<PathBuf>,
+    /// PKD's layers.
+    pub patience: Patience,
+    /// Annealing's first τ.
+    pub tau_max: usize,
+    /// TAKD's assistants.
+    pub assistants: Vec<StudentLayer>,
+    /// HSK's compression.
+    pub compression: Compression,
+}
+
+/// Annealing's τ_max for BERT-small on MRPC, SST-2, QNLI and WNLI.
+const TAU_MAX: usize = 7;
+
+/// HSK's compression at 0.11 % of the hidden states of a six-layer student at length 128.
+const COMPRESSION: Compression = Compression { depth: 1, length: 10, width: 0.1 };
+
+/// Most tokens that HSK can keep of a text.
+const LONGEST_KEPT: usize = 255;
+
+impl Recipe {
+    /// Reads the recipe `path` and puts `flags` on top.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unknown key, a value out of its range, keys that contradict
+    /// each other: usage errors that name the key.
+    pub fn read(path: &Path, flags: &Flags) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| usage(format!("cannot read the recipe `{}`: {e}", path.display())))?;
+        let named = |e: &dyn std::fmt::Display| {
+            usage(format!("the recipe `{}` is wrong: {}", path.display(), e.to_string().trim_end()))
+        };
+        let file: RecipeFile = toml::from_str(&text).map_err(|e| named(&e))?;
+        Self::resolve(file, path, &text, flags).map_err(|e| named(&e))
+    }
+
+    fn resolve(file: RecipeFile, path: &Path, text: &str, flags: &Flags) -> Result<Self> {
+        let method_name = flags.method.as_ref().or(file.method.as_ref());
+        let Some(method_name) = method_name else {
+            bail!(usage("it names no `method`\n  hint: the methods are finetune, kd, tinybert, …"));
+        };
+        let method = methods::find(method_name)?;
+        refuse_others(&file, method.name)?;
+        let settings = settings(&file, path, text, flags)?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let compat = file.compat.unwrap_or_default();
+        if compat == Compat::Huawei && method.name != "tinybert" {
+            bail!(usage(
+                "`compat` = `huawei` is the original TinyBERT code's: it goes with the \
+                         method tinybert\n  hint: leave it out"
+            ));
+        }
+        let stages = stages(&file, method, compat)?;
+        let (student, init) = student(&file, folder, flags, method)?;
+        let stopping = stopping(&file, &stages)?;
+        let output = flags.output.clone().or(file.output.as_ref().map(PathBuf::from));
+        let output = output.ok_or_else(|| {
+            usage("nothing says where the model goes\n  hint: pass --output DIR, or set `output`")
+        })?;
+        let hsk = file.hsk.clone().unwrap_or_default();
+        let compression = Compression {
+            depth: hsk.depth.unwrap_or(COMPRESSION.depth),
+            length: hsk.length.unwrap_or(COMPRESSION.length),
+            width: hsk.width.unwrap_or(COMPRESSION.width),
+        };
+        let tau_max = file.annealing.as_ref().and_then(|a| a.tau_max).unwrap_or(TAU_MAX);
+        check_numbers(&file, compression, tau_max)?;
+        let teaches = stages.iter().any(|stage| stage.losses.keys().any(|t| *t != Term::Hard));
+        if (teaches || init != Init::Base) && settings.teacher.is_none() {
+            bail!(usage(format!(
+                "the method {} needs a teacher{}\n  hint: pass --teacher DIR_OR_HUB_ID, or set \
+                 `teacher`",
+                method.name,
+                if teaches { "" } else { ", whose layers or vocabulary the student takes" }
+            )));
+        }
+        let assistants = file.takd.clone().map(|takd| takd.assistants).unwrap_or_default();
+        Ok(Recipe {
+            settings,
+            method,
+            student,
+            init,
+            output,
+            stages,
+            stopping,
+            keep: file.keep.unwrap_or(Keep::BestAccuracy),
+            log_every: file.log_every.unwrap_or(50),
+            save_every: file.save_every.unwrap_or(500),
+            compat,
+            layer_map: file.layer_map.clone(),
+            teacher_states: file.teacher_states.unwrap_or(TeacherStates::Auto),
+            store: file.store.as_ref().map(|store| beside(folder, store)),
+            patience: file.pkd.and_then(|pkd| pkd.layers).unwrap_or(Patience::Skip),
+            tau_max,
+            assistants,
+            compression,
+        })
+    }
+
+    /// The last stage, which decides what the student says.
+    pub fn last_stage(&self) -> &Stage {
+        self.stages.last().expect("every method has a stage")
+    }
+}
+
+/// The settings that audits have too.
+fn settings(file: &RecipeFile, path: &Path, text: &str, flags: &Flags) -> Result<Settings> {
+    let task = flags.task.as_ref().or(file.task.as_ref());
+    let Some(task) = task else {
+        bail!(usage("it names no `task`\n  hint: pass --task NAME, or set `task`"));
+    };
+    let task = task::canonical_name(task);
+    let own = file.own_task.clone().unwrap_or_default();
+    if let Some(key) = own.given().first() {
+        bail!(usage(format!(
+            "`own_task.{key}` describes no data\n  hint: set `{key}` at the top of the recipe"
+        )));
+    }
+    let defaults = Layer {
+        teacher: file.teacher.clone(),
+        data: file.data.clone(),
+        max_length: file.max_length,
+        limit: file.limit,
+        allow_skipped: file.allow_skipped,
+        label_map: file.label_map.clone(),
+        teacher_head: file.teacher_head,
+        seed: file.seed,
+        threads: file.threads,
+        ..Layer::default()
+    };
+    let mut config = Config { defaults, ..Config::default() };
+    if file.own_task.is_some() {
+        config.task.insert(task.clone(), own);
+    }
+    config.path = Some(path.to_owned());
+    config.text = text.to_owned();
+    config.settings(&task, &flags.settings)
+}
+
+/// A table or a key of another method would have no effect.
+fn refuse_others(file: &RecipeFile, method: &str) -> Result<()> {
+    let given = [
+        ("pkd", file.pkd.is_some()),
+        ("annealing", file.annealing.is_some()),
+        ("takd", file.takd.is_some()),
+        ("hsk", file.hsk.is_some()),
+    ];
+    match given.into_iter().find(|(name, given)| *given && *name != method) {
+        None => Ok(()),
+        Some((name, _)) => Err(usage(format!(
+            "`[{name}]` belongs to the method {name}, and `method` = `{method}`\n  hint: leave the \
+             table out"
+        ))),
+    }
+}
+
+/// The method's stages under what the recipe says of all and of each.
+fn stages(file: &RecipeFile, method: &Method, compat: Compat) -> Result<Vec<Stage>> {
+    let defaults = (method.stages)();
+    let names: Vec<_> = defaults.iter().map(|(name, _)| *name).collect();
+    if let Some(name) = file.stage.keys().find(|name| !names.contains(&name.as_str())) {
+        bail!(usage(format!(
+            "`[stage.{name}]` is no stage of the method {}\n  hint: its stages are {}",
+            method.name,
+            names.join(", ")
+        )));
+    }
+    if file.training.losses.is_some() && names.len() > 1 {
+        bail!(usage(format!(
+            "`training.losses` would hold for every stage\n  hint: set it in [stage.NAME]; the \
+             stages are {}",
+            names.join(", ")
+        )));
+    }
+    let of = |(name, layer): (&'static str, StageLayer)| {
+        let layer = Stage::common(compat).under(&layer).under(&file.training);
+        let own = file.stage.get(name).cloned().unwrap_or_default();
+        Stage::checked(name, layer.under(&own), method)
+    };
+    defaults.into_iter().map(of).collect()
+}
+
+fn student(
+    file: &RecipeFile,
+    folder: &Path,
+    flags: &Flags,
+    method: &Method,
+) -> Result<(StudentLayer, Init)> {
+    let mut student = file.student.clone();
+    student.base = flags
+        .base
+        .clone()
+        .or_else(|| student.base.map(|base| beside(folder, &base).display().to_string()));
+    let by_method = if method.name == "finetune" { Init::Base } else { Init::TeacherLayers };
+    let init = flags.init.or(student.init).unwrap_or(by_method);
+    student.init = Some(init);
+    let wrong = |key: &str, why: &str| Err(usage(format!("`student.{key}` {why}")));
+    match init {
+        Init::Base if student.base.is_none() => {
+            return wrong(
+                "base",
+                "is missing\n  hint: name a pretrained checkpoint, or pass --base",
+            )
+        }
+        Init::Scratch => {
+            let count = matches!(student.layers, Some(Layers::Count(1..)));
+            if !count || student.hidden_size.is_none() || student.heads.is_none() {
+                return wrong(
+                    "init",
+                    "= `scratch` needs the shape\n  hint: set `layers` (a number), `hidden_size` \
+                     and `heads` in [student]",
+                );
+            }
+        }
+        _ => {}
+    }
+    let sizes = [
+        ("hidden_size", student.hidden_size),
+        ("heads", student.heads),
+        ("intermediate_size", student.intermediate_size),
+    ];
+    for (key, value) in sizes {
+        if value == Some(0) {
+            return wrong(key, "must be at least 1");
+        }
+        if value.is_some() && init != Init::Scratch {
+            return wrong(key, "is for `init` = `scratch`; the checkpoint says it otherwise");
+        }
+    }
+    if let (Some(hidden), Some(heads)) = (student.hidden_size, student.heads) {
+        if hidden % heads != 0 {
+            return wrong("hidden_size", &format!("= {hidden} is not a multiple of {heads} heads"));
+        }
+    }
+    Ok((student, init))
+}
+
+fn stopping(file: &RecipeFile, stages: &[Stage]) -> Result<Option<Stopping>> {
+    let (key, beta) = match (file.beta, file.beta_per_example) {
+        (None, None) if file.stopping_loss.is_some() => bail!(usage(
+            "`stopping_loss` has no effect without `beta` or `beta_per_example`\n  hint: give one"
+        )),
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            bail!(usage("`beta` and `beta_per_example` are both set\n  hint: keep one"))
+        }
+        (Some(beta), None) => ("beta", Beta::Beta(beta)),
+        (None, Some(mean)) => ("beta_per_example", Beta::BetaPerExample(mean)),
+    };
+    let value = beta.sum(1);
+    if !(value.is_finite() && value > 0.0) {
+        bail!(usage(format!("`{key}` = {value} is no threshold\n  hint: nats, above 0")));
+    }
+    let last = stages.last().expect("every method has a stage");
+    if last.soft_weight() <= 0.0 {
+        bail!(usage(format!(
+            "`{key}` asks for a bound, and the last stage `{}` has no soft-label loss, so that \
+             nothing can reach it\n  hint: leave `{key}` out, or give `stage.{}.losses` a `soft`",
+            last.name, last.name
+        )));
+    }
+    let loss = file.stopping_loss.unwrap_or(StoppingLoss::Kl);
+    Ok(Some(Stopping { beta, loss }))
+}
+
+fn check_numbers(file: &RecipeFile, compression: Compression, tau_max: usize) -> Result<()> {
+    let wrong = |key: &str, why: &str| Err(usage(format!("`{key}` {why}")));
+    let positive = [
+        ("log_every", file.log_every),
+        ("save_every", file.save_every),
+        ("annealing.tau_max", Some(tau_max)),
+        ("hsk.depth", Some(compression.depth)),
+        ("hsk.length", Some(compression.length)),
+    ];
+    for (key, value) in positive {
+        if value == Some(0) {
+            return wrong(key, "must be at least 1");
+        }
+    }
+    if compression.length > LONGEST_KEPT {
+        return wrong("hsk.length", &format!("must be at most {LONGEST_KEPT} tokens"));
+    }
+    if !(compression.width > 0.0 && compression.width <= 1.0) {
+        return wrong("hsk.width", "must be a share above 0 and at most 1");
+    }
+    Ok(())
+}
+
+/// A path of the file: beside it where it is there, else as it stands.
+fn beside(folder: &Path, value: &str) -> PathBuf {
+    let beside = folder.join(value);
+    if beside.exists() {
+        beside
+    } else {
+        PathBuf::from(value)
+    }
+}

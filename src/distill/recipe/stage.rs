@@ -1,0 +1,191 @@
+//! One stage of a training, checked.
+
+use std::collections::BTreeMap;
+
+use anyhow::{bail, Result};
+use serde::Serialize;
+
+use super::{Compat, DropoutLayer, StageLayer};
+use crate::distill::losses::{Divergence, SoftOptions};
+use crate::distill::methods::Method;
+use crate::distill::schedule::Decay;
+use crate::distill::terms::Term;
+use crate::error::usage;
+
+/// One stage in force.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Stage {
+    /// Its name.
+    pub name: &'static str,
+    /// Passes over the training set, at most.
+    pub max_epochs: usize,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// How the learning rate goes on from its peak.
+    pub schedule: Decay,
+    /// Share of the steps in which it rises to its peak, in [0, 1].
+    pub warmup: f64,
+    /// Examples of a batch.
+    pub batch_size: usize,
+    /// Batches to a step.
+    pub accumulate: usize,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+    /// Decay of the gradient's mean.
+    pub beta1: f64,
+    /// Decay of its square's.
+    pub beta2: f64,
+    /// AdamW's epsilon.
+    pub eps: f64,
+    /// Largest global norm of a gradient; 0 clips nothing.
+    pub clip: f64,
+    /// Dropout, where it is not the checkpoint's own.
+    pub dropout: DropoutLayer,
+    /// Whether the embeddings stay as they are.
+    pub freeze_embeddings: bool,
+    /// Distillation temperature.
+    pub temperature: f64,
+    /// Whether the soft-label loss is scaled by t².
+    pub t_squared: bool,
+    /// The losses and their weights.
+    pub losses: BTreeMap<Term, f64>,
+}
+
+impl Stage {
+    /// What holds for every method; `compat` has Adam's epsilon of the original BERT.
+    pub(super) fn common(compat: Compat) -> StageLayer {
+        let eps = if compat == Compat::Huawei { 1e-6 } else { 1e-8 };
+        StageLayer {
+            schedule: Some(Decay::Linear),
+            warmup: Some(0.1),
+            batch_size: Some(32),
+            accumulate: Some(1),
+            weight_decay: Some(0.01),
+            beta1: Some(0.9),
+            beta2: Some(0.999),
+            eps: Some(eps),
+            clip: Some(1.0),
+            dropout: Some(DropoutLayer::default()),
+            freeze_embeddings: Some(false),
+            temperature: Some(1.0),
+            t_squared: Some(false),
+            ..StageLayer::default()
+        }
+    }
+
+    pub(super) fn checked(name: &'static str, layer: StageLayer, method: &Method) -> Result<Self> {
+        let missing = |key: &str| usage(format!("`stage.{name}.{key}` is missing"));
+        macro_rules! required {
+            ($key:ident) => {
+                layer.$key.clone().ok_or_else(|| missing(stringify!($key)))?
+            };
+        }
+        let stage = Stage {
+            name,
+            max_epochs: required!(max_epochs),
+            learning_rate: required!(learning_rate),
+            schedule: required!(schedule),
+            warmup: required!(warmup),
+            batch_size: required!(batch_size),
+            accumulate: required!(accumulate),
+            weight_decay: required!(weight_decay),
+            beta1: required!(beta1),
+            beta2: required!(beta2),
+            eps: required!(eps),
+            clip: required!(clip),
+            dropout: required!(dropout),
+            freeze_embeddings: required!(freeze_embeddings),
+            temperature: required!(temperature),
+            t_squared: required!(t_squared),
+            losses: required!(losses),
+        };
+        stage.check_ranges()?;
+        stage.check_losses(method)?;
+        Ok(stage)
+    }
+
+    fn check_ranges(&self) -> Result<()> {
+        let name = self.name;
+        let wrong = |key: &str, why: &str| usage(format!("`stage.{name}.{key}` {why}"));
+        let counts = [
+            ("max_epochs", self.max_epochs),
+            ("batch_size", self.batch_size),
+            ("accumulate", self.accumulate),
+        ];
+        for (key, _) in counts.into_iter().filter(|(_, value)| *value == 0) {
+            bail!(wrong(key, "must be at least 1"));
+        }
+        let above_zero = |value: f64| if value > 0.0 { None } else { Some("must be above 0") };
+        let at_least_zero =
+            |value: f64| if value >= 0.0 { None } else { Some("must be at least 0") };
+        let below_one =
+            |v: f64| if (0.0..1.0).contains(&v) { None } else { Some("must be in [0, 1)") };
+        let share =
+            |v: f64| if (0.0..=1.0).contains(&v) { None } else { Some("must be in [0, 1]") };
+        let dropout = |rate: Option<f64>| rate.and_then(below_one);
+        let temperature = self.temperature;
+        let ranges = [
+            ("learning_rate", above_zero(self.learning_rate)),
+            ("warmup", share(self.warmup)),
+            ("weight_decay", at_least_zero(self.weight_decay)),
+            ("beta1", below_one(self.beta1)),
+            ("beta2", below_one(self.beta2)),
+            ("eps", above_zero(self.eps)),
+            ("clip", at_least_zero(self.clip)),
+            ("dropout.hidden", dropout(self.dropout.hidden)),
+            ("dropout.attention", dropout(self.dropout.attention)),
+            ("dropout.classifier", dropout(self.dropout.classifier)),
+            (
+                "temperature",
+                (!(temperature >= 1.0 && temperature.is_finite())).then_some(
+                    "must be at least 1: it is the distillation temperature, and divides logits",
+                ),
+            ),
+        ];
+        match ranges.into_iter().find_map(|(key, why)| Some((key, why?))) {
+            Some((key, why)) => Err(wrong(key, why)),
+            None => Ok(()),
+        }
+    }
+
+    fn check_losses(&self, method: &Method) -> Result<()> {
+        let name = self.name;
+        let known = || method.terms.iter().map(|term| term.as_str()).collect::<Vec<_>>().join(", ");
+        for (term, weight) in &self.losses {
+            if !method.terms.contains(term) {
+                bail!(usage(format!(
+                    "`stage.{name}.losses.{term}` is no loss of the method {}\n  hint: its losses \
+                     are {}",
+                    method.name,
+                    known()
+                )));
+            }
+            if !(weight.is_finite() && *weight >= 0.0) {
+                bail!(usage(format!("`stage.{name}.losses.{term}` = {weight} is no weight")));
+            }
+        }
+        if self.losses.values().all(|weight| *weight == 0.0) {
+            bail!(usage(format!(
+                "`stage.{name}.losses` weighs no loss\n  hint: the losses of {} are {}",
+                method.name,
+                known()
+            )));
+        }
+        Ok(())
+    }
+
+    /// w_soft.
+    pub fn soft_weight(&self) -> f64 {
+        self.losses.get(&Term::Soft).copied().unwrap_or(0.0)
+    }
+
+    /// The conventions of the soft-label loss.
+    pub fn soft_options(&self, divergence: Divergence, compat: Compat) -> SoftOptions {
+        SoftOptions {
+            temperature: self.temperature,
+            t_squared: self.t_squared,
+            divergence,
+            over_labels: compat == Compat::Huawei,
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! `distillation.json`: how a student was made, and the bound that its training was to meet.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::evaluate::{Score, SoftLoss};
+use super::recipe::{
+    Beta, Compat, Compression, Keep, Patience, Recipe, Stage, StoppingLoss, StudentLayer,
+    TeacherStates,
+};
+use super::saved::Epoch;
+use super::terms::Term;
+use super::trainer::EndedBy;
+use crate::check::{LossReached, RecordedBound};
+use crate::model::encoder::DropoutRates;
+
+/// Raised when a key changes its meaning.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// The whole record; [`crate::check::StudentRecord`] reads two parts of it.
+#[derive(Debug, Serialize)]
+pub struct DistillationRecord<'a> {
+    /// [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// This program's.
+    pub version: &'static str,
+    /// The task.
+    pub task: &'a str,
+    /// The method.
+    pub method: &'static str,
+    /// Where the method comes from.
+    pub method_source: &'static str,
+    /// The bound that the training was to meet; null without a soft-label loss or a β.
+    pub bound: Option<RecordedBound>,
+    /// The soft-label loss over the clean training set at the end, against the teacher named
+    /// below; null without a teacher.
+    pub loss_reached: Option<LossReached>,
+    /// What ended the training.
+    pub ended_by: EndedBy,
+    /// The epoch of the last stage whose state this is, from 1.
+    pub epoch: usize,
+    /// What the student does on the training set.
+    pub train: Score,
+    /// What it does on the validation split.
+    pub validation: Option<Score>,
+    /// Every hyperparameter.
+    pub recipe: RecordedRecipe<'a>,
+    /// The teacher; null for fine-tuning without one.
+    pub teacher: Option<Source>,
+    /// What the student began as.
+    pub begun_from: Option<Source>,
+    /// The data.
+    pub data: BTreeMap<&'static str, Data>,
+    /// The losses of every epoch.
+    pub course: &'a [Epoch],
+}
+
+/// Every hyperparameter.
+#[derive(Debug, Serialize)]
+pub struct RecordedRecipe<'a> {
+    /// The student's shape and beginning.
+    pub student: &'a StudentLayer,
+    /// The stages.
+    pub stages: &'a [Stage],
+    /// The student's own dropout, where a stage names none.
+    pub dropout: DropoutRates,
+    /// β asked for.
+    #[serde(flatten)]
+    pub beta: Option<Beta>,
+    /// Which loss is held against it.
+    pub stopping_loss: Option<StoppingLoss>,
+    /// Which state is kept.
+    pub keep: Keep,
+    /// Whose habits are followed.
+    pub compat: Compat,
+    /// The teacher's layers by the student's, where the recipe names them.
+    pub layer_map: &'a Option<Vec<usize>>,
+    /// Where the teacher's hidden states come from.
+    pub teacher_states: TeacherStates,
+    /// PKD's layers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pkd: Option<Patience>,
+    /// Annealing's first τ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tau_max: Option<usize>,
+    /// TAKD's assistants.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assistants: Option<&'a [StudentLayer]>,
+    /// HSK's compression.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hsk: Option<Compression>,
+    /// Longest sequence, tokens.
+    pub max_length: usize,
+    /// Of everything random.
+    pub seed: u64,
+    /// Examples trained on, where not all.
+    pub limit: Option<usize>,
+}
+
+impl<'a> RecordedRecipe<'a> {
+    /// What `recipe` says.
+    pub fn of(recipe: &'a Recipe, dropout: DropoutRates) -> Self {
+        let is = |method: &str| recipe.method.name == method;
+        RecordedRecipe {
+            student: &recipe.student,
+            stages: &recipe.stages,
+            dropout,
+            beta: recipe.stopping.map(|stopping| stopping.beta),
+            stopping_loss: recipe.stopping.map(|stopping| stopping.loss),
+            keep: recipe.keep,
+            compat: recipe.compat,
+            layer_map: &recipe.layer_map,
+            teacher_states: recipe.teacher_states,
+            pkd: is("pkd").then_some(recipe.patience),
+            tau_max: is("annealing").then_some(recipe.tau_max),
+            assistants: is("takd").then_some(&recipe.assistants),
+            hsk: is("hsk").then_some(recipe.compression),
+            max_length: recipe.settings.max_length,
+            seed: recipe.settings.seed,
+            limit: recipe.settings.limit,
+        }
+    }
+}
+
+/// A checkpoint that had a part in the training.
+#[derive(Debug, Clone, Serialize)]
+pub struct Source {
+    /// As it was named.
+    pub source: String,
+    /// The commit that a Hub revision stood for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// SHA-256 of its weights.
+    pub weights_sha256: String,
+    /// SHA-256 of its tokenizer's files.
+    pub tokenizer_sha256: String,
+}
+
+/// A split that had a part in the training.
+#[derive(Debug, Clone, Serialize)]
+pub struct Data {
+    /// Examples used.
+    pub examples: usize,
+    /// SHA-256 of its files.
+    pub sha256: String,
+    /// The commit of the Hub's data set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// Texts cut at the maximum length.
+    pub truncated: usize,
+}
+
+/// The bound that `recipe` asks for; `None` without a β.
+pub fn bound(recipe: &Recipe) -> Option<RecordedBound> {
+    let (stopping, last) = (recipe.stopping?, recipe.last_stage());
+    let (beta, beta_per_example) = match stopping.beta {
+        Beta::Beta(sum) => (Some(sum), None),
+        Beta::BetaPerExample(mean) => (None, Some(mean)),
+    };
+    let w_soft = last.soft_weight();
+    // α is the labels' weight, where there is nothing else and the two sum to one.
+    let w_hard = last.losses.get(&Term::Hard).copied().unwrap_or(0.0);
+    let others = last
+        .losses
+        .iter()
+        .any(|(term, weight)| !matches!(term, Term::Hard | Term::Soft) && *weight > 0.0);
+    let alpha = (!others && (w_hard + w_soft - 1.0).abs() < 1e-9).then_some(1.0 - w_soft);
+    Some(RecordedBound {
+        beta,
+        beta_per_example,
+        alpha,
+        w_soft: alpha.is_none().then_some(w_soft),
+        gamma: None,
+        temperature: Some(last.temperature),
+        t_squared: Some(last.t_squared),
+    })
+}
+
+/// The loss that was reached, as the record tells it.
+pub fn loss_reached(loss: SoftLoss) -> LossReached {
+    let SoftLoss { examples, sum_kl, sum_cross_entropy } = loss;
+    LossReached {
+        examples: Some(examples),
+        sum_kl: Some(sum_kl),
+        mean_kl: Some(sum_kl / examples as f64),
+        sum_cross_entropy: Some(sum_cross_entropy),
+        mean_cross_entropy: Some(sum_cross_entropy / examples as f64),
+    }
+}

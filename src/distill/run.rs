@@ -1,0 +1,425 @@
+//! A training from its recipe to the student's folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+use sha2::{Digest, Sha256};
+
+use super::data::{evaluated, recorded, source, tokens, Splits, Teacher};
+use super::evaluate::{Evaluated, Score, SoftLoss};
+use super::objective::{Objective, Setting};
+use super::recipe::{Compat, Init, Recipe, StudentLayer};
+use super::record::{self, DistillationRecord, RecordedRecipe, Source};
+use super::saved::{Place, TrainingFolder};
+use super::signals::{bytes_of, is_stored, write_store, Beside, Signals};
+use super::speaker::Speaker;
+use super::states::{bytes_of_everything, Selection};
+use super::store::{Store, StoreHeader};
+use super::student::{begin, columns_by_name, NewStudent, Plan};
+use super::terms::Term;
+use super::trainer::{Ended, Training};
+use crate::audit::{run_options, set_max_length, Role, Session};
+use crate::checkpoint::{require_new_folder, Checkpoint, NewCheckpoint};
+use crate::digest::hexadecimal;
+use crate::error::usage;
+use crate::inference::{Logits, Windows};
+use crate::model::encoder::{DropoutRates, Encoder, Frozen};
+use crate::model::{encoder_shape, load_encoder, Model};
+
+/// What the training of the student itself is called, beside those of assistants.
+const STUDENT: &str = "student";
+
+/// A student that was trained and written.
+pub struct Student {
+    /// Where it lies.
+    pub folder: PathBuf,
+    /// What ended its training.
+    pub ended: Ended,
+    /// What it does on the training set.
+    pub train: Score,
+    /// What it does on the validation split.
+    pub validation: Option<Score>,
+    /// Its soft-label loss over the training set, against the teacher.
+    pub soft_loss: Option<SoftLoss>,
+}
+
+/// Trains the student of `recipe` and writes its folder.
+///
+/// # Errors
+/// Whatever contradicts itself, before anything is run; a training that diverges, an interrupt
+/// (after saving), a full disk.
+pub fn distill(recipe: &Recipe, resume: bool, session: &Session) -> Result<Student> {
+    let folder = TrainingFolder::of(&recipe.output);
+    prepare(recipe, resume, &folder)?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(recipe.settings.threads).build()?;
+    pool.install(|| Distillation::prepare(recipe, &folder, session)?.run(resume))
+}
+
+/// What can be known of the output before anything is run.
+fn prepare(recipe: &Recipe, resume: bool, folder: &TrainingFolder) -> Result<()> {
+    match (resume, folder.holds_state()) {
+        (true, _) => Ok(()),
+        (false, true) => Err(usage(format!(
+            "`{}` holds a training that is not finished\n  hint: pass --resume to go on with it, or \
+             remove the folder",
+            folder.path().display()
+        ))),
+        (false, false) => require_new_folder(&recipe.output, "--output"),
+    }
+}
+
+/// Everything that a training needs, opened and checked.
+struct Distillation<'a> {
+    recipe: &'a Recipe,
+    session: &'a Session,
+    folder: &'a TrainingFolder,
+    splits: Splits,
+    teacher: Option<Teacher>,
+    /// What the student begins from.
+    checkpoint: Checkpoint,
+    labels: Vec<String>,
+    sources: (Option<Source>, Source),
+}
+
+/// A student with the splits in its tokens.
+struct Prepared {
+    student: NewStudent,
+    train: Evaluated,
+    validation: Option<Evaluated>,
+    setting: Setting,
+}
+
+impl<'a> Distillation<'a> {
+    fn prepare(
+        recipe: &'a Recipe,
+        folder: &'a TrainingFolder,
+        session: &'a Session,
+    ) -> Result<Self> {
+        let settings = &recipe.settings;
+        let splits = Splits::read(settings, session)?;
+        if recipe.stages.iter().any(|stage| stage.losses.contains_key(&Term::Hard)) {
+            splits.require_labels()?;
+        }
+        let begun_from = match recipe.init {
+            Init::Base => recipe.student.base.as_deref().context("no base")?,
+            Init::TeacherLayers | Init::Scratch => settings.require_teacher()?,
+        };
+        let mut checkpoint = Checkpoint::open(begun_from, settings.casing, &session.hub)
+            .with_context(|| format!("cannot open `{begun_from}`"))?;
+        let shape = encoder_shape(&checkpoint.config, &checkpoint.weights)?;
+        if let Some(shape) = shape {
+            set_max_length(&mut checkpoint.tokenizer, shape.positions, settings, Role::Student)?;
+        }
+        let teacher = settings.teacher.as_deref();
+        let teacher = teacher.map(|source| Teacher::open(source, &splits, settings, session));
+        let teacher = teacher.transpose()?;
+        let labels = match &teacher {
+            Some(teacher) => teacher.classifier.label_names().to_vec(),
+            None => splits.label_names(),
+        };
+        let of_teacher = match &settings.teacher {
+            Some(name) => {
+                Some(source(&Checkpoint::open(name, settings.casing, &session.hub)?, session)?)
+            }
+            None => None,
+        };
+        let sources = (of_teacher, source(&checkpoint, session)?);
+        Ok(Distillation { recipe, session, folder, splits, teacher, checkpoint, labels, sources })
+    }
+
+    fn run(mut self, resume: bool) -> Result<Student> {
+        let assistants: Vec<StudentLayer> = self.recipe.assistants.clone();
+        let last = self.student(&self.recipe.student.clone(), self.recipe.init)?;
+        let mut says = self.teacher.as_ref().map(|teacher| teacher.train.clone());
+        for (i, assistant) in assistants.iter().enumerate() {
+            says = Some(self.assistant(i, assistant, says, resume)?);
+        }
+        let (encoder, ended) = self.train(&last, says, STUDENT, resume)?;
+        self.write(last, &encoder, ended)
+    }
+
+    /// The student that `asked` describes, with everything checked that its method asks for.
+    fn student(&mut self, asked: &StudentLayer, init: Init) -> Result<Prepared> {
+        let recipe = self.recipe;
+        let plan = Plan { labels: &self.labels, seed: recipe.settings.seed, compat: recipe.compat };
+        let columns = match (init, &self.teacher) {
+            (Init::TeacherLayers, Some(teacher)) => Some(teacher.classifier.columns().to_vec()),
+            (Init::Base, _) => columns_by_name(&self.checkpoint, &self.labels)?,
+            _ => None,
+        };
+        let student = begin(asked, init, &mut self.checkpoint, columns.as_deref(), &plan)?;
+        let tokenizer = &self.checkpoint.tokenizer;
+        let vocabulary = student.encoder.vocabulary();
+        let teacher = self.teacher.as_ref();
+        let says = teacher.map(|teacher| &teacher.train);
+        let train = evaluated(&self.splits.train, tokenizer, vocabulary, says)?;
+        let says = teacher.and_then(|teacher| teacher.validation.as_ref());
+        let validation = self.splits.validation.as_ref();
+        let validation = validation.map(|split| evaluated(split, tokenizer, vocabulary, says));
+        let setting = self.setting(&student, &train)?;
+        (recipe.method.check)(recipe, &setting)?;
+        Ok(Prepared { student, train, validation: validation.transpose()?, setting })
+    }
+
+    fn setting(&self, student: &NewStudent, train: &Evaluated) -> Result<Setting> {
+        let mut setting = Setting {
+            student: student.encoder.shape(),
+            teacher: None,
+            same_tokens: true,
+            labels: self.labels.len(),
+            // Every sequence of the BERT family ends with [SEP].
+            separator: train.tokens.first().and_then(|t| t.input_ids.last().copied()),
+        };
+        if let Some(teacher) = &self.teacher {
+            setting.teacher = teacher.classifier.encoder_shape()?;
+            let vocabulary = teacher.classifier.facts().vocabulary;
+            let tokenizer = teacher.classifier.tokenizer();
+            let of_teacher = tokens(&self.splits.train, tokenizer, vocabulary)?;
+            setting.same_tokens = of_teacher == train.tokens;
+        }
+        Ok(setting)
+    }
+
+    /// What assistant number `i` says of the training set, who learns from one that says `says`.
+    fn assistant(
+        &mut self,
+        i: usize,
+        asked: &StudentLayer,
+        says: Option<Logits>,
+        resume: bool,
+    ) -> Result<Logits> {
+        let name = format!("assistant {}", i + 1);
+        let init = asked.init.unwrap_or(Init::TeacherLayers);
+        let assistant = self.student(asked, init).with_context(|| name.clone())?;
+        let known = self.folder.logits(&name, &self.fingerprint(&name)?)?;
+        if let Some(known) = known.filter(|_| resume) {
+            return Ok(known);
+        }
+        let (encoder, _) = self.train(&assistant, says, &name, resume)?;
+        let options = run_options(&self.recipe.settings, self.session, Windows::WHOLE);
+        let logits = assistant.train.logits(&encoder, &options)?;
+        self.folder.finish_assistant(&name, &self.fingerprint(&name)?, &logits)?;
+        Ok(logits)
+    }
+
+    /// Trains `prepared` under a teacher that says `says`; the encoder as it is kept.
+    fn train(
+        &self,
+        prepared: &Prepared,
+        says: Option<Logits>,
+        name: &str,
+        resume: bool,
+    ) -> Result<(Encoder, Ended)> {
+        let (recipe, session) = (self.recipe, self.session);
+        let fingerprint = self.fingerprint(name)?;
+        let frozen = match recipe.stages.iter().all(|stage| stage.freeze_embeddings) {
+            true => Frozen::Embeddings,
+            false => Frozen::Nothing,
+        };
+        let (encoder, parameters) = prepared.student.encoder.trainable(frozen)?;
+        let resume = resume && self.folder.is_of(name)?;
+        let place = match resume {
+            true => self.folder.place(&fingerprint)?,
+            false => Place { fingerprint, of: name.to_owned(), ..Place::default() },
+        };
+        self.folder.make()?;
+        let training = Training {
+            recipe,
+            student: &encoder,
+            parameters: &parameters,
+            dropout: prepared.student.dropout,
+            train: &prepared.train,
+            validation: prepared.validation.as_ref(),
+            stopping: recipe.stopping.filter(|_| name == STUDENT),
+            evaluation: run_options(&recipe.settings, session, Windows::WHOLE),
+            folder: self.folder,
+            interrupt: &session.interrupt,
+            speaker: Speaker(session.progress),
+        };
+        let ended = training.run(place, resume, |stage| {
+            let objective = (recipe.method.objective)(recipe, &prepared.setting, stage)?;
+            let signals = self.signals(&*objective, prepared, says.clone())?;
+            Ok((objective, signals))
+        })?;
+        Ok((encoder.snapshot()?, ended))
+    }
+
+    /// What the teacher says to a stage.
+    fn signals(
+        &self,
+        objective: &dyn Objective,
+        prepared: &Prepared,
+        says: Option<Logits>,
+    ) -> Result<Signals> {
+        let (recipe, needs) = (self.recipe, objective.needs());
+        let mut signals = Signals { logits: says, selection: needs.states, ..Signals::default() };
+        let noisy =
+            recipe.compat == Compat::Huawei && (needs.logits || signals.selection.is_some());
+        if signals.selection.is_none() && !noisy {
+            return Ok(signals);
+        }
+        let beside = self.beside(prepared, noisy)?;
+        if let (Some(selection), false) = (&signals.selection, noisy) {
+            let compressed = matches!(selection, Selection::Kept { .. });
+            let bytes = bytes_of(selection, &beside);
+            if is_stored(recipe.teacher_states, recipe.store.is_some(), bytes, compressed) {
+                signals.store = Some(self.store(selection, &beside)?);
+                return Ok(signals); // the teacher itself is not needed any more
+            }
+        }
+        signals.beside = Some(beside);
+        Ok(signals)
+    }
+
+    /// The teacher to be run beside the student, or once before.
+    fn beside(&self, prepared: &Prepared, noisy: bool) -> Result<Beside> {
+        let settings = &self.recipe.settings;
+        let source = settings.require_teacher()?;
+        let mut checkpoint = Checkpoint::open(source, settings.casing, &self.session.hub)?;
+        let config = &checkpoint.config;
+        let loaded = load_encoder(config, &mut checkpoint.weights, settings.teacher_head)?;
+        let Some((encoder, family)) = loaded else {
+            bail!("`{source}` shows no hidden states here");
+        };
+        let rates = DropoutRates::read(family, &checkpoint.config)?;
+        let teacher = self.teacher.as_ref().context("no teacher")?;
+        let tokens = match prepared.setting.same_tokens {
+            true => prepared.train.tokens.clone(),
+            false => {
+                tokens(&self.splits.train, teacher.classifier.tokenizer(), encoder.vocabulary())?
+            }
+        };
+        Ok(Beside {
+            encoder,
+            tokens,
+            columns: teacher.classifier.columns().iter().map(|&column| column as u32).collect(),
+            dropout: noisy.then_some((rates, settings.seed)),
+        })
+    }
+
+    /// The teacher's hidden states in a file, written now unless they are there.
+    fn store(&self, selection: &Selection, beside: &Beside) -> Result<Store> {
+        let path = match &self.recipe.store {
+            Some(path) => path.clone(),
+            None => self.folder.path().join("teacher.states"),
+        };
+        let shape = beside.encoder.shape();
+        let teacher = self.sources.0.as_ref().context("no teacher")?;
+        let header = StoreHeader {
+            selection: selection.clone(),
+            teacher_sha256: teacher.weights_sha256.clone(),
+            tokens_sha256: tokens_sha256(beside),
+            examples: beside.tokens.len(),
+            hidden: shape.hidden,
+            heads: shape.heads,
+        };
+        if !path.exists() {
+            let what = "the teacher's hidden states";
+            let phase = self.session.progress.phase(what, beside.tokens.len());
+            let interrupt = &self.session.interrupt;
+            let bytes = write_store(&path, &header, beside, interrupt, |rows| {
+                crate::inference::Observer::rows_done(&phase, rows, 0);
+            })?;
+            drop(phase);
+            self.say_stored(&path, bytes, beside);
+        }
+        let store = Store::open(&path)?;
+        if *store.header() != header {
+            bail!(usage(format!(
+                "`store` = `{}` holds hidden states of another teacher, other texts or another \
+                 selection\n  hint: name another file, or remove this one",
+                path.display()
+            )));
+        }
+        Ok(store)
+    }
+
+    fn say_stored(&self, path: &Path, bytes: u64, beside: &Beside) {
+        let lengths: Vec<usize> = beside.tokens.iter().map(|t| t.len()).collect();
+        let all = bytes_of_everything(&lengths, beside.encoder.shape());
+        self.session.progress.message(&format!(
+            "stored the teacher's hidden states in {}: {:.1} MB, of {:.1} MB for all of them",
+            path.display(),
+            bytes as f64 / 1e6,
+            all as f64 / 1e6
+        ));
+    }
+
+    /// What a training follows from: the same one has the same.
+    fn fingerprint(&self, name: &str) -> Result<String> {
+        let recipe = RecordedRecipe::of(self.recipe, DropoutRates::default());
+        let validation = self.splits.validation.as_ref().map(|split| &split.sha256);
+        let parts = serde_json::to_vec(&(
+            env!("CARGO_PKG_VERSION"),
+            name,
+            self.recipe.method.name,
+            recipe,
+            &self.splits.train.sha256,
+            validation,
+            (&self.sources.0, &self.sources.1),
+            &self.labels,
+        ))?;
+        Ok(hexadecimal(&Sha256::digest(&parts)))
+    }
+
+    /// Measures the student as it is kept, writes its folder, and removes what led to it.
+    fn write(&self, prepared: Prepared, encoder: &Encoder, ended: Ended) -> Result<Student> {
+        let (recipe, session) = (self.recipe, self.session);
+        let options = run_options(&recipe.settings, session, Windows::WHOLE);
+        let logits = prepared.train.logits(encoder, &options)?;
+        let train = prepared.train.score(&logits)?;
+        let last = recipe.last_stage();
+        let soft_loss = prepared.train.soft_loss(&logits, last.temperature, last.t_squared);
+        let validation = prepared
+            .validation
+            .as_ref()
+            .map(|split| -> Result<Score> { split.score(&split.logits(encoder, &options)?) });
+        let validation = validation.transpose()?;
+        let mut data = BTreeMap::from([("train", recorded(&self.splits.train, &prepared.train))]);
+        if let (Some(split), Some(evaluated)) = (&self.splits.validation, &prepared.validation) {
+            data.insert("validation", recorded(split, evaluated));
+        }
+        let record = DistillationRecord {
+            schema_version: record::SCHEMA_VERSION,
+            version: env!("CARGO_PKG_VERSION"),
+            task: &recipe.settings.task.name,
+            method: recipe.method.name,
+            method_source: recipe.method.source,
+            bound: record::bound(recipe),
+            loss_reached: soft_loss.map(record::loss_reached),
+            ended_by: ended.by,
+            epoch: ended.epoch,
+            train,
+            validation,
+            recipe: RecordedRecipe::of(recipe, prepared.student.dropout),
+            teacher: self.sources.0.clone(),
+            begun_from: Some(self.sources.1.clone()),
+            data,
+            course: &ended.course,
+        };
+        let mut json = serde_json::to_vec_pretty(&record)?;
+        json.push(b'\n');
+        let checkpoint = NewCheckpoint {
+            config: prepared.student.config,
+            tensors: encoder.export()?,
+            tokenizer_files: self.checkpoint.tokenizer_files(&session.hub)?,
+            beside: vec![("distillation.json", json)],
+        };
+        checkpoint.write(&recipe.output)?;
+        self.folder.remove()?;
+        Ok(Student { folder: recipe.output.clone(), ended, train, validation, soft_loss })
+    }
+}
+
+/// SHA-256 of the tokens that the teacher reads.
+fn tokens_sha256(beside: &Beside) -> String {
+    let mut digest = Sha256::new();
+    for tokens in &beside.tokens {
+        digest.update((tokens.len() as u64).to_le_bytes());
+        for id in tokens.input_ids.iter().chain(&tokens.token_type_ids) {
+            digest.update(id.to_le_bytes());
+        }
+    }
+    hexadecimal(&digest.finalize())
+}

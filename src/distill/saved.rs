@@ -1,0 +1,326 @@
+//! A training that can be gone on with: everything its next step depends on, in one file.
+//!
+//! Batches and dropout follow from the seed and from counters, so that parameters, moments and the
+//! place in the training are all there is. The file is replaced as a whole.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use anyhow::{anyhow, bail, ensure, Context, Result};
+use candle_core::{Device, Tensor};
+use safetensors::SafeTensors;
+use serde::{Deserialize, Serialize};
+
+use super::evaluate::{Score, SoftLoss};
+use super::optimizer::AdamW;
+use super::terms::Term;
+use crate::error::{hinted, usage};
+use crate::inference::Logits;
+use crate::interrupt::Temporary;
+use crate::model::Parameter;
+use crate::temporary::temporary_file;
+
+/// The folder of an unfinished training, within the student's.
+const FOLDER: &str = "training";
+const STATE: &str = "state.safetensors";
+const BEST: &str = "best.safetensors";
+/// The metadata's key of what is no tensor.
+const PLACE: &str = "place";
+/// Prefixes of the tensors' names.
+const VALUE: &str = "value.";
+const MEAN: &str = "mean.";
+const SQUARE: &str = "square.";
+const LOGITS: &str = "logits";
+
+/// A parameter's name, the mean of its gradient and that of its square.
+pub type Moments = (String, Tensor, Tensor);
+
+/// Where a training stands.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct Place {
+    /// What the training follows from; another recipe, teacher or data set is another training.
+    pub fingerprint: String,
+    /// Who is trained: the student or an assistant.
+    pub of: String,
+    /// The stage, from 0.
+    pub stage: usize,
+    /// Its epoch, from 0.
+    pub epoch: usize,
+    /// Steps of the epoch that are done.
+    pub step: usize,
+    /// Batches of the whole training that are done.
+    pub number: u64,
+    /// Steps that the stage's optimizer has made.
+    pub optimizer_steps: u64,
+    /// Sums of the epoch's losses so far, each batch counting once.
+    pub sums: BTreeMap<Term, f64>,
+    /// Batches in these sums.
+    pub batches: usize,
+    /// The epochs that are done.
+    pub course: Vec<Epoch>,
+    /// The best epoch so far.
+    pub best: Option<Best>,
+}
+
+/// An epoch that is done.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Its stage.
+    pub stage: String,
+    /// Its number within the stage, from 1.
+    pub epoch: usize,
+    /// Mean losses over its batches, before their weights, dropout on.
+    pub losses: BTreeMap<Term, f64>,
+    /// The soft-label loss over the training set at its end, dropout off, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soft_loss: Option<SoftLoss>,
+    /// What the student does on the validation split at its end, where it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation: Option<Score>,
+}
+
+/// The best epoch so far.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Best {
+    /// Its number within the last stage, from 1.
+    pub epoch: usize,
+    /// What the student did on the validation split.
+    pub score: Score,
+}
+
+/// The files of an unfinished training.
+pub struct TrainingFolder(PathBuf);
+
+impl TrainingFolder {
+    /// That of the student `output`.
+    pub fn of(output: &Path) -> Self {
+        TrainingFolder(output.join(FOLDER))
+    }
+
+    /// The folder itself.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Whether there is a training to go on with.
+    pub fn holds_state(&self) -> bool {
+        self.0.join(STATE).exists()
+    }
+
+    /// Makes the folder.
+    ///
+    /// # Errors
+    /// A place that cannot be written.
+    pub fn make(&self) -> Result<()> {
+        std::fs::create_dir_all(&self.0)
+            .with_context(|| format!("cannot make the folder `{}`", self.0.display()))
+    }
+
+    /// Removes everything: the student is written.
+    ///
+    /// # Errors
+    /// A folder that cannot be removed.
+    pub fn remove(&self) -> Result<()> {
+        match self.0.exists() {
+            false => Ok(()),
+            true => std::fs::remove_dir_all(&self.0)
+                .with_context(|| format!("cannot remove `{}`", self.0.display())),
+        }
+    }
+
+    /// Saves the state; `optimizer` is `None` before a stage's first step.
+    ///
+    /// # Errors
+    /// A full disk; the state before it stays.
+    pub fn save(
+        &self,
+        place: &Place,
+        parameters: &[Parameter],
+        optimizer: Option<&AdamW>,
+    ) -> Result<()> {
+        let mut tensors = values(parameters);
+        for (name, mean, square) in optimizer.map(AdamW::moments).transpose()?.unwrap_or_default() {
+            tensors.push((format!("{MEAN}{name}"), mean));
+            tensors.push((format!("{SQUARE}{name}"), square));
+        }
+        let json = serde_json::to_string(place)?;
+        self.write(STATE, tensors, HashMap::from([(PLACE.to_owned(), json)]))
+    }
+
+    /// Where the saved training stands.
+    ///
+    /// # Errors
+    /// No state, one that is damaged, or one of another training.
+    pub fn place(&self, fingerprint: &str) -> Result<Place> {
+        let Some(place) = self.any_place()? else {
+            return Err(usage(format!(
+                "there is no training to go on with in `{}`\n  hint: leave --resume out",
+                self.0.display()
+            )));
+        };
+        if place.fingerprint != fingerprint {
+            bail!(usage(format!(
+                "the training in `{}` is another one: its recipe, seed, teacher, data or program \
+                 was not the same\n  hint: give the same ones, or remove the folder and leave \
+                 --resume out",
+                self.0.display()
+            )));
+        }
+        Ok(place)
+    }
+
+    /// Whether the saved training is that of `name`.
+    ///
+    /// # Errors
+    /// A state that is damaged.
+    pub fn is_of(&self, name: &str) -> Result<bool> {
+        Ok(self.any_place()?.is_some_and(|place| place.of == name))
+    }
+
+    fn any_place(&self) -> Result<Option<Place>> {
+        let path = self.0.join(STATE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bytes = read(&path)?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(&path, &e))?;
+        let json = metadata.metadata().as_ref().and_then(|m| m.get(PLACE));
+        let json = json.ok_or_else(|| damaged(&path, &"it names no place"))?;
+        serde_json::from_str(json).map(Some).map_err(|e| damaged(&path, &e))
+    }
+
+    /// Puts the saved values into `parameters`, and gives those that had moments, with these.
+    ///
+    /// # Errors
+    /// A state that is damaged or of other parameters.
+    pub fn restore(&self, parameters: &[Parameter]) -> Result<(Vec<Parameter>, Vec<Moments>)> {
+        let path = self.0.join(STATE);
+        let bytes = read(&path)?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(&path, &e))?;
+        set(&file, &path, parameters)?;
+        let has_moments = |p: &&Parameter| file.tensor(&format!("{MEAN}{}", p.name)).is_ok();
+        let trained: Vec<Parameter> = parameters.iter().filter(has_moments).cloned().collect();
+        let moments = trained.iter().map(|p| {
+            let moment = |part: &str| tensor(&file, &path, &format!("{part}{}", p.name));
+            Ok((p.name.clone(), moment(MEAN)?, moment(SQUARE)?))
+        });
+        let moments = moments.collect::<Result<Vec<_>>>()?;
+        Ok((trained, moments))
+    }
+
+    /// Keeps the parameters of the best epoch.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn save_best(&self, parameters: &[Parameter]) -> Result<()> {
+        self.write(BEST, values(parameters), HashMap::new())
+    }
+
+    /// Puts the best epoch's values into `parameters`.
+    ///
+    /// # Errors
+    /// A file that is missing, damaged or of other parameters.
+    pub fn restore_best(&self, parameters: &[Parameter]) -> Result<()> {
+        let path = self.0.join(BEST);
+        let bytes = read(&path)?;
+        set(&SafeTensors::deserialize(&bytes).map_err(|e| damaged(&path, &e))?, &path, parameters)
+    }
+
+    /// Keeps what the assistant `name` says of the training set; its own training is over.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn finish_assistant(&self, name: &str, fingerprint: &str, logits: &Logits) -> Result<()> {
+        let rows = logits.values.len() / logits.labels;
+        let values = Tensor::from_slice(&logits.values, (rows, logits.labels), &Device::Cpu)?;
+        let metadata = HashMap::from([(PLACE.to_owned(), fingerprint.to_owned())]);
+        self.write(&logits_file(name), vec![(LOGITS.to_owned(), values)], metadata)?;
+        for file in [STATE, BEST] {
+            let path = self.0.join(file);
+            if path.exists() {
+                std::fs::remove_file(&path)
+                    .with_context(|| format!("cannot remove `{}`", path.display()))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the assistant `name` of the same training says of the training set, if it is trained.
+    ///
+    /// # Errors
+    /// A file that is damaged.
+    pub fn logits(&self, name: &str, fingerprint: &str) -> Result<Option<Logits>> {
+        let path = self.0.join(logits_file(name));
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bytes = read(&path)?;
+        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(&path, &e))?;
+        let of = metadata.metadata().as_ref().and_then(|m| m.get(PLACE)).map(String::as_str);
+        if of != Some(fingerprint) {
+            return Ok(None);
+        }
+        let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(&path, &e))?;
+        let values = tensor(&file, &path, LOGITS)?;
+        let labels = values.dim(1)?;
+        Ok(Some(Logits { values: values.flatten_all()?.to_vec1()?, labels }))
+    }
+
+    fn write(
+        &self,
+        name: &str,
+        tensors: Vec<(String, Tensor)>,
+        metadata: HashMap<String, String>,
+    ) -> Result<()> {
+        let path = self.0.join(name);
+        let cannot = || format!("cannot write `{}`", path.display());
+        let file = temporary_file(&self.0, ".saved-", ".tmp").with_context(cannot)?;
+        let file = Temporary::new(file);
+        let bytes = safetensors::serialize(tensors, Some(metadata))?;
+        std::fs::write(file.path(), bytes).with_context(cannot)?;
+        file.as_file().sync_all().with_context(cannot)?;
+        let (file, listed) = file.into_parts();
+        file.persist(&path).with_context(cannot)?;
+        drop(listed);
+        Ok(())
+    }
+}
+
+fn logits_file(name: &str) -> String {
+    format!("{}.safetensors", name.replace(' ', "-"))
+}
+
+fn values(parameters: &[Parameter]) -> Vec<(String, Tensor)> {
+    parameters.iter().map(|p| (format!("{VALUE}{}", p.name), p.var.as_tensor().clone())).collect()
+}
+
+fn set(file: &SafeTensors, path: &Path, parameters: &[Parameter]) -> Result<()> {
+    for parameter in parameters {
+        let value = tensor(file, path, &format!("{VALUE}{}", parameter.name))?;
+        ensure!(
+            value.dims() == parameter.var.dims(),
+            "`{}`: `{}` has another shape",
+            path.display(),
+            parameter.name
+        );
+        parameter.var.set(&value)?;
+    }
+    Ok(())
+}
+
+fn tensor(file: &SafeTensors, path: &Path, name: &str) -> Result<Tensor> {
+    let view = file.tensor(name).map_err(|e| damaged(path, &e))?;
+    let dtype = view.dtype().try_into().map_err(|e: candle_core::Error| anyhow!("{e}"))?;
+    Ok(Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)?)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))
+}
+
+fn damaged(path: &Path, why: &dyn std::fmt::Display) -> anyhow::Error {
+    hinted(
+        format!("the saved training `{}` is damaged: {why}", path.display()),
+        "remove its folder and leave --resume out",
+    )
+}

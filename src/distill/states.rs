@@ -1,0 +1,331 @@
+//! What a method looks at of the teacher's hidden states: chosen, laid into bytes, and read back.
+
+use std::collections::BTreeMap;
+
+use anyhow::{ensure, Context, Result};
+use candle_core::{Device, Tensor};
+use half::f16;
+use serde::{Deserialize, Serialize};
+
+use crate::model::encoder::{Outputs, Shape, Wanted};
+use crate::model::PackedBatch;
+
+/// What is taken of the teacher's hidden states. Outputs are counted from the embeddings' at 0,
+/// layers from 0.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Selection {
+    /// Every token, in f32.
+    Tokens {
+        /// Outputs.
+        hidden: Vec<usize>,
+        /// Layers whose attention scores are taken.
+        scores: Vec<usize>,
+    },
+    /// The first token alone, in f32.
+    First {
+        /// Outputs.
+        hidden: Vec<usize>,
+    },
+    /// HSK's compression, in f16: of each output the tokens that the first one attends to most, and
+    /// of their elements the largest.
+    Kept {
+        /// Outputs.
+        hidden: Vec<usize>,
+        /// Tokens at most.
+        length: usize,
+        /// Share of the elements, in (0, 1].
+        width: f64,
+        /// Tokens that are never kept: [SEP].
+        without: Vec<u32>,
+    },
+}
+
+/// The chosen hidden states of a batch.
+#[derive(Debug, Clone)]
+pub struct States {
+    /// Per output: all tokens (T, H), first tokens (B, H), or kept tokens (M, H) with zeros for
+    /// elements that were not kept.
+    pub hidden: Vec<Tensor>,
+    /// Per layer, flat (Σ heads·L²).
+    pub scores: Vec<Tensor>,
+    /// Per output, for kept tokens: which rows of the packed batch they are (M).
+    pub rows: Vec<Vec<u32>>,
+}
+
+impl Selection {
+    /// What the teacher has to show.
+    pub fn wanted(&self) -> Wanted {
+        let scores = match self {
+            Selection::Tokens { scores, .. } => !scores.is_empty(),
+            Selection::First { .. } => false,
+            Selection::Kept { .. } => true,
+        };
+        Wanted { hidden: true, scores }
+    }
+
+    /// Bytes of one example of `length` tokens, of a teacher with `hidden` elements to a state and
+    /// `heads` heads.
+    pub fn bytes(&self, length: usize, hidden: usize, heads: usize) -> usize {
+        match self {
+            Selection::Tokens { hidden: outputs, scores } => {
+                4 * (outputs.len() * length * hidden + scores.len() * heads * length * length)
+            }
+            Selection::First { hidden: outputs } => 4 * outputs.len() * hidden,
+            Selection::Kept { hidden: outputs, length: most, width, .. } => {
+                let elements = length.min(*most) * hidden;
+                outputs.len()
+                    * (1 + 2 * length.min(*most)
+                        + elements.div_ceil(8)
+                        + 2 * kept_count(elements, *width))
+            }
+        }
+    }
+
+    /// One record per sequence of `batch` from what the teacher says of it.
+    ///
+    /// # Errors
+    /// Outputs that the teacher did not show.
+    pub fn records(&self, outputs: &Outputs, batch: &PackedBatch) -> Result<Vec<Vec<u8>>> {
+        let shown = Shown::of(outputs)?;
+        let heads = shown.heads(batch);
+        let mut before = 0; // attention entries of the sequences before, per head
+        let sequences = batch.offsets.windows(2).map(|w| {
+            let sequence = Sequence { start: w[0], length: w[1] - w[0], entries: before, heads };
+            before += sequence.length.pow(2);
+            self.record(&shown, &sequence, &batch.input_ids[w[0]..w[1]])
+        });
+        Ok(sequences.collect())
+    }
+
+    fn record(&self, shown: &Shown, sequence: &Sequence, input_ids: &[u32]) -> Vec<u8> {
+        let mut record = Vec::new();
+        match self {
+            Selection::Tokens { hidden, scores } => {
+                for &output in hidden {
+                    put(&mut record, shown.tokens(output, sequence.start, sequence.length));
+                }
+                for &layer in scores {
+                    put(&mut record, shown.scores(layer, sequence));
+                }
+            }
+            Selection::First { hidden } => {
+                for &output in hidden {
+                    put(&mut record, shown.tokens(output, sequence.start, 1));
+                }
+            }
+            Selection::Kept { hidden, length, width, without } => {
+                for &output in hidden {
+                    let is_kept = |token: usize| !without.contains(&input_ids[token]);
+                    let attention = shown.attention_of_first(output.saturating_sub(1), sequence);
+                    let tokens = most_attended(&attention, is_kept, *length);
+                    let rows = tokens.iter().map(|&t| shown.tokens(output, sequence.start + t, 1));
+                    put_kept(&mut record, &tokens, &rows.collect::<Vec<_>>().concat(), *width);
+                }
+            }
+        }
+        record
+    }
+
+    /// The states of a batch from the records of its sequences.
+    ///
+    /// # Errors
+    /// A record of another length than the sequence asks for.
+    pub fn states(
+        &self,
+        records: &[Vec<u8>],
+        batch: &PackedBatch,
+        hidden_size: usize,
+        heads: usize,
+    ) -> Result<States> {
+        let mut reader = Reader { records, at: vec![0; records.len()] };
+        let lengths: Vec<usize> = batch.offsets.windows(2).map(|w| w[1] - w[0]).collect();
+        let mut states = States { hidden: vec![], scores: vec![], rows: vec![] };
+        let matrix = |values: Vec<f32>| -> Result<Tensor> {
+            let rows = values.len() / hidden_size;
+            Ok(Tensor::from_vec(values, (rows, hidden_size), &Device::Cpu)?)
+        };
+        match self {
+            Selection::Tokens { hidden, scores } => {
+                for _ in hidden {
+                    states.hidden.push(matrix(reader.floats(|b| lengths[b] * hidden_size)?)?);
+                }
+                for _ in scores {
+                    let scores = reader.floats(|b| heads * lengths[b].pow(2))?;
+                    let count = scores.len();
+                    states.scores.push(Tensor::from_vec(scores, count, &Device::Cpu)?);
+                }
+            }
+            Selection::First { hidden } => {
+                for _ in hidden {
+                    states.hidden.push(matrix(reader.floats(|_| hidden_size)?)?);
+                }
+            }
+            Selection::Kept { hidden, width, .. } => {
+                for _ in hidden {
+                    let (rows, values) = reader.kept(&batch.offsets, hidden_size, *width)?;
+                    states.rows.push(rows);
+                    states.hidden.push(matrix(values)?);
+                }
+            }
+        }
+        reader.finish()?;
+        Ok(states)
+    }
+}
+
+/// One sequence within a packed batch.
+struct Sequence {
+    start: usize,
+    length: usize,
+    /// Attention entries of one head in the sequences before.
+    entries: usize,
+    heads: usize,
+}
+
+/// A teacher's outputs as slices.
+struct Shown {
+    hidden: Vec<Vec<f32>>,
+    width: usize,
+    scores: Vec<Vec<f32>>,
+}
+
+impl Shown {
+    fn of(outputs: &Outputs) -> Result<Self> {
+        let flat = |tensors: &[Tensor]| -> Result<Vec<Vec<f32>>> {
+            tensors.iter().map(|t| Ok(t.flatten_all()?.to_vec1()?)).collect()
+        };
+        let first = outputs.hidden.first().context("the teacher shows no hidden states")?;
+        let width = first.dims2()?.1;
+        Ok(Shown { hidden: flat(&outputs.hidden)?, width, scores: flat(&outputs.scores)? })
+    }
+
+    fn heads(&self, batch: &PackedBatch) -> usize {
+        let entries: usize = batch.offsets.windows(2).map(|w| (w[1] - w[0]).pow(2)).sum();
+        self.scores.first().map_or(0, |scores| scores.len() / entries.max(1))
+    }
+
+    fn tokens(&self, output: usize, start: usize, count: usize) -> &[f32] {
+        &self.hidden[output][start * self.width..][..count * self.width]
+    }
+
+    fn scores(&self, layer: usize, sequence: &Sequence) -> &[f32] {
+        let Sequence { length, entries, heads, .. } = *sequence;
+        &self.scores[layer][heads * entries..][..heads * length * length]
+    }
+
+    /// How much the first token attends to each (L), averaged over the heads.
+    fn attention_of_first(&self, layer: usize, sequence: &Sequence) -> Vec<f64> {
+        let length = sequence.length;
+        let mut attention = vec![0.0; length];
+        for head in self.scores(layer, sequence).chunks_exact(length * length) {
+            let scores = &head[..length];
+            let max = scores.iter().copied().fold(f32::MIN, f32::max);
+            let exp: Vec<f64> = scores.iter().map(|s| f64::from(s - max).exp()).collect();
+            let sum: f64 = exp.iter().sum();
+            for (total, e) in attention.iter_mut().zip(exp) {
+                *total += e / sum;
+            }
+        }
+        attention
+    }
+}
+
+/// The `most` tokens of the largest attention, in the order of the text; the earlier of two equals.
+fn most_attended(attention: &[f64], kept: impl Fn(usize) -> bool, most: usize) -> Vec<usize> {
+    let mut tokens: Vec<usize> = (0..attention.len()).filter(|&token| kept(token)).collect();
+    tokens.sort_by(|&a, &b| attention[b].total_cmp(&attention[a]).then(a.cmp(&b)));
+    tokens.truncate(most);
+    tokens.sort_unstable();
+    tokens
+}
+
+/// Of `elements`, the share `width`, at least one.
+fn kept_count(elements: usize, width: f64) -> usize {
+    ((elements as f64 * width).round() as usize).clamp(elements.min(1), elements)
+}
+
+fn put(record: &mut Vec<u8>, values: &[f32]) {
+    record.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+}
+
+/// A count of tokens (u8), their positions (u16), a bit per element, and the kept ones (f16).
+fn put_kept(record: &mut Vec<u8>, tokens: &[usize], values: &[f32], width: f64) {
+    record.push(tokens.len() as u8);
+    record.extend(tokens.iter().flat_map(|&token| (token as u16).to_le_bytes()));
+    let mut order: Vec<usize> = (0..values.len()).collect();
+    order.sort_by(|&a, &b| values[b].abs().total_cmp(&values[a].abs()).then(a.cmp(&b)));
+    order.truncate(kept_count(values.len(), width));
+    order.sort_unstable();
+    let mut bits = vec![0u8; values.len().div_ceil(8)];
+    order.iter().for_each(|&i| bits[i / 8] |= 1 << (i % 8));
+    record.extend(bits);
+    record.extend(order.iter().flat_map(|&i| f16::from_f32(values[i]).to_le_bytes()));
+}
+
+/// Reads the same part of every record in turn.
+struct Reader<'a> {
+    records: &'a [Vec<u8>],
+    at: Vec<usize>,
+}
+
+impl Reader<'_> {
+    fn take(&mut self, record: usize, count: usize) -> Result<&[u8]> {
+        let at = self.at[record];
+        self.at[record] += count;
+        self.records[record].get(at..at + count).context("a record of the teacher's is too short")
+    }
+
+    /// `count(record)` floats of every record, one after the other.
+    fn floats(&mut self, count: impl Fn(usize) -> usize) -> Result<Vec<f32>> {
+        let mut all = Vec::new();
+        for record in 0..self.records.len() {
+            let bytes = self.take(record, 4 * count(record))?;
+            all.extend(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])));
+        }
+        Ok(all)
+    }
+
+    /// Kept tokens as rows of the packed batch, and their elements, zero where not kept.
+    fn kept(
+        &mut self,
+        offsets: &[usize],
+        hidden_size: usize,
+        width: f64,
+    ) -> Result<(Vec<u32>, Vec<f32>)> {
+        let (mut rows, mut values) = (Vec::new(), Vec::new());
+        for record in 0..self.records.len() {
+            let count = usize::from(self.take(record, 1)?[0]);
+            let positions = self.take(record, 2 * count)?.chunks_exact(2);
+            let start = offsets[record] as u32;
+            rows.extend(positions.map(|b| start + u32::from(u16::from_le_bytes([b[0], b[1]]))));
+            let elements = count * hidden_size;
+            let bits = self.take(record, elements.div_ceil(8))?.to_vec();
+            let kept = self.take(record, 2 * kept_count(elements, width))?;
+            let mut kept = kept.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32());
+            values.extend((0..elements).map(|i| match bits[i / 8] >> (i % 8) & 1 {
+                1 => kept.next().unwrap_or(0.0),
+                _ => 0.0,
+            }));
+        }
+        let end = offsets.last().copied().unwrap_or(0) as u32;
+        ensure!(rows.iter().all(|row| *row < end), "a record of the teacher's is of another text");
+        Ok((rows, values))
+    }
+
+    fn finish(&self) -> Result<()> {
+        let read = self.records.iter().zip(&self.at).all(|(record, at)| record.len() == *at);
+        ensure!(read, "a record of the teacher's is too long");
+        Ok(())
+    }
+}
+
+/// What storing every output and every layer's scores would take, by the bytes of `lengths` tokens.
+pub fn bytes_of_everything(lengths: &[usize], shape: Shape) -> u64 {
+    let Shape { layers, hidden, heads, .. } = shape;
+    let all = Selection::Tokens { hidden: (0..=layers).collect(), scores: (0..layers).collect() };
+    // Texts of one length take the same.
+    let mut counts = BTreeMap::new();
+    lengths.iter().for_each(|length| *counts.entry(*length).or_insert(0u64) += 1);
+    counts.iter().map(|(length, count)| count * all.bytes(*length, hidden, heads) as u64).sum()
+}

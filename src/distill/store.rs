@@ -1,0 +1,221 @@
+//! The teacher's hidden states in a file: written once, then read batch by batch.
+//!
+//! ```text
+//! magic | length of the header (u64) | header (JSON) | records | offsets of the records (u64 × N+1) | SHA-256 of all before
+//! ```
+//!
+//! All numbers are little-endian. The file appears under its name only when it is whole.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::{bail, ensure, Context, Result};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::states::Selection;
+use crate::error::hinted;
+use crate::interrupt::Temporary;
+use crate::temporary::temporary_file;
+
+const MAGIC: &[u8; 8] = b"AUDITTS1";
+const DIGEST: u64 = 32;
+
+/// What a store holds, and of whom.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StoreHeader {
+    /// What was taken.
+    pub selection: Selection,
+    /// SHA-256 of the teacher's weights.
+    pub teacher_sha256: String,
+    /// SHA-256 of the texts' tokens.
+    pub tokens_sha256: String,
+    /// N.
+    pub examples: usize,
+    /// H of the teacher.
+    pub hidden: usize,
+    /// Its attention heads.
+    pub heads: usize,
+}
+
+/// A store that is open for reading.
+pub struct Store {
+    header: StoreHeader,
+    offsets: Vec<u64>,
+    file: Mutex<File>,
+}
+
+/// A store that is being written.
+pub struct StoreWriter {
+    file: Temporary<tempfile::NamedTempFile>,
+    digest: Sha256,
+    offsets: Vec<u64>,
+}
+
+impl StoreWriter {
+    /// Begins the store beside where it will lie.
+    ///
+    /// # Errors
+    /// A folder that cannot be written.
+    pub fn begin(path: &Path, header: &StoreHeader) -> Result<Self> {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
+        let folder = folder.unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)
+            .and_then(|()| temporary_file(folder, ".states-", ".tmp"))
+            .with_context(|| format!("cannot write into `{}`", folder.display()))
+            .and_then(|file| {
+                let mut writer = StoreWriter {
+                    file: Temporary::new(file),
+                    digest: Sha256::new(),
+                    offsets: Vec::with_capacity(header.examples + 1),
+                };
+                let json = serde_json::to_vec(header)?;
+                writer.put(MAGIC)?;
+                writer.put(&(json.len() as u64).to_le_bytes())?;
+                writer.put(&json)?;
+                writer.offsets.push((MAGIC.len() + 8 + json.len()) as u64);
+                Ok(writer)
+            })
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.digest.update(bytes);
+        self.file.write_all(bytes).context("cannot write the teacher's hidden states")
+    }
+
+    /// Adds the records of the next examples.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn add(&mut self, records: &[Vec<u8>]) -> Result<()> {
+        let all: Vec<u8> = records.concat();
+        self.put(&all)?;
+        for record in records {
+            let last = self.offsets.last().copied().unwrap_or(0);
+            self.offsets.push(last + record.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Puts the whole store in its place, and says how large it is in bytes.
+    ///
+    /// # Errors
+    /// A full disk, a place that cannot be written.
+    pub fn finish(mut self, path: &Path) -> Result<u64> {
+        let offsets: Vec<u8> = self.offsets.iter().flat_map(|o| o.to_le_bytes()).collect();
+        self.put(&offsets)?;
+        let digest = self.digest.clone().finalize();
+        self.file.write_all(&digest).context("cannot write the teacher's hidden states")?;
+        self.file.as_file().sync_all().context("cannot write the teacher's hidden states")?;
+        let length = self.file.as_file().metadata()?.len();
+        let (file, listed) = self.file.into_parts();
+        let kept = file.persist(path);
+        kept.with_context(|| format!("cannot write `{}`", path.display()))?;
+        drop(listed);
+        Ok(length)
+    }
+}
+
+impl Store {
+    /// Opens `path`, which must be whole.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is no store, or is damaged.
+    pub fn open(path: &Path) -> Result<Self> {
+        let damaged = |why: String| {
+            hinted(
+                format!(
+                    "the teacher's hidden states in `{}` cannot be read: {why}",
+                    path.display()
+                ),
+                "remove the file; it is written again",
+            )
+        };
+        let mut file =
+            File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        verify(&mut file).map_err(|e| damaged(format!("{e:#}")))?;
+        let header = read_header(&mut file).map_err(|e| damaged(format!("{e:#}")))?;
+        let offsets =
+            read_offsets(&mut file, header.examples).map_err(|e| damaged(format!("{e:#}")))?;
+        Ok(Store { header, offsets, file: Mutex::new(file) })
+    }
+
+    /// What it holds, and of whom.
+    pub fn header(&self) -> &StoreHeader {
+        &self.header
+    }
+
+    /// The records of the examples `rows`.
+    ///
+    /// # Errors
+    /// A file that cannot be read any more.
+    pub fn records(&self, rows: &[u32]) -> Result<Vec<Vec<u8>>> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        let record = |&row: &u32| {
+            let (from, to) = (self.offsets[row as usize], self.offsets[row as usize + 1]);
+            let mut record = vec![0; (to - from) as usize];
+            file.seek(SeekFrom::Start(from))?;
+            file.read_exact(&mut record)?;
+            Ok(record)
+        };
+        let records: std::io::Result<Vec<_>> = rows.iter().map(record).collect();
+        records.context("cannot read the teacher's hidden states")
+    }
+}
+
+/// Whether the bytes are those that were written.
+fn verify(file: &mut File) -> Result<()> {
+    let length = file.metadata()?.len();
+    ensure!(length > MAGIC.len() as u64 + 8 + DIGEST, "it is cut short");
+    let mut digest = HashWriter(Sha256::new());
+    let mut reader = BufReader::with_capacity(1 << 20, &*file).take(length - DIGEST);
+    let mut writer = BufWriter::with_capacity(1 << 20, &mut digest);
+    std::io::copy(&mut reader, &mut writer)?;
+    writer.flush()?;
+    drop(writer);
+    let mut stored = [0; DIGEST as usize];
+    file.seek(SeekFrom::Start(length - DIGEST))?;
+    file.read_exact(&mut stored)?;
+    ensure!(digest.0.finalize()[..] == stored, "its checksum is another one");
+    Ok(())
+}
+
+struct HashWriter(Sha256);
+
+impl Write for HashWriter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn read_header(file: &mut File) -> Result<StoreHeader> {
+    file.seek(SeekFrom::Start(0))?;
+    let mut start = [0; 16];
+    file.read_exact(&mut start)?;
+    let (magic, length) = start.split_at(8);
+    if magic != MAGIC {
+        bail!("it is no file of hidden states");
+    }
+    let length = u64::from_le_bytes(length.try_into().expect("8 of 16 bytes"));
+    ensure!(length < file.metadata()?.len(), "it is cut short");
+    let mut json = vec![0; length as usize];
+    file.read_exact(&mut json)?;
+    Ok(serde_json::from_slice(&json)?)
+}
+
+fn read_offsets(file: &mut File, examples: usize) -> Result<Vec<u64>> {
+    let bytes = 8 * (examples as u64 + 1);
+    let at = file.metadata()?.len().checked_sub(DIGEST + bytes).context("it is cut short")?;
+    file.seek(SeekFrom::Start(at))?;
+    let mut offsets = vec![0; bytes as usize];
+    file.read_exact(&mut offsets)?;
+    let chunks = offsets.chunks_exact(8);
+    Ok(chunks.map(|b| u64::from_le_bytes(b.try_into().expect("8 bytes"))).collect())
+}

@@ -1,0 +1,260 @@
+//! What a student begins as: layers of its teacher, a pretrained checkpoint, random weights.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{bail, ensure, Context, Result};
+use candle_core::{Device, Tensor};
+use serde_json::{json, Map, Value};
+
+use super::recipe::{Compat, Init, Layers, StudentLayer};
+use crate::checkpoint::{Checkpoint, Draws, ModelConfig, Weights};
+use crate::error::usage;
+use crate::model::encoder::{DropoutRates, Encoder};
+use crate::model::families::{self, Family};
+use crate::model::{conventions, Head};
+use crate::task::find_label;
+
+/// A student before its training, and what its folder is written from.
+pub struct NewStudent {
+    /// Its encoder and head, in the task's label order.
+    pub encoder: Encoder,
+    /// Its config.json.
+    pub config: Map<String, Value>,
+    /// Dropout that config.json asks for.
+    pub dropout: DropoutRates,
+    /// Whether its last layer is new.
+    pub new_head: bool,
+}
+
+/// What all students of a training have in common.
+pub struct Plan<'a> {
+    /// Label names of the task, in its order.
+    pub labels: &'a [String],
+    /// Seed of what is drawn.
+    pub seed: u64,
+    /// Whose habits the head follows.
+    pub compat: Compat,
+}
+
+/// Parts of pretraining heads, which a classifier has no use for.
+const PRETRAINING: [&str; 8] = [
+    "cls.",
+    "lm_head.",
+    "generator_predictions.",
+    "generator_lm_head.",
+    "discriminator_predictions.",
+    "vocab_transform.",
+    "vocab_layer_norm.",
+    "vocab_projector.",
+];
+
+/// Tensors that no classifier reads.
+const UNREAD: [&str; 2] = ["embeddings.position_ids", "fit_dense."];
+
+/// Standard deviation of new weights where config.json names none.
+const INITIALIZER_RANGE: f64 = 0.02;
+
+/// The student that `asked` describes, begun from `source`: the teacher for its layers or its
+/// vocabulary, else the pretrained checkpoint. `columns` says which of the source's outputs stands
+/// for each label of the task, where it is a classifier of it.
+///
+/// # Errors
+/// An architecture that cannot be trained here, layers that are not there or do not divide, sizes
+/// that contradict each other; whatever the encoder refuses.
+pub fn begin(
+    asked: &StudentLayer,
+    init: Init,
+    source: &mut Checkpoint,
+    columns: Option<&[usize]>,
+    plan: &Plan,
+) -> Result<NewStudent> {
+    let (architecture, _) = conventions(&source.config, &source.weights, Head::Auto)?;
+    let family = families::family(&architecture).ok_or_else(|| {
+        usage(format!(
+            "`{}` is a {architecture} model, which can be audited and not trained here\n  hint: \
+             a student is of the BERT family: bert, roberta, xlm-roberta, electra, distilbert",
+            source.source
+        ))
+    })?;
+    let source_layers = source.config.size(family.keys.layers)?;
+    let chosen = match init {
+        Init::Scratch => Vec::new(),
+        _ => chosen_layers(asked.layers.as_ref(), source_layers)?,
+    };
+    let config = config(asked, init, family, &architecture, source, chosen.len(), plan)?;
+    let model_config = ModelConfig::of(Path::new("config.json"), config.clone());
+    let hidden = model_config.size(family.keys.hidden)?;
+
+    let mut tensors = match init {
+        Init::Scratch => BTreeMap::new(),
+        _ => inherited(&mut source.weights, family, &chosen)?,
+    };
+    let draws = draws(&source.config, family, init, plan.seed)?;
+    let new_head = head(&mut tensors, family, columns, hidden, plan, &draws)?;
+    let name = format!("student of {}", source.source);
+    let mut weights = Weights::from_tensors(&name, tensors)?.with_draws(draws);
+    let convention = match plan.compat {
+        Compat::Huawei if architecture == "bert" => Head::PooledRelu.as_str(),
+        _ => families::head_convention(family, &model_config, Head::Pooled),
+    };
+    let encoder = Encoder::load(family, &model_config, &mut weights, convention, &Device::Cpu)?;
+    weights.finish()?;
+    Ok(NewStudent {
+        encoder,
+        dropout: DropoutRates::read(family, &model_config)?,
+        config,
+        new_head,
+    })
+}
+
+/// Which of `there` layers, counted from 1.
+fn chosen_layers(asked: Option<&Layers>, there: usize) -> Result<Vec<usize>> {
+    match asked {
+        None => Ok((1..=there).collect()),
+        Some(Layers::Count(count)) => {
+            if *count == 0 || there % count != 0 {
+                bail!(usage(format!(
+                    "`student.layers` = {count} does not divide the {there} layers that there are\n  \
+                     hint: name them, counted from 1: `layers = [2, 4]`"
+                )));
+            }
+            Ok((1..=*count).map(|i| i * (there / count)).collect())
+        }
+        Some(Layers::These(layers)) => {
+            let wrong = layers.iter().find(|layer| !(1..=there).contains(*layer));
+            if let Some(layer) = wrong {
+                bail!(usage(format!(
+                    "`student.layers` names layer {layer}, and there are the layers 1 to {there}"
+                )));
+            }
+            if layers.is_empty() {
+                bail!(usage("`student.layers` names no layer"));
+            }
+            Ok(layers.clone())
+        }
+    }
+}
+
+/// The source's config.json with the student's sizes, labels and type.
+fn config(
+    asked: &StudentLayer,
+    init: Init,
+    family: &Family,
+    architecture: &str,
+    source: &Checkpoint,
+    layers: usize,
+    plan: &Plan,
+) -> Result<Map<String, Value>> {
+    let mut config = source.config.keys().clone();
+    let keys = &family.keys;
+    for leftover in ["_name_or_path", "torch_dtype", "num_labels", "problem_type"] {
+        config.remove(leftover);
+    }
+    let mut set = |key: &str, value: Value| config.insert(key.to_owned(), value);
+    set("architectures", json!([family.class_of(architecture)]));
+    set("model_type", json!(architecture));
+    set("dtype", json!("float32"));
+    let names = plan.labels.iter().enumerate();
+    set("id2label", names.clone().map(|(i, name)| (i.to_string(), json!(name))).collect());
+    set("label2id", names.map(|(i, name)| (name.clone(), json!(i))).collect());
+    set(keys.layers, json!(layers));
+    if init == Init::Scratch {
+        let (Some(Layers::Count(layers)), Some(hidden), Some(heads)) =
+            (&asked.layers, asked.hidden_size, asked.heads)
+        else {
+            bail!(usage("`student.init` = `scratch` needs `layers`, `hidden_size` and `heads`"));
+        };
+        set(keys.layers, json!(layers));
+        set(keys.hidden, json!(hidden));
+        set(keys.heads, json!(heads));
+        set(keys.intermediate, json!(asked.intermediate_size.unwrap_or(4 * hidden)));
+    }
+    if plan.compat == Compat::Huawei && architecture == "bert" {
+        // What tells the original TinyBERT code's checkpoints, whose head has a ReLU.
+        config.remove("model_type");
+        for (key, value) in [("cell", json!({})), ("structure", json!([])), ("training", json!(""))]
+        {
+            config.entry(key).or_insert(value);
+        }
+    }
+    Ok(config)
+}
+
+/// The source's tensors, of its layers the `chosen` ones, renumbered.
+fn inherited(
+    weights: &mut Weights,
+    family: &Family,
+    chosen: &[usize],
+) -> Result<BTreeMap<String, Tensor>> {
+    let layers = format!("{}{}", family.prefix_in(weights), family.layers);
+    let unread = |name: &str| {
+        PRETRAINING.iter().any(|p| name.starts_with(p)) || UNREAD.iter().any(|p| name.contains(p))
+    };
+    let names: Vec<String> = weights.names().filter(|n| !unread(n)).map(str::to_owned).collect();
+    let mut tensors = BTreeMap::new();
+    for name in names {
+        let Some(rest) = name.strip_prefix(&layers) else {
+            tensors.insert(name.clone(), weights.take_any(&name)?);
+            continue;
+        };
+        let (number, part) = rest.split_once('.').context("a layer's tensor has no number")?;
+        let number: usize = number.parse().with_context(|| format!("the tensor `{name}`"))?;
+        for (new, _) in chosen.iter().enumerate().filter(|(_, layer)| **layer == number + 1) {
+            tensors.insert(format!("{layers}{new}.{part}"), weights.take_any(&name)?);
+        }
+    }
+    Ok(tensors)
+}
+
+/// What of the student is drawn: all of one from scratch, else a head that is missing.
+fn draws(config: &ModelConfig, family: &Family, init: Init, seed: u64) -> Result<Draws> {
+    let deviation = config.number_or("initializer_range", INITIALIZER_RANGE)?;
+    let prefixes = match init {
+        Init::Scratch => vec![String::new()],
+        _ => {
+            let dense = family.head.dense;
+            let inside = dense.strip_prefix(family.prefix).unwrap_or(dense);
+            vec![dense.to_owned(), inside.to_owned(), family.head.output.to_owned()]
+        }
+    };
+    Ok(Draws { seed, deviation, prefixes })
+}
+
+/// Puts the last layer into the task's label order, or a new one in its place; whether it is new.
+fn head(
+    tensors: &mut BTreeMap<String, Tensor>,
+    family: &Family,
+    columns: Option<&[usize]>,
+    hidden: usize,
+    plan: &Plan,
+    draws: &Draws,
+) -> Result<bool> {
+    let output = family.head.output;
+    let (weight, bias) = (format!("{output}.weight"), format!("{output}.bias"));
+    if let (Some(columns), Some(w), Some(b)) = (columns, tensors.get(&weight), tensors.get(&bias)) {
+        let order: Vec<u32> = columns.iter().map(|&column| column as u32).collect();
+        let order = Tensor::from_vec(order, columns.len(), &Device::Cpu)?;
+        let (w, b) = (w.index_select(&order, 0)?, b.index_select(&order, 0)?);
+        ensure!(w.dim(1)? == hidden, "the tensor `{weight}` is not {hidden} wide");
+        tensors.insert(weight, w);
+        tensors.insert(bias, b);
+        return Ok(false);
+    }
+    let labels = plan.labels.len();
+    tensors.insert(weight.clone(), draws.tensor(&weight, &[labels, hidden])?);
+    tensors.insert(bias.clone(), draws.tensor(&bias, &[labels])?);
+    Ok(true)
+}
+
+/// For each label of the task the output of a pretrained classifier that has its name; `None` where
+/// the checkpoint is no classifier of the task.
+pub fn columns_by_name(source: &Checkpoint, labels: &[String]) -> Result<Option<Vec<usize>>> {
+    let is_classifier =
+        source.config.architectures().iter().any(|c| c.contains("SequenceClassification"));
+    let Some(names) = source.config.label_names()?.filter(|_| is_classifier) else {
+        return Ok(None);
+    };
+    let columns: Option<Vec<usize>> = labels.iter().map(|name| find_label(&names, name)).collect();
+    Ok(columns.filter(|_| names.len() == labels.len()))
+}

@@ -1,0 +1,504 @@
+//! The loop: batches, losses, steps, epochs, until β is reached or the epochs are over.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use anyhow::{bail, Context, Result};
+use candle_core::backprop::GradStore;
+use candle_core::Tensor;
+use rand::seq::SliceRandom;
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::evaluate::{Evaluated, Score, SoftLoss};
+use super::objective::{Objective, Step, Weighted};
+use super::optimizer::{AdamW, AdamWOptions, Gradients};
+use super::recipe::{Compat, Keep, Recipe, Stage, Stopping, StoppingLoss};
+use super::saved::{Best, Epoch, Place, TrainingFolder};
+use super::schedule::Schedule;
+use super::signals::Signals;
+use super::speaker::{Pace, Speaker};
+use crate::error::hinted;
+use crate::inference::RunOptions;
+use crate::interrupt::{Interrupt, Interrupted};
+use crate::model::encoder::{Dropout, DropoutRates, Encoder};
+use crate::model::{PackedBatch, Parameter};
+
+/// What a training is of.
+pub struct Training<'a> {
+    /// The recipe in force.
+    pub recipe: &'a Recipe,
+    /// The student, over parameters that training changes.
+    pub student: &'a Encoder,
+    /// These parameters.
+    pub parameters: &'a [Parameter],
+    /// The student's own dropout.
+    pub dropout: DropoutRates,
+    /// The training set.
+    pub train: &'a Evaluated,
+    /// The validation split; `None` where there is none.
+    pub validation: Option<&'a Evaluated>,
+    /// When the theory ends the training.
+    pub stopping: Option<Stopping>,
+    /// How the student is run when it is measured.
+    pub evaluation: RunOptions,
+    /// Where the training is saved.
+    pub folder: &'a TrainingFolder,
+    /// Set when the user asks to stop.
+    pub interrupt: &'a Interrupt,
+    /// Who tells the user how it goes.
+    pub speaker: Speaker,
+}
+
+/// What ended a training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EndedBy {
+    /// The soft-label loss was at or below β.
+    Beta,
+    /// The epochs were over.
+    MaxEpochs,
+}
+
+/// A training that is over; its parameters are those that are kept.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Ended {
+    /// By what.
+    pub by: EndedBy,
+    /// The epoch of the last stage, from 1, whose state is kept.
+    pub epoch: usize,
+    /// The epochs, in order.
+    pub course: Vec<Epoch>,
+}
+
+impl Training<'_> {
+    /// Runs the stages from `place` on. `begin` gives each stage's objective and what the teacher
+    /// says to it.
+    ///
+    /// # Errors
+    /// A loss that is not finite, a full disk, an interrupt (the training is saved).
+    pub fn run(
+        &self,
+        mut place: Place,
+        resume: bool,
+        mut begin: impl FnMut(usize) -> Result<(Box<dyn Objective>, Signals)>,
+    ) -> Result<Ended> {
+        let mut resume = resume;
+        while place.stage < self.recipe.stages.len() {
+            let (objective, signals) = begin(place.stage)?;
+            let mut run = StageRun::new(self, objective, signals, place)?;
+            if std::mem::take(&mut resume) {
+                run.restore()?;
+            }
+            let ended = run.epochs()?;
+            place = run.place;
+            if let Some(by) = ended {
+                return self.end(by, place);
+            }
+            place = Place {
+                stage: place.stage + 1,
+                epoch: 0,
+                step: 0,
+                optimizer_steps: 0,
+                best: None,
+                ..place
+            };
+        }
+        bail!("a training without a stage")
+    }
+
+    /// The state that is kept.
+    fn end(&self, by: EndedBy, place: Place) -> Result<Ended> {
+        let epoch = match (&place.best, by) {
+            (Some(best), EndedBy::MaxEpochs) => {
+                self.folder.restore_best(self.parameters)?;
+                best.epoch
+            }
+            _ => place.epoch,
+        };
+        Ok(Ended { by, epoch, course: place.course })
+    }
+}
+
+/// One stage under way.
+struct StageRun<'a> {
+    training: &'a Training<'a>,
+    stage: &'a Stage,
+    objective: Box<dyn Objective>,
+    signals: Signals,
+    parameters: Vec<Parameter>,
+    /// Made at the first step, over the parameters that the stage's losses reach.
+    optimizer: Option<AdamW>,
+    place: Place,
+    pace: Pace,
+}
+
+impl<'a> StageRun<'a> {
+    fn new(
+        training: &'a Training,
+        objective: Box<dyn Objective>,
+        signals: Signals,
+        place: Place,
+    ) -> Result<Self> {
+        let stage = &training.recipe.stages[place.stage];
+        let of_student = training.parameters.iter();
+        let trained = of_student.filter(|p| !(stage.freeze_embeddings && p.embeds)).cloned();
+        let parameters = trained.chain(objective.parameters().iter().cloned()).collect();
+        let pace = Pace::begin(Instant::now());
+        Ok(StageRun {
+            training,
+            stage,
+            objective,
+            signals,
+            parameters,
+            optimizer: None,
+            place,
+            pace,
+        })
+    }
+
+    fn restore(&mut self) -> Result<()> {
+        let folder = self.training.folder;
+        let (parameters, moments) = folder.restore(&self.parameters)?;
+        if !moments.is_empty() {
+            let mut optimizer = AdamW::new(parameters, self.options())?;
+            optimizer.restore(self.place.optimizer_steps, moments)?;
+            self.optimizer = Some(optimizer);
+        }
+        Ok(())
+    }
+
+    fn options(&self) -> AdamWOptions {
+        AdamWOptions {
+            beta1: self.stage.beta1,
+            beta2: self.stage.beta2,
+            eps: self.stage.eps,
+            weight_decay: self.stage.weight_decay,
+            bias_correction: self.training.recipe.compat == Compat::None,
+        }
+    }
+
+    fn is_last(&self) -> bool {
+        self.place.stage + 1 == self.training.recipe.stages.len()
+    }
+
+    /// Batches of an epoch.
+    fn batches(&self) -> usize {
+        self.training.train.tokens.len().div_ceil(self.stage.batch_size)
+    }
+
+    /// Steps of an epoch.
+    fn steps(&self) -> usize {
+        self.batches().div_ceil(self.stage.accumulate)
+    }
+
+    /// Runs the epochs that are left; what ended the training, or `None` for the next stage.
+    fn epochs(&mut self) -> Result<Option<EndedBy>> {
+        while self.place.epoch < self.stage.max_epochs {
+            self.epoch()?;
+            if self.end_of_epoch()? {
+                return Ok(Some(EndedBy::Beta));
+            }
+        }
+        Ok(self.is_last().then_some(EndedBy::MaxEpochs))
+    }
+
+    /// The steps of an epoch that are left.
+    fn epoch(&mut self) -> Result<()> {
+        let order = self.order();
+        let batches: Vec<&[u32]> = order.chunks(self.stage.batch_size).collect();
+        let steps: Vec<&[&[u32]]> = batches.chunks(self.stage.accumulate).collect();
+        while self.place.step < steps.len() {
+            if self.training.interrupt.is_set() {
+                self.save()?;
+                return Err(self.interrupted(order.len()).into());
+            }
+            self.step(steps[self.place.step])?;
+            self.place.step += 1;
+            let done = self.place.epoch * steps.len() + self.place.step;
+            if done.is_multiple_of(self.training.recipe.save_every) {
+                self.save()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The training set in the order of the epoch.
+    fn order(&self) -> Vec<u32> {
+        let mut order: Vec<u32> = (0..self.training.train.tokens.len() as u32).collect();
+        let mut random = ChaCha8Rng::seed_from_u64(self.training.recipe.settings.seed);
+        random.set_stream(((self.place.stage as u64) << 32) + self.place.epoch as u64);
+        order.shuffle(&mut random);
+        order
+    }
+
+    /// One step of the optimizer over the gradients of `batches`.
+    fn step(&mut self, batches: &[&[u32]]) -> Result<()> {
+        let started = Instant::now();
+        let mut total: Option<Gradients> = None;
+        let mut losses = BTreeMap::new();
+        for rows in batches {
+            let gradients = self.gradients(rows, &mut losses)?;
+            match &mut total {
+                None => total = Some(gradients),
+                Some(total) => total.add(&gradients)?,
+            }
+        }
+        let mut gradients = total.context("a step without a batch")?;
+        if batches.len() > 1 {
+            gradients.scale(1.0 / batches.len() as f64);
+        }
+        let norm = self.clip(&mut gradients, batches)?;
+        let rate = self.learning_rate();
+        let optimizer = self.optimizer.as_mut().context("gradients without an optimizer")?;
+        optimizer.step(&gradients, rate)?;
+        self.place.optimizer_steps = optimizer.steps();
+        let examples = batches.iter().map(|rows| rows.len()).sum();
+        self.pace.step(examples, started.elapsed());
+        self.say(&losses, batches.len(), rate, norm);
+        Ok(())
+    }
+
+    /// Losses and gradients of one batch.
+    fn gradients(
+        &mut self,
+        rows: &[u32],
+        losses: &mut BTreeMap<&'static str, f64>,
+    ) -> Result<Gradients> {
+        let training = self.training;
+        let train = training.train;
+        let batch = PackedBatch::new(rows.iter().map(|&row| &train.tokens[row as usize]));
+        let labels: Vec<u32> = rows.iter().filter_map(|&row| train.labels[row as usize]).collect();
+        let seed = training.recipe.settings.seed;
+        let rates = rates(self.stage, training.dropout);
+        let dropout = Dropout::new(rates, seed, self.place.number);
+        let step = Step {
+            rows,
+            batch: &batch,
+            labels: &labels,
+            student: training.student,
+            dropout: &dropout,
+            teacher: &self.signals,
+            epoch: self.place.epoch,
+            number: self.place.number,
+        };
+        let weighted = self.objective.losses(&step)?;
+        let total = self.total(&weighted, rows, losses)?;
+        self.place.number += 1;
+        self.place.batches += 1;
+        let store = total.backward()?;
+        self.collect(store)
+    }
+
+    /// Σ weight·loss, which must be finite.
+    fn total(
+        &mut self,
+        weighted: &[Weighted],
+        rows: &[u32],
+        losses: &mut BTreeMap<&'static str, f64>,
+    ) -> Result<Tensor> {
+        let mut total: Option<Tensor> = None;
+        for Weighted { term, weight, value } in weighted {
+            let scalar = f64::from(value.to_scalar::<f32>()?);
+            if !scalar.is_finite() {
+                return Err(self.diverged(&format!("the loss `{term}` is {scalar}"), rows));
+            }
+            *losses.entry(term.as_str()).or_insert(0.0) += scalar;
+            *self.place.sums.entry(*term).or_insert(0.0) += scalar;
+            let part = (value * *weight)?;
+            total = Some(match total {
+                None => part,
+                Some(total) => (total + part)?,
+            });
+        }
+        total.context("a stage without a loss")
+    }
+
+    /// The gradients of the parameters that the stage's losses reach.
+    fn collect(&mut self, store: GradStore) -> Result<Gradients> {
+        let optimizer = match self.optimizer.take() {
+            Some(optimizer) => optimizer,
+            None => {
+                let reached = |p: &&Parameter| store.get(p.var.as_tensor()).is_some();
+                let reached: Vec<_> = self.parameters.iter().filter(reached).cloned().collect();
+                let stage = self.stage.name;
+                self.training.speaker.trains(stage, reached.len(), self.parameters.len());
+                AdamW::new(reached, self.options())?
+            }
+        };
+        let gradients = Gradients::collect(store, optimizer.parameters());
+        self.optimizer = Some(optimizer);
+        gradients
+    }
+
+    /// Clips as the stage asks, and gives the global norm before.
+    fn clip(&self, gradients: &mut Gradients, batches: &[&[u32]]) -> Result<f64> {
+        let clip = self.stage.clip;
+        let norm = match (clip > 0.0, self.training.recipe.compat) {
+            (true, Compat::None) => gradients.clip(clip)?,
+            (true, Compat::Huawei) => {
+                let norm = gradients.global_norm()?;
+                gradients.clip_each(clip)?;
+                norm
+            }
+            (false, _) => gradients.global_norm()?,
+        };
+        if !norm.is_finite() {
+            return Err(self.diverged(&format!("the gradient's norm is {norm}"), batches[0]));
+        }
+        Ok(norm)
+    }
+
+    fn learning_rate(&self) -> f64 {
+        let schedule = Schedule { decay: self.stage.schedule, warmup: self.stage.warmup };
+        let steps = self.steps() as u64;
+        let step = self.place.epoch as u64 * steps + self.place.step as u64;
+        let total = steps * self.stage.max_epochs as u64;
+        self.stage.learning_rate * schedule.factor(step, total)
+    }
+
+    fn diverged(&self, what: &str, rows: &[u32]) -> anyhow::Error {
+        let shown: Vec<_> = rows.iter().take(8).map(u32::to_string).collect();
+        let more = if rows.len() > shown.len() { ", …" } else { "" };
+        hinted(
+            format!(
+                "{what} in stage `{}`, epoch {}, step {}, batch {} (examples {}{more})",
+                self.stage.name,
+                self.place.epoch + 1,
+                self.place.step + 1,
+                self.place.number + 1,
+                shown.join(", ")
+            ),
+            "the training diverges: lower `learning_rate`, or look at these examples; the last \
+             saved state is kept",
+        )
+    }
+
+    fn save(&self) -> Result<()> {
+        let optimizer = self.optimizer.as_ref();
+        self.training.folder.save(&self.place, &self.parameters, optimizer)
+    }
+
+    fn interrupted(&self, examples: usize) -> Interrupted {
+        let what = format!("stage `{}`, epoch {}", self.stage.name, self.place.epoch + 1);
+        let done = (self.place.step * self.stage.batch_size * self.stage.accumulate).min(examples);
+        let outcome = "the training is saved; --resume goes on with it";
+        Interrupted { what, done, total: examples, outcome }
+    }
+
+    fn say(
+        &self,
+        losses: &BTreeMap<&'static str, f64>,
+        batches: usize,
+        learning_rate: f64,
+        norm: f64,
+    ) {
+        let steps = self.steps();
+        let done = self.place.epoch * steps + self.place.step + 1;
+        let total = steps * self.stage.max_epochs;
+        if !done.is_multiple_of(self.training.recipe.log_every) && done != total {
+            return;
+        }
+        let losses = losses.iter().map(|(name, sum)| (*name, sum / batches as f64));
+        self.training.speaker.step(
+            self.stage.name,
+            (done, total),
+            (self.place.epoch + 1, self.stage.max_epochs),
+            &losses.collect::<Vec<_>>(),
+            (learning_rate, norm),
+            &self.pace,
+        );
+    }
+
+    /// Measures the student, keeps it where it is the best so far, and says whether β is reached.
+    fn end_of_epoch(&mut self) -> Result<bool> {
+        let batches = self.place.batches as f64;
+        let sums = std::mem::take(&mut self.place.sums);
+        let losses = sums.into_iter().map(|(term, sum)| (term, sum / batches)).collect();
+        let soft_loss = self.soft_loss()?;
+        let validation = self.validation()?;
+        self.place.epoch += 1;
+        (self.place.step, self.place.batches) = (0, 0);
+        let epoch = Epoch {
+            stage: self.stage.name.to_owned(),
+            epoch: self.place.epoch,
+            losses,
+            soft_loss,
+            validation,
+        };
+        let reached = self.is_beta_reached(soft_loss);
+        self.training.speaker.epoch(&epoch, self.stage.max_epochs, self.threshold());
+        self.place.course.push(epoch);
+        if let (false, Some(score)) = (reached, validation) {
+            self.keep_if_best(score)?;
+        }
+        Ok(reached)
+    }
+
+    /// The soft-label loss over the training set with dropout off, where β asks for it.
+    fn soft_loss(&self) -> Result<Option<SoftLoss>> {
+        let training = self.training;
+        if !self.is_last() || training.stopping.is_none() {
+            return Ok(None);
+        }
+        let logits = training.train.logits(training.student, &training.evaluation)?;
+        Ok(training.train.soft_loss(&logits, self.stage.temperature, self.stage.t_squared))
+    }
+
+    /// β of L_soft itself: the sum that it may have.
+    fn threshold(&self) -> Option<f64> {
+        let stopping = self.training.stopping.filter(|_| self.is_last())?;
+        Some(stopping.beta.sum(self.training.train.tokens.len()))
+    }
+
+    fn is_beta_reached(&self, loss: Option<SoftLoss>) -> bool {
+        let (Some(stopping), Some(beta), Some(loss)) =
+            (self.training.stopping, self.threshold(), loss)
+        else {
+            return false;
+        };
+        let sum = match stopping.loss {
+            StoppingLoss::Kl => loss.sum_kl,
+            StoppingLoss::Ce => loss.sum_cross_entropy,
+        };
+        self.stage.soft_weight() * sum <= beta
+    }
+
+    fn validation(&self) -> Result<Option<Score>> {
+        let training = self.training;
+        match training.validation.filter(|_| self.is_last()) {
+            None => Ok(None),
+            Some(split) => {
+                let logits = split.logits(training.student, &training.evaluation)?;
+                Ok(Some(split.score(&logits)?))
+            }
+        }
+    }
+
+    fn keep_if_best(&mut self, score: Score) -> Result<()> {
+        let better = |best: &Best| match self.training.recipe.keep {
+            Keep::Last => false,
+            Keep::BestAccuracy => score.accuracy > best.score.accuracy,
+            Keep::BestSigma => match (score.sigma, best.score.sigma) {
+                (Some(new), Some(old)) => new < old,
+                _ => false,
+            },
+        };
+        if self.training.recipe.keep == Keep::Last || !self.place.best.as_ref().is_none_or(better) {
+            return Ok(());
+        }
+        self.training.folder.save_best(self.training.parameters)?;
+        self.place.best = Some(Best { epoch: self.place.epoch, score });
+        Ok(())
+    }
+}
+
+/// The dropout of a stage: the recipe's, else the checkpoint's own.
+fn rates(stage: &Stage, own: DropoutRates) -> DropoutRates {
+    DropoutRates {
+        hidden: stage.dropout.hidden.unwrap_or(own.hidden),
+        attention: stage.dropout.attention.unwrap_or(own.attention),
+        classifier: stage.dropout.classifier.unwrap_or(own.classifier),
+    }
+}
