@@ -303,7 +303,7 @@ impl Reader<'_> {
             let bits = self.take(record, elements.div_ceil(8))?.to_vec();
             let kept = self.take(record, 2 * kept_count(elements, width))?;
             let mut kept = kept.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32());
-            values.extend((0..elements).map(|i| match bits[i / 8] >> (i % 8) & 1 {
+            values.extend((0..elements).map(|i| match (bits[i / 8] >> (i % 8)) & 1 {
                 1 => kept.next().unwrap_or(0.0),
                 _ => 0.0,
             }));
