@@ -376,7 +376,7 @@ fn the_demo_exits_with_0_and_prints_the_code_of_each_audit() {
     says(&run.stdout, &["NOT PRESERVED  2 audits: 1 preserved, 1 not preserved"]);
     says(&run.stdout, &["demo: an audit of this pair alone ends with exit code 0"]);
     says(&run.stdout, &["demo-overconfident: an audit of this pair alone ends with exit code 1"]);
-    let json = sandbox.audit(&["demo", "--format", "json", "--limit", "20"]);
+    let json = sandbox.audit(&["demo", "--format", "json", "--limit", "50"]);
     assert_eq!((json.code, &json.json()["exit_code"]), (0, &json!(1)));
     says(&json.stderr, &["exit code 0", "exit code 1"]);
     assert_eq!(json.json()["tasks"].as_array().unwrap().len(), 4);

@@ -4,8 +4,8 @@
 mod common;
 
 use common::{
-    codes, copy_folder, demo_audit, glue, note, number, reproducible, says, tiny_pair, with,
-    Sandbox,
+    codes, copy_folder, demo_audit, demo_reference, glue, note, number, reproducible, says,
+    tiny_pair, with, Sandbox,
 };
 use serde_json::{json, Value};
 
@@ -257,9 +257,12 @@ fn every_reading_of_sigma_may_gate_and_the_other_three_stand_beside_it() {
 
 #[test]
 fn centred_forgives_a_constant_shift() {
-    // The over-confident student of the demo: σ 0.0978 about zero, 0.0888 about its mean.
+    // A bound between the two σ of the demo's over-confident student.
+    let student = "student-overconfident";
+    let pair = &demo_reference()["splits"]["train"]["pairs"][student];
+    let kappa = (number(pair, "sigma") + number(pair, "sigma_centred")) / 2.0;
     let sandbox = Sandbox::new();
-    let demo = with(&demo_audit("student-overconfident"), &["--kappa", "0.093"]);
+    let demo = with(&demo_audit(student), &["--kappa", &kappa.to_string()]);
     assert_eq!(sandbox.report(&demo)["exit_code"], 1);
     assert_eq!(sandbox.report(&with(&demo, &["--statistic", "centred"]))["exit_code"], 0);
 }

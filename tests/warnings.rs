@@ -5,9 +5,9 @@ mod common;
 use std::path::Path;
 
 use common::{
-    codes, demo, demo_audit, edit_json, glue, note, number, says, tiny_pair, with, Sandbox, Tensors,
+    codes, demo, demo_audit, demo_reference, edit_json, glue, note, number, says, tiny_pair, with,
+    Sandbox, Tensors,
 };
-use half::f16;
 use safetensors::Dtype;
 use serde_json::{json, Value};
 
@@ -16,8 +16,7 @@ const SIGMA_TOLERANCE: f64 = 1e-6;
 
 #[test]
 fn the_demo_s_figures_are_pytorch_s() {
-    let reference: Value =
-        serde_json::from_str(&std::fs::read_to_string(demo("reference.json")).unwrap()).unwrap();
+    let reference = demo_reference();
     let sandbox = Sandbox::new();
     for student in ["student", "student-overconfident"] {
         let report = sandbox.report(&demo_audit(student));
@@ -50,8 +49,7 @@ fn the_demo_s_figures_are_pytorch_s() {
 
 #[test]
 fn the_demo_s_first_logits_are_pytorch_s() {
-    let reference: Value =
-        serde_json::from_str(&std::fs::read_to_string(demo("reference.json")).unwrap()).unwrap();
+    let reference = demo_reference();
     let sandbox = Sandbox::new();
     let (data, model) = (demo(""), demo("teacher"));
     let what = ["predict", "--task", "sst2", "--data", &data, "--model", &model, "--limit", "5"];
@@ -91,17 +89,23 @@ fn swapped_labels_are_worse_than_the_majority_class() {
     says(&text, &["warning: ", "[worse-than-majority]"]);
 }
 
-/// Turns the sign of pooled units, in the pooler and in the classifier alike, so that each speaks for
-/// the label `positive` where it is negative: the logits stay, and a ReLU leaves nothing of them.
-fn say_positive_by_negative_units(tensors: &mut Tensors) {
-    let (dtype, shape, bytes) = &tensors["classifier.weight"]; // (2, H), stored in f16
-    assert_eq!((*dtype, shape[0]), (Dtype::F16, 2));
+/// Turns the sign of pooled units, in the pooler and in the classifier alike, so that each speaks
+/// where it is positive for the label that the bias favours, and for the other one where it is
+/// negative: the logits stay, and a ReLU leaves the one label alone.
+fn say_the_other_label_by_negative_units(tensors: &mut Tensors) {
+    let (dtype, shape, bytes) = &tensors["classifier.weight"]; // (2, H)
+    assert_eq!((*dtype, shape[0]), (Dtype::F32, 2));
     let hidden = shape[1];
-    let weight = |i: usize| f16::from_le_bytes([bytes[2 * i], bytes[2 * i + 1]]);
-    let wrong: Vec<usize> = (0..hidden).filter(|&u| weight(hidden + u) > weight(u)).collect();
+    let floats = |bytes: &[u8]| -> Vec<f32> {
+        bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    let (weight, bias) = (floats(bytes), floats(&tensors["classifier.bias"].2));
+    let sign = (bias[1] - bias[0]).signum();
+    let speaks_for_other = |u: &usize| (weight[hidden + u] - weight[*u]) * sign < 0.0;
+    let wrong: Vec<usize> = (0..hidden).filter(speaks_for_other).collect();
     let mut negate = |name: &str, elements: Vec<usize>| {
         let (_, _, bytes) = tensors.get_mut(name).unwrap();
-        elements.into_iter().for_each(|i| bytes[2 * i + 1] ^= 0x80); // the sign of an f16
+        elements.into_iter().for_each(|i| bytes[4 * i + 3] ^= 0x80); // the sign of an f32
     };
     let row = |u: &usize| (0..hidden).map(|i| u * hidden + i).collect::<Vec<_>>();
     negate("bert.pooler.dense.weight", wrong.iter().flat_map(row).collect());
@@ -113,7 +117,7 @@ fn say_positive_by_negative_units(tensors: &mut Tensors) {
 fn a_head_convention_that_would_do_better_is_named() {
     let sandbox = Sandbox::new();
     common::copy_folder(Path::new(&demo("teacher")), &sandbox.path("turned"));
-    sandbox.edit_weights("turned", say_positive_by_negative_units);
+    sandbox.edit_weights("turned", say_the_other_label_by_negative_units);
     let (data, teacher) = (demo(""), demo("teacher"));
     let pair = ["--task", "sst2", "--data", &data, "--teacher", &teacher, "--student", "turned"];
     let pair = with(&pair, &["--split", "train", "--limit", "300"]);

@@ -1,7 +1,7 @@
 //! `audit demo`: the embedded teacher against two students, one that passes and one that fails.
 //!
-//! The files are those of assets/demo, made by scripts/demo/make_demo.py. They are written to a
-//! temporary folder and go the way of any checkpoint.
+//! The files are those of assets/demo, made by `audit finetune` and `audit distill` in
+//! scripts/demo/make_demo.sh. They are written to a temporary folder and go the way of any checkpoint.
 
 use std::path::Path;
 
@@ -48,7 +48,7 @@ macro_rules! embedded {
 }
 
 /// Every file of the demo, by its path in the folder.
-const FILES: [(&str, &[u8]); 14] = embedded![
+const FILES: [(&str, &[u8]); 16] = embedded![
     "train.tsv",
     "validation.tsv",
     "teacher/config.json",
@@ -56,10 +56,12 @@ const FILES: [(&str, &[u8]); 14] = embedded![
     "teacher/tokenizer.json",
     "teacher/tokenizer_config.json",
     "student/config.json",
+    "student/distillation.json",
     "student/model.safetensors",
     "student/tokenizer.json",
     "student/tokenizer_config.json",
     "student-overconfident/config.json",
+    "student-overconfident/distillation.json",
     "student-overconfident/model.safetensors",
     "student-overconfident/tokenizer.json",
     "student-overconfident/tokenizer_config.json",
@@ -71,7 +73,7 @@ const FILES: [(&str, &[u8]); 14] = embedded![
 /// A flag that the demo has no use for, a temporary folder that cannot be written, an unwritable
 /// output.
 pub fn run(args: &DemoArgs) -> Result<Exit> {
-    // Its models and its data are its own, and its students have no record.
+    // Its models and its data are its own, and one of its students was to meet no bound.
     refuse_without_effect(&args.settings, "demo", &["teacher", "student", "data", "bound"])?;
     let sink = Sink::prepare(&args.output)?;
     // A signal from here on finds the folder and removes it.

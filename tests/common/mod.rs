@@ -27,6 +27,11 @@ pub fn demo(name: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// What transformers says of the demo's models.
+pub fn demo_reference() -> Value {
+    serde_json::from_str(&fs::read_to_string(demo("reference.json")).unwrap()).unwrap()
+}
+
 /// SST-2's data and a tiny pair on it with σ a little above 0.05, and the arguments of its audit.
 pub fn tiny_pair() -> (Sandbox, Vec<String>) {
     let sandbox = Sandbox::new();

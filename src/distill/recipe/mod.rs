@@ -504,8 +504,9 @@ mod tests {
     #[test]
     fn every_recipe_that_comes_with_the_program_is_right() {
         let mut count = 0;
-        for entry in std::fs::read_dir("configs/distill").unwrap() {
-            let path = entry.unwrap().path();
+        let folders = ["configs/distill", "scripts/demo"].map(|f| std::fs::read_dir(f).unwrap());
+        let paths = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
+        for path in paths.filter(|path| path.extension().is_some_and(|e| e == "toml")) {
             let flags = Flags {
                 settings: Layer { teacher: Some("t".to_owned()), ..Layer::default() },
                 output: Some("o".into()),

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Makes assets/demo with the program itself: its data, a teacher, two students of it, and what
+# transformers says of them. About three minutes on two cores.
+#
+#   pip install tokenizers==0.23.3 torch==2.15.0 transformers==5.23.0   # torch: for reference.py alone
+#   scripts/demo/make_demo.sh [FOLDER, default assets/demo] [more flags for the trainings, such as --threads 1]
+#
+# The same machine and build give the same bytes, on any number of threads. PYTHON names another python.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+root=$PWD
+mkdir -p "${1:-assets/demo}"
+demo=$(cd "${1:-assets/demo}" && pwd)
+shift || true # what is left are flags
+python=${PYTHON:-python}
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export AUDIT_CACHE_DIR="$work/cache"
+cargo build --release
+cp "${CARGO_TARGET_DIR:-target}/release/audit" "$work/audit"
+"$python" scripts/demo/make_data.py "$work"
+cp scripts/demo/*.toml "$work"
+
+# Inside the work folder, so that the records name `start` and `teacher` and no folder of this machine.
+cd "$work"
+./audit finetune --config teacher.toml --output teacher "$@"
+./audit distill --config student.toml --teacher teacher --output student "$@"
+./audit distill --config student-overconfident.toml --teacher teacher --output student-overconfident "$@"
+
+for model in teacher student student-overconfident; do
+  rm -rf "${demo:?}/$model"
+  cp -R "$model" "$demo/$model"
+done
+cp train.tsv validation.tsv "$demo"
+cd "$root"
+"$python" scripts/demo/reference.py "$demo" --write
