@@ -98,6 +98,36 @@ fn a_student_that_ended_at_beta_is_preserved_and_one_of_the_labels_alone_is_not(
     assert_eq!(self::record(&sandbox, "hard")["bound"], Value::Null);
 }
 
+#[test]
+fn the_next_command_of_a_task_of_one_s_own_names_the_config_that_it_needs() {
+    let sandbox = Sandbox::new();
+    let table = "text = \"sentence\"\nlabel = \"label\"\nlabels = [\"negative\", \"positive\"]\n\
+                 splits = { train = \"train.tsv\" }\n";
+    std::fs::copy(demo("train.tsv"), sandbox.path("train.tsv")).unwrap();
+    let student = "[student]\nlayers = 2\n[training]\nmax_epochs = 1\nlearning_rate = 1e-3\n";
+    sandbox.write(
+        "kd.toml",
+        format!("task = \"own\"\nmethod = \"kd\"\nkeep = \"last\"\n[own_task]\n{table}{student}"),
+    );
+    let teacher = demo("teacher");
+    let recipe = ["--config", "kd.toml", "--teacher", &teacher, "--output", "out"];
+    let run = sandbox.audit(&with(&with(&["distill"], &recipe), &["--limit", "64"]));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let next = format!("next: audit --config CONFIG --task own --teacher {teacher} --student out");
+    says(&run.stdout, &[&next, "[own_task] as [task.own]"]);
+    sandbox.write("audit.toml", format!("[task.own]\n{table}"));
+    sandbox.row(&[
+        "--config",
+        "audit.toml",
+        "--task",
+        "own",
+        "--teacher",
+        &teacher,
+        "--student",
+        "out",
+    ]);
+}
+
 const SHORT: &str = r#"
 task = "sst2"
 method = "tinybert"

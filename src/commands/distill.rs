@@ -1,5 +1,6 @@
 //! `audit distill` and `audit finetune`: a recipe in, a checkpoint out.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -17,6 +18,7 @@ use crate::distill::{distill, Student};
 use crate::error::Exit;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
+use crate::task::is_builtin;
 
 /// Distils the student of a recipe.
 ///
@@ -101,18 +103,29 @@ fn summary(recipe: &Recipe, student: &Student) -> String {
         ));
     }
     lines.push(format!("wrote {}", student.folder.display()));
-    if let Some(teacher) = &recipe.settings.teacher {
-        let bound = if recipe.stopping.is_some() { " --bound from-student" } else { "" };
-        let data = recipe.settings.data.as_ref();
-        let data = data.map(|data| format!(" --data {}", data.display())).unwrap_or_default();
-        lines.push(format!(
-            "next: audit --task {} --teacher {teacher} --student {}{data} --max-length {}{bound}",
-            recipe.settings.task.name,
-            student.folder.display(),
-            recipe.settings.max_length,
-        ));
-    }
+    lines.extend(next(recipe, &student.folder));
     lines.join("\n") + "\n"
+}
+
+/// The audit of a student against its teacher; the audit takes a task of the user's own from a config.
+fn next(recipe: &Recipe, student: &Path) -> Option<String> {
+    let settings = &recipe.settings;
+    let (teacher, task) = (settings.teacher.as_ref()?, &settings.task.name);
+    let (config, whence) = match is_builtin(task) {
+        true => ("", String::new()),
+        false => (
+            " --config CONFIG",
+            format!(", with the recipe's [own_task] as [task.{task}] of the CONFIG"),
+        ),
+    };
+    let data = settings.data.as_ref().map(|data| format!(" --data {}", data.display()));
+    Some(format!(
+        "next: audit{config} --task {task} --teacher {teacher} --student {}{} --max-length {}{}{whence}",
+        student.display(),
+        data.unwrap_or_default(),
+        settings.max_length,
+        if recipe.stopping.is_some() { " --bound from-student" } else { "" },
+    ))
 }
 
 fn score(split: &str, score: &Score) -> String {
