@@ -98,9 +98,12 @@ impl CustomOp3 for Linear {
 fn of_input(weight: &[f32], grad: &[f32], inner: usize) -> Vec<f32> {
     let cols = weight.len() / inner;
     let weight = View { data: weight, stride: cols };
+    let mut transposed = vec![0.0; weight.data.len()]; // (O, I)
+    let pieces = transposed.par_chunks_mut(ROWS * inner).enumerate();
+    pieces.for_each(|(i, out)| gradients::transpose(weight, inner, i * ROWS, out));
     let mut out = vec![0.0; grad.len() / cols * inner];
     let pieces = out.par_chunks_mut(ROWS * inner).zip(grad.par_chunks(ROWS * cols));
-    pieces.for_each(|(out, grad)| gradients::input_gradient(grad, weight, cols, out));
+    pieces.for_each(|(out, grad)| gradients::input_gradient(grad, &transposed, inner, out));
     out
 }
 
