@@ -186,6 +186,11 @@ impl Classifier {
         &self.facts
     }
 
+    /// The files that the model is made of.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
     /// The tokenizer, cutting at the maximum length in force.
     pub fn tokenizer(&self) -> &TextTokenizer {
         &self.checkpoint.tokenizer

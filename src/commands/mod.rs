@@ -8,6 +8,7 @@ pub mod demo;
 pub mod init;
 mod output;
 pub mod predict;
+pub mod recalibrate;
 mod suite;
 
 pub use output::{print, Sink};
