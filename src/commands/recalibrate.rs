@@ -327,15 +327,23 @@ fn notes(
     notes
 }
 
+/// A scale that brings every confidence to one end is no good fit, even where it is the best one.
 fn at_edge(temperature: f64) -> Note {
+    let (end, every) = match temperature < 1.0 {
+        true => ("lowest", "all but certain of every input"),
+        false => ("highest", "all but undecided on every input"),
+    };
     Note {
         code: "temperature-at-edge".to_owned(),
         level: NoteLevel::Warning,
         message: format!(
-            "τ {temperature} is an end of the temperatures that are tried, 1/{LARGEST_TEMPERATURE} \
-             to {LARGEST_TEMPERATURE}: a better one may lie beyond, and no scale explains this \
-             student"
+            "τ {temperature} is the {end} temperature that is tried, of 1/{LARGEST_TEMPERATURE} to \
+             {LARGEST_TEMPERATURE}: the student is brought nearest to its teacher by being {every}, \
+             or its scores are on quite another scale"
         ),
-        hint: Some("are these the right two models, with their labels in one order?".to_owned()),
+        hint: Some(
+            "its confidence may tell nothing then; distil it on the teacher's logits instead"
+                .to_owned(),
+        ),
     }
 }

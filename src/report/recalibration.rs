@@ -287,8 +287,8 @@ pub(super) mod tests {
         let shown = text(&sample());
         for words in [
             "NOT PRESERVED  sst2/train  τ 1.3000  σ 0.0600 > κ 0.0500  1,000 examples",
-            "fit on      validation, 1,000 examples: NOT PRESERVED before, NOT PRESERVED after",
-            "gates       train, 1,000 examples: NOT PRESERVED before, NOT PRESERVED after",
+            "fit on      validation, 1,000 examples: NOT PRESERVED → NOT PRESERVED",
+            "gates       train, 1,000 examples: NOT PRESERVED → NOT PRESERVED",
             "σ 0.0800 → 0.0600, mean d −0.0100 → −0.0100",
             "940 of 1,000 right before and after (0.9400); no prediction moved",
             "τ 1.2500 is the best for train itself: σ 0.0550",

@@ -78,10 +78,10 @@ fn comparison(report: &Recalibration, split: &RecalibratedSplit, spend: &Spend) 
     format!("σ {sigma} {relation} κ {kappa}")
 }
 
-/// `NOT PRESERVED before, PRESERVED after`.
+/// `NOT PRESERVED → PRESERVED`.
 fn verdicts(split: &RecalibratedSplit) -> String {
     let [before, after] = [split.before, split.after].map(|spend| verdict_word(spend.verdict));
-    format!("{before} before, {after} after")
+    format!("{before} → {after}")
 }
 
 /// `σ 0.0802 → 0.0698, mean d −0.0301 → +0.0012`.
