@@ -15,6 +15,7 @@ fn main() -> ExitCode {
     let outcome = match &cli.command {
         None => commands::audit::run(&cli.audit),
         Some(Command::Predict(args)) => commands::predict::run(args),
+        Some(Command::Recalibrate(args)) => commands::recalibrate::run(args),
         Some(Command::Check(args)) => commands::check::run(args),
         Some(Command::Demo(args)) => commands::demo::run(args),
         Some(Command::Init(args)) => commands::init::run(args),

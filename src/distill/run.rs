@@ -122,12 +122,8 @@ impl<'a> Distillation<'a> {
             Some(teacher) => teacher.classifier.label_names().to_vec(),
             None => splits.label_names(),
         };
-        let of_teacher = match &settings.teacher {
-            Some(name) => {
-                Some(source(&Checkpoint::open(name, settings.casing, &session.hub)?, session)?)
-            }
-            None => None,
-        };
+        let of_teacher = teacher.as_ref().map(|t| source(t.classifier.checkpoint(), session));
+        let of_teacher = of_teacher.transpose()?;
         let sources = (of_teacher, source(&checkpoint, session)?);
         Ok(Distillation { recipe, session, folder, splits, teacher, checkpoint, labels, sources })
     }
