@@ -132,6 +132,35 @@ fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads() {
 }
 
 #[test]
+fn hidden_states_from_a_file_and_from_the_teacher_make_the_same_student() {
+    let sandbox = Sandbox::new();
+    for source in ["stored", "in-the-loop"] {
+        let recipe = format!("teacher_states = \"{source}\"\n{SHORT}");
+        trained(&sandbox, &recipe, source, &["--limit", "150"]);
+    }
+    assert!(bytes(&sandbox, "stored")[1] == bytes(&sandbox, "in-the-loop")[1]);
+}
+
+#[test]
+fn a_named_store_is_kept_for_the_next_student_of_the_same_teacher() {
+    let sandbox = Sandbox::new();
+    let recipe = |length: usize| {
+        format!(
+            "task = \"sst2\"\nmethod = \"hsk\"\nmax_length = 64\nstore = \"demo.states\"\n\
+             [student]\nlayers = 2\n[hsk]\nlength = {length}\n[training]\nmax_epochs = 1\n"
+        )
+    };
+    trained(&sandbox, &recipe(4), "first", &["--limit", "100"]);
+    let written = fs::metadata(sandbox.path("demo.states")).unwrap().modified().unwrap();
+    trained(&sandbox, &recipe(4), "second", &["--limit", "100"]);
+    assert!(bytes(&sandbox, "first") == bytes(&sandbox, "second"));
+    let kept = fs::metadata(sandbox.path("demo.states")).unwrap().modified().unwrap();
+    assert_eq!(written, kept);
+    let other = with(&training(&sandbox, &recipe(5), "third"), &["--limit", "100"]);
+    sandbox.audit(&other).fails(2, &["`store` = `demo.states`", "another"]);
+}
+
+#[test]
 fn a_training_that_was_killed_goes_on_to_the_same_bytes() {
     let sandbox = Sandbox::new();
     let arguments = |output| with(&training(&sandbox, SHORT, output), &["--limit", "150"]);

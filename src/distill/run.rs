@@ -129,8 +129,8 @@ impl<'a> Distillation<'a> {
     }
 
     fn run(mut self, resume: bool) -> Result<Student> {
-        let assistants: Vec<StudentLayer> = self.recipe.assistants.clone();
-        let last = self.student(&self.recipe.student.clone(), self.recipe.init)?;
+        let assistants = &self.recipe.assistants;
+        let last = self.student(&self.recipe.student)?;
         let mut says = self.teacher.as_ref().map(|teacher| teacher.train.clone());
         for (i, assistant) in assistants.iter().enumerate() {
             says = Some(self.assistant(i, assistant, says, resume)?);
@@ -140,8 +140,9 @@ impl<'a> Distillation<'a> {
     }
 
     /// The student that `asked` describes, with everything checked that its method asks for.
-    fn student(&mut self, asked: &StudentLayer, init: Init) -> Result<Prepared> {
+    fn student(&mut self, asked: &StudentLayer) -> Result<Prepared> {
         let recipe = self.recipe;
+        let init = recipe.init;
         let plan = Plan { labels: &self.labels, seed: recipe.settings.seed, compat: recipe.compat };
         let columns = match (init, &self.teacher) {
             (Init::TeacherLayers, Some(teacher)) => Some(teacher.classifier.columns().to_vec()),
@@ -190,8 +191,7 @@ impl<'a> Distillation<'a> {
         resume: bool,
     ) -> Result<Logits> {
         let name = format!("assistant {}", i + 1);
-        let init = asked.init.unwrap_or(Init::TeacherLayers);
-        let assistant = self.student(asked, init).with_context(|| name.clone())?;
+        let assistant = self.student(asked).with_context(|| name.clone())?;
         let known = self.folder.logits(&name, &self.fingerprint(&name)?)?;
         if let Some(known) = known.filter(|_| resume) {
             return Ok(known);
