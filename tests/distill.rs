@@ -223,6 +223,24 @@ fn every_method_trains_a_student_that_is_a_checkpoint_with_a_record() {
 }
 
 #[test]
+fn the_original_code_s_habits_make_a_student_that_the_audit_reads() {
+    let sandbox = Sandbox::new();
+    let recipe =
+        format!("compat = \"huawei\"\n{SHORT}").replace("max_epochs = 2", "max_epochs = 1");
+    trained(&sandbox, &recipe, "huawei", &["--limit", "100"]);
+    let config: Value = serde_json::from_str(&sandbox.read("huawei/config.json")).unwrap();
+    assert_eq!(config["model_type"], Value::Null);
+    let report = sandbox.report(&with(
+        &["--task", "sst2", "--data", &demo(""), "--max-length", "64", "--limit", "100"],
+        &["--teacher", &demo("teacher"), "--student", "huawei"],
+    ));
+    assert_eq!(report["manifest"]["models"][1]["head"], "pooled-relu");
+    let sigma = report["tasks"][0]["sigma"].as_f64().unwrap();
+    let recorded = record(&sandbox, "huawei")["train"]["sigma"].as_f64().unwrap();
+    assert!((sigma - recorded).abs() < 1e-12);
+}
+
+#[test]
 fn students_begin_from_scratch_and_from_a_base_checkpoint_too() {
     let sandbox = Sandbox::new();
     let recipe = |student: &str| {
