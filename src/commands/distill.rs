@@ -10,7 +10,7 @@ use super::suite::say_hub_notes;
 use crate::cli::{DistillArgs, FinetuneArgs, TrainingArgs};
 use crate::config::Layer;
 use crate::distill::evaluate::Score;
-use crate::distill::recipe::{Flags, Init, Recipe};
+use crate::distill::recipe::{Flags, Recipe};
 use crate::distill::speaker::duration;
 use crate::distill::trainer::EndedBy;
 use crate::distill::{distill, Student};
@@ -36,11 +36,7 @@ pub fn run(args: &DistillArgs) -> Result<Exit> {
 /// # Errors
 /// As [`run`].
 pub fn finetune(args: &FinetuneArgs) -> Result<Exit> {
-    let flags = Flags {
-        method: Some("finetune".to_owned()),
-        init: Some(Init::Base),
-        ..flags(&args.training, None)
-    };
+    let flags = Flags { method: Some("finetune".to_owned()), ..flags(&args.training, None) };
     train(&args.training, &flags)
 }
 

@@ -103,7 +103,11 @@ impl<'a> Distillation<'a> {
         }
         let begun_from = match recipe.init {
             Init::Base => recipe.student.base.as_deref().context("no base")?,
-            Init::TeacherLayers | Init::Scratch => settings.require_teacher()?,
+            Init::TeacherLayers => settings.require_teacher()?,
+            Init::Scratch => match &recipe.student.base {
+                Some(base) => base,
+                None => settings.require_teacher()?,
+            },
         };
         let mut checkpoint = Checkpoint::open(begun_from, settings.casing, &session.hub)
             .with_context(|| format!("cannot open `{begun_from}`"))?;

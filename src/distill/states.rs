@@ -303,7 +303,7 @@ impl Reader<'_> {
             let bits = self.take(record, elements.div_ceil(8))?.to_vec();
             let kept = self.take(record, 2 * kept_count(elements, width))?;
             let mut kept = kept.chunks_exact(2).map(|b| f16::from_le_bytes([b[0], b[1]]).to_f32());
-            values.extend((0..elements).map(|i| match bits[i / 8] >> (i % 8) & 1 {
+            values.extend((0..elements).map(|i| match (bits[i / 8] >> (i % 8)) & 1 {
                 1 => kept.next().unwrap_or(0.0),
                 _ => 0.0,
             }));
@@ -328,4 +328,96 @@ pub fn bytes_of_everything(lengths: &[usize], shape: Shape) -> u64 {
     let mut counts = BTreeMap::new();
     lengths.iter().for_each(|length| *counts.entry(*length).or_insert(0u64) += 1);
     counts.iter().map(|(length, count)| count * all.bytes(*length, hidden, heads) as u64).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HIDDEN: usize = 4;
+    const HEADS: usize = 2;
+
+    /// Sequences of three and two tokens; hidden states count up from 0 at each output.
+    fn batch() -> PackedBatch {
+        PackedBatch {
+            input_ids: vec![2, 7, 3, 2, 3],
+            token_type_ids: vec![0; 5],
+            offsets: vec![0, 3, 5],
+        }
+    }
+
+    fn outputs() -> Outputs {
+        let hidden = |from: usize| {
+            let values: Vec<f32> = (0..5 * HIDDEN).map(|i| (from + i) as f32).collect();
+            Tensor::from_vec(values, (5, HIDDEN), &Device::Cpu).unwrap()
+        };
+        let scores: Vec<f32> = (0..HEADS * (9 + 4)).map(|i| i as f32 / 10.0).collect();
+        let scores = Tensor::from_vec(scores, HEADS * 13, &Device::Cpu).unwrap();
+        Outputs { logits: hidden(0), hidden: vec![hidden(0), hidden(100)], scores: vec![scores] }
+    }
+
+    fn flat(tensor: &Tensor) -> Vec<f32> {
+        tensor.flatten_all().unwrap().to_vec1().unwrap()
+    }
+
+    fn round_trip(selection: &Selection) -> (Vec<Vec<u8>>, States) {
+        let records = selection.records(&outputs(), &batch()).unwrap();
+        let states = selection.states(&records, &batch(), HIDDEN, HEADS).unwrap();
+        for (record, length) in records.iter().zip([3, 2]) {
+            assert_eq!(record.len(), selection.bytes(length, HIDDEN, HEADS));
+        }
+        (records, states)
+    }
+
+    #[test]
+    fn all_tokens_come_back_as_they_were() {
+        let selection = Selection::Tokens { hidden: vec![1], scores: vec![0] };
+        let (_, states) = round_trip(&selection);
+        assert_eq!(flat(&states.hidden[0]), flat(&outputs().hidden[1]));
+        assert_eq!(flat(&states.scores[0]), flat(&outputs().scores[0]));
+    }
+
+    #[test]
+    fn first_tokens_are_the_first_of_each_sequence() {
+        let (_, states) = round_trip(&Selection::First { hidden: vec![0] });
+        // Rows 0 and 3 of the packed batch.
+        assert_eq!(flat(&states.hidden[0]), [0., 1., 2., 3., 12., 13., 14., 15.]);
+    }
+
+    fn kept(length: usize, width: f64) -> Selection {
+        Selection::Kept { hidden: vec![1], length, width, without: vec![3] }
+    }
+
+    #[test]
+    fn the_most_attended_tokens_are_kept_and_never_the_separator() {
+        // Scores rise from key to key, so that the last token but [SEP] is attended to most.
+        let (_, states) = round_trip(&kept(1, 1.0));
+        assert_eq!(states.rows[0], [1, 3]);
+        assert_eq!(flat(&states.hidden[0]), [104., 105., 106., 107., 112., 113., 114., 115.]);
+    }
+
+    #[test]
+    fn what_is_not_among_the_largest_is_zero() {
+        let (records, states) = round_trip(&kept(1, 0.5));
+        assert_eq!(flat(&states.hidden[0]), [0., 0., 106., 107., 0., 0., 114., 115.]);
+        // A count, a position, four bits, two values.
+        assert_eq!(records[0].len(), 1 + 2 + 1 + 4);
+    }
+
+    #[test]
+    fn a_record_of_another_length_is_refused() {
+        let selection = Selection::First { hidden: vec![0] };
+        let records = selection.records(&outputs(), &batch()).unwrap();
+        let cut: Vec<Vec<u8>> = records.iter().map(|r| r[1..].to_vec()).collect();
+        assert!(selection.states(&cut, &batch(), HIDDEN, HEADS).is_err());
+        let long: Vec<Vec<u8>> = records.iter().map(|r| [r.as_slice(), &[0]].concat()).collect();
+        assert!(selection.states(&long, &batch(), HIDDEN, HEADS).is_err());
+    }
+
+    #[test]
+    fn everything_is_counted_in_f32() {
+        let shape = Shape { layers: 2, hidden: 4, heads: 2, positions: 9 };
+        // Three outputs of 3·4 elements and two layers of 2·3² scores, twice, four bytes each.
+        assert_eq!(bytes_of_everything(&[3, 3], shape), 2 * 4 * (3 * 12 + 2 * 18));
+    }
 }

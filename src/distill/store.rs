@@ -219,3 +219,57 @@ fn read_offsets(file: &mut File, examples: usize) -> Result<Vec<u64>> {
     let chunks = offsets.chunks_exact(8);
     Ok(chunks.map(|b| u64::from_le_bytes(b.try_into().expect("8 bytes"))).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header() -> StoreHeader {
+        StoreHeader {
+            selection: Selection::First { hidden: vec![1] },
+            teacher_sha256: "t".to_owned(),
+            tokens_sha256: "x".to_owned(),
+            examples: 3,
+            hidden: 2,
+            heads: 1,
+        }
+    }
+
+    fn written(folder: &Path) -> std::path::PathBuf {
+        let path = folder.join("teacher.states");
+        let mut writer = StoreWriter::begin(&path, &header()).unwrap();
+        writer.add(&[vec![1, 2], vec![]]).unwrap();
+        writer.add(&[vec![3]]).unwrap();
+        assert!(!path.exists(), "an unfinished store is none");
+        let bytes = writer.finish(&path).unwrap();
+        assert_eq!(bytes, std::fs::metadata(&path).unwrap().len());
+        path
+    }
+
+    #[test]
+    fn records_come_back_in_any_order() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&written(folder.path())).unwrap();
+        assert_eq!(store.header(), &header());
+        assert_eq!(store.records(&[2, 0, 1]).unwrap(), [vec![3], vec![1, 2], vec![]]);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_damaged_store_is_refused_with_the_remedy() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = written(folder.path());
+        let whole = std::fs::read(&path).unwrap();
+        for at in [0, 12, whole.len() / 2, whole.len() - 1] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= 1;
+            std::fs::write(&path, &bytes).unwrap();
+            let error = Store::open(&path).err().expect("damaged").to_string();
+            assert!(error.contains("checksum") && error.contains("remove the file"), "{error}");
+        }
+        std::fs::write(&path, &whole[..whole.len() - 40]).unwrap();
+        assert!(Store::open(&path).is_err());
+        std::fs::write(&path, b"short").unwrap();
+        assert!(Store::open(&path).is_err());
+    }
+}

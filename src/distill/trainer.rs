@@ -197,7 +197,11 @@ impl<'a> StageRun<'a> {
     fn epochs(&mut self) -> Result<Option<EndedBy>> {
         while self.place.epoch < self.stage.max_epochs {
             self.epoch()?;
-            if self.end_of_epoch()? {
+            let reached = self.end_of_epoch().or_else(|error| match error.is::<Interrupted>() {
+                true => Err(self.stopped()),
+                false => Err(error),
+            })?;
+            if reached {
                 return Ok(Some(EndedBy::Beta));
             }
         }
@@ -211,8 +215,7 @@ impl<'a> StageRun<'a> {
         let steps: Vec<&[&[u32]]> = batches.chunks(self.stage.accumulate).collect();
         while self.place.step < steps.len() {
             if self.training.interrupt.is_set() {
-                self.save()?;
-                return Err(self.interrupted(order.len()).into());
+                return Err(self.stopped());
             }
             self.step(steps[self.place.step])?;
             self.place.step += 1;
@@ -380,11 +383,16 @@ impl<'a> StageRun<'a> {
         self.training.folder.save(&self.place, &self.parameters, optimizer)
     }
 
-    fn interrupted(&self, examples: usize) -> Interrupted {
+    /// Saves the training, which the user wants to stop.
+    fn stopped(&self) -> anyhow::Error {
+        if let Err(error) = self.save() {
+            return error;
+        }
         let what = format!("stage `{}`, epoch {}", self.stage.name, self.place.epoch + 1);
-        let done = (self.place.step * self.stage.batch_size * self.stage.accumulate).min(examples);
+        let total = self.training.train.tokens.len();
+        let done = (self.place.step * self.stage.batch_size * self.stage.accumulate).min(total);
         let outcome = "the training is saved; --resume goes on with it";
-        Interrupted { what, done, total: examples, outcome }
+        Interrupted { what, done, total, outcome }.into()
     }
 
     fn say(
@@ -413,11 +421,11 @@ impl<'a> StageRun<'a> {
 
     /// Measures the student, keeps it where it is the best so far, and says whether β is reached.
     fn end_of_epoch(&mut self) -> Result<bool> {
+        let soft_loss = self.soft_loss()?;
+        let validation = self.validation()?;
         let batches = self.place.batches as f64;
         let sums = std::mem::take(&mut self.place.sums);
         let losses = sums.into_iter().map(|(term, sum)| (term, sum / batches)).collect();
-        let soft_loss = self.soft_loss()?;
-        let validation = self.validation()?;
         self.place.epoch += 1;
         (self.place.step, self.place.batches) = (0, 0);
         let epoch = Epoch {

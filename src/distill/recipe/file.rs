@@ -18,7 +18,7 @@ pub enum Init {
     TeacherLayers,
     /// A pretrained checkpoint, with a new head where it has none for the task
     Base,
-    /// Random weights of a given shape, over the teacher's vocabulary
+    /// Random weights of a given shape, over the vocabulary of the base or the teacher
     Scratch,
 }
 

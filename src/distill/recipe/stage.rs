@@ -112,7 +112,7 @@ impl Stage {
             ("batch_size", self.batch_size),
             ("accumulate", self.accumulate),
         ];
-        for (key, _) in counts.into_iter().filter(|(_, value)| *value == 0) {
+        if let Some((key, _)) = counts.into_iter().find(|(_, value)| *value == 0) {
             bail!(wrong(key, "must be at least 1"));
         }
         let above_zero = |value: f64| if value > 0.0 { None } else { Some("must be above 0") };

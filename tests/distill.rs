@@ -1,0 +1,276 @@
+//! Training from the shell: students that end at β are preserved, others are not; the same seed
+//! gives the same bytes; what contradicts itself is refused before anything is run.
+
+mod common;
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use common::{demo, says, with, Sandbox};
+use serde_json::Value;
+
+/// κ = sqrt(0.0025) = 0.05.
+const KD: &str = r#"
+task = "sst2"
+method = "kd"
+max_length = 64
+beta_per_example = 0.0025
+save_every = 1
+
+[student]
+init = "teacher-layers"
+layers = 2
+
+[training]
+max_epochs = 40
+learning_rate = 5e-4
+schedule = "constant"
+temperature = 1.0
+t_squared = false
+losses = { soft = 1.0 }
+"#;
+
+/// The arguments of a training with `recipe` on the demo's data.
+fn training(sandbox: &Sandbox, recipe: &str, output: &str) -> Vec<String> {
+    sandbox.write(&format!("{output}.toml"), recipe);
+    let (data, teacher) = (demo(""), demo("teacher"));
+    let recipe = format!("{output}.toml");
+    let given = ["--config", &recipe, "--data", &data, "--teacher", &teacher, "--output", output];
+    with(&["distill"], &given)
+}
+
+fn trained(sandbox: &Sandbox, recipe: &str, output: &str, more: &[&str]) -> String {
+    let run = sandbox.audit(&with(&training(sandbox, recipe, output), more));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    run.stdout
+}
+
+/// The audit of the student `folder` against the demo's teacher.
+fn audited(sandbox: &Sandbox, folder: &str, more: &[&str]) -> Value {
+    let (data, teacher) = (demo(""), demo("teacher"));
+    let models = ["--data", &data, "--teacher", &teacher, "--student", folder];
+    let arguments = with(&["--task", "sst2", "--max-length", "64"], &models);
+    sandbox.row(&with(&arguments, more))
+}
+
+fn record(sandbox: &Sandbox, folder: &str) -> Value {
+    serde_json::from_str(&sandbox.read(&format!("{folder}/distillation.json"))).unwrap()
+}
+
+/// The recipe trained so little that its student is the teacher's layers as they were.
+fn untrained(recipe: &str) -> String {
+    recipe
+        .replace("beta_per_example = 0.0025", "")
+        .replace("max_epochs = 40", "max_epochs = 1")
+        .replace("learning_rate = 5e-4", "learning_rate = 1e-12")
+}
+
+#[test]
+fn a_student_that_ended_at_beta_is_preserved_and_one_of_the_labels_alone_is_not() {
+    let sandbox = Sandbox::new();
+    let said = trained(&sandbox, KD, "kd", &[]);
+    says(&said, &["the soft-label loss reached β", "--bound from-student"]);
+    let own = audited(&sandbox, "kd", &["--bound", "from-student"]);
+    assert_eq!(own["verdict"], "preserved");
+    let kappa = own["kappa"].as_f64().unwrap();
+    assert!((kappa - 0.05).abs() < 1e-12);
+    let record = record(&sandbox, "kd");
+    assert_eq!((&record["ended_by"], &record["bound"]["alpha"]), (&"beta".into(), &0.0.into()));
+    let reached = &record["loss_reached"];
+    assert!(reached["mean_kl"].as_f64().unwrap() <= 0.0025);
+    // The audit measures the same divergence that ended the training.
+    let difference =
+        own["divergence"]["sum_kl"].as_f64().unwrap() - reached["sum_kl"].as_f64().unwrap();
+    assert!(difference.abs() < 1e-9);
+
+    trained(&sandbox, &untrained(KD), "untrained", &[]);
+    let sigma = |row: &Value| row["sigma"].as_f64().unwrap();
+    assert!(sigma(&audited(&sandbox, "untrained", &[])) > kappa);
+    let epochs = format!("max_epochs = {}", record["epoch"].as_u64().unwrap());
+    let hard = KD
+        .replace("method = \"kd\"", "method = \"finetune\"")
+        .replace("beta_per_example = 0.0025", "keep = \"last\"")
+        .replace("max_epochs = 40", &epochs)
+        .replace("losses = { soft = 1.0 }", "");
+    trained(&sandbox, &hard, "hard", &[]);
+    let hard = audited(&sandbox, "hard", &["--kappa", "0.05"]);
+    assert_eq!(hard["verdict"], "not_preserved");
+    assert_eq!(self::record(&sandbox, "hard")["bound"], Value::Null);
+}
+
+const SHORT: &str = r#"
+task = "sst2"
+method = "tinybert"
+max_length = 64
+save_every = 3
+log_every = 1
+
+[student]
+init = "teacher-layers"
+layers = 2
+
+[training]
+max_epochs = 2
+learning_rate = 1e-3
+dropout = { hidden = 0.1, attention = 0.1, classifier = 0.1 }
+"#;
+
+/// All files of the student that training decides.
+fn bytes(sandbox: &Sandbox, folder: &str) -> Vec<Vec<u8>> {
+    let read = |name: &str| fs::read(sandbox.path(folder).join(name)).unwrap();
+    ["config.json", "model.safetensors", "distillation.json"].map(read).to_vec()
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads() {
+    let sandbox = Sandbox::new();
+    trained(&sandbox, SHORT, "one", &["--limit", "150", "--threads", "1"]);
+    trained(&sandbox, SHORT, "three", &["--limit", "150", "--threads", "3"]);
+    assert!(bytes(&sandbox, "one") == bytes(&sandbox, "three"));
+    trained(&sandbox, SHORT, "other", &["--limit", "150", "--seed", "1"]);
+    assert!(bytes(&sandbox, "one")[1] != bytes(&sandbox, "other")[1]);
+}
+
+#[test]
+fn a_training_that_was_killed_goes_on_to_the_same_bytes() {
+    let sandbox = Sandbox::new();
+    let arguments = |output| with(&training(&sandbox, SHORT, output), &["--limit", "150"]);
+    let whole = sandbox.audit(&arguments("whole"));
+    assert_eq!(whole.code, 0, "{}", whole.stderr);
+
+    let mut command = Command::new(env!("CARGO_BIN_EXE_audit"));
+    command.env_clear().envs(sandbox.environment()).current_dir(sandbox.path(""));
+    command.args(arguments("killed")).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let state = sandbox.path("killed/training/state.safetensors");
+    while !state.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(state.exists(), "the training ended before it was killed");
+    assert!(!sandbox.path("killed/config.json").exists(), "an unfinished student is none");
+
+    let again = sandbox.audit(&arguments("killed"));
+    again.fails(2, &["not finished", "--resume"]);
+    let other = sandbox.audit(&with(&arguments("killed"), &["--resume", "--seed", "7"]));
+    other.fails(2, &["is another one"]);
+    let resumed = sandbox.audit(&with(&arguments("killed"), &["--resume"]));
+    assert_eq!(resumed.code, 0, "{}", resumed.stderr);
+    assert!(bytes(&sandbox, "whole") == bytes(&sandbox, "killed"));
+    assert!(!sandbox.path("killed/training").exists());
+}
+
+#[test]
+fn every_method_trains_a_student_that_is_a_checkpoint_with_a_record() {
+    let sandbox = Sandbox::new();
+    let methods = [
+        ("finetune", ""),
+        ("kd", ""),
+        ("tinybert", ""),
+        ("pkd", ""),
+        ("alp", ""),
+        ("annealing", "[annealing]\ntau_max = 1\n"),
+        ("takd", "[takd]\nassistants = [{ layers = [1, 2, 4] }]\n"),
+        ("hsk", ""),
+    ];
+    for (method, more) in methods {
+        let recipe = format!(
+            "task = \"sst2\"\nmethod = \"{method}\"\nmax_length = 64\n{more}\
+             [student]\ninit = \"teacher-layers\"\nlayers = 2\n\
+             [training]\nmax_epochs = 1\nlearning_rate = 1e-3\n"
+        );
+        trained(&sandbox, &recipe, method, &["--limit", "100"]);
+        let record = record(&sandbox, method);
+        assert_eq!(record["method"], method);
+        assert_eq!(record["bound"], Value::Null, "{method} was not asked for a β");
+        assert!(record["course"].as_array().unwrap().iter().all(|epoch| {
+            epoch["losses"].as_object().unwrap().values().all(|loss| loss.as_f64().unwrap() > 0.0)
+        }));
+        let row = audited(&sandbox, method, &["--limit", "100"]);
+        let sigma = row["sigma"].as_f64().unwrap();
+        assert!((sigma - record["train"]["sigma"].as_f64().unwrap()).abs() < 1e-12, "{method}");
+    }
+}
+
+#[test]
+fn students_begin_from_scratch_and_from_a_base_checkpoint_too() {
+    let sandbox = Sandbox::new();
+    let recipe = |student: &str| {
+        format!(
+            "task = \"sst2\"\nmethod = \"tinybert\"\nmax_length = 64\n[student]\n{student}\n\
+             [training]\nmax_epochs = 1\nlearning_rate = 1e-3\n"
+        )
+    };
+    let scratch = "init = \"scratch\"\nlayers = 2\nhidden_size = 32\nheads = 4";
+    trained(&sandbox, &recipe(scratch), "scratch", &["--limit", "100"]);
+    let config: Value = serde_json::from_str(&sandbox.read("scratch/config.json")).unwrap();
+    let sizes = ["hidden_size", "num_hidden_layers", "intermediate_size"].map(|key| &config[key]);
+    assert_eq!(sizes, [32, 2, 128]);
+    assert_eq!(config["id2label"]["1"], "positive");
+
+    let base = demo("student");
+    let based = ["--base", &base, "--init", "base", "--limit", "100"];
+    trained(&sandbox, &recipe("layers = 2"), "based", &based);
+    audited(&sandbox, "based", &["--limit", "100"]);
+}
+
+#[test]
+fn what_contradicts_the_models_is_refused_before_training() {
+    let sandbox = Sandbox::new();
+    let cases = [
+        ("layers = 3", "", "`student.layers` = 3 does not divide"),
+        ("layers = [2, 9]", "", "`student.layers` names layer 9"),
+        ("layers = 2", "layer_map = [1, 9]\n", "`layer_map` names layer 9"),
+        ("layers = [1, 2, 4]", "", "`layer_map`"),
+        (
+            "init = \"scratch\"\nlayers = 2\nhidden_size = 32\nheads = 2",
+            "",
+            "`stage.intermediate.losses.attention`",
+        ),
+    ];
+    for (i, (student, top, named)) in cases.into_iter().enumerate() {
+        let recipe = format!(
+            "task = \"sst2\"\nmethod = \"tinybert\"\nmax_length = 64\n{top}[student]\n{student}\n"
+        );
+        let output = format!("refused-{i}");
+        let run = sandbox.audit(&training(&sandbox, &recipe, &output));
+        run.fails(2, &[named]).prints_no_report();
+        assert!(!sandbox.path(&output).exists(), "{named}");
+    }
+    let recipe = KD.replace("losses = { soft = 1.0 }", "losses = { hard = 1.0 }");
+    sandbox.audit(&training(&sandbox, &recipe, "no-soft")).fails(2, &["`beta_per_example`"]);
+    let recipe = KD.replace("temperature = 1.0", "temperature = 0.0");
+    sandbox.audit(&training(&sandbox, &recipe, "cold")).fails(2, &["`stage.train.temperature`"]);
+    let recipe = KD.replace("\"kd\"", "\"dk\"");
+    sandbox.audit(&training(&sandbox, &recipe, "dk")).fails(2, &["`method` = `dk`"]);
+}
+
+#[test]
+fn tokens_that_differ_are_refused_where_they_are_compared() {
+    let sandbox = Sandbox::new();
+    let base = common::fixture("architectures/bert");
+    let recipe = "task = \"sst2\"\nmethod = \"tinybert\"\nmax_length = 40\n[student]\nlayers = 2\n";
+    let arguments = training(&sandbox, recipe, "other");
+    let base = ["--init", "base", "--base", base.to_str().unwrap()];
+    let run = sandbox.audit(&with(&arguments, &base));
+    run.fails(2, &["token by token", "`student.base`"]);
+}
+
+#[test]
+fn a_training_that_diverges_stops_with_the_step_and_the_examples() {
+    let sandbox = Sandbox::new();
+    let recipe = KD.replace("learning_rate = 5e-4", "learning_rate = 1e30");
+    let run = sandbox.audit(&training(&sandbox, &recipe, "nan"));
+    run.fails(3, &["in stage `train`, epoch 1, step", "(examples ", "lower `learning_rate`"]);
+    assert!(!sandbox.path("nan/config.json").exists());
+}
+
+#[test]
+fn a_folder_that_holds_something_is_left_alone() {
+    let sandbox = Sandbox::new();
+    sandbox.write("taken/notes.txt", "mine");
+    let run = sandbox.audit(&training(&sandbox, KD, "taken"));
+    run.fails(2, &["not empty", "--output"]);
+    assert_eq!(sandbox.read("taken/notes.txt"), "mine");
+}
