@@ -14,9 +14,9 @@ pub fn transpose(weight: View, inner: usize, first: usize, out: &mut [f32]) {
     for i in (0..inner).step_by(BLOCK) {
         for r in (0..rows).step_by(BLOCK) {
             for r in r..(r + BLOCK).min(rows) {
-                let out = &mut out[r * inner..][..inner];
-                for i in i..(i + BLOCK).min(inner) {
-                    out[i] = weight.data[i * weight.stride + first + r];
+                let out = &mut out[r * inner + i..][..BLOCK.min(inner - i)];
+                for (out, i) in out.iter_mut().zip(i..) {
+                    *out = weight.data[i * weight.stride + first + r];
                 }
             }
         }
