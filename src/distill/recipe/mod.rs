@@ -360,7 +360,7 @@ fn student(
         }
     }
     if let (Some(hidden), Some(heads)) = (student.hidden_size, student.heads) {
-        if hidden % heads != 0 {
+        if !hidden.is_multiple_of(heads) {
             return wrong("hidden_size", &format!("= {hidden} is not a multiple of {heads} heads"));
         }
     }

@@ -1,5 +1,7 @@
 //! Products and activations.
 
+use std::f64::consts::SQRT_2;
+
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -29,7 +31,9 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, act: Activation) -> Re
 pub fn activate(x: &Tensor, act: Activation) -> Result<Tensor> {
     match act {
         Activation::Identity => Ok(x.clone()),
-        Activation::Gelu => x.gelu_erf(), // HF "gelu"; candle's gelu() is the tanh form
+        // HF "gelu". candle's gelu() is the tanh form, and its gelu_erf() has a derivative with six
+        // digits.
+        Activation::Gelu => (x * ((x / SQRT_2)?.erf()? + 1.0)?)? * 0.5,
         Activation::GeluTanh => x.gelu(),
         Activation::Relu => x.relu(),
         Activation::Tanh => x.tanh(),
