@@ -20,12 +20,12 @@ pub use failed::failed_row;
 pub use gate::Gate;
 pub use judge::{judge, SplitPair};
 pub use manifest::{manifest, settings_sha256};
-pub use notes::note;
+pub use notes::{models_disagree, note, record_unusable};
 pub use run::{run_one, run_options, Draws, Ending, PairRun};
 pub use session::Session;
-pub use splits::{beside, gating, has_beside, Split, BESIDE};
+pub use splits::{beside, gating, has, has_beside, Split, BESIDE};
 
-use crate::config::{BoundSource, Settings};
+use crate::config::Settings;
 use crate::error::print;
 use crate::interrupt::Interrupted;
 use crate::report::schema::{ModelManifest, TaskRow};
@@ -57,8 +57,8 @@ pub fn audit(settings: &Settings, session: &Session) -> Result<TaskOutcome> {
     let names = teacher.label_names().to_vec();
     let mut student = Classifier::open(Role::Student, student, settings, &names, data, session)?;
     settings.label_map.check_used(teacher.own_labels(), student.own_labels())?;
+    let gate = Gate::of(settings, &student, data.examples.len())?;
     let mut audit = Audit { teacher: &mut teacher, student: &mut student, settings, session };
-    let gate = audit.gate(data.examples.len())?;
 
     let mut outcome = TaskOutcome::default();
     audit.split(&split, &gate, &mut outcome)?;
@@ -80,16 +80,6 @@ struct Audit<'a> {
 }
 
 impl Audit<'_> {
-    /// The gate, for `n` examples. A record that cannot be read matters only where it is to gate.
-    fn gate(&self, n: usize) -> Result<Gate> {
-        match self.student.record() {
-            Err(error) if self.settings.bound_source == BoundSource::FromStudent => {
-                Err(Error::msg(format!("{error:#}")))
-            }
-            record => Gate::new(self.settings, record.unwrap_or(None), n),
-        }
-    }
-
     /// Runs both models over `split`, judges it, and adds its row.
     fn split(&mut self, split: &Split, gate: &Gate, outcome: &mut TaskOutcome) -> Result<()> {
         let (started, settings, session) = (Instant::now(), self.settings, self.session);

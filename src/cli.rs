@@ -36,6 +36,8 @@ pub enum Command {
     Predict(PredictArgs),
     /// Audit predictions made elsewhere: ONNX, an LLM, a service
     Check(CheckArgs),
+    /// Fit one temperature for the student, and write it into a copy of its checkpoint
+    Recalibrate(RecalibrateArgs),
     /// Audit the embedded pairs: nothing to download
     Demo(DemoArgs),
     /// Write a commented config
@@ -135,6 +137,37 @@ pub struct CheckArgs {
     /// The report.
     #[command(flatten)]
     pub output: Output,
+}
+
+/// `audit recalibrate …`
+#[derive(Debug, Args)]
+pub struct RecalibrateArgs {
+    /// The task; one.
+    #[command(flatten)]
+    pub tasks: Tasks,
+    /// Split that the temperature is fit on; --split, by default train, gates
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = crate::audit::BESIDE,
+        help_heading = "What is audited"
+    )]
+    pub fit_split: String,
+    /// Folder for the recalibrated checkpoint: new or empty
+    #[arg(long, short, value_name = "DIR", help_heading = "Report")]
+    pub output: Option<PathBuf>,
+    /// Form of the report on stdout: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Report")]
+    pub format: Format,
+    /// Say nothing on stderr but errors
+    #[arg(long, short, help_heading = "Report")]
+    pub quiet: bool,
+    /// Exit with 0 when the recalibrated student is not preserved; errors keep their codes
+    #[arg(long, help_heading = "Report")]
+    pub exit_zero: bool,
+    /// Settings; they win over the config's.
+    #[command(flatten)]
+    pub settings: Layer,
 }
 
 /// `audit demo`

@@ -56,6 +56,9 @@ pub mod audit;
 // 8. Students that keep their teacher's confidence.
 pub mod distill;
 
+// One temperature for a student whose confidence is off by a scale.
+pub mod tune;
+
 // One file per command.
 pub mod commands;
 

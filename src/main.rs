@@ -11,10 +11,16 @@ use confidence_audit::{commands, error};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // candle shares element-wise operations out among threads that spin while they wait, a third of
+    // a training's time; what is heavy has workers of its own here. Read before its first operation.
+    if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
+        std::env::set_var("CANDLE_NUM_THREADS", "1");
+    }
     let cli = Cli::parse();
     let outcome = match &cli.command {
         None => commands::audit::run(&cli.audit),
         Some(Command::Predict(args)) => commands::predict::run(args),
+        Some(Command::Recalibrate(args)) => commands::recalibrate::run(args),
         Some(Command::Check(args)) => commands::check::run(args),
         Some(Command::Demo(args)) => commands::demo::run(args),
         Some(Command::Init(args)) => commands::init::run(args),

@@ -23,3 +23,21 @@ pub fn temporary_file(folder: &Path, prefix: &str, suffix: &str) -> io::Result<N
     }
     builder.tempfile_in(folder)
 }
+
+/// Makes the renames in `folder` durable: a rename is once the folder that holds the name is.
+///
+/// # Errors
+/// A folder that cannot be opened or flushed.
+#[cfg(unix)]
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    std::fs::File::open(folder)?.sync_all()
+}
+
+/// Nothing to do where folders are no files.
+///
+/// # Errors
+/// None.
+#[cfg(not(unix))]
+pub fn sync_folder(_: &Path) -> io::Result<()> {
+    Ok(())
+}

@@ -105,3 +105,21 @@ fn a_second_ctrl_c_leaves_no_temporary_files() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "");
     assert_eq!(sandbox.names("tmp"), [""; 0]);
 }
+
+#[test]
+fn ctrl_c_saves_a_training_that_then_goes_on() {
+    let sandbox = Sandbox::new();
+    let recipe = "task = \"sst2\"\nmethod = \"kd\"\nmax_length = 64\nlog_every = 1\n\
+                  [student]\nlayers = 2\n[training]\nmax_epochs = 20\n";
+    sandbox.write("kd.toml", recipe);
+    let (data, teacher) = (demo(""), demo("teacher"));
+    let given = ["--config", "kd.toml", "--data", &data, "--teacher", &teacher, "-o", "student"];
+    let arguments = with(&["distill"], &given);
+    let (code, said) = interrupted(&sandbox, &arguments, "train 3/");
+    assert_eq!(code, Some(130), "{said}");
+    says(&said, &["stage `train`, epoch 1", "the training is saved; --resume goes on with it"]);
+    assert_eq!(sandbox.names("student"), ["training"]);
+    let run = sandbox.audit(&with(&arguments, &["--resume"]));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(sandbox.path("student/distillation.json").exists());
+}

@@ -6,12 +6,13 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
-use confidence_audit::checkpoint::{Casing, Checkpoint};
+use confidence_audit::checkpoint::{Casing, Checkpoint, NewCheckpoint};
 use confidence_audit::hub::{Connection, Hub, HubSettings};
 use confidence_audit::inference::{run_tokens, tokenize, Logits, RunOptions, Windows};
 use confidence_audit::interrupt::Interrupt;
 use confidence_audit::model::{self, Head, Model, PackedBatch, TokenizedExample};
 use confidence_audit::task::Example;
+use confidence_audit::tune::recalibrated;
 use serde::Deserialize;
 
 /// Largest difference from PyTorch's logits that rounding explains.
@@ -49,12 +50,16 @@ struct Case {
     tokens: Vec<TokenizedExample>,
 }
 
+fn checkpoint(folder: &Path) -> Checkpoint {
+    let recorded = folder.join("tokenizer_config.json").exists();
+    let casing = if recorded { Casing::Auto } else { Casing::Uncased };
+    Checkpoint::open(folder.to_str().unwrap(), casing, &offline()).unwrap()
+}
+
 fn open(folder: &Path, head: Head) -> Case {
     let text = std::fs::read_to_string(folder.join("reference.json")).unwrap();
     let reference: Reference = serde_json::from_str(&text).unwrap();
-    let recorded = folder.join("tokenizer_config.json").exists();
-    let casing = if recorded { Casing::Auto } else { Casing::Uncased };
-    let mut checkpoint = Checkpoint::open(folder.to_str().unwrap(), casing, &offline()).unwrap();
+    let mut checkpoint = checkpoint(folder);
     let loaded =
         model::load(&checkpoint.config, &mut checkpoint.weights, head, &Device::Cpu).unwrap();
     checkpoint.tokenizer.set_max_length(reference.max_length).unwrap();
@@ -200,4 +205,81 @@ fn a_row_does_not_depend_on_its_batch() {
     }
     rows_stand_alone("architectures/deberta-v2");
     rows_stand_alone("architectures/modernbert");
+}
+
+/// The checkpoint in `from` with the temperature folded into its last layer, and its reference.
+fn fold(from: &Path, to: &Path, temperature: f64) {
+    let checkpoint = checkpoint(from);
+    let new = NewCheckpoint {
+        config: checkpoint.config.keys().clone(),
+        tensors: recalibrated(&checkpoint.weights, temperature).unwrap(),
+        tokenizer_files: checkpoint.tokenizer_files(&offline()).unwrap(),
+        beside: vec![("reference.json", std::fs::read(from.join("reference.json")).unwrap())],
+    };
+    new.write(to).unwrap();
+}
+
+/// However a checkpoint is stored: folded, it gives its own logits divided by τ, and those that
+/// PyTorch gives for the folded weights (scripts/fixtures/recalibrated.py).
+#[test]
+fn a_folded_temperature_divides_the_logits() {
+    #[derive(Deserialize)]
+    struct Recorded {
+        temperature: f64,
+        logits: std::collections::BTreeMap<String, Vec<Vec<f32>>>,
+    }
+    let text = std::fs::read_to_string(fixtures().join("recalibrated.json")).unwrap();
+    let recorded: Recorded = serde_json::from_str(&text).unwrap();
+    assert_eq!(recorded.logits.len(), 9);
+    let formats = std::fs::read_dir(fixtures().join("formats")).unwrap();
+    let formats = formats.map(|entry| entry.unwrap().path());
+    let architectures =
+        recorded.logits.keys().map(|name| fixtures().join("architectures").join(name));
+    let root = tempfile::tempdir().unwrap();
+    for folder in architectures.chain(formats) {
+        let to = root.path().join(folder.file_name().unwrap());
+        fold(&folder, &to, recorded.temperature);
+        let (before, after) = (open(&folder, Head::Auto), open(&to, Head::Auto));
+        assert_eq!(before.tokens, after.tokens, "{}", folder.display());
+        let [before, after] = [before, after].map(|c| logits(&*c.model, &c.tokens, 1, 1024));
+        let divided = before.values.iter().map(|z| (f64::from(*z) / recorded.temperature) as f32);
+        let difference = largest_difference(&after, std::iter::once(divided.collect()));
+        assert!(difference <= 1e-6, "{}: {difference:e}", folder.display());
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        if let Some(expected) = recorded.logits.get(name) {
+            let difference = largest_difference(&after, expected.iter().cloned());
+            assert!(difference <= TOLERANCE, "{name}: {difference:e} from PyTorch's");
+        }
+    }
+}
+
+/// Only the last layer is written anew, as f32; every other tensor keeps its name and its type.
+#[test]
+fn the_other_tensors_of_a_folded_checkpoint_are_as_they_were_stored() {
+    for (name, layer) in [
+        ("formats/f16", "classifier."),
+        ("formats/gamma-beta", "classifier."),
+        ("formats/surplus", "classifier."),
+        ("architectures/roberta", "classifier.out_proj."),
+        ("architectures/modernbert", "classifier."),
+    ] {
+        let weights = checkpoint(&fixtures().join(name)).weights;
+        let (before, after) = (weights.stored().unwrap(), recalibrated(&weights, 2.0).unwrap());
+        assert!(before.keys().eq(after.keys()), "{name}");
+        for (tensor, old) in &before {
+            let new = &after[tensor];
+            let values = |t: &candle_core::Tensor| {
+                let wide = t.to_dtype(candle_core::DType::F64).unwrap();
+                wide.flatten_all().unwrap().to_vec1::<f64>().unwrap()
+            };
+            let expected: Vec<f64> = match tensor.starts_with(layer) {
+                true => values(old).iter().map(|w| w / 2.0).collect(), // exact in f32
+                false => values(old),
+            };
+            assert_eq!(values(new), expected, "{name}: {tensor}");
+            let f32_now = tensor.starts_with(layer);
+            let dtype = if f32_now { candle_core::DType::F32 } else { old.dtype() };
+            assert_eq!((new.dtype(), new.dims()), (dtype, old.dims()), "{name}: {tensor}");
+        }
+    }
 }

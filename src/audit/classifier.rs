@@ -204,6 +204,11 @@ impl Classifier {
         model::encoder_shape(&self.checkpoint.config, &self.checkpoint.weights)
     }
 
+    /// The files that the model is made of.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
     /// The tokenizer, cutting at the maximum length in force.
     pub fn tokenizer(&self) -> &TextTokenizer {
         &self.checkpoint.tokenizer

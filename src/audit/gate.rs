@@ -1,7 +1,8 @@
 //! The bound that gates, and which bound of the student's own record may be held against a split.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 
+use super::Classifier;
 use crate::check::{Audited, Bound, RecordError, StudentRecord};
 use crate::confidence::{ConfidenceKind, Statistic};
 use crate::config::{BoundSource, Settings};
@@ -39,9 +40,23 @@ impl Gate {
         Ok(Gate { bound, origin, statistic, kind, n })
     }
 
+    /// The gate for `n` examples of `student`. A record that cannot be read matters only where it
+    /// is to gate.
+    ///
+    /// # Errors
+    /// As [`Gate::new`]; a record that is to gate and cannot be read.
+    pub fn of(settings: &Settings, student: &Classifier, n: usize) -> Result<Self> {
+        match student.record() {
+            Err(error) if settings.bound_source == BoundSource::FromStudent => {
+                Err(Error::msg(format!("{error:#}")))
+            }
+            record => Gate::new(settings, record.unwrap_or(None), n),
+        }
+    }
+
     /// The bound for a split: that of the gating split, and the same κ for the one beside it, since
     /// β is a sum over the gating split.
-    pub(super) fn bound_of(&self, gates: bool) -> Bound {
+    pub fn bound_of(&self, gates: bool) -> Bound {
         match gates {
             true => self.bound,
             false => self.bound.spread_over(self.n),

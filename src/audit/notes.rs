@@ -20,7 +20,7 @@ pub fn note(finding: &Finding) -> row::Note {
 }
 
 /// A record that is not what it should be.
-pub(super) fn record_unusable(error: &anyhow::Error) -> row::Note {
+pub fn record_unusable(error: &anyhow::Error) -> row::Note {
     row::Note {
         code: "record-unusable".to_owned(),
         level: row::NoteLevel::Warning,
@@ -31,16 +31,14 @@ pub(super) fn record_unusable(error: &anyhow::Error) -> row::Note {
 
 /// Models that agree less often than chance would: two orders of the labels, most likely. σ of the
 /// largest probability is blind to it.
-fn models_disagree(numbers: &PairStatistics) -> Option<row::Note> {
-    let chance = 1.0 / numbers.labels as f64;
-    let p = worse_than_majority_p(numbers.agreement, numbers.n, chance);
+pub fn models_disagree(agreement: usize, n: usize, labels: usize) -> Option<row::Note> {
+    let p = worse_than_majority_p(agreement, n, 1.0 / labels as f64);
     (p < PREFLIGHT_LEVEL).then(|| row::Note {
         code: "models-disagree".to_owned(),
         level: row::NoteLevel::Warning,
         message: format!(
-            "the models agree on {} of {} examples, fewer than chance would: their labels may \
-             stand in two orders, which the largest probability does not show",
-            numbers.agreement, numbers.n
+            "the models agree on {agreement} of {n} examples, fewer than chance would: their \
+             labels may stand in two orders, which the largest probability does not show"
         ),
         hint: Some("check the label names of both models, or pass --label-map".to_owned()),
     })
@@ -52,7 +50,8 @@ pub(super) fn other_notes(
     gate: &Gate,
     numbers: &PairStatistics,
 ) -> Vec<row::Note> {
-    let mut notes: Vec<row::Note> = models_disagree(numbers).into_iter().collect();
+    let mut notes: Vec<row::Note> =
+        models_disagree(numbers.agreement, numbers.n, numbers.labels).into_iter().collect();
     let mut labels = pair.labels.iter().flatten();
     if let Some(first) = labels.next().filter(|first| labels.all(|label| label == *first)) {
         notes.push(row::Note {

@@ -32,8 +32,15 @@ pub fn gating(settings: &Settings, hub: &Hub) -> Result<Split> {
 /// # Errors
 /// A file that the config names and that is missing.
 pub fn has_beside(settings: &Settings, hub: &Hub) -> Result<bool> {
-    Ok(settings.split.is_none()
-        && task::has_split(&settings.task, BESIDE, &options(settings, hub))?)
+    Ok(settings.split.is_none() && has(BESIDE, settings, hub)?)
+}
+
+/// Whether there is a split of that name, without reading it.
+///
+/// # Errors
+/// A file that the config names and that is missing.
+pub fn has(name: &str, settings: &Settings, hub: &Hub) -> Result<bool> {
+    task::has_split(&settings.task, name, &options(settings, hub))
 }
 
 /// Reads the split beside the gating one.

@@ -22,7 +22,7 @@ use tempfile::NamedTempFile;
 
 use crate::error::usage;
 use crate::interrupt::Temporary;
-use crate::temporary::temporary_file;
+use crate::temporary::{sync_folder, temporary_file};
 
 /// Safetensors headers are padded to a multiple of this many bytes.
 const HEADER_ALIGNMENT: usize = 8;
@@ -130,7 +130,8 @@ impl Files<'_> {
             }
             renamed.push(target);
         }
-        Ok(())
+        sync_folder(self.folder)
+            .with_context(|| format!("cannot flush the folder `{}`", self.folder.display()))
     }
 }
 

@@ -146,7 +146,11 @@ fn joined_by_row(teacher: &PredictionFile, student: &PredictionFile) -> Option<N
 }
 
 /// Is the model worse than always saying the commonest label?
-fn sanity(role: &str, predictions: &Predictions, labels: &[Option<u32>]) -> Option<Note> {
+pub(super) fn sanity(
+    role: &str,
+    predictions: &Predictions,
+    labels: &[Option<u32>],
+) -> Option<Note> {
     let majority = majority_share(labels).filter(|share| *share < 1.0)?;
     let labelled = labels.iter().flatten().count();
     let right = correct(predictions, labels).ok()?;

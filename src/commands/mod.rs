@@ -9,6 +9,7 @@ pub mod distill;
 pub mod init;
 mod output;
 pub mod predict;
+pub mod recalibrate;
 mod suite;
 
 pub use output::{print, Sink};

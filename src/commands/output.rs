@@ -40,7 +40,7 @@ impl<'a> Sink<'a> {
     pub fn write(&self, report: &Report, tables: &[PredictionTable]) -> Result<Exit> {
         // Each is tried whatever becomes of the other: a run is too long to lose its report.
         let files = self.folder.as_ref().map(|folder| folder.write_all(report, tables));
-        let options = RenderOptions { color: use_color(), width: width() };
+        let options = render_options();
         let mut stdout = std::io::stdout().lock();
         let written = report::write(self.output.format, report, tables, &options, &mut stdout)
             .and_then(|()| stdout.flush());
@@ -77,6 +77,11 @@ fn exit(report: &Report, exit_zero: bool) -> Exit {
         1 => Exit::NotPreserved,
         _ => Exit::CouldNotRun,
     }
+}
+
+/// How text is laid out on this stdout.
+pub(super) fn render_options() -> RenderOptions {
+    RenderOptions { color: use_color(), width: width() }
 }
 
 fn use_color() -> bool {

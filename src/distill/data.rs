@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::evaluate::Evaluated;
 use super::record::{Data, Source};
 use crate::audit::{beside, gating, has_beside, run_one, Classifier, Role, Session};
-use crate::checkpoint::TextTokenizer;
+use crate::checkpoint::{Checkpoint, TextTokenizer};
 use crate::config::Settings;
 use crate::error::usage;
 use crate::inference::{tokenize, Logits};
@@ -135,7 +135,7 @@ pub fn recorded(dataset: &Dataset, evaluated: &Evaluated) -> Data {
 ///
 /// # Errors
 /// Weights that cannot be read.
-pub fn source(checkpoint: &crate::checkpoint::Checkpoint, session: &Session) -> Result<Source> {
+pub fn source(checkpoint: &Checkpoint, session: &Session) -> Result<Source> {
     Ok(Source {
         source: checkpoint.source.clone(),
         revision: checkpoint.revision.clone(),

@@ -122,19 +122,15 @@ impl<'a> Distillation<'a> {
             Some(teacher) => teacher.classifier.label_names().to_vec(),
             None => splits.label_names(),
         };
-        let of_teacher = match &settings.teacher {
-            Some(name) => {
-                Some(source(&Checkpoint::open(name, settings.casing, &session.hub)?, session)?)
-            }
-            None => None,
-        };
+        let of_teacher = teacher.as_ref().map(|t| source(t.classifier.checkpoint(), session));
+        let of_teacher = of_teacher.transpose()?;
         let sources = (of_teacher, source(&checkpoint, session)?);
         Ok(Distillation { recipe, session, folder, splits, teacher, checkpoint, labels, sources })
     }
 
     fn run(mut self, resume: bool) -> Result<Student> {
-        let assistants: Vec<StudentLayer> = self.recipe.assistants.clone();
-        let last = self.student(&self.recipe.student.clone(), self.recipe.init)?;
+        let assistants = &self.recipe.assistants;
+        let last = self.student(&self.recipe.student)?;
         let mut says = self.teacher.as_ref().map(|teacher| teacher.train.clone());
         for (i, assistant) in assistants.iter().enumerate() {
             says = Some(self.assistant(i, assistant, says, resume)?);
@@ -144,8 +140,9 @@ impl<'a> Distillation<'a> {
     }
 
     /// The student that `asked` describes, with everything checked that its method asks for.
-    fn student(&mut self, asked: &StudentLayer, init: Init) -> Result<Prepared> {
+    fn student(&mut self, asked: &StudentLayer) -> Result<Prepared> {
         let recipe = self.recipe;
+        let init = recipe.init;
         let plan = Plan { labels: &self.labels, seed: recipe.settings.seed, compat: recipe.compat };
         let columns = match (init, &self.teacher) {
             (Init::TeacherLayers, Some(teacher)) => Some(teacher.classifier.columns().to_vec()),
@@ -194,8 +191,7 @@ impl<'a> Distillation<'a> {
         resume: bool,
     ) -> Result<Logits> {
         let name = format!("assistant {}", i + 1);
-        let init = asked.init.unwrap_or(Init::TeacherLayers);
-        let assistant = self.student(asked, init).with_context(|| name.clone())?;
+        let assistant = self.student(asked).with_context(|| name.clone())?;
         let known = self.folder.logits(&name, &self.fingerprint(&name)?)?;
         if let Some(known) = known.filter(|_| resume) {
             return Ok(known);

@@ -294,10 +294,10 @@ impl Reader<'_> {
         width: f64,
     ) -> Result<(Vec<u32>, Vec<f32>)> {
         let (mut rows, mut values) = (Vec::new(), Vec::new());
-        for record in 0..self.records.len() {
+        for (record, start) in (0..self.records.len()).zip(offsets) {
             let count = usize::from(self.take(record, 1)?[0]);
             let positions = self.take(record, 2 * count)?.chunks_exact(2);
-            let start = offsets[record] as u32;
+            let start = *start as u32;
             rows.extend(positions.map(|b| start + u32::from(u16::from_le_bytes([b[0], b[1]]))));
             let elements = count * hidden_size;
             let bits = self.take(record, elements.div_ceil(8))?.to_vec();

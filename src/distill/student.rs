@@ -82,7 +82,7 @@ pub fn begin(
         Init::Scratch => Vec::new(),
         _ => chosen_layers(asked.layers.as_ref(), source_layers)?,
     };
-    let config = config(asked, init, family, &architecture, source, chosen.len(), plan)?;
+    let config = config(asked, init, (family, &architecture), source, chosen.len(), plan)?;
     let model_config = ModelConfig::of(Path::new("config.json"), config.clone());
     let hidden = model_config.size(family.keys.hidden)?;
 
@@ -113,7 +113,7 @@ fn chosen_layers(asked: Option<&Layers>, there: usize) -> Result<Vec<usize>> {
     match asked {
         None => Ok((1..=there).collect()),
         Some(Layers::Count(count)) => {
-            if *count == 0 || there % count != 0 {
+            if !there.is_multiple_of(*count) || *count == 0 {
                 bail!(usage(format!(
                     "`student.layers` = {count} does not divide the {there} layers that there are\n  \
                      hint: name them, counted from 1: `layers = [2, 4]`"
@@ -140,8 +140,7 @@ fn chosen_layers(asked: Option<&Layers>, there: usize) -> Result<Vec<usize>> {
 fn config(
     asked: &StudentLayer,
     init: Init,
-    family: &Family,
-    architecture: &str,
+    (family, architecture): (&Family, &str),
     source: &Checkpoint,
     layers: usize,
     plan: &Plan,
@@ -171,14 +170,17 @@ fn config(
         set(keys.intermediate, json!(asked.intermediate_size.unwrap_or(4 * hidden)));
     }
     if plan.compat == Compat::Huawei && architecture == "bert" {
-        // What tells the original TinyBERT code's checkpoints, whose head has a ReLU.
-        config.remove("model_type");
-        for (key, value) in [("cell", json!({})), ("structure", json!([])), ("training", json!(""))]
-        {
-            config.entry(key).or_insert(value);
-        }
+        mark_as_original_tinybert(&mut config);
     }
     Ok(config)
+}
+
+/// What tells the original TinyBERT code's checkpoints, whose head has a ReLU.
+fn mark_as_original_tinybert(config: &mut Map<String, Value>) {
+    config.remove("model_type");
+    for (key, value) in [("cell", json!({})), ("structure", json!([])), ("training", json!(""))] {
+        config.entry(key).or_insert(value);
+    }
 }
 
 /// The source's tensors, of its layers the `chosen` ones, renumbered.

@@ -23,7 +23,7 @@ use crate::error::hinted;
 use crate::inference::RunOptions;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::model::encoder::{Dropout, DropoutRates, Encoder};
-use crate::model::{PackedBatch, Parameter};
+use crate::model::{ops, PackedBatch, Parameter};
 
 /// What a training is of.
 pub struct Training<'a> {
@@ -197,9 +197,9 @@ impl<'a> StageRun<'a> {
     fn epochs(&mut self) -> Result<Option<EndedBy>> {
         while self.place.epoch < self.stage.max_epochs {
             self.epoch()?;
-            let reached = self.end_of_epoch().or_else(|error| match error.is::<Interrupted>() {
-                true => Err(self.stopped()),
-                false => Err(error),
+            let reached = self.end_of_epoch().map_err(|error| match error.is::<Interrupted>() {
+                true => self.stopped(),
+                false => error,
             })?;
             if reached {
                 return Ok(Some(EndedBy::Beta));
@@ -290,7 +290,7 @@ impl<'a> StageRun<'a> {
         let total = self.total(&weighted, rows, losses)?;
         self.place.number += 1;
         self.place.batches += 1;
-        let store = total.backward()?;
+        let store = ops::backward(&total)?;
         self.collect(store)
     }
 

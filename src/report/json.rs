@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use schemars::generate::SchemaSettings;
+use schemars::JsonSchema;
 use serde_json::{Map, Value};
 
 use super::schema::Report;
@@ -17,8 +18,13 @@ pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 ///
 /// Every field is required: a value that is not defined is written as `null`.
 pub fn json_schema() -> Value {
+    schema_of::<Report>()
+}
+
+/// The JSON Schema of what is serialised as a `T`.
+pub(super) fn schema_of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
-    let schema = settings.into_generator().into_root_schema_for::<Report>().to_value();
+    let schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     match schema {
         Value::Object(fields) => Value::Object(named_first(fields)),
         other => other,

@@ -5,6 +5,7 @@
 //!  Report (schema.rs) ────┼─► json                for programs, and to render again
 //!                         ├─► junit, github       for CI
 //!  PredictionTable ───────┴─► csv                 one line per example
+//!  Recalibration ───────────► text, json          `audit recalibrate`
 //! ```
 //!
 //! Every format states the report's own verdict; none works it out again. Text that comes from
@@ -18,6 +19,7 @@ mod junit;
 mod markdown;
 mod numbers;
 mod output_dir;
+pub mod recalibration;
 mod rows;
 #[cfg(test)]
 mod samples;

@@ -10,7 +10,7 @@ use tempfile::NamedTempFile;
 use super::{Format, PredictionTable, RenderOptions, Report};
 use crate::error::hinted;
 use crate::interrupt::Temporary;
-use crate::temporary::temporary_file;
+use crate::temporary::{sync_folder, temporary_file};
 
 /// What the folder holds after a run.
 const FILES: [(&str, Format); 4] = [
@@ -94,17 +94,6 @@ fn fill(
 /// The file that is to become `name` in `folder`.
 fn temp_file(folder: &Path, name: &str) -> std::io::Result<NamedTempFile> {
     temporary_file(folder, &format!(".{name}."), ".tmp")
-}
-
-/// A rename is durable once the folder that holds the name is.
-#[cfg(unix)]
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    fs::File::open(path)?.sync_all()
-}
-
-#[cfg(not(unix))]
-fn sync_folder(_: &Path) -> std::io::Result<()> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub(super) const METHOD: Method = Method {
 
 fn check(recipe: &Recipe, _: &Setting) -> Result<()> {
     let (epochs, tau_max) = (recipe.stages[0].max_epochs, recipe.tau_max);
-    if epochs % tau_max != 0 {
+    if !epochs.is_multiple_of(tau_max) {
         bail!(usage(format!(
             "`stage.logits.max_epochs` = {epochs} is not a multiple of `annealing.tau_max` = \
              {tau_max}: each temperature lasts as many epochs\n  hint: set max_epochs to {}",

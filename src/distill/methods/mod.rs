@@ -127,7 +127,7 @@ fn layer_map(recipe: &Recipe, setting: &Setting) -> Result<Vec<usize>> {
         check_map(map, student, teacher)?;
         return Ok(map.clone());
     }
-    if teacher % student != 0 {
+    if !teacher.is_multiple_of(student) {
         return Err(does_not_divide(student, teacher));
     }
     Ok((1..=student).map(|i| i * (teacher / student)).collect())

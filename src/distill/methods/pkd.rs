@@ -51,7 +51,9 @@ fn teacher_layers(recipe: &Recipe, setting: &Setting) -> Result<Vec<usize>> {
     }
     match recipe.patience {
         Patience::Last => Ok((1..student).map(|i| teacher - student + i).collect()),
-        Patience::Skip if teacher % student != 0 => Err(super::does_not_divide(student, teacher)),
+        Patience::Skip if !teacher.is_multiple_of(student) => {
+            Err(super::does_not_divide(student, teacher))
+        }
         Patience::Skip => Ok((1..student).map(|i| i * (teacher / student)).collect()),
     }
 }

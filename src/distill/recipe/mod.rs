@@ -195,6 +195,18 @@ impl Recipe {
             )));
         }
         let assistants = file.takd.clone().map(|takd| takd.assistants).unwrap_or_default();
+        if assistants.iter().any(|assistant| assistant.init.is_some() || assistant.base.is_some()) {
+            bail!(usage(
+                "`takd.assistants` begin as the student does\n  hint: leave their `init` and `base` out"
+            ));
+        }
+        let keep = file.keep.unwrap_or(Keep::BestAccuracy);
+        if keep == Keep::BestSigma && settings.teacher.is_none() {
+            bail!(usage(
+                "`keep` = `best-sigma` compares with a teacher, and there is none\n  hint: use \
+                 best-accuracy or last"
+            ));
+        }
         Ok(Recipe {
             settings,
             method,
@@ -203,7 +215,7 @@ impl Recipe {
             output,
             stages,
             stopping,
-            keep: file.keep.unwrap_or(Keep::BestAccuracy),
+            keep,
             log_every: file.log_every.unwrap_or(50),
             save_every: file.save_every.unwrap_or(500),
             compat,
@@ -348,7 +360,7 @@ fn student(
         }
     }
     if let (Some(hidden), Some(heads)) = (student.hidden_size, student.heads) {
-        if hidden % heads != 0 {
+        if !hidden.is_multiple_of(heads) {
             return wrong("hidden_size", &format!("= {hidden} is not a multiple of {heads} heads"));
         }
     }

@@ -1,5 +1,7 @@
 //! Products and activations.
 
+use std::f64::consts::SQRT_2;
+
 use candle_core::{CpuStorage, CustomOp1, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
@@ -29,7 +31,9 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, act: Activation) -> Re
 pub fn activate(x: &Tensor, act: Activation) -> Result<Tensor> {
     match act {
         Activation::Identity => Ok(x.clone()),
-        Activation::Gelu => x.gelu_erf(), // HF "gelu"; candle's gelu() is the tanh form
+        // HF "gelu". candle's gelu() is the tanh form, and its gelu_erf() has a derivative with six
+        // digits.
+        Activation::Gelu => (x * ((x / SQRT_2)?.erf()? + 1.0)?)? * 0.5,
         Activation::GeluTanh => x.gelu(),
         Activation::Relu => x.relu(),
         Activation::Tanh => x.tanh(),
@@ -98,9 +102,12 @@ impl CustomOp3 for Linear {
 fn of_input(weight: &[f32], grad: &[f32], inner: usize) -> Vec<f32> {
     let cols = weight.len() / inner;
     let weight = View { data: weight, stride: cols };
+    let mut transposed = vec![0.0; weight.data.len()]; // (O, I)
+    let pieces = transposed.par_chunks_mut(ROWS * inner).enumerate();
+    pieces.for_each(|(i, out)| gradients::transpose(weight, inner, i * ROWS, out));
     let mut out = vec![0.0; grad.len() / cols * inner];
     let pieces = out.par_chunks_mut(ROWS * inner).zip(grad.par_chunks(ROWS * cols));
-    pieces.for_each(|(out, grad)| gradients::input_gradient(grad, weight, cols, out));
+    pieces.for_each(|(out, grad)| gradients::input_gradient(grad, &transposed, inner, out));
     out
 }
 

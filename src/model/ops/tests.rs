@@ -97,7 +97,7 @@ const OFFSETS: [&[usize]; 5] =
 /// Factors as dropout draws them: some 0, the others alike.
 fn factors(offsets: &[usize], heads: usize) -> Arc<Vec<f32>> {
     let count: usize = offsets.windows(2).map(|w| heads * (w[1] - w[0]).pow(2)).sum();
-    let dropped = |i: usize| (i * 2_654_435_761) % 7 == 0;
+    let dropped = |i: usize| (i * 2_654_435_761).is_multiple_of(7);
     Arc::new((0..count).map(|i| if dropped(i) { 0.0 } else { 1.25 }).collect())
 }
 
@@ -198,7 +198,7 @@ fn layer_bits() -> Vec<u32> {
         let found = vars.iter().map(|v| gradients.get(v).unwrap().clone());
         Ok(found.chain([out, scores]).collect())
     };
-    run().unwrap().iter().flat_map(|t| flat(t)).map(f32::to_bits).collect()
+    run().unwrap().iter().flat_map(flat).map(f32::to_bits).collect()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The report for a terminal: verdict first, then what it rests on.
 
 mod page;
+mod recalibration;
 mod row;
 mod worst;
 
@@ -11,6 +12,7 @@ use super::schema::{Report, TaskRow};
 use super::summary::{tally, verdict_word};
 use super::RenderOptions;
 use page::{verdict_style, Page, BOLD};
+pub(super) use recalibration::recalibration;
 
 /// The whole text. Several tasks begin with a table of them and end with a line that counts them.
 pub(super) fn render(report: &Report, options: &RenderOptions) -> String {

@@ -340,7 +340,7 @@ fn notes(page: &mut Page, row: &TaskRow, beside: &[&TaskRow]) {
     }
 }
 
-fn remark(page: &mut Page, note: &Note, place: &str) {
+pub(super) fn remark(page: &mut Page, note: &Note, place: &str) {
     let (style, level) = match note.level {
         NoteLevel::Warning => (YELLOW, "warning"),
         NoteLevel::Note => (DIM, "note"),

@@ -12,5 +12,5 @@ pub use activation::{activate, activation_gradient};
 pub use attention::{
     attention_gradient, attention_scores, scores_gradient, GradientBuffers, Sequence,
 };
-pub use linear::{add_rows, input_gradient, weight_gradient};
+pub use linear::{add_rows, input_gradient, transpose, weight_gradient};
 pub use norm::layer_norm_gradient;
