@@ -257,7 +257,7 @@ fn a_student_beyond_the_temperatures_that_are_tried_draws_a_warning() {
 #[test]
 fn the_student_s_own_bound_gates_where_it_is_asked_for() {
     let sandbox = Sandbox::new();
-    common::copy_folder(demo("student").as_ref(), &sandbox.path("student"));
+    common::copy_folder(demo("student-overconfident").as_ref(), &sandbox.path("student"));
     let student = sandbox.arg("student");
     let from_student = ["--bound", "from-student"];
     sandbox.audit(&arguments(&student, &from_student)).fails(3, &["no bound of its own"]);

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes assets/demo with the program itself: its data, a teacher, two students of it, and what
-# transformers says of them. About three minutes on two cores.
+# transformers says of them. One to two minutes on two cores, once the program is built.
 #
 #   pip install tokenizers==0.23.3 torch==2.15.0 transformers==5.23.0   # torch: for reference.py alone
 #   scripts/demo/make_demo.sh [FOLDER, default assets/demo] [more flags for the trainings, such as --threads 1]
