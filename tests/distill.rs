@@ -314,6 +314,17 @@ fn a_training_that_diverges_stops_with_the_step_and_the_examples() {
 }
 
 #[test]
+fn a_training_that_was_killed_before_its_first_state_begins_anew() {
+    let sandbox = Sandbox::new();
+    sandbox.write("early/training/teacher.states", "half written");
+    let recipe = untrained(KD);
+    let run = sandbox.audit(&with(&training(&sandbox, &recipe, "early"), &["--resume"]));
+    run.fails(2, &["no training to go on with"]);
+    trained(&sandbox, &recipe, "early", &["--limit", "32"]);
+    assert!(!sandbox.path("early/training").exists());
+}
+
+#[test]
 fn a_folder_that_holds_something_is_left_alone() {
     let sandbox = Sandbox::new();
     sandbox.write("taken/notes.txt", "mine");

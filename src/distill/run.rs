@@ -65,6 +65,8 @@ fn prepare(recipe: &Recipe, resume: bool, folder: &TrainingFolder) -> Result<()>
              remove the folder",
             folder.path().display()
         ))),
+        // Killed before its first state was saved: there is nothing to go on with, nor to lose.
+        (false, false) if folder.is_alone() => Ok(()),
         (false, false) => require_new_folder(&recipe.output, "--output"),
     }
 }
