@@ -320,7 +320,8 @@ fn a_training_that_was_killed_before_its_first_state_begins_anew() {
     let recipe = untrained(KD);
     let run = sandbox.audit(&with(&training(&sandbox, &recipe, "early"), &["--resume"]));
     run.fails(2, &["no training to go on with"]);
-    trained(&sandbox, &recipe, "early", &["--limit", "32"]);
+    let stored = format!("teacher_states = \"stored\"\n{SHORT}");
+    trained(&sandbox, &stored, "early", &["--limit", "32"]);
     assert!(!sandbox.path("early/training").exists());
 }
 
