@@ -3,7 +3,9 @@
 //! ```text
 //!  task ──► examples ─┐
 //!                     ├─► inference ──► logits(T), logits(S) ──► confidence ──► check ──► report ──► exit code
-//!  checkpoint ► model ┘    ▲ cache ▼
+//!  checkpoint ► model ┘    ▲ cache ▼                                ▲
+//!                   distill: logits, hidden states ► loss ► student ─┤
+//!                   tune: the student's logits ► one temperature ────┘
 //! ```
 //!
 //! The modules below stand in the order in which data passes through them.

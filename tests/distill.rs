@@ -344,10 +344,102 @@ fn a_training_that_diverges_stops_with_the_step_and_the_examples() {
 }
 
 #[test]
+fn a_training_that_was_killed_before_its_first_state_begins_anew() {
+    let sandbox = Sandbox::new();
+    sandbox.write("early/training/teacher.states", "half written");
+    let recipe = untrained(KD);
+    let run = sandbox.audit(&with(&training(&sandbox, &recipe, "early"), &["--resume"]));
+    run.fails(2, &["no training to go on with"]);
+    let stored = format!("teacher_states = \"stored\"\n{SHORT}");
+    trained(&sandbox, &stored, "early", &["--limit", "32"]);
+    assert!(!sandbox.path("early/training").exists());
+}
+
+#[test]
 fn a_folder_that_holds_something_is_left_alone() {
     let sandbox = Sandbox::new();
     sandbox.write("taken/notes.txt", "mine");
     let run = sandbox.audit(&training(&sandbox, KD, "taken"));
     run.fails(2, &["not empty", "--output"]);
     assert_eq!(sandbox.read("taken/notes.txt"), "mine");
+}
+
+/// The tensors of a student by name, as f32.
+fn tensors(sandbox: &Sandbox, folder: &str) -> std::collections::BTreeMap<String, Vec<f32>> {
+    let bytes = fs::read(sandbox.path(folder).join("model.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let values = |data: &[u8]| {
+        data.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    };
+    file.iter().map(|(name, view)| (name.to_owned(), values(view.data()))).collect()
+}
+
+#[test]
+fn accumulated_batches_make_the_step_of_one_large_batch() {
+    let sandbox = Sandbox::new();
+    let recipe = |size: &str| {
+        format!(
+            "task = \"sst2\"\nmethod = \"kd\"\nmax_length = 64\nkeep = \"last\"\n[student]\nlayers = 2\n\
+             [training]\nmax_epochs = 1\nlearning_rate = 1e-3\n{size}\n\
+             dropout = {{ hidden = 0.0, attention = 0.0, classifier = 0.0 }}\n"
+        )
+    };
+    trained(&sandbox, &recipe("batch_size = 32"), "large", &["--limit", "96"]);
+    trained(&sandbox, &recipe("batch_size = 8\naccumulate = 4"), "small", &["--limit", "96"]);
+    let (large, small) = (tensors(&sandbox, "large"), tensors(&sandbox, "small"));
+    let start = tensors_of_teacher();
+    let moved = |name: &str, values: &[f32]| {
+        let from = &start[name];
+        values.iter().zip(from).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+    };
+    // Adam's first steps have the size of the learning rate, whatever the gradient's is.
+    let name = "bert.embeddings.word_embeddings.weight";
+    assert!(moved(name, &large[name]) > 1e-4);
+    let far = |(a, b): (&f32, &f32)| (a - b).abs() > 1e-4;
+    let (a, b) = (&large["classifier.weight"], &small["classifier.weight"]);
+    assert!(!a.iter().zip(b).any(far), "{a:?} {b:?}");
+}
+
+/// The embeddings of the demo's teacher, widened where they are stored in 16 bits.
+fn tensors_of_teacher() -> std::collections::BTreeMap<String, Vec<f32>> {
+    let bytes = fs::read(demo("teacher/model.safetensors")).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let values = |view: &safetensors::tensor::TensorView| match view.dtype() {
+        safetensors::Dtype::F16 => {
+            let halves = view.data().chunks_exact(2);
+            halves.map(|b| half::f16::from_le_bytes([b[0], b[1]]).to_f32()).collect()
+        }
+        _ => {
+            let words = view.data().chunks_exact(4);
+            words.map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+        }
+    };
+    file.iter().map(|(name, view)| (name.to_owned(), values(&view))).collect()
+}
+
+#[test]
+fn frozen_embeddings_stay_those_of_the_teacher() {
+    let sandbox = Sandbox::new();
+    let recipe = "task = \"sst2\"\nmethod = \"kd\"\nmax_length = 64\n[student]\nlayers = 2\n\
+                  [training]\nmax_epochs = 1\nlearning_rate = 1e-3\nfreeze_embeddings = true\n";
+    trained(&sandbox, recipe, "frozen", &["--limit", "64"]);
+    let (student, teacher) = (tensors(&sandbox, "frozen"), tensors_of_teacher());
+    for name in ["word_embeddings.weight", "LayerNorm.weight"] {
+        let name = format!("bert.embeddings.{name}");
+        assert_eq!(student[&name], teacher[&name], "{name}");
+    }
+    assert_ne!(student["classifier.weight"], teacher["classifier.weight"]);
+}
+
+#[test]
+fn the_cross_entropy_can_end_a_training_too() {
+    let sandbox = Sandbox::new();
+    let recipe = KD.replace("beta_per_example = 0.0025", "stopping_loss = \"ce\"\nbeta = 250.0");
+    trained(&sandbox, &recipe, "ce", &[]);
+    let record = record(&sandbox, "ce");
+    assert_eq!(record["ended_by"], "beta");
+    let reached = &record["loss_reached"];
+    let sum = |key: &str| reached[key].as_f64().unwrap();
+    assert!(sum("sum_cross_entropy") <= 250.0 && sum("sum_kl") < sum("sum_cross_entropy"));
+    assert_eq!(audited(&sandbox, "ce", &["--bound", "from-student"])["verdict"], "preserved");
 }

@@ -23,7 +23,7 @@ use crate::audit::{run_options, set_max_length, Role, Session};
 use crate::checkpoint::{require_new_folder, Checkpoint, NewCheckpoint};
 use crate::digest::hexadecimal;
 use crate::error::usage;
-use crate::inference::{Logits, Windows};
+use crate::inference::{Logits, Observer, Windows};
 use crate::model::encoder::{DropoutRates, Encoder, Frozen};
 use crate::model::{encoder_shape, load_encoder, Model};
 
@@ -65,6 +65,8 @@ fn prepare(recipe: &Recipe, resume: bool, folder: &TrainingFolder) -> Result<()>
              remove the folder",
             folder.path().display()
         ))),
+        // Killed before its first state was saved: there is nothing to go on with, nor to lose.
+        (false, false) if folder.is_alone() => Ok(()),
         (false, false) => require_new_folder(&recipe.output, "--output"),
     }
 }
@@ -314,25 +316,24 @@ impl<'a> Distillation<'a> {
             hidden: shape.hidden,
             heads: shape.heads,
         };
-        if !path.exists() {
-            let what = "the teacher's hidden states";
-            let phase = self.session.progress.phase(what, beside.tokens.len());
-            let interrupt = &self.session.interrupt;
-            let bytes = write_store(&path, &header, beside, interrupt, |rows| {
-                crate::inference::Observer::rows_done(&phase, rows, 0);
-            })?;
-            drop(phase);
-            self.say_stored(&path, bytes, beside);
-        }
-        let store = Store::open(&path)?;
-        if *store.header() != header {
-            bail!(usage(format!(
+        match path.exists().then(|| Store::open(&path)) {
+            Some(Ok(store)) if *store.header() == header => return Ok(store),
+            // A file that the user named is not written over.
+            Some(Err(error)) if self.recipe.store.is_some() => return Err(error),
+            Some(Ok(_)) if self.recipe.store.is_some() => bail!(usage(format!(
                 "`store` = `{}` holds hidden states of another teacher, other texts or another \
                  selection\n  hint: name another file, or remove this one",
                 path.display()
-            )));
+            ))),
+            _ => {}
         }
-        Ok(store)
+        let phase = self.session.progress.phase("the teacher's hidden states", header.examples);
+        let interrupt = &self.session.interrupt;
+        let bytes =
+            write_store(&path, &header, beside, interrupt, |rows| phase.rows_done(rows, 0))?;
+        drop(phase);
+        self.say_stored(&path, bytes, beside);
+        Store::open(&path)
     }
 
     fn say_stored(&self, path: &Path, bytes: u64, beside: &Beside) {

@@ -107,6 +107,14 @@ impl TrainingFolder {
         self.0.join(STATE).exists()
     }
 
+    /// Whether it is all that the student's folder holds.
+    pub fn is_alone(&self) -> bool {
+        let output = self.0.parent().and_then(|output| std::fs::read_dir(output).ok());
+        let Some(entries) = output else { return false };
+        let mut names = entries.map(|entry| entry.map(|entry| entry.file_name()));
+        self.0.is_dir() && names.all(|name| name.is_ok_and(|name| name == FOLDER))
+    }
+
     /// Makes the folder.
     ///
     /// # Errors

@@ -7,6 +7,8 @@
 
 mod file; //  the TOML
 mod stage; // one stage, checked
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 
@@ -425,108 +427,5 @@ fn beside(folder: &Path, value: &str) -> PathBuf {
         beside
     } else {
         PathBuf::from(value)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn resolve(toml: &str, flags: &Flags) -> Result<Recipe> {
-        let file: RecipeFile = toml::from_str(toml).map_err(|e| usage(e.to_string()))?;
-        Recipe::resolve(file, Path::new("recipe.toml"), toml, flags)
-    }
-
-    const KD: &str = r#"
-        task = "mrpc"
-        method = "kd"
-        teacher = "t"
-        output = "o"
-    "#;
-
-    fn refused(more: &str) -> String {
-        let toml = format!("{KD}{more}");
-        let message = match resolve(&toml, &Flags::default()) {
-            Ok(_) => panic!("accepted: {more}"),
-            Err(error) => error.to_string(),
-        };
-        message
-    }
-
-    #[test]
-    fn a_recipe_s_words_win_over_the_method_s_and_a_stage_s_over_all_stages() {
-        let toml = format!(
-            "{KD}[training]\nbatch_size = 8\nlearning_rate = 1e-3\n[stage.train]\nbatch_size = 4\n"
-        );
-        let recipe = resolve(&toml, &Flags::default()).unwrap();
-        let stage = recipe.last_stage();
-        assert_eq!((stage.batch_size, stage.learning_rate, stage.max_epochs), (4, 1e-3, 4));
-        // Hinton's: 0.7 on the soft labels at t = 10, scaled by t².
-        assert_eq!((stage.soft_weight(), stage.temperature, stage.t_squared), (0.7, 10.0, true));
-    }
-
-    #[test]
-    fn flags_win_over_the_file() {
-        let flags = Flags {
-            method: Some("finetune".to_owned()),
-            output: Some("elsewhere".into()),
-            ..Flags::default()
-        };
-        let recipe = resolve(KD, &flags).unwrap();
-        assert_eq!((recipe.method.name, recipe.output.to_str()), ("finetune", Some("elsewhere")));
-    }
-
-    #[test]
-    fn what_is_wrong_is_named() {
-        for (more, named) in [
-            ("method = 'kd'", "duplicate key"),
-            ("beta = 1.0\nbeta_per_example = 1.0", "`beta` and `beta_per_example`"),
-            ("beta = -1.0", "`beta` = -1"),
-            ("stopping_loss = 'ce'", "`stopping_loss`"),
-            ("[training]\ntemperature = 0.0", "`stage.train.temperature`"),
-            ("[training]\nbatch_size = 0", "`stage.train.batch_size`"),
-            ("[training]\nlearning_rate = -1.0", "`stage.train.learning_rate`"),
-            ("[training]\ndropout = { hidden = 1.0 }", "`stage.train.dropout.hidden`"),
-            ("[training]\nlosses = { attention = 1.0 }", "`stage.train.losses.attention`"),
-            ("[training]\nlosses = { soft = 0.0 }", "`stage.train.losses` weighs no loss"),
-            ("beta = 1.0\n[training]\nlosses = { hard = 1.0 }", "no soft-label loss"),
-            ("[stage.intermediate]\nmax_epochs = 1", "`[stage.intermediate]`"),
-            ("[hsk]\nlength = 3", "`[hsk]` belongs to the method hsk"),
-            ("compat = 'huawei'", "`compat`"),
-            ("[student]\ninit = 'base'", "`student.base`"),
-            ("[student]\ninit = 'scratch'\nlayers = 2", "`student.init`"),
-            ("[student]\nheads = 3", "`student.heads`"),
-            ("[own_task]\nseed = 3", "`own_task.seed`"),
-        ] {
-            let message = refused(more);
-            assert!(message.contains(named), "{more}: {message}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_method_names_the_known_ones() {
-        let flags = Flags { method: Some("tinybart".to_owned()), ..Flags::default() };
-        let message = resolve(KD, &flags).err().map(|e| e.to_string()).unwrap_or_default();
-        assert!(
-            message.contains("did you mean `tinybert`?") && message.contains("hsk"),
-            "{message}"
-        );
-    }
-
-    #[test]
-    fn every_recipe_that_comes_with_the_program_is_right() {
-        let mut count = 0;
-        let folders = ["configs/distill", "scripts/demo"].map(|f| std::fs::read_dir(f).unwrap());
-        let paths = folders.into_iter().flatten().map(|entry| entry.unwrap().path());
-        for path in paths.filter(|path| path.extension().is_some_and(|e| e == "toml")) {
-            let flags = Flags {
-                settings: Layer { teacher: Some("t".to_owned()), ..Layer::default() },
-                output: Some("o".into()),
-                ..Flags::default()
-            };
-            Recipe::read(&path, &flags).unwrap();
-            count += 1;
-        }
-        assert!(count >= methods::METHODS.len());
     }
 }
