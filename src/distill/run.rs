@@ -59,7 +59,8 @@ pub fn distill(recipe: &Recipe, resume: bool, session: &Session) -> Result<Stude
 /// What can be known of the output before anything is run.
 fn prepare(recipe: &Recipe, resume: bool, folder: &TrainingFolder) -> Result<()> {
     match (resume, folder.holds_state()) {
-        (true, _) => Ok(()),
+        (true, true) => Ok(()),
+        (true, false) => Err(folder.holds_none()),
         (false, true) => Err(usage(format!(
             "`{}` holds a training that is not finished\n  hint: pass --resume to go on with it, or \
              remove the folder",

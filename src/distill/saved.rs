@@ -24,6 +24,8 @@ use crate::temporary::temporary_file;
 const FOLDER: &str = "training";
 const STATE: &str = "state.safetensors";
 const BEST: &str = "best.safetensors";
+/// The assistant whose training comes first.
+const FIRST_ASSISTANT: &str = "assistant 1";
 /// The metadata's key of what is no tensor.
 const PLACE: &str = "place";
 /// Prefixes of the tensors' names.
@@ -102,9 +104,19 @@ impl TrainingFolder {
         &self.0
     }
 
-    /// Whether there is a training to go on with.
+    /// Whether there is a training to go on with: a state, or an assistant that is trained.
     pub fn holds_state(&self) -> bool {
-        self.0.join(STATE).exists()
+        [STATE.to_owned(), logits_file(FIRST_ASSISTANT)]
+            .iter()
+            .any(|file| self.0.join(file).exists())
+    }
+
+    /// That there is none.
+    pub fn holds_none(&self) -> anyhow::Error {
+        usage(format!(
+            "there is no training to go on with in `{}`\n  hint: leave --resume out",
+            self.0.display()
+        ))
     }
 
     /// Whether it is all that the student's folder holds.
@@ -161,10 +173,7 @@ impl TrainingFolder {
     /// No state, one that is damaged, or one of another training.
     pub fn place(&self, fingerprint: &str) -> Result<Place> {
         let Some(place) = self.any_place()? else {
-            return Err(usage(format!(
-                "there is no training to go on with in `{}`\n  hint: leave --resume out",
-                self.0.display()
-            )));
+            return Err(self.holds_none());
         };
         if place.fingerprint != fingerprint {
             bail!(usage(format!(
