@@ -252,6 +252,21 @@ pub struct TrainingArgs {
     /// Train on the first N examples only
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
+    /// Accept a split of which more than 0.1 % of the rows cannot be used
+    #[arg(long)]
+    pub allow_skipped: bool,
+    /// Which of the teacher's labels is which of the task's: MODEL_LABEL=TASK_LABEL,…
+    #[arg(long, value_name = "MAP")]
+    pub label_map: Option<String>,
+    /// Head convention of a BERT teacher [default: auto]
+    #[arg(long, value_name = "HEAD", value_enum)]
+    pub teacher_head: Option<crate::model::Head>,
+    /// A vocab.txt without a tokenizer.json is cased
+    #[arg(long, conflicts_with = "uncased")]
+    pub cased: bool,
+    /// A vocab.txt without a tokenizer.json is uncased
+    #[arg(long)]
+    pub uncased: bool,
     /// Longest sequence in tokens [default: 128]
     #[arg(long, value_name = "TOKENS")]
     pub max_length: Option<usize>,

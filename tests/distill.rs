@@ -445,3 +445,47 @@ fn the_cross_entropy_can_end_a_training_too() {
     assert!(sum("sum_cross_entropy") <= 250.0 && sum("sum_kl") < sum("sum_cross_entropy"));
     assert_eq!(audited(&sandbox, "ce", &["--bound", "from-student"])["verdict"], "preserved");
 }
+
+#[test]
+fn without_labels_to_validate_on_the_last_state_is_kept() {
+    let sandbox = Sandbox::new();
+    for split in ["train", "validation"] {
+        let rows = fs::read_to_string(demo(&format!("{split}.tsv"))).unwrap();
+        let sentences = rows.lines().take(101).map(|row| row.split('\t').next().unwrap());
+        sandbox.write(&format!("{split}.tsv"), sentences.collect::<Vec<_>>().join("\n") + "\n");
+    }
+    let recipe = "task = \"reviews\"\nmethod = \"kd\"\nmax_length = 64\n\
+                  [own_task]\ntext = \"sentence\"\nlabels = [\"negative\", \"positive\"]\n\
+                  splits = { train = \"train.tsv\", validation = \"validation.tsv\" }\n\
+                  [student]\nlayers = 2\n[training]\nmax_epochs = 2\nlosses = { soft = 1.0 }\n";
+    sandbox.write("reviews.toml", recipe);
+    let given = ["distill", "--config", "reviews.toml", "--output", "student"];
+    let run = sandbox.audit(&with(&given, &["--teacher", &demo("teacher")]));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    says(&run.stdout, &["epoch 2 is kept", "accuracy unknown"]);
+}
+
+#[test]
+fn resume_leaves_a_finished_student_alone() {
+    let sandbox = Sandbox::new();
+    trained(&sandbox, &untrained(KD), "done", &["--limit", "32"]);
+    let before = bytes(&sandbox, "done");
+    let arguments = training(&sandbox, &untrained(KD), "done");
+    let run = sandbox.audit(&with(&arguments, &["--limit", "32", "--seed", "7", "--resume"]));
+    run.fails(2, &["no training to go on with", "--resume"]);
+    assert!(before == bytes(&sandbox, "done"));
+}
+
+#[test]
+fn what_contradicts_itself_is_found_before_the_teacher_runs() {
+    let sandbox = Sandbox::new();
+    let cache = sandbox.arg("cache");
+    let recipe = "task = \"sst2\"\nmethod = \"kd\"\nmax_length = 64\n[student]\nlayers = 3\n";
+    let mut command = sandbox.command();
+    command.env("AUDIT_CACHE_DIR", &cache).args(training(&sandbox, recipe, "uneven"));
+    common::Run::of(command).fails(2, &["`student.layers` = 3"]);
+    let mut command = sandbox.command();
+    command.env("AUDIT_CACHE_DIR", &cache).args(["cache", "list"]);
+    let listed = common::Run::of(command);
+    assert!(!listed.stdout.contains("500"), "{}", listed.stdout);
+}

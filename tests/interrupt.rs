@@ -123,3 +123,24 @@ fn ctrl_c_saves_a_training_that_then_goes_on() {
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(sandbox.path("student/distillation.json").exists());
 }
+
+#[test]
+fn a_stage_that_freezes_embeddings_goes_on_with_those_that_the_stage_before_trained() {
+    let sandbox = Sandbox::new();
+    let recipe = "task = \"sst2\"\nmethod = \"tinybert\"\nmax_length = 64\nlog_every = 1\n\
+                  [student]\nlayers = 2\n[training]\nmax_epochs = 1\nlearning_rate = 1e-3\n\
+                  [stage.prediction]\nmax_epochs = 9\nfreeze_embeddings = true\n";
+    sandbox.write("tinybert.toml", recipe);
+    let (data, teacher) = (demo(""), demo("teacher"));
+    let given = ["--config", "tinybert.toml", "--data", &data, "--teacher", &teacher];
+    let to = |output: &str| with(&with(&["distill"], &given), &["--output", output]);
+    let (code, said) = interrupted(&sandbox, &to("stopped"), "prediction 2/");
+    assert_eq!(code, Some(130), "{said}");
+    for arguments in [with(&to("stopped"), &["--resume"]), to("whole")] {
+        let run = sandbox.audit(&arguments);
+        assert_eq!(run.code, 0, "{}", run.stderr);
+    }
+    let weights =
+        |folder: &str| std::fs::read(sandbox.path(folder).join("model.safetensors")).unwrap();
+    assert!(weights("stopped") == weights("whole"));
+}

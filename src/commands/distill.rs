@@ -1,5 +1,6 @@
 //! `audit distill` and `audit finetune`: a recipe in, a checkpoint out.
 
+use std::fmt::Write;
 use std::path::Path;
 use std::time::Instant;
 
@@ -17,6 +18,7 @@ use crate::distill::trainer::EndedBy;
 use crate::distill::{distill, Student};
 use crate::error::Exit;
 use crate::interrupt::Interrupt;
+use crate::model::Head;
 use crate::progress::Progress;
 use crate::task::is_builtin;
 
@@ -48,6 +50,11 @@ fn flags(args: &TrainingArgs, teacher: Option<String>) -> Flags {
             teacher,
             data: args.data.clone(),
             limit: args.limit,
+            allow_skipped: args.allow_skipped.then_some(true),
+            label_map: args.label_map.clone(),
+            teacher_head: args.teacher_head,
+            cased: args.cased,
+            uncased: args.uncased,
             max_length: args.max_length,
             seed: args.seed,
             threads: args.threads,
@@ -118,14 +125,33 @@ fn next(recipe: &Recipe, student: &Path) -> Option<String> {
             format!(", with the recipe's [own_task] as [task.{task}] of the CONFIG"),
         ),
     };
-    let data = settings.data.as_ref().map(|data| format!(" --data {}", data.display()));
-    Some(format!(
-        "next: audit{config} --task {task} --teacher {teacher} --student {}{} --max-length {}{}{whence}",
-        student.display(),
-        data.unwrap_or_default(),
-        settings.max_length,
-        if recipe.stopping.is_some() { " --bound from-student" } else { "" },
-    ))
+    let teacher = quoted(teacher);
+    let student = quoted(&student.display().to_string());
+    let mut line =
+        format!("next: audit{config} --task {task} --teacher {teacher} --student {student}");
+    let data = settings.data.as_ref().map(|data| quoted(&data.display().to_string()));
+    let mut add = |flag: &str, value: Option<String>| {
+        if let Some(value) = value {
+            let _ = write!(line, " --{flag} {value}");
+        }
+    };
+    add("data", data);
+    add("max-length", Some(settings.max_length.to_string()));
+    add("limit", settings.limit.map(|limit| limit.to_string()));
+    add("label-map", settings.value("label_map").map(str::to_owned));
+    let head = Some(settings.teacher_head).filter(|head| *head != Head::Auto);
+    add("teacher-head", head.map(|head| head.as_str().to_owned()));
+    add("bound", recipe.stopping.map(|_| "from-student".to_owned()));
+    Some(line + &whence)
+}
+
+/// As a shell takes it for one word.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || "/._-+@:".contains(c);
+    match word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', r"'\''")),
+    }
 }
 
 fn score(split: &str, score: &Score) -> String {

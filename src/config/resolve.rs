@@ -318,6 +318,11 @@ impl Settings {
         Layer::keys().into_iter().map(|key| (key, self.values.get(key).map(String::as_str)))
     }
 
+    /// What is in force for `key`, as TOML; `None` where nothing is.
+    pub fn value(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(String::as_str)
+    }
+
     /// Whether the maximum length was asked for, rather than left at its default.
     pub fn max_length_is_explicit(&self) -> bool {
         self.origin("max_length") != Origin::Default

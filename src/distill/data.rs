@@ -27,8 +27,11 @@ impl Splits {
     /// A split that is missing, empty or damaged.
     pub fn read(settings: &Settings, session: &Session) -> Result<Self> {
         let train = gating(settings, &session.hub)?.dataset;
-        let validation = match has_beside(settings, &session.hub)? {
-            true => Some(beside(settings, &session.hub)?.dataset),
+        // A limit is one of the training set: the best epoch is chosen on the whole split.
+        let mut whole = settings.clone();
+        whole.limit = None;
+        let validation = match has_beside(&whole, &session.hub)? {
+            true => Some(beside(&whole, &session.hub)?.dataset),
             false => None,
         };
         Ok(Splits { train, validation })
@@ -59,10 +62,14 @@ impl Splits {
     }
 }
 
-/// The teacher, and what it says in the task's label order.
+/// The teacher.
 pub struct Teacher {
     /// The teacher.
     pub classifier: Classifier,
+}
+
+/// What a teacher says, in the task's label order.
+pub struct Said {
     /// Its logits on the training set.
     pub train: Logits,
     /// Its logits on the validation split.
@@ -70,23 +77,36 @@ pub struct Teacher {
 }
 
 impl Teacher {
-    /// Opens the teacher and runs it once over both splits; what the cache knows is not run again.
+    /// Opens the teacher.
     ///
     /// # Errors
-    /// Whatever keeps it from being opened or run.
+    /// Whatever keeps it from being opened, labels that are not the task's.
     pub fn open(
         source: &str,
         splits: &Splits,
         settings: &Settings,
         session: &Session,
     ) -> Result<Self> {
-        let mut classifier =
+        let classifier =
             Classifier::open(Role::Teacher, source, settings, &[], &splits.train, session)?;
         settings.label_map.check_used(classifier.own_labels(), &[])?;
-        let mut says = |dataset: &Dataset| run_one(&mut classifier, dataset, settings, session);
+        Ok(Teacher { classifier })
+    }
+
+    /// Runs the teacher once over both splits; what the cache knows is not run again.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being run.
+    pub fn says(
+        &mut self,
+        splits: &Splits,
+        settings: &Settings,
+        session: &Session,
+    ) -> Result<Said> {
+        let mut says = |split: &Dataset| run_one(&mut self.classifier, split, settings, session);
         let (train, _) = says(&splits.train)?;
         let validation = splits.validation.as_ref().map(&mut says).transpose()?;
-        Ok(Teacher { classifier, train, validation: validation.map(|(logits, _)| logits) })
+        Ok(Said { train, validation: validation.map(|(logits, _)| logits) })
     }
 }
 
@@ -103,7 +123,7 @@ pub fn tokens(
     tokenize(tokenizer, vocabulary, &dataset.examples, &rows)
 }
 
-/// A split as training looks at it.
+/// A split as training looks at it, before the teacher has said anything of it.
 ///
 /// # Errors
 /// As [`tokens`].
@@ -111,13 +131,12 @@ pub fn evaluated(
     dataset: &Dataset,
     tokenizer: &TextTokenizer,
     vocabulary: usize,
-    teacher: Option<&Logits>,
 ) -> Result<Evaluated> {
     Ok(Evaluated {
         split: format!("{}/{}", dataset.task, dataset.split),
         tokens: tokens(dataset, tokenizer, vocabulary)?,
         labels: dataset.examples.iter().map(|example| example.label).collect(),
-        teacher: teacher.cloned(),
+        teacher: None,
     })
 }
 

@@ -2,10 +2,12 @@
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::confidence::{
     confidence_differences, correct, soft_losses, ConfidenceKind, DifferenceSums, Predictions,
 };
+use crate::digest::hexadecimal;
 use crate::inference::{run_tokens, Logits, RunOptions};
 use crate::model::encoder::Encoder;
 use crate::model::TokenizedExample;
@@ -42,7 +44,26 @@ pub struct SoftLoss {
     pub sum_cross_entropy: f64,
 }
 
+/// SHA-256 of tokenised texts, in order.
+pub fn tokens_sha256(examples: &[TokenizedExample]) -> String {
+    let mut digest = Sha256::new();
+    for tokens in examples {
+        digest.update((tokens.len() as u64).to_le_bytes());
+        for id in tokens.input_ids.iter().chain(&tokens.token_type_ids) {
+            digest.update(id.to_le_bytes());
+        }
+    }
+    hexadecimal(&digest.finalize())
+}
+
 impl Evaluated {
+    /// SHA-256 of its tokens and of its labels.
+    pub fn sha256(&self) -> [String; 2] {
+        let labels: Vec<u8> =
+            self.labels.iter().flat_map(|l| l.map_or(u32::MAX, |l| l).to_le_bytes()).collect();
+        [tokens_sha256(&self.tokens), hexadecimal(&Sha256::digest(labels))]
+    }
+
     /// The student's logits (N, K), the same bits as in an audit.
     ///
     /// # Errors

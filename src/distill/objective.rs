@@ -23,8 +23,6 @@ pub struct Setting {
     pub teacher: Option<Shape>,
     /// Whether both make the same tokens of a text.
     pub same_tokens: bool,
-    /// K.
-    pub labels: usize,
     /// The id of the teacher's [SEP].
     pub separator: Option<u32>,
 }

@@ -14,6 +14,7 @@ use super::terms::Term;
 use super::trainer::EndedBy;
 use crate::check::{LossReached, RecordedBound};
 use crate::model::encoder::DropoutRates;
+use crate::model::Head;
 
 /// Raised when a key changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -90,6 +91,11 @@ pub struct RecordedRecipe<'a> {
     /// HSK's compression.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hsk: Option<Compression>,
+    /// Head convention asked for of the teacher.
+    pub teacher_head: Head,
+    /// Which of the teacher's labels is which of the task's, where the recipe says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_map: Option<&'a str>,
     /// Longest sequence, tokens.
     pub max_length: usize,
     /// Of everything random.
@@ -116,6 +122,8 @@ impl<'a> RecordedRecipe<'a> {
             tau_max: is("annealing").then_some(recipe.tau_max),
             assistants: is("takd").then_some(&recipe.assistants),
             hsk: is("hsk").then_some(recipe.compression),
+            teacher_head: recipe.settings.teacher_head,
+            label_map: recipe.settings.value("label_map"),
             max_length: recipe.settings.max_length,
             seed: recipe.settings.seed,
             limit: recipe.settings.limit,

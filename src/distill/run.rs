@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, Context, Error, Result};
 use sha2::{Digest, Sha256};
 
-use super::data::{evaluated, recorded, source, tokens, Splits, Teacher};
-use super::evaluate::{Evaluated, Score, SoftLoss};
+use super::data::{evaluated, recorded, source, tokens, Said, Splits, Teacher};
+use super::evaluate::{tokens_sha256, Evaluated, Score, SoftLoss};
 use super::objective::{Objective, Setting};
 use super::recipe::{Compat, Init, Recipe, StudentLayer};
 use super::record::{self, DistillationRecord, RecordedRecipe, Source};
@@ -18,12 +18,13 @@ use super::states::{bytes_of_everything, Selection};
 use super::store::{Store, StoreHeader};
 use super::student::{begin, columns_by_name, NewStudent, Plan};
 use super::terms::Term;
-use super::trainer::{Ended, Training};
+use super::trainer::{Ended, Training, SAVED};
 use crate::audit::{run_options, set_max_length, Role, Session};
 use crate::checkpoint::{require_new_folder, Checkpoint, NewCheckpoint};
 use crate::digest::hexadecimal;
 use crate::error::usage;
 use crate::inference::{Logits, Observer, Windows};
+use crate::interrupt::{Interrupted, NO_REPORT};
 use crate::model::encoder::{DropoutRates, Encoder, Frozen};
 use crate::model::{encoder_shape, load_encoder, Model};
 
@@ -53,14 +54,18 @@ pub fn distill(recipe: &Recipe, resume: bool, session: &Session) -> Result<Stude
     let folder = TrainingFolder::of(&recipe.output);
     prepare(recipe, resume, &folder)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(recipe.settings.threads).build()?;
-    pool.install(|| Distillation::prepare(recipe, &folder, session)?.run(resume))
+    let trained = pool.install(|| Distillation::prepare(recipe, &folder, session)?.run(resume));
+    trained.map_err(|error| stopped(error, &folder))
 }
 
 /// What can be known of the output before anything is run.
 fn prepare(recipe: &Recipe, resume: bool, folder: &TrainingFolder) -> Result<()> {
     match (resume, folder.holds_state()) {
         (true, true) => Ok(()),
-        (true, false) => Err(folder.holds_none()),
+        (true, false) => Err(usage(format!(
+            "there is no training to go on with in `{}`\n  hint: leave --resume out",
+            folder.path().display()
+        ))),
         (false, true) => Err(usage(format!(
             "`{}` holds a training that is not finished\n  hint: pass --resume to go on with it, or \
              remove the folder",
@@ -91,6 +96,16 @@ struct Prepared {
     train: Evaluated,
     validation: Option<Evaluated>,
     setting: Setting,
+}
+
+impl Prepared {
+    /// Takes in what the teacher says of both splits.
+    fn hear(&mut self, said: &Said) {
+        self.train.teacher = Some(said.train.clone());
+        if let Some(validation) = &mut self.validation {
+            validation.teacher = said.validation.clone();
+        }
+    }
 }
 
 impl<'a> Distillation<'a> {
@@ -131,15 +146,29 @@ impl<'a> Distillation<'a> {
         Ok(Distillation { recipe, session, folder, splits, teacher, checkpoint, labels, sources })
     }
 
+    /// Checks all that can be checked, runs the teacher, then trains the assistants and the student.
     fn run(mut self, resume: bool) -> Result<Student> {
-        let assistants = &self.recipe.assistants;
-        let last = self.student(&self.recipe.student)?;
-        let mut says = self.teacher.as_ref().map(|teacher| teacher.train.clone());
+        let mut student = self.student(&self.recipe.student)?;
+        let mut assistants = Vec::new();
+        for (i, asked) in self.recipe.assistants.iter().enumerate() {
+            let assistant = self.student(asked).with_context(|| format!("assistant {}", i + 1))?;
+            assistants.push(assistant);
+        }
+        let lock = self.folder.lock()?;
+        let mut says = None;
+        if let Some(teacher) = &mut self.teacher {
+            let said = teacher.says(&self.splits, &self.recipe.settings, self.session)?;
+            assistants.iter_mut().chain([&mut student]).for_each(|each| each.hear(&said));
+            says = Some(said.train);
+        }
         for (i, assistant) in assistants.iter().enumerate() {
             says = Some(self.assistant(i, assistant, says, resume)?);
         }
-        let (encoder, ended) = self.train(&last, says, STUDENT, resume)?;
-        self.write(last, &encoder, ended)
+        let (encoder, ended) = self.train(&student, says, STUDENT, resume)?;
+        let written = self.write(student, &encoder, ended)?;
+        drop(lock);
+        self.folder.remove()?;
+        Ok(written)
     }
 
     /// The student that `asked` describes, with everything checked that its method asks for.
@@ -155,14 +184,15 @@ impl<'a> Distillation<'a> {
         let student = begin(asked, init, &mut self.checkpoint, columns.as_deref(), &plan)?;
         let tokenizer = &self.checkpoint.tokenizer;
         let vocabulary = student.encoder.vocabulary();
-        let teacher = self.teacher.as_ref();
-        let says = teacher.map(|teacher| &teacher.train);
-        let train = evaluated(&self.splits.train, tokenizer, vocabulary, says)?;
-        let says = teacher.and_then(|teacher| teacher.validation.as_ref());
+        let train = evaluated(&self.splits.train, tokenizer, vocabulary)?;
         let validation = self.splits.validation.as_ref();
-        let validation = validation.map(|split| evaluated(split, tokenizer, vocabulary, says));
+        let validation = validation.map(|split| evaluated(split, tokenizer, vocabulary));
         let setting = self.setting(&student, &train)?;
         (recipe.method.check)(recipe, &setting)?;
+        refuse_one_store_for_two_stages(recipe, &setting)?;
+        if student.new_head {
+            self.session.progress.message("the last layer is new: it begins with random weights");
+        }
         Ok(Prepared { student, train, validation: validation.transpose()?, setting })
     }
 
@@ -171,7 +201,6 @@ impl<'a> Distillation<'a> {
             student: student.encoder.shape(),
             teacher: None,
             same_tokens: true,
-            labels: self.labels.len(),
             // Every sequence of the BERT family ends with [SEP].
             separator: train.tokens.first().and_then(|t| t.input_ids.last().copied()),
         };
@@ -187,22 +216,22 @@ impl<'a> Distillation<'a> {
 
     /// What assistant number `i` says of the training set, who learns from one that says `says`.
     fn assistant(
-        &mut self,
+        &self,
         i: usize,
-        asked: &StudentLayer,
+        assistant: &Prepared,
         says: Option<Logits>,
         resume: bool,
     ) -> Result<Logits> {
         let name = format!("assistant {}", i + 1);
-        let assistant = self.student(asked).with_context(|| name.clone())?;
-        let known = self.folder.logits(&name, &self.fingerprint(&name)?)?;
+        let fingerprint = self.fingerprint(&name, assistant)?;
+        let known = self.folder.logits(&name, &fingerprint)?;
         if let Some(known) = known.filter(|_| resume) {
             return Ok(known);
         }
-        let (encoder, _) = self.train(&assistant, says, &name, resume)?;
+        let (encoder, _) = self.train(assistant, says, &name, resume)?;
         let options = run_options(&self.recipe.settings, self.session, Windows::WHOLE);
         let logits = assistant.train.logits(&encoder, &options)?;
-        self.folder.finish_assistant(&name, &self.fingerprint(&name)?, &logits)?;
+        self.folder.finish_assistant(&name, &fingerprint, &logits)?;
         Ok(logits)
     }
 
@@ -215,7 +244,7 @@ impl<'a> Distillation<'a> {
         resume: bool,
     ) -> Result<(Encoder, Ended)> {
         let (recipe, session) = (self.recipe, self.session);
-        let fingerprint = self.fingerprint(name)?;
+        let fingerprint = self.fingerprint(name, prepared)?;
         let frozen = match recipe.stages.iter().all(|stage| stage.freeze_embeddings) {
             true => Frozen::Embeddings,
             false => Frozen::Nothing,
@@ -226,7 +255,6 @@ impl<'a> Distillation<'a> {
             true => self.folder.place(&fingerprint)?,
             false => Place { fingerprint, of: name.to_owned(), ..Place::default() },
         };
-        self.folder.make()?;
         let training = Training {
             recipe,
             student: &encoder,
@@ -297,7 +325,8 @@ impl<'a> Distillation<'a> {
             encoder,
             tokens,
             columns: teacher.classifier.columns().iter().map(|&column| column as u32).collect(),
-            dropout: noisy.then_some((rates, settings.seed)),
+            // Another seed than the student's, so that the two do not drop the same elements.
+            dropout: noisy.then_some((rates, !settings.seed)),
         })
     }
 
@@ -312,7 +341,7 @@ impl<'a> Distillation<'a> {
         let header = StoreHeader {
             selection: selection.clone(),
             teacher_sha256: teacher.weights_sha256.clone(),
-            tokens_sha256: tokens_sha256(beside),
+            tokens_sha256: tokens_sha256(&beside.tokens),
             examples: beside.tokens.len(),
             hidden: shape.hidden,
             heads: shape.heads,
@@ -348,19 +377,18 @@ impl<'a> Distillation<'a> {
         ));
     }
 
-    /// What a training follows from: the same one has the same.
-    fn fingerprint(&self, name: &str) -> Result<String> {
-        let recipe = RecordedRecipe::of(self.recipe, DropoutRates::default());
-        let validation = self.splits.validation.as_ref().map(|split| &split.sha256);
+    /// What a training follows from: the same one has the same, however its files are named.
+    fn fingerprint(&self, name: &str, prepared: &Prepared) -> Result<String> {
+        let settings = &self.recipe.settings;
+        let hashes = |s: &Source| (s.weights_sha256.clone(), s.tokenizer_sha256.clone());
         let parts = serde_json::to_vec(&(
             env!("CARGO_PKG_VERSION"),
-            name,
-            self.recipe.method.name,
-            recipe,
-            &self.splits.train.sha256,
-            validation,
-            (&self.sources.0, &self.sources.1),
-            &self.labels,
+            (name, self.recipe.method.name, &self.labels),
+            RecordedRecipe::of(self.recipe, prepared.student.dropout),
+            (self.sources.0.as_ref().map(hashes), hashes(&self.sources.1)),
+            format!("{:?} {:?}", settings.casing, settings.teacher_head),
+            prepared.train.sha256(),
+            prepared.validation.as_ref().map(Evaluated::sha256),
         ))?;
         Ok(hexadecimal(&Sha256::digest(&parts)))
     }
@@ -409,19 +437,38 @@ impl<'a> Distillation<'a> {
             beside: vec![("distillation.json", json)],
         };
         checkpoint.write(&recipe.output)?;
-        self.folder.remove()?;
         Ok(Student { folder: recipe.output.clone(), ended, train, validation, soft_loss })
     }
 }
 
-/// SHA-256 of the tokens that the teacher reads.
-fn tokens_sha256(beside: &Beside) -> String {
-    let mut digest = Sha256::new();
-    for tokens in &beside.tokens {
-        digest.update((tokens.len() as u64).to_le_bytes());
-        for id in tokens.input_ids.iter().chain(&tokens.token_type_ids) {
-            digest.update(id.to_le_bytes());
+/// Two stages that look at different hidden states cannot share the file that the user names.
+fn refuse_one_store_for_two_stages(recipe: &Recipe, setting: &Setting) -> Result<()> {
+    let mut looking = Vec::new();
+    for (i, stage) in recipe.stages.iter().enumerate() {
+        if (recipe.method.objective)(recipe, setting, i)?.needs().states.is_some() {
+            looking.push(stage.name);
         }
     }
-    hexadecimal(&digest.finalize())
+    match (&recipe.store, looking.as_slice()) {
+        (Some(_), [_, _, ..]) => Err(usage(format!(
+            "`store` holds the hidden states of one stage, and {} look at some\n  hint: leave \
+             `store` out",
+            looking.join(" and ")
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// What a user who stopped the program hears: whether there is something to go on with.
+fn stopped(error: Error, folder: &TrainingFolder) -> Error {
+    match error.downcast_ref::<Interrupted>() {
+        Some(Interrupted { what, done, total, outcome }) if *outcome == NO_REPORT => {
+            let outcome = match folder.holds_state() {
+                true => SAVED,
+                false => "nothing was trained yet",
+            };
+            Interrupted { what: what.clone(), done: *done, total: *total, outcome }.into()
+        }
+        _ => error,
+    }
 }

@@ -4,6 +4,7 @@
 //! place in the training are all there is. The file is replaced as a whole.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::evaluate::{Score, SoftLoss};
 use super::optimizer::AdamW;
 use super::terms::Term;
+use super::trainer::EndedBy;
 use crate::error::{hinted, usage};
 use crate::inference::Logits;
 use crate::interrupt::Temporary;
@@ -24,8 +26,9 @@ use crate::temporary::temporary_file;
 const FOLDER: &str = "training";
 const STATE: &str = "state.safetensors";
 const BEST: &str = "best.safetensors";
-/// The assistant whose training comes first.
-const FIRST_ASSISTANT: &str = "assistant 1";
+const LOCK: &str = "lock";
+/// What the files of assistants begin with.
+const ASSISTANT: &str = "trained-";
 /// The metadata's key of what is no tensor.
 const PLACE: &str = "place";
 /// Prefixes of the tensors' names.
@@ -62,6 +65,8 @@ pub struct Place {
     pub course: Vec<Epoch>,
     /// The best epoch so far.
     pub best: Option<Best>,
+    /// What ended the training, once it is over.
+    pub ended_by: Option<EndedBy>,
 }
 
 /// An epoch that is done.
@@ -106,17 +111,9 @@ impl TrainingFolder {
 
     /// Whether there is a training to go on with: a state, or an assistant that is trained.
     pub fn holds_state(&self) -> bool {
-        [STATE.to_owned(), logits_file(FIRST_ASSISTANT)]
-            .iter()
-            .any(|file| self.0.join(file).exists())
-    }
-
-    /// That there is none.
-    pub fn holds_none(&self) -> anyhow::Error {
-        usage(format!(
-            "there is no training to go on with in `{}`\n  hint: leave --resume out",
-            self.0.display()
-        ))
+        let is_state = |name: &str| name == STATE || name.starts_with(ASSISTANT);
+        let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
+        entries.into_iter().any(|entry| entry.file_name().to_str().is_some_and(is_state))
     }
 
     /// Whether it is all that the student's folder holds.
@@ -127,13 +124,26 @@ impl TrainingFolder {
         self.0.is_dir() && names.all(|name| name.is_ok_and(|name| name == FOLDER))
     }
 
-    /// Makes the folder.
+    /// Makes the folder and keeps other trainings out of it for as long as the lock is held.
     ///
     /// # Errors
-    /// A place that cannot be written.
-    pub fn make(&self) -> Result<()> {
+    /// A place that cannot be written, another training that is under way in it.
+    pub fn lock(&self) -> Result<File> {
         std::fs::create_dir_all(&self.0)
-            .with_context(|| format!("cannot make the folder `{}`", self.0.display()))
+            .with_context(|| format!("cannot make the folder `{}`", self.0.display()))?;
+        let path = self.0.join(LOCK);
+        let lock =
+            File::create(&path).with_context(|| format!("cannot write `{}`", path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(lock),
+            Err(TryLockError::WouldBlock) => Err(usage(format!(
+                "another training is under way in `{}`\n  hint: name another folder with --output",
+                self.0.display()
+            ))),
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot lock `{}`", path.display()))
+            }
+        }
     }
 
     /// Removes everything: the student is written.
@@ -173,7 +183,10 @@ impl TrainingFolder {
     /// No state, one that is damaged, or one of another training.
     pub fn place(&self, fingerprint: &str) -> Result<Place> {
         let Some(place) = self.any_place()? else {
-            return Err(self.holds_none());
+            return Err(usage(format!(
+                "there is no training to go on with in `{}`\n  hint: leave --resume out",
+                self.0.display()
+            )));
         };
         if place.fingerprint != fingerprint {
             bail!(usage(format!(
@@ -304,7 +317,7 @@ impl TrainingFolder {
 }
 
 fn logits_file(name: &str) -> String {
-    format!("{}.safetensors", name.replace(' ', "-"))
+    format!("{ASSISTANT}{}.safetensors", name.replace(' ', "-"))
 }
 
 fn values(parameters: &[Parameter]) -> Vec<(String, Tensor)> {

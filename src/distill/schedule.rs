@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What the learning rate does after its warm-up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Decay {
     /// Falls to 0 in a straight line.

@@ -77,17 +77,14 @@ impl Speaker {
         self.0.message(&line);
     }
 
-    /// The end of an epoch; `threshold` is β.
-    pub fn epoch(&self, epoch: &Epoch, epochs: usize, threshold: Option<f64>) {
+    /// The end of an epoch; `held` is w_soft·ΣL_soft over the training set, and β.
+    pub fn epoch(&self, epoch: &Epoch, epochs: usize, held: Option<(f64, f64)>) {
         let mut line = format!("{} epoch {}/{epochs} done", epoch.stage, epoch.epoch);
         for (term, loss) in &epoch.losses {
             let _ = write!(line, "  {term} {loss:.5}");
         }
-        if let Some(loss) = epoch.soft_loss {
-            let _ = write!(line, "  train KL {:.4}", loss.sum_kl);
-            if let Some(beta) = threshold {
-                let _ = write!(line, " (β {beta:.4})");
-            }
+        if let Some((loss, beta)) = held {
+            let _ = write!(line, "  weighted soft loss on train {loss:.4} (β {beta:.4})");
         }
         if let Some(Score { accuracy, sigma }) = epoch.validation {
             if let Some(accuracy) = accuracy {

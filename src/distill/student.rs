@@ -190,8 +190,12 @@ fn inherited(
     chosen: &[usize],
 ) -> Result<BTreeMap<String, Tensor>> {
     let layers = format!("{}{}", family.prefix_in(weights), family.layers);
+    let pooler = format!("{}pooler.", family.prefix_in(weights));
+    let has_pooler = family.head.dense.contains("pooler");
     let unread = |name: &str| {
-        PRETRAINING.iter().any(|p| name.starts_with(p)) || UNREAD.iter().any(|p| name.contains(p))
+        PRETRAINING.iter().any(|p| name.starts_with(p))
+            || UNREAD.iter().any(|p| name.contains(p))
+            || (!has_pooler && name.starts_with(&pooler))
     };
     let names: Vec<String> = weights.names().filter(|n| !unread(n)).map(str::to_owned).collect();
     let mut tensors = BTreeMap::new();

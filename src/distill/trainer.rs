@@ -27,6 +27,9 @@ use crate::interrupt::{Interrupt, Interrupted};
 use crate::model::encoder::{Dropout, DropoutRates, Encoder};
 use crate::model::{ops, PackedBatch, Parameter};
 
+/// What becomes of a training that is stopped.
+pub const SAVED: &str = "the training is saved; --resume goes on with it";
+
 /// What a training is of.
 pub struct Training<'a> {
     /// The recipe in force.
@@ -160,11 +163,17 @@ impl<'a> StageRun<'a> {
         })
     }
 
+    /// What the state holds: all parameters, those that the stage leaves alone included.
+    fn all_parameters(&self) -> Vec<Parameter> {
+        let of_student = self.training.parameters.iter();
+        of_student.chain(self.objective.parameters()).cloned().collect()
+    }
+
     fn restore(&mut self) -> Result<()> {
         let folder = self.training.folder;
-        let (parameters, moments) = folder.restore(&self.parameters)?;
+        let (trained, moments) = folder.restore(&self.all_parameters())?;
         if !moments.is_empty() {
-            let mut optimizer = AdamW::new(parameters, self.options())?;
+            let mut optimizer = AdamW::new(trained, self.options())?;
             optimizer.restore(self.place.optimizer_steps, moments)?;
             self.optimizer = Some(optimizer);
         }
@@ -195,8 +204,19 @@ impl<'a> StageRun<'a> {
         self.batches().div_ceil(self.stage.accumulate)
     }
 
-    /// Runs the epochs that are left; what ended the training, or `None` for the next stage.
+    /// Runs the epochs that are left; what ended the training, or `None` for the next stage. A
+    /// training that is over is saved as such: measuring and writing it may still be stopped.
     fn epochs(&mut self) -> Result<Option<EndedBy>> {
+        if self.place.ended_by.is_none() {
+            self.place.ended_by = self.epochs_left()?;
+            if self.place.ended_by.is_some() {
+                self.save()?;
+            }
+        }
+        Ok(self.place.ended_by)
+    }
+
+    fn epochs_left(&mut self) -> Result<Option<EndedBy>> {
         while self.place.epoch < self.stage.max_epochs {
             self.epoch()?;
             let reached = self.end_of_epoch().map_err(|error| match error.is::<Interrupted>() {
@@ -368,21 +388,20 @@ impl<'a> StageRun<'a> {
         let more = if rows.len() > shown.len() { ", …" } else { "" };
         hinted(
             format!(
-                "{what} in stage `{}`, epoch {}, step {}, batch {} (examples {}{more})",
+                "{what} in stage `{}`, epoch {}, step {}, in the batch of the examples {}{more}",
                 self.stage.name,
                 self.place.epoch + 1,
                 self.place.step + 1,
-                self.place.number + 1,
                 shown.join(", ")
             ),
-            "the training diverges: lower `learning_rate`, or look at these examples; the last \
-             saved state is kept",
+            "the training diverges: look at these examples, or begin anew with a lower \
+             `learning_rate` (remove the folder, or name another one with --output)",
         )
     }
 
     fn save(&self) -> Result<()> {
         let optimizer = self.optimizer.as_ref();
-        self.training.folder.save(&self.place, &self.parameters, optimizer)
+        self.training.folder.save(&self.place, &self.all_parameters(), optimizer)
     }
 
     /// Saves the training, which the user wants to stop.
@@ -393,8 +412,7 @@ impl<'a> StageRun<'a> {
         let what = format!("stage `{}`, epoch {}", self.stage.name, self.place.epoch + 1);
         let total = self.training.train.tokens.len();
         let done = (self.place.step * self.stage.batch_size * self.stage.accumulate).min(total);
-        let outcome = "the training is saved; --resume goes on with it";
-        Interrupted { what, done, total, outcome }.into()
+        Interrupted { what, done, total, outcome: SAVED }.into()
     }
 
     fn say(

@@ -28,6 +28,9 @@ pub(super) const METHOD: Method = Method {
 };
 
 fn objective(recipe: &Recipe, setting: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
+    if !recipe.stages[stage].losses.contains_key(&Term::Attentive) {
+        return super::of_logits(recipe, stage);
+    }
     let teacher = super::require_states(setting)?;
     let student_first = (1..=setting.student.layers).collect();
     let selection = Selection::First { hidden: (1..=teacher.layers).collect() };

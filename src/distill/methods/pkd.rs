@@ -27,6 +27,9 @@ pub(super) const METHOD: Method = Method {
 };
 
 fn check(recipe: &Recipe, setting: &Setting) -> Result<()> {
+    if !recipe.last_stage().losses.contains_key(&Term::Patient) {
+        return Ok(());
+    }
     super::require_same_width(setting, "pkd compares [CLS] vectors element by element")?;
     teacher_layers(recipe, setting).map(drop)
 }
@@ -59,6 +62,9 @@ fn teacher_layers(recipe: &Recipe, setting: &Setting) -> Result<Vec<usize>> {
 }
 
 fn objective(recipe: &Recipe, setting: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
+    if !recipe.stages[stage].losses.contains_key(&Term::Patient) {
+        return super::of_logits(recipe, stage);
+    }
     let hidden = teacher_layers(recipe, setting)?;
     let student_first = (1..=hidden.len()).collect();
     let pairs = Pairs { student_first, ..Pairs::default() };

@@ -1,7 +1,7 @@
 //! TinyBERT's task-specific stage: the teacher's embeddings, hidden states and attention first, its
 //! probabilities after.
 
-use anyhow::{bail, Result};
+use anyhow::Result;
 
 use super::{stage, Method};
 use crate::distill::objective::{Objective, Setting};
@@ -37,30 +37,29 @@ pub(super) fn constant(layer: StageLayer) -> StageLayer {
 }
 
 fn check(recipe: &Recipe, setting: &Setting) -> Result<()> {
-    let intermediate = &recipe.stages[0];
     let reads_states = |term: &Term| !matches!(term, Term::Soft | Term::Hard);
-    if !intermediate.losses.keys().any(reads_states) {
+    if !recipe.stages.iter().any(|stage| stage.losses.keys().any(reads_states)) {
         return Ok(());
     }
     super::layer_map(recipe, setting)?;
     super::require_same_tokens(setting)?;
     let teacher = super::require_states(setting)?;
-    let attention = intermediate.losses.get(&Term::Attention).is_some_and(|weight| *weight > 0.0);
-    if attention && setting.student.heads != teacher.heads {
-        bail!(usage(format!(
-            "`stage.intermediate.losses.attention` compares heads one by one, and the student has \
-             {} heads where the teacher has {}\n  hint: set `student.heads` to {}, or the weight \
-             of `attention` to 0",
-            setting.student.heads, teacher.heads, teacher.heads
-        )));
+    let comparing = recipe.stages.iter().find(|s| s.losses.contains_key(&Term::Attention));
+    match comparing {
+        Some(stage) if setting.student.heads != teacher.heads => Err(usage(format!(
+            "`stage.{}.losses.attention` compares heads one by one, and the student has {} heads \
+             where the teacher has {}\n  hint: set `student.heads` to {}, or the weight of \
+             `attention` to 0",
+            stage.name, setting.student.heads, teacher.heads, teacher.heads
+        ))),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 fn objective(recipe: &Recipe, setting: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
     let terms = super::terms(recipe, stage);
     let weights = &recipe.stages[stage].losses;
-    let is_on = |term: Term| weights.get(&term).is_some_and(|weight| *weight > 0.0);
+    let is_on = |term: Term| weights.contains_key(&term);
     if ![Term::Embedding, Term::Hidden, Term::Attention].into_iter().any(is_on) {
         return Ok(Box::new(terms));
     }

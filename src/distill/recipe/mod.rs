@@ -154,79 +154,42 @@ impl Recipe {
     fn resolve(file: RecipeFile, path: &Path, text: &str, flags: &Flags) -> Result<Self> {
         let method_name = flags.method.as_ref().or(file.method.as_ref());
         let Some(method_name) = method_name else {
-            bail!(usage("it names no `method`\n  hint: the methods are finetune, kd, tinybert, …"));
+            let names: Vec<_> = methods::METHODS.iter().map(|method| method.name).collect();
+            let names = names.join(", ");
+            bail!(usage(format!("it names no `method`\n  hint: the methods are {names}")));
         };
         let method = methods::find(method_name)?;
-        refuse_others(&file, method.name)?;
+        refuse_others(&file, method)?;
         let settings = settings(&file, path, text, flags)?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        let compat = file.compat.unwrap_or_default();
-        if compat == Compat::Huawei && method.name != "tinybert" {
-            bail!(usage(
-                "`compat` = `huawei` is the original TinyBERT code's: it goes with the \
-                         method tinybert\n  hint: leave it out"
-            ));
-        }
-        let stages = stages(&file, method, compat)?;
+        let stages = stages(&file, method)?;
         let (student, init) = student(&file, folder, flags, method)?;
-        let stopping = stopping(&file, &stages)?;
+        require_teacher(&settings, method, &stages, (&student, init))?;
         let output = flags.output.clone().or(file.output.as_ref().map(PathBuf::from));
         let output = output.ok_or_else(|| {
             usage("nothing says where the model goes\n  hint: pass --output DIR, or set `output`")
         })?;
-        let hsk = file.hsk.clone().unwrap_or_default();
-        let compression = Compression {
-            depth: hsk.depth.unwrap_or(COMPRESSION.depth),
-            length: hsk.length.unwrap_or(COMPRESSION.length),
-            width: hsk.width.unwrap_or(COMPRESSION.width),
-        };
+        let compression = compression(&file);
         let tau_max = file.annealing.as_ref().and_then(|a| a.tau_max).unwrap_or(TAU_MAX);
         check_numbers(&file, compression, tau_max)?;
-        let teaches = stages.iter().any(|stage| stage.losses.keys().any(|t| *t != Term::Hard));
-        let begins_alone = match init {
-            Init::Base => true,
-            Init::TeacherLayers => false,
-            Init::Scratch => student.base.is_some(),
-        };
-        if (teaches || !begins_alone) && settings.teacher.is_none() {
-            bail!(usage(format!(
-                "the method {} needs a teacher{}\n  hint: pass --teacher DIR_OR_HUB_ID, or set \
-                 `teacher`",
-                method.name,
-                if teaches { "" } else { ", whose layers or vocabulary the student takes" }
-            )));
-        }
-        let assistants = file.takd.clone().map(|takd| takd.assistants).unwrap_or_default();
-        if assistants.iter().any(|assistant| assistant.init.is_some() || assistant.base.is_some()) {
-            bail!(usage(
-                "`takd.assistants` begin as the student does\n  hint: leave their `init` and `base` out"
-            ));
-        }
-        let keep = file.keep.unwrap_or(Keep::BestAccuracy);
-        if keep == Keep::BestSigma && settings.teacher.is_none() {
-            bail!(usage(
-                "`keep` = `best-sigma` compares with a teacher, and there is none\n  hint: use \
-                 best-accuracy or last"
-            ));
-        }
         Ok(Recipe {
+            stopping: stopping(&file, &stages)?,
+            keep: keep(&file, &settings)?,
+            assistants: assistants(&file)?,
             settings,
             method,
             student,
             init,
             output,
             stages,
-            stopping,
-            keep,
             log_every: file.log_every.unwrap_or(50),
             save_every: file.save_every.unwrap_or(500),
-            compat,
+            compat: file.compat.unwrap_or_default(),
             layer_map: file.layer_map.clone(),
             teacher_states: file.teacher_states.unwrap_or(TeacherStates::Auto),
             store: file.store.as_ref().map(|store| beside(folder, store)),
             patience: file.pkd.and_then(|pkd| pkd.layers).unwrap_or(Patience::Skip),
             tau_max,
-            assistants,
             compression,
         })
     }
@@ -272,24 +235,97 @@ fn settings(file: &RecipeFile, path: &Path, text: &str, flags: &Flags) -> Result
 }
 
 /// A table or a key of another method would have no effect.
-fn refuse_others(file: &RecipeFile, method: &str) -> Result<()> {
-    let given = [
+fn refuse_others(file: &RecipeFile, method: &Method) -> Result<()> {
+    let tables = [
         ("pkd", file.pkd.is_some()),
         ("annealing", file.annealing.is_some()),
         ("takd", file.takd.is_some()),
         ("hsk", file.hsk.is_some()),
     ];
-    match given.into_iter().find(|(name, given)| *given && *name != method) {
+    if let Some((name, _)) = tables.into_iter().find(|(name, given)| *given && *name != method.name)
+    {
+        bail!(usage(format!(
+            "`[{name}]` belongs to the method {name}, and `method` = `{}`\n  hint: leave the table out",
+            method.name
+        )));
+    }
+    let looks = |terms: &[Term]| terms.iter().any(|term| method.terms.contains(term));
+    use Term::*;
+    let looks_inside = looks(&[Embedding, Hidden, Attention, Patient, Attentive, Kept]);
+    let maps_layers = looks(&[Hidden, Patient, Kept]);
+    let keys = [
+        ("compat", file.compat == Some(Compat::Huawei) && method.name != "tinybert"),
+        ("layer_map", file.layer_map.is_some() && !maps_layers),
+        ("store", file.store.is_some() && !looks_inside),
+        ("teacher_states", file.teacher_states.is_some() && !looks_inside),
+    ];
+    match keys.into_iter().find(|(_, without_effect)| *without_effect) {
         None => Ok(()),
-        Some((name, _)) => Err(usage(format!(
-            "`[{name}]` belongs to the method {name}, and `method` = `{method}`\n  hint: leave the \
-             table out"
+        Some((key, _)) => Err(usage(format!(
+            "`{key}` has no effect with the method {}\n  hint: leave it out",
+            method.name
         ))),
     }
 }
 
+/// A teacher where something is to be learnt or taken from one.
+fn require_teacher(
+    settings: &Settings,
+    method: &Method,
+    stages: &[Stage],
+    (student, init): (&StudentLayer, Init),
+) -> Result<()> {
+    let teaches = stages.iter().any(|stage| stage.losses.keys().any(|term| *term != Term::Hard));
+    let begins_alone = match init {
+        Init::Base => true,
+        Init::TeacherLayers => false,
+        Init::Scratch => student.base.is_some(),
+    };
+    if settings.teacher.is_some() || (begins_alone && !teaches) {
+        return Ok(());
+    }
+    Err(usage(format!(
+        "the method {} needs a teacher{}\n  hint: pass --teacher DIR_OR_HUB_ID, or set `teacher`",
+        method.name,
+        if teaches { "" } else { ", whose layers or vocabulary the student takes" }
+    )))
+}
+
+fn compression(file: &RecipeFile) -> Compression {
+    let hsk = file.hsk.clone().unwrap_or_default();
+    Compression {
+        depth: hsk.depth.unwrap_or(COMPRESSION.depth),
+        length: hsk.length.unwrap_or(COMPRESSION.length),
+        width: hsk.width.unwrap_or(COMPRESSION.width),
+    }
+}
+
+fn keep(file: &RecipeFile, settings: &Settings) -> Result<Keep> {
+    let keep = file.keep.unwrap_or(Keep::BestAccuracy);
+    if keep == Keep::BestSigma && settings.teacher.is_none() {
+        bail!(usage(
+            "`keep` = `best-sigma` compares with a teacher, and there is none\n  hint: use \
+             best-accuracy or last"
+        ));
+    }
+    Ok(keep)
+}
+
+fn assistants(file: &RecipeFile) -> Result<Vec<StudentLayer>> {
+    let assistants = file.takd.clone().map(|takd| takd.assistants).unwrap_or_default();
+    let only_layers = |a: &StudentLayer| {
+        *a == StudentLayer { layers: a.layers.clone(), ..StudentLayer::default() }
+    };
+    if !assistants.iter().all(only_layers) {
+        bail!(usage(
+            "`takd.assistants` begin as the student does\n  hint: give them `layers` alone"
+        ));
+    }
+    Ok(assistants)
+}
+
 /// The method's stages under what the recipe says of all and of each.
-fn stages(file: &RecipeFile, method: &Method, compat: Compat) -> Result<Vec<Stage>> {
+fn stages(file: &RecipeFile, method: &Method) -> Result<Vec<Stage>> {
     let defaults = (method.stages)();
     let names: Vec<_> = defaults.iter().map(|(name, _)| *name).collect();
     if let Some(name) = file.stage.keys().find(|name| !names.contains(&name.as_str())) {
@@ -307,7 +343,7 @@ fn stages(file: &RecipeFile, method: &Method, compat: Compat) -> Result<Vec<Stag
         )));
     }
     let of = |(name, layer): (&'static str, StageLayer)| {
-        let layer = Stage::common(compat).under(&layer).under(&file.training);
+        let layer = Stage::common().under(&layer).under(&file.training);
         let own = file.stage.get(name).cloned().unwrap_or_default();
         Stage::checked(name, layer.under(&own), method)
     };
@@ -330,6 +366,12 @@ fn student(
     student.init = Some(init);
     let wrong = |key: &str, why: &str| Err(usage(format!("`student.{key}` {why}")));
     match init {
+        Init::TeacherLayers if student.base.is_some() => {
+            return wrong(
+                "base",
+                "has no effect with `init` = `teacher-layers`\n  hint: leave one out",
+            )
+        }
         Init::Base if student.base.is_none() => {
             return wrong(
                 "base",

@@ -12,6 +12,9 @@ use crate::distill::schedule::Decay;
 use crate::distill::terms::Term;
 use crate::error::usage;
 
+/// Beyond this temperature every distribution is flat.
+const HOTTEST: f64 = 1000.0;
+
 /// One stage in force.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Stage {
@@ -52,9 +55,8 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// What holds for every method; `compat` has Adam's epsilon of the original BERT.
-    pub(super) fn common(compat: Compat) -> StageLayer {
-        let eps = if compat == Compat::Huawei { 1e-6 } else { 1e-8 };
+    /// What holds for every method.
+    pub(super) fn common() -> StageLayer {
         StageLayer {
             schedule: Some(Decay::Linear),
             warmup: Some(0.1),
@@ -63,7 +65,7 @@ impl Stage {
             weight_decay: Some(0.01),
             beta1: Some(0.9),
             beta2: Some(0.999),
-            eps: Some(eps),
+            eps: Some(1e-8),
             clip: Some(1.0),
             dropout: Some(DropoutLayer::default()),
             freeze_embeddings: Some(false),
@@ -101,7 +103,8 @@ impl Stage {
         };
         stage.check_ranges()?;
         stage.check_losses(method)?;
-        Ok(stage)
+        let losses = stage.losses.into_iter().filter(|(_, weight)| *weight > 0.0).collect();
+        Ok(Stage { losses, ..stage })
     }
 
     fn check_ranges(&self) -> Result<()> {
@@ -115,9 +118,14 @@ impl Stage {
         if let Some((key, _)) = counts.into_iter().find(|(_, value)| *value == 0) {
             bail!(wrong(key, "must be at least 1"));
         }
-        let above_zero = |value: f64| if value > 0.0 { None } else { Some("must be above 0") };
-        let at_least_zero =
-            |value: f64| if value >= 0.0 { None } else { Some("must be at least 0") };
+        let above_zero = |value: f64| match value > 0.0 && value.is_finite() {
+            true => None,
+            false => Some("must be above 0, and finite"),
+        };
+        let at_least_zero = |value: f64| match value >= 0.0 && value.is_finite() {
+            true => None,
+            false => Some("must be at least 0, and finite"),
+        };
         let below_one =
             |v: f64| if (0.0..1.0).contains(&v) { None } else { Some("must be in [0, 1)") };
         let share =
@@ -137,8 +145,8 @@ impl Stage {
             ("dropout.classifier", dropout(self.dropout.classifier)),
             (
                 "temperature",
-                (!(temperature >= 1.0 && temperature.is_finite())).then_some(
-                    "must be at least 1: it is the distillation temperature, and divides logits",
+                (!(1.0..=HOTTEST).contains(&temperature)).then_some(
+                    "must be from 1 to 1000: it is the distillation temperature, and divides logits",
                 ),
             ),
         ];

@@ -24,8 +24,9 @@ impl StageRun<'_> {
             soft_loss,
             validation,
         };
-        let reached = self.is_beta_reached(soft_loss);
-        self.training.speaker.epoch(&epoch, self.stage.max_epochs, self.threshold());
+        let held = self.held_against_beta(soft_loss);
+        let reached = held.is_some_and(|(loss, beta)| loss <= beta);
+        self.training.speaker.epoch(&epoch, self.stage.max_epochs, held);
         self.place.course.push(epoch);
         if let (false, Some(score)) = (reached, validation) {
             self.keep_if_best(score)?;
@@ -43,23 +44,14 @@ impl StageRun<'_> {
         Ok(training.train.soft_loss(&logits, self.stage.temperature, self.stage.t_squared))
     }
 
-    /// β of L_soft itself: the sum that it may have.
-    fn threshold(&self) -> Option<f64> {
-        let stopping = self.training.stopping.filter(|_| self.is_last())?;
-        Some(stopping.beta.sum(self.training.train.tokens.len()))
-    }
-
-    fn is_beta_reached(&self, loss: Option<SoftLoss>) -> bool {
-        let (Some(stopping), Some(beta), Some(loss)) =
-            (self.training.stopping, self.threshold(), loss)
-        else {
-            return false;
-        };
+    /// w_soft·ΣL_soft, and β, where the theory may end the stage.
+    fn held_against_beta(&self, loss: Option<SoftLoss>) -> Option<(f64, f64)> {
+        let (stopping, loss) = (self.training.stopping?, loss?);
         let sum = match stopping.loss {
             StoppingLoss::Kl => loss.sum_kl,
             StoppingLoss::Ce => loss.sum_cross_entropy,
         };
-        self.stage.soft_weight() * sum <= beta
+        Some((self.stage.soft_weight() * sum, stopping.beta.sum(loss.examples)))
     }
 
     fn validation(&self) -> Result<Option<Score>> {
@@ -73,16 +65,17 @@ impl StageRun<'_> {
         }
     }
 
+    /// Keeps the state of the best epoch; without a figure to go by, the last one is kept.
     fn keep_if_best(&mut self, score: Score) -> Result<()> {
-        let better = |best: &Best| match self.training.recipe.keep {
-            Keep::Last => false,
-            Keep::BestAccuracy => score.accuracy > best.score.accuracy,
-            Keep::BestSigma => match (score.sigma, best.score.sigma) {
-                (Some(new), Some(old)) => new < old,
-                _ => false,
-            },
+        let keep = self.training.recipe.keep;
+        let figure = |score: &Score| match keep {
+            Keep::Last => None,
+            Keep::BestAccuracy => score.accuracy,
+            Keep::BestSigma => score.sigma.map(|sigma| -sigma),
         };
-        if self.training.recipe.keep == Keep::Last || !self.place.best.as_ref().is_none_or(better) {
+        let Some(new) = figure(&score) else { return Ok(()) };
+        let old = self.place.best.as_ref().and_then(|best| figure(&best.score));
+        if old.is_some_and(|old| new <= old) {
             return Ok(());
         }
         self.training.folder.save_best(self.training.parameters)?;
