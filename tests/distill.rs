@@ -361,6 +361,8 @@ fn a_folder_that_holds_something_is_left_alone() {
     sandbox.write("taken/notes.txt", "mine");
     let run = sandbox.audit(&training(&sandbox, KD, "taken"));
     run.fails(2, &["not empty", "--output"]);
+    let run = sandbox.audit(&with(&training(&sandbox, KD, "taken"), &["--resume"]));
+    run.fails(2, &["no training to go on with"]);
     assert_eq!(sandbox.read("taken/notes.txt"), "mine");
 }
 

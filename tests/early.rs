@@ -42,7 +42,7 @@ fn near(found: f64, expected: f64) {
 fn fail_fast_ends_with_the_full_run_s_verdict_at_the_full_run_s_example() {
     let (sandbox, audit) = large();
     for statistic in ["rms", "centred"] {
-        let audit = with(&audit, &["--statistic", statistic]);
+        let audit = with(&audit, &["--statistic", statistic, "--kappa", "0.08"]);
         let full = sandbox.report(&audit);
         let run = sandbox.audit(&with(&audit, &["--fail-fast", "--format", "json"]));
         let report = run.json();

@@ -39,6 +39,7 @@ fn a_recipe_s_words_win_over_the_method_s_and_a_stage_s_over_all_stages() {
 fn flags_win_over_the_file() {
     let flags = Flags {
         method: Some("finetune".to_owned()),
+        base: Some("b".to_owned()),
         output: Some("elsewhere".into()),
         ..Flags::default()
     };
