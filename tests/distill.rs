@@ -339,7 +339,14 @@ fn a_training_that_diverges_stops_with_the_step_and_the_examples() {
     let sandbox = Sandbox::new();
     let recipe = KD.replace("learning_rate = 5e-4", "learning_rate = 1e30");
     let run = sandbox.audit(&training(&sandbox, &recipe, "nan"));
-    run.fails(3, &["in stage `train`, epoch 1, step", "(examples ", "lower `learning_rate`"]);
+    run.fails(
+        3,
+        &[
+            "in stage `train`, epoch 1, step",
+            "in the batch of the examples ",
+            "lower `learning_rate`",
+        ],
+    );
     assert!(!sandbox.path("nan/config.json").exists());
 }
 
