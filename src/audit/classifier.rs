@@ -176,11 +176,6 @@ impl Classifier {
         &self.columns
     }
 
-    /// SHA-256 of the weights.
-    pub fn weights_sha256(&self) -> &str {
-        &self.identity.weights_sha256
-    }
-
     /// What the model's own training left on record, or why it cannot be read.
     pub fn record(&self) -> Result<Option<&StudentRecord>, &Error> {
         self.record.as_ref().map(Option::as_ref)
@@ -194,14 +189,6 @@ impl Classifier {
     /// What is known of the model without loading it.
     pub fn facts(&self) -> &ModelFacts {
         &self.facts
-    }
-
-    /// The sizes of its encoder; `None` where that is not our own.
-    ///
-    /// # Errors
-    /// A size that config.json does not have.
-    pub fn encoder_shape(&self) -> Result<Option<model::encoder::Shape>> {
-        model::encoder_shape(&self.checkpoint.config, &self.checkpoint.weights)
     }
 
     /// The files that the model is made of.

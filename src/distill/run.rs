@@ -205,7 +205,8 @@ impl<'a> Distillation<'a> {
             separator: train.tokens.first().and_then(|t| t.input_ids.last().copied()),
         };
         if let Some(teacher) = &self.teacher {
-            setting.teacher = teacher.classifier.encoder_shape()?;
+            let checkpoint = teacher.classifier.checkpoint();
+            setting.teacher = encoder_shape(&checkpoint.config, &checkpoint.weights)?;
             let vocabulary = teacher.classifier.facts().vocabulary;
             let tokenizer = teacher.classifier.tokenizer();
             let of_teacher = tokens(&self.splits.train, tokenizer, vocabulary)?;
@@ -250,11 +251,13 @@ impl<'a> Distillation<'a> {
             false => Frozen::Nothing,
         };
         let (encoder, parameters) = prepared.student.encoder.trainable(frozen)?;
-        let resume = resume && self.folder.is_of(name)?;
-        let place = match resume {
-            true => self.folder.place(&fingerprint)?,
-            false => Place { fingerprint, of: name.to_owned(), ..Place::default() },
+        let saved = match resume {
+            true => self.folder.place(name, &fingerprint)?,
+            false => None,
         };
+        let resume = saved.is_some();
+        let place =
+            saved.unwrap_or_else(|| Place { fingerprint, of: name.to_owned(), ..Place::default() });
         let training = Training {
             recipe,
             student: &encoder,
@@ -386,7 +389,7 @@ impl<'a> Distillation<'a> {
             (name, self.recipe.method.name, &self.labels),
             RecordedRecipe::of(self.recipe, prepared.student.dropout),
             (self.sources.0.as_ref().map(hashes), hashes(&self.sources.1)),
-            format!("{:?} {:?}", settings.casing, settings.teacher_head),
+            format!("{:?}", settings.casing),
             prepared.train.sha256(),
             prepared.validation.as_ref().map(Evaluated::sha256),
         ))?;

@@ -177,37 +177,11 @@ impl TrainingFolder {
         self.write(STATE, tensors, HashMap::from([(PLACE.to_owned(), json)]))
     }
 
-    /// Where the saved training stands.
+    /// Where the saved training of `name` stands; `None` where nothing of it is saved.
     ///
     /// # Errors
-    /// No state, one that is damaged, or one of another training.
-    pub fn place(&self, fingerprint: &str) -> Result<Place> {
-        let Some(place) = self.any_place()? else {
-            return Err(usage(format!(
-                "there is no training to go on with in `{}`\n  hint: leave --resume out",
-                self.0.display()
-            )));
-        };
-        if place.fingerprint != fingerprint {
-            bail!(usage(format!(
-                "the training in `{}` is another one: its recipe, seed, teacher, data or program \
-                 was not the same\n  hint: give the same ones, or remove the folder and leave \
-                 --resume out",
-                self.0.display()
-            )));
-        }
-        Ok(place)
-    }
-
-    /// Whether the saved training is that of `name`.
-    ///
-    /// # Errors
-    /// A state that is damaged.
-    pub fn is_of(&self, name: &str) -> Result<bool> {
-        Ok(self.any_place()?.is_some_and(|place| place.of == name))
-    }
-
-    fn any_place(&self) -> Result<Option<Place>> {
+    /// A state that is damaged, or one of another training.
+    pub fn place(&self, name: &str, fingerprint: &str) -> Result<Option<Place>> {
         let path = self.0.join(STATE);
         if !path.exists() {
             return Ok(None);
@@ -216,7 +190,19 @@ impl TrainingFolder {
         let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(&path, &e))?;
         let json = metadata.metadata().as_ref().and_then(|m| m.get(PLACE));
         let json = json.ok_or_else(|| damaged(&path, &"it names no place"))?;
-        serde_json::from_str(json).map(Some).map_err(|e| damaged(&path, &e))
+        let place: Place = serde_json::from_str(json).map_err(|e| damaged(&path, &e))?;
+        if place.of != name {
+            return Ok(None);
+        }
+        if place.fingerprint != fingerprint {
+            bail!(usage(format!(
+                "the training in `{}` is another one: its recipe, seed, teacher, data or program \
+                 was not the same\n  hint: give the same ones, or remove the folder and leave \
+                 --resume out",
+                self.0.display()
+            )));
+        }
+        Ok(Some(place))
     }
 
     /// Puts the saved values into `parameters`, and gives those that had moments, with these.

@@ -98,7 +98,7 @@ impl Annealing {
 
 /// The losses of a stage.
 pub struct Terms {
-    /// Their weights, those of 0 left out.
+    /// Their weights, above 0.
     weights: BTreeMap<Term, f64>,
     soft: SoftOptions,
     pairs: Pairs,
@@ -114,9 +114,8 @@ const PROJECTION_DEVIATION: f64 = 0.02;
 impl Terms {
     /// The losses `weights`, of logits alone.
     pub fn of_logits(weights: &BTreeMap<Term, f64>, soft: SoftOptions, compat: Compat) -> Self {
-        let weights = weights.iter().filter(|(_, weight)| **weight != 0.0);
         Terms {
-            weights: weights.map(|(term, weight)| (*term, *weight)).collect(),
+            weights: weights.clone(),
             soft,
             pairs: Pairs::default(),
             selection: None,
