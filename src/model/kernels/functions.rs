@@ -19,6 +19,28 @@ pub enum Activation {
     Silu,
 }
 
+/// A loop over elements into which a function is compiled.
+pub(in crate::model::kernels) trait Elementwise {
+    /// Runs the loop.
+    fn each(self, function: impl Fn(f32) -> f32);
+}
+
+impl Activation {
+    /// Runs `job` with the function that the activation stands for.
+    #[inline(always)]
+    pub(in crate::model::kernels) fn run(self, job: impl Elementwise) {
+        match self {
+            Activation::Identity => job.each(|x| x),
+            Activation::Gelu => job.each(gelu),
+            Activation::GeluTanh => job.each(gelu_tanh),
+            Activation::Relu => job.each(|x| x.max(0.0)),
+            Activation::Tanh => job.each(f32::tanh),
+            Activation::TanhThenRelu => job.each(|x| x.tanh().max(0.0)),
+            Activation::Silu => job.each(silu),
+        }
+    }
+}
+
 /// The tail of the normal distribution over its density, Q(t)·exp(t²/2), for t ≥ 0: a polynomial
 /// without constant term in k = 1/(1 + [`TAIL_SCALE`]·t), relative error 3e-8.
 ///

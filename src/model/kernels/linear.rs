@@ -2,7 +2,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::functions::{gelu, gelu_tanh, silu, Activation};
+use super::functions::{Activation, Elementwise};
 use super::{gemm_f32, sized, Factor, View, LANES};
 
 /// Rows up to which gemm splits the inner dimension in another way (its "small" path needs both
@@ -93,19 +93,11 @@ impl WithSimd for Finish<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        match self.activation {
-            Activation::Identity => self.each(|x| x),
-            Activation::Gelu => self.each(gelu),
-            Activation::GeluTanh => self.each(gelu_tanh),
-            Activation::Relu => self.each(|x| x.max(0.0)),
-            Activation::Tanh => self.each(f32::tanh),
-            Activation::TanhThenRelu => self.each(|x| x.tanh().max(0.0)),
-            Activation::Silu => self.each(silu),
-        }
+        self.activation.run(self);
     }
 }
 
-impl Finish<'_> {
+impl Elementwise for Finish<'_> {
     #[inline(always)]
     fn each(self, activation: impl Fn(f32) -> f32) {
         let Finish { panel, bias, out, stride, .. } = self;

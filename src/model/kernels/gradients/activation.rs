@@ -3,7 +3,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use crate::model::kernels::functions::{
-    gelu, gelu_slope, gelu_tanh, gelu_tanh_slope, silu, silu_slope, Activation,
+    gelu_slope, gelu_tanh_slope, silu_slope, Activation, Elementwise,
 };
 
 /// `out = activation(x)`, element by element.
@@ -27,19 +27,11 @@ impl WithSimd for Forward<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        match self.activation {
-            Activation::Identity => self.out.copy_from_slice(self.x),
-            Activation::Gelu => self.each(gelu),
-            Activation::GeluTanh => self.each(gelu_tanh),
-            Activation::Relu => self.each(|x| x.max(0.0)),
-            Activation::Tanh => self.each(f32::tanh),
-            Activation::TanhThenRelu => self.each(|x| x.tanh().max(0.0)),
-            Activation::Silu => self.each(silu),
-        }
+        self.activation.run(self);
     }
 }
 
-impl Forward<'_> {
+impl Elementwise for Forward<'_> {
     #[inline(always)]
     fn each(self, activation: impl Fn(f32) -> f32) {
         for (out, x) in self.out.iter_mut().zip(self.x) {
