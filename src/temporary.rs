@@ -41,3 +41,13 @@ pub fn sync_folder(folder: &Path) -> io::Result<()> {
 pub fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
+
+/// The names in `folder`, sorted: what a test looks at for files that should not have stayed.
+#[cfg(test)]
+pub(crate) fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}

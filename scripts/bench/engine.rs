@@ -4,6 +4,9 @@
 //! peak THREADS    GFLOP/s of fused multiply-adds in registers  {"widest", "avx2"}
 //! ```
 
+#[path = "clock.rs"]
+mod clock;
+
 use std::fs::File;
 use std::hint::black_box;
 use std::io::{stdin, BufRead, BufReader, Write};
@@ -50,9 +53,9 @@ fn main() -> Result<()> {
         answer(match words[..] {
             ["run", n, budget] => {
                 let (examples, budget) = (first(n)?, budget.parse()?);
-                let (clock, cpu) = (Instant::now(), cpu_seconds());
+                let (clock, cpu) = (Instant::now(), clock::cpu_seconds());
                 black_box(engine.logits(examples, budget)?);
-                json!({ "seconds": clock.elapsed().as_secs_f64(), "cpu_seconds": cpu_seconds() - cpu })
+                json!({ "seconds": clock.elapsed().as_secs_f64(), "cpu_seconds": clock::cpu_seconds() - cpu })
             }
             ["logits", n, budget, path] => {
                 let logits = engine.logits(first(n)?, budget.parse()?)?;
@@ -114,17 +117,6 @@ impl Engine {
         };
         Ok(run_tokens(&*self.model, examples, "benchmark", &options)?.values)
     }
-}
-
-/// CPU time of all threads so far.
-fn cpu_seconds() -> f64 {
-    #[cfg(unix)]
-    {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-        time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
-    }
-    #[cfg(not(unix))]
-    f64::NAN // the benchmark's script is for Unix
 }
 
 /// Largest resident set, from /proc; `null` where there is none.

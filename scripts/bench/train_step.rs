@@ -4,6 +4,9 @@
 //! train_step FOLDER THREADS
 //! ```
 
+#[path = "clock.rs"]
+mod clock;
+
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -47,12 +50,12 @@ fn train(folder: &str, threads: usize) -> Result<()> {
     for step in 0..WARM_UP {
         run.step(step)?;
     }
-    let (clock, cpu) = (Instant::now(), cpu_seconds());
+    let (clock, cpu) = (Instant::now(), clock::cpu_seconds());
     let mut loss = 0.0;
     for step in WARM_UP..WARM_UP + STEPS {
         loss = run.step(step)?;
     }
-    let (wall, cpu) = (clock.elapsed().as_secs_f64(), cpu_seconds() - cpu);
+    let (wall, cpu) = (clock.elapsed().as_secs_f64(), clock::cpu_seconds() - cpu);
     let examples = (STEPS * BATCH) as f64;
     let line = json!({
         "engine": "confidence-audit",
@@ -92,15 +95,4 @@ fn batch(step: usize) -> PackedBatch {
         TokenizedExample { input_ids, token_type_ids: vec![0; TOKENS], truncated: false }
     };
     PackedBatch::new(&(0..BATCH).map(example).collect::<Vec<_>>())
-}
-
-/// CPU time of all threads so far.
-fn cpu_seconds() -> f64 {
-    #[cfg(unix)]
-    {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
-        time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
-    }
-    #[cfg(not(unix))]
-    f64::NAN // the benchmark's script is for Unix
 }

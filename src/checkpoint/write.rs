@@ -208,6 +208,7 @@ mod tests {
     use crate::checkpoint::{Casing, Checkpoint, Weights};
     use crate::error::Usage;
     use crate::hub::{Connection, Hub, HubSettings};
+    use crate::temporary::names_in;
     use candle_core::DType;
 
     fn fixture() -> PathBuf {
@@ -234,14 +235,6 @@ mod tests {
         }
     }
 
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
-
     fn bytes(tensor: &Tensor) -> Vec<u8> {
         View::data(tensor).into_owned()
     }
@@ -251,11 +244,11 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("new/student");
         copied().write(&folder).unwrap();
-        let mut expected = names(&fixture());
+        let mut expected = names_in(&fixture());
         expected.retain(|name| name != "reference.json");
         expected.push("distillation.json".to_owned());
         expected.sort();
-        assert_eq!(names(&folder), expected);
+        assert_eq!(names_in(&folder), expected);
         let (old, new) = (open(&fixture()), open(&folder));
         assert_eq!(new.tokenizer_sha256, old.tokenizer_sha256);
         assert_eq!(new.config.keys(), old.config.keys());
@@ -312,12 +305,12 @@ mod tests {
         new.tokenizer_files.push(root.path().join("gone.txt"));
         let error = format!("{:#}", new.write(&folder).unwrap_err());
         assert!(error.contains("gone.txt`"), "{error}");
-        assert!(names(root.path()).is_empty());
+        assert!(names_in(root.path()).is_empty());
         // A file that stands where a file is to be: nothing of the others stays.
         fs::create_dir_all(folder.join(CONFIG)).unwrap();
         let error = format!("{:#}", copied().write(&folder).unwrap_err());
         assert!(error.contains("config.json`"), "{error}");
-        assert_eq!(names(&folder), [CONFIG]);
+        assert_eq!(names_in(&folder), [CONFIG]);
     }
 
     #[test]
@@ -327,7 +320,7 @@ mod tests {
         new.beside.push((WEIGHTS, Vec::new()));
         let error = format!("{:#}", new.write(root.path()).unwrap_err());
         assert!(error.contains("two files"), "{error}");
-        assert!(names(root.path()).is_empty());
+        assert!(names_in(root.path()).is_empty());
     }
 
     #[test]
@@ -350,7 +343,7 @@ mod tests {
         fs::create_dir(&empty).unwrap();
         require_new_folder(&empty, "--output").unwrap();
         require_new_folder(&root.path().join("new/student"), "--output").unwrap();
-        assert_eq!(names(root.path()), ["empty", "file"]);
-        assert!(names(&empty).is_empty());
+        assert_eq!(names_in(root.path()), ["empty", "file"]);
+        assert!(names_in(&empty).is_empty());
     }
 }

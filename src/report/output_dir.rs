@@ -100,23 +100,16 @@ fn temp_file(folder: &Path, name: &str) -> std::io::Result<NamedTempFile> {
 mod tests {
     use super::super::samples;
     use super::*;
-
-    fn names(folder: &Path) -> Vec<String> {
-        let entries = fs::read_dir(folder).unwrap();
-        let mut names: Vec<String> =
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    }
+    use crate::temporary::names_in;
 
     #[test]
     fn all_four_files_are_written_and_nothing_else_stays() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("new/out");
         let output = OutputDir::prepare(&folder).unwrap();
-        assert!(names(&folder).is_empty());
+        assert!(names_in(&folder).is_empty());
         let paths = output.write_all(&samples::suite(), &[samples::predictions()]).unwrap();
-        assert_eq!(names(&folder), ["junit.xml", "predictions.csv", "report.json", "report.md"]);
+        assert_eq!(names_in(&folder), ["junit.xml", "predictions.csv", "report.json", "report.md"]);
         assert!(paths.iter().all(|path| path.metadata().unwrap().len() > 0));
         let json = fs::read_to_string(folder.join("report.json")).unwrap();
         let report: Report = serde_json::from_str(&json).unwrap();
@@ -151,7 +144,7 @@ mod tests {
         fs::create_dir(root.path().join("report.json")).unwrap();
         let error = output.write_all(&samples::preserved(), &[]).unwrap_err();
         assert!(format!("{error:#}").contains("report.json`"), "{error:#}");
-        assert_eq!(names(root.path()), ["report.json"]);
+        assert_eq!(names_in(root.path()), ["report.json"]);
     }
 
     #[test]
