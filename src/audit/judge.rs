@@ -380,6 +380,8 @@ fn model_row(
         nll: undefined.take(&field("nll"), model.nll),
         ece: undefined.take(&field("ece"), model.ece),
         truncated,
+        intervals: row::ModelIntervals::default(),
+        reliability: Vec::new(),
     }
 }
 

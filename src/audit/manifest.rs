@@ -39,6 +39,7 @@ pub fn manifest(all: &[Settings], models: Vec<ModelManifest>) -> Manifest {
         seed: shared(all, |settings| &settings.seed).copied(),
         config_sha256: settings_sha256(all),
         models,
+        commands: Vec::new(),
     }
 }
 

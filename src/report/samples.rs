@@ -56,6 +56,7 @@ pub fn statistical() -> Report {
 
 fn ended_early(row: &mut TaskRow, prefix: f64, at_least: f64) {
     (row.sigma, row.sigma_centred, row.sigma_interval) = (None, None, None);
+    (row.sigma_unseen, row.recalibrated) = (None, None);
     (row.sigma_prefix, row.sigma_at_least) = (Some(prefix), Some(at_least));
     let spent = at_least * at_least * row.n as f64;
     (row.spent, row.spent_share) = (Some(spent), row.budget.map(|budget| spent / budget));
@@ -95,6 +96,7 @@ pub fn unlabelled() -> Report {
         let model = model.as_mut().unwrap();
         (model.accuracy, model.correct, model.labelled) = (None, None, 0);
         (model.brier, model.nll, model.ece) = (None, None, None);
+        (model.intervals, model.reliability) = Default::default();
     }
     test.negative_flips = None;
     let reason = "no example of this split has a label";
@@ -140,6 +142,8 @@ pub fn hostile() -> Report {
         .collect();
     bad.worst.reverse();
     bad.bound_origin = all.clone();
+    bad.labels = vec![all.clone(), "b".into()];
+    bad.groups[0].name = all.clone();
     bad.skipped = Skipped { count: 2, first: vec![all.clone()] };
     bad.notes = vec![note(NoteLevel::Warning, &all, &all, Some(&all))];
     bad.undefined.insert("f1".into(), all.clone());
@@ -149,6 +153,7 @@ pub fn hostile() -> Report {
     for model in &mut report.manifest.models {
         model.source = all.clone();
     }
+    report.manifest.commands = vec![TaskCommand { task: all.clone(), command: all.clone() }];
     report.manifest.conventions.insert(all.clone(), all);
     report
 }
@@ -159,6 +164,8 @@ pub fn all() -> Vec<(&'static str, Report)> {
         ("preserved", preserved()),
         ("not_preserved", not_preserved()),
         ("partial", partial()),
+        ("failed_fast", failed_fast()),
+        ("statistical", statistical()),
         ("could_not_run", could_not_run()),
         ("suite", suite()),
         ("unlabelled", unlabelled()),
@@ -243,6 +250,7 @@ fn failed(task: &str, split: &str) -> TaskRow {
                 .into(),
             hint: Some("these look like checkpoints of two tasks; pass --label-map".into()),
         }),
+        labels: Vec::new(),
         n: 0,
         of: 0,
         sigma: None,
@@ -250,6 +258,8 @@ fn failed(task: &str, split: &str) -> TaskRow {
         mean_difference: None,
         variants: Vec::new(),
         sigma_interval: None,
+        sigma_unseen: None,
+        recalibrated: None,
         kappa: None,
         beta: None,
         beta_per_example: None,
@@ -263,7 +273,10 @@ fn failed(task: &str, split: &str) -> TaskRow {
         agreement: None,
         agreement_share: None,
         negative_flips: None,
+        intervals: None,
         difference: None,
+        differences: None,
+        confidences: None,
         divergence: None,
         worst: Vec::new(),
         notes: Vec::new(),
@@ -283,7 +296,48 @@ fn model_row(accuracy: f64, n: usize, mean_confidence: f64) -> ModelRow {
         nll: Some(0.1301),
         ece: Some(0.0123),
         truncated: 0,
+        intervals: ModelIntervals {
+            accuracy: Some(around(accuracy)),
+            mean_confidence: Some(around(mean_confidence)),
+            brier: Some(around(0.0712)),
+            nll: Some(around(0.1301)),
+            ece: Some(around(0.0123)),
+            ..ModelIntervals::default()
+        },
+        reliability: reliability(n),
     }
+}
+
+/// A model that is a little too sure: the bins of two labels, the last one the fullest.
+fn reliability(n: usize) -> Vec<ReliabilityBin> {
+    let width = 1.0 / 15.0;
+    let bin = |i: usize| {
+        let (low, high) = (i as f64 * width, (i + 1) as f64 * width);
+        let middle = (low + high) / 2.0;
+        let n = if i == 14 { n - n / 10 } else { n / 100 };
+        ReliabilityBin { low, high, n, mean_confidence: middle, accuracy: middle - 0.02 }
+    };
+    (7..15).map(bin).filter(|bin| bin.n > 0).collect()
+}
+
+fn around(value: f64) -> Interval {
+    Interval { low: value * 0.99, high: value * 1.01, level: 0.95 }
+}
+
+/// Differences that are mostly small.
+fn differences(n: usize) -> Histogram {
+    let mut counts: Vec<usize> =
+        (0..100usize).map(|bin| n / (10 + bin.abs_diff(50).pow(3))).collect();
+    counts[50] += n - counts.iter().sum::<usize>();
+    Histogram { low: -0.5, high: 0.5, counts }
+}
+
+/// Confidences that are mostly alike.
+fn confidences(n: usize) -> ConfidenceCounts {
+    let bins = 20;
+    let count = |t: usize, s: usize| n / 40 / (1 + 8 * t.abs_diff(s)) / (bins - t);
+    let counts = (0..bins).map(|t| (0..bins).map(|s| count(t, s)).collect()).collect();
+    ConfidenceCounts { low: 0.5, counts }
 }
 
 fn variants(sigma: f64) -> Vec<Variant> {
@@ -308,6 +362,7 @@ fn row(task: &str, split: &str, n: usize, sigma: f64) -> TaskRow {
         task: task.into(),
         split: split.into(),
         gates: true,
+        labels: vec!["negative".into(), "positive".into()],
         n,
         of: n,
         partial: false,
@@ -325,6 +380,14 @@ fn row(task: &str, split: &str, n: usize, sigma: f64) -> TaskRow {
         mean_difference: Some(0.0182),
         variants: variants(sigma),
         sigma_interval: Some(Interval { low: sigma * 0.98, high: sigma * 1.02, level: 0.95 }),
+        sigma_unseen: (split != "train").then_some(UpperLimit { sigma: sigma * 1.1, level: 0.95 }),
+        recalibrated: (split == "train").then(|| Recalibrated {
+            temperature: 1.1234,
+            fitted_on: "validation".into(),
+            at_edge: false,
+            sigma: sigma * 0.95,
+            within_bound: sigma * 0.95 <= 0.05,
+        }),
         kappa: Some(0.05),
         beta: Some(budget),
         beta_per_example: Some(0.0025),
@@ -342,6 +405,12 @@ fn row(task: &str, split: &str, n: usize, sigma: f64) -> TaskRow {
         agreement: Some(agreement),
         agreement_share: Some(agreement as f64 / n as f64),
         negative_flips: Some(n / 100),
+        intervals: Some(PairIntervals {
+            accuracy_difference: Some(Interval { low: -0.0081, high: -0.0042, level: 0.95 }),
+            agreement_share: Some(around(agreement as f64 / n as f64)),
+            mean_difference: Some(around(0.0182)),
+            mean_kl: Some(around(2.2 * sigma * sigma)),
+        }),
         difference: Some(Spread {
             mean: 0.02,
             median: 0.012,
@@ -349,6 +418,8 @@ fn row(task: &str, split: &str, n: usize, sigma: f64) -> TaskRow {
             p99: 0.1711,
             max: 0.4512,
         }),
+        differences: Some(differences(n)),
+        confidences: Some(confidences(n)),
         divergence: Some(Divergence {
             sum_kl: 2.2 * spent,
             mean_kl: 2.2 * sigma * sigma,
@@ -381,6 +452,11 @@ fn report(tasks: Vec<TaskRow>) -> Report {
     let verdict = gating().max().unwrap_or(Outcome::Error);
     let mut names: Vec<&str> = tasks.iter().map(|row| row.task.as_str()).collect();
     names.dedup();
+    let command = |task: &&str| TaskCommand {
+        task: (*task).to_owned(),
+        command: format!("audit --task {task} --teacher models/teacher --student 'a student'"),
+    };
+    let commands = names.iter().map(command).collect();
     let models = names.iter().flat_map(|task| [model(task, "teacher"), model(task, "student")]);
     Report {
         schema_version: SCHEMA_VERSION,
@@ -400,6 +476,7 @@ fn report(tasks: Vec<TaskRow>) -> Report {
             seed: Some(42),
             config_sha256: "ab".repeat(32),
             models: models.collect(),
+            commands,
         },
         tasks,
     }

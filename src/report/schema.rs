@@ -3,10 +3,16 @@
 //! `configs/report.schema.json` is generated from these types; a test keeps it fresh. A value that
 //! is not defined is `null`, never NaN, and [`TaskRow::undefined`] says why a figure is.
 
+mod figures;
+mod manifest;
+
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+pub use figures::*;
+pub use manifest::*;
 
 /// Raised when a field is renamed, removed or changes its meaning; additions do not raise it.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -72,6 +78,9 @@ pub struct TaskRow {
     pub split: String,
     /// Whether this row's verdict counts for the exit code.
     pub gates: bool,
+    /// The task's label names, in its order (K); empty where the row could not be run.
+    #[serde(default)]
+    pub labels: Vec<String>,
     /// Examples audited.
     pub n: usize,
     /// Usable examples of the split.
@@ -108,6 +117,14 @@ pub struct TaskRow {
     pub variants: Vec<Variant>,
     /// 95 % bootstrap interval of the gating σ.
     pub sigma_interval: Option<Interval>,
+    /// What σ about zero of unseen inputs of the same kind is at most, at a stated level: for a split
+    /// that the student was not trained on.
+    #[serde(default)]
+    pub sigma_unseen: Option<UpperLimit>,
+    /// What σ would be with the student's logits divided by one temperature, where one was fitted on
+    /// another split of the run.
+    #[serde(default)]
+    pub recalibrated: Option<Recalibrated>,
     /// The bound: κ = γ·sqrt(β/(n(1−α))).
     pub kappa: Option<f64>,
     /// β, nats, summed over the examples; null when `--kappa` was given outright.
@@ -145,8 +162,17 @@ pub struct TaskRow {
     pub agreement_share: Option<f64>,
     /// Labelled examples that the teacher has right and the student wrong.
     pub negative_flips: Option<usize>,
+    /// 95 % bootstrap intervals of what both models give together.
+    #[serde(default)]
+    pub intervals: Option<PairIntervals>,
     /// How |d| is spread.
     pub difference: Option<Spread>,
+    /// How often which d occurs.
+    #[serde(default)]
+    pub differences: Option<Histogram>,
+    /// How often which pair of confidences occurs.
+    #[serde(default)]
+    pub confidences: Option<ConfidenceCounts>,
     /// How far the two distributions are apart.
     pub divergence: Option<Divergence>,
     /// The gating σ by label, by length in words, by teacher confidence.
@@ -237,76 +263,6 @@ pub struct StudentBound {
     pub within_bound: Option<bool>,
 }
 
-/// One model's own figures on one split.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ModelRow {
-    /// Share of labelled examples predicted right; null without labels.
-    pub accuracy: Option<f64>,
-    /// Labelled examples predicted right.
-    pub correct: Option<usize>,
-    /// Labelled examples.
-    pub labelled: usize,
-    /// F1 of the label with id 1 (MRPC, QQP).
-    pub f1: Option<f64>,
-    /// Matthews correlation (CoLA).
-    pub matthews_correlation: Option<f64>,
-    /// Mean of max_k p_k.
-    pub mean_confidence: f64,
-    /// Brier score, summed over labels, in [0, 2].
-    pub brier: Option<f64>,
-    /// Mean negative log likelihood of the label, nats.
-    pub nll: Option<f64>,
-    /// Expected calibration error, 15 equal-width bins.
-    pub ece: Option<f64>,
-    /// Examples cut at the maximum length.
-    pub truncated: usize,
-}
-
-/// How |d| is spread. Quantiles by linear interpolation (NumPy's default).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Spread {
-    /// Mean of |d|.
-    pub mean: f64,
-    /// 50th percentile of |d|.
-    pub median: f64,
-    /// 90th percentile of |d|.
-    pub p90: f64,
-    /// 99th percentile of |d|.
-    pub p99: f64,
-    /// Largest |d|.
-    pub max: f64,
-}
-
-/// How far the two distributions are apart, teacher first.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Divergence {
-    /// Σ KL(p_T ‖ p_S), nats.
-    pub sum_kl: f64,
-    /// Mean KL, nats.
-    pub mean_kl: f64,
-    /// Σ CE(p_T, p_S), nats.
-    pub sum_cross_entropy: f64,
-    /// Mean CE, nats.
-    pub mean_cross_entropy: f64,
-    /// Mean total variation, in [0, 1].
-    pub mean_total_variation: f64,
-}
-
-/// σ over part of a split.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Group {
-    /// What the split is cut by: `label`, `length` (words) or `teacher_confidence`.
-    pub by: String,
-    /// The group's name, such as `positive`, `11-20` or `0.9-1.0`.
-    pub name: String,
-    /// Examples in it.
-    pub n: usize,
-    /// The gating σ over them.
-    pub sigma: f64,
-    /// Mean of d over them.
-    pub mean_difference: f64,
-}
-
 /// An input on which the two confidences are far apart.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WorstInput {
@@ -370,61 +326,4 @@ pub struct Skipped {
     pub count: usize,
     /// The first few, as `file:line: reason`.
     pub first: Vec<String>,
-}
-
-/// What decided the numbers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Manifest {
-    /// `confidence-audit`.
-    pub program: String,
-    /// Its version.
-    pub version: String,
-    /// Operating system and processor architecture.
-    pub platform: String,
-    /// The conventions that the source leaves open and this program fixes (docs/theory.md).
-    pub conventions: BTreeMap<String, String>,
-    /// `cpu` or `cuda:N`; null where the rows have different ones.
-    pub device: Option<String>,
-    /// Type that logits are computed in.
-    pub dtype: String,
-    /// Seed of everything random; null where the rows have different ones.
-    pub seed: Option<u64>,
-    /// SHA-256 of the configuration in force: of every task's settings that can change a result,
-    /// and of what describes a user's own task.
-    pub config_sha256: String,
-    /// The models that were loaded, by role and task.
-    pub models: Vec<ModelManifest>,
-}
-
-/// One loaded model, or one table of predictions.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ModelManifest {
-    /// The task it was loaded for.
-    pub task: String,
-    /// `teacher` or `student`.
-    pub role: String,
-    /// What the user named: a folder, `id@revision`, or the files of predictions.
-    pub source: String,
-    /// The commit that a Hub revision stood for.
-    pub revision: Option<String>,
-    /// Architecture, such as `bert`; null for predictions.
-    pub architecture: Option<String>,
-    /// Head convention: `pooled`, `pooled-relu`, or the architecture's own.
-    pub head: Option<String>,
-    /// Type that the weights are stored in.
-    pub stored_dtype: Option<String>,
-    /// Number of weights.
-    pub parameters: Option<usize>,
-    /// Length that its texts are cut at, tokens, special tokens included; null for predictions.
-    pub max_length: Option<usize>,
-    /// The model's label names, in its own order.
-    pub labels: Vec<String>,
-    /// The model's label id for each label of the task: `columns[task label] = model label`.
-    pub label_map: Vec<usize>,
-    /// SHA-256 of the weights' files (of the predictions' files for `audit check`).
-    pub weights_sha256: String,
-    /// SHA-256 of the tokenizer's files.
-    pub tokenizer_sha256: Option<String>,
-    /// SHA-256 of config.json.
-    pub config_sha256: Option<String>,
 }

@@ -1,0 +1,76 @@
+//! What decided the numbers of a report.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What decided the numbers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Manifest {
+    /// `confidence-audit`.
+    pub program: String,
+    /// Its version.
+    pub version: String,
+    /// Operating system and processor architecture.
+    pub platform: String,
+    /// The conventions that the source leaves open and this program fixes (docs/theory.md).
+    pub conventions: BTreeMap<String, String>,
+    /// `cpu` or `cuda:N`; null where the rows have different ones.
+    pub device: Option<String>,
+    /// Type that logits are computed in.
+    pub dtype: String,
+    /// Seed of everything random; null where the rows have different ones.
+    pub seed: Option<u64>,
+    /// SHA-256 of the configuration in force: of every task's settings that can change a result,
+    /// and of what describes a user's own task.
+    pub config_sha256: String,
+    /// The models that were loaded, by role and task.
+    pub models: Vec<ModelManifest>,
+    /// The commands that give these rows again, one per task, ready for a POSIX shell.
+    #[serde(default)]
+    pub commands: Vec<TaskCommand>,
+}
+
+/// How to run a task's audit again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskCommand {
+    /// The task's name.
+    pub task: String,
+    /// The command, with every setting that is not the program's own default; it needs no config but
+    /// the one that it names.
+    pub command: String,
+}
+
+/// One loaded model, or one table of predictions.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ModelManifest {
+    /// The task it was loaded for.
+    pub task: String,
+    /// `teacher` or `student`.
+    pub role: String,
+    /// What the user named: a folder, `id@revision`, or the files of predictions.
+    pub source: String,
+    /// The commit that a Hub revision stood for.
+    pub revision: Option<String>,
+    /// Architecture, such as `bert`; null for predictions.
+    pub architecture: Option<String>,
+    /// Head convention: `pooled`, `pooled-relu`, or the architecture's own.
+    pub head: Option<String>,
+    /// Type that the weights are stored in.
+    pub stored_dtype: Option<String>,
+    /// Number of weights.
+    pub parameters: Option<usize>,
+    /// Length that its texts are cut at, tokens, special tokens included; null for predictions.
+    pub max_length: Option<usize>,
+    /// The model's label names, in its own order.
+    pub labels: Vec<String>,
+    /// The model's label id for each label of the task: `columns[task label] = model label`.
+    pub label_map: Vec<usize>,
+    /// SHA-256 of the weights' files (of the predictions' files for `audit check`).
+    pub weights_sha256: String,
+    /// SHA-256 of the tokenizer's files.
+    pub tokenizer_sha256: Option<String>,
+    /// SHA-256 of config.json.
+    pub config_sha256: Option<String>,
+}
