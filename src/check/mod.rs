@@ -14,6 +14,7 @@ mod findings; //       what a reader must know beside the verdict
 mod preflight; //      is the model sane before the long run
 mod sequential; //     a verdict from the first few draws
 mod student_record; // distillation.json: what the student's own training asked for and reached
+mod unseen; //         a limit for σ on inputs that nobody has run
 
 pub use bound::{Bound, BoundError, BoundPolicy, DEFAULT_BETA_PER_EXAMPLE};
 pub use budget::{Budget, Check, NoExamples, Verdict};
@@ -25,6 +26,7 @@ pub use sequential::{
     SMALLEST_DELTA,
 };
 pub use student_record::{Audited, LossReached, RecordError, RecordedBound, StudentRecord};
+pub use unseen::{unseen_sigma, UNSEEN_LEVEL};
 
 /// The probability of a wrong verdict that a sequential test accepts, unless told otherwise.
 pub const DEFAULT_DELTA: f64 = 0.001;

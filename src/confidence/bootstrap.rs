@@ -18,7 +18,7 @@ pub const BOOTSTRAP_DRAWS: usize = 1 << 16;
 /// An interval at a stated level.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Interval {
-    /// Lower end, at least 0.
+    /// Lower end.
     pub low: f64,
     /// Upper end.
     pub high: f64,
@@ -66,28 +66,43 @@ pub fn bootstrap_interval(
     let shrink = (draws as f64 / n as f64).sqrt();
     let mut sigmas: Vec<f64> = (0..bootstrap.resamples.max(1))
         .map(|resample| {
-            let mut random = ChaCha8Rng::seed_from_u64(bootstrap.seed);
-            random.set_stream(resample as u64);
+            let mut random = generator(bootstrap.seed, resample);
             let drawn = mean_square(&values, statistic, draws, &mut random);
             (observed + (drawn - observed) * shrink).max(0.0).sqrt()
         })
         .collect();
     sigmas.sort_unstable_by(f64::total_cmp);
+    Ok(percentiles(&sigmas))
+}
+
+/// The percentile interval of ascending resampled values, of which there is one at least.
+pub(super) fn percentiles(sorted: &[f64]) -> Interval {
     let tail = (1.0 - BOOTSTRAP_LEVEL) / 2.0;
-    Ok(Interval {
-        low: quantile(&sigmas, tail),
-        high: quantile(&sigmas, 1.0 - tail),
+    Interval {
+        low: quantile(sorted, tail),
+        high: quantile(sorted, 1.0 - tail),
         level: BOOTSTRAP_LEVEL,
-    })
+    }
+}
+
+/// The generator of one resample: a stream of its own, so that no thread count could change it.
+pub(super) fn generator(seed: u64, resample: usize) -> ChaCha8Rng {
+    let mut random = ChaCha8Rng::seed_from_u64(seed);
+    random.set_stream(resample as u64);
+    random
+}
+
+/// A position below `n`, drawn at random.
+pub(super) fn position(random: &mut ChaCha8Rng, n: usize) -> usize {
+    // Multiply and shift (Lemire 2019): the bias is below 2^-34 for N < 2^30.
+    ((u128::from(random.next_u64()) * n as u128) >> 64) as usize
 }
 
 /// Mean square of `draws` random values, about zero or about their own mean.
 fn mean_square(values: &[f64], statistic: Statistic, draws: usize, random: &mut ChaCha8Rng) -> f64 {
     let (mut sum, mut squares) = (0.0, 0.0);
     for _ in 0..draws {
-        // Multiply and shift (Lemire 2019): the bias is below 2^-34 for N < 2^30.
-        let at = (u128::from(random.next_u64()) * values.len() as u128) >> 64;
-        let value = values[at as usize];
+        let value = values[position(random, values.len())];
         sum += value;
         squares += value * value;
     }

@@ -32,24 +32,11 @@ pub fn divergence(teacher: &Predictions, student: &Predictions) -> Defined<Diver
     let n = teacher.len();
     let (mut kl, mut cross_entropy) = (Vec::with_capacity(n), Vec::with_capacity(n));
     let mut total_variation = FixedSum::ZERO;
-    let mut terms = vec![0.0; teacher.labels()];
     for i in 0..n {
-        let (p, log_p) = distribution(teacher, "teacher", i)?;
-        let (q, log_q) = distribution(student, "student", i)?;
-        // Each sum over labels is taken in sorted order, so that the labels' order cannot matter.
-        let mut over_labels = |term: &dyn Fn(usize) -> f64| {
-            terms.iter_mut().enumerate().for_each(|(k, slot)| *slot = term(k));
-            order_free_sum(&mut terms)
-        };
-        let weigh = |k: usize, log: f64| if p[k] == 0.0 { 0.0 } else { p[k] * log };
-        let ce = over_labels(&|k| weigh(k, -log_q[k]));
-        if ce.is_infinite() {
-            return Err(Undefined::Infinite { example: i });
-        }
-        cross_entropy.push(ce.max(0.0));
-        // Rounding may leave a KL of nearly equal distributions at −1e-17.
-        kl.push(over_labels(&|k| weigh(k, log_p[k] - log_q[k])).max(0.0));
-        total_variation.add((0.5 * over_labels(&|k| (p[k] - q[k]).abs())).min(1.0));
+        let apart = divergence_of(teacher, student, i)?;
+        kl.push(apart.kl);
+        cross_entropy.push(apart.cross_entropy);
+        total_variation.add(apart.total_variation);
     }
     let (sum_kl, sum_cross_entropy) = (order_free_sum(&mut kl), order_free_sum(&mut cross_entropy));
     Ok(Divergence {
@@ -58,6 +45,43 @@ pub fn divergence(teacher: &Predictions, student: &Predictions) -> Defined<Diver
         sum_cross_entropy,
         mean_cross_entropy: sum_cross_entropy / n as f64,
         mean_total_variation: total_variation.to_f64() / n as f64,
+    })
+}
+
+/// How far the two distributions are apart on one example.
+pub(super) struct Apart {
+    /// KL, nats, at least 0.
+    pub(super) kl: f64,
+    /// Cross-entropy, nats, at least 0.
+    pub(super) cross_entropy: f64,
+    /// Total variation, in [0, 1].
+    pub(super) total_variation: f64,
+}
+
+/// The divergences of example `i`; undefined where [`divergence`] is.
+pub(super) fn divergence_of(
+    teacher: &Predictions,
+    student: &Predictions,
+    i: usize,
+) -> Defined<Apart> {
+    let (p, log_p) = distribution(teacher, "teacher", i)?;
+    let (q, log_q) = distribution(student, "student", i)?;
+    let mut terms = vec![0.0; p.len()];
+    // Each sum over labels is taken in sorted order, so that the labels' order cannot matter.
+    let mut over_labels = |term: &dyn Fn(usize) -> f64| {
+        terms.iter_mut().enumerate().for_each(|(k, slot)| *slot = term(k));
+        order_free_sum(&mut terms)
+    };
+    let weigh = |k: usize, log: f64| if p[k] == 0.0 { 0.0 } else { p[k] * log };
+    let cross_entropy = over_labels(&|k| weigh(k, -log_q[k]));
+    if cross_entropy.is_infinite() {
+        return Err(Undefined::Infinite { example: i });
+    }
+    Ok(Apart {
+        // Rounding may leave a KL of nearly equal distributions at −1e-17.
+        kl: over_labels(&|k| weigh(k, log_p[k] - log_q[k])).max(0.0),
+        cross_entropy: cross_entropy.max(0.0),
+        total_variation: (0.5 * over_labels(&|k| (p[k] - q[k]).abs())).min(1.0),
     })
 }
 

@@ -4,11 +4,7 @@
 //! out of every figure that needs a label. [`super::PairStatistics`] checks the lengths and ids.
 
 use super::order::order_free_sum;
-use super::{Defined, FixedSum, Predictions, Undefined};
-
-/// Equal-width bins of the calibration error. Guo et al. 2017, *On Calibration of Modern Neural
-/// Networks*.
-pub const ECE_BINS: usize = 15;
+use super::{ece, reliability, Defined, FixedSum, Predictions, ReliabilityBin, Undefined};
 
 /// One model's own figures.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +27,8 @@ pub struct ModelStatistics {
     pub nll: Defined<f64>,
     /// See [`ece`].
     pub ece: Defined<f64>,
+    /// See [`reliability`].
+    pub reliability: Defined<Vec<ReliabilityBin>>,
 }
 
 impl ModelStatistics {
@@ -48,6 +46,7 @@ impl ModelStatistics {
             brier: brier(predictions, labels),
             nll: nll(predictions, labels),
             ece: ece(predictions, labels),
+            reliability: reliability(predictions, labels),
         }
     }
 }
@@ -72,17 +71,9 @@ pub fn f1(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
         return Err(Undefined::NotBinary { labels: predictions.labels() });
     }
     some_labelled(labels)?;
-    // Twice the true positives, and the false of both kinds: 2·TP + FP + FN = given + predicted.
-    let (mut both, mut either) = (0usize, 0usize);
-    for (i, label) in with_label(labels) {
-        let (given, predicted) = (label == 1, predictions.predicted(i) == 1);
-        both += 2 * usize::from(given && predicted);
-        either += usize::from(given) + usize::from(predicted);
-    }
-    match either {
-        0 => Err(Undefined::NoPositives),
-        _ => Ok(both as f64 / either as f64),
-    }
+    let mut confusion = Confusion::new(2);
+    with_label(labels).for_each(|(i, label)| confusion.add(label, predictions.predicted(i)));
+    confusion.f1().ok_or(Undefined::NoPositives)
 }
 
 /// Matthews correlation of predictions and labels, in [−1, 1]: GLUE's for CoLA.
@@ -90,24 +81,58 @@ pub fn f1(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
 /// For K > 2 the R_K of Gorodkin 2004, which is Matthews' for K = 2. Undefined without labels, and
 /// where the labels or the predictions are all the same (0/0, for which GLUE's script prints 0).
 pub fn matthews_correlation(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
-    let n = some_labelled(labels)? as i128;
-    let mut given = vec![0i128; predictions.labels()];
-    let mut predicted = given.clone();
-    let mut right = 0i128;
-    for (i, label) in with_label(labels) {
-        given[label as usize] += 1;
-        predicted[predictions.predicted(i) as usize] += 1;
-        right += i128::from(predictions.predicted(i) == label);
+    some_labelled(labels)?;
+    let mut confusion = Confusion::new(predictions.labels());
+    with_label(labels).for_each(|(i, label)| confusion.add(label, predictions.predicted(i)));
+    confusion.matthews_correlation().ok_or(Undefined::Constant)
+}
+
+/// How often each label was given, predicted, and both.
+#[derive(Debug, Clone)]
+pub(super) struct Confusion {
+    given: Vec<u32>,
+    predicted: Vec<u32>,
+    right: Vec<u32>,
+}
+
+impl Confusion {
+    /// Nothing counted yet, for K = `labels`.
+    pub(super) fn new(labels: usize) -> Self {
+        let none = vec![0; labels];
+        Self { given: none.clone(), predicted: none.clone(), right: none }
     }
-    // Exact in integers, so that the order of the labels cannot matter: N < 2^30.
-    let dot = |a: &[i128], b: &[i128]| a.iter().zip(b).map(|(x, y)| x * y).sum::<i128>();
-    let covariance = right * n - dot(&given, &predicted);
-    let spread_given = n * n - dot(&given, &given);
-    let spread_predicted = n * n - dot(&predicted, &predicted);
-    if spread_given == 0 || spread_predicted == 0 {
-        return Err(Undefined::Constant);
+
+    /// Counts an example.
+    pub(super) fn add(&mut self, label: u32, predicted: u32) {
+        self.given[label as usize] += 1;
+        self.predicted[predicted as usize] += 1;
+        self.right[label as usize] += u32::from(label == predicted);
     }
-    Ok(covariance as f64 / ((spread_given * spread_predicted) as f64).sqrt())
+
+    /// 2·TP / (2·TP + FP + FN) of label 1, where given + predicted = 2·TP + FP + FN; `None` for 0/0 and for
+    /// other than two labels.
+    pub(super) fn f1(&self) -> Option<f64> {
+        if self.given.len() != 2 {
+            return None;
+        }
+        let either = f64::from(self.given[1]) + f64::from(self.predicted[1]);
+        (either > 0.0).then(|| 2.0 * f64::from(self.right[1]) / either)
+    }
+
+    /// R_K; `None` where the labels or the predictions are all the same.
+    pub(super) fn matthews_correlation(&self) -> Option<f64> {
+        // Exact in integers, so that the order of the labels cannot matter: N < 2^30.
+        let sum = |counts: &[u32]| counts.iter().map(|&count| i128::from(count)).sum::<i128>();
+        let dot = |a: &[u32], b: &[u32]| {
+            a.iter().zip(b).map(|(&x, &y)| i128::from(x) * i128::from(y)).sum::<i128>()
+        };
+        let (n, right) = (sum(&self.given), sum(&self.right));
+        let covariance = right * n - dot(&self.given, &self.predicted);
+        let spread_given = n * n - dot(&self.given, &self.given);
+        let spread_predicted = n * n - dot(&self.predicted, &self.predicted);
+        let spread = spread_given * spread_predicted;
+        (spread != 0).then(|| covariance as f64 / (spread as f64).sqrt())
+    }
 }
 
 /// Examples for which both models predict the same label.
@@ -141,15 +166,18 @@ pub fn mean_confidence(predictions: &Predictions) -> f64 {
 pub fn brier(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
     let n = some_labelled(labels)?;
     let mut sum = FixedSum::ZERO;
-    let mut squares = vec![0.0; predictions.labels()];
     for (i, label) in with_label(labels) {
-        let p = predictions.probabilities(i).ok_or(Undefined::NoDistribution("model"))?;
-        for (k, square) in squares.iter_mut().enumerate() {
-            *square = (p[k] - f64::from(k == label as usize)).powi(2);
-        }
-        sum.add(order_free_sum(&mut squares).min(2.0));
+        sum.add(brier_of(predictions, i, label)?);
     }
     Ok(sum.to_f64() / n as f64)
+}
+
+/// The Brier score of example `i` alone, in [0, 2].
+pub(super) fn brier_of(predictions: &Predictions, i: usize, label: u32) -> Defined<f64> {
+    let p = predictions.probabilities(i).ok_or(Undefined::NoDistribution("model"))?;
+    let square = |(k, p): (usize, &f64)| (p - f64::from(k == label as usize)).powi(2);
+    let mut squares: Vec<f64> = p.iter().enumerate().map(square).collect();
+    Ok(order_free_sum(&mut squares).min(2.0))
 }
 
 /// Mean negative log likelihood of the label in nats, at least 0.
@@ -159,41 +187,26 @@ pub fn brier(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> 
 pub fn nll(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
     let n = some_labelled(labels)?;
     let mut terms = Vec::with_capacity(n);
-    for (example, label) in with_label(labels) {
-        let log_p =
-            predictions.log_probabilities(example).ok_or(Undefined::NoDistribution("model"))?;
-        let term = -log_p[label as usize];
-        if term.is_infinite() {
-            return Err(Undefined::Infinite { example });
-        }
-        terms.push(term.max(0.0)); // no -0.0 for a certain and right model
+    for (i, label) in with_label(labels) {
+        terms.push(nll_of(predictions, i, label)?);
     }
     Ok(order_free_sum(&mut terms) / n as f64)
 }
 
-/// Expected calibration error over the labelled examples, in [0, 1]: Σ_b |Σ_b C − correct_b| / N.
-///
-/// [`ECE_BINS`] bins of equal width, [i/15, (i+1)/15) and the last one closed, [14/15, 1]. (Guo et
-/// al. close them above instead: the same but for a confidence that is a multiple of 1/15.) Needs
-/// a confidence only. Undefined without labels.
-pub fn ece(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
-    let n = some_labelled(labels)?;
-    let mut bins = [(FixedSum::ZERO, 0usize); ECE_BINS]; // Σ confidence, correct
-    for (i, label) in with_label(labels) {
-        let confidence = predictions.confidence(i);
-        let bin = &mut bins[((confidence * ECE_BINS as f64) as usize).min(ECE_BINS - 1)];
-        bin.0.add(confidence);
-        bin.1 += usize::from(predictions.predicted(i) == label);
+/// The negative log likelihood of example `i` alone, nats.
+pub(super) fn nll_of(predictions: &Predictions, i: usize, label: u32) -> Defined<f64> {
+    let log_p = predictions.log_probabilities(i).ok_or(Undefined::NoDistribution("model"))?;
+    match -log_p[label as usize] {
+        term if term.is_infinite() => Err(Undefined::Infinite { example: i }),
+        term => Ok(term.max(0.0)), // no -0.0 for a certain and right model
     }
-    let gaps = bins.iter().map(|(confidence, right)| (confidence.to_f64() - *right as f64).abs());
-    Ok(gaps.sum::<f64>() / n as f64)
 }
 
-fn with_label(labels: &[Option<u32>]) -> impl Iterator<Item = (usize, u32)> + '_ {
+pub(super) fn with_label(labels: &[Option<u32>]) -> impl Iterator<Item = (usize, u32)> + '_ {
     labels.iter().enumerate().filter_map(|(i, label)| label.map(|label| (i, label)))
 }
 
-fn some_labelled(labels: &[Option<u32>]) -> Defined<usize> {
+pub(super) fn some_labelled(labels: &[Option<u32>]) -> Defined<usize> {
     match labelled(labels) {
         0 => Err(Undefined::NoLabels),
         n => Ok(n),
@@ -232,17 +245,6 @@ mod tests {
         assert!(
             (s.mean_confidence - (0.75 + 0.625 + 0.75 + 0.625 + 0.875 + 0.9) / 6.0).abs() < 1e-15
         );
-    }
-
-    #[test]
-    fn calibration_error_worked_by_hand() {
-        // Bin 11 holds 0.75 twice (right, right): |1.5 − 2|; bin 9 holds 0.625 twice (both wrong):
-        // 1.25; bin 13 holds 0.875 (right): 0.125. The sum 1.875 over 5.
-        let model = binary(&[0.75, 0.625, 0.25, 0.375, 0.875]);
-        let error = ece(&model, &some(&[1, 0, 0, 1, 1])).unwrap();
-        assert!((error - 1.875 / 5.0).abs() < 1e-15);
-        // A confidence of 1 lies in the last bin: certain and right is calibrated.
-        assert_eq!(ece(&binary(&[1.0, 0.0]), &some(&[1, 0])), Ok(0.0));
     }
 
     #[test]

@@ -14,10 +14,13 @@ mod difference; //  d(x), and which σ is meant
 mod divergence; //  KL, cross-entropy, total variation
 mod fixed; //       exact sums
 mod groups; //      σ by label, by length, by teacher confidence
-mod metrics; //     accuracy, F1, Matthews, Brier, NLL, calibration error
+mod histogram; //   how often which d, and which pair of confidences
+mod intervals; //   seeded intervals of the figures beside σ
+mod metrics; //     accuracy, F1, Matthews, Brier, NLL
 mod order; //       sums and quantiles that do not depend on order
 mod pair; //        all of it in one call
 mod predictions; // what one model says
+mod reliability; // how often a model is right at which confidence; calibration error
 mod soft; //         the soft-label loss of distillation
 mod spread; //      quantiles of |d|, the worst inputs
 mod sums; //        n, Σd, Σd² and the σ that follow
@@ -32,12 +35,18 @@ pub use difference::{
 pub use divergence::{divergence, Divergence};
 pub use fixed::FixedSum;
 pub use groups::{groups, Group, GroupKey, LENGTH_STARTS};
+pub use histogram::{
+    confidence_counts, difference_histogram, ConfidenceCounts, Histogram, CONFIDENCE_BINS,
+    DIFFERENCE_BINS,
+};
+pub use intervals::{intervals, Intervals, ModelIntervals, INTERVAL_DRAWS};
 pub use metrics::{
-    agreement, brier, correct, ece, f1, labelled, matthews_correlation, mean_confidence,
-    negative_flips, nll, ModelStatistics, ECE_BINS,
+    agreement, brier, correct, f1, labelled, matthews_correlation, mean_confidence, negative_flips,
+    nll, ModelStatistics,
 };
 pub use pair::{PairError, PairInput, PairOptions, PairStatistics};
 pub use predictions::{PredictionError, Predictions, MAX_EXAMPLES, NORMALISATION_TOLERANCE};
+pub use reliability::{ece, reliability, ReliabilityBin, ECE_BINS};
 pub use soft::soft_losses;
 pub use spread::{spread, worst, Spread};
 pub use sums::DifferenceSums;

@@ -1,9 +1,10 @@
 //! Everything that one split says of a teacher and a student, in one call.
 
 use super::{
-    agreement, bootstrap_interval, confidence_differences, divergence, groups, largest_difference,
-    negative_flips, spread, worst, Bootstrap, ConfidenceKind, Defined, DifferenceSums, Divergence,
-    Group, Interval, ModelStatistics, Predictions, Spread, Statistic, Undefined,
+    agreement, bootstrap_interval, confidence_counts, confidence_differences, difference_histogram,
+    divergence, groups, intervals, largest_difference, negative_flips, spread, worst, Bootstrap,
+    ConfidenceCounts, ConfidenceKind, Defined, DifferenceSums, Divergence, Group, Histogram,
+    Interval, Intervals, ModelStatistics, Predictions, Spread, Statistic, Undefined,
     BOOTSTRAP_RESAMPLES,
 };
 
@@ -112,8 +113,14 @@ pub struct PairStatistics {
     pub agreement: usize,
     /// Labelled examples that the teacher has right and the student wrong.
     pub negative_flips: Defined<usize>,
+    /// 95 % bootstrap intervals of the figures beside σ.
+    pub intervals: Intervals,
     /// How |d| is spread.
     pub spread: Spread,
+    /// How often which d occurs.
+    pub histogram: Histogram,
+    /// How often which pair of confidences occurs.
+    pub confidences: ConfidenceCounts,
     /// How far the two distributions are apart.
     pub divergence: Defined<Divergence>,
     /// Parts of the split.
@@ -154,7 +161,11 @@ impl PairStatistics {
             student: ModelStatistics::new(student, labels),
             agreement: agreement(teacher, student),
             negative_flips: negative_flips(teacher, student, labels),
+            intervals: intervals(teacher, student, labels, &differences, options.seed),
             spread: spread(&differences).expect(not_empty),
+            histogram: difference_histogram(&differences, kind, teacher.labels()),
+            confidences: confidence_counts(teacher, student, kind)
+                .expect("its differences are defined"),
             divergence: divergence(teacher, student),
             groups: groups(&differences, teacher, labels, words),
             worst: worst(&differences, options.worst),

@@ -1,0 +1,358 @@
+//! How far the figures beside σ would move if the examples had been others of the same kind.
+
+use std::cmp::Ordering;
+
+use rayon::prelude::*;
+
+use super::bootstrap::{generator, percentiles, position};
+use super::divergence::divergence_of;
+use super::metrics::{brier_of, nll_of, Confusion};
+use super::reliability::{ece_bin, ECE_BINS};
+use super::{Interval, Predictions, BOOTSTRAP_RESAMPLES};
+
+/// Most draws of one resample: a tenth of a second for the largest split, and a deviation that is
+/// scaled to N is off by less than the noise of 1,000 resamples.
+pub const INTERVAL_DRAWS: usize = 1 << 14;
+
+/// 95 % percentile bootstrap intervals of one model's figures. `None` where the figure is undefined.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct ModelIntervals {
+    /// Of the accuracy.
+    pub accuracy: Option<Interval>,
+    /// Of F1.
+    pub f1: Option<Interval>,
+    /// Of Matthews correlation.
+    pub matthews_correlation: Option<Interval>,
+    /// Of the mean confidence.
+    pub mean_confidence: Option<Interval>,
+    /// Of the Brier score.
+    pub brier: Option<Interval>,
+    /// Of the mean negative log likelihood.
+    pub nll: Option<Interval>,
+    /// Of the expected calibration error.
+    pub ece: Option<Interval>,
+}
+
+/// The intervals of both models' figures, all from the same resamples.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Intervals {
+    /// The teacher's.
+    pub teacher: ModelIntervals,
+    /// The student's.
+    pub student: ModelIntervals,
+    /// Of the student's accuracy less its teacher's.
+    pub accuracy_difference: Option<Interval>,
+    /// Of the share of examples on which they agree.
+    pub agreement_share: Option<Interval>,
+    /// Of the mean of d.
+    pub mean_difference: Option<Interval>,
+    /// Of the mean KL divergence.
+    pub mean_kl: Option<Interval>,
+}
+
+/// The intervals of everything that `teacher`, `student` and `labels` (N) give.
+///
+/// Each resample draws N examples with replacement (above [`INTERVAL_DRAWS`] that many, with
+/// deviations scaled as in [`super::bootstrap_interval`]) from its own stream of ChaCha8; examples
+/// are sorted by what they say first. So neither their order nor the number of threads changes a
+/// bit. A resample for which a figure is undefined (no label drawn) has no part in its interval.
+///
+/// # Panics
+///
+/// If the models, `labels` and `differences` speak of different numbers of examples.
+pub fn intervals(
+    teacher: &Predictions,
+    student: &Predictions,
+    labels: &[Option<u32>],
+    differences: &[f64],
+    seed: u64,
+) -> Intervals {
+    let n = teacher.len();
+    assert_eq!((student.len(), labels.len(), differences.len()), (n, n, n));
+    let mut examples: Vec<Example> =
+        (0..n).map(|i| Example::new(teacher, student, labels[i], differences[i], i)).collect();
+    examples.sort_unstable_by(Example::order);
+    let observed = figures(&examples, teacher.labels(), 0..n);
+    let draws = n.min(INTERVAL_DRAWS);
+    let shrink = (draws as f64 / n as f64).sqrt();
+    let resampled: Vec<Figures> = (0..BOOTSTRAP_RESAMPLES)
+        .into_par_iter()
+        .map(|resample| {
+            let mut random = generator(seed, resample);
+            let positions = (0..draws).map(|_| position(&mut random, n));
+            let drawn = figures(&examples, teacher.labels(), positions);
+            std::array::from_fn(|f| observed[f] + (drawn[f] - observed[f]) * shrink)
+        })
+        .collect();
+    named(|figure| interval(&resampled, observed, figure))
+}
+
+/// Figures of one resample, in the order of [`named`]; NaN where one is undefined.
+type Figures = [f64; 2 * OF_MODEL + 4];
+
+/// Figures of one model.
+const OF_MODEL: usize = 7;
+
+/// The least and the largest that each figure can be.
+const RANGE: [(f64, f64); 2 * OF_MODEL + 4] = {
+    const OWN: [(f64, f64); OF_MODEL] = [
+        (0.0, 1.0),
+        (0.0, 1.0),
+        (-1.0, 1.0),
+        (0.0, 1.0),
+        (0.0, 2.0),
+        (0.0, f64::INFINITY),
+        (0.0, 1.0),
+    ];
+    let mut range = [(0.0, 0.0); 2 * OF_MODEL + 4];
+    let mut i = 0;
+    while i < 2 * OF_MODEL {
+        range[i] = OWN[i % OF_MODEL];
+        i += 1;
+    }
+    range[i] = (-1.0, 1.0);
+    range[i + 1] = (0.0, 1.0);
+    range[i + 2] = (-1.0, 1.0);
+    range[i + 3] = (0.0, f64::INFINITY);
+    range
+};
+
+/// The figures of the examples at `positions`.
+fn figures(examples: &[Example], labels: usize, positions: impl Iterator<Item = usize>) -> Figures {
+    let mut sums = Sums::new(labels);
+    positions.for_each(|at| sums.add(&examples[at]));
+    sums.figures()
+}
+
+/// Puts each figure's interval to its name.
+fn named(interval: impl Fn(usize) -> Option<Interval>) -> Intervals {
+    let model = |first: usize| ModelIntervals {
+        accuracy: interval(first),
+        f1: interval(first + 1),
+        matthews_correlation: interval(first + 2),
+        mean_confidence: interval(first + 3),
+        brier: interval(first + 4),
+        nll: interval(first + 5),
+        ece: interval(first + 6),
+    };
+    Intervals {
+        teacher: model(0),
+        student: model(OF_MODEL),
+        accuracy_difference: interval(2 * OF_MODEL),
+        agreement_share: interval(2 * OF_MODEL + 1),
+        mean_difference: interval(2 * OF_MODEL + 2),
+        mean_kl: interval(2 * OF_MODEL + 3),
+    }
+}
+
+fn interval(resampled: &[Figures], observed: Figures, figure: usize) -> Option<Interval> {
+    if observed[figure].is_nan() {
+        return None;
+    }
+    let (low, high) = RANGE[figure];
+    let values = resampled.iter().map(|figures| figures[figure]).filter(|value| !value.is_nan());
+    let mut values: Vec<f64> = values.map(|value| value.clamp(low, high)).collect();
+    values.sort_unstable_by(f64::total_cmp);
+    (!values.is_empty()).then(|| percentiles(&values))
+}
+
+/// What one model says of one example; `brier` and `nll` are NaN where they are undefined.
+#[derive(Debug, Clone, Copy)]
+struct Own {
+    confidence: f64,
+    brier: f64,
+    nll: f64,
+    predicted: u32,
+}
+
+/// What one example adds to every figure; `kl` is NaN where it is undefined.
+#[derive(Debug, Clone, Copy)]
+struct Example {
+    models: [Own; 2],
+    difference: f64,
+    kl: f64,
+    label: Option<u32>,
+}
+
+impl Example {
+    fn new(
+        teacher: &Predictions,
+        student: &Predictions,
+        label: Option<u32>,
+        difference: f64,
+        i: usize,
+    ) -> Self {
+        let own = |model: &Predictions| Own {
+            confidence: model.confidence(i),
+            brier: label.map_or(0.0, |label| brier_of(model, i, label).unwrap_or(f64::NAN)),
+            nll: label.map_or(0.0, |label| nll_of(model, i, label).unwrap_or(f64::NAN)),
+            predicted: model.predicted(i),
+        };
+        let kl = divergence_of(teacher, student, i).map_or(f64::NAN, |apart| apart.kl);
+        Example { models: [own(teacher), own(student)], difference, kl, label }
+    }
+
+    /// An order that depends on what the example says and not on where it stands; the ids of labels
+    /// come last, so that their order matters for exact ties alone.
+    fn order(&self, other: &Self) -> Ordering {
+        let figures = |e: &Self| {
+            let [t, s] = e.models;
+            [t.confidence, s.confidence, e.difference, e.kl, t.brier, s.brier, t.nll, s.nll]
+        };
+        let (a, b) = (figures(self), figures(other));
+        let by_figures = a.iter().zip(&b).map(|(a, b)| a.total_cmp(b)).find(|o| o.is_ne());
+        let ids = |e: &Self| (e.label, e.models.map(|own| own.predicted));
+        by_figures.unwrap_or_else(|| ids(self).cmp(&ids(other)))
+    }
+}
+
+/// One model's sums over a resample.
+struct OwnSums {
+    confidence: f64,
+    brier: f64,
+    nll: f64,
+    right: usize,
+    confusion: Confusion,
+    /// Σ C less the number predicted right, by bin of confidence.
+    gaps: [f64; ECE_BINS],
+}
+
+/// The sums over a resample.
+struct Sums {
+    n: usize,
+    labelled: usize,
+    agreement: usize,
+    difference: f64,
+    kl: f64,
+    models: [OwnSums; 2],
+}
+
+impl Sums {
+    fn new(labels: usize) -> Self {
+        let own = || OwnSums {
+            confidence: 0.0,
+            brier: 0.0,
+            nll: 0.0,
+            right: 0,
+            confusion: Confusion::new(labels),
+            gaps: [0.0; ECE_BINS],
+        };
+        let models = [own(), own()];
+        Sums { n: 0, labelled: 0, agreement: 0, difference: 0.0, kl: 0.0, models }
+    }
+
+    fn add(&mut self, example: &Example) {
+        let [teacher, student] = &example.models;
+        self.n += 1;
+        self.labelled += usize::from(example.label.is_some());
+        self.agreement += usize::from(teacher.predicted == student.predicted);
+        self.difference += example.difference;
+        self.kl += example.kl;
+        for (sums, own) in self.models.iter_mut().zip(&example.models) {
+            sums.confidence += own.confidence;
+            if let Some(label) = example.label {
+                let right = own.predicted == label;
+                sums.brier += own.brier;
+                sums.nll += own.nll;
+                sums.right += usize::from(right);
+                sums.confusion.add(label, own.predicted);
+                sums.gaps[ece_bin(own.confidence)] += own.confidence - f64::from(right);
+            }
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        // Over no labelled example each of these is 0/0, which is the NaN that is meant.
+        let (n, labelled) = (self.n as f64, self.labelled as f64);
+        let mut figures = [f64::NAN; 2 * OF_MODEL + 4];
+        for (sums, own) in self.models.iter().zip(figures.chunks_exact_mut(OF_MODEL)) {
+            own[0] = sums.right as f64 / labelled;
+            own[1] = sums.confusion.f1().unwrap_or(f64::NAN);
+            own[2] = sums.confusion.matthews_correlation().unwrap_or(f64::NAN);
+            own[3] = sums.confidence / n;
+            own[4] = sums.brier / labelled;
+            own[5] = sums.nll / labelled;
+            own[6] = sums.gaps.iter().map(|gap| gap.abs()).sum::<f64>() / labelled;
+        }
+        let pair = &mut figures[2 * OF_MODEL..];
+        let [teacher, student] = &self.models;
+        pair[0] = (student.right as f64 - teacher.right as f64) / labelled;
+        pair[1] = self.agreement as f64 / n;
+        pair[2] = self.difference / n;
+        pair[3] = self.kl / n;
+        figures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 400 examples over two labels: the teacher is right in three of four, the student in two.
+    fn pair() -> (Predictions, Predictions, Vec<Option<u32>>, Vec<f64>) {
+        let n = 400;
+        let wrong = |i: usize, of: usize| i % 4 < of;
+        let model = |of: usize, sure: f64| {
+            let rows: Vec<f64> = (0..n)
+                .flat_map(|i| {
+                    let p = if wrong(i, of) { 1.0 - sure } else { sure };
+                    [1.0 - p, p]
+                })
+                .collect();
+            Predictions::from_probabilities(&rows, 2).unwrap()
+        };
+        (model(1, 0.75), model(2, 0.625), vec![Some(1); n], vec![0.125; n])
+    }
+
+    #[test]
+    fn a_share_has_the_interval_of_the_normal_approximation() {
+        let (teacher, student, labels, d) = pair();
+        let of = intervals(&teacher, &student, &labels, &d, 7);
+        // A share p of 400 has the standard error sqrt(p(1−p)/400): ±1.96 of it, and the quantiles of
+        // 1,000 resamples know the width to about 4 %; three times that is allowed.
+        for (interval, p) in
+            [(of.teacher.accuracy, 0.75f64), (of.student.accuracy, 0.5), (of.agreement_share, 0.75)]
+        {
+            let i = interval.unwrap();
+            let width = 2.0 * 1.96 * (p * (1.0 - p) / 400.0).sqrt();
+            assert!(((i.high - i.low) / width - 1.0).abs() < 0.12, "{i:?} for {p}");
+            assert!(i.low < p && p < i.high, "{i:?} for {p}");
+        }
+        // The student is wrong wherever the teacher is: −0.25 ± 1.96·sqrt(0.25·0.75/400).
+        let i = of.accuracy_difference.unwrap();
+        assert!((i.low + 0.25 + 0.042).abs() < 0.01 && (i.high + 0.25 - 0.042).abs() < 0.01);
+    }
+
+    #[test]
+    fn what_does_not_vary_has_an_interval_of_no_width() {
+        let (teacher, student, labels, d) = pair();
+        let of = intervals(&teacher, &student, &labels, &d, 0);
+        let i = of.mean_difference.unwrap();
+        assert!((i.low - 0.125).abs() < 1e-12 && (i.high - 0.125).abs() < 1e-12);
+        assert!((of.teacher.mean_confidence.unwrap().high - 0.75).abs() < 1e-12);
+        // One label alone: no correlation.
+        assert_eq!(of.teacher.matthews_correlation, None);
+    }
+
+    #[test]
+    fn what_is_undefined_has_no_interval() {
+        let bare = Predictions::from_confidence(&[0.9, 0.6], &[0, 1], 2).unwrap();
+        let of = intervals(&bare, &bare, &[None, None], &[0.0, 0.0], 0);
+        assert_eq!((of.teacher.accuracy, of.student.ece, of.mean_kl), (None, None, None));
+        assert_eq!(of.accuracy_difference, None);
+        assert!(of.agreement_share.is_some() && of.teacher.mean_confidence.is_some());
+        let of = intervals(&bare, &bare, &[Some(0), None], &[0.0, 0.0], 0);
+        assert_eq!((of.teacher.brier, of.teacher.nll), (None, None));
+        assert_eq!(of.teacher.accuracy.unwrap().low, 1.0);
+    }
+
+    #[test]
+    fn a_large_set_has_the_width_of_all_its_examples() {
+        let n = 4 * INTERVAL_DRAWS;
+        let right: Vec<u32> = (0..n as u32).map(|i| i % 2).collect();
+        let model = Predictions::from_confidence(&vec![0.75; n], &right, 2).unwrap();
+        let of = intervals(&model, &model, &vec![Some(1); n], &vec![0.0; n], 1);
+        let (i, width) = (of.teacher.accuracy.unwrap(), 2.0 * 1.96 * 0.5 / (n as f64).sqrt());
+        assert!(((i.high - i.low) / width - 1.0).abs() < 0.12, "{i:?}, {width}");
+    }
+}

@@ -1,0 +1,105 @@
+//! How often a model is right at which confidence, and how far that is from what it says.
+
+use super::metrics::{some_labelled, with_label};
+use super::{Defined, FixedSum, Predictions};
+
+/// Equal-width bins of the calibration error. Guo et al. 2017, *On Calibration of Modern Neural
+/// Networks*.
+pub const ECE_BINS: usize = 15;
+
+/// Labelled examples whose confidence lies in one bin. Never empty.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ReliabilityBin {
+    /// Which of the [`ECE_BINS`] it is: [i/15, (i+1)/15), the last one closed.
+    pub index: usize,
+    /// Labelled examples in it, at least 1.
+    pub n: usize,
+    /// Of them, those that are predicted right.
+    pub correct: usize,
+    /// Σ C over them.
+    pub confidence: FixedSum,
+}
+
+impl ReliabilityBin {
+    /// Where the bin begins and ends.
+    pub fn range(&self) -> (f64, f64) {
+        let edge = |i: usize| i as f64 / ECE_BINS as f64;
+        (edge(self.index), edge(self.index + 1))
+    }
+
+    /// Mean of C over the bin, in [0, 1].
+    pub fn mean_confidence(&self) -> f64 {
+        self.confidence.to_f64() / self.n as f64
+    }
+
+    /// The share that is predicted right, in [0, 1].
+    pub fn accuracy(&self) -> f64 {
+        self.correct as f64 / self.n as f64
+    }
+}
+
+/// The bins that hold a labelled example, in rising order. Undefined without labels.
+pub fn reliability(
+    predictions: &Predictions,
+    labels: &[Option<u32>],
+) -> Defined<Vec<ReliabilityBin>> {
+    some_labelled(labels)?;
+    let empty = |index| ReliabilityBin { index, n: 0, correct: 0, confidence: FixedSum::ZERO };
+    let mut bins: Vec<ReliabilityBin> = (0..ECE_BINS).map(empty).collect();
+    for (i, label) in with_label(labels) {
+        let confidence = predictions.confidence(i);
+        let bin = &mut bins[ece_bin(confidence)];
+        bin.n += 1;
+        bin.correct += usize::from(predictions.predicted(i) == label);
+        bin.confidence.add(confidence);
+    }
+    bins.retain(|bin| bin.n > 0);
+    Ok(bins)
+}
+
+/// Expected calibration error over the labelled examples, in [0, 1]: Σ_b |Σ_b C − correct_b| / N.
+///
+/// [`ECE_BINS`] bins of equal width, [i/15, (i+1)/15) and the last one closed, [14/15, 1]. (Guo et
+/// al. close them above instead: the same but for a confidence that is a multiple of 1/15.) Needs
+/// a confidence only. Undefined without labels.
+pub fn ece(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
+    let n = some_labelled(labels)?;
+    let bins = reliability(predictions, labels)?;
+    let gap = |bin: &ReliabilityBin| (bin.confidence.to_f64() - bin.correct as f64).abs();
+    Ok(bins.iter().map(gap).sum::<f64>() / n as f64)
+}
+
+/// The bin of a confidence in [0, 1].
+pub(super) fn ece_bin(confidence: f64) -> usize {
+    ((confidence * ECE_BINS as f64) as usize).min(ECE_BINS - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bin 11 holds 0.75 twice (right, right): |1.5 − 2|; bin 9 holds 0.625 twice (both wrong): 1.25;
+    /// bin 13 holds 0.875 (right): 0.125. The sum 1.875 over 5.
+    #[test]
+    fn calibration_error_worked_by_hand() {
+        let confidence = [0.75, 0.625, 0.75, 0.625, 0.875];
+        let predicted = [1, 1, 0, 0, 1];
+        let model = Predictions::from_confidence(&confidence, &predicted, 2).unwrap();
+        let labels = [1, 0, 0, 1, 1].map(Some);
+        assert!((ece(&model, &labels).unwrap() - 1.875 / 5.0).abs() < 1e-15);
+        let bins = reliability(&model, &labels).unwrap();
+        let seen: Vec<_> = bins.iter().map(|b| (b.index, b.n, b.correct)).collect();
+        assert_eq!(seen, [(9, 2, 0), (11, 2, 2), (13, 1, 1)]);
+        assert_eq!((bins[1].mean_confidence(), bins[1].accuracy()), (0.75, 1.0));
+        assert_eq!(bins[0].range(), (0.6, 10.0 / 15.0));
+    }
+
+    #[test]
+    fn certain_and_right_is_calibrated_and_lies_in_the_last_bin() {
+        let model = Predictions::from_confidence(&[1.0, 1.0], &[1, 0], 2).unwrap();
+        let labels = [Some(1), Some(0)];
+        assert_eq!(ece(&model, &labels), Ok(0.0));
+        assert_eq!(reliability(&model, &labels).unwrap()[0].index, 14);
+        assert!(reliability(&model, &[None, None]).is_err());
+    }
+}
