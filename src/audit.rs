@@ -2,11 +2,13 @@
 
 mod classifier;
 mod failed;
+mod figures;
 mod gate;
 mod judge;
 mod manifest;
 mod notes;
 mod preflight;
+mod recalibrated;
 mod run;
 mod session;
 mod splits;
@@ -23,19 +25,21 @@ pub use manifest::{manifest, settings_sha256};
 pub use notes::{models_disagree, note, record_unusable};
 pub use run::{run_one, run_options, Draws, Ending, PairRun};
 pub use session::Session;
-pub use splits::{beside, gating, has, has_beside, Split, BESIDE};
+pub use splits::{beside, beside_names, gating, has, Split, BESIDE};
 
 use crate::config::Settings;
 use crate::error::print;
 use crate::interrupt::Interrupted;
 use crate::report::schema::{ModelManifest, TaskRow};
 use crate::report::PredictionTable;
+use crate::tune::Scores;
+use recalibrated::{recalibrate_rows, Curve};
 use run::{run_pair, Side};
 
 /// What one task adds to the report.
 #[derive(Debug, Default)]
 pub struct TaskOutcome {
-    /// The gating row, then the row beside it.
+    /// The gating row, then the rows beside it.
     pub rows: Vec<TaskRow>,
     /// What both models said of every example, for the same rows.
     pub tables: Vec<PredictionTable>,
@@ -43,7 +47,7 @@ pub struct TaskOutcome {
     pub models: Vec<ModelManifest>,
 }
 
-/// Audits one task: both models over the split that gates, and over the one beside it.
+/// Audits one task: both models over the split that gates, and over those beside it.
 ///
 /// # Errors
 /// Whatever keeps the gating split from being audited; a failed check is no error, and neither is a
@@ -51,22 +55,30 @@ pub struct TaskOutcome {
 pub fn audit(settings: &Settings, session: &Session) -> Result<TaskOutcome> {
     let (teacher, student) = (settings.require_teacher()?, settings.require_student()?);
     let split = gating(settings, &session.hub)?;
-    let has_beside = has_beside(settings, &session.hub)?;
+    let beside_names = beside_names(settings, &session.hub)?;
     let data = &split.dataset;
     let mut teacher = Classifier::open(Role::Teacher, teacher, settings, &[], data, session)?;
     let names = teacher.label_names().to_vec();
     let mut student = Classifier::open(Role::Student, student, settings, &names, data, session)?;
     settings.label_map.check_used(teacher.own_labels(), student.own_labels())?;
     let gate = Gate::of(settings, &student, data.examples.len())?;
-    let mut audit = Audit { teacher: &mut teacher, student: &mut student, settings, session };
+    let mut audit = Audit {
+        teacher: &mut teacher,
+        student: &mut student,
+        gate: &gate,
+        settings,
+        session,
+        curves: Vec::new(),
+    };
 
     let mut outcome = TaskOutcome::default();
-    audit.split(&split, &gate, &mut outcome)?;
-    if has_beside {
-        let beside = beside(settings, &session.hub);
-        let audited = beside.and_then(|split| audit.split(&split, &gate, &mut outcome));
-        audited.or_else(|error| audit.failed_beside(error, &mut outcome))?;
+    audit.split(&split, &mut outcome)?;
+    for name in &beside_names {
+        let beside = beside(name, settings, &session.hub);
+        let audited = beside.and_then(|split| audit.split(&split, &mut outcome));
+        audited.or_else(|error| audit.failed_beside(name, error, &mut outcome))?;
     }
+    recalibrate_rows(&audit.curves, &gate, &mut outcome.rows);
     outcome.models = vec![teacher.into_manifest(settings), student.into_manifest(settings)];
     Ok(outcome)
 }
@@ -75,14 +87,18 @@ pub fn audit(settings: &Settings, session: &Session) -> Result<TaskOutcome> {
 struct Audit<'a> {
     teacher: &'a mut Classifier,
     student: &'a mut Classifier,
+    gate: &'a Gate,
     settings: &'a Settings,
     session: &'a Session,
+    /// σ over one temperature, for each split that was run whole.
+    curves: Vec<Curve>,
 }
 
 impl Audit<'_> {
     /// Runs both models over `split`, judges it, and adds its row.
-    fn split(&mut self, split: &Split, gate: &Gate, outcome: &mut TaskOutcome) -> Result<()> {
+    fn split(&mut self, split: &Split, outcome: &mut TaskOutcome) -> Result<()> {
         let (started, settings, session) = (Instant::now(), self.settings, self.session);
+        let gate = self.gate;
         let texts = Texts::of(&split.dataset);
         let entry = self.teacher.entry(&texts, session)?;
         let mut teacher = Side { classifier: self.teacher, entry };
@@ -95,6 +111,11 @@ impl Audit<'_> {
         };
         let sides = (&mut teacher, &mut student);
         let run = run_pair(sides, &split.dataset, gate, split.gates, settings, session)?;
+        if run.ending.early.is_none() {
+            let (logits, _) = student.classifier.logits(&student.entry, &run.rows);
+            let scores = Scores::new(&run.teacher, &logits, gate.kind, settings.threads);
+            self.curves.push(Curve { row: outcome.rows.len(), scores });
+        }
         drop((teacher, student)); // the rows, which the predictions hold too
         let names = self.teacher.label_names().to_vec();
         let pair = SplitPair::of(split, &names, run);
@@ -110,13 +131,13 @@ impl Audit<'_> {
         Ok(())
     }
 
-    /// The row of the split beside the gating one, which could not be audited.
-    fn failed_beside(&self, error: Error, outcome: &mut TaskOutcome) -> Result<()> {
+    /// The row of a split beside the gating one, which could not be audited.
+    fn failed_beside(&self, split: &str, error: Error, outcome: &mut TaskOutcome) -> Result<()> {
         if error.is::<Interrupted>() {
             return Err(error);
         }
-        outcome.rows.push(failed_row(self.settings, BESIDE, false, &error));
-        print(&error.context(format!("{}/{BESIDE}, beside the gate", self.settings.task.name)));
+        outcome.rows.push(failed_row(self.settings, split, false, &error));
+        print(&error.context(format!("{}/{split}, beside the gate", self.settings.task.name)));
         Ok(())
     }
 }

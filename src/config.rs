@@ -5,8 +5,10 @@
 //! `beta`, `beta_per_example`, `alpha` and `gamma` replaces what the layers before it said of all
 //! five.
 
+mod command;
 mod layer;
 mod resolve;
+mod shown;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

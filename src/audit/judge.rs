@@ -5,25 +5,26 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 
 use super::failed::empty_row;
+use super::figures::figures;
 use super::gate::{audited, Gate};
 use super::notes::{note, other_notes, record_unusable};
 use super::run::{Ending, PairRun};
 use super::splits::Split;
 use crate::check::{
-    findings, Audited, Bound, Budget, Certainty, Course, CoursePoint, Evidence, RecordError,
-    StudentRecord, Verdict,
+    findings, unseen_sigma, Audited, Bound, Budget, Certainty, Course, CoursePoint, Evidence,
+    RecordError, StudentRecord, Verdict, UNSEEN_LEVEL,
 };
 use crate::confidence::{
-    student_confidence, ConfidenceKind, Defined, FixedSum, Interval, ModelStatistics, PairInput,
-    PairOptions, PairStatistics, Predictions, Statistic,
+    student_confidence, ConfidenceKind, Defined, FixedSum, Interval, PairInput, PairOptions,
+    PairStatistics, Predictions, Statistic,
 };
 use crate::config::Settings;
 use crate::report::schema as row;
 use crate::report::{PredictionRow, PredictionTable};
-use crate::task::{label_name, Example, Metric};
+use crate::task::{label_name, Example};
 
 /// Inputs named in the report.
-const WORST: usize = 5;
+const WORST: usize = 10;
 /// Skipped rows named in the report.
 const SKIPPED_SHOWN: usize = 5;
 
@@ -105,12 +106,12 @@ impl<'a> SplitPair<'a> {
     }
 
     /// The text behind prediction `i`, where it is known.
-    fn text(&self, i: usize) -> Option<&Example> {
+    pub(super) fn text(&self, i: usize) -> Option<&Example> {
         self.texts.map(|texts| &texts[self.rows[i] as usize])
     }
 
     /// What is taken from the teacher's confidence to give d.
-    fn student_confidence(&self, kind: ConfidenceKind, i: usize) -> f64 {
+    pub(super) fn student_confidence(&self, kind: ConfidenceKind, i: usize) -> f64 {
         let confidence = student_confidence(&self.teacher, &self.student, kind, i);
         confidence.expect("its difference is defined")
     }
@@ -161,6 +162,7 @@ pub fn judge(
 
 /// What was audited.
 fn about_the_data(pair: &SplitPair, row: &mut row::TaskRow) {
+    row.labels = pair.label_names.to_vec();
     row.n = pair.population;
     row.of = pair.available;
     row.partial = pair.population < pair.available;
@@ -198,13 +200,16 @@ fn verdict(
         row.sigma = numbers.sums.sigma();
         row.sigma_centred = numbers.sums.sigma_centred();
         row.sigma_interval = Some(interval(&numbers.sigma_interval));
+        let alone = "no other split was run that a temperature could be fitted on";
+        undefined.option::<()>("recalibrated", None, alone);
     } else {
-        for field in ["sigma", "sigma_centred", "sigma_interval"] {
+        for field in ["sigma", "sigma_centred", "sigma_interval", "recalibrated"] {
             undefined.0.insert(field.to_owned(), EARLY.to_owned());
         }
         row.sigma_prefix = numbers.sums.sigma_of(statistic);
         row.sigma_at_least = Some((spent.to_f64() / n as f64).sqrt());
     }
+    row.sigma_unseen = undefined.reasoned("sigma_unseen", unseen(pair, numbers));
     row.mean_difference = numbers.sums.mean();
     row.variants = variants(pair, numbers, bound, &mut undefined);
     row.kappa = Some(bound.kappa(n));
@@ -224,53 +229,40 @@ fn verdict(
     row.undefined.extend(undefined.0);
 }
 
+/// The limit for inputs that were not run; why there is none.
+fn unseen(pair: &SplitPair, numbers: &PairStatistics) -> Result<row::UpperLimit, &'static str> {
+    if pair.split == "train" {
+        return Err("a student is not on unseen inputs as it is on those that it was trained on");
+    }
+    if pair.ending.early.is_some() {
+        return Err(EARLY);
+    }
+    let largest = numbers.largest_difference();
+    let sigma = unseen_sigma(&numbers.differences, largest, 1.0 - UNSEEN_LEVEL);
+    sigma.map(|sigma| row::UpperLimit { sigma, level: UNSEEN_LEVEL }).ok_or("no examples")
+}
+
 /// Why a run that ended early has no σ.
 const EARLY: &str = "the run ended with a verdict before the last example";
 
-fn interval(interval: &Interval) -> row::Interval {
+pub(super) fn interval(interval: &Interval) -> row::Interval {
     row::Interval { low: interval.low, high: interval.high, level: interval.level }
-}
-
-/// What stands beside σ.
-fn figures(pair: &SplitPair, metric: Metric, numbers: &PairStatistics, row: &mut row::TaskRow) {
-    let mut undefined = Reasons::default();
-    let model = |role: &str, model: &ModelStatistics, truncated, undefined: &mut Reasons| {
-        Some(model_row(role, model, metric, truncated, pair, undefined))
-    };
-    row.teacher = model("teacher", &numbers.teacher, pair.truncated.0, &mut undefined);
-    row.student = model("student", &numbers.student, pair.truncated.1, &mut undefined);
-    row.agreement = Some(numbers.agreement);
-    row.agreement_share = Some(numbers.agreement_share());
-    row.negative_flips = undefined.take("negative_flips", numbers.negative_flips);
-    row.difference = Some(row::Spread {
-        mean: numbers.spread.mean,
-        median: numbers.spread.median,
-        p90: numbers.spread.p90,
-        p99: numbers.spread.p99,
-        max: numbers.spread.max,
-    });
-    row.divergence = undefined.take("divergence", numbers.divergence).map(|d| row::Divergence {
-        sum_kl: d.sum_kl,
-        mean_kl: d.mean_kl,
-        sum_cross_entropy: d.sum_cross_entropy,
-        mean_cross_entropy: d.mean_cross_entropy,
-        mean_total_variation: d.mean_total_variation,
-    });
-    row.groups = groups(numbers, pair.label_names);
-    row.worst = numbers.worst.iter().map(|&i| worst(pair, numbers, i)).collect();
-    row.undefined.extend(undefined.0);
 }
 
 /// Collects why fields are null.
 #[derive(Default)]
-struct Reasons(BTreeMap<String, String>);
+pub(super) struct Reasons(pub(super) BTreeMap<String, String>);
 
 impl Reasons {
-    fn take<T>(&mut self, field: &str, value: Defined<T>) -> Option<T> {
+    pub(super) fn take<T>(&mut self, field: &str, value: Defined<T>) -> Option<T> {
         value.map_err(|reason| self.0.insert(field.to_owned(), reason.to_string())).ok()
     }
 
-    fn option<T>(&mut self, field: &str, value: Option<T>, reason: &str) -> Option<T> {
+    pub(super) fn reasoned<T>(&mut self, field: &str, value: Result<T, &str>) -> Option<T> {
+        value.map_err(|reason| self.0.insert(field.to_owned(), reason.to_owned())).ok()
+    }
+
+    pub(super) fn option<T>(&mut self, field: &str, value: Option<T>, reason: &str) -> Option<T> {
         if value.is_none() {
             self.0.insert(field.to_owned(), reason.to_owned());
         }
@@ -345,74 +337,6 @@ fn own_bound(
         // Of part of the split, only an overspent budget is certain.
         within_bound: (pair.ending.early.is_none() || !within).then_some(within),
     });
-}
-
-fn model_row(
-    role: &str,
-    model: &ModelStatistics,
-    metric: Metric,
-    truncated: usize,
-    pair: &SplitPair,
-    undefined: &mut Reasons,
-) -> row::ModelRow {
-    let field = |name: &str| format!("{role}.{name}");
-    let accuracy = undefined.take(&field("accuracy"), model.accuracy);
-    if let (None, Some(why)) = (accuracy, &pair.unlabelled) {
-        undefined.0.insert(field("accuracy"), why.clone());
-    }
-    let other = "another task's metric";
-    row::ModelRow {
-        accuracy,
-        correct: undefined.take(&field("correct"), model.correct),
-        labelled: model.labelled,
-        f1: match metric {
-            Metric::AccuracyAndF1 => undefined.take(&field("f1"), model.f1),
-            _ => undefined.option(&field("f1"), None, other),
-        },
-        matthews_correlation: match metric {
-            Metric::Matthews => {
-                undefined.take(&field("matthews_correlation"), model.matthews_correlation)
-            }
-            _ => undefined.option(&field("matthews_correlation"), None, other),
-        },
-        mean_confidence: model.mean_confidence,
-        brier: undefined.take(&field("brier"), model.brier),
-        nll: undefined.take(&field("nll"), model.nll),
-        ece: undefined.take(&field("ece"), model.ece),
-        truncated,
-        intervals: row::ModelIntervals::default(),
-        reliability: Vec::new(),
-    }
-}
-
-fn groups(numbers: &PairStatistics, label_names: &[String]) -> Vec<row::Group> {
-    let group = |g: &crate::confidence::Group| {
-        Some(row::Group {
-            by: g.key.by().to_owned(),
-            name: g.key.name(label_names),
-            n: g.sums.n(),
-            sigma: g.sums.sigma_of(numbers.statistic)?,
-            mean_difference: g.sums.mean()?,
-        })
-    };
-    numbers.groups.iter().filter_map(group).collect()
-}
-
-fn worst(pair: &SplitPair, numbers: &PairStatistics, i: usize) -> row::WorstInput {
-    let says = |p: &Predictions, confidence| row::Prediction {
-        predicted: pair.label_name(p.predicted(i)),
-        confidence,
-        probabilities: p.probabilities(i).map(<[f64]>::to_vec).unwrap_or_default(),
-    };
-    row::WorstInput {
-        index: pair.rows[i] as usize,
-        text: pair.text(i).map(|e| e.text.clone()),
-        pair: pair.text(i).and_then(|e| e.pair.clone()),
-        label: pair.labels[i].map(|id| pair.label_name(id)),
-        teacher: says(&pair.teacher, pair.teacher.confidence(i)),
-        student: says(&pair.student, pair.student_confidence(numbers.kind, i)),
-        difference: numbers.differences[i],
-    }
 }
 
 fn table(pair: &SplitPair, numbers: &PairStatistics) -> PredictionTable {

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::Settings;
 use crate::digest::hexadecimal;
-use crate::report::schema::{Manifest, ModelManifest};
+use crate::report::schema::{Manifest, ModelManifest, TaskCommand};
 
 /// Settings that change how fast an audit is, and nothing else.
 const WITHOUT_EFFECT: [&str; 3] = ["threads", "token_budget", "cache"];
@@ -27,8 +27,12 @@ pub fn settings_sha256(all: &[Settings]) -> String {
     hexadecimal(&digest.finalize())
 }
 
-/// The manifest of a run over the tasks of `all`.
-pub fn manifest(all: &[Settings], models: Vec<ModelManifest>) -> Manifest {
+/// The manifest of a run over the tasks of `all`, which `commands` run again.
+pub fn manifest(
+    all: &[Settings],
+    models: Vec<ModelManifest>,
+    commands: Vec<TaskCommand>,
+) -> Manifest {
     Manifest {
         program: env!("CARGO_PKG_NAME").to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -39,7 +43,7 @@ pub fn manifest(all: &[Settings], models: Vec<ModelManifest>) -> Manifest {
         seed: shared(all, |settings| &settings.seed).copied(),
         config_sha256: settings_sha256(all),
         models,
-        commands: Vec::new(),
+        commands,
     }
 }
 

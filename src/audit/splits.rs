@@ -1,4 +1,4 @@
-//! Which splits are run: the one that gates, and the validation split beside it.
+//! Which splits are run: the one that gates, and those beside it.
 
 use anyhow::Result;
 
@@ -6,7 +6,7 @@ use crate::config::Settings;
 use crate::hub::Hub;
 use crate::task::{self, Dataset, LoadOptions};
 
-/// The split that is run beside the one that gates.
+/// The split that is run beside the one that gates, unless others are named.
 pub const BESIDE: &str = "validation";
 
 /// One split, and whether its verdict counts.
@@ -27,12 +27,21 @@ pub fn gating(settings: &Settings, hub: &Hub) -> Result<Split> {
     Ok(Split { dataset, gates: true })
 }
 
-/// Whether a split is run beside it: validation, where there is one and `--split` names none.
+/// The splits that are run beside it: those that `--split` names after the first; where it names
+/// none at all, validation if there is one.
 ///
 /// # Errors
-/// A file that the config names and that is missing.
-pub fn has_beside(settings: &Settings, hub: &Hub) -> Result<bool> {
-    Ok(settings.split.is_none() && has(BESIDE, settings, hub)?)
+/// A split that was asked for and is not there: found before the long run.
+pub fn beside_names(settings: &Settings, hub: &Hub) -> Result<Vec<String>> {
+    for name in &settings.beside {
+        if !has(name, settings, hub)? {
+            beside(name, settings, hub)?;
+        }
+    }
+    Ok(match settings.split {
+        None if has(BESIDE, settings, hub)? => vec![BESIDE.to_owned()],
+        _ => settings.beside.clone(),
+    })
 }
 
 /// Whether there is a split of that name, without reading it.
@@ -43,12 +52,12 @@ pub fn has(name: &str, settings: &Settings, hub: &Hub) -> Result<bool> {
     task::has_split(&settings.task, name, &options(settings, hub))
 }
 
-/// Reads the split beside the gating one.
+/// Reads a split beside the gating one.
 ///
 /// # Errors
 /// A split that is missing, empty or damaged.
-pub fn beside(settings: &Settings, hub: &Hub) -> Result<Split> {
-    let dataset = task::load(&settings.task, BESIDE, &options(settings, hub))?;
+pub fn beside(name: &str, settings: &Settings, hub: &Hub) -> Result<Split> {
+    let dataset = task::load(&settings.task, name, &options(settings, hub))?;
     Ok(Split { dataset, gates: false })
 }
 

@@ -88,8 +88,17 @@ pub(super) fn refuse_without_effect(flags: &Layer, command: &str, without: &[&st
 /// The one task that a command takes.
 pub(super) fn single(tasks: &Tasks, config: &Config, flags: &Layer) -> Result<Settings> {
     let mut all = settings(tasks, config, flags)?;
-    match all.len() {
-        1 => Ok(all.remove(0)),
-        n => Err(usage(format!("this command takes one task, and {n} were named"))),
+    if all.len() > 1 {
+        return Err(usage(format!("this command takes one task, and {} were named", all.len())));
+    }
+    let settings = all.remove(0);
+    match settings.beside.len() {
+        0 => Ok(settings),
+        more => Err(usage(format!(
+            "this command takes one split, and `split` ({}) names {}\n  hint: leave `,{}` out",
+            settings.origin("split"),
+            more + 1,
+            settings.beside.join(",")
+        ))),
     }
 }

@@ -46,9 +46,21 @@ pub fn run(args: &CheckArgs) -> Result<Exit> {
     refuse_bound_from_student(&settings[0])?;
     let sink = Sink::prepare(&args.output)?;
     let session = session(sink.progress(), &settings)?;
+    let again = |settings: &Settings, _: &[ModelManifest]| check_again(args, settings);
     let (report, tables) =
-        run_each(&settings, &session, |settings| check(args, settings, &session))?;
+        run_each(&settings, &session, again, |settings| check(args, settings, &session))?;
     sink.write(&report, &tables)
+}
+
+/// The words after `audit` that run the check again.
+fn check_again(args: &CheckArgs, settings: &Settings) -> Vec<String> {
+    let mut words = vec!["check".to_owned()];
+    words.extend(settings.arguments(None, None));
+    words.push("--teacher-predictions".to_owned());
+    words.extend(args.teacher_predictions.iter().cloned());
+    words.push("--student-predictions".to_owned());
+    words.extend(args.student_predictions.iter().cloned());
+    words
 }
 
 /// A table of predictions comes without a distillation.json.

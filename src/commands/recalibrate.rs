@@ -150,7 +150,7 @@ fn recalibrate(
         gate: gated,
         conclusion: String::new(),
         notes: notes(&on_fit, &on_gate, &models[1], &gate, &found, sigma),
-        manifest: manifest(std::slice::from_ref(settings), Vec::new()),
+        manifest: manifest(std::slice::from_ref(settings), Vec::new(), Vec::new()),
     };
     report.verdict = report.gate.after.verdict;
     report.exit_code = u8::from(report.verdict != Outcome::Preserved);

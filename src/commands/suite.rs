@@ -7,7 +7,7 @@ use crate::config::Settings;
 use crate::error::{print, Exit, Usage};
 use crate::interrupt::Interrupted;
 use crate::progress::say;
-use crate::report::schema::{Outcome, Report, SCHEMA_VERSION};
+use crate::report::schema::{ModelManifest, Outcome, Report, TaskCommand, SCHEMA_VERSION};
 use crate::report::{row_summary, PredictionTable};
 
 /// Audits every task of `all`; a task that could not be run is a row with its error.
@@ -19,10 +19,21 @@ pub fn run_suite(all: &[Settings], session: &Session) -> Result<(Report, Vec<Pre
         settings.require_teacher()?;
         settings.require_student()?;
     }
-    run_each(all, session, |settings| audit(settings, session))
+    run_each(all, session, audit_again, |settings| audit(settings, session))
 }
 
-/// Runs `one` for every task of `all`.
+/// The words after `audit` that run the audit of `settings` again, with Hub models at the commits
+/// that they were at.
+fn audit_again(settings: &Settings, models: &[ModelManifest]) -> Vec<String> {
+    let pinned = |role: &str| {
+        let model = models.iter().find(|model| model.role == role)?;
+        let id = model.source.split('@').next().unwrap_or_default();
+        model.revision.as_ref().map(|commit| format!("{id}@{commit}"))
+    };
+    settings.arguments(pinned("teacher").as_deref(), pinned("student").as_deref())
+}
+
+/// Runs `one` for every task of `all`; `again` gives the words after `audit` that run it again.
 ///
 /// # Errors
 /// As [`run_suite`]. A usage error that only shows once a model is loaded ends the run where nothing
@@ -30,6 +41,7 @@ pub fn run_suite(all: &[Settings], session: &Session) -> Result<(Report, Vec<Pre
 pub fn run_each(
     all: &[Settings],
     session: &Session,
+    again: impl Fn(&Settings, &[ModelManifest]) -> Vec<String>,
     one: impl Fn(&Settings) -> Result<TaskOutcome>,
 ) -> Result<(Report, Vec<PredictionTable>)> {
     let mut outcomes: Vec<TaskOutcome> = Vec::new();
@@ -47,7 +59,7 @@ pub fn run_each(
     }
     // What was asked for after the last batch is asked for too.
     match session.interrupt.check(|| "about to write the report".to_owned()) {
-        Ok(()) => Ok(build_report(all, outcomes)),
+        Ok(()) => Ok(build_report(all, outcomes, again)),
         Err(error) => Err(stopped(error.into(), &outcomes)),
     }
 }
@@ -75,9 +87,15 @@ fn is_usage(error: &anyhow::Error) -> bool {
 pub fn build_report(
     all: &[Settings],
     outcomes: Vec<TaskOutcome>,
+    again: impl Fn(&Settings, &[ModelManifest]) -> Vec<String>,
 ) -> (Report, Vec<PredictionTable>) {
     let (mut tasks, mut tables, mut models) = (Vec::new(), Vec::new(), Vec::new());
-    for outcome in outcomes {
+    let mut commands = Vec::new();
+    for (settings, outcome) in all.iter().zip(outcomes) {
+        commands.push(TaskCommand {
+            task: settings.task.name.clone(),
+            command: command_line(&again(settings, &outcome.models)),
+        });
         tasks.extend(outcome.rows);
         tables.extend(outcome.tables);
         models.extend(outcome.models);
@@ -94,9 +112,17 @@ pub fn build_report(
         verdict,
         exit_code: exit as u8,
         tasks,
-        manifest: manifest(all, models),
+        manifest: manifest(all, models, commands),
     };
     (report, tables)
+}
+
+/// `audit` with `words`, quoted for a POSIX shell.
+fn command_line(words: &[String]) -> String {
+    let quoted = |word: &str| shlex::try_quote(word).map_or_else(|_| word.into(), Into::into);
+    let quoted: Vec<String> =
+        std::iter::once("audit").chain(words.iter().map(String::as_str)).map(quoted).collect();
+    quoted.join(" ")
 }
 
 /// The row of a task that could not be run.
@@ -120,13 +146,13 @@ mod tests {
         let session = Session::new(hub, Interrupt::default(), Progress::Quiet);
         let all = [Config::default().settings("sst2", &Layer::default()).unwrap()];
         let one = |_: &Settings| Ok(TaskOutcome::default());
-        assert!(run_each(&all, &session, one).is_ok());
+        assert!(run_each(&all, &session, audit_again, one).is_ok());
         // After the last batch, which is where a model would have noticed.
         let one = |_: &Settings| {
             session.interrupt.set();
             Ok(TaskOutcome::default())
         };
-        let error = run_each(&all, &session, one).unwrap_err();
+        let error = run_each(&all, &session, audit_again, one).unwrap_err();
         assert!(error.is::<Interrupted>(), "{error:#}");
     }
 }

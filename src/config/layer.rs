@@ -68,9 +68,9 @@ pub struct Layer {
     /// [default: the Hub's nyu-mll/glue]
     #[arg(long, value_name = "DIR", help_heading = "What is audited")]
     pub data: Option<String>,
-    /// Split that gates: train, validation, test or a name [default: train, with validation beside
-    /// it]
-    #[arg(long, value_name = "NAME", help_heading = "What is audited")]
+    /// Split that gates: train, validation, test or a name; those after a comma are run beside it
+    /// [default: train, with validation beside it]
+    #[arg(long, value_name = "NAME[,NAME]", help_heading = "What is audited")]
     pub split: Option<String>,
     /// Audit the first N examples only; the report says `partial`
     #[arg(long, value_name = "N", help_heading = "What is audited")]

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use anyhow::{bail, Result};
-use clap::ValueEnum;
 
 use super::layer::{for_each_key, CasingName};
+use super::shown::shown;
 use super::{BoundSource, ConfidenceName, Config, Layer, StatisticName, BOUND_KEYS};
 use crate::check::{
     Bound, BoundPolicy, DEFAULT_BETA_PER_EXAMPLE, DEFAULT_DELTA, LARGEST_DELTA, SMALLEST_DELTA,
@@ -72,6 +72,8 @@ pub struct Settings {
     pub data: Option<PathBuf>,
     /// The split that gates; `None` for train with validation beside it.
     pub split: Option<String>,
+    /// The splits that `--split` names after it: run too, and not gated on.
+    pub beside: Vec<String>,
     /// Audit the first so many examples only.
     pub limit: Option<usize>,
     /// Accept more skipped rows than 0.1 %.
@@ -108,6 +110,8 @@ pub struct Settings {
     pub device: String,
     /// Whether logits are kept on disk and taken from there.
     pub cache: bool,
+    /// The config file, where there is one.
+    pub config: Option<PathBuf>,
     origins: BTreeMap<&'static str, Origin>,
     values: BTreeMap<&'static str, String>,
 }
@@ -220,10 +224,11 @@ impl Settings {
             merged.origins.insert("cache", flag("no_cache"));
         }
         let spec = task_spec(config, task, table)?;
-        Self::checked(spec, merged, &config.folder())
+        Self::checked(spec, merged, config)
     }
 
-    fn checked(task: TaskSpec, merged: Merged, folder: &Path) -> Result<Self> {
+    fn checked(task: TaskSpec, merged: Merged, config: &Config) -> Result<Self> {
+        let folder = config.folder();
         let Merged { layer, origins } = merged;
         let name = task.name.clone();
         let from_config = |key: &str| matches!(origins.get(key), Some(Origin::Config { .. }));
@@ -265,11 +270,15 @@ impl Settings {
         };
         let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
         let threads = layer.threads.unwrap_or_else(cores);
-        let mut settings = Settings {
+        let splits = layer.split.as_ref().map(|list| split_names(list, &task)).transpose();
+        let mut splits =
+            splits.map_err(|why| wrong("split", &why))?.unwrap_or_default().into_iter();
+        Ok(Settings {
             teacher: place("teacher", &layer.teacher),
             student: place("student", &layer.student),
             data: place("data", &layer.data).map(PathBuf::from),
-            split: layer.split.clone(),
+            split: splits.next(),
+            beside: splits.collect(),
             limit: layer.limit,
             allow_skipped: layer.allow_skipped.unwrap_or(false),
             bound,
@@ -299,13 +308,10 @@ impl Settings {
             device: layer.device.clone().unwrap_or_else(|| "cpu".to_owned()),
             cache: layer.cache.unwrap_or(true),
             task,
+            config: config.path.clone(),
             values: shown(&layer, threads),
             origins,
-        };
-        if let Some(split) = settings.split.take() {
-            settings.split = Some(settings.task.canonical_split(&split));
-        }
-        Ok(settings)
+        })
     }
 
     /// Who set `key`.
@@ -348,6 +354,24 @@ impl Settings {
             ))
         })
     }
+}
+
+/// The splits of `train,validation,NAME`, each once and by its own name; there is one at least.
+fn split_names(list: &str, task: &TaskSpec) -> Result<Vec<String>, String> {
+    let mut names: Vec<String> = Vec::new();
+    for name in list.split(',').map(|name| task.canonical_split(name.trim())) {
+        if name.is_empty() {
+            return Err(format!(
+                "is `{list}`, with a name left out\n  hint: name the splits with a comma between \
+                 two, the one that gates first"
+            ));
+        }
+        if names.contains(&name) {
+            return Err(format!("names `{name}` twice\n  hint: name each split once"));
+        }
+        names.push(name);
+    }
+    Ok(names)
 }
 
 fn task_spec(config: &Config, task: &str, table: Option<&Layer>) -> Result<TaskSpec> {
@@ -412,73 +436,5 @@ fn bound_origin(layer: &Layer, origins: &BTreeMap<&'static str, Origin>) -> Stri
         None | Some(Origin::Default) => "default".to_owned(),
         Some(Origin::Flag(_)) => format!("flag --{}", key.replace('_', "-")),
         Some(origin) => format!("{origin} {key}"),
-    }
-}
-
-/// The values of `layer` as TOML.
-fn shown(layer: &Layer, threads: usize) -> BTreeMap<&'static str, String> {
-    let mut values = BTreeMap::from([("threads", threads.to_string())]);
-    macro_rules! show {
-        ($field:ident) => {
-            if let Some(value) = &layer.$field {
-                values.insert(stringify!($field), value.as_toml());
-            }
-        };
-    }
-    for_each_key!(show);
-    show!(kappa);
-    show!(beta);
-    show!(beta_per_example);
-    if layer.kappa.or(layer.beta).or(layer.beta_per_example).is_none() {
-        values.insert("beta_per_example", DEFAULT_BETA_PER_EXAMPLE.to_string());
-    }
-    values.insert("alpha", layer.alpha.unwrap_or(0.0).as_toml());
-    values.insert("gamma", layer.gamma.unwrap_or(1.0).as_toml());
-    values
-}
-
-/// A value as it stands in a config.
-trait AsToml {
-    fn as_toml(&self) -> String;
-}
-
-impl AsToml for String {
-    fn as_toml(&self) -> String {
-        toml::Value::String(self.clone()).to_string()
-    }
-}
-
-macro_rules! plain_toml {
-    ($($type:ty),*) => {$(
-        impl AsToml for $type {
-            fn as_toml(&self) -> String {
-                self.to_string()
-            }
-        }
-    )*};
-}
-plain_toml!(usize, u64, bool);
-
-impl AsToml for f64 {
-    fn as_toml(&self) -> String {
-        toml::Value::Float(*self).to_string()
-    }
-}
-
-macro_rules! named_toml {
-    ($($type:ty),*) => {$(
-        impl AsToml for $type {
-            fn as_toml(&self) -> String {
-                let name = self.to_possible_value().map(|v| v.get_name().to_owned());
-                format!("{:?}", name.unwrap_or_default())
-            }
-        }
-    )*};
-}
-named_toml!(BoundSource, StatisticName, ConfidenceName, Head);
-
-impl AsToml for CasingName {
-    fn as_toml(&self) -> String {
-        format!("{:?}", format!("{self:?}").to_lowercase())
     }
 }

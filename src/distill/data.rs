@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::evaluate::Evaluated;
 use super::record::{Data, Source};
-use crate::audit::{beside, gating, has_beside, run_one, Classifier, Role, Session};
+use crate::audit::{beside, beside_names, gating, run_one, Classifier, Role, Session};
 use crate::checkpoint::{Checkpoint, TextTokenizer};
 use crate::config::Settings;
 use crate::error::usage;
@@ -30,11 +30,9 @@ impl Splits {
         // A limit is one of the training set: the best epoch is chosen on the whole split.
         let mut whole = settings.clone();
         whole.limit = None;
-        let validation = match has_beside(&whole, &session.hub)? {
-            true => Some(beside(&whole, &session.hub)?.dataset),
-            false => None,
-        };
-        Ok(Splits { train, validation })
+        let names = beside_names(&whole, &session.hub)?;
+        let validation = names.first().map(|name| beside(name, &whole, &session.hub));
+        Ok(Splits { train, validation: validation.transpose()?.map(|split| split.dataset) })
     }
 
     /// Label names: the task's, else `LABEL_0`, … as many as the training set shows.

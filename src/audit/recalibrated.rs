@@ -1,0 +1,40 @@
+//! What one temperature would make of σ: fitted on one split of the run, told of the others.
+
+use super::splits::BESIDE;
+use super::Gate;
+use crate::check::Budget;
+use crate::report::schema::{Recalibrated, TaskRow};
+use crate::tune::{fit, Scores};
+
+/// The scores of a split that was run whole.
+pub(super) struct Curve {
+    /// Its row of the report.
+    pub(super) row: usize,
+    /// What σ is at any temperature.
+    pub(super) scores: Scores,
+}
+
+/// Fits a temperature on a split beside the gate, validation if it is one of them, and puts what it
+/// makes of σ into the rows of the others. Where no split was run beside the gate, none is fitted.
+pub(super) fn recalibrate_rows(curves: &[Curve], gate: &Gate, rows: &mut [TaskRow]) {
+    let beside = || curves.iter().filter(|curve| !rows[curve.row].gates);
+    let named = beside().find(|curve| rows[curve.row].split == BESIDE);
+    let Some(fitted) = named.or_else(|| beside().next()) else { return };
+    let found = fit(&fitted.scores, gate.statistic);
+    let fitted_on = rows[fitted.row].split.clone();
+    for curve in curves.iter().filter(|curve| curve.row != fitted.row) {
+        let row = &mut rows[curve.row];
+        let sums = curve.scores.at(found.temperature);
+        let budget = Budget::new(&gate.bound_of(row.gates), row.n);
+        row.undefined.remove("recalibrated");
+        row.recalibrated = sums.sigma_of(gate.statistic).map(|sigma| Recalibrated {
+            temperature: found.temperature,
+            fitted_on: fitted_on.clone(),
+            at_edge: found.at_edge,
+            sigma,
+            within_bound: budget.allows(sums.spent(gate.statistic)),
+        });
+    }
+    let why = "the temperature was fitted on this split";
+    rows[fitted.row].undefined.insert("recalibrated".to_owned(), why.to_owned());
+}
