@@ -85,7 +85,8 @@ pub struct Output {
     /// Form of the report on stdout: text, json, markdown, junit, csv or github
     #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Report")]
     pub format: Format,
-    /// Also write report.json, report.md, junit.xml and predictions.csv into this folder
+    /// Also write report.json, report.md, junit.xml, predictions.csv and report.html into this
+    /// folder
     #[arg(long, value_name = "DIR", help_heading = "Report")]
     pub output_dir: Option<PathBuf>,
     /// Say nothing on stderr but errors

@@ -387,7 +387,7 @@ fn predictions_that_cannot_be_written_are_found_before_the_run() {
 fn files_of_an_earlier_run_stay_when_a_run_cannot_begin() {
     let sandbox = sandbox();
     assert_eq!(sandbox.audit(&audit(&["--output-dir", "out"])).code, 0);
-    let files = ["junit.xml", "predictions.csv", "report.json", "report.md"];
+    let files = ["junit.xml", "predictions.csv", "report.html", "report.json", "report.md"];
     assert_eq!(sandbox.names("out"), files);
     let before: Vec<String> = files.iter().map(|f| sandbox.read(&format!("out/{f}"))).collect();
     for wrong in [["--kappa", "x"], ["--device", "gpu"], ["--max-length", "64"]] {

@@ -300,10 +300,13 @@ fn the_output_folder_holds_all_four_files_and_they_are_stdout_s() {
     let arguments = with(&pair, &["--output-dir", "new/out"]);
     let run = sandbox.audit(&arguments);
     assert_eq!(run.code, 1);
-    says(&run.stderr, &["wrote", "report.json", "report.md", "junit.xml", "predictions.csv"]);
+    says(
+        &run.stderr,
+        &["wrote", "report.json", "report.md", "junit.xml", "predictions.csv", "report.html"],
+    );
     assert_eq!(
         sandbox.names("new/out"),
-        ["junit.xml", "predictions.csv", "report.json", "report.md"]
+        ["junit.xml", "predictions.csv", "report.html", "report.json", "report.md"]
     );
     let report: Value = serde_json::from_str(&sandbox.read("new/out/report.json")).unwrap();
     assert_eq!(reproducible(report), reproducible(sandbox.report(&pair)));

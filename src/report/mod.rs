@@ -1,7 +1,7 @@
 //! 7. Verdict to what people and CI read: one file per format, one serialised schema.
 //!
 //! ```text
-//!                         ┌─► text, markdown      for people
+//!                         ┌─► text, markdown, html  for people
 //!  Report (schema.rs) ────┼─► json                for programs, and to render again
 //!                         ├─► junit, github       for CI
 //!  PredictionTable ───────┴─► csv                 one line per example
@@ -14,6 +14,7 @@
 mod csv;
 mod display;
 mod github;
+mod html;
 mod json;
 mod junit;
 mod markdown;
@@ -48,6 +49,8 @@ pub enum Format {
     Json,
     /// For a pull request comment or a job summary.
     Markdown,
+    /// One page for a browser, with plots.
+    Html,
     /// JUnit XML, for test dashboards.
     Junit,
     /// The predictions, a line per example.
@@ -58,8 +61,15 @@ pub enum Format {
 
 impl Format {
     /// Every format, in the order in which help texts list them.
-    pub const ALL: [Format; 6] =
-        [Format::Text, Format::Json, Format::Markdown, Format::Junit, Format::Csv, Format::Github];
+    pub const ALL: [Format; 7] = [
+        Format::Text,
+        Format::Json,
+        Format::Markdown,
+        Format::Html,
+        Format::Junit,
+        Format::Csv,
+        Format::Github,
+    ];
 
     /// The name on the command line.
     pub fn as_str(self) -> &'static str {
@@ -67,6 +77,7 @@ impl Format {
             Format::Text => "text",
             Format::Json => "json",
             Format::Markdown => "markdown",
+            Format::Html => "html",
             Format::Junit => "junit",
             Format::Csv => "csv",
             Format::Github => "github",
@@ -128,6 +139,7 @@ pub fn write(
         Format::Text => out.write_all(text::render(report, options).as_bytes()),
         Format::Json => json::write(report, &mut out),
         Format::Markdown => out.write_all(markdown::render(report).as_bytes()),
+        Format::Html => out.write_all(html::render(report).as_bytes()),
         Format::Junit => junit::write(report, &mut out),
         Format::Csv => csv::write(tables, &mut out),
         Format::Github => out.write_all(github::render(report).as_bytes()),
@@ -165,7 +177,7 @@ mod tests {
         let unknown = "yaml".parse::<Format>().unwrap_err();
         assert_eq!(
             unknown.to_string(),
-            "unknown format `yaml`: expected one of text, json, markdown, junit, csv, github"
+            "unknown format `yaml`: expected one of text, json, markdown, html, junit, csv, github"
         );
     }
 

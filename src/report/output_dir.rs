@@ -13,11 +13,12 @@ use crate::interrupt::Temporary;
 use crate::temporary::{sync_folder, temporary_file};
 
 /// What the folder holds after a run.
-const FILES: [(&str, Format); 4] = [
+const FILES: [(&str, Format); 5] = [
     ("report.json", Format::Json),
     ("report.md", Format::Markdown),
     ("junit.xml", Format::Junit),
     ("predictions.csv", Format::Csv),
+    ("report.html", Format::Html), // named last, where a person looks
 ];
 
 /// A folder that was found writable.
@@ -45,9 +46,10 @@ impl OutputDir {
         Ok(OutputDir { path: path.to_owned() })
     }
 
-    /// Writes report.json, report.md, junit.xml and predictions.csv; returns their paths.
+    /// Writes report.json, report.md, junit.xml, predictions.csv and report.html; returns their
+    /// paths.
     ///
-    /// All four are complete and on the disk under temporary names before the first is renamed,
+    /// All are complete and on the disk under temporary names before the first is renamed,
     /// so a full disk leaves the files of an earlier run as they were, and a kill leaves each
     /// file either old or new.
     ///
@@ -103,13 +105,16 @@ mod tests {
     use crate::temporary::names_in;
 
     #[test]
-    fn all_four_files_are_written_and_nothing_else_stays() {
+    fn all_files_are_written_and_nothing_else_stays() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("new/out");
         let output = OutputDir::prepare(&folder).unwrap();
         assert!(names_in(&folder).is_empty());
         let paths = output.write_all(&samples::suite(), &[samples::predictions()]).unwrap();
-        assert_eq!(names_in(&folder), ["junit.xml", "predictions.csv", "report.json", "report.md"]);
+        assert_eq!(
+            names_in(&folder),
+            ["junit.xml", "predictions.csv", "report.html", "report.json", "report.md"]
+        );
         assert!(paths.iter().all(|path| path.metadata().unwrap().len() > 0));
         let json = fs::read_to_string(folder.join("report.json")).unwrap();
         let report: Report = serde_json::from_str(&json).unwrap();

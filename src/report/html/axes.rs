@@ -1,0 +1,198 @@
+//! What every plot stands on: scales, ticks, axes with their units.
+
+use maud::{html, Markup};
+
+use super::super::numbers::thousands;
+
+/// The plots' size in user units, which are the pixels of a narrow screen.
+pub(super) const WIDTH: f64 = 360.0;
+/// Height of a plot whose shape is free.
+pub(super) const HEIGHT: f64 = 240.0;
+
+/// Room around the drawing.
+const LEFT: f64 = 48.0;
+const RIGHT: f64 = 12.0;
+const TOP: f64 = 14.0;
+const BOTTOM: f64 = 38.0;
+
+/// How values become lengths.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Scale {
+    /// Evenly from low to high.
+    Linear(f64, f64),
+    /// Counts from ½ to high by their logarithm; 0 stands at the foot.
+    Counts(f64),
+}
+
+impl Scale {
+    /// Where `value` stands, from 0 to 1.
+    fn share(self, value: f64) -> f64 {
+        let share = match self {
+            Scale::Linear(low, high) => (value - low) / (high - low),
+            Scale::Counts(high) => (value.max(0.5) / 0.5).ln() / (high / 0.5).ln(),
+        };
+        share.clamp(0.0, 1.0)
+    }
+
+    /// Values worth a mark, about `count` of them, and how each is written.
+    pub(super) fn ticks(self, count: usize) -> Vec<(f64, String)> {
+        match self {
+            Scale::Linear(low, high) => linear_ticks(low, high, count),
+            Scale::Counts(high) => {
+                let powers =
+                    (0..).map(|power| 10f64.powi(power)).take_while(|value| *value <= high);
+                powers.map(|value| (value, thousands(value as usize))).collect()
+            }
+        }
+    }
+}
+
+/// Multiples of 1, 2 or 5 times a power of ten, with as many decimals as it takes.
+fn linear_ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
+    let rough = (high - low) / count.max(1) as f64;
+    let power = 10f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|f| f * power).find(|step| *step >= rough);
+    let step = step.unwrap_or(rough);
+    let decimals = (-(step.log10() + 1e-9).floor()).max(0.0) as usize;
+    let (first, last) = ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
+    let written = |value: f64| match value {
+        value if step >= 1.0 && value >= 0.0 => thousands(value.round() as usize),
+        value if value < 0.0 => format!("−{:.decimals$}", -value),
+        value => format!("{value:.decimals$}"),
+    };
+    let clean = |value: f64| if value.abs() < step / 1e6 { 0.0 } else { value };
+    (first..=last).map(|i| clean(i as f64 * step)).map(|value| (value, written(value))).collect()
+}
+
+/// A drawing area with two axes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Axes {
+    /// Of the values to the right.
+    pub x: Scale,
+    /// Of the values upwards.
+    pub y: Scale,
+    /// Of the whole picture, user units.
+    pub height: f64,
+}
+
+impl Axes {
+    /// Where `value` stands to the right, user units.
+    pub(super) fn at_x(&self, value: f64) -> f64 {
+        round(LEFT + self.x.share(value) * (WIDTH - LEFT - RIGHT))
+    }
+
+    /// Where `value` stands upwards, user units.
+    pub(super) fn at_y(&self, value: f64) -> f64 {
+        round(self.height - BOTTOM - self.y.share(value) * (self.height - TOP - BOTTOM))
+    }
+
+    /// The foot of the drawing, user units.
+    pub(super) fn foot(&self) -> f64 {
+        self.height - BOTTOM
+    }
+
+    /// The right end of the drawing, user units.
+    pub(super) fn right(&self) -> f64 {
+        WIDTH - RIGHT
+    }
+
+    /// Grid, axes, ticks and what they are in.
+    pub(super) fn draw(&self, x_label: &str, y_label: &str) -> Markup {
+        let (foot, middle) = (self.foot(), (TOP + self.height - BOTTOM) / 2.0);
+        html! {
+            @for (value, text) in self.y.ticks(5) {
+                line.grid x1=(LEFT) x2=(self.right()) y1=(self.at_y(value)) y2=(self.at_y(value)) {}
+                text x=(LEFT - 5.0) y=(self.at_y(value) + 4.0) text-anchor="end" { (text) }
+            }
+            @for (value, text) in self.x.ticks(5) {
+                line.axis x1=(self.at_x(value)) x2=(self.at_x(value)) y1=(foot) y2=(foot + 4.0) {}
+                text x=(self.at_x(value)) y=(foot + 15.0) text-anchor="middle" { (text) }
+            }
+            path.axis d=(format!("M{LEFT} {TOP}V{foot}H{}", self.right())) {}
+            text.title x=((LEFT + self.right()) / 2.0) y=(self.height - 6.0) text-anchor="middle" {
+                (x_label)
+            }
+            text.title transform=(format!("translate(11 {middle}) rotate(-90)")) text-anchor="middle" {
+                (y_label)
+            }
+        }
+    }
+}
+
+/// A figure: its caption, and a picture that says in words what it shows.
+pub(super) struct Picture<'a> {
+    /// Unique in the page.
+    pub id: String,
+    /// Shown above it, and its name for a screen reader.
+    pub caption: &'a str,
+    /// Shown below the caption.
+    pub remark: &'a str,
+    /// What a screen reader says of it.
+    pub description: &'a str,
+    /// User units.
+    pub height: f64,
+}
+
+impl Picture<'_> {
+    /// The figure around `drawing`.
+    pub(super) fn figure(&self, drawing: &Markup) -> Markup {
+        let (title, description) = (format!("{}-title", self.id), format!("{}-desc", self.id));
+        html! {
+            figure id=(self.id) {
+                figcaption {
+                    b { (self.caption) }
+                    @if !self.remark.is_empty() { span.quiet { (self.remark) } }
+                }
+                svg viewBox=(format!("0 0 {WIDTH} {}", self.height)) role="img"
+                    aria-labelledby=(format!("{title} {description}")) {
+                    title id=(title) { (self.caption) }
+                    desc id=(description) { (self.description) }
+                    (drawing)
+                }
+            }
+        }
+    }
+}
+
+/// To a hundredth of a user unit, which nobody sees.
+pub(super) fn round(length: f64) -> f64 {
+    (length * 100.0).round() / 100.0
+}
+
+/// `M0 0L1 1…` through the points.
+pub(super) fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
+    let steps = points.enumerate().map(|(i, (x, y))| {
+        let command = if i == 0 { 'M' } else { 'L' };
+        format!("{command}{x} {y}")
+    });
+    steps.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn written(scale: Scale, count: usize) -> Vec<String> {
+        scale.ticks(count).into_iter().map(|(_, text)| text).collect()
+    }
+
+    #[test]
+    fn ticks_are_round_numbers() {
+        assert_eq!(written(Scale::Linear(0.5, 1.0), 5), ["0.5", "0.6", "0.7", "0.8", "0.9", "1.0"]);
+        assert_eq!(
+            written(Scale::Linear(-0.1, 0.1), 4),
+            ["−0.10", "−0.05", "0.00", "0.05", "0.10"]
+        );
+        assert_eq!(written(Scale::Linear(0.0, 67_349.0), 4), ["0", "20,000", "40,000", "60,000"]);
+        assert_eq!(written(Scale::Counts(2_500.0), 5), ["1", "10", "100", "1,000"]);
+        assert_eq!(written(Scale::Linear(0.0, 2.57), 5), ["0", "1", "2"]);
+    }
+
+    #[test]
+    fn values_stand_between_the_ends() {
+        let axes = Axes { x: Scale::Linear(0.0, 1.0), y: Scale::Counts(500.0), height: HEIGHT };
+        assert_eq!((axes.at_x(0.0), axes.at_x(1.0), axes.at_x(7.0)), (LEFT, 348.0, 348.0));
+        assert_eq!((axes.at_y(0.0), axes.at_y(500.0)), (HEIGHT - BOTTOM, TOP));
+        assert!(axes.at_y(1.0) < axes.foot());
+    }
+}

@@ -1,0 +1,234 @@
+//! The report as one HTML page: nothing is fetched, nothing is run, it reads without JavaScript.
+//!
+//! ```text
+//! page (mod) ──► per task: verdict, notes ──► plots, by split ──► tables ──► manifest, command
+//! ```
+
+mod axes; //   scales, ticks, what every plot stands on
+mod plots; //  one function per plot
+mod tables; // metrics, worst inputs, manifest
+mod words; //  what the sections say
+
+use maud::{html, Markup, PreEscaped, DOCTYPE};
+
+use super::display::neutralise;
+use super::numbers::{decimal_or_absent, percent, ABSENT};
+use super::rows::{by_task, TaskRows};
+use super::schema::{Group, Outcome, Report, TaskRow};
+use super::summary::{summary, verdict_word};
+
+/// The look: light and dark, wide and narrow, on paper.
+const STYLE: &str = include_str!("style.css");
+
+/// What the page may do: show itself.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
+
+/// Ways in which a split is cut, and how each is named.
+const CUTS: [(&str, &str); 3] = [
+    ("label", "label"),
+    ("length", "length in words"),
+    ("teacher_confidence", "teacher confidence"),
+];
+
+/// The whole page.
+pub(super) fn render(report: &Report) -> String {
+    let tasks = by_task(report);
+    let title = title(report, &tasks);
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta name="generator" content={ (report.manifest.program) " " (report.manifest.version) };
+                title { (title) }
+                link rel="icon" href="data:,";
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header { h1 { (heading(&tasks)) } }
+                main {
+                    @if tasks.len() != 1 { (glance(report, &tasks)) }
+                    @for (i, task) in tasks.iter().enumerate() {
+                        (section(report, task, i, tasks.len() > 1))
+                    }
+                    (tables::manifest(report))
+                }
+                footer.small.quiet {
+                    p { (report.manifest.program) " " (report.manifest.version) " on "
+                        (neutralise(&report.manifest.platform)) "; report format " (report.schema_version)
+                        ". The bound, the statistic and every convention are in the manifest above." }
+                }
+            }
+        }
+    };
+    page.into_string() + "\n"
+}
+
+/// `NOT PRESERVED: confidence audit of sst2`.
+fn title(report: &Report, tasks: &[TaskRows]) -> String {
+    format!("{}: {}", verdict_word(report.verdict), heading(tasks).to_lowercase())
+}
+
+fn heading(tasks: &[TaskRows]) -> String {
+    match tasks {
+        [] => "Confidence audit".to_owned(),
+        [task] => format!("Confidence audit of {}", neutralise(task.task)),
+        tasks => format!("Confidence audit of {} tasks", tasks.len()),
+    }
+}
+
+/// A class for colours; words say the same.
+fn class(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Preserved => "preserved",
+        Outcome::NotPreserved => "not-preserved",
+        Outcome::Error => "could-not-run",
+    }
+}
+
+/// A suite's verdict, a line per task and split, and the way to each task.
+fn glance(report: &Report, tasks: &[TaskRows]) -> Markup {
+    html! {
+        section id="glance" {
+            (verdict(report.verdict, &summary(report), &[]))
+            div.scroll tabindex="0" role="region" aria-label="The tasks at a glance" {
+                table.glance {
+                    caption { "The tasks at a glance" }
+                    thead { tr {
+                        th scope="col" { "task" } th scope="col" { "split" } th scope="col" { "verdict" }
+                        th.n scope="col" { "σ" } th.n scope="col" { "κ" } th.n scope="col" { "spent" }
+                        th.n scope="col" { "teacher" } th.n scope="col" { "student" }
+                        th.n scope="col" { "agreement" } th.n scope="col" { "examples" }
+                    } }
+                    tbody {
+                        @for (i, task) in tasks.iter().enumerate() {
+                            @for row in task.main().iter().chain(task.others()) { (glance_row(row, i)) }
+                        }
+                    }
+                }
+            }
+            p.small.quiet { "teacher and student: accuracy; spent: share of the confidence budget" }
+        }
+    }
+}
+
+fn glance_row(row: &TaskRow, i: usize) -> Markup {
+    let (sigma, kappa) = row.sigma_and_kappa();
+    let accuracy = |model: &Option<super::schema::ModelRow>| {
+        decimal_or_absent(model.as_ref().and_then(|model| model.accuracy))
+    };
+    let share = |share: Option<f64>| share.map_or_else(|| ABSENT.to_owned(), percent);
+    html! {
+        tr {
+            th scope="row" { a href={ "#task-" (i) } { (neutralise(&row.task)) } }
+            td { (neutralise(&row.split)) @if !row.gates { span.quiet { " (beside)" } } }
+            td { span.word.(class(row.verdict)) { (verdict_word(row.verdict).to_lowercase()) } }
+            td.n { (sigma) } td.n { (kappa) } td.n { (share(row.spent_share)) }
+            td.n { (accuracy(&row.teacher)) } td.n { (accuracy(&row.student)) }
+            td.n { (share(row.agreement_share)) }
+            td.n { @if row.n > 0 { (row.examples_in_short()) } @else { (ABSENT) } }
+        }
+    }
+}
+
+/// The verdict as a box; nothing in it is told by colour alone.
+fn verdict(outcome: Outcome, sentence: &str, more: &[String]) -> Markup {
+    let sign = match outcome {
+        Outcome::Preserved => "✓",
+        Outcome::NotPreserved => "✗",
+        Outcome::Error => "!",
+    };
+    html! {
+        div.verdict.(class(outcome)) {
+            p { strong.word { span aria-hidden="true" { (sign) " " } (verdict_word(outcome)) } (neutralise(sentence)) }
+            @for text in more { p.small { (neutralise(text)) } }
+        }
+    }
+}
+
+/// Everything about one task.
+fn section(report: &Report, task: &TaskRows, i: usize, in_suite: bool) -> Markup {
+    let rows: Vec<&TaskRow> = task.main().iter().chain(task.others()).copied().collect();
+    let body = html! {
+        @for row in task.main() { (verdict(row.verdict, &super::row_summary(row), &words::bound(row))) }
+        @for row in task.others() { (words::beside(task.main(), row)) }
+        (words::notes(&rows))
+        (words::models(report, task.task))
+        (pictures(&rows, i))
+        @if rows.iter().any(|row| row.examples_run > 0) {
+            (tables::metrics(&rows, i))
+            (tables::worst(&rows, i))
+            (words::recalibrated(&rows, i))
+        }
+    };
+    html! {
+        @if in_suite {
+            section.task id={ "task-" (i) } { h2 { (neutralise(task.task)) } (body) }
+        } @else {
+            section id={ "task-" (i) } { (body) }
+        }
+    }
+}
+
+/// The plots, kind by kind, the splits side by side.
+fn pictures(rows: &[&TaskRow], i: usize) -> Markup {
+    let ran: Vec<(usize, &TaskRow)> =
+        rows.iter().copied().enumerate().filter(|(_, row)| row.examples_run > 0).collect();
+    if ran.is_empty() {
+        return html! {};
+    }
+    let id = |kind: &str, j: usize| format!("{kind}-{i}-{j}");
+    let each = |kind: &str, draw: &dyn Fn(&TaskRow, &str) -> Option<Markup>| -> Vec<Markup> {
+        ran.iter().filter_map(|(j, row)| draw(row, &id(kind, *j))).collect()
+    };
+    let budget = |row: &TaskRow, id: &str| (!row.course.is_empty()).then(|| plots::budget(row, id));
+    let confidences = |row: &TaskRow, id: &str| {
+        row.confidences.as_ref().map(|of| plots::confidences(row, of, id))
+    };
+    let differences = |row: &TaskRow, id: &str| {
+        row.differences.as_ref().map(|of| plots::differences(row, of, id))
+    };
+    let reliability = |row: &TaskRow, id: &str| {
+        let (teacher, student) = (row.teacher.as_ref()?, row.student.as_ref()?);
+        let some = !teacher.reliability.is_empty() && !student.reliability.is_empty();
+        some.then(|| plots::reliability(row, teacher, student, id))
+    };
+    html! {
+        (gallery(&format!("budget-{i}"), "How the budget was spent", words::BUDGET, &each("budget-plot", &budget)))
+        (gallery(&format!("confidence-{i}"), "Teacher against student", words::CONFIDENCES, &each("confidence-plot", &confidences)))
+        (gallery(&format!("difference-{i}"), "The difference d(x)", words::DIFFERENCES, &each("difference-plot", &differences)))
+        (gallery(&format!("reliability-{i}"), "Reliability", words::RELIABILITY, &each("reliability-plot", &reliability)))
+        (gallery(&format!("groups-{i}"), "σ by part", words::GROUPS, &group_plots(&ran, i)))
+    }
+}
+
+/// σ by each cut of each split.
+fn group_plots(ran: &[(usize, &TaskRow)], i: usize) -> Vec<Markup> {
+    let mut plots = Vec::new();
+    for (j, row) in ran {
+        for (k, (by, name)) in CUTS.iter().enumerate() {
+            let groups: Vec<&Group> = row.groups.iter().filter(|group| group.by == *by).collect();
+            if !groups.is_empty() {
+                plots.push(plots::groups(row, name, &groups, &format!("group-plot-{i}-{j}-{k}")));
+            }
+        }
+    }
+    plots
+}
+
+/// A heading, what the pictures show, and the pictures; or that there are none.
+fn gallery(id: &str, title: &str, text: &str, pictures: &[Markup]) -> Markup {
+    html! {
+        section id=(id) {
+            h3 { (title) }
+            p.small.quiet { (text) }
+            @if pictures.is_empty() { p { (words::NOTHING) } }
+            div.figures { @for picture in pictures { div { (picture) } } }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
