@@ -13,11 +13,14 @@ use crate::interrupt::Temporary;
 use crate::temporary::{sync_folder, temporary_file};
 
 /// What the folder holds after a run.
-const FILES: [(&str, Format); 4] = [
+const FILES: [(&str, Format); 7] = [
     ("report.json", Format::Json),
     ("report.md", Format::Markdown),
     ("junit.xml", Format::Junit),
     ("predictions.csv", Format::Csv),
+    ("metrics.txt", Format::OpenMetrics),
+    ("codequality.json", Format::CodeQuality),
+    ("model-index.yaml", Format::ModelCard),
 ];
 
 /// A folder that was found writable.
@@ -45,9 +48,9 @@ impl OutputDir {
         Ok(OutputDir { path: path.to_owned() })
     }
 
-    /// Writes report.json, report.md, junit.xml and predictions.csv; returns their paths.
+    /// Writes the report in every form that has a file; returns their paths.
     ///
-    /// All four are complete and on the disk under temporary names before the first is renamed,
+    /// All are complete and on the disk under temporary names before the first is renamed,
     /// so a full disk leaves the files of an earlier run as they were, and a kill leaves each
     /// file either old or new.
     ///
@@ -103,13 +106,15 @@ mod tests {
     use crate::temporary::names_in;
 
     #[test]
-    fn all_four_files_are_written_and_nothing_else_stays() {
+    fn all_files_are_written_and_nothing_else_stays() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("new/out");
         let output = OutputDir::prepare(&folder).unwrap();
         assert!(names_in(&folder).is_empty());
         let paths = output.write_all(&samples::suite(), &[samples::predictions()]).unwrap();
-        assert_eq!(names_in(&folder), ["junit.xml", "predictions.csv", "report.json", "report.md"]);
+        let mut expected = FILES.map(|(name, _)| name);
+        expected.sort_unstable();
+        assert_eq!(names_in(&folder), expected);
         assert!(paths.iter().all(|path| path.metadata().unwrap().len() > 0));
         let json = fs::read_to_string(folder.join("report.json")).unwrap();
         let report: Report = serde_json::from_str(&json).unwrap();
