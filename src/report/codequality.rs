@@ -63,7 +63,7 @@ struct Lines {
 /// What is to be said of a row, before it has a fingerprint and a place.
 struct Remark<'a> {
     row: &'a TaskRow,
-    code: &'a str,
+    check: &'a str,
     severity: Severity,
     text: String,
 }
@@ -77,12 +77,12 @@ pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 fn findings(report: &Report, place: &Place) -> Vec<Finding> {
     let mut taken = BTreeSet::new();
     let finding = |remark: Remark<'_>| {
-        let Remark { row, code, severity, text } = remark;
-        let mut candidates = (0_u64..).map(|before| fingerprint(row, code, before));
+        let Remark { row, check, severity, text } = remark;
+        let mut candidates = (0_u64..).map(|before| fingerprint(row, check, before));
         let fingerprint = candidates.find(|it| taken.insert(it.clone()));
         Finding {
             description: truncate(&neutralise(&text), DESCRIPTION),
-            check_name: truncate(&neutralise(code), NAME),
+            check_name: truncate(&neutralise(check), NAME),
             fingerprint: fingerprint.expect("the numbers go on for ever"),
             severity,
             location: Location { path: path(report, row, place), lines: Lines { begin: 1 } },
@@ -95,14 +95,14 @@ fn remarks(report: &Report) -> Vec<Remark<'_>> {
     let mut remarks: Vec<Remark<'_>> = report.tasks.iter().filter_map(verdict).collect();
     remarks.extend(disagreements(report).into_iter().map(|(row, text)| Remark {
         row,
-        code: "splits-disagree",
+        check: "splits-disagree",
         severity: Severity::Minor,
         text,
     }));
     for row in &report.tasks {
         remarks.extend(row.notes_by_weight().into_iter().map(|note| Remark {
             row,
-            code: &note.code,
+            check: &note.code,
             severity: match note.level {
                 NoteLevel::Warning => Severity::Minor,
                 NoteLevel::Note => Severity::Info,
@@ -115,7 +115,7 @@ fn remarks(report: &Report) -> Vec<Remark<'_>> {
 
 /// What the verdict itself gives rise to.
 fn verdict(row: &TaskRow) -> Option<Remark<'_>> {
-    let (code, severity) = match (row.verdict, row.gates) {
+    let (check, severity) = match (row.verdict, row.gates) {
         (Outcome::Error, true) => ("could-not-run", Severity::Blocker),
         (Outcome::Error, false) => ("could-not-run", Severity::Minor),
         (Outcome::NotPreserved, true) if row.partial || row.is_statistical() => {
@@ -125,7 +125,7 @@ fn verdict(row: &TaskRow) -> Option<Remark<'_>> {
         (Outcome::NotPreserved, false) | (Outcome::Preserved, _) => return None,
     };
     let hint = row.error.as_ref().and_then(|error| error.hint.as_deref());
-    Some(Remark { row, code, severity, text: hinted(row_summary(row), hint) })
+    Some(Remark { row, check, severity, text: hinted(row_summary(row), hint) })
 }
 
 fn hinted(text: String, hint: Option<&str>) -> String {
@@ -135,9 +135,9 @@ fn hinted(text: String, hint: Option<&str>) -> String {
 /// SHA-256 of task, split and code: no figure, so that GitLab knows a finding again in the next run.
 ///
 /// `before` counts the findings of the same code ahead of it: a row may have one for either model.
-fn fingerprint(row: &TaskRow, code: &str, before: u64) -> String {
+fn fingerprint(row: &TaskRow, check: &str, before: u64) -> String {
     let mut hasher = Sha256::new();
-    for part in [&row.task, &row.split, code] {
+    for part in [&row.task, &row.split, check] {
         // With its length ahead, no part can run into the next.
         hasher.update((part.len() as u64).to_le_bytes());
         hasher.update(part);
