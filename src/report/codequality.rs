@@ -336,6 +336,7 @@ pub(super) mod tests {
         assert_eq!(written(&report).len(), 3);
     }
 
+    #[cfg(unix)]
     #[test]
     fn a_place_is_a_path_in_the_repository() {
         let place = Place {
@@ -352,7 +353,6 @@ pub(super) mod tests {
             ("../../../../../../..", None),
             ("", Some("models")),
         ] {
-            #[cfg(unix)]
             assert_eq!(place.relative(source).as_deref(), path, "{source}");
         }
         let mut report = samples::not_preserved();
