@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::config::Layer;
 use crate::distill::recipe::Init;
@@ -51,6 +52,10 @@ pub enum Command {
     /// List, clear or check the logits that earlier runs kept
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Print a script that completes the command line in a shell
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write one per subcommand
+    Man(ManArgs),
 }
 
 /// `audit --task …`
@@ -82,13 +87,17 @@ pub struct Tasks {
 /// Where the report goes, and in which form.
 #[derive(Debug, Args)]
 pub struct Output {
-    /// Form of the report on stdout: text, json, markdown, junit, csv or github
+    /// Form of the report on stdout: text, json, markdown, html, junit, csv, github, openmetrics,
+    /// codequality or model-card
     #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Report")]
     pub format: Format,
-    /// Also write report.json, report.md, junit.xml, predictions.csv and report.html into this
-    /// folder
+    /// Also write report.json, report.md, junit.xml, predictions.csv, metrics.txt, codequality.json,
+    /// model-index.yaml and report.html into this folder
     #[arg(long, value_name = "DIR", help_heading = "Report")]
     pub output_dir: Option<PathBuf>,
+    /// Append `verdict=…` and `sigma=…` to this file, as a step of GitHub Actions gives its outputs
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
+    pub github_output: Option<PathBuf>,
     /// Say nothing on stderr but errors
     #[arg(long, short, help_heading = "Report")]
     pub quiet: bool,
@@ -227,6 +236,22 @@ pub struct FinetuneArgs {
     /// The training.
     #[command(flatten)]
     pub training: TrainingArgs,
+}
+
+/// `audit completions SHELL`
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub shell: Shell,
+}
+
+/// `audit man`
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Folder for audit.1 and a page for every subcommand, instead of the first one on stdout
+    #[arg(long, value_name = "DIR")]
+    pub output_dir: Option<PathBuf>,
 }
 
 /// What every training takes.

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use confidence_audit::cli::{Cli, Command};
+use confidence_audit::cli::Cli;
 use confidence_audit::{commands, error};
 
 /// Large tensors come and go with every operation; glibc would return each to the kernel.
@@ -16,20 +16,7 @@ fn main() -> ExitCode {
     if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
         std::env::set_var("CANDLE_NUM_THREADS", "1");
     }
-    let cli = Cli::parse();
-    let outcome = match &cli.command {
-        None => commands::audit::run(&cli.audit),
-        Some(Command::Predict(args)) => commands::predict::run(args),
-        Some(Command::Recalibrate(args)) => commands::recalibrate::run(args),
-        Some(Command::Check(args)) => commands::check::run(args),
-        Some(Command::Demo(args)) => commands::demo::run(args),
-        Some(Command::Init(args)) => commands::init::run(args),
-        Some(Command::Config(args)) => commands::config::run(args),
-        Some(Command::Distill(args)) => commands::distill::run(args),
-        Some(Command::Finetune(args)) => commands::distill::finetune(args),
-        Some(Command::Cache(command)) => commands::cache::run(command),
-    };
-    match outcome {
+    match commands::run(&Cli::parse()) {
         Ok(exit) => exit.into(),
         Err(error) => {
             error::print(&error);

@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::net::TcpListener;
 
-use common::{fixture, glue, names_in, note, says, with, Run, Sandbox};
+use common::{fixture, glue, names_in, note, says, with, Run, Sandbox, REPORT_FILES};
 use serde_json::Value;
 
 /// A good teacher, a good student and four sentences; `--data glue` is theirs.
@@ -387,7 +387,7 @@ fn predictions_that_cannot_be_written_are_found_before_the_run() {
 fn files_of_an_earlier_run_stay_when_a_run_cannot_begin() {
     let sandbox = sandbox();
     assert_eq!(sandbox.audit(&audit(&["--output-dir", "out"])).code, 0);
-    let files = ["junit.xml", "predictions.csv", "report.html", "report.json", "report.md"];
+    let files = REPORT_FILES;
     assert_eq!(sandbox.names("out"), files);
     let before: Vec<String> = files.iter().map(|f| sandbox.read(&format!("out/{f}"))).collect();
     for wrong in [["--kappa", "x"], ["--device", "gpu"], ["--max-length", "64"]] {
@@ -425,5 +425,5 @@ fn a_full_disk_under_stdout_is_an_error_and_the_folder_has_the_report() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{stderr}");
     says(&stderr, &["cannot write to stdout", "No space left", "wrote out/report.json"]);
-    assert_eq!(sandbox.names("out").len(), 4);
+    assert_eq!(sandbox.names("out"), REPORT_FILES);
 }

@@ -185,15 +185,17 @@ fn console_examples_print_what_they_show() {
 #[test]
 fn commands_that_need_models_parse() {
     let mut calls = 0;
-    for block in blocks(&read("README.md")) {
-        if !matches!(block.language.as_str(), "sh" | "yaml") {
-            continue;
-        }
-        for call in block.calls() {
-            if let Err(error) = Cli::try_parse_from(&call) {
-                panic!("README.md:{}: `{}`: {error}", block.line, call.join(" "));
+    for document in ["README.md", "docs/pipelines.md"] {
+        for block in blocks(&read(document)) {
+            if !matches!(block.language.as_str(), "sh" | "yaml") {
+                continue;
             }
-            calls += 1;
+            for call in block.calls() {
+                if let Err(error) = Cli::try_parse_from(&call) {
+                    panic!("{document}:{}: `{}`: {error}", block.line, call.join(" "));
+                }
+                calls += 1;
+            }
         }
     }
     assert!(calls >= 8, "only {calls} commands were parsed");

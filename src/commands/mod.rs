@@ -3,14 +3,42 @@
 pub mod audit;
 pub mod cache;
 pub mod check;
+pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod distill;
 pub mod init;
+pub mod man;
 mod output;
 pub mod predict;
 pub mod recalibrate;
 mod suite;
 
+use anyhow::Result;
+
+use crate::cli::{Cli, Command};
+use crate::error::Exit;
+
 pub use output::{print, Sink};
 pub use suite::{build_report, run_each, run_suite};
+
+/// Runs the command that was asked for.
+///
+/// # Errors
+/// What kept it from being carried out; a failed check is none.
+pub fn run(cli: &Cli) -> Result<Exit> {
+    match &cli.command {
+        None => audit::run(&cli.audit),
+        Some(Command::Predict(args)) => predict::run(args),
+        Some(Command::Recalibrate(args)) => recalibrate::run(args),
+        Some(Command::Check(args)) => check::run(args),
+        Some(Command::Demo(args)) => demo::run(args),
+        Some(Command::Init(args)) => init::run(args),
+        Some(Command::Config(args)) => config::run(args),
+        Some(Command::Distill(args)) => distill::run(args),
+        Some(Command::Finetune(args)) => distill::finetune(args),
+        Some(Command::Cache(command)) => cache::run(command),
+        Some(Command::Completions(args)) => completions::run(args),
+        Some(Command::Man(args)) => man::run(args),
+    }
+}

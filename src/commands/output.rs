@@ -1,11 +1,13 @@
 //! Where a report goes: stdout in one format, and a folder of files.
 
+use std::fs::{File, OpenOptions};
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use crate::cli::Output;
-use crate::error::Exit;
+use crate::error::{hinted, Exit};
 use crate::progress::Progress;
 use crate::report::{self, OutputDir, PredictionTable, RenderOptions, Report};
 
@@ -16,16 +18,18 @@ const COLUMNS: usize = 80;
 pub struct Sink<'a> {
     output: &'a Output,
     folder: Option<OutputDir>,
+    step_outputs: Option<(&'a Path, File)>,
 }
 
 impl<'a> Sink<'a> {
-    /// Prepares the folder.
+    /// Prepares the folder and the file of a step's outputs.
     ///
     /// # Errors
-    /// A folder that cannot be made or written.
+    /// A folder that cannot be made or written, a file that cannot be appended to.
     pub fn prepare(output: &'a Output) -> Result<Self> {
         let folder = output.output_dir.as_deref().map(OutputDir::prepare).transpose()?;
-        Ok(Sink { output, folder })
+        let step_outputs = output.github_output.as_deref().map(appended).transpose()?;
+        Ok(Sink { output, folder, step_outputs })
     }
 
     /// What a person at a terminal sees meanwhile.
@@ -38,8 +42,13 @@ impl<'a> Sink<'a> {
     /// # Errors
     /// Whatever could not be written; a reader that closed the pipe is none.
     pub fn write(&self, report: &Report, tables: &[PredictionTable]) -> Result<Exit> {
-        // Each is tried whatever becomes of the other: a run is too long to lose its report.
+        // Each is tried whatever becomes of the others: a run is too long to lose its report.
         let files = self.folder.as_ref().map(|folder| folder.write_all(report, tables));
+        let outputs = self.step_outputs.as_ref().map(|(path, file)| {
+            let mut file: &File = file;
+            let written = file.write_all(report::step_outputs(report).as_bytes());
+            written.with_context(|| format!("cannot write `{}`", path.display()))
+        });
         let options = render_options();
         let mut stdout = std::io::stdout().lock();
         let written = report::write(self.output.format, report, tables, &options, &mut stdout)
@@ -48,9 +57,22 @@ impl<'a> Sink<'a> {
             let names: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
             self.progress().message(&format!("wrote {}", names.join(", ")));
         }
+        outputs.transpose()?;
         unless_closed(written)?;
         Ok(exit(report, self.output.exit_zero))
     }
+}
+
+/// A file to append to, opened before the run.
+fn appended(path: &Path) -> Result<(&Path, File)> {
+    let opened = OpenOptions::new().append(true).create(true).open(path);
+    let file = opened.map_err(|error| {
+        hinted(
+            format!("cannot write `{}`: {error}", path.display()),
+            "choose a file that you may write with --github-output",
+        )
+    })?;
+    Ok((path, file))
 }
 
 /// Prints `text` to stdout; a reader that closed the pipe is no error.

@@ -1,11 +1,12 @@
-//! GitHub workflow commands: `::error title=…::…` lines that a job's log turns into annotations.
+//! What GitHub Actions reads: workflow commands, `::error title=…::…` lines that a job's log turns
+//! into annotations, and a step's outputs.
 
 use super::display::{neutralise, truncate};
 use super::schema::{NoteLevel, Outcome, Report, TaskRow};
 use super::summary::{disagreements, row_summary, verdict_word};
 
-/// Annotations of each kind that GitHub shows for one step.
-const MOST_OF_A_KIND: usize = 10;
+/// Annotations in all, of whatever kind: what is shown of one step is at least that.
+const MOST: usize = 10;
 
 /// Lines of one message, and columns of each: an annotation is a remark, not the report.
 const MESSAGE_LINES: usize = 8;
@@ -16,70 +17,88 @@ const TITLE_COLUMNS: usize = 120;
 
 /// One annotation.
 struct Annotation {
+    /// `error`, `warning` or `notice`.
+    kind: &'static str,
     title: String,
     message: String,
 }
 
-/// Errors for gates that failed or could not run, warnings, notices: at most ten of each.
+/// Errors for gates that failed or could not run, then warnings, then notices: at most ten in all.
 pub(super) fn render(report: &Report) -> String {
-    let (mut errors, mut warnings, mut notices) = (Vec::new(), Vec::new(), Vec::new());
-    for row in report.tasks.iter().filter(|row| row.gates) {
-        let annotation = verdict(row);
-        match row.verdict {
-            Outcome::Preserved => notices.push(annotation),
-            Outcome::NotPreserved | Outcome::Error => errors.push(annotation),
-        }
+    let mut all: Vec<Annotation> = report.tasks.iter().filter_map(verdict).collect();
+    all.extend(disagreements(report).into_iter().map(|(row, message)| Annotation {
+        kind: "warning",
+        title: format!("{}: splits disagree", row.name()),
+        message,
+    }));
+    all.extend(report.tasks.iter().flat_map(notes));
+    if all.is_empty() {
+        return "::error title=confidence audit::No task was audited.\n".to_owned();
     }
-    for (row, message) in disagreements(report) {
-        warnings.push(Annotation { title: format!("{}: splits disagree", row.name()), message });
-    }
-    for row in report.tasks.iter().filter(|row| !row.gates && row.verdict == Outcome::Error) {
-        warnings.push(verdict(row));
-    }
-    for row in &report.tasks {
-        for note in &row.notes {
-            let hint = note.hint.as_ref().map(|hint| format!("\nhint: {hint}"));
-            let annotation = Annotation {
-                title: format!("{}: {}", row.name(), note.code),
-                message: format!("{}{}", note.message, hint.unwrap_or_default()),
-            };
-            match note.level {
-                NoteLevel::Warning => warnings.push(annotation),
-                NoteLevel::Note => notices.push(annotation),
-            }
-        }
-    }
-    let kinds = [("error", errors), ("warning", warnings), ("notice", notices)];
-    let mut out: String = kinds.into_iter().map(|(kind, all)| commands(kind, all)).collect();
-    if out.is_empty() {
-        out.push_str("::error title=confidence audit::No task was audited.\n");
-    }
-    out
+    let weight =
+        |of: &Annotation| ["error", "warning", "notice"].iter().position(|k| *k == of.kind);
+    all.sort_by_key(weight);
+    shortened(all).iter().map(command).collect()
 }
 
-fn verdict(row: &TaskRow) -> Annotation {
+/// What a row's verdict is shown as; nothing for a split beside the gate that could be run.
+fn verdict(row: &TaskRow) -> Option<Annotation> {
+    let kind = match (row.gates, row.verdict) {
+        (true, Outcome::Preserved) => "notice",
+        (true, Outcome::NotPreserved | Outcome::Error) => "error",
+        (false, Outcome::Error) => "warning",
+        (false, _) => return None,
+    };
     let hint = row.error.as_ref().and_then(|error| error.hint.as_ref());
     let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
     let word = verdict_word(row.verdict).to_lowercase();
-    Annotation { title: format!("{}: {word}", row.name()), message: row_summary(row) + &hint }
+    let title = format!("{}: {word}", row.name());
+    Some(Annotation { kind, title, message: row_summary(row) + &hint })
 }
 
-/// A kind's lines; from the eleventh on, the tenth says how many are left out.
-fn commands(kind: &str, mut all: Vec<Annotation>) -> String {
-    if all.len() > MOST_OF_A_KIND {
-        let left_out = all.len() - (MOST_OF_A_KIND - 1);
-        all.truncate(MOST_OF_A_KIND - 1);
+fn notes(row: &TaskRow) -> impl Iterator<Item = Annotation> + '_ {
+    row.notes.iter().map(|note| {
+        let hint = note.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+        Annotation {
+            kind: match note.level {
+                NoteLevel::Warning => "warning",
+                NoteLevel::Note => "notice",
+            },
+            title: format!("{}: {}", row.name(), note.code),
+            message: format!("{}{hint}", note.message),
+        }
+    })
+}
+
+/// From the eleventh on, the tenth says how many are left out, as the gravest of them.
+fn shortened(mut all: Vec<Annotation>) -> Vec<Annotation> {
+    if all.len() > MOST {
+        let left_out = all.split_off(MOST - 1);
         all.push(Annotation {
-            title: format!("and {left_out} more"),
-            message: format!("{left_out} more of this kind stand in the full report."),
+            kind: left_out[0].kind,
+            title: format!("and {} more", left_out.len()),
+            message: format!("{} more annotations stand in the full report.", left_out.len()),
         });
     }
-    all.iter()
-        .map(|Annotation { title, message }| {
-            let title = escape_property(&truncate(&neutralise(title), TITLE_COLUMNS));
-            format!("::{kind} title={title}::{}\n", escape_data(message))
-        })
-        .collect()
+    all
+}
+
+fn command(Annotation { kind, title, message }: &Annotation) -> String {
+    let title = escape_property(&truncate(&neutralise(title), TITLE_COLUMNS));
+    format!("::{kind} title={title}::{}\n", escape_data(message))
+}
+
+/// A step's outputs, as they are appended to the file that `$GITHUB_OUTPUT` names: the report's
+/// `verdict`, and the `sigma` of the first row that gates, empty where it is not defined.
+pub fn step_outputs(report: &Report) -> String {
+    let verdict = match report.verdict {
+        Outcome::Preserved => "preserved",
+        Outcome::NotPreserved => "not_preserved",
+        Outcome::Error => "error",
+    };
+    let gating = report.tasks.iter().find(|row| row.gates);
+    let sigma = gating.and_then(TaskRow::gating_sigma).map(|sigma| sigma.to_string());
+    format!("verdict={verdict}\nsigma={}\n", sigma.unwrap_or_default())
 }
 
 /// Lines are kept (as `%0A`), everything else that acts is neutralised.
@@ -154,20 +173,55 @@ mod tests {
         assert!(text.lines().all(|line| line.starts_with("::") && !line.starts_with("::set")));
     }
 
-    #[test]
-    fn there_are_at_most_ten_of_each_kind() {
+    fn notes_of(levels: impl IntoIterator<Item = NoteLevel>) -> Report {
         let mut report = samples::preserved();
-        let note = |code: usize| Note {
-            code: format!("w{code}"),
-            level: NoteLevel::Warning,
+        let note = |(code, level)| Note {
+            code: format!("n{code}"),
+            level,
             message: "seen".into(),
             hint: None,
         };
-        report.tasks[0].notes = (0..30).map(note).collect();
+        report.tasks[0].notes = levels.into_iter().enumerate().map(note).collect();
+        report
+    }
+
+    #[test]
+    fn there_are_at_most_ten_in_all() {
+        // 30, the splits that disagree and the verdict, less the nine shown.
+        let commands = parse(&render(&notes_of([NoteLevel::Warning; 30])));
+        assert_eq!(commands.len(), 10);
+        assert_eq!((&commands[9].0[..], &commands[9].1[..]), ("warning", "and 23 more"));
+        // With the disagreement and the verdict, 8 notes are ten in all and 9 are one too many.
+        let commands = parse(&render(&notes_of([NoteLevel::Note; 8])));
+        assert_eq!((commands.len(), &commands[9].1[..]), (10, "sst2/train: n7"));
+        let commands = parse(&render(&notes_of([NoteLevel::Note; 9])));
+        assert_eq!((commands.len(), &commands[9].1[..]), (10, "and 2 more"));
+    }
+
+    #[test]
+    fn errors_come_before_warnings_before_notices() {
+        let mut report = notes_of([NoteLevel::Note, NoteLevel::Warning].repeat(10));
+        report.tasks.extend(samples::suite().tasks);
         let commands = parse(&render(&report));
-        let warnings: Vec<_> = commands.iter().filter(|(kind, ..)| kind == "warning").collect();
-        assert_eq!(warnings.len(), 10);
-        // 30 and the splits that disagree, less the nine shown.
-        assert_eq!(warnings[9].1, "and 22 more");
+        let kinds: Vec<&str> = commands.iter().map(|(kind, ..)| &kind[..]).collect();
+        assert_eq!(kinds, [&["error"; 2][..], &["warning"; 8]].concat());
+        let mut errors = samples::could_not_run();
+        errors.tasks = vec![errors.tasks[0].clone(); 12];
+        let commands = parse(&render(&errors));
+        assert_eq!((commands.len(), &commands[9].1[..]), (10, "and 3 more"));
+        assert!(commands.iter().all(|(kind, ..)| kind == "error"));
+    }
+
+    #[test]
+    fn a_step_s_outputs_are_the_verdict_and_the_first_gate_s_sigma() {
+        assert_eq!(step_outputs(&samples::suite()), "verdict=error\nsigma=0.0446\n");
+        assert_eq!(
+            step_outputs(&samples::not_preserved()),
+            "verdict=not_preserved\nsigma=0.0802\n"
+        );
+        assert_eq!(step_outputs(&samples::failed_fast()), "verdict=not_preserved\nsigma=\n");
+        for (name, report) in samples::all() {
+            assert_eq!(step_outputs(&report).lines().count(), 2, "{name}");
+        }
     }
 }

@@ -377,6 +377,23 @@ mod tests {
     }
 
     #[test]
+    fn a_report_stays_below_the_limit_of_a_job_s_summary() {
+        const MOST_BYTES: usize = 1 << 20; // $GITHUB_STEP_SUMMARY: 1 MiB per step
+        let mut wide = samples::preserved();
+        // Four bytes each: the most that a character can have.
+        wide.tasks[0].notes[0].message = "🙂".repeat(100_000);
+        let note = wide.tasks[0].notes[0].clone();
+        wide.tasks[0].notes = vec![note; 200];
+        let text = render(&wide);
+        assert!(text.len() > text.chars().count() * 2, "the characters are wide");
+        assert!(text.chars().count() < 65_536 && text.len() < MOST_BYTES, "{}", text.len());
+        assert!(MOST_CHARACTERS * 4 + LEFT_OUT.len() < MOST_BYTES);
+        for (name, report) in samples::all() {
+            assert!(render(&report).len() < MOST_BYTES, "{name}");
+        }
+    }
+
+    #[test]
     fn a_missing_accuracy_says_why() {
         let text = render(&samples::unlabelled());
         assert!(text.contains("| – | – |"));

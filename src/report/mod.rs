@@ -1,16 +1,19 @@
 //! 7. Verdict to what people and CI read: one file per format, one serialised schema.
 //!
 //! ```text
-//!                         ┌─► text, markdown, html  for people
-//!  Report (schema.rs) ────┼─► json                for programs, and to render again
-//!                         ├─► junit, github       for CI
-//!  PredictionTable ───────┴─► csv                 one line per example
-//!  Recalibration ───────────► text, json          `audit recalibrate`
+//!                         ┌─► text, markdown, html      for people
+//!  Report (schema.rs) ────┼─► json                      for programs, and to render again
+//!                         ├─► junit, github             for CI
+//!                         ├─► openmetrics, codequality  for GitLab
+//!                         ├─► model-card                for the Hugging Face Hub
+//!  PredictionTable ───────┴─► csv                       one line per example
+//!  Recalibration ───────────► text, json                `audit recalibrate`
 //! ```
 //!
 //! Every format states the report's own verdict; none works it out again. Text that comes from
 //! data, models or paths is neutralised for the medium it goes to.
 
+mod codequality;
 mod csv;
 mod display;
 mod github;
@@ -18,7 +21,9 @@ mod html;
 mod json;
 mod junit;
 mod markdown;
+mod model_card;
 mod numbers;
+mod openmetrics;
 mod output_dir;
 pub mod recalibration;
 mod rows;
@@ -33,6 +38,7 @@ use std::str::FromStr;
 
 pub use csv::{PredictionRow, PredictionTable};
 pub(crate) use display::table as columns;
+pub use github::step_outputs;
 pub use json::json_schema;
 pub(crate) use numbers::{counted, thousands};
 pub use output_dir::OutputDir;
@@ -57,11 +63,17 @@ pub enum Format {
     Csv,
     /// Workflow commands that GitHub shows as annotations.
     Github,
+    /// OpenMetrics text, for GitLab's metrics report.
+    OpenMetrics,
+    /// GitLab's code quality report.
+    CodeQuality,
+    /// The `model-index` of a Hugging Face model card.
+    ModelCard,
 }
 
 impl Format {
     /// Every format, in the order in which help texts list them.
-    pub const ALL: [Format; 7] = [
+    pub const ALL: [Format; 10] = [
         Format::Text,
         Format::Json,
         Format::Markdown,
@@ -69,6 +81,9 @@ impl Format {
         Format::Junit,
         Format::Csv,
         Format::Github,
+        Format::OpenMetrics,
+        Format::CodeQuality,
+        Format::ModelCard,
     ];
 
     /// The name on the command line.
@@ -81,6 +96,9 @@ impl Format {
             Format::Junit => "junit",
             Format::Csv => "csv",
             Format::Github => "github",
+            Format::OpenMetrics => "openmetrics",
+            Format::CodeQuality => "codequality",
+            Format::ModelCard => "model-card",
         }
     }
 }
@@ -143,6 +161,9 @@ pub fn write(
         Format::Junit => junit::write(report, &mut out),
         Format::Csv => csv::write(tables, &mut out),
         Format::Github => out.write_all(github::render(report).as_bytes()),
+        Format::OpenMetrics => out.write_all(openmetrics::render(report).as_bytes()),
+        Format::CodeQuality => codequality::write(report, &mut out),
+        Format::ModelCard => out.write_all(model_card::render(report).as_bytes()),
     }?;
     out.flush()
 }
@@ -177,7 +198,8 @@ mod tests {
         let unknown = "yaml".parse::<Format>().unwrap_err();
         assert_eq!(
             unknown.to_string(),
-            "unknown format `yaml`: expected one of text, json, markdown, html, junit, csv, github"
+            "unknown format `yaml`: expected one of text, json, markdown, html, junit, csv, github, \
+             openmetrics, codequality, model-card"
         );
     }
 
@@ -192,6 +214,26 @@ mod tests {
                 assert!(text.ends_with('\n'), "{format} of {name}");
                 assert!(!text.contains("NaN"), "{format} of {name}");
             }
+        }
+    }
+
+    #[test]
+    fn what_machines_read_is_read_by_a_parser_of_its_format() {
+        for (name, report) in samples::all() {
+            let written = |format: Format| {
+                let mut out = Vec::new();
+                write(format, &report, &[], &RenderOptions::default(), &mut out).unwrap();
+                String::from_utf8(out).unwrap()
+            };
+            let ran = |row: &&schema::TaskRow| row.verdict != schema::Outcome::Error;
+            let samples = openmetrics::tests::parse(&written(Format::OpenMetrics));
+            let verdicts = samples.iter().filter(|it| it.name == "confidence_audit_preserved");
+            assert_eq!(verdicts.count(), report.tasks.iter().filter(ran).count(), "{name}");
+            let findings = codequality::tests::parse(&written(Format::CodeQuality));
+            let notes: usize = report.tasks.iter().map(|row| row.notes.len()).sum();
+            assert!(findings.len() >= notes, "{name}");
+            let models = model_card::tests::parse(&written(Format::ModelCard));
+            assert_eq!(models.is_empty(), !report.tasks.iter().any(|row| ran(&row)), "{name}");
         }
     }
 

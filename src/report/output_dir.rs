@@ -13,11 +13,14 @@ use crate::interrupt::Temporary;
 use crate::temporary::{sync_folder, temporary_file};
 
 /// What the folder holds after a run.
-const FILES: [(&str, Format); 5] = [
+const FILES: [(&str, Format); 8] = [
     ("report.json", Format::Json),
     ("report.md", Format::Markdown),
     ("junit.xml", Format::Junit),
     ("predictions.csv", Format::Csv),
+    ("metrics.txt", Format::OpenMetrics),
+    ("codequality.json", Format::CodeQuality),
+    ("model-index.yaml", Format::ModelCard),
     ("report.html", Format::Html), // named last, where a person looks
 ];
 
@@ -46,8 +49,7 @@ impl OutputDir {
         Ok(OutputDir { path: path.to_owned() })
     }
 
-    /// Writes report.json, report.md, junit.xml, predictions.csv and report.html; returns their
-    /// paths.
+    /// Writes the report in every form that has a file; returns their paths.
     ///
     /// All are complete and on the disk under temporary names before the first is renamed,
     /// so a full disk leaves the files of an earlier run as they were, and a kill leaves each
@@ -111,10 +113,9 @@ mod tests {
         let output = OutputDir::prepare(&folder).unwrap();
         assert!(names_in(&folder).is_empty());
         let paths = output.write_all(&samples::suite(), &[samples::predictions()]).unwrap();
-        assert_eq!(
-            names_in(&folder),
-            ["junit.xml", "predictions.csv", "report.html", "report.json", "report.md"]
-        );
+        let mut expected = FILES.map(|(name, _)| name);
+        expected.sort_unstable();
+        assert_eq!(names_in(&folder), expected);
         assert!(paths.iter().all(|path| path.metadata().unwrap().len() > 0));
         let json = fs::read_to_string(folder.join("report.json")).unwrap();
         let report: Report = serde_json::from_str(&json).unwrap();

@@ -21,7 +21,7 @@ pub use glue::ALL_TASKS;
 pub use labels::{find_label, label_ids, label_name, LabelReader};
 pub use load::{has_split, load, LoadOptions};
 pub use readers::Format;
-pub use spec::{builtin_names, canonical_name, is_builtin, Metric, TaskSpec};
+pub use spec::{builtin_names, canonical_name, hub_split, is_builtin, HubSplit, Metric, TaskSpec};
 
 /// One row of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]

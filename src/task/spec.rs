@@ -170,6 +170,30 @@ pub fn canonical_name(name: &str) -> String {
     TaskSpec::glue(name).map_or_else(|_| name.to_owned(), |task| task.name)
 }
 
+/// A split of a built-in task, by what its data set's page on the Hub calls it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubSplit {
+    /// The data set's id.
+    pub id: &'static str,
+    /// What people call the task, such as `GLUE SST-2`.
+    pub title: String,
+    /// The data set's configuration.
+    pub config: &'static str,
+    /// The split's name there, such as `validation_matched`; `None` for one that GLUE has not.
+    pub split: Option<&'static str>,
+}
+
+/// What the Hub calls `split` of the built-in task `task`; `None` for a user's own task.
+pub fn hub_split(task: &str, split: &str) -> Option<HubSplit> {
+    let glue = GLUE.iter().find(|glue| glue.name == task)?;
+    Some(HubSplit {
+        id: HUB_ID,
+        title: format!("GLUE {}", glue.folder),
+        config: glue.config,
+        split: glue.split(split).and_then(|files| files.stems.first().copied()),
+    })
+}
+
 /// The built-in tasks' names.
 pub fn builtin_names() -> impl Iterator<Item = &'static str> {
     GLUE.iter().map(|task| task.name)

@@ -16,6 +16,18 @@ pub mod glue;
 /// The tasks that `--task all` means, in the order of the report.
 pub const SIX: [&str; 6] = ["cola", "sst2", "mrpc", "qqp", "qnli", "rte"];
 
+/// What `--output-dir` leaves, sorted.
+pub const REPORT_FILES: [&str; 8] = [
+    "codequality.json",
+    "junit.xml",
+    "metrics.txt",
+    "model-index.yaml",
+    "predictions.csv",
+    "report.html",
+    "report.json",
+    "report.md",
+];
+
 /// A folder of tests/fixtures.
 pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)

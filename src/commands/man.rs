@@ -1,0 +1,172 @@
+//! `audit man`: the manual pages, from what the command line says of itself.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::CommandFactory;
+use clap_mangen::roff::{bold, roman, Roff};
+use clap_mangen::Man;
+
+use super::print;
+use crate::cli::{Cli, ManArgs};
+use crate::error::Exit;
+use crate::interrupt::Temporary;
+use crate::predictions::beside;
+use crate::progress::say;
+
+/// Every code with what it says of the run.
+const EXIT_STATUS: [(Exit, &str); 5] = [
+    (Exit::Preserved, "The student keeps its teacher's confidence, or the command did its work."),
+    (Exit::NotPreserved, "On at least one split that gates it does not; or a cache is damaged."),
+    (Exit::Usage, "The command line or the config is wrong. Nothing was run."),
+    (Exit::CouldNotRun, "Something could not be carried out; of a suite, the other tasks were."),
+    (Exit::Interrupted, "Interrupted with Ctrl-C."),
+];
+
+/// Prints the program's page, or writes a page for it and for every subcommand.
+///
+/// # Errors
+/// A folder or a stdout that cannot be written; a reader that closed the pipe is none.
+pub fn run(args: &ManArgs) -> Result<Exit> {
+    let pages = pages();
+    let Some(folder) = &args.output_dir else {
+        let main = pages.iter().find(|page| page.file == "audit.1");
+        print(&main.expect("the program has a page").text)?;
+        return Ok(Exit::Preserved);
+    };
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+    for Page { file, text } in &pages {
+        write(&folder.join(file), text)?;
+    }
+    say(&format!("wrote {} pages into {}", pages.len(), folder.display()));
+    Ok(Exit::Preserved)
+}
+
+/// One manual page.
+struct Page {
+    /// `audit-predict.1`.
+    file: String,
+    text: String,
+}
+
+/// The program's page and those of its subcommands, and of theirs.
+fn pages() -> Vec<Page> {
+    let mut program = Cli::command().disable_help_subcommand(true);
+    program.build();
+    let mut pages = Vec::new();
+    let mut left = vec![program];
+    while let Some(command) = left.pop() {
+        left.extend(command.get_subcommands().filter(|it| !it.is_hide_set()).cloned());
+        let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
+        pages.push(Page { file: format!("{name}.1"), text: page(&name, command) });
+    }
+    pages.sort_by(|a, b| a.file.cmp(&b.file));
+    pages
+}
+
+fn page(name: &str, command: clap::Command) -> String {
+    let source = format!("confidence-audit {}", env!("CARGO_PKG_VERSION"));
+    let examples = command.get_after_help().map(|text| examples(&text.to_string()));
+    let has_subcommands = command.has_subcommands();
+    let page = Man::new(command).title(name).source(source).manual("User Commands");
+    let mut text = Vec::new();
+    let written = page
+        .render_title(&mut text)
+        .and_then(|()| page.render_name_section(&mut text))
+        .and_then(|()| page.render_synopsis_section(&mut text))
+        .and_then(|()| page.render_description_section(&mut text))
+        .and_then(|()| page.render_options_section(&mut text))
+        .and_then(|()| match has_subcommands {
+            true => page.render_subcommands_section(&mut text),
+            false => Ok(()),
+        })
+        .and_then(|()| examples.map_or(Ok(()), |section| section.to_writer(&mut text)))
+        .and_then(|()| exit_status().to_writer(&mut text));
+    written.expect("memory takes whatever is written");
+    String::from_utf8(text).expect("what the command line is made of is UTF-8")
+}
+
+/// The examples of the help text, line by line as they stand there.
+fn examples(help: &str) -> Roff {
+    let mut section = Roff::new();
+    section.control("SH", ["EXAMPLES"]);
+    section.control("nf", []);
+    let examples = help.lines().filter(|line| line.starts_with("  "));
+    section
+        .text(examples.map(|line| roman(format!("{}\n", line.trim_start()))).collect::<Vec<_>>());
+    section.control("fi", []);
+    section
+}
+
+fn exit_status() -> Roff {
+    let mut section = Roff::new();
+    section.control("SH", ["EXIT STATUS"]);
+    for (exit, meaning) in EXIT_STATUS {
+        section.control("TP", []);
+        section.text([bold((exit as u8).to_string())]);
+        section.text([roman(meaning)]);
+    }
+    section
+}
+
+/// Writes beside and renames, so that no page is ever half written.
+fn write(path: &Path, text: &str) -> Result<()> {
+    let failed = || format!("cannot write `{}`", path.display());
+    let mut file = Temporary::new(beside(path).with_context(failed)?);
+    file.write_all(text.as_bytes()).with_context(failed)?;
+    file.as_file().sync_all().with_context(failed)?;
+    let (file, _listed) = file.into_parts();
+    file.persist(path).map_err(|refused| refused.error).with_context(failed)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::temporary::names_in;
+
+    #[test]
+    fn every_subcommand_has_a_page_with_its_flags_and_the_exit_codes() {
+        let pages = pages();
+        let of = |file: &str| {
+            let found = pages.iter().find(|page| page.file == file);
+            &found.unwrap_or_else(|| panic!("there is no {file}")).text
+        };
+        let program = Cli::command();
+        assert!(program.get_subcommands().count() >= 11);
+        for command in std::iter::once(&program).chain(program.get_subcommands()) {
+            let name = command.get_name();
+            let file = if name == "audit" { "audit.1".into() } else { format!("audit-{name}.1") };
+            let page = of(&file);
+            for flag in command.get_arguments().filter_map(|argument| argument.get_long()) {
+                let flag = format!("--{flag}").replace('-', "\\-");
+                assert!(page.contains(&flag), "{file}: {flag}");
+            }
+            for code in ["0", "1", "2", "3", "130"] {
+                assert!(page.contains(&format!(".TP\n\\fB{code}\\fR\n")), "{file}: {code}");
+            }
+        }
+        assert!(of("audit-cache-clear.1").contains("older\\-than"));
+        let main = of("audit.1");
+        assert!(main.contains("audit\\-predict(1)"));
+        assert!(main.contains(".SH EXAMPLES\n.nf\naudit \\-\\-task sst2 "), "{main}");
+    }
+
+    #[test]
+    fn pages_are_written_whole_and_written_over() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path().join("share/man1");
+        let args = ManArgs { output_dir: Some(folder.clone()) };
+        for _ in 0..2 {
+            assert_eq!(run(&args).unwrap(), Exit::Preserved);
+            let mut expected: Vec<String> = pages().into_iter().map(|page| page.file).collect();
+            expected.sort();
+            assert_eq!(names_in(&folder), expected);
+        }
+        std::fs::write(root.path().join("file"), "").unwrap();
+        let args = ManArgs { output_dir: Some(root.path().join("file")) };
+        assert!(run(&args).unwrap_err().to_string().contains("file`"));
+    }
+}

@@ -1,0 +1,379 @@
+//! OpenMetrics 1.0 text: a gauge per figure, for GitLab's metrics reports and for Prometheus.
+//!
+//! A value that is not defined is left out, so a row that could not run has its
+//! `confidence_audit_error` alone. Every sample has the labels `task`, `split` and `gates`.
+
+use std::collections::BTreeSet;
+
+use super::display::neutralise;
+use super::schema::{Interval, ModelRow, Outcome, Report, TaskRow};
+
+/// A metric: what it is called, what it says, and its samples of one row.
+struct Family {
+    name: &'static str,
+    /// By the standard, also the last part of the name.
+    unit: Option<&'static str>,
+    help: &'static str,
+    samples: fn(&TaskRow) -> Vec<Sample>,
+}
+
+/// One value of a row, with the labels that it has beside the row's.
+struct Sample {
+    labels: Vec<(&'static str, String)>,
+    value: f64,
+}
+
+/// Every metric, in the order in which they are written.
+const FAMILIES: [Family; 22] = [
+    gauge("preserved", "1 where the student preserves its teacher's confidence, else 0.", |row| {
+        let ran = (row.verdict != Outcome::Error).then_some(row.verdict == Outcome::Preserved);
+        one(ran.map(|preserved| f64::from(u8::from(preserved))))
+    }),
+    gauge("error", "1 where the audit could not be carried out, else 0.", |row| {
+        one(Some(f64::from(u8::from(row.verdict == Outcome::Error))))
+    }),
+    gauge("sigma", "The confidence difference that is held against kappa.", |row| {
+        one(row.gating_sigma())
+    }),
+    gauge("sigma_at_least", "What sigma is at least, where the run ended early.", |row| {
+        one(row.sigma_at_least)
+    }),
+    gauge("sigma_prefix", "Sigma of the examples run, where the run ended early.", |row| {
+        one(row.sigma_prefix)
+    }),
+    gauge("sigma_interval", "The ends of an interval of sigma, and how it was made.", |row| {
+        let bootstrap = row.sigma_interval.map(|interval| ends("bootstrap", interval));
+        let draws = row.sequential.map(|draws| ends("sequential", draws.sigma_interval));
+        bootstrap.into_iter().chain(draws).flatten().collect()
+    }),
+    gauge("sigma_unseen_limit", "What sigma of unseen inputs is at most, at a level.", |row| {
+        let limit = row
+            .sigma_unseen
+            .map(|limit| labelled(vec![("level", limit.level.to_string())], Some(limit.sigma)));
+        limit.unwrap_or_default()
+    }),
+    gauge("sigma_recalibrated", "Sigma with one temperature for the student's logits.", |row| {
+        one(row.recalibrated.as_ref().map(|found| found.sigma))
+    }),
+    gauge("recalibration_temperature", "The temperature that was fitted.", |row| {
+        one(row.recalibrated.as_ref().map(|found| found.temperature))
+    }),
+    gauge("kappa", "The bound.", |row| one(row.kappa)),
+    ratio(
+        "budget_spent_ratio",
+        "The share of the confidence budget spent; 1 is the limit.",
+        |row| one(row.spent_share),
+    ),
+    gauge("mean_difference", "Mean of the teacher's confidence less the student's.", |row| {
+        one(row.mean_difference)
+    }),
+    ratio("agreement_ratio", "The share of examples that both models answer alike.", |row| {
+        one(row.agreement_share)
+    }),
+    gauge("negative_flips", "Labelled examples that the student alone has wrong.", |row| {
+        one(row.negative_flips.map(|count| count as f64))
+    }),
+    Family {
+        name: "mean_divergence_nats",
+        unit: Some("nats"),
+        help: "Mean Kullback-Leibler divergence of the student from its teacher.",
+        samples: |row| one(row.divergence.as_ref().map(|it| it.mean_kl)),
+    },
+    gauge("accuracy", "The share of labelled examples that a model has right.", |row| {
+        each_model(row, |model| model.accuracy)
+    }),
+    gauge("f1", "F1 of the label with id 1.", |row| each_model(row, |model| model.f1)),
+    gauge("matthews_correlation", "Matthews correlation of answers and labels.", |row| {
+        each_model(row, |model| model.matthews_correlation)
+    }),
+    gauge("mean_confidence", "Mean of a model's largest probability.", |row| {
+        each_model(row, |model| Some(model.mean_confidence))
+    }),
+    gauge("calibration_error", "Expected calibration error, 15 bins.", |row| {
+        each_model(row, |model| model.ece)
+    }),
+    gauge("examples", "Examples that the verdict is about.", |row| one(count(row, row.n))),
+    gauge("examples_run", "Examples that were run.", |row| one(count(row, row.examples_run))),
+];
+
+const fn gauge(
+    name: &'static str,
+    help: &'static str,
+    samples: fn(&TaskRow) -> Vec<Sample>,
+) -> Family {
+    Family { name, unit: None, help, samples }
+}
+
+const fn ratio(
+    name: &'static str,
+    help: &'static str,
+    samples: fn(&TaskRow) -> Vec<Sample>,
+) -> Family {
+    Family { name, unit: Some("ratio"), help, samples }
+}
+
+/// The whole exposition.
+pub(super) fn render(report: &Report) -> String {
+    let labels = row_labels(report);
+    let mut out = String::new();
+    for Family { name, unit, help, samples } in &FAMILIES {
+        let lines: String = report
+            .tasks
+            .iter()
+            .zip(&labels)
+            .flat_map(|(row, labels)| samples(row).into_iter().map(move |it| (labels, it)))
+            .map(|(labels, sample)| line(name, labels, &sample))
+            .collect();
+        if lines.is_empty() {
+            continue;
+        }
+        out.push_str(&format!("# TYPE confidence_audit_{name} gauge\n"));
+        if let Some(unit) = unit {
+            out.push_str(&format!("# UNIT confidence_audit_{name} {unit}\n"));
+        }
+        out.push_str(&format!("# HELP confidence_audit_{name} {help}\n{lines}"));
+    }
+    out + "# EOF\n"
+}
+
+fn line(name: &str, row: &str, sample: &Sample) -> String {
+    let more: String =
+        sample.labels.iter().map(|(key, value)| format!(",{key}=\"{}\"", escape(value))).collect();
+    format!("confidence_audit_{name}{{{row}{more}}} {}\n", sample.value)
+}
+
+/// Each row's labels; no two rows have the same, since a series may stand in a report once only.
+fn row_labels(report: &Report) -> Vec<String> {
+    let mut taken = BTreeSet::new();
+    let mut unique = |row: &TaskRow| {
+        let labels = |split: &str| {
+            format!("task=\"{}\",split=\"{split}\",gates=\"{}\"", escape(&row.task), row.gates)
+        };
+        let split = escape(&row.split);
+        let again = (2..).map(|time| labels(&format!("{split} ({time})")));
+        let mut candidates = std::iter::once(labels(&split)).chain(again);
+        candidates.find(|it| taken.insert(it.clone())).expect("the numbers go on for ever")
+    };
+    report.tasks.iter().map(&mut unique).collect()
+}
+
+fn one(value: Option<f64>) -> Vec<Sample> {
+    labelled(Vec::new(), value)
+}
+
+fn labelled(labels: Vec<(&'static str, String)>, value: Option<f64>) -> Vec<Sample> {
+    let defined = value.filter(|value| value.is_finite());
+    defined.map(|value| Sample { labels, value }).into_iter().collect()
+}
+
+fn each_model(row: &TaskRow, of: fn(&ModelRow) -> Option<f64>) -> Vec<Sample> {
+    [("teacher", &row.teacher), ("student", &row.student)]
+        .into_iter()
+        .flat_map(|(role, model)| {
+            labelled(vec![("model", role.to_owned())], model.as_ref().and_then(of))
+        })
+        .collect()
+}
+
+fn ends(method: &str, Interval { low, high, level }: Interval) -> Vec<Sample> {
+    [("low", low), ("high", high)]
+        .into_iter()
+        .flat_map(|(end, value)| {
+            let labels = [("method", method), ("end", end), ("level", &level.to_string())];
+            labelled(labels.map(|(key, value)| (key, value.to_owned())).into(), Some(value))
+        })
+        .collect()
+}
+
+/// A number of examples; a row that could not run has none.
+fn count(row: &TaskRow, examples: usize) -> Option<f64> {
+    (row.verdict != Outcome::Error).then_some(examples as f64)
+}
+
+/// A label's value between its quotes.
+///
+/// GitLab takes what follows a `#` for a comment, inside quotes too, so its wide form stands for it.
+fn escape(text: &str) -> String {
+    let text = neutralise(text).replace('#', "＃");
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::samples;
+    use super::*;
+
+    type Labels = BTreeMap<String, String>;
+
+    /// A sample as a reader has it: name, labels, value.
+    pub struct Read {
+        pub name: String,
+        pub labels: Labels,
+        pub value: f64,
+    }
+
+    /// Reads an exposition by the grammar of OpenMetrics 1.0, gauges alone; panics at what is none.
+    pub fn parse(text: &str) -> Vec<Read> {
+        let body = text.strip_suffix("# EOF\n").expect("the end is marked");
+        let (mut samples, mut families) = (Vec::new(), Vec::<String>::new());
+        let (mut said, mut series) = (BTreeSet::new(), BTreeSet::new());
+        for line in body.split_terminator('\n') {
+            if let Some(descriptor) = line.strip_prefix("# ") {
+                let [kind, name, rest] = descriptor.splitn(3, ' ').collect::<Vec<_>>()[..] else {
+                    panic!("{line}");
+                };
+                if families.last().is_none_or(|family| family != name) {
+                    assert!(!families.contains(&name.to_owned()), "{name} is torn apart");
+                    families.push(name.to_owned());
+                }
+                assert!(said.insert((kind.to_owned(), name.to_owned())), "twice: {line}");
+                match kind {
+                    "TYPE" => assert_eq!(rest, "gauge"),
+                    "UNIT" => assert!(name.ends_with(&format!("_{rest}")), "{line}"),
+                    "HELP" => assert!(!rest.contains(['\\', '"'])),
+                    _ => panic!("{line}"),
+                }
+                continue;
+            }
+            let sample = parse_sample(line);
+            assert_eq!(families.last(), Some(&sample.name), "{line}");
+            assert!(series.insert((sample.name.clone(), sample.labels.clone())), "twice: {line}");
+            samples.push(sample);
+        }
+        assert_eq!(said.len(), families.iter().map(|name| said_of(name, &said)).sum::<usize>());
+        samples
+    }
+
+    /// TYPE and HELP of a family, and UNIT where it has one.
+    fn said_of(name: &str, said: &BTreeSet<(String, String)>) -> usize {
+        let has = |kind: &str| said.contains(&(kind.to_owned(), name.to_owned()));
+        assert!(has("TYPE") && has("HELP"), "{name}");
+        2 + usize::from(has("UNIT"))
+    }
+
+    fn parse_sample(line: &str) -> Read {
+        let (name, mut rest) = line.split_once('{').expect("every sample has labels");
+        assert!(is_name(name), "{line}");
+        let mut labels = Labels::new();
+        loop {
+            let (key, quoted) = rest.split_once("=\"").expect("a label");
+            assert!(is_name(key), "{line}");
+            let (value, after) = unquote(quoted);
+            assert!(labels.insert(key.to_owned(), value).is_none(), "{key} twice: {line}");
+            match after.strip_prefix(',') {
+                Some(more) => rest = more,
+                None => {
+                    let value = after.strip_prefix("} ").expect("a value");
+                    let number = |c: char| c.is_ascii_digit() || "+-.e".contains(c);
+                    assert!(value.chars().all(number), "{line}");
+                    let value = value.parse().unwrap();
+                    return Read { name: name.to_owned(), labels, value };
+                }
+            }
+        }
+    }
+
+    fn is_name(name: &str) -> bool {
+        name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    }
+
+    /// A label's value, and what stands behind its closing quote.
+    fn unquote(text: &str) -> (String, &str) {
+        let mut value = String::new();
+        let mut rest = text.char_indices();
+        while let Some((at, c)) = rest.next() {
+            match c {
+                '"' => return (value, &text[at + 1..]),
+                '\\' => value.push(match rest.next().expect("an escaped character").1 {
+                    'n' => '\n',
+                    c @ ('\\' | '"') => c,
+                    c => panic!("\\{c}"),
+                }),
+                c => value.push(c),
+            }
+        }
+        panic!("no closing quote: {text}");
+    }
+
+    fn value(read: &[Read], name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let has = |read: &Read| {
+            let equal =
+                |(key, value): &(&str, &str)| read.labels.get(*key).is_some_and(|v| v == value);
+            read.name == format!("confidence_audit_{name}") && labels.iter().all(equal)
+        };
+        let found: Vec<f64> = read.iter().filter(|it| has(it)).map(|it| it.value).collect();
+        assert!(found.len() <= 1, "{name}");
+        found.first().copied()
+    }
+
+    #[test]
+    fn the_figures_stand_under_their_names() {
+        let read = parse(&render(&samples::suite()));
+        let train = [("task", "sst2"), ("split", "train"), ("gates", "true")];
+        let of = |name: &str, more: &[(&str, &str)]| value(&read, name, &[&train, more].concat());
+        assert_eq!(of("sigma", &[]), Some(0.0446));
+        assert_eq!(of("kappa", &[]), Some(0.05));
+        assert_eq!(of("preserved", &[]), Some(1.0));
+        assert_eq!(of("accuracy", &[("model", "teacher")]), Some(0.954));
+        assert_eq!(of("accuracy", &[("model", "student")]), Some(0.9478));
+        assert_eq!(of("examples", &[]), Some(67_349.0));
+        // 0.0446² / 0.05², by hand 0.7957.
+        assert!((of("budget_spent_ratio", &[]).unwrap() - 0.795_664).abs() < 1e-9);
+        assert_eq!(of("sigma_recalibrated", &[]), Some(0.0446 * 0.95));
+        let low = [("method", "bootstrap"), ("end", "low"), ("level", "0.95")];
+        assert_eq!(of("sigma_interval", &low), Some(0.0446 * 0.98));
+        let beside = [("task", "sst2"), ("split", "validation"), ("gates", "false")];
+        assert_eq!(value(&read, "preserved", &beside), Some(0.0));
+        assert_eq!(value(&read, "sigma_unseen_limit", &beside), Some(0.101 * 1.1));
+        assert_eq!(value(&read, "f1", &[("task", "mrpc"), ("model", "student")]), Some(0.9147));
+    }
+
+    #[test]
+    fn a_row_that_could_not_run_has_an_error_and_nothing_else() {
+        let read = parse(&render(&samples::suite()));
+        let of_rte: Vec<&Read> = read.iter().filter(|it| it.labels["task"] == "rte").collect();
+        assert_eq!(of_rte.len(), 1);
+        assert_eq!((&of_rte[0].name[..], of_rte[0].value), ("confidence_audit_error", 1.0));
+        assert_eq!(value(&read, "error", &[("task", "mrpc")]), Some(0.0));
+    }
+
+    #[test]
+    fn what_an_early_end_leaves_open_is_left_out() {
+        let read = parse(&render(&samples::failed_fast()));
+        assert_eq!(value(&read, "sigma", &[]), None);
+        assert_eq!(value(&read, "sigma_at_least", &[]), Some(0.0508));
+        assert_eq!(value(&read, "examples_run", &[]), Some(26_112.0));
+        let read = parse(&render(&samples::statistical()));
+        assert_eq!(value(&read, "sigma_interval", &[("end", "high")]), Some(0.0501));
+        let mut report = samples::preserved();
+        report.tasks[0].kappa = Some(f64::NAN);
+        let read = parse(&render(&report));
+        assert_eq!(value(&read, "kappa", &[("split", "train")]), None);
+    }
+
+    #[test]
+    fn labels_come_back_as_one_text_each_and_no_two_rows_are_one_series() {
+        assert_eq!(escape("a\\b\"c\nd#e"), "a\\\\b\\\"c d＃e");
+        let all = samples::HOSTILE.join(" ");
+        let mut report = samples::hostile();
+        report.tasks.push(report.tasks[0].clone());
+        let read = parse(&render(&report));
+        let shown = neutralise(&all).replace('#', "＃");
+        let errors: Vec<&Read> =
+            read.iter().filter(|it| it.name == "confidence_audit_error").collect();
+        assert_eq!((&errors[0].labels["task"], &errors[0].labels["split"]), (&shown, &shown));
+        assert_eq!(errors[2].labels["split"], format!("{shown} (2)"));
+    }
+
+    #[test]
+    fn gitlab_finds_no_comment_behind_a_sample() {
+        for (name, report) in samples::all() {
+            for line in render(&report).lines().filter(|line| !line.starts_with("# ")) {
+                assert!(!line.contains('#'), "{name}: {line}");
+            }
+        }
+    }
+}
