@@ -51,6 +51,8 @@ pub enum Command {
     /// List, clear or check the logits that earlier runs kept
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Say what a verdict, a warning or a figure of the report means
+    Explain(ExplainArgs),
 }
 
 /// `audit --task …`
@@ -179,6 +181,14 @@ pub struct DemoArgs {
     /// The report.
     #[command(flatten)]
     pub output: Output,
+}
+
+/// `audit explain …`
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Words, such as vacuous, sigma or ECE; without one, all of them in a line each
+    #[arg(value_name = "WORD")]
+    pub words: Vec<String>,
 }
 
 /// `audit init`

@@ -6,6 +6,7 @@ pub mod check;
 pub mod config;
 pub mod demo;
 pub mod distill;
+pub mod explain;
 pub mod init;
 mod output;
 pub mod predict;

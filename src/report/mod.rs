@@ -6,6 +6,7 @@
 //!                         ├─► junit, github       for CI
 //!  PredictionTable ───────┴─► csv                 one line per example
 //!  Recalibration ───────────► text, json          `audit recalibrate`
+//!  glossary (docs/) ────────► text                `audit explain`
 //! ```
 //!
 //! Every format states the report's own verdict; none works it out again. Text that comes from
@@ -14,6 +15,7 @@
 mod csv;
 mod display;
 mod github;
+pub mod glossary;
 mod json;
 mod junit;
 mod markdown;
