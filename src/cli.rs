@@ -51,6 +51,8 @@ pub enum Command {
     /// List, clear or check the logits that earlier runs kept
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Write a saved report in another format, without models
+    Render(RenderArgs),
     /// Say what a verdict, a warning or a figure of the report means
     Explain(ExplainArgs),
 }
@@ -181,6 +183,23 @@ pub struct DemoArgs {
     /// The report.
     #[command(flatten)]
     pub output: Output,
+}
+
+/// `audit render …`
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// The report.json of an earlier run, or - for stdin
+    #[arg(value_name = "REPORT.json")]
+    pub report: PathBuf,
+    /// Form of the report on stdout; csv is the predictions.csv beside the report
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Report")]
+    pub format: Format,
+    /// Also write the files of the audit's --output-dir into this folder
+    #[arg(long, value_name = "DIR", help_heading = "Report")]
+    pub output_dir: Option<PathBuf>,
+    /// Say nothing on stderr but errors
+    #[arg(long, short, help_heading = "Report")]
+    pub quiet: bool,
 }
 
 /// `audit explain …`

@@ -11,6 +11,7 @@ pub mod init;
 mod output;
 pub mod predict;
 pub mod recalibrate;
+pub mod render;
 mod suite;
 
 pub use output::{print, Sink};

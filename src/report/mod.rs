@@ -23,6 +23,7 @@ mod numbers;
 mod output_dir;
 pub mod recalibration;
 mod rows;
+mod saved;
 #[cfg(test)]
 mod samples;
 pub mod schema;
@@ -37,6 +38,7 @@ pub(crate) use display::table as columns;
 pub use json::json_schema;
 pub(crate) use numbers::{counted, thousands};
 pub use output_dir::OutputDir;
+pub use saved::{NoPredictions, Saved};
 pub use schema::Report;
 pub use summary::{row_summary, summary};
 
