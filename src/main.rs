@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Some(Command::Finetune(args)) => commands::distill::finetune(args),
         Some(Command::Cache(command)) => commands::cache::run(command),
         Some(Command::Render(args)) => commands::render::run(args),
+        Some(Command::Compare(args)) => commands::compare::run(args),
         Some(Command::Explain(args)) => commands::explain::run(args),
     };
     match outcome {

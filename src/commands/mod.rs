@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod cache;
 pub mod check;
+pub mod compare;
 pub mod config;
 pub mod demo;
 pub mod distill;

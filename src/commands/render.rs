@@ -65,8 +65,7 @@ pub(super) fn say_unknown(saved: &Saved, progress: Progress) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
-    let file = saved.file.as_ref().map_or("stdin".to_owned(), |f| format!("`{}`", f.display()));
-    let keys = shown.join(", ");
+    let (file, keys) = (saved.quoted_name(), shown.join(", "));
     progress.message(&format!(
         "warning: {file} has keys that this version does not know, and that are left out: \
          {keys}{more}"

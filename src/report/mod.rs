@@ -6,12 +6,14 @@
 //!                         ├─► junit, github       for CI
 //!  PredictionTable ───────┴─► csv                 one line per example
 //!  Recalibration ───────────► text, json          `audit recalibrate`
+//!  Comparison ──────────────► text, markdown, json  `audit compare`
 //!  glossary (docs/) ────────► text                `audit explain`
 //! ```
 //!
 //! Every format states the report's own verdict; none works it out again. Text that comes from
 //! data, models or paths is neutralised for the medium it goes to.
 
+pub mod comparison;
 mod csv;
 mod display;
 mod github;

@@ -13,6 +13,9 @@ use crate::error::usage;
 /// Stands for stdin.
 const STDIN: &str = "-";
 
+/// What stdin is called.
+const STDIN_NAME: &str = "stdin";
+
 /// What to pass instead of a file that is no report.
 const WANTED: &str =
     "pass what `audit --format json` printed, or the report.json of an --output-dir";
@@ -52,7 +55,7 @@ impl Saved {
     /// the key.
     pub fn read(path: &Path) -> anyhow::Result<Saved> {
         let file = (path.as_os_str() != STDIN).then(|| path.to_owned());
-        let name = file.as_ref().map_or("stdin".to_owned(), |file| format!("`{}`", file.display()));
+        let name = quoted(file.as_deref());
         let mut bytes = Vec::new();
         match &file {
             Some(file) => std::fs::File::open(file).and_then(|mut f| f.read_to_end(&mut bytes)),
@@ -62,6 +65,16 @@ impl Saved {
         let (report, unknown) =
             parse(&bytes).map_err(|why| usage(format!("{name} {why}\n  hint: {WANTED}")))?;
         Ok(Saved { report, unknown, file })
+    }
+
+    /// What the report is called: its file, or `stdin`.
+    pub fn name(&self) -> String {
+        self.file.as_ref().map_or(STDIN_NAME.to_owned(), |file| file.display().to_string())
+    }
+
+    /// [`Saved::name`] as messages write it, a file in backticks.
+    pub fn quoted_name(&self) -> String {
+        quoted(self.file.as_deref())
     }
 
     /// The predictions.csv beside the report, if it is of the same run: a row for each example that
@@ -80,6 +93,10 @@ impl Saved {
             Err(why) => Err(NoPredictions::Other(path, why)),
         }
     }
+}
+
+fn quoted(file: Option<&Path>) -> String {
+    file.map_or(STDIN_NAME.to_owned(), |file| format!("`{}`", file.display()))
 }
 
 /// The report in `bytes` and the keys that are not known; or what is wrong, to follow the file's name.
@@ -106,7 +123,7 @@ fn recognise(value: &Value) -> Result<(), String> {
     if has(&["temperature", "fit", "gate"]) {
         return Err("is what `audit recalibrate` wrote, and no report of an audit".to_owned());
     }
-    if has(&["regressions", "rows"]) {
+    if has(&["limits", "rows"]) {
         return Err("is what `audit compare` wrote, and no report of an audit".to_owned());
     }
     if let Some(key) = ["schema_version", "tasks", "manifest"].into_iter().find(|key| !has(&[key]))

@@ -1,7 +1,7 @@
 //! The report for a terminal: verdict first, then what it rests on.
 
 mod glossary;
-mod page;
+pub(super) mod page;
 mod recalibration;
 mod row;
 mod worst;
