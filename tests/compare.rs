@@ -131,7 +131,8 @@ fn limits_hold_sigma_and_accuracy() {
 fn what_the_limits_need_and_is_not_there_ends_with_3() {
     let sandbox = two_reports();
     let report = "new/report.json";
-    let cases: [(&str, fn(&mut Value), &str); 4] = [
+    type Case = (&'static str, fn(&mut Value), &'static str);
+    let cases: [Case; 4] = [
         ("beside.json", |row| row["gates"] = json!(false), "does not gate in the new one"),
         (
             "failed.json",

@@ -180,6 +180,16 @@ fn links_become_the_places_that_they_lead_to() {
 }
 
 #[test]
+fn in_80_columns_every_word_has_one_line() {
+    let mut out = Vec::new();
+    write_overview(&RenderOptions::default(), &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    for line in text.lines().filter(|line| line.starts_with("  ")) {
+        assert!(!line.starts_with("    "), "a second line: {line}");
+    }
+}
+
+#[test]
 fn the_text_fits_the_terminal_and_loses_no_word() {
     let all: Vec<&Entry> = glossary().iter().collect();
     for width in [60, 80, 200] {
