@@ -79,6 +79,16 @@ impl Found {
             let message = format!("{now} examples were audited, and {before} before");
             self.warn(Some(name.clone()), &message);
         }
+        for (which, row) in [("old", old), ("new", new)] {
+            if row.ended_early() && old.examples_run != new.examples_run {
+                let (taken, n) = (thousands(row.examples_run), thousands(row.n));
+                let message = format!(
+                    "the {which} report's run ended after {taken} of {n} examples: its figures are \
+                     over those alone"
+                );
+                self.warn(Some(name.clone()), &message);
+            }
+        }
         if let (Some(before), Some(now)) = (old.kappa, new.kappa) {
             if before != now {
                 let (before, now) = (decimal(before), decimal(now));

@@ -185,6 +185,10 @@ fn a_spent_budget_is_a_regression_whatever_was_left_unrun() {
         ]
     );
     assert!(found.rows[0].worst_entered.is_empty());
+    let message =
+        "the new report's run ended after 26,112 of 67,349 examples: its figures are over \
+                   those alone";
+    assert_eq!(found.warnings[0].message, message);
 }
 
 #[test]
