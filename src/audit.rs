@@ -22,7 +22,7 @@ pub use failed::failed_row;
 pub use gate::Gate;
 pub use judge::{judge, SplitPair};
 pub use manifest::{manifest, settings_sha256};
-pub use notes::{models_disagree, note, record_unusable};
+pub use notes::{coded_note, models_disagree, note, record_unusable};
 pub use run::{run_one, run_options, Draws, Ending, PairRun};
 pub use session::Session;
 pub use splits::{beside, beside_names, gating, has, Split, BESIDE};

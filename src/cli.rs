@@ -52,6 +52,12 @@ pub enum Command {
     /// List, clear or check the logits that earlier runs kept
     #[command(subcommand)]
     Cache(CacheCommand),
+    /// Write a saved report in another format, without models
+    Render(RenderArgs),
+    /// Say what moved between two saved reports, and gate on it
+    Compare(CompareArgs),
+    /// Say what a verdict, a warning or a figure of the report means
+    Explain(ExplainArgs),
     /// Print a script that completes the command line in a shell
     Completions(CompletionsArgs),
     /// Print the manual page, or write one per subcommand
@@ -189,6 +195,77 @@ pub struct DemoArgs {
     /// The report.
     #[command(flatten)]
     pub output: Output,
+}
+
+/// `audit render …`
+#[derive(Debug, Args)]
+pub struct RenderArgs {
+    /// The report.json of an earlier run, or - for stdin
+    #[arg(value_name = "REPORT.json")]
+    pub report: PathBuf,
+    /// Form of the report on stdout; csv is the predictions.csv beside the report
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Report")]
+    pub format: Format,
+    /// Also write the files of the audit's --output-dir into this folder
+    #[arg(long, value_name = "DIR", help_heading = "Report")]
+    pub output_dir: Option<PathBuf>,
+    /// Say nothing on stderr but errors
+    #[arg(long, short, help_heading = "Report")]
+    pub quiet: bool,
+}
+
+const COMPARED: &str = "\
+The limits are asked of the rows that gate in NEW.json. There, a verdict that turned from preserved
+to not preserved is a regression in any case.
+
+Exit codes: 0 no regression, 1 regression, 2 usage or a file that is no report, 3 something that the
+limits need could not be compared";
+
+/// `audit compare …`
+#[derive(Debug, Args)]
+#[command(after_help = COMPARED)]
+pub struct CompareArgs {
+    /// The report to compare with, or - for stdin
+    #[arg(value_name = "OLD.json")]
+    pub old: PathBuf,
+    /// The report under comparison, or - for stdin
+    #[arg(value_name = "NEW.json")]
+    pub new: PathBuf,
+    /// The gating σ may rise by at most so much, from 0 to below 1
+    #[arg(long, value_name = "X", value_parser = limit, allow_negative_numbers = true)]
+    pub max_sigma_increase: Option<f64>,
+    /// The student's accuracy may fall by at most so much, from 0 to below 1
+    #[arg(long, value_name = "X", value_parser = limit, allow_negative_numbers = true)]
+    pub max_accuracy_drop: Option<f64>,
+    /// Form of the comparison on stdout: text, json or markdown
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+    /// Say nothing on stderr but errors
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Exit with 0 for a regression; errors keep their codes
+    #[arg(long)]
+    pub exit_zero: bool,
+}
+
+/// How far a share may move. From 1 on nothing could go beyond it: whoever types 1 means per cent.
+fn limit(text: &str) -> Result<f64, String> {
+    let value: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    match (0.0..1.0).contains(&value) {
+        true => Ok(value),
+        false => {
+            Err("give a share of at least 0 and below 1, such as 0.01 for one point in a hundred"
+                .to_owned())
+        }
+    }
+}
+
+/// `audit explain …`
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Words, such as vacuous, sigma or ECE; without one, all of them in a line each
+    #[arg(value_name = "WORD")]
+    pub words: Vec<String>,
 }
 
 /// `audit init`

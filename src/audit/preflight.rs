@@ -8,15 +8,17 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::classifier::{Role, Texts};
-use super::notes::note;
+use super::notes::{coded_note, note};
 use super::run::{run_options, Side};
 use super::Session;
-use crate::check::{majority_share, worse_than_majority, worse_than_majority_p, PREFLIGHT_LEVEL};
+use crate::check::{
+    majority_share, worse_than_majority, worse_than_majority_p, Code, PREFLIGHT_LEVEL,
+};
 use crate::confidence::{correct, Predictions};
 use crate::config::Settings;
 use crate::inference::{run, tokenize, Lane, Windows};
 use crate::model::{Head, TokenizedExample};
-use crate::report::schema::{Note, NoteLevel};
+use crate::report::schema::Note;
 use crate::task::Example;
 
 /// Examples of the sample: enough to tell a swapped label order from chance, quick to run.
@@ -135,15 +137,14 @@ fn run_sample(lane: Lane, sample: &[u32], settings: &Settings, session: &Session
 }
 
 fn head_convention(role: Role, right: usize, better: usize, n: usize, head: &str) -> Note {
-    Note {
-        code: "head-convention".to_owned(),
-        level: NoteLevel::Warning,
-        message: format!(
+    coded_note(
+        Code::HeadConvention,
+        format!(
             "the {role} has {right} of {n} sampled examples right, and {better} with the head \
              convention `{head}`"
         ),
-        hint: Some(format!("if it was trained with that head, pass --{role}-head {head}")),
-    }
+        Some(format!("if it was trained with that head, pass --{role}-head {head}")),
+    )
 }
 
 /// A model that tells segments apart, given a pair by a tokenizer that does not.
@@ -155,19 +156,15 @@ fn token_types_lost(
 ) -> Option<Note> {
     let pairs = sample.iter().any(|&i| examples[i as usize].pair.is_some());
     let lost = tokens.iter().all(|t| t.token_type_ids.iter().all(|&id| id == 0));
-    (pairs && lost && side.classifier.facts().uses_token_types).then(|| Note {
-        code: "token-types-lost".to_owned(),
-        level: NoteLevel::Warning,
-        message: format!(
+    (pairs && lost && side.classifier.facts().uses_token_types).then(|| {
+        let message = format!(
             "the {}'s tokenizer marks both sentences of a pair with segment 0, and its model tells \
              segments apart",
             side.classifier.role()
-        ),
-        hint: Some(
-            "its tokenizer.json lacks BERT's template for pairs; save the tokenizer again with \
-             transformers"
-                .to_owned(),
-        ),
+        );
+        let hint = "its tokenizer.json lacks BERT's template for pairs; save the tokenizer again \
+                    with transformers";
+        coded_note(Code::TokenTypesLost, message, Some(hint.to_owned()))
     })
 }
 
@@ -176,14 +173,12 @@ fn tokenised_differently(
     student: &[TokenizedExample],
 ) -> Option<Note> {
     let differ = teacher.iter().zip(student).filter(|(t, s)| t.input_ids != s.input_ids).count();
-    (differ > 0).then(|| Note {
-        code: "tokenizers-differ".to_owned(),
-        level: NoteLevel::Note,
-        message: format!(
+    (differ > 0).then(|| {
+        let message = format!(
             "teacher and student tokenise {differ} of {} sampled examples differently; each uses \
              its own tokenizer",
             teacher.len()
-        ),
-        hint: None,
+        );
+        coded_note(Code::TokenizersDiffer, message, None)
     })
 }

@@ -1,8 +1,8 @@
-//! What a reader must know beside the verdict. The criteria are docs/theory.md's.
+//! What a reader must know beside the verdict. The criteria are docs/glossary.md's.
 
 use crate::confidence::{largest_difference, ConfidenceKind, Divergence, PairStatistics};
 
-use super::{Audited, Bound, BoundPolicy, StudentRecord};
+use super::{Audited, Bound, BoundPolicy, Code, StudentRecord};
 
 /// |σ − κ| up to which the f32 noise of logits may decide.
 pub const BORDERLINE: f64 = 1e-6;
@@ -28,10 +28,8 @@ pub enum Level {
 /// A note or a warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
-    /// Stable code, such as `vacuous`.
-    pub code: &'static str,
-    /// How serious it is.
-    pub level: Level,
+    /// What it is known by, and how serious it is.
+    pub code: Code,
     /// What was seen, with its figures.
     pub message: String,
     /// What to do about it.
@@ -116,8 +114,7 @@ fn beyond_largest(evidence: &Evidence) -> Option<Finding> {
     let (kappa, largest) = (evidence.kappa(), largest_difference(evidence.kind, evidence.labels));
     // An α of 0.99 makes a κ of R less a rounding.
     (kappa >= largest - BORDERLINE).then(|| Finding {
-        code: "vacuous",
-        level: Level::Warning,
+        code: Code::Vacuous,
         message: format!(
             "the bound {} is not below {}, the largest difference that {} labels allow: no student \
              can fail this check",
@@ -152,8 +149,7 @@ fn set_to_loss(evidence: &Evidence) -> Option<Finding> {
     let (name, loss) = (evidence.losses_reached.iter().chain(&measured))
         .find(|(_, loss)| near(*loss) || near(weight * loss))?;
     Some(Finding {
-        code: "vacuous",
-        level: Level::Warning,
+        code: Code::Vacuous,
         message: format!(
             "the threshold beta = {} is the loss that this student reached ({name}: {}): such a \
              check follows from its own measurement and cannot fail",
@@ -173,8 +169,7 @@ fn mean_for_sum(evidence: &Evidence) -> Option<Finding> {
     let BoundPolicy::Beta(beta) = evidence.bound.policy() else { return None };
     let ceiling = (evidence.labels as f64).ln();
     (beta <= ceiling && evidence.n >= MEAN_FOR_SUM_EXAMPLES).then(|| Finding {
-        code: "mean-for-sum",
-        level: Level::Warning,
+        code: Code::MeanForSum,
         message: format!(
             "beta = {} looks like a mean loss per example (it is not above ln {} = {}), and it is \
              taken as the sum over all {} examples: the bound is {}, which nearly every student \
@@ -199,8 +194,7 @@ fn bound_unproved(evidence: &Evidence) -> Option<Finding> {
     // A κ given outright claims nothing of any loss, and γ has no part in it.
     let from_loss = evidence.bound.beta(evidence.n).is_some();
     (from_loss && gamma > 1.0 && evidence.labels >= UNPROVED_LABELS).then(|| Finding {
-        code: "bound-unproved",
-        level: Level::Warning,
+        code: Code::BoundUnproved,
         message: format!(
             "with {} labels and a distillation temperature of {}, a loss within beta does not by itself \
              keep the confidence within the bound {}: that is proved for two labels or at temperature \
@@ -221,8 +215,7 @@ fn bound_unproved(evidence: &Evidence) -> Option<Finding> {
 fn borderline(evidence: &Evidence) -> Option<Finding> {
     let distance = (evidence.sigma? - evidence.kappa()).abs();
     (distance <= BORDERLINE).then(|| Finding {
-        code: "borderline",
-        level: Level::Warning,
+        code: Code::Borderline,
         message: format!(
             "sigma and the bound {} differ by {distance:.1e}, within the numeric noise of f32 \
              logits (1e-6): another machine may decide otherwise",
@@ -237,8 +230,7 @@ fn implied_by_loss(evidence: &Evidence) -> Option<Finding> {
     let divergence = evidence.divergence?;
     let implied = (0.5 * divergence.mean_kl).sqrt();
     (evidence.kappa() >= implied).then(|| Finding {
-        code: "implied-by-loss",
-        level: Level::Note,
+        code: Code::ImpliedByLoss,
         message: format!(
             "the verdict already follows from the measured divergence: sigma is at most \
              sqrt(mean KL / 2) = {}, and the bound is {}; this is so for every well-distilled \
@@ -294,7 +286,7 @@ mod tests {
     }
 
     fn codes(evidence: &Evidence) -> Vec<&'static str> {
-        findings(evidence).iter().map(|finding| finding.code).collect()
+        findings(evidence).iter().map(|finding| finding.code.as_str()).collect()
     }
 
     #[test]
@@ -307,7 +299,7 @@ mod tests {
         assert_eq!(codes(&with(BoundPolicy::Kappa(0.1 + 1e-12), 1.0)), ["implied-by-loss"]);
         assert_eq!(codes(&with(BoundPolicy::Kappa(0.099), 1.0)), [""; 0]);
         let finding = findings(&with(BoundPolicy::Kappa(0.2), 1.0)).remove(0);
-        assert_eq!((finding.level, finding.hint), (Level::Note, None));
+        assert_eq!((finding.code.level(), finding.hint), (Level::Note, None));
         assert!(finding.message.contains("sqrt(mean KL / 2) = 0.1, and the bound is 0.2"));
         let unknown = Evidence { divergence: None, ..with(BoundPolicy::Kappa(0.2), 1.0) };
         assert_eq!(codes(&unknown), [""; 0]);
@@ -347,7 +339,7 @@ mod tests {
     fn a_mean_given_for_a_sum_is_noticed() {
         // THEORY: β = 0.1 unscaled makes κ = 0.0012 on SST-2.
         let finding = findings(&with(BoundPolicy::Beta(0.1), 1.0)).remove(0);
-        assert_eq!((finding.code, finding.level), ("mean-for-sum", Level::Warning));
+        assert_eq!((finding.code, finding.code.level()), (Code::MeanForSum, Level::Warning));
         assert!(finding.message.contains("not above ln 2 = 0.6931"), "{}", finding.message);
         assert!(finding.message.contains("the bound is 0.001219"), "{}", finding.message);
         let hint = finding.hint.unwrap();

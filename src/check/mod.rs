@@ -9,6 +9,7 @@
 
 mod bound; //          κ, β and the budget that follow from a policy
 mod budget; //         the one predicate
+mod code; //           what notes and warnings are known by
 mod course; //         how the budget was spent along the data
 mod findings; //       what a reader must know beside the verdict
 mod preflight; //      is the model sane before the long run
@@ -18,6 +19,7 @@ mod unseen; //         a limit for σ on inputs that nobody has run
 
 pub use bound::{Bound, BoundError, BoundPolicy, DEFAULT_BETA_PER_EXAMPLE};
 pub use budget::{Budget, Check, NoExamples, Verdict};
+pub use code::Code;
 pub use course::{Course, CoursePoint, COURSE_POINTS};
 pub use findings::{findings, Evidence, Finding, Level, BORDERLINE};
 pub use preflight::{majority_share, worse_than_majority, worse_than_majority_p, PREFLIGHT_LEVEL};

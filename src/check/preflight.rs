@@ -2,7 +2,7 @@
 
 use statrs::distribution::{Binomial, DiscreteCDF};
 
-use super::{Finding, Level};
+use super::{Code, Finding};
 
 /// Below this p-value a model counts as significantly worse than the majority class.
 pub const PREFLIGHT_LEVEL: f64 = 0.01;
@@ -44,8 +44,7 @@ pub fn worse_than_majority(
 ) -> Option<Finding> {
     let p = worse_than_majority_p(correct, n, majority);
     (p < PREFLIGHT_LEVEL).then(|| Finding {
-        code: "worse-than-majority",
-        level: Level::Warning,
+        code: Code::WorseThanMajority,
         message: format!(
             "{model} has {correct} of {n} examples right ({:.1} %), and always giving the \
              most frequent label would have {:.1} % (one-sided binomial test, p = {p:.1e})",
@@ -81,7 +80,7 @@ mod tests {
         assert!(worse_than_majority("teacher", 109, 256, 0.5).is_none());
         assert!(worse_than_majority("teacher", 108, 256, 0.5).is_some());
         let finding = worse_than_majority("teacher `out/bert`", 20, 256, 0.56).unwrap();
-        assert_eq!((finding.code, finding.level), ("worse-than-majority", Level::Warning));
+        assert_eq!(finding.code, Code::WorseThanMajority);
         assert!(finding.message.starts_with(
             "teacher `out/bert` has 20 of 256 examples right (7.8 %), and always giving \
              the most frequent label would have 56.0 %"

@@ -4,14 +4,14 @@ use anyhow::Result;
 
 use super::audit::{refuse_without_effect, session, single};
 use super::{run_each, Sink};
-use crate::audit::{judge, note, Ending, Gate, Session, SplitPair, TaskOutcome};
-use crate::check::{majority_share, worse_than_majority};
+use crate::audit::{coded_note, judge, note, Ending, Gate, Session, SplitPair, TaskOutcome};
+use crate::check::{majority_share, worse_than_majority, Code};
 use crate::cli::CheckArgs;
 use crate::confidence::{correct, Predictions};
 use crate::config::{BoundSource, Config, Settings};
 use crate::error::{usage, Exit};
 use crate::predictions::{read_pair, PredictionFile};
-use crate::report::schema::{ModelManifest, Note, NoteLevel, Skipped};
+use crate::report::schema::{ModelManifest, Note, Skipped};
 
 /// Judges the student's predictions against the teacher's.
 ///
@@ -149,12 +149,11 @@ fn joined_by_row(teacher: &PredictionFile, student: &PredictionFile) -> Option<N
         ),
         (false, false) => return None,
     };
-    Some(Note {
-        code: "joined-by-row".to_owned(),
-        level: NoteLevel::Warning,
-        message: format!("{why}: their rows were compared in order"),
-        hint: Some("give both files the `id` column, so that rows cannot be mixed up".to_owned()),
-    })
+    Some(coded_note(
+        Code::JoinedByRow,
+        format!("{why}: their rows were compared in order"),
+        Some("give both files the `id` column, so that rows cannot be mixed up".to_owned()),
+    ))
 }
 
 /// Is the model worse than always saying the commonest label?

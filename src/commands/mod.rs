@@ -3,15 +3,18 @@
 pub mod audit;
 pub mod cache;
 pub mod check;
+pub mod compare;
 pub mod completions;
 pub mod config;
 pub mod demo;
 pub mod distill;
+pub mod explain;
 pub mod init;
 pub mod man;
 mod output;
 pub mod predict;
 pub mod recalibrate;
+pub mod render;
 mod suite;
 
 use anyhow::Result;
@@ -38,6 +41,9 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         Some(Command::Distill(args)) => distill::run(args),
         Some(Command::Finetune(args)) => distill::finetune(args),
         Some(Command::Cache(command)) => cache::run(command),
+        Some(Command::Render(args)) => render::run(args),
+        Some(Command::Compare(args)) => compare::run(args),
+        Some(Command::Explain(args)) => explain::run(args),
         Some(Command::Completions(args)) => completions::run(args),
         Some(Command::Man(args)) => man::run(args),
     }

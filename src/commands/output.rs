@@ -80,8 +80,16 @@ fn appended(path: &Path) -> Result<(&Path, File)> {
 /// # Errors
 /// A full disk, or whatever else stdout is.
 pub fn print(text: &str) -> Result<()> {
+    to_stdout(|out| out.write_all(text.as_bytes()))
+}
+
+/// Lets `write` write to stdout; a reader that closed the pipe is no error.
+///
+/// # Errors
+/// A full disk, or whatever else stdout is.
+pub(super) fn to_stdout(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
-    unless_closed(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
+    unless_closed(write(&mut stdout).and_then(|()| stdout.flush()))
 }
 
 fn unless_closed(written: std::io::Result<()>) -> Result<()> {

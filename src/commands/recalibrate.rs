@@ -9,10 +9,10 @@ use super::check::sanity;
 use super::output::{print, render_options};
 use super::suite::say_hub_notes;
 use crate::audit::{
-    gating, has, manifest, models_disagree, note, record_unusable, run_one, Classifier, Gate, Role,
-    Session, Split,
+    coded_note, gating, has, manifest, models_disagree, note, record_unusable, run_one, Classifier,
+    Gate, Role, Session, Split,
 };
-use crate::check::{findings, Budget, Evidence, StudentRecord, Verdict};
+use crate::check::{findings, Budget, Code, Evidence, StudentRecord, Verdict};
 use crate::checkpoint::{require_new_folder, NewCheckpoint};
 use crate::cli::RecalibrateArgs;
 use crate::confidence::{agreement, correct, labelled, DifferenceSums, Predictions};
@@ -24,7 +24,7 @@ use crate::report::recalibration::{
     conclusion, write_json, write_text, RecalibratedSplit, Recalibration, Spend,
     RECALIBRATION_VERSION,
 };
-use crate::report::schema::{Note, NoteLevel, Outcome, Skipped};
+use crate::report::schema::{Note, Outcome, Skipped};
 use crate::report::Format;
 use crate::tune::{fit, moved, recalibrated, Fit, Scores, LARGEST_TEMPERATURE};
 
@@ -333,17 +333,14 @@ fn at_edge(temperature: f64) -> Note {
         true => ("lowest", "all but certain of every input"),
         false => ("highest", "all but undecided on every input"),
     };
-    Note {
-        code: "temperature-at-edge".to_owned(),
-        level: NoteLevel::Warning,
-        message: format!(
+    let hint = "its confidence may tell nothing then; distil it on the teacher's logits instead";
+    coded_note(
+        Code::TemperatureAtEdge,
+        format!(
             "τ {temperature} is the {end} temperature that is tried, of 1/{LARGEST_TEMPERATURE} to \
              {LARGEST_TEMPERATURE}: the student is brought nearest to its teacher by being {every}, \
              or its scores are on quite another scale"
         ),
-        hint: Some(
-            "its confidence may tell nothing then; distil it on the teacher's logits instead"
-                .to_owned(),
-        ),
-    }
+        Some(hint.to_owned()),
+    )
 }

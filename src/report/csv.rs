@@ -37,7 +37,7 @@ pub struct PredictionRow {
 }
 
 /// The columns, in order.
-const HEADER: [&str; 9] = [
+pub(super) const HEADER: [&str; 9] = [
     "task",
     "split",
     "index",

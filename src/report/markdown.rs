@@ -7,15 +7,15 @@ use super::schema::{ModelRow, NoteLevel, Outcome, Prediction, Report, TaskRow, W
 use super::summary::{disagreements, summary, verdict_word};
 
 /// GitHub refuses a comment above 65,536 characters; some room is left for what is put around.
-const MOST_CHARACTERS: usize = 60_000;
+pub(super) const MOST_CHARACTERS: usize = 60_000;
 
 /// Stands at the end of a text that was too long.
 const LEFT_OUT: &str = "\nThe rest is left out for length: see the JSON report.\n";
 
 /// Columns of a cell and of a sentence from elsewhere.
-const CELL: usize = 80;
-const TEXT: usize = 240;
-const SENTENCE: usize = 1_000;
+pub(super) const CELL: usize = 80;
+pub(super) const TEXT: usize = 240;
+pub(super) const SENTENCE: usize = 1_000;
 
 /// Inputs shown for each row.
 const WORST_SHOWN: usize = 5;
@@ -40,7 +40,7 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 /// Leaves out the last lines where even the brief text is too long; a line stands for itself.
-fn shorten(text: String) -> String {
+pub(super) fn shorten(text: String) -> String {
     let mut left = MOST_CHARACTERS;
     let kept = text.split_inclusive('\n').take_while(|line| {
         let length = line.chars().count();
@@ -92,7 +92,7 @@ fn heading(report: &Report) -> String {
 }
 
 /// A row of cells, each already escaped.
-fn row_of<S: AsRef<str>>(cells: &[S]) -> String {
+pub(super) fn row_of<S: AsRef<str>>(cells: &[S]) -> String {
     let cells: Vec<&str> = cells.iter().map(AsRef::as_ref).collect();
     format!("| {} |\n", cells.join(" | "))
 }
@@ -201,7 +201,7 @@ fn counts(row: &TaskRow) -> Option<String> {
     (!parts.is_empty()).then(|| parts.join("; "))
 }
 
-fn details(title: &str, body: &str) -> String {
+pub(super) fn details(title: &str, body: &str) -> String {
     format!("\n<details>\n<summary>{title}</summary>\n\n{body}\n</details>\n")
 }
 
@@ -283,7 +283,7 @@ fn manifest(report: &Report) -> String {
 ///
 /// Character references are never markup, not even a table's `|`. A mention, an issue number and
 /// a link are found in the rendered text, so a zero-width space breaks those.
-fn escape(text: &str, limit: usize) -> String {
+pub(super) fn escape(text: &str, limit: usize) -> String {
     const GAP: &str = "&#8203;";
     let text = truncate(&neutralise(text), limit);
     let mut out = String::with_capacity(text.len());

@@ -8,15 +8,19 @@
 //!                         ├─► model-card                for the Hugging Face Hub
 //!  PredictionTable ───────┴─► csv                       one line per example
 //!  Recalibration ───────────► text, json                `audit recalibrate`
+//!  Comparison ──────────────► text, markdown, json      `audit compare`
+//!  glossary (docs/) ────────► text, html                `audit explain`
 //! ```
 //!
 //! Every format states the report's own verdict; none works it out again. Text that comes from
 //! data, models or paths is neutralised for the medium it goes to.
 
 mod codequality;
+pub mod comparison;
 mod csv;
 mod display;
 mod github;
+pub mod glossary;
 mod html;
 mod json;
 mod junit;
@@ -27,6 +31,7 @@ mod openmetrics;
 mod output_dir;
 pub mod recalibration;
 mod rows;
+mod saved;
 #[cfg(test)]
 mod samples;
 pub mod schema;
@@ -42,6 +47,7 @@ pub use github::step_outputs;
 pub use json::json_schema;
 pub(crate) use numbers::{counted, thousands};
 pub use output_dir::OutputDir;
+pub use saved::{NoPredictions, Saved};
 pub use schema::Report;
 pub use summary::{row_summary, summary};
 

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use tempfile::NamedTempFile;
 
-use super::{Format, PredictionTable, RenderOptions, Report};
-use crate::error::hinted;
+use super::{Format, PredictionTable, RenderOptions, Report, Saved};
+use crate::error::{hinted, usage};
 use crate::interrupt::Temporary;
 use crate::temporary::{sync_folder, temporary_file};
 
@@ -17,12 +17,26 @@ const FILES: [(&str, Format); 8] = [
     ("report.json", Format::Json),
     ("report.md", Format::Markdown),
     ("junit.xml", Format::Junit),
-    ("predictions.csv", Format::Csv),
+    (PREDICTIONS, Format::Csv),
     ("metrics.txt", Format::OpenMetrics),
     ("codequality.json", Format::CodeQuality),
     ("model-index.yaml", Format::ModelCard),
     ("report.html", Format::Html), // named last, where a person looks
 ];
+
+/// The file with a row per example.
+pub(super) const PREDICTIONS: &str = "predictions.csv";
+
+/// Where the rows of [`PREDICTIONS`] come from.
+#[derive(Clone, Copy)]
+enum Rows<'a> {
+    /// The run.
+    Tables(&'a [PredictionTable]),
+    /// The file of an earlier run.
+    Copied(&'a Path),
+    /// Nowhere: there is no such file then.
+    Unknown,
+}
 
 /// A folder that was found writable.
 #[derive(Debug)]
@@ -63,12 +77,48 @@ impl OutputDir {
         report: &Report,
         tables: &[PredictionTable],
     ) -> anyhow::Result<Vec<PathBuf>> {
+        self.write(report, Rows::Tables(tables), &[])
+    }
+
+    /// As [`OutputDir::write_all`], of a saved report; `predictions` is the file of its run, if there
+    /// is one. The files that these two were read from are left as they are.
+    ///
+    /// # Errors
+    ///
+    /// As there; and where the folder holds predictions, and the report's own are not known.
+    pub fn write_again(
+        &self,
+        saved: &Saved,
+        predictions: Option<&Path>,
+    ) -> anyhow::Result<Vec<PathBuf>> {
+        let strangers = self.path.join(PREDICTIONS);
+        if predictions.is_none() && strangers.exists() {
+            return Err(usage(format!(
+                "`{}` is there and is not of this report\n  hint: name another folder, or remove it",
+                strangers.display()
+            )));
+        }
+        let sources: Vec<&Path> = saved.file.as_deref().into_iter().chain(predictions).collect();
+        let rows = predictions.map_or(Rows::Unknown, Rows::Copied);
+        self.write(&saved.report, rows, &sources)
+    }
+
+    fn write(
+        &self,
+        report: &Report,
+        rows: Rows,
+        sources: &[&Path],
+    ) -> anyhow::Result<Vec<PathBuf>> {
         let mut written = Vec::with_capacity(FILES.len());
         for (name, format) in FILES {
             let target = self.path.join(name);
+            let unknown = format == Format::Csv && matches!(rows, Rows::Unknown);
+            if unknown || sources.iter().any(|source| is_same_file(source, &target)) {
+                continue;
+            }
             let failed = || format!("cannot write `{}`", target.display());
             let mut file = Temporary::new(temp_file(&self.path, name).with_context(failed)?);
-            fill(&mut file, format, report, tables).with_context(failed)?;
+            fill(&mut file, format, report, rows).with_context(failed)?;
             written.push((file, target));
         }
         let mut paths = Vec::with_capacity(FILES.len());
@@ -89,10 +139,23 @@ fn fill(
     file: &mut NamedTempFile,
     format: Format,
     report: &Report,
-    tables: &[PredictionTable],
+    rows: Rows,
 ) -> std::io::Result<()> {
+    let tables = match (format, rows) {
+        (Format::Csv, Rows::Copied(source)) => {
+            std::io::copy(&mut fs::File::open(source)?, file)?;
+            return file.as_file().sync_all();
+        }
+        (_, Rows::Tables(tables)) => tables,
+        _ => &[],
+    };
     super::write(format, report, tables, &RenderOptions::default(), file)?;
     file.as_file().sync_all()
+}
+
+/// Whether both names lead to one file that is there.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    matches!((fs::canonicalize(one), fs::canonicalize(other)), (Ok(a), Ok(b)) if a == b)
 }
 
 /// The file that is to become `name` in `folder`.

@@ -2,14 +2,19 @@
 
 /// The candidate that `word` is most likely a misspelling of, if any is near enough.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word = word.to_lowercase();
-    let allowed = (word.chars().count() / 3).max(1);
     candidates
         .into_iter()
-        .map(|candidate| (edit_distance(&word, &candidate.to_lowercase()), candidate))
-        .filter(|&(distance, _)| distance <= allowed)
+        .filter_map(|candidate| Some((distance(word, candidate)?, candidate)))
         .min_by_key(|&(distance, _)| distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// How many slips of the pen are between `word` and `candidate`, whatever their case; `None` where
+/// they are too many for a misspelling.
+pub fn distance(word: &str, candidate: &str) -> Option<usize> {
+    let word = word.to_lowercase();
+    let allowed = (word.chars().count() / 3).max(1);
+    Some(edit_distance(&word, &candidate.to_lowercase())).filter(|distance| *distance <= allowed)
 }
 
 /// `did you mean `x`? ` where something is near enough, else nothing: the head of a hint.

@@ -1,6 +1,7 @@
 //! The report for a terminal: verdict first, then what it rests on.
 
-mod page;
+mod glossary;
+pub(super) mod page;
 mod recalibration;
 mod row;
 mod worst;
@@ -11,6 +12,7 @@ use super::rows::{by_task, TaskRows};
 use super::schema::{Report, TaskRow};
 use super::summary::{tally, verdict_word};
 use super::RenderOptions;
+pub(super) use glossary::{entries, overview};
 use page::{verdict_style, Page, BOLD};
 pub(super) use recalibration::recalibration;
 

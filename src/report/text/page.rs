@@ -13,22 +13,22 @@ const NARROWEST: usize = 60;
 const PROSE: usize = 100;
 
 /// Columns of a field's name, the gap included.
-pub(super) const LABEL: usize = 12;
+pub(in super::super) const LABEL: usize = 12;
 
 /// Columns in front of a field.
-pub(super) const INDENT: usize = 2;
+pub(in super::super) const INDENT: usize = 2;
 
 /// Emphasis of a table's header and of names.
-pub(super) const BOLD: Style = Style::new().bold();
+pub(in super::super) const BOLD: Style = Style::new().bold();
 
 /// What may be skipped at first sight.
-pub(super) const DIM: Style = Style::new().dimmed();
+pub(in super::super) const DIM: Style = Style::new().dimmed();
 
 /// Warnings.
-pub(super) const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
+pub(in super::super) const YELLOW: Style = AnsiColor::Yellow.on_default().bold();
 
 /// The colour of a verdict.
-pub(super) fn verdict_style(outcome: Outcome) -> Style {
+pub(in super::super) fn verdict_style(outcome: Outcome) -> Style {
     match outcome {
         Outcome::Preserved => AnsiColor::Green.on_default().bold(),
         Outcome::NotPreserved => AnsiColor::Red.on_default().bold(),
@@ -37,7 +37,7 @@ pub(super) fn verdict_style(outcome: Outcome) -> Style {
 }
 
 /// The text written so far.
-pub(super) struct Page {
+pub(in super::super) struct Page {
     /// Columns of the terminal.
     pub width: usize,
     color: bool,

@@ -9,7 +9,7 @@ use super::super::schema::Outcome;
 use super::super::summary::verdict_word;
 use super::super::RenderOptions;
 use super::page::{verdict_style, Page, INDENT, LABEL};
-use super::row::remark;
+use super::row::{more_about, remark};
 
 /// The whole text.
 pub(in super::super) fn recalibration(report: &Recalibration, options: &RenderOptions) -> String {
@@ -54,6 +54,7 @@ pub(in super::super) fn recalibration(report: &Recalibration, options: &RenderOp
     for note in &report.notes {
         remark(&mut page, note, "");
     }
+    more_about(&mut page, report.notes.iter());
     page.finish()
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::display::{columns, neutralise, pad, truncate_start};
+use super::super::glossary::explain;
 use super::super::numbers::{
     chosen, counted, decimal, decimal_or_absent, percent, sigma_and_kappa, signed, significant,
     spent_and_budget, thousands, ABSENT,
@@ -37,7 +38,7 @@ pub(super) fn section(page: &mut Page, report: &Report, row: &TaskRow, beside: &
     for other in beside {
         beside_row(page, row, other);
     }
-    notes(page, row, beside);
+    notes(page, report, row, beside);
     worst::table(page, row);
 }
 
@@ -325,7 +326,7 @@ fn beside_row(page: &mut Page, gating: &TaskRow, row: &TaskRow) {
 }
 
 /// Notes and warnings of the gating row, then of those beside it.
-fn notes(page: &mut Page, row: &TaskRow, beside: &[&TaskRow]) {
+fn notes(page: &mut Page, report: &Report, row: &TaskRow, beside: &[&TaskRow]) {
     if row.notes.is_empty() && beside.iter().all(|row| row.notes.is_empty()) {
         return;
     }
@@ -337,6 +338,25 @@ fn notes(page: &mut Page, row: &TaskRow, beside: &[&TaskRow]) {
         for note in row.notes_by_weight() {
             remark(page, note, &format!("on {}, ", row.split));
         }
+    }
+    let shown = || std::iter::once(row).chain(beside.iter().copied());
+    // Once in a report is enough.
+    let first = report.tasks.iter().find(|row| !row.notes.is_empty());
+    if first.is_some_and(|first| shown().any(|row| std::ptr::eq(row, first))) {
+        more_about(page, shown().flat_map(|row| row.notes_by_weight()));
+    }
+}
+
+/// Where to read on about the codes of `notes`.
+pub(super) fn more_about<'a>(page: &mut Page, notes: impl Iterator<Item = &'a Note>) {
+    let mut codes: Vec<&str> = Vec::new();
+    for entry in notes.filter_map(|note| explain(&note.code)) {
+        if !codes.contains(&entry.name.as_str()) {
+            codes.push(&entry.name);
+        }
+    }
+    if !codes.is_empty() {
+        page.remark(INDENT, DIM, "more", &format!("`audit explain {}`", codes.join(" ")));
     }
 }
 

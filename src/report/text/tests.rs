@@ -32,6 +32,7 @@ PRESERVED  sst2/train  σ 0.0446 ≤ κ 0.0500  67,349 examples
 
   note: the verdict already follows from the measured loss: κ ≥ sqrt(mean KL /
     2) [implied-by-loss]
+  more: `audit explain implied-by-loss`
 
   furthest apart (d = teacher's confidence − student's)
   index        d  teacher          student          label
@@ -77,6 +78,7 @@ NOT PRESERVED  sst2/train  σ 0.0802 > κ 0.0500  67,349 examples
   warning: `--beta 0.1` is below ln 2 with 67,349 examples: it looks like a
     mean, and β is a sum [mean-for-sum]
     hint: pass the mean as `--beta-per-example 0.1`
+  more: `audit explain mean-for-sum`
 
   furthest apart (d = teacher's confidence − student's)
   index        d  teacher          student          label
@@ -125,6 +127,7 @@ PRESERVED  sst2/train  σ 0.0446 ≤ κ 0.0500  67,349 examples
 
   note: the verdict already follows from the measured loss: κ ≥ sqrt(mean KL /
     2) [implied-by-loss]
+  more: `audit explain implied-by-loss`
 
 NOT PRESERVED  mrpc/train  σ 0.1460 > κ 0.0500  3,668 examples
   teacher     models/mrpc/teacher (bert, 66,955,010 weights)

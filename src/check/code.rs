@@ -1,0 +1,94 @@
+//! The stable codes of notes and warnings. docs/glossary.md explains each; `audit explain` prints it.
+
+use super::Level;
+
+/// What a note or a warning is known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Code {
+    /// The measured divergence already guarantees the verdict.
+    ImpliedByLoss,
+    /// No student could fail this check.
+    Vacuous,
+    /// A mean loss was given where a sum is expected.
+    MeanForSum,
+    /// The theorem behind the bound does not hold for so many labels at such a temperature.
+    BoundUnproved,
+    /// σ and κ differ by less than the noise of f32.
+    Borderline,
+    /// A summed β was spread over part of the split.
+    BetaOverPart,
+    /// The models agree less often than chance.
+    ModelsDisagree,
+    /// The student's distillation.json cannot be used.
+    RecordUnusable,
+    /// The fitted temperature is an end of the grid.
+    TemperatureAtEdge,
+    /// Rows of predictions were compared in order, and nothing shows that it is one order.
+    JoinedByRow,
+    /// All labelled examples carry one label.
+    OneLabel,
+    /// A model is worse than always giving the most frequent label.
+    WorseThanMajority,
+    /// A model does much better with the other head.
+    HeadConvention,
+    /// A tokenizer does not tell the texts of a pair apart, and its model does.
+    TokenTypesLost,
+    /// The two tokenizers split some text differently.
+    TokenizersDiffer,
+}
+
+impl Code {
+    /// Every code, in the order of the glossary.
+    pub const ALL: [Code; 15] = [
+        Code::ImpliedByLoss,
+        Code::Vacuous,
+        Code::MeanForSum,
+        Code::BoundUnproved,
+        Code::Borderline,
+        Code::BetaOverPart,
+        Code::ModelsDisagree,
+        Code::RecordUnusable,
+        Code::TemperatureAtEdge,
+        Code::JoinedByRow,
+        Code::OneLabel,
+        Code::WorseThanMajority,
+        Code::HeadConvention,
+        Code::TokenTypesLost,
+        Code::TokenizersDiffer,
+    ];
+
+    /// The code as a report writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Code::ImpliedByLoss => "implied-by-loss",
+            Code::Vacuous => "vacuous",
+            Code::MeanForSum => "mean-for-sum",
+            Code::BoundUnproved => "bound-unproved",
+            Code::Borderline => "borderline",
+            Code::BetaOverPart => "beta-over-part",
+            Code::ModelsDisagree => "models-disagree",
+            Code::RecordUnusable => "record-unusable",
+            Code::TemperatureAtEdge => "temperature-at-edge",
+            Code::JoinedByRow => "joined-by-row",
+            Code::OneLabel => "one-label",
+            Code::WorseThanMajority => "worse-than-majority",
+            Code::HeadConvention => "head-convention",
+            Code::TokenTypesLost => "token-types-lost",
+            Code::TokenizersDiffer => "tokenizers-differ",
+        }
+    }
+
+    /// How serious it is, wherever it is found.
+    pub fn level(self) -> Level {
+        match self {
+            Code::ImpliedByLoss | Code::TokenizersDiffer => Level::Note,
+            _ => Level::Warning,
+        }
+    }
+}
+
+impl std::fmt::Display for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(self.as_str())
+    }
+}

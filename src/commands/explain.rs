@@ -1,0 +1,46 @@
+//! `audit explain`: what the words of a report mean, from docs/glossary.md.
+
+use anyhow::Result;
+
+use super::output::{print, render_options};
+use crate::cli::ExplainArgs;
+use crate::error::{usage, Exit};
+use crate::report::glossary::{explain, nearest, write_entries, write_overview, Entry};
+
+/// Explains each word, or lists all of them.
+///
+/// # Errors
+/// A word that nothing is known of.
+pub fn run(args: &ExplainArgs) -> Result<Exit> {
+    let mut text = Vec::new();
+    match args.words.as_slice() {
+        [] => write_overview(&render_options(), &mut text)?,
+        words => write_entries(&entries(words)?, &render_options(), &mut text)?,
+    }
+    print(&String::from_utf8_lossy(&text))?;
+    Ok(Exit::Preserved)
+}
+
+/// The words' entries, each once; several words may also be one name, such as `negative flips`.
+fn entries(words: &[String]) -> Result<Vec<&'static Entry>> {
+    if let Some(entry) = explain(&words.join(" ")) {
+        return Ok(vec![entry]);
+    }
+    let mut entries: Vec<&Entry> = Vec::new();
+    for word in words {
+        let entry = explain(word).ok_or_else(|| unknown(word))?;
+        if !entries.contains(&entry) {
+            entries.push(entry);
+        }
+    }
+    Ok(entries)
+}
+
+fn unknown(word: &str) -> anyhow::Error {
+    let near: Vec<String> = nearest(word).iter().map(|name| format!("`{name}`")).collect();
+    let meant = match near.is_empty() {
+        true => String::new(),
+        false => format!("did you mean {}? ", near.join(" or ")),
+    };
+    usage(format!("nothing is known of `{word}`\n  hint: {meant}`audit explain` lists every word"))
+}

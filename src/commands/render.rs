@@ -1,0 +1,73 @@
+//! `audit render`: any format from a saved report, without models.
+
+use std::fs::File;
+use std::io;
+
+use anyhow::{Context, Result};
+
+use super::output::{render_options, to_stdout};
+use crate::cli::RenderArgs;
+use crate::error::{usage, Exit};
+use crate::progress::Progress;
+use crate::report::{self, Format, OutputDir, Saved};
+
+/// Unknown keys that are named.
+const UNKNOWN_SHOWN: usize = 3;
+
+/// Writes the report everywhere it was asked for. The verdict in it is no exit code here.
+///
+/// # Errors
+/// A file that is no report, predictions that are not there, an unwritable output.
+pub fn run(args: &RenderArgs) -> Result<Exit> {
+    let progress = Progress::for_stderr(args.quiet);
+    let saved = Saved::read(&args.report)?;
+    say_unknown(&saved, progress);
+    // Every row of a table that may be long is read to know whose it is.
+    let predictions = match args.format == Format::Csv || args.output_dir.is_some() {
+        true => saved.predictions().map(Some),
+        false => Ok(None),
+    };
+    if let (Format::Csv, Err(why)) = (args.format, &predictions) {
+        return Err(usage(format!(
+            "{why}\n  hint: `audit --format csv` and `--output-dir` write it when the models are run"
+        )));
+    }
+    let files = match &args.output_dir {
+        Some(folder) => {
+            let folder = OutputDir::prepare(folder)?;
+            if let Err(why) = &predictions {
+                progress.message(&format!("note: no predictions.csv is written: {why}"));
+            }
+            Some(folder.write_again(&saved, predictions.as_ref().ok().and_then(Option::as_deref)))
+        }
+        None => None,
+    };
+    let written = to_stdout(|out| match (args.format, &predictions) {
+        (Format::Csv, Ok(Some(table))) => io::copy(&mut File::open(table)?, out).map(|_| ()),
+        _ => report::write(args.format, &saved.report, &[], &render_options(), out),
+    });
+    if let Some(files) = files.transpose()? {
+        let names: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
+        progress.message(&format!("wrote {}", names.join(", ")));
+    }
+    written.context("the report was not printed")?;
+    Ok(Exit::Preserved)
+}
+
+/// Says what a later version put into the report and this one cannot show.
+pub(super) fn say_unknown(saved: &Saved, progress: Progress) {
+    if saved.unknown.is_empty() {
+        return;
+    }
+    let shown: Vec<String> =
+        saved.unknown.iter().take(UNKNOWN_SHOWN).map(|key| format!("`{key}`")).collect();
+    let more = match saved.unknown.len().saturating_sub(UNKNOWN_SHOWN) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let (file, keys) = (saved.quoted_name(), shown.join(", "));
+    progress.message(&format!(
+        "warning: {file} has keys that this version does not know, and that are left out: \
+         {keys}{more}"
+    ));
+}

@@ -1,0 +1,306 @@
+//! What moved between two saved reports, and whether the student got worse: `audit compare`.
+//!
+//! ```text
+//!  old report ─┐  rows by task and split ──► ComparedRow (what moved, verdict, reasons) ─┐
+//!              ├─►                                                                       ├─► Comparison
+//!  new report ─┘  manifests ───────────────► changes, warnings ──────────────────────────┘
+//! ```
+//!
+//! `configs/comparison.schema.json` is generated from these types; a test keeps it fresh.
+
+mod changes;
+mod markdown;
+mod row;
+mod text;
+
+use std::io::{self, Write};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::json::schema_of;
+use super::schema::{Outcome, Report, TaskRow, WorstInput};
+use super::RenderOptions;
+
+/// Raised when a field is renamed, removed or changes its meaning; additions do not raise it.
+pub const COMPARISON_VERSION: u32 = 1;
+
+/// Two reports, side by side.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Comparison {
+    /// [`COMPARISON_VERSION`] of the program that compared.
+    pub schema_version: u32,
+    /// The worst verdict of the rows that count: `not_comparable` over `regression` over
+    /// `no_regression`.
+    pub verdict: ComparisonVerdict,
+    /// The exit code that belongs to `verdict`: 0, 1 or 3 (`--exit-zero` does not change it here).
+    pub exit_code: u8,
+    /// The report that is compared with.
+    pub old: Compared,
+    /// The report under comparison.
+    pub new: Compared,
+    /// How far a figure may move.
+    pub limits: Limits,
+    /// A row per task and split of either report, in the order of the new one.
+    pub rows: Vec<ComparedRow>,
+    /// What decided the numbers and is no longer the same: models, data, settings, program.
+    pub changes: Vec<Change>,
+    /// What makes the comparison doubtful.
+    pub warnings: Vec<Remark>,
+}
+
+/// What came of a comparison, or of one of its rows.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum ComparisonVerdict {
+    /// Nothing that counts got worse than it may.
+    NoRegression,
+    /// A verdict turned from preserved to not preserved, or a figure moved beyond its limit.
+    Regression,
+    /// Something that the limits need is not known, or is not the same thing in both reports.
+    NotComparable,
+}
+
+/// One of the two reports.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Compared {
+    /// The file, or `stdin`.
+    pub source: String,
+    /// The report's own verdict.
+    pub verdict: Outcome,
+    /// The version of the program that wrote it.
+    pub version: String,
+    /// The operating system and processor that it was made on.
+    pub platform: String,
+}
+
+/// How far a figure may move on a row that gates; null: as far as it likes. A verdict that turns from
+/// preserved to not preserved is a regression in any case.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Limits {
+    /// The gating σ may rise by so much.
+    pub max_sigma_increase: Option<f64>,
+    /// The student's accuracy may fall by so much.
+    pub max_accuracy_drop: Option<f64>,
+}
+
+/// One split of one task in both reports; what one of them does not have is null.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ComparedRow {
+    /// The task's name.
+    pub task: String,
+    /// The split's name.
+    pub split: String,
+    /// Whether the row gates in the new report.
+    pub gates: bool,
+    /// What came of it; null for a row that gates in neither report.
+    pub verdict: Option<ComparisonVerdict>,
+    /// Why it is a regression, or why it cannot be compared.
+    pub reasons: Vec<String>,
+    /// The old report's verdict on the row.
+    pub old_outcome: Option<Outcome>,
+    /// The new report's.
+    pub new_outcome: Option<Outcome>,
+    /// Examples that the verdict is about.
+    pub n: MovedCount,
+    /// The σ that gates; unknown where a run ended early.
+    pub sigma: Moved,
+    /// The bound.
+    pub kappa: Moved,
+    /// The upper limit of σ on unseen inputs.
+    pub sigma_unseen: Moved,
+    /// The teacher's accuracy, over the examples that were run.
+    pub teacher_accuracy: Moved,
+    /// The student's.
+    pub student_accuracy: Moved,
+    /// The share of examples for which both models predict the same label.
+    pub agreement_share: Moved,
+    /// Labelled examples that the teacher has right and the student wrong.
+    pub negative_flips: MovedCount,
+    /// Mean KL, nats.
+    pub mean_kl: Moved,
+    /// Inputs that are among the worst now and were not. Empty where a run ended early.
+    pub worst_entered: Vec<WorstInput>,
+    /// Inputs that were among the worst and are no longer.
+    pub worst_left: Vec<WorstInput>,
+}
+
+/// A figure in both reports.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Moved {
+    /// In the old report.
+    pub old: Option<f64>,
+    /// In the new one.
+    pub new: Option<f64>,
+    /// new − old; null unless both are known.
+    pub change: Option<f64>,
+}
+
+/// A count in both reports.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct MovedCount {
+    /// In the old report.
+    pub old: Option<usize>,
+    /// In the new one.
+    pub new: Option<usize>,
+    /// new − old; null unless both are known.
+    pub change: Option<i64>,
+}
+
+/// Something that decided the numbers and is no longer the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Change {
+    /// What it is, such as `student weights` or `platform`.
+    pub what: String,
+    /// The task, or the task and split, that it belongs to; null for all.
+    pub of: Option<String>,
+    /// What it was: a SHA-256 for what has one.
+    pub old: Option<String>,
+    /// What it is.
+    pub new: Option<String>,
+}
+
+/// A sentence about a row, or about the whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Remark {
+    /// The task, or the task and split; null for the whole.
+    pub of: Option<String>,
+    /// What a reader must know.
+    pub message: String,
+}
+
+/// A report with the name of where it was read from.
+pub type Named<'a> = (&'a str, &'a Report);
+
+/// Compares two reports row by row.
+///
+/// The rows that count are those that gate in `new`. One that gated in `old` must gate in `new` too,
+/// or nothing can be said of it; one that `old` does not have cannot have got worse.
+pub fn compare(old: Named, new: Named, limits: Limits) -> Comparison {
+    let both = pairs(old.1, new.1);
+    let rows: Vec<ComparedRow> =
+        both.iter().map(|(old, new)| ComparedRow::new(*old, *new, &limits)).collect();
+    let (changes, mut warnings) = changes::changes(old.1, new.1, &both);
+    // Rows that count and are in both reports: without any, nothing was compared.
+    let counted = both.iter().any(|(old, new)| old.is_some() && new.is_some_and(|new| new.gates));
+    let worst = rows.iter().filter_map(|row| row.verdict).max();
+    let verdict = match worst {
+        Some(ComparisonVerdict::NoRegression) | None if !counted => {
+            let message = "no row that gates is in both reports".to_owned();
+            warnings.push(Remark { of: None, message });
+            ComparisonVerdict::NotComparable
+        }
+        worst => worst.unwrap_or(ComparisonVerdict::NotComparable),
+    };
+    Comparison {
+        schema_version: COMPARISON_VERSION,
+        verdict,
+        exit_code: match verdict {
+            ComparisonVerdict::NoRegression => 0,
+            ComparisonVerdict::Regression => 1,
+            ComparisonVerdict::NotComparable => 3,
+        },
+        old: compared(old),
+        new: compared(new),
+        limits,
+        rows,
+        changes,
+        warnings,
+    }
+}
+
+/// A row of each report, at least one of the two.
+type Pair<'a> = (Option<&'a TaskRow>, Option<&'a TaskRow>);
+
+/// The new report's rows with their old ones, then the rows that only the old report has.
+fn pairs<'a>(old: &'a Report, new: &'a Report) -> Vec<Pair<'a>> {
+    let of = |report: &'a Report, row: &TaskRow| {
+        report.tasks.iter().find(|other| other.task == row.task && other.split == row.split)
+    };
+    let now = new.tasks.iter().map(|row| (of(old, row), Some(row)));
+    let gone = old.tasks.iter().filter(|row| of(new, row).is_none()).map(|row| (Some(row), None));
+    now.chain(gone).collect()
+}
+
+fn compared((source, report): Named) -> Compared {
+    Compared {
+        source: source.to_owned(),
+        verdict: report.verdict,
+        version: report.manifest.version.clone(),
+        platform: report.manifest.platform.clone(),
+    }
+}
+
+impl Moved {
+    fn new(old: Option<f64>, new: Option<f64>) -> Self {
+        Moved { old, new, change: old.zip(new).map(|(old, new)| new - old) }
+    }
+}
+
+impl MovedCount {
+    fn new(old: Option<usize>, new: Option<usize>) -> Self {
+        let change = |(old, new): (usize, usize)| new as i64 - old as i64;
+        MovedCount { old, new, change: old.zip(new).map(change) }
+    }
+}
+
+impl ComparedRow {
+    /// `task/split`.
+    fn name(&self) -> String {
+        format!("{}/{}", self.task, self.split)
+    }
+}
+
+impl Comparison {
+    /// The verdict's word in capitals and, behind it, which rows it comes from.
+    fn headline(&self) -> (&'static str, String) {
+        let counting = || self.rows.iter().filter(|row| row.verdict.is_some());
+        let of_it = counting().filter(|row| row.verdict == Some(self.verdict));
+        let names: Vec<String> = of_it.map(ComparedRow::name).collect();
+        match self.verdict {
+            ComparisonVerdict::NoRegression => ("NO REGRESSION", names.join(", ")),
+            ComparisonVerdict::Regression => ("REGRESSION", names.join(", ")),
+            ComparisonVerdict::NotComparable => ("NOT COMPARABLE", names.join(", ")),
+        }
+    }
+}
+
+/// Writes the comparison as indented JSON with a newline at its end.
+///
+/// # Errors
+/// Whatever `out` answers.
+pub fn write_json(comparison: &Comparison, out: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, comparison)?;
+    out.write_all(b"\n")
+}
+
+/// Writes the comparison for a terminal.
+///
+/// # Errors
+/// Whatever `out` answers.
+pub fn write_text(
+    comparison: &Comparison,
+    options: &RenderOptions,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    out.write_all(text::render(comparison, options).as_bytes())
+}
+
+/// Writes the comparison for a pull request.
+///
+/// # Errors
+/// Whatever `out` answers.
+pub fn write_markdown(comparison: &Comparison, out: &mut dyn Write) -> io::Result<()> {
+    out.write_all(markdown::render(comparison).as_bytes())
+}
+
+/// The JSON Schema of [`Comparison`]: configs/comparison.schema.json.
+pub fn comparison_schema() -> Value {
+    schema_of::<Comparison>()
+}
+
+#[cfg(test)]
+mod tests;

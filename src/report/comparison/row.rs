@@ -1,0 +1,237 @@
+//! One row of both reports: what moved, and whether it got worse.
+
+use super::super::numbers::{chosen, decimal, signed, thousands, ABSENT};
+use super::super::schema::{ModelRow, Outcome, TaskRow, WorstInput};
+use super::{ComparedRow, ComparisonVerdict, Limits, Moved, MovedCount};
+
+/// What is below any figure's meaning and above the rounding of 0.8 − 0.7: a move by exactly the
+/// limit is within it.
+const ROUNDING: f64 = 1e-12;
+
+impl ComparedRow {
+    /// Compares a row with its old one; at least one of them is there.
+    pub(super) fn new(old: Option<&TaskRow>, new: Option<&TaskRow>, limits: &Limits) -> Self {
+        let any = new.or(old).expect("a pair has a row of one report at least");
+        let moved =
+            |of: fn(&TaskRow) -> Option<f64>| Moved::new(old.and_then(of), new.and_then(of));
+        let count =
+            |of: fn(&TaskRow) -> Option<usize>| MovedCount::new(old.and_then(of), new.and_then(of));
+        let (verdict, reasons) =
+            judge(old, new, limits).map_or((None, Vec::new()), |(v, r)| (Some(v), r));
+        let (worst_entered, worst_left) = worst(old, new);
+        ComparedRow {
+            task: any.task.clone(),
+            split: any.split.clone(),
+            gates: new.is_some_and(|row| row.gates),
+            verdict,
+            reasons,
+            old_outcome: old.map(|row| row.verdict),
+            new_outcome: new.map(|row| row.verdict),
+            n: count(|row| (row.n > 0).then_some(row.n)),
+            sigma: moved(TaskRow::gating_sigma),
+            kappa: moved(|row| row.kappa),
+            sigma_unseen: moved(|row| row.sigma_unseen.map(|limit| limit.sigma)),
+            teacher_accuracy: moved(|row| accuracy(&row.teacher)),
+            student_accuracy: moved(|row| accuracy(&row.student)),
+            agreement_share: moved(|row| row.agreement_share),
+            negative_flips: count(|row| row.negative_flips),
+            mean_kl: moved(|row| row.divergence.as_ref().map(|divergence| divergence.mean_kl)),
+            worst_entered,
+            worst_left,
+        }
+    }
+}
+
+fn accuracy(model: &Option<ModelRow>) -> Option<f64> {
+    model.as_ref().and_then(|model| model.accuracy)
+}
+
+/// What came of the row and why; `None` for one that gates in neither report.
+fn judge(
+    old: Option<&TaskRow>,
+    new: Option<&TaskRow>,
+    limits: &Limits,
+) -> Option<(ComparisonVerdict, Vec<String>)> {
+    let not_comparable = |why: &str| Some((ComparisonVerdict::NotComparable, vec![why.to_owned()]));
+    let gated = old.is_some_and(|row| row.gates);
+    let new = match new {
+        None if gated => {
+            return not_comparable("it gates in the old report and is not in the new one")
+        }
+        Some(row) if !row.gates && gated => {
+            return not_comparable("it gates in the old report and does not gate in the new one")
+        }
+        Some(row) if row.gates => row,
+        _ => return None,
+    };
+    if new.verdict == Outcome::Error {
+        return not_comparable("it could not be run in the new report");
+    }
+    let Some(old) = old else { return Some((ComparisonVerdict::NoRegression, Vec::new())) };
+    let reading = |row: &TaskRow| format!("{}, {}", row.confidence, row.statistic);
+    if reading(old) != reading(new) {
+        return not_comparable(&format!(
+            "another reading gates: {} in the old report, {} in the new one",
+            reading(old),
+            reading(new)
+        ));
+    }
+    let mut worse = Vec::new();
+    if (old.verdict, new.verdict) == (Outcome::Preserved, Outcome::NotPreserved) {
+        worse.push("the verdict turned from preserved to not preserved".to_owned());
+    }
+    let mut unknown = Vec::new();
+    for asked in [sigma_limit(old, new, limits), accuracy_limit(old, new, limits)] {
+        match asked {
+            Answer::Within => {}
+            Answer::Beyond(why) => worse.push(why),
+            Answer::Unknown(why) => unknown.push(why),
+        }
+    }
+    // What is certain is not undone by what is not known.
+    Some(match (worse.is_empty(), unknown.is_empty()) {
+        (false, _) => (ComparisonVerdict::Regression, worse),
+        (true, false) => (ComparisonVerdict::NotComparable, unknown),
+        (true, true) => (ComparisonVerdict::NoRegression, Vec::new()),
+    })
+}
+
+/// What a limit says of a row.
+enum Answer {
+    Within,
+    Beyond(String),
+    Unknown(String),
+}
+
+fn sigma_limit(old: &TaskRow, new: &TaskRow, limits: &Limits) -> Answer {
+    let Some(limit) = limits.max_sigma_increase else { return Answer::Within };
+    let unknown = |which: &str, row: &TaskRow| {
+        let why = match row.verdict {
+            Outcome::Error => "the row could not be run",
+            _ if row.ended_early() => "the run ended before the last example",
+            _ => "it is null",
+        };
+        Answer::Unknown(format!("σ of the {which} report is not known: {why}"))
+    };
+    let Some(before) = old.gating_sigma() else { return unknown("old", old) };
+    let (after, least) = match (new.gating_sigma(), new.sigma_at_least) {
+        (Some(after), _) => (after, ""),
+        // Of a run that ended early, the examples that are left can only add.
+        (None, Some(after)) if after - before > limit + ROUNDING => (after, "at least "),
+        _ => return unknown("new", new),
+    };
+    match after - before > limit + ROUNDING {
+        false => Answer::Within,
+        true => Answer::Beyond(format!(
+            "σ rose by {least}{}, from {} to {least}{}; it may rise by {}",
+            decimal(after - before),
+            decimal(before),
+            decimal(after),
+            chosen(limit)
+        )),
+    }
+}
+
+fn accuracy_limit(old: &TaskRow, new: &TaskRow, limits: &Limits) -> Answer {
+    let Some(limit) = limits.max_accuracy_drop else { return Answer::Within };
+    for (which, row) in [("old", old), ("new", new)] {
+        let why = match accuracy(&row.student) {
+            _ if row.verdict == Outcome::Error => "the row could not be run",
+            _ if row.ended_early() => "the run ended before the last example",
+            None => row.why_undefined("student.accuracy").unwrap_or("it is null"),
+            Some(_) => continue,
+        };
+        return Answer::Unknown(format!(
+            "the student's accuracy of the {which} report is not known: {why}"
+        ));
+    }
+    let drop = |before: f64, after: f64| before - after;
+    match accuracy(&old.student).zip(accuracy(&new.student)) {
+        Some((before, after)) if drop(before, after) > limit + ROUNDING => Answer::Beyond(format!(
+            "the student's accuracy fell by {}, from {} to {}; it may fall by {}",
+            decimal(drop(before, after)),
+            decimal(before),
+            decimal(after),
+            chosen(limit)
+        )),
+        _ => Answer::Within,
+    }
+}
+
+/// The inputs that entered the list of the worst, and those that left it.
+fn worst(old: Option<&TaskRow>, new: Option<&TaskRow>) -> (Vec<WorstInput>, Vec<WorstInput>) {
+    let (Some(old), Some(new)) = (old, new) else { return Default::default() };
+    if old.ended_early() || new.ended_early() {
+        return Default::default();
+    }
+    // Of the same data a position is an input; of other data its text is.
+    let same_data = old.data_sha256 == new.data_sha256;
+    let is_same = |a: &WorstInput, b: &WorstInput| match a.text.is_some() && !same_data {
+        true => (&a.text, &a.pair) == (&b.text, &b.pair),
+        false => a.index == b.index,
+    };
+    let missing = |of: &TaskRow, other: &TaskRow| -> Vec<WorstInput> {
+        let there = |input: &&WorstInput| !other.worst.iter().any(|it| is_same(input, it));
+        of.worst.iter().filter(there).cloned().collect()
+    };
+    (missing(new, old), missing(old, new))
+}
+
+/// A line of a row's table: what it is, old, new, the change.
+pub(super) type Line = [String; 4];
+
+impl ComparedRow {
+    /// What is known of the row, for people: each figure that one of the reports has.
+    pub(super) fn lines(&self) -> Vec<Line> {
+        let figure = |name: &str, moved: &Moved| {
+            line(name, moved.old.map(decimal), moved.new.map(decimal), moved.change.map(change))
+        };
+        let counted = |name: &str, moved: &MovedCount| {
+            let change = moved.change.map(|change| match change {
+                0 => SAME.to_owned(),
+                _ => format!("{}{}", if change < 0 { '−' } else { '+' }, change.unsigned_abs()),
+            });
+            line(name, moved.old.map(thousands), moved.new.map(thousands), change)
+        };
+        let lines = [
+            figure("σ", &self.sigma),
+            figure("κ", &self.kappa),
+            figure("σ unseen", &self.sigma_unseen),
+            figure("accuracy T", &self.teacher_accuracy),
+            figure("accuracy S", &self.student_accuracy),
+            figure("agreement", &self.agreement_share),
+            counted("neg. flips", &self.negative_flips),
+            figure("mean KL", &self.mean_kl),
+            counted("examples", &self.n),
+        ];
+        lines.into_iter().flatten().collect()
+    }
+}
+
+/// Stands where nothing moved.
+const SAME: &str = "=";
+
+fn change(change: f64) -> String {
+    match change == 0.0 {
+        true => SAME.to_owned(),
+        false => signed(change),
+    }
+}
+
+fn line(
+    name: &str,
+    old: Option<String>,
+    new: Option<String>,
+    change: Option<String>,
+) -> Option<Line> {
+    if old.is_none() && new.is_none() {
+        return None;
+    }
+    let absent = || ABSENT.to_owned();
+    Some([
+        name.to_owned(),
+        old.unwrap_or_else(absent),
+        new.unwrap_or_else(absent),
+        change.unwrap_or_default(),
+    ])
+}

@@ -1,0 +1,401 @@
+use std::path::Path;
+
+use proptest::prelude::*;
+
+use super::super::display::columns;
+use super::super::samples;
+use super::super::schema::Sequential;
+use super::*;
+use ComparisonVerdict::{NoRegression, NotComparable, Regression};
+
+const NONE: Limits = Limits { max_sigma_increase: None, max_accuracy_drop: None };
+
+fn limits(sigma: f64, accuracy: f64) -> Limits {
+    Limits { max_sigma_increase: Some(sigma), max_accuracy_drop: Some(accuracy) }
+}
+
+fn against(old: &Report, new: &Report, limits: Limits) -> Comparison {
+    compare(("old.json", old), ("new.json", new), limits)
+}
+
+/// A report of one row with that σ and that accuracy of its student, preserved.
+fn one(sigma: f64, accuracy: f64) -> Report {
+    let mut report = samples::preserved();
+    report.tasks.truncate(1);
+    report.tasks[0].sigma = Some(sigma);
+    report.tasks[0].student.as_mut().unwrap().accuracy = Some(accuracy);
+    report
+}
+
+fn text(comparison: &Comparison) -> String {
+    let mut out = Vec::new();
+    write_text(comparison, &RenderOptions::default(), &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn the_schema_on_disk_is_fresh() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/comparison.schema.json");
+    let fresh = serde_json::to_string_pretty(&comparison_schema()).unwrap() + "\n";
+    if std::env::var_os("UPDATE_SCHEMA").is_some() {
+        std::fs::write(&path, &fresh).unwrap();
+    }
+    assert!(
+        std::fs::read_to_string(&path).unwrap_or_default() == fresh,
+        "configs/comparison.schema.json is stale; run `UPDATE_SCHEMA=1 cargo test --lib \
+         report::comparison`"
+    );
+}
+
+#[test]
+fn every_comparison_is_valid_by_the_schema_and_reads_back_the_same() {
+    let validator = jsonschema::validator_for(&comparison_schema()).unwrap();
+    for (_, old) in samples::all() {
+        for (_, new) in samples::all() {
+            let comparison = against(&old, &new, limits(0.01, 0.01));
+            let mut json = Vec::new();
+            write_json(&comparison, &mut json).unwrap();
+            let instance: Value = serde_json::from_slice(&json).unwrap();
+            let errors: Vec<_> = validator.iter_errors(&instance).map(|e| e.to_string()).collect();
+            assert!(errors.is_empty(), "{errors:?}");
+            assert_eq!(serde_json::from_slice::<Comparison>(&json).unwrap(), comparison);
+        }
+    }
+}
+
+#[test]
+fn a_move_by_exactly_the_limit_is_within_it() {
+    // 0.7 + 0.1 and 0.3 − 0.1 are a little less than 0.8 and a little more than 0.2 in f64.
+    for (old, new, limit) in [(0.05, 0.06, 0.01), (0.7, 0.8, 0.1), (0.2, 0.3, 0.1), (0.1, 0.1, 0.0)]
+    {
+        let found = against(&one(old, 0.9), &one(new, 0.9), limits(limit, 0.5));
+        assert_eq!(found.verdict, NoRegression, "σ from {old} to {new}");
+        let found = against(&one(0.1, new), &one(0.1, old), limits(0.5, limit));
+        assert_eq!(found.verdict, NoRegression, "accuracy from {new} to {old}");
+        let beyond = against(&one(old, 0.9), &one(new + 1e-9, 0.9), limits(limit, 0.5));
+        assert_eq!((beyond.verdict, beyond.exit_code), (Regression, 1));
+        let beyond = against(&one(0.1, new + 1e-9), &one(0.1, old), limits(0.5, limit));
+        assert_eq!(beyond.verdict, Regression);
+    }
+    let found = against(&one(0.02, 0.95), &one(0.045, 0.93), limits(0.01, 0.005));
+    assert_eq!(
+        found.rows[0].reasons,
+        [
+            "σ rose by 0.0250, from 0.0200 to 0.0450; it may rise by 0.01",
+            "the student's accuracy fell by 0.0200, from 0.9500 to 0.9300; it may fall by 0.005"
+        ]
+    );
+}
+
+#[test]
+fn without_limits_only_a_verdict_that_turned_is_a_regression() {
+    let (good, bad) = (samples::preserved(), samples::not_preserved());
+    let found = against(&good, &bad, NONE);
+    assert_eq!((found.verdict, found.exit_code), (Regression, 1));
+    assert_eq!(found.rows[0].reasons, ["the verdict turned from preserved to not preserved"]);
+    // The row beside the gate was not preserved before either, and does not count.
+    assert_eq!((found.rows[1].verdict, found.rows[1].gates), (None, false));
+    assert_eq!(against(&bad, &good, NONE).verdict, NoRegression);
+    assert_eq!(against(&bad, &bad, limits(0.0, 0.0)).verdict, NoRegression);
+    let mut worse_beside = good.clone();
+    worse_beside.tasks[1].sigma = Some(0.4);
+    assert_eq!(against(&good, &worse_beside, limits(0.0, 0.0)).verdict, NoRegression);
+}
+
+#[test]
+fn the_statistic_that_gates_is_the_one_that_is_held() {
+    let centred = |sigma: f64, centred: f64| {
+        let mut report = one(sigma, 0.9);
+        report.tasks[0].statistic = "centred".into();
+        report.tasks[0].sigma_centred = Some(centred);
+        report
+    };
+    let (old, new) = (centred(0.04, 0.01), centred(0.04, 0.03));
+    let found = against(&old, &new, limits(0.01, 0.0));
+    assert_eq!((found.verdict, found.rows[0].sigma.change), (Regression, Some(0.03 - 0.01)));
+    let found = against(&one(0.04, 0.9), &new, NONE);
+    assert_eq!((found.verdict, found.exit_code), (NotComparable, 3));
+    let why = "another reading gates: max, rms in the old report, max, centred in the new one";
+    assert_eq!(found.rows[0].reasons, [why]);
+}
+
+#[test]
+fn what_the_limits_need_and_is_not_known_cannot_be_compared() {
+    let whole = samples::preserved();
+    let reasons = |old: &Report, new: &Report, limits: Limits| {
+        let found = against(old, new, limits);
+        assert_eq!((found.verdict, found.exit_code), (NotComparable, 3));
+        found.rows[0].reasons.join("; ")
+    };
+    // Gone, or no longer a gate.
+    let empty = Report { tasks: Vec::new(), ..whole.clone() };
+    assert_eq!(
+        reasons(&whole, &empty, NONE),
+        "it gates in the old report and is not in the new one"
+    );
+    let mut beside = whole.clone();
+    beside.tasks[0].gates = false;
+    assert_eq!(
+        reasons(&whole, &beside, NONE),
+        "it gates in the old report and does not gate in the new one"
+    );
+    // Could not be run.
+    let (mut ran, failed) = (whole.clone(), samples::could_not_run());
+    (ran.tasks[0].task, ran.tasks[0].split) = ("rte".into(), "train".into());
+    ran.tasks.truncate(1);
+    assert_eq!(reasons(&ran, &failed, NONE), "it could not be run in the new report");
+    let found = against(&failed, &ran, NONE);
+    assert_eq!(found.verdict, NoRegression);
+    assert_eq!(found.warnings[0].message, "it could not be run in the old report");
+    assert!(reasons(&failed, &ran, limits(0.1, 0.1)).contains("σ of the old report is not known"));
+    // Ended early: preserved by a test, before the last example.
+    let early = samples::statistical();
+    let why = "σ of the new report is not known: the run ended before the last example; the \
+               student's accuracy of the new report is not known: the run ended before the last \
+               example";
+    assert_eq!(reasons(&whole, &early, limits(0.1, 0.1)), why);
+    assert_eq!(against(&whole, &early, NONE).verdict, NoRegression);
+    // No labels.
+    let logs = samples::unlabelled();
+    let why =
+        "the student's accuracy of the old report is not known: no example of this split has a \
+               label";
+    assert_eq!(reasons(&logs, &logs, limits(0.1, 0.1)), why);
+    let sigma_alone = Limits { max_sigma_increase: Some(0.1), ..NONE };
+    assert_eq!(against(&logs, &logs, sigma_alone).verdict, NoRegression);
+    // Nothing in common.
+    let found = against(&logs, &ran, NONE);
+    assert_eq!(found.verdict, NotComparable);
+    let found = against(&empty, &ran, NONE);
+    assert_eq!(found.verdict, NotComparable);
+    assert!(text(&found).contains("no row that gates is in both reports"));
+}
+
+#[test]
+fn a_spent_budget_is_a_regression_whatever_was_left_unrun() {
+    // σ ≥ 0.0508 against 0.0446, and a verdict that turned.
+    let (old, early) = (samples::preserved(), samples::failed_fast());
+    let found = against(&old, &early, limits(0.005, 0.0));
+    assert_eq!(found.verdict, Regression);
+    assert_eq!(
+        found.rows[0].reasons,
+        [
+            "the verdict turned from preserved to not preserved",
+            "σ rose by at least 0.0062, from 0.0446 to at least 0.0508; it may rise by 0.005"
+        ]
+    );
+    assert!(found.rows[0].worst_entered.is_empty());
+    let message =
+        "the new report's run ended after 26,112 of 67,349 examples: its figures are over \
+                   those alone";
+    assert_eq!(found.warnings[0].message, message);
+}
+
+#[test]
+fn one_row_that_cannot_be_compared_outweighs_a_regression_in_another() {
+    let (old, mut new) = (samples::suite(), samples::suite());
+    // rte could not be run in either.
+    assert_eq!(against(&old, &new, NONE).verdict, NotComparable);
+    new.tasks[0].verdict = Outcome::NotPreserved;
+    let found = against(&old, &new, NONE);
+    let verdicts: Vec<_> = found.rows.iter().map(|row| row.verdict).collect();
+    let expected = [Some(Regression), None, Some(NoRegression), Some(NotComparable)];
+    assert_eq!((found.verdict, verdicts.as_slice()), (NotComparable, &expected[..]));
+}
+
+#[test]
+fn what_changed_is_named_and_what_makes_it_doubtful_is_a_warning() {
+    let old = samples::preserved();
+    let mut new = old.clone();
+    new.tasks[0].data_sha256 = Some("00".repeat(32));
+    new.tasks[0].n = 500;
+    new.tasks[0].kappa = Some(0.06);
+    new.manifest.platform = "macos-aarch64".into();
+    new.manifest.version = "0.2.0".into();
+    new.manifest.config_sha256 = "11".repeat(32);
+    new.manifest.conventions.insert("sigma".into(), "another".into());
+    new.manifest.models[0].weights_sha256 = "22".repeat(32);
+    new.manifest.models[1].tokenizer_sha256 = None;
+    let found = against(&old, &new, NONE);
+    let changes: Vec<String> = found.changes.iter().map(super::text::in_words).collect();
+    assert_eq!(
+        changes,
+        [
+            "data of sst2/train",
+            "teacher weights of sst2",
+            "student tokenizer of sst2",
+            "configuration in force",
+            "program version",
+            "platform",
+            "convention sigma",
+        ]
+    );
+    let shown = text(&found);
+    for words in [
+        "  data of sst2/train: 9f9f9f9f9f9f… → 000000000000…\n",
+        "  student tokenizer of sst2: efefefefefef… → –\n",
+        "warning: sst2/train: the data is not the same",
+        "warning: sst2/train: 500 examples were audited, and 67,349 before",
+        "warning: sst2/train: κ is 0.0600, and was 0.0500",
+        "warning: sst2: the teacher is not the same",
+        "warning: the platform is not the same",
+        "warning: the convention `sigma` is not the same",
+    ] {
+        assert!(shown.contains(words), "`{words}` is not in:\n{shown}");
+    }
+}
+
+#[test]
+fn inputs_are_told_by_their_place_in_the_same_data_and_by_their_text_in_other_data() {
+    let old = samples::preserved();
+    let mut new = old.clone();
+    let gone = new.tasks[0].worst.pop().unwrap();
+    let mut came = gone.clone();
+    (came.index, came.text) = (7, Some("\u{1b}[2Ja new one".into()));
+    new.tasks[0].worst.insert(0, came.clone());
+    let found = against(&old, &new, NONE);
+    let row = &found.rows[0];
+    assert_eq!((&row.worst_entered, &row.worst_left), (&vec![came], &vec![gone]));
+    let shown = text(&found);
+    assert!(
+        shown.contains("now among the worst\n")
+            && shown.contains("a new one")
+            && !shown.contains('\u{1b}')
+    );
+    // The same texts in other places of other data.
+    let mut moved = old.clone();
+    moved.tasks[0].data_sha256 = None;
+    moved.tasks[0].worst.iter_mut().for_each(|input| input.index += 1);
+    assert!(against(&old, &moved, NONE).rows[0].worst_entered.is_empty());
+}
+
+#[test]
+fn the_text_names_both_reports_and_what_moved() {
+    let found = against(&samples::preserved(), &samples::not_preserved(), limits(0.01, 0.005));
+    assert!(
+        text(&found).starts_with(
+            "\
+REGRESSION  sst2/train
+  old         old.json (PRESERVED, 0.1.0, linux x86_64)
+  new         new.json (NOT PRESERVED, 0.1.0, linux x86_64)
+  limits      σ may rise by 0.01, accuracy may fall by 0.005
+
+sst2/train  PRESERVED → NOT PRESERVED  (gates)
+                 old     new   change
+  σ           0.0446  0.0802  +0.0356
+  κ           0.0500  0.0500        =
+"
+        ),
+        "{}",
+        text(&found)
+    );
+    assert!(
+        text(&found).contains("  regression: the verdict turned from preserved to not preserved\n")
+    );
+}
+
+#[test]
+fn hostile_text_acts_nowhere_and_lines_keep_to_the_width() {
+    let (mut old, new) = (samples::hostile(), samples::hostile());
+    old.tasks[0].worst.clear();
+    old.manifest.conventions.clear();
+    old.manifest.models[0].head = Some(samples::HOSTILE.join(" "));
+    let names = (samples::HOSTILE.join(" "), samples::HOSTILE[5].to_owned());
+    let found = compare((&names.0, &old), (&names.1, &new), limits(0.1, 0.1));
+    for width in [60, 80, 200] {
+        let options = RenderOptions { color: false, width };
+        for line in super::text::render(&found, &options).lines() {
+            assert!(columns(line) <= width, "{width}: {line}");
+            assert!(line.chars().all(|c| !c.is_control()) && !line.trim_start().starts_with("::"));
+        }
+    }
+    let markdown = super::markdown::render(&found);
+    assert!(markdown.chars().count() < 65_536);
+    for tag in markdown.split('<').skip(1) {
+        let known = ["details>", "/details>", "summary>", "/summary>", "br>"];
+        assert!(known.iter().any(|name| tag.starts_with(name)), "<{tag}");
+    }
+    for line in markdown.lines().filter(|line| line.starts_with('|')) {
+        let pipes = line.matches('|').count();
+        assert!([3, 5, 13].contains(&pipes), "{pipes} in {line}");
+    }
+    let many = Report { tasks: vec![new.tasks[0].clone(); 60], ..new.clone() };
+    let markdown = super::markdown::render(&against(&many, &many, NONE));
+    assert!(markdown.chars().count() < 65_536);
+}
+
+#[test]
+fn markdown_has_a_row_of_moves_and_folds_the_rest_away() {
+    let mut new = samples::not_preserved();
+    new.tasks[0].worst[0].index = 3;
+    new.manifest.models[1].weights_sha256 = "22".repeat(32);
+    let shown = super::markdown::render(&against(&samples::preserved(), &new, NONE));
+    for words in [
+        "## ❌ REGRESSION: sst2/train\n\nFrom old.json to new.json. Limits: none: ",
+        "| sst2 | train | preserved → not preserved | 0.0446 → 0.0802 | 0.0500 |",
+        "| sst2 | validation | not preserved as before (does not gate) |",
+        "- **regression** (sst2/train): the verdict turned from preserved to not preserved\n",
+        "<summary>Worst inputs of sst2/train that entered or left</summary>",
+        "| entered | 3 | +0.4512 | a gripping film",
+        "| left | 51007 | +0.4512 |",
+        "| student weights of sst2 | cdcdcdcdcdcd… → 222222222222… |",
+    ] {
+        assert!(shown.contains(words), "`{words}` is not in:\n{shown}");
+    }
+}
+
+/// Any of the samples, with its figures moved about.
+fn report() -> impl Strategy<Value = Report> {
+    let row = (0.0..1.0f64, 0.0..1.0f64, any::<bool>(), 0..3usize, any::<bool>());
+    let reports = samples::all();
+    (0..reports.len(), proptest::collection::vec(row, 4)).prop_map(move |(which, rows)| {
+        let mut report = reports[which].1.clone();
+        for (task, (sigma, accuracy, gates, ending, known)) in report.tasks.iter_mut().zip(rows) {
+            if task.verdict == Outcome::Error {
+                continue;
+            }
+            task.gates = gates;
+            task.sigma = known.then_some(sigma);
+            task.student.as_mut().unwrap().accuracy = known.then_some(accuracy);
+            task.examples_run = task.n - ending.min(task.n - 1);
+            if ending == 2 {
+                task.sequential = None::<Sequential>;
+                task.sigma_at_least = Some(sigma);
+            }
+        }
+        report
+    })
+}
+
+proptest! {
+    #[test]
+    fn a_report_compared_with_itself_moved_nowhere(
+        report in report(), sigma in 0.0..1.0f64, accuracy in 0.0..1.0f64,
+    ) {
+        for limits in [NONE, limits(sigma, accuracy), limits(0.0, 0.0)] {
+            let found = against(&report, &report, limits);
+            prop_assert!(found.changes.is_empty());
+            prop_assert!(found.verdict != Regression, "{:?}", found.rows);
+            prop_assert!(found.warnings.iter().all(|w| w.message.starts_with("no row that gates")));
+            for row in &found.rows {
+                prop_assert!(row.worst_entered.is_empty() && row.worst_left.is_empty());
+                prop_assert!([row.sigma, row.student_accuracy].iter().all(|it| it.change.unwrap_or(0.0) == 0.0));
+            }
+            let counted = report.tasks.iter().any(|row| row.gates);
+            let ran = |row: &TaskRow| row.verdict != Outcome::Error;
+            let fine = limits == NONE && counted && report.tasks.iter().filter(|r| r.gates).all(ran);
+            prop_assert_eq!(!fine || found.verdict == NoRegression, true);
+        }
+    }
+
+    #[test]
+    fn a_move_back_is_the_move_s_opposite(old in report(), new in report()) {
+        let (there, back) = (against(&old, &new, NONE), against(&new, &old, NONE));
+        for row in &there.rows {
+            let other = back.rows.iter().find(|o| (&o.task, &o.split) == (&row.task, &row.split));
+            let other = other.unwrap();
+            prop_assert_eq!(row.sigma.change, other.sigma.change.map(|change| -change));
+            prop_assert_eq!(&row.worst_entered, &other.worst_left);
+        }
+    }
+}

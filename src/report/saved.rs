@@ -1,0 +1,296 @@
+//! A report that an earlier run wrote, read back: what `audit render` and `audit compare` begin with.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::numbers::counted;
+use super::output_dir::PREDICTIONS;
+use super::schema::{Report, TaskRow, SCHEMA_VERSION};
+use crate::error::usage;
+
+/// Stands for stdin.
+const STDIN: &str = "-";
+
+/// What stdin is called.
+const STDIN_NAME: &str = "stdin";
+
+/// What to pass instead of a file that is no report.
+const WANTED: &str =
+    "pass what `audit --format json` printed, or the report.json of an --output-dir";
+
+/// A report and where it was read from.
+#[derive(Debug)]
+pub struct Saved {
+    /// The report.
+    pub report: Report,
+    /// Keys that the file has and this version does not know: a later one wrote it.
+    pub unknown: Vec<String>,
+    /// The file; `None` for stdin.
+    pub file: Option<PathBuf>,
+}
+
+/// Why there is no row per example for a saved report.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoPredictions {
+    /// Nothing lies beside what was read from a pipe.
+    #[error(
+        "a report holds no row per example, and stdin has no folder to find `{PREDICTIONS}` in"
+    )]
+    Stdin,
+    /// The folder has none.
+    #[error("a report holds no row per example, and there is no `{}`", .0.display())]
+    Missing(PathBuf),
+    /// The file beside it is another run's, or is no table of predictions.
+    #[error("a report holds no row per example, and `{file}` is not of this run: {1}", file = .0.display())]
+    Other(PathBuf, String),
+}
+
+impl Saved {
+    /// Reads the report in `path`, `-` for stdin.
+    ///
+    /// # Errors
+    /// A usage error where the file cannot be read or is no report, with its name and the line or
+    /// the key.
+    pub fn read(path: &Path) -> anyhow::Result<Saved> {
+        let file = (path.as_os_str() != STDIN).then(|| path.to_owned());
+        let name = quoted(file.as_deref());
+        let mut bytes = Vec::new();
+        match &file {
+            Some(file) => std::fs::File::open(file).and_then(|mut f| f.read_to_end(&mut bytes)),
+            None => std::io::stdin().lock().read_to_end(&mut bytes),
+        }
+        .map_err(|error| usage(format!("cannot read {name}: {error}\n  hint: {WANTED}")))?;
+        let (report, unknown) =
+            parse(&bytes).map_err(|why| usage(format!("{name} {why}\n  hint: {WANTED}")))?;
+        Ok(Saved { report, unknown, file })
+    }
+
+    /// What the report is called: its file, or `stdin`.
+    pub fn name(&self) -> String {
+        self.file.as_ref().map_or(STDIN_NAME.to_owned(), |file| file.display().to_string())
+    }
+
+    /// [`Saved::name`] as messages write it, a file in backticks.
+    pub fn quoted_name(&self) -> String {
+        quoted(self.file.as_deref())
+    }
+
+    /// The predictions.csv beside the report, if it is of the same run: a row for each example that
+    /// was run.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn predictions(&self) -> Result<PathBuf, NoPredictions> {
+        let file = self.file.as_ref().ok_or(NoPredictions::Stdin)?;
+        let path = file.with_file_name(PREDICTIONS);
+        if !path.is_file() {
+            return Err(NoPredictions::Missing(path));
+        }
+        match of_this_run(&path, &self.report) {
+            Ok(()) => Ok(path),
+            Err(why) => Err(NoPredictions::Other(path, why)),
+        }
+    }
+}
+
+fn quoted(file: Option<&Path>) -> String {
+    file.map_or(STDIN_NAME.to_owned(), |file| format!("`{}`", file.display()))
+}
+
+/// The report in `bytes` and the keys that are not known; or what is wrong, to follow the file's name.
+fn parse(bytes: &[u8]) -> Result<(Report, Vec<String>), String> {
+    let value: Value = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
+        serde_json::error::Category::Eof => format!("ends too soon: {error}"),
+        _ => format!("is no JSON: {error}"),
+    })?;
+    recognise(&value)?;
+    let report: Report =
+        serde_json::from_slice(bytes).map_err(|error| format!("is no report: {error}"))?;
+    let known = serde_json::to_value(&report).map_err(|error| format!("is no report: {error}"))?;
+    let mut unknown = Vec::new();
+    unknown_keys(&value, &known, "", &mut unknown);
+    Ok((report, unknown))
+}
+
+/// Fails unless `value` is a report of this program, of the version that is read here.
+fn recognise(value: &Value) -> Result<(), String> {
+    let Some(fields) = value.as_object() else {
+        return Err("is no report: it is no JSON object".to_owned());
+    };
+    let has = |keys: &[&str]| keys.iter().all(|key| fields.contains_key(*key));
+    if has(&["temperature", "fit", "gate"]) {
+        return Err("is what `audit recalibrate` wrote, and no report of an audit".to_owned());
+    }
+    if has(&["limits", "rows"]) {
+        return Err("is what `audit compare` wrote, and no report of an audit".to_owned());
+    }
+    if let Some(key) = ["schema_version", "tasks", "manifest"].into_iter().find(|key| !has(&[key]))
+    {
+        return Err(format!("is no report: it has no key `{key}`"));
+    }
+    let program = &value["manifest"]["program"];
+    if program != env!("CARGO_PKG_NAME") {
+        let own = env!("CARGO_PKG_NAME");
+        return Err(format!("is no report of {own}: its `manifest.program` is {program}"));
+    }
+    match &value["schema_version"] {
+        version if *version == SCHEMA_VERSION => Ok(()),
+        version => Err(format!(
+            "has the `schema_version` {version}, and this version of the program reads \
+             {SCHEMA_VERSION}"
+        )),
+    }
+}
+
+/// Adds the paths of what `value` has and `known` has not.
+fn unknown_keys(value: &Value, known: &Value, path: &str, found: &mut Vec<String>) {
+    match (value, known) {
+        (Value::Object(value), Value::Object(known)) => {
+            for (key, inner) in value {
+                let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+                match known.get(key) {
+                    Some(known) => unknown_keys(inner, known, &path, found),
+                    None => found.push(path),
+                }
+            }
+        }
+        (Value::Array(value), Value::Array(known)) => {
+            for (i, (value, known)) in value.iter().zip(known).enumerate() {
+                unknown_keys(value, known, &format!("{path}[{i}]"), found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Fails unless the table in `path` has a row for each example that `report` was made of.
+fn of_this_run(path: &Path, report: &Report) -> Result<(), String> {
+    let ran = report.tasks.iter().filter(|row| row.examples_run > 0);
+    let mut left: Vec<(&TaskRow, usize)> = ran.map(|row| (row, row.examples_run)).collect();
+    let mut reader = ::csv::Reader::from_path(path).map_err(|error| error.to_string())?;
+    let header = reader.headers().map_err(|error| error.to_string())?;
+    if !header.iter().eq(super::csv::HEADER) {
+        return Err("its columns are others".to_owned());
+    }
+    let mut record = ::csv::StringRecord::new();
+    while reader.read_record(&mut record).map_err(|error| error.to_string())? {
+        let (task, split) = (&record[0], &record[1]);
+        match left.iter_mut().find(|(row, _)| row.task == *task && row.split == *split) {
+            None => return Err(format!("the report has no {task}/{split}")),
+            Some((row, 0)) => return Err(format!("it has too many rows of {}", row.name())),
+            Some((_, rows)) => *rows -= 1,
+        }
+    }
+    match left.iter().find(|(_, rows)| *rows > 0) {
+        None => Ok(()),
+        Some((row, rows)) => {
+            Err(format!("it lacks {} of {}", counted(*rows, "row", "rows"), row.name()))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{samples, write, Format, RenderOptions};
+    use super::*;
+
+    fn written(report: &Report, format: Format) -> Vec<u8> {
+        let (tables, options) = ([samples::predictions()], RenderOptions::default());
+        let mut out = Vec::new();
+        write(format, report, &tables, &options, &mut out).unwrap();
+        out
+    }
+
+    #[test]
+    fn a_report_read_back_is_written_to_the_same_bytes_in_every_format() {
+        for (name, report) in samples::all() {
+            let json = written(&report, Format::Json);
+            let (back, unknown) = parse(&json).unwrap();
+            assert!(unknown.is_empty(), "{name}: {unknown:?}");
+            for format in Format::ALL {
+                assert!(written(&back, format) == written(&report, format), "{format} of {name}");
+            }
+        }
+    }
+
+    fn refused(edit: impl FnOnce(&mut Value)) -> String {
+        let mut value = serde_json::to_value(samples::preserved()).unwrap();
+        edit(&mut value);
+        parse(&serde_json::to_vec_pretty(&value).unwrap()).unwrap_err()
+    }
+
+    #[test]
+    fn what_is_no_report_is_refused_with_the_line_or_the_key() {
+        let json = written(&samples::preserved(), Format::Json);
+        let cut = parse(&json[..json.len() / 2]).unwrap_err();
+        assert!(cut.starts_with("ends too soon: ") && cut.contains(" at line "), "{cut}");
+        assert!(parse(b"").unwrap_err().starts_with("ends too soon"));
+        assert!(parse(b"\xff\xfe{").unwrap_err().starts_with("is no JSON: "));
+        assert_eq!(parse(b"[1]").unwrap_err(), "is no report: it is no JSON object");
+        assert_eq!(parse(b"{}").unwrap_err(), "is no report: it has no key `schema_version`");
+        for (key, value, words) in [
+            ("schema_version", 2.into(), "has the `schema_version` 2, and this version"),
+            ("verdict", "perhaps".into(), "unknown variant `perhaps`"),
+            ("tasks", "none".into(), "is no report: invalid type: string \"none\""),
+            ("exit_code", (-1).into(), "is no report: invalid value: integer `-1`"),
+        ] {
+            let why = refused(|report| report[key] = value);
+            assert!(why.contains(words), "{why}");
+        }
+        let why = refused(|report| report["manifest"]["program"] = "another".into());
+        assert_eq!(why, "is no report of confidence-audit: its `manifest.program` is \"another\"");
+        let why = refused(|report| {
+            report["tasks"][0].as_object_mut().unwrap().remove("spent_share");
+            report["tasks"][0].as_object_mut().unwrap().remove("alpha");
+        });
+        assert!(why.starts_with("is no report: missing field `alpha` at line "), "{why}");
+        let recalibration = super::super::recalibration::tests::sample();
+        let why = parse(&serde_json::to_vec(&recalibration).unwrap()).unwrap_err();
+        assert_eq!(why, "is what `audit recalibrate` wrote, and no report of an audit");
+    }
+
+    #[test]
+    fn older_reports_are_read_and_what_a_later_one_adds_is_named() {
+        let mut value = serde_json::to_value(samples::preserved()).unwrap();
+        for newer in ["sigma_unseen", "recalibrated", "intervals", "differences", "confidences"] {
+            value["tasks"][0].as_object_mut().unwrap().remove(newer).unwrap();
+        }
+        value["manifest"].as_object_mut().unwrap().remove("commands").unwrap();
+        let (report, unknown) = parse(&serde_json::to_vec(&value).unwrap()).unwrap();
+        assert_eq!((report.tasks[0].sigma, unknown), (Some(0.0446), Vec::new()));
+        value["tasks"][1]["teacher"]["shoe_size"] = 43.into();
+        value["mood"] = "good".into();
+        let (_, unknown) = parse(&serde_json::to_vec(&value).unwrap()).unwrap();
+        assert_eq!(unknown, ["tasks[1].teacher.shoe_size", "mood"]);
+    }
+
+    #[test]
+    fn predictions_are_a_report_s_own_only_with_a_row_for_each_example() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("report.json");
+        let mut report = samples::preserved();
+        report.tasks.truncate(1);
+        report.tasks[0].examples_run = 3;
+        let saved = Saved { report, unknown: Vec::new(), file: Some(file) };
+        let table = folder.path().join(PREDICTIONS);
+        assert_eq!(saved.predictions(), Err(NoPredictions::Missing(table.clone())));
+        let csv = String::from_utf8(written(&saved.report, Format::Csv)).unwrap();
+        std::fs::write(&table, &csv).unwrap();
+        assert_eq!(saved.predictions(), Ok(table.clone()));
+        let last = csv.trim_end().rsplit_once('\n').unwrap();
+        for (text, why) in [
+            (format!("{}\n", last.0), "it lacks 1 row of sst2/train"),
+            (format!("{csv}{}\n", last.1), "it has too many rows of sst2/train"),
+            (csv.replace("sst2,train,0", "sst2,dev,0"), "the report has no sst2/dev"),
+            ("id,label\n1,2\n".to_owned(), "its columns are others"),
+        ] {
+            std::fs::write(&table, text).unwrap();
+            let refused = saved.predictions().unwrap_err();
+            assert!(matches!(&refused, NoPredictions::Other(_, said) if said == why), "{refused}");
+        }
+        let stdin = Saved { file: None, ..saved };
+        assert_eq!(stdin.predictions(), Err(NoPredictions::Stdin));
+    }
+}
