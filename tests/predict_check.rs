@@ -27,7 +27,10 @@ const FIGURES: [&str; 22] = [
     "agreement",
     "agreement_share",
     "negative_flips",
+    "intervals",
     "difference",
+    "differences",
+    "confidences",
     "divergence",
     "undefined",
 ];
@@ -256,6 +259,7 @@ fn a_limit_takes_the_first_rows() {
     let row = sandbox.row(&with(&check("t.csv", "s.csv"), &["--limit", "5"]));
     assert_eq!((&row["n"], &row["of"], &row["partial"]), (&json!(5), &json!(24), &json!(true)));
     let models = ["--teacher", "t", "--student", "s", "--data", "glue", "--limit", "5"];
+    let models = with(&models, &["--split", "train"]);
     let audited = sandbox.row(&with(&["--task", "rte"], &models));
     assert_eq!(figures(&row), figures(&audited));
 }

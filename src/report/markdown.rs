@@ -4,7 +4,7 @@ use super::display::{neutralise, truncate};
 use super::numbers::{counted, decimal, decimal_or_absent, percent, signed, thousands, ABSENT};
 use super::rows::by_task;
 use super::schema::{ModelRow, NoteLevel, Outcome, Prediction, Report, TaskRow, WorstInput};
-use super::summary::{disagreements, summary, verdict_word};
+use super::summary::{disagreements, recalibrated, summary, unseen, verdict_word};
 
 /// GitHub refuses a comment above 65,536 characters; some room is left for what is put around.
 pub(super) const MOST_CHARACTERS: usize = 60_000;
@@ -176,6 +176,12 @@ fn remarks(report: &Report) -> String {
         }
         if let Some(text) = counts(row) {
             say("not used whole", &text, None);
+        }
+        if let Some(limit) = unseen(row) {
+            say("unseen inputs", &limit, None);
+        }
+        if let (Outcome::NotPreserved, Some(remedy)) = (row.verdict, recalibrated(row)) {
+            say("rescaled", &remedy, None);
         }
         if let Some(why) = row.why_undefined("teacher.accuracy") {
             say("no accuracy", why, None);

@@ -1,6 +1,6 @@
 //! The verdict in words: the sentences that the formats share.
 
-use super::numbers::{chosen, counted, thousands};
+use super::numbers::{chosen, counted, decimal, sigma_and_kappa, significant, thousands};
 use super::rows::by_task;
 use super::schema::{Outcome, Report, TaskRow};
 
@@ -126,6 +126,26 @@ pub(crate) fn disagreements(report: &Report) -> Vec<(&TaskRow, String)> {
         }
     }
     found
+}
+
+/// `σ of unseen inputs at most 0.0901 (95 % limit)`, for a split that tells.
+pub(crate) fn unseen(row: &TaskRow) -> Option<String> {
+    row.sigma_unseen.map(|limit| {
+        let (sigma, level) = (decimal(limit.sigma), chosen(limit.level * 100.0));
+        format!("σ of unseen inputs at most {sigma} ({level} % limit)")
+    })
+}
+
+/// `τ 1.249, fitted on validation, would make σ 0.0887 > κ 0.0500`, where it was fitted.
+pub(crate) fn recalibrated(row: &TaskRow) -> Option<String> {
+    let (of, kappa) = (row.recalibrated.as_ref()?, row.kappa?);
+    let (sigma, kappa) = sigma_and_kappa(of.sigma, kappa);
+    let relation = if of.within_bound { "≤" } else { ">" };
+    Some(format!(
+        "τ {}, fitted on {}, would make σ {sigma} {relation} κ {kappa}",
+        significant(of.temperature),
+        of.fitted_on
+    ))
 }
 
 /// What to know when two splits of a task give different verdicts; `None` when they agree.

@@ -3,6 +3,7 @@
 use maud::{html, Markup};
 
 use super::super::display::neutralise;
+use super::super::glossary::{explain, Paragraph};
 use super::super::numbers::{chosen, counted, decimal, sigma_and_kappa, ABSENT};
 use super::super::rows::model;
 use super::super::schema::{NoteLevel, Outcome, Report, TaskRow};
@@ -14,8 +15,8 @@ pub(super) const BUDGET: &str =
      circle on it is where a fail-fast run would have stopped.";
 pub(super) const CONFIDENCES: &str =
     "Each cell counts examples by how sure the teacher is (to the right) and the student (upwards). \
-     Above the dotted diagonal the student is surer than its teacher. Darker is more, on a logarithmic \
-     scale.";
+     Above the dotted diagonal the student is surer than its teacher. Stronger is more, on a \
+     logarithmic scale.";
 pub(super) const DIFFERENCES: &str =
     "d is the teacher's confidence less the student's: to the right of zero the student is less sure. \
      σ is the root mean square of d.";
@@ -171,9 +172,21 @@ fn level(level: NoteLevel) -> &'static str {
     }
 }
 
-/// What a code means, from the glossary.
-fn meaning(_code: &str) -> Markup {
-    html! {}
+/// What a code means: the glossary's text, folded away.
+fn meaning(code: &str) -> Markup {
+    let Some(entry) = explain(code) else { return html! {} };
+    html! {
+        details {
+            summary { "What it means" }
+            @for paragraph in &entry.body {
+                @match paragraph {
+                    Paragraph::Text(text) => p.small { (text) },
+                    Paragraph::Named(name, text) => p.small { b { (name) ": " } (text) },
+                    Paragraph::Formula(lines) => p.small { code { (lines) } },
+                }
+            }
+        }
+    }
 }
 
 /// Who was compared.

@@ -12,7 +12,7 @@ use super::super::rows::model;
 use super::super::schema::{
     Interval, ModelManifest, ModelRow, Note, NoteLevel, Outcome, Report, TaskRow, Variant,
 };
-use super::super::summary::{comparison, disagreement, extent, verdict_word};
+use super::super::summary::{comparison, disagreement, extent, recalibrated, unseen, verdict_word};
 use super::page::{verdict_style, Page, DIM, INDENT, LABEL, YELLOW};
 use super::worst;
 
@@ -27,6 +27,9 @@ pub(super) fn section(page: &mut Page, report: &Report, row: &TaskRow, beside: &
         page.blank();
         statistic(page, row);
         bound(page, row);
+        if let (Outcome::NotPreserved, Some(remedy)) = (row.verdict, recalibrated(row)) {
+            page.field("rescaled", &remedy);
+        }
         models_figures(page, row);
         spread(page, row);
         variants(page, row);
@@ -99,6 +102,9 @@ fn statistic(page: &mut Page, row: &TaskRow) {
         let level = chosen(interval.level * 100.0);
         let (low, high) = (decimal(interval.low), decimal(interval.high));
         page.field("interval", &format!("{low} to {high} ({level} % bootstrap)"));
+    }
+    if let Some(limit) = unseen(row) {
+        page.field("unseen", &limit);
     }
     if let (Some(spent), Some(budget)) = (row.spent, row.budget) {
         let share = row.spent_share.map_or_else(|| ABSENT.to_owned(), percent);
@@ -319,6 +325,9 @@ fn beside_row(page: &mut Page, gating: &TaskRow, row: &TaskRow) {
             page.field("", &format!("{} {}", metric.name, both(metric.teacher, metric.student)));
         }
         page.field("", &format!("agreement {}", agreement(row)));
+    }
+    if let Some(limit) = unseen(row) {
+        page.field("", &limit);
     }
     if let Some(sentence) = disagreement(gating, row) {
         page.field("", &sentence);

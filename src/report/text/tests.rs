@@ -26,6 +26,7 @@ PRESERVED  sst2/train  σ 0.0446 ≤ κ 0.0500  67,349 examples
   not gating  validation: NOT PRESERVED, σ 0.1010 > κ 0.0500, 872 examples
               accuracy teacher 0.9540, student 0.9478
               agreement 855 of 872 (98.1 %); 8 negative flips
+              σ of unseen inputs at most 0.1111 (95 % limit)
               The two splits disagree: confidence is preserved on train, which
               gates, and not on validation. The bound on train does not carry
               over to inputs that the student has not seen.
@@ -65,6 +66,7 @@ NOT PRESERVED  sst2/train  σ 0.0802 > κ 0.0500  67,349 examples
   interval    0.0786 to 0.0818 (95 % bootstrap)
   budget      257.3 % spent: Σd² = 433.2 of 168.4
   bound       β 168.4 nats (0.0025 per example), α 0, γ 1; set by default
+  rescaled    τ 1.123, fitted on validation, would make σ 0.0762 > κ 0.0500
   accuracy    teacher 0.9540, student 0.9478
   agreement   66,003 of 67,349 (98.0 %); 673 negative flips
   confidence  teacher 0.9712, student 0.9530 on average; mean d +0.0182
@@ -74,6 +76,7 @@ NOT PRESERVED  sst2/train  σ 0.0802 > κ 0.0500  67,349 examples
   not gating  validation: NOT PRESERVED, σ 0.1304 > κ 0.0500, 872 examples
               accuracy teacher 0.9540, student 0.9478
               agreement 855 of 872 (98.1 %); 8 negative flips
+              σ of unseen inputs at most 0.1434 (95 % limit)
 
   warning: `--beta 0.1` is below ln 2 with 67,349 examples: it looks like a
     mean, and β is a sum [mean-for-sum]
@@ -121,6 +124,7 @@ PRESERVED  sst2/train  σ 0.0446 ≤ κ 0.0500  67,349 examples
   not gating  validation: NOT PRESERVED, σ 0.1010 > κ 0.0500, 872 examples
               accuracy teacher 0.9540, student 0.9478
               agreement 855 of 872 (98.1 %); 8 negative flips
+              σ of unseen inputs at most 0.1111 (95 % limit)
               The two splits disagree: confidence is preserved on train, which
               gates, and not on validation. The bound on train does not carry
               over to inputs that the student has not seen.
@@ -137,6 +141,7 @@ NOT PRESERVED  mrpc/train  σ 0.1460 > κ 0.0500  3,668 examples
   interval    0.1431 to 0.1489 (95 % bootstrap)
   budget      852.6 % spent: Σd² = 78.19 of 9.170
   bound       β 9.170 nats (0.0025 per example), α 0, γ 1; set by default
+  rescaled    τ 1.123, fitted on validation, would make σ 0.1387 > κ 0.0500
   accuracy    teacher 0.9540, student 0.9478
   F1          teacher 0.9652, student 0.9147
   agreement   3,595 of 3,668 (98.0 %); 36 negative flips
