@@ -7,7 +7,7 @@ use common::{codes, glue, note, number, says, with, Sandbox};
 use serde_json::{json, Value};
 
 /// What of a row is worked out from the predictions alone.
-const FIGURES: [&str; 22] = [
+const FIGURES: [&str; 25] = [
     "n",
     "of",
     "verdict",

@@ -8,14 +8,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::audit::{refuse_without_effect, stoppable_session};
-use super::{print, run_each, Sink};
+use super::{run_each, Sink};
 use crate::audit::audit;
 use crate::cli::DemoArgs;
 use crate::config::{Config, Settings};
 use crate::error::Exit;
 use crate::interrupt::{Interrupt, Temporary};
 use crate::report::schema::{ModelManifest, Outcome, Report};
-use crate::report::Format;
 
 /// The two audits as a config: a task of the user's own, once for each student.
 const CONFIG: &str = r#"
@@ -92,13 +91,8 @@ pub fn run(args: &DemoArgs) -> Result<Exit> {
     let (mut report, tables) =
         run_each(&settings, &session, again, |settings| audit(settings, &session))?;
     forget_folder(&mut report, folder.path());
-    sink.write(&report, &tables)?;
     let exit = exit(&report);
-    let codes = codes(&report, exit);
-    match args.output.format {
-        Format::Text => print(&format!("\n{codes}\n"))?,
-        _ => sink.progress().message(&codes),
-    }
+    sink.write_with(&report, &tables, Some(&codes(&report, exit)))?;
     Ok(exit)
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use crate::cli::Output;
 use crate::error::{hinted, Exit};
 use crate::progress::Progress;
-use crate::report::{self, OutputDir, PredictionTable, RenderOptions, Report};
+use crate::report::{self, Format, OutputDir, PredictionTable, RenderOptions, Report};
 
 /// Columns of a terminal that does not say how many it has.
 const COLUMNS: usize = 80;
@@ -42,6 +42,20 @@ impl<'a> Sink<'a> {
     /// # Errors
     /// Whatever could not be written; a reader that closed the pipe is none.
     pub fn write(&self, report: &Report, tables: &[PredictionTable]) -> Result<Exit> {
+        self.write_with(report, tables, None)
+    }
+
+    /// As [`Sink::write`], with a remark that ends the text report, and goes to stderr beside any
+    /// other format. The files are named after it.
+    ///
+    /// # Errors
+    /// As [`Sink::write`].
+    pub fn write_with(
+        &self,
+        report: &Report,
+        tables: &[PredictionTable],
+        remark: Option<&str>,
+    ) -> Result<Exit> {
         // Each is tried whatever becomes of the others: a run is too long to lose its report.
         let files = self.folder.as_ref().map(|folder| folder.write_all(report, tables));
         let outputs = self.step_outputs.as_ref().map(|(path, file)| {
@@ -51,8 +65,15 @@ impl<'a> Sink<'a> {
         });
         let options = render_options();
         let mut stdout = std::io::stdout().lock();
-        let written = report::write(self.output.format, report, tables, &options, &mut stdout)
-            .and_then(|()| stdout.flush());
+        let mut written = report::write(self.output.format, report, tables, &options, &mut stdout);
+        match remark {
+            Some(remark) if self.output.format == Format::Text => {
+                written = written.and_then(|()| writeln!(stdout, "\n{remark}"));
+            }
+            Some(remark) => self.progress().message(remark),
+            None => {}
+        }
+        let written = written.and_then(|()| stdout.flush());
         if let Some(files) = files.transpose()? {
             let names: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();
             self.progress().message(&format!("wrote {}", names.join(", ")));

@@ -141,8 +141,9 @@ pub(crate) fn recalibrated(row: &TaskRow) -> Option<String> {
     let (of, kappa) = (row.recalibrated.as_ref()?, row.kappa?);
     let (sigma, kappa) = sigma_and_kappa(of.sigma, kappa);
     let relation = if of.within_bound { "≤" } else { ">" };
+    let edge = if of.at_edge { " (the end of what is tried)" } else { "" };
     Some(format!(
-        "τ {}, fitted on {}, would make σ {sigma} {relation} κ {kappa}",
+        "τ {}{edge}, fitted on {}, would make σ {sigma} {relation} κ {kappa}",
         significant(of.temperature),
         of.fitted_on
     ))

@@ -10,7 +10,7 @@ pub(super) const WIDTH: f64 = 360.0;
 pub(super) const HEIGHT: f64 = 240.0;
 
 /// Room around the drawing.
-const LEFT: f64 = 48.0;
+const LEFT: f64 = 60.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 38.0;

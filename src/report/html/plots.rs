@@ -17,7 +17,7 @@ const MARK: (f64, f64) = (2.5, 7.0);
 const BAR_STEP: f64 = 22.0;
 const BAR_NAME: f64 = 92.0;
 /// Room for a bar's figures.
-const BAR_FIGURES: f64 = 96.0;
+const BAR_FIGURES: f64 = 116.0;
 /// Columns of a bar's name.
 const NAME_COLUMNS: usize = 14;
 

@@ -63,7 +63,7 @@ fn the_sections_stand_in_their_order() {
     for part in ["PRESERVED", "σ 0.0446 ≤ κ 0.0500", "67,349 examples", "β 168.4 nats"] {
         assert!(verdict.contains(part), "{verdict}");
     }
-    assert!(texts(&page, ".beside")[0].contains("validation is not preserved: σ 0.1010 > κ 0.0500"));
+    assert!(texts(&page, ".beside")[0].contains("validation: not preserved, σ 0.1010 > κ 0.0500"));
     assert_eq!(texts(&page, "#manifest pre").len(), 1);
 }
 

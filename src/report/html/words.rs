@@ -95,7 +95,7 @@ fn ended_early(row: &TaskRow) -> Option<String> {
 
 /// A split that does not gate: its verdict, and what to think where it gives the other one.
 pub(super) fn beside(gating: &[&TaskRow], row: &TaskRow) -> Markup {
-    let numbers = comparison(row).map(|it| format!(": {it}")).unwrap_or_default();
+    let numbers = comparison(row).map(|it| format!(", {it}")).unwrap_or_default();
     let reason = row.error.as_ref().map(|error| format!(": {}", error.message));
     let limit = row.sigma_unseen.map(|limit| {
         let level = chosen(limit.level * 100.0);
@@ -114,7 +114,7 @@ pub(super) fn beside(gating: &[&TaskRow], row: &TaskRow) -> Markup {
     );
     html! {
         p.beside {
-            "Beside the gate, " strong { (neutralise(&row.split)) } " is "
+            "Beside the gate, " strong { (neutralise(&row.split)) } ": "
             span.word.(super::class(row.verdict)) { (verdict_word(row.verdict).to_lowercase()) }
             (neutralise(&text))
         }
