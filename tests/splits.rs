@@ -119,7 +119,10 @@ fn the_manifest_s_command_gives_the_report_again() {
     let flags = ["--split", "train,extra", "--seed", "7", "--kappa", "0.1", "--threads", "1"];
     let report = sandbox.report(&with(&pair, &flags));
     let command = report["manifest"]["commands"][0]["command"].as_str().unwrap();
-    says(command, &["--config 'my audit.toml'", "--split 'train,extra'", "--kappa 0.1", "--seed 7"]);
+    says(
+        command,
+        &["--config 'my audit.toml'", "--split 'train,extra'", "--kappa 0.1", "--seed 7"],
+    );
     assert!(!command.contains("--threads"), "{command}");
     let words = shlex::split(command).unwrap();
     assert_eq!(words[0], "audit");

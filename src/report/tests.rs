@@ -1,0 +1,155 @@
+//! What holds for every format and every report.
+
+use super::*;
+
+/// A disk with room for so many bytes.
+struct Full(usize);
+
+impl Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0 == 0 {
+            return Err(io::Error::from(io::ErrorKind::StorageFull));
+        }
+        let taken = bytes.len().min(self.0);
+        self.0 -= taken;
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn names_and_formats_are_one_to_one() {
+    for format in Format::ALL {
+        assert_eq!(format.as_str().parse(), Ok(format));
+    }
+    let unknown = "yaml".parse::<Format>().unwrap_err();
+    assert_eq!(
+        unknown.to_string(),
+        "unknown format `yaml`: expected one of text, json, markdown, html, junit, csv, github, \
+         openmetrics, codequality, model-card"
+    );
+}
+
+#[test]
+fn every_format_renders_every_report_and_ends_its_last_line() {
+    for (name, report) in samples::all() {
+        for format in Format::ALL {
+            let mut out = Vec::new();
+            let tables = [samples::predictions()];
+            write(format, &report, &tables, &RenderOptions::default(), &mut out).unwrap();
+            let text = String::from_utf8(out).unwrap();
+            assert!(text.ends_with('\n'), "{format} of {name}");
+            assert!(!text.contains("NaN"), "{format} of {name}");
+        }
+    }
+}
+
+/// The report in `format`, with the predictions of three examples.
+fn written(format: Format, report: &Report) -> String {
+    let mut out = Vec::new();
+    let tables = [samples::predictions()];
+    write(format, report, &tables, &RenderOptions::default(), &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+/// Rows of the report that were run, and those that gate.
+fn counts(report: &Report) -> (usize, usize) {
+    let ran = report.tasks.iter().filter(|row| row.verdict != schema::Outcome::Error).count();
+    (ran, report.tasks.iter().filter(|row| row.gates).count())
+}
+
+/// Every format of every outcome, and of hostile text, by a parser that is not what wrote it.
+#[test]
+fn every_format_is_read_by_a_parser_of_its_own() {
+    let schema = std::fs::read_to_string("configs/report.schema.json").unwrap();
+    let schema: serde_json::Value = serde_json::from_str(&schema).unwrap();
+    let schema = jsonschema::validator_for(&schema).unwrap();
+    for (name, report) in samples::all() {
+        for format in Format::ALL {
+            let text = written(format, &report);
+            let (ran, gating) = counts(&report);
+            let what = format!("{format} of {name}");
+            match format {
+                Format::Text => {
+                    assert!(!text.contains('\u{1b}') && text.lines().count() > 2, "{what}")
+                }
+                Format::Json => {
+                    let value = serde_json::from_str(&text).unwrap();
+                    assert!(schema.is_valid(&value), "{what}");
+                }
+                Format::Markdown => assert_eq!(markdown_rows(&text), report.tasks.len(), "{what}"),
+                Format::Html => html_verdicts(&text, &report, &what),
+                Format::Junit => {
+                    let xml = roxmltree::Document::parse(&text).unwrap();
+                    let cases = xml.descendants().filter(|node| node.has_tag_name("testcase"));
+                    assert!(cases.count() >= gating, "{what}");
+                }
+                Format::Csv => {
+                    let mut reader = ::csv::Reader::from_reader(text.as_bytes());
+                    assert_eq!(reader.records().map(Result::unwrap).count(), 3, "{what}");
+                }
+                Format::Github => {
+                    let command = |line: &str| line.starts_with("::") && line[2..].contains("::");
+                    assert!(text.lines().all(command) && text.lines().count() <= 10, "{what}");
+                }
+                Format::OpenMetrics => {
+                    let samples = openmetrics::tests::parse(&text);
+                    let verdicts =
+                        samples.iter().filter(|it| it.name == "confidence_audit_preserved");
+                    assert_eq!(verdicts.count(), ran, "{what}");
+                }
+                Format::CodeQuality => {
+                    let notes: usize = report.tasks.iter().map(|row| row.notes.len()).sum();
+                    assert!(codequality::tests::parse(&text).len() >= notes, "{what}");
+                }
+                Format::ModelCard => {
+                    assert_eq!(model_card::tests::parse(&text).is_empty(), ran == 0, "{what}");
+                }
+            }
+        }
+    }
+}
+
+/// Rows of the first table of a Markdown text, in which no other HTML stands than what folds it.
+fn markdown_rows(text: &str) -> usize {
+    use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
+    let (mut rows, mut tables) = (0, 0);
+    for event in Parser::new_ext(text, Options::ENABLE_TABLES) {
+        match event {
+            Event::Start(Tag::TableRow) if tables == 0 => rows += 1,
+            Event::End(TagEnd::Table) => tables += 1,
+            Event::Html(html) | Event::InlineHtml(html) => {
+                let allowed = ["<details>", "</details>", "<summary>", "<br>"];
+                let known = allowed.iter().any(|tag| html.trim_start().starts_with(tag));
+                assert!(known, "{html}");
+            }
+            _ => {}
+        }
+    }
+    rows
+}
+
+/// The page says every gating row's verdict.
+fn html_verdicts(text: &str, report: &Report, what: &str) {
+    let page = scraper::Html::parse_document(text);
+    assert!(page.errors.is_empty(), "{what}: {:?}", page.errors);
+    let verdicts = scraper::Selector::parse("main section .verdict .word").unwrap();
+    let words: Vec<String> = page.select(&verdicts).map(|it| it.text().collect()).collect();
+    for row in report.tasks.iter().filter(|row| row.gates) {
+        let word = summary::verdict_word(row.verdict);
+        assert!(words.iter().any(|it| it.ends_with(word)), "{what}: {words:?}");
+    }
+}
+
+#[test]
+fn a_full_disk_is_an_error_in_every_format() {
+    for format in Format::ALL {
+        let tables = [samples::predictions()];
+        let report = samples::preserved();
+        let answer = write(format, &report, &tables, &RenderOptions::default(), &mut Full(10));
+        assert!(answer.is_err(), "{format}");
+    }
+}
