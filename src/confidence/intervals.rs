@@ -10,9 +10,9 @@ use super::metrics::{brier_of, nll_of, Confusion};
 use super::reliability::{ece_bin, ECE_BINS};
 use super::{Interval, Predictions, BOOTSTRAP_RESAMPLES};
 
-/// Most draws of one resample: a tenth of a second for the largest split, and a deviation that is
-/// scaled to N is off by less than the noise of 1,000 resamples.
-pub const INTERVAL_DRAWS: usize = 1 << 14;
+/// Most draws of one resample, so that these intervals cost an audit from the cache next to nothing;
+/// a deviation that is scaled to N is off by less than the noise of 1,000 resamples.
+pub const INTERVAL_DRAWS: usize = 1 << 12;
 
 /// 95 % percentile bootstrap intervals of one model's figures. `None` where the figure is undefined.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]

@@ -15,6 +15,9 @@ const RIGHT: f64 = 12.0;
 const TOP: f64 = 14.0;
 const BOTTOM: f64 = 38.0;
 
+/// From here on ticks are powers of ten, which fit the room.
+const MOST_WRITTEN_OUT: f64 = 1e6;
+
 /// How values become lengths.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Scale {
@@ -56,6 +59,7 @@ fn linear_ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
     let decimals = (-(step.log10() + 1e-9).floor()).max(0.0) as usize;
     let (first, last) = ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
     let written = |value: f64| match value {
+        value if high >= MOST_WRITTEN_OUT && value > 0.0 => format!("{value:e}"),
         value if step >= 1.0 && value >= 0.0 => thousands(value.round() as usize),
         value if value < 0.0 => format!("−{:.decimals$}", -value),
         value => format!("{value:.decimals$}"),
@@ -186,6 +190,7 @@ mod tests {
         assert_eq!(written(Scale::Linear(0.0, 67_349.0), 4), ["0", "20,000", "40,000", "60,000"]);
         assert_eq!(written(Scale::Counts(2_500.0), 5), ["1", "10", "100", "1,000"]);
         assert_eq!(written(Scale::Linear(0.0, 2.57), 5), ["0", "1", "2"]);
+        assert_eq!(written(Scale::Linear(0.0, 4.2e9), 5), ["0", "1e9", "2e9", "3e9", "4e9"]);
     }
 
     #[test]

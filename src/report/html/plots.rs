@@ -134,7 +134,7 @@ pub(super) fn confidences(row: &TaskRow, of: &ConfidenceCounts, id: &str) -> Mar
     }
 }
 
-/// 1, the powers of ten below `most` (four of them at most), and `most`.
+/// The powers of ten below `most`, and `most`.
 fn counts_up_to(most: usize) -> Vec<usize> {
     let powers = (0..9).map(|power| 10usize.pow(power)).take_while(|power| *power < most);
     let mut steps: Vec<usize> = powers.collect();
