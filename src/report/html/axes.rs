@@ -1,6 +1,7 @@
 //! What every plot stands on: scales, ticks, axes with their units.
 
 use maud::{html, Markup};
+use unicode_width::UnicodeWidthChar;
 
 use super::super::numbers::thousands;
 
@@ -9,11 +10,16 @@ pub(super) const WIDTH: f64 = 360.0;
 /// Height of a plot whose shape is free.
 pub(super) const HEIGHT: f64 = 240.0;
 
-/// Room around the drawing.
-const LEFT: f64 = 60.0;
+/// Room around the drawing; to the left more where the ticks are long.
+const LEFT: f64 = 48.0;
 const RIGHT: f64 = 12.0;
 const TOP: f64 = 14.0;
-const BOTTOM: f64 = 38.0;
+const BOTTOM: f64 = 40.0;
+/// Room for the name of the values upwards and for what is between it, the ticks and the axis.
+const Y_NAME: f64 = 21.0;
+
+/// Marks that the values upwards get, about.
+const Y_TICKS: usize = 5;
 
 /// From here on ticks are powers of ten, which fit the room.
 const MOST_WRITTEN_OUT: f64 = 1e6;
@@ -68,6 +74,21 @@ fn linear_ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
     (first..=last).map(|i| clean(i as f64 * step)).map(|value| (value, written(value))).collect()
 }
 
+/// Room that `text` takes at a plot's 11 units, in DejaVu Sans, which is wider than other fonts.
+pub(super) fn text_width(text: &str) -> f64 {
+    let width = |c: char| match c {
+        ' ' | '!' | '\'' | '(' | ')' | ',' | '-' | '.' | '/' | ':' | ';' | '[' | '\\' | ']'
+        | '|' => 4.5,
+        'f' | 'i' | 'j' | 'l' | 'r' | 't' => 4.5,
+        '#' | '%' | '+' | '<' | '=' | '>' | '@' | 'M' | 'W' | '^' | 'm' | 'w' | '~' | '…' => 11.0,
+        '&' | 'A'..='Z' => 8.75,
+        c if c.is_ascii() => 7.0,
+        // One column or two: letters of other scripts, ideographs, emoji.
+        c => 10.5 + 3.5 * (c.width().unwrap_or(1) as f64 - 1.0),
+    };
+    text.chars().map(width).sum()
+}
+
 /// A drawing area with two axes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Axes {
@@ -82,7 +103,14 @@ pub(super) struct Axes {
 impl Axes {
     /// Where `value` stands to the right, user units.
     pub(super) fn at_x(&self, value: f64) -> f64 {
-        round(LEFT + self.x.share(value) * (WIDTH - LEFT - RIGHT))
+        let left = self.left();
+        round(left + self.x.share(value) * (WIDTH - left - RIGHT))
+    }
+
+    /// The left end of the drawing, user units.
+    fn left(&self) -> f64 {
+        let ticks = self.y.ticks(Y_TICKS).into_iter();
+        round(ticks.map(|(_, text)| Y_NAME + text_width(&text)).fold(LEFT, f64::max))
     }
 
     /// Where `value` stands upwards, user units.
@@ -102,18 +130,19 @@ impl Axes {
 
     /// Grid, axes, ticks and what they are in.
     pub(super) fn draw(&self, x_label: &str, y_label: &str) -> Markup {
-        let (foot, middle) = (self.foot(), (TOP + self.height - BOTTOM) / 2.0);
+        let (left, foot) = (self.left(), self.foot());
+        let middle = (TOP + foot) / 2.0;
         html! {
-            @for (value, text) in self.y.ticks(5) {
-                line.grid x1=(LEFT) x2=(self.right()) y1=(self.at_y(value)) y2=(self.at_y(value)) {}
-                text x=(LEFT - 5.0) y=(self.at_y(value) + 4.0) text-anchor="end" { (text) }
+            @for (value, text) in self.y.ticks(Y_TICKS) {
+                line.grid x1=(left) x2=(self.right()) y1=(self.at_y(value)) y2=(self.at_y(value)) {}
+                text x=(left - 5.0) y=(self.at_y(value) + 4.0) text-anchor="end" { (text) }
             }
             @for (value, text) in self.x.ticks(5) {
                 line.axis x1=(self.at_x(value)) x2=(self.at_x(value)) y1=(foot) y2=(foot + 4.0) {}
-                text x=(self.at_x(value)) y=(foot + 15.0) text-anchor="middle" { (text) }
+                text x=(self.at_x(value)) y=(foot + 17.0) text-anchor="middle" { (text) }
             }
-            path.axis d=(format!("M{LEFT} {TOP}V{foot}H{}", self.right())) {}
-            text.title x=((LEFT + self.right()) / 2.0) y=(self.height - 6.0) text-anchor="middle" {
+            path.axis d=(format!("M{left} {TOP}V{foot}H{}", self.right())) {}
+            text.title x=((left + self.right()) / 2.0) y=(self.height - 6.0) text-anchor="middle" {
                 (x_label)
             }
             text.title transform=(format!("translate(11 {middle}) rotate(-90)")) text-anchor="middle" {

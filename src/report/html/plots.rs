@@ -2,10 +2,10 @@
 
 use maud::{html, Markup};
 
-use super::super::display::{neutralise, truncate};
+use super::super::display::{columns, neutralise, truncate};
 use super::super::numbers::{counted, decimal, percent, signed, thousands};
 use super::super::schema::{ConfidenceCounts, Group, Histogram, ModelRow, TaskRow};
-use super::axes::{path, round, Axes, Picture, Scale, HEIGHT, WIDTH};
+use super::axes::{path, round, text_width, Axes, Picture, Scale, HEIGHT, WIDTH};
 
 /// Half of the least range of d that is drawn.
 const LEAST_RANGE: f64 = 0.1;
@@ -16,10 +16,12 @@ const MARK: (f64, f64) = (2.5, 7.0);
 /// Height of a bar with its gap, and the room for its name, user units.
 const BAR_STEP: f64 = 22.0;
 const BAR_NAME: f64 = 92.0;
-/// Room for a bar's figures.
-const BAR_FIGURES: f64 = 116.0;
-/// Columns of a bar's name.
-const NAME_COLUMNS: usize = 14;
+/// Columns that a bar's name has at most: those of the narrowest letters.
+const MOST_COLUMNS: usize = 20;
+/// Between a bar and its words.
+const BAR_GAP: f64 = 6.0;
+/// Room for a bar's figures: σ and a count of millions.
+const BAR_FIGURES: f64 = 120.0;
 
 /// The share of the budget spent against the examples seen.
 pub(super) fn budget(row: &TaskRow, id: &str) -> Markup {
@@ -274,10 +276,10 @@ pub(super) fn groups(row: &TaskRow, by: &str, groups: &[&Group], id: &str) -> Ma
     let drawing = html! {
         @for (i, group) in groups.iter().enumerate() {
             @let top = 8.0 + BAR_STEP * i as f64;
-            text.title x=(left - 6.0) y=(top + 11.5) text-anchor="end" { (shown_name(group)) }
+            text.title x=(left - BAR_GAP) y=(top + 11.5) text-anchor="end" { (shown_name(group)) }
             rect.bar.over[kappa > 0.0 && group.sigma > kappa] x=(left) y=(top)
                 width=(round((at(group.sigma) - left).max(0.5))) height=(BAR_STEP - 6.0) {}
-            text x=(right + 6.0) y=(top + 11.5) { (decimal(group.sigma)) ", n " (thousands(group.n)) }
+            text x=(right + BAR_GAP) y=(top + 11.5) { (decimal(group.sigma)) ", n " (thousands(group.n)) }
         }
         line.axis x1=(left) x2=(right) y1=(foot) y2=(foot) {}
         @for (value, text) in Scale::Linear(0.0, most * 1.05).ticks(3) {
@@ -294,7 +296,10 @@ pub(super) fn groups(row: &TaskRow, by: &str, groups: &[&Group], id: &str) -> Ma
 
 /// A group's name, short enough for its place.
 fn shown_name(group: &Group) -> String {
-    truncate(&neutralise(&group.name), NAME_COLUMNS)
+    let name = neutralise(&group.name);
+    let columns = (1..=columns(&name).min(MOST_COLUMNS)).rev();
+    let mut names = columns.map(|columns| truncate(&name, columns));
+    names.find(|name| text_width(name) <= BAR_NAME - BAR_GAP).unwrap_or_default()
 }
 
 fn picture(

@@ -15,7 +15,7 @@ pub(super) const BUDGET: &str =
      circle on it is where a fail-fast run would have stopped.";
 pub(super) const CONFIDENCES: &str =
     "Each cell counts examples by how sure the teacher is (to the right) and the student (upwards). \
-     Above the dotted diagonal the student is surer than its teacher. Stronger is more, on a \
+     Above the dotted diagonal the student is surer than its teacher. A stronger colour is more, on a \
      logarithmic scale.";
 pub(super) const DIFFERENCES: &str =
     "d is the teacher's confidence less the student's: to the right of zero the student is less sure. \
