@@ -188,8 +188,7 @@ impl<'a> Distillation<'a> {
         let validation = self.splits.validation.as_ref();
         let validation = validation.map(|split| evaluated(split, tokenizer, vocabulary));
         let setting = self.setting(&student, &train)?;
-        (recipe.method.check)(recipe, &setting)?;
-        refuse_one_store_for_two_stages(recipe, &setting)?;
+        check_stages(recipe, &setting)?;
         if student.new_head {
             self.session.progress.message("the last layer is new: it begins with random weights");
         }
@@ -444,8 +443,9 @@ impl<'a> Distillation<'a> {
     }
 }
 
-/// Two stages that look at different hidden states cannot share the file that the user names.
-fn refuse_one_store_for_two_stages(recipe: &Recipe, setting: &Setting) -> Result<()> {
+/// Makes every stage's objective, which finds what contradicts the models. Two stages that look at
+/// different hidden states cannot share the file that the user names.
+fn check_stages(recipe: &Recipe, setting: &Setting) -> Result<()> {
     let mut looking = Vec::new();
     for (i, stage) in recipe.stages.iter().enumerate() {
         if (recipe.method.objective)(recipe, setting, i)?.needs().states.is_some() {

@@ -21,9 +21,6 @@ pub(super) const METHOD: Method = Method {
         vec![("train", train)]
     },
     terms: &[Term::Hard, Term::Soft, Term::Attentive],
-    check: |_, setting| {
-        super::require_same_width(setting, "alp mixes the teacher's [CLS] vectors as they are")
-    },
     objective,
 };
 
@@ -31,6 +28,7 @@ fn objective(recipe: &Recipe, setting: &Setting, stage: usize) -> Result<Box<dyn
     if !recipe.stages[stage].losses.contains_key(&Term::Attentive) {
         return super::of_logits(recipe, stage);
     }
+    super::require_same_width(setting, "alp mixes the teacher's [CLS] vectors as they are")?;
     let teacher = super::require_states(setting)?;
     let student_first = (1..=setting.student.layers).collect();
     let selection = Selection::First { hidden: (1..=teacher.layers).collect() };

@@ -18,11 +18,14 @@ pub(super) const METHOD: Method = Method {
         ]
     },
     terms: &[Term::Logits, Term::Hard],
-    check,
     objective,
 };
 
-fn check(recipe: &Recipe, _: &Setting) -> Result<()> {
+fn objective(recipe: &Recipe, _: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
+    let terms = super::terms(recipe, stage);
+    if stage > 0 {
+        return Ok(Box::new(terms));
+    }
     let (epochs, tau_max) = (recipe.stages[0].max_epochs, recipe.tau_max);
     if !epochs.is_multiple_of(tau_max) {
         bail!(usage(format!(
@@ -31,15 +34,6 @@ fn check(recipe: &Recipe, _: &Setting) -> Result<()> {
             epochs.next_multiple_of(tau_max)
         )));
     }
-    Ok(())
-}
-
-fn objective(recipe: &Recipe, _: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
-    let terms = super::terms(recipe, stage);
-    if stage > 0 {
-        return Ok(Box::new(terms));
-    }
-    let tau_max = recipe.tau_max;
-    let epochs_each = recipe.stages[0].max_epochs / tau_max;
+    let epochs_each = epochs / tau_max;
     Ok(Box::new(terms.annealed(Annealing { tau_max, epochs_each })))
 }

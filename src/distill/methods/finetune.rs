@@ -9,6 +9,5 @@ pub(super) const METHOD: Method = Method {
     source: "Devlin et al. 2019, arXiv:1810.04805",
     stages: || vec![("train", stage(3, 2e-5, &[(Term::Hard, 1.0)]))],
     terms: &[Term::Hard],
-    check: |_, _| Ok(()),
     objective: |recipe: &Recipe, _, stage| super::of_logits(recipe, stage),
 };

@@ -20,19 +20,8 @@ pub(super) const METHOD: Method = Method {
         ]
     },
     terms: &[Term::Kept, Term::Soft, Term::Hard],
-    check,
     objective,
 };
-
-fn check(recipe: &Recipe, setting: &Setting) -> Result<()> {
-    super::layer_map(recipe, setting)?;
-    super::require_same_tokens(setting)?;
-    let (depth, layers) = (recipe.compression.depth, setting.student.layers);
-    if depth > layers {
-        bail!(usage(format!("`hsk.depth` = {depth} is more than the student's {layers} layers")));
-    }
-    Ok(())
-}
 
 fn objective(recipe: &Recipe, setting: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
     let terms = super::terms(recipe, stage);
@@ -40,8 +29,13 @@ fn objective(recipe: &Recipe, setting: &Setting, stage: usize) -> Result<Box<dyn
         return Ok(Box::new(terms));
     }
     let map = super::layer_map(recipe, setting)?;
+    super::require_same_tokens(setting)?;
+    let (depth, layers) = (recipe.compression.depth, map.len());
+    if depth > layers {
+        bail!(usage(format!("`hsk.depth` = {depth} is more than the student's {layers} layers")));
+    }
     let pairs = map.iter().enumerate().map(|(i, &teacher)| (i + 1, teacher));
-    let hidden: Vec<_> = pairs.skip(map.len() - recipe.compression.depth).collect();
+    let hidden: Vec<_> = pairs.skip(layers - depth).collect();
     let selection = Selection::Kept {
         hidden: hidden.iter().map(|(_, teacher)| *teacher).collect(),
         length: recipe.compression.length,

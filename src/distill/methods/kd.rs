@@ -9,7 +9,6 @@ pub(super) const METHOD: Method = Method {
     source: "Hinton et al. 2015, arXiv:1503.02531",
     stages: || vec![("train", train())],
     terms: &[Term::Hard, Term::Soft],
-    check: |_, _| Ok(()),
     objective: |recipe, _, stage| super::of_logits(recipe, stage),
 };
 

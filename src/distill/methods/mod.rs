@@ -28,9 +28,8 @@ pub struct Method {
     pub stages: fn() -> Vec<(&'static str, StageLayer)>,
     /// The losses that its stages may be made of.
     pub terms: &'static [Term],
-    /// What of the recipe contradicts the models, before anything is run.
-    pub check: fn(&Recipe, &Setting) -> Result<()>,
-    /// What stage number `stage` (counted from 0) minimises.
+    /// What stage number `stage` (counted from 0) minimises, or what of the recipe contradicts the
+    /// models. Every stage's is made once before anything is run.
     pub objective: fn(&Recipe, &Setting, usize) -> Result<Box<dyn Objective>>,
 }
 

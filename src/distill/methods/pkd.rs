@@ -22,17 +22,8 @@ pub(super) const METHOD: Method = Method {
         vec![("train", train)]
     },
     terms: &[Term::Hard, Term::Soft, Term::Patient],
-    check,
     objective,
 };
-
-fn check(recipe: &Recipe, setting: &Setting) -> Result<()> {
-    if !recipe.last_stage().losses.contains_key(&Term::Patient) {
-        return Ok(());
-    }
-    super::require_same_width(setting, "pkd compares [CLS] vectors element by element")?;
-    teacher_layers(recipe, setting).map(drop)
-}
 
 /// The teacher's layer, counted from 1, of each student layer but the last.
 fn teacher_layers(recipe: &Recipe, setting: &Setting) -> Result<Vec<usize>> {
@@ -65,6 +56,7 @@ fn objective(recipe: &Recipe, setting: &Setting, stage: usize) -> Result<Box<dyn
     if !recipe.stages[stage].losses.contains_key(&Term::Patient) {
         return super::of_logits(recipe, stage);
     }
+    super::require_same_width(setting, "pkd compares [CLS] vectors element by element")?;
     let hidden = teacher_layers(recipe, setting)?;
     let student_first = (1..=hidden.len()).collect();
     let pairs = Pairs { student_first, ..Pairs::default() };

@@ -3,7 +3,7 @@
 use anyhow::{bail, Result};
 
 use super::{kd, Method};
-use crate::distill::objective::Setting;
+use crate::distill::objective::{Objective, Setting};
 use crate::distill::recipe::Recipe;
 use crate::distill::terms::Term;
 use crate::error::usage;
@@ -13,16 +13,15 @@ pub(super) const METHOD: Method = Method {
     source: "Mirzadeh et al. 2020, arXiv:1902.03393",
     stages: || vec![("train", kd::train())],
     terms: &[Term::Hard, Term::Soft],
-    check,
-    objective: |recipe, _, stage| super::of_logits(recipe, stage),
+    objective,
 };
 
-fn check(recipe: &Recipe, _: &Setting) -> Result<()> {
+fn objective(recipe: &Recipe, _: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
     if recipe.assistants.is_empty() {
         bail!(usage(
             "`takd.assistants` names nobody\n  hint: for example `assistants = [{ layers = 4 }]`; \
              without an assistant the method is kd"
         ));
     }
-    Ok(())
+    super::of_logits(recipe, stage)
 }

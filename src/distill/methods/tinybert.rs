@@ -1,7 +1,7 @@
 //! TinyBERT's task-specific stage: the teacher's embeddings, hidden states and attention first, its
 //! probabilities after.
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 
 use super::{stage, Method};
 use crate::distill::objective::{Objective, Setting};
@@ -22,7 +22,6 @@ pub(super) const METHOD: Method = Method {
         ]
     },
     terms: &[Term::Embedding, Term::Hidden, Term::Attention, Term::Soft, Term::Hard],
-    check,
     objective,
 };
 
@@ -36,26 +35,6 @@ pub(super) fn constant(layer: StageLayer) -> StageLayer {
     StageLayer { schedule: Some(Decay::Constant), warmup: Some(0.0), ..layer }
 }
 
-fn check(recipe: &Recipe, setting: &Setting) -> Result<()> {
-    let reads_states = |term: &Term| !matches!(term, Term::Soft | Term::Hard);
-    if !recipe.stages.iter().any(|stage| stage.losses.keys().any(reads_states)) {
-        return Ok(());
-    }
-    super::layer_map(recipe, setting)?;
-    super::require_same_tokens(setting)?;
-    let teacher = super::require_states(setting)?;
-    let comparing = recipe.stages.iter().find(|s| s.losses.contains_key(&Term::Attention));
-    match comparing {
-        Some(stage) if setting.student.heads != teacher.heads => Err(usage(format!(
-            "`stage.{}.losses.attention` compares heads one by one, and the student has {} heads \
-             where the teacher has {}\n  hint: set `student.heads` to {}, or the weight of \
-             `attention` to 0",
-            stage.name, setting.student.heads, teacher.heads, teacher.heads
-        ))),
-        _ => Ok(()),
-    }
-}
-
 fn objective(recipe: &Recipe, setting: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
     let terms = super::terms(recipe, stage);
     let weights = &recipe.stages[stage].losses;
@@ -64,6 +43,16 @@ fn objective(recipe: &Recipe, setting: &Setting, stage: usize) -> Result<Box<dyn
         return Ok(Box::new(terms));
     }
     let map = super::layer_map(recipe, setting)?;
+    super::require_same_tokens(setting)?;
+    let (student, teacher) = (setting.student.heads, super::require_states(setting)?.heads);
+    if is_on(Term::Attention) && student != teacher {
+        bail!(usage(format!(
+            "`stage.{}.losses.attention` compares heads one by one, and the student has {student} \
+             heads where the teacher has {teacher}\n  hint: set `student.heads` to {teacher}, or \
+             the weight of `attention` to 0",
+            recipe.stages[stage].name
+        )));
+    }
     let mut pairs = Pairs::default();
     if is_on(Term::Embedding) {
         pairs.hidden.push((0, 0));
