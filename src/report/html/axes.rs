@@ -3,6 +3,7 @@
 use maud::{html, Markup};
 use unicode_width::UnicodeWidthChar;
 
+use super::super::display::neutralise;
 use super::super::numbers::thousands;
 
 /// The plots' size in user units, which are the pixels of a narrow screen.
@@ -155,7 +156,7 @@ impl Axes {
 /// A figure: its caption, and a picture that says in words what it shows.
 pub(super) struct Picture<'a> {
     /// Unique in the page.
-    pub id: String,
+    pub id: &'a str,
     /// Shown above it, and its name for a screen reader.
     pub caption: &'a str,
     /// Shown below the caption.
@@ -170,16 +171,17 @@ impl Picture<'_> {
     /// The figure around `drawing`.
     pub(super) fn figure(&self, drawing: &Markup) -> Markup {
         let (title, description) = (format!("{}-title", self.id), format!("{}-desc", self.id));
+        let caption = neutralise(self.caption);
         html! {
             figure id=(self.id) {
                 figcaption {
-                    b { (self.caption) }
+                    b { (caption) }
                     @if !self.remark.is_empty() { span.quiet { (self.remark) } }
                 }
                 svg viewBox=(format!("0 0 {WIDTH} {}", self.height)) role="img"
                     aria-labelledby=(format!("{title} {description}")) {
-                    title id=(title) { (self.caption) }
-                    desc id=(description) { (self.description) }
+                    title id=(title) { (caption) }
+                    desc id=(description) { (neutralise(self.description)) }
                     (drawing)
                 }
             }

@@ -4,10 +4,11 @@
 //! page (mod) ──► per task: verdict, notes ──► plots, by split ──► tables ──► manifest, command
 //! ```
 
-mod axes; //   scales, ticks, what every plot stands on
-mod plots; //  one function per plot
-mod tables; // metrics, worst inputs, manifest
-mod words; //  what the sections say
+mod axes; //    scales, ticks, what every plot stands on
+mod heatmap; // teacher against student
+mod plots; //   the other plots, a function each
+mod tables; //  metrics, worst inputs, manifest
+mod words; //   what the sections say
 
 use maud::{html, Markup, PreEscaped, DOCTYPE};
 
@@ -185,7 +186,7 @@ fn pictures(rows: &[&TaskRow], i: usize) -> Markup {
     };
     let budget = |row: &TaskRow, id: &str| (!row.course.is_empty()).then(|| plots::budget(row, id));
     let confidences = |row: &TaskRow, id: &str| {
-        row.confidences.as_ref().map(|of| plots::confidences(row, of, id))
+        row.confidences.as_ref().map(|of| heatmap::confidences(row, of, id))
     };
     let differences = |row: &TaskRow, id: &str| {
         row.differences.as_ref().map(|of| plots::differences(row, of, id))

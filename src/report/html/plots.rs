@@ -4,7 +4,7 @@ use maud::{html, Markup};
 
 use super::super::display::{columns, neutralise, truncate};
 use super::super::numbers::{counted, decimal, percent, signed, thousands};
-use super::super::schema::{ConfidenceCounts, Group, Histogram, ModelRow, TaskRow};
+use super::super::schema::{Group, Histogram, ModelRow, TaskRow};
 use super::axes::{path, round, text_width, Axes, Picture, Scale, HEIGHT, WIDTH};
 
 /// Half of the least range of d that is drawn.
@@ -42,9 +42,14 @@ pub(super) fn budget(row: &TaskRow, id: &str) -> Markup {
     let end = row.course.last().map_or(axes.at_x(0.0), |point| axes.at_x(point.examples as f64));
     let area = format!("{}V{}Z", path(points()), axes.foot());
     let spent = row.spent_share.map_or_else(String::new, percent);
-    let stop = row.exhausted_at.map(|at| {
-        format!("the budget was spent at example {}: a fail-fast run stops there", thousands(at))
-    });
+    let stop = match (row.exhausted_at, row.is_statistical()) {
+        (Some(at), _) => Some(format!(
+            "the budget was spent at example {}: a fail-fast run stops there",
+            thousands(at)
+        )),
+        (None, true) => Some("the test was sure before the whole of it was seen".to_owned()),
+        (None, false) => None,
+    };
     let remark =
         format!("{spent} spent; {}", stop.as_deref().unwrap_or("the line at 1 is the limit"));
     let description = format!(
@@ -66,82 +71,8 @@ pub(super) fn budget(row: &TaskRow, id: &str) -> Markup {
             line.diagonal x1=(end) x2=(end) y1=(axes.at_y(most)) y2=(axes.foot()) {}
         }
     };
-    picture(id, &caption, &remark, &description, HEIGHT, &drawing)
-}
-
-/// How often which pair of confidences occurs.
-pub(super) fn confidences(row: &TaskRow, of: &ConfidenceCounts, id: &str) -> Markup {
-    let (bins, height) = (of.counts.len().max(1), 330.0);
-    let scale = Scale::Linear(of.low, 1.0);
-    let axes = Axes { x: scale, y: scale, height };
-    let most = of.counts.iter().flatten().copied().max().unwrap_or(0).max(1);
-    let edge = |i: usize| of.low + (1.0 - of.low) * i as f64 / bins as f64;
-    let strength = |count: usize| round(0.1 + 0.9 * (count as f64).ln_1p() / (most as f64).ln_1p());
-    let filled = of.counts.iter().enumerate().flat_map(|(t, row)| {
-        row.iter()
-            .enumerate()
-            .filter(|(_, count)| **count > 0)
-            .map(move |(s, count)| (t, s, *count))
-    });
-    let filled: Vec<(usize, usize, usize)> = filled.collect();
-    let surer = |wanted: std::cmp::Ordering| -> usize {
-        filled.iter().filter(|(t, s, _)| s.cmp(t) == wanted).map(|cell| cell.2).sum()
-    };
-    let all = filled.iter().map(|cell| cell.2).sum::<usize>().max(1) as f64;
-    let share = |count: usize| percent(count as f64 / all);
-    let (over, under) = (surer(std::cmp::Ordering::Greater), surer(std::cmp::Ordering::Less));
-    let remark = format!(
-        "student surer {}, less sure {}, in the same bin the rest",
-        share(over),
-        share(under)
-    );
-    let description = format!(
-        "Heat map of {bins} by {bins} bins: the teacher's confidence to the right, the student's \
-         upwards, both from {} to 1. The student is in a higher bin for {over} examples and in a lower \
-         one for {under}. The fullest cell holds {}.",
-        decimal(of.low),
-        counted(most, "example", "examples")
-    );
-    let student = match row.confidence.as_str() {
-        "teacher-class" => "student's probability of the teacher's label",
-        _ => "student's confidence",
-    };
-    let caption = format!("{}: how sure each model is", row.split);
-    let steps = counts_up_to(most);
-    let drawing = html! {
-        (axes.draw("teacher's confidence", student))
-        @for (t, s, count) in &filled {
-            rect.cell x=(axes.at_x(edge(*t))) y=(axes.at_y(edge(s + 1)))
-                width=(round(axes.at_x(edge(t + 1)) - axes.at_x(edge(*t))))
-                height=(round(axes.at_y(edge(*s)) - axes.at_y(edge(s + 1))))
-                fill-opacity=(strength(*count)) {
-                title { (decimal(edge(*t))) "–" (decimal(edge(t + 1))) " by " (decimal(edge(*s))) "–" (decimal(edge(s + 1))) ": " (thousands(*count)) }
-            }
-        }
-        line.diagonal x1=(axes.at_x(of.low)) y1=(axes.at_y(of.low)) x2=(axes.at_x(1.0)) y2=(axes.at_y(1.0)) {}
-    };
-    html! {
-        (picture(id, &caption, &remark, &description, height, &drawing))
-        p.small.quiet.heat {
-            "examples in a cell: "
-            @for count in steps {
-                span.key {
-                    svg viewBox="0 0 10 10" aria-hidden="true" {
-                        rect.cell width="10" height="10" fill-opacity=(strength(count)) {}
-                    }
-                    (thousands(count))
-                }
-            }
-        }
-    }
-}
-
-/// The powers of ten below `most`, and `most`.
-fn counts_up_to(most: usize) -> Vec<usize> {
-    let powers = (0..9).map(|power| 10usize.pow(power)).take_while(|power| *power < most);
-    let mut steps: Vec<usize> = powers.collect();
-    steps.push(most);
-    steps
+    Picture { id, caption: &caption, remark: &remark, description: &description, height: HEIGHT }
+        .figure(&drawing)
 }
 
 /// How often which d occurs.
@@ -187,7 +118,8 @@ pub(super) fn differences(row: &TaskRow, of: &Histogram, id: &str) -> Markup {
         line.diagonal x1=(axes.at_x(0.0)) x2=(axes.at_x(0.0)) y1=(axes.at_y(most as f64 * 1.5)) y2=(axes.foot()) {}
         line.mean x1=(axes.at_x(mean)) x2=(axes.at_x(mean)) y1=(axes.at_y(most as f64 * 1.5)) y2=(axes.foot()) {}
     };
-    picture(id, &caption, &remark, &description, HEIGHT, &drawing)
+    Picture { id, caption: &caption, remark: &remark, description: &description, height: HEIGHT }
+        .figure(&drawing)
 }
 
 /// How often both models are right at which confidence.
@@ -225,7 +157,8 @@ pub(super) fn reliability(
         line.diagonal x1=(axes.at_x(low)) y1=(axes.at_y(low)) x2=(axes.at_x(1.0)) y2=(axes.at_y(1.0)) {}
         @for (role, model) in models { (reliability_curve(&axes, role, model)) }
     };
-    picture(id, &caption, &remark, &description, 280.0, &drawing)
+    Picture { id, caption: &caption, remark: &remark, description: &description, height: 280.0 }
+        .figure(&drawing)
 }
 
 /// One model's bins: circles for the teacher, squares for the student, larger with more examples.
@@ -262,7 +195,7 @@ pub(super) fn groups(row: &TaskRow, by: &str, groups: &[&Group], id: &str) -> Ma
     let listed = groups.iter().map(|group| {
         format!(
             "{}: {} over {}",
-            shown_name(group),
+            group.name,
             decimal(group.sigma),
             counted(group.n, "example", "examples")
         )
@@ -276,7 +209,7 @@ pub(super) fn groups(row: &TaskRow, by: &str, groups: &[&Group], id: &str) -> Ma
     let drawing = html! {
         @for (i, group) in groups.iter().enumerate() {
             @let top = 8.0 + BAR_STEP * i as f64;
-            text.title x=(left - BAR_GAP) y=(top + 11.5) text-anchor="end" { (shown_name(group)) }
+            text.title x=(left - BAR_GAP) y=(top + 11.5) text-anchor="end" { (shown_name(group)) title { (neutralise(&group.name)) } }
             rect.bar.over[kappa > 0.0 && group.sigma > kappa] x=(left) y=(top)
                 width=(round((at(group.sigma) - left).max(0.5))) height=(BAR_STEP - 6.0) {}
             text x=(right + BAR_GAP) y=(top + 11.5) { (decimal(group.sigma)) ", n " (thousands(group.n)) }
@@ -291,7 +224,8 @@ pub(super) fn groups(row: &TaskRow, by: &str, groups: &[&Group], id: &str) -> Ma
             line.limit x1=(at(kappa)) x2=(at(kappa)) y1="2" y2=(foot) {}
         }
     };
-    picture(id, &caption, "", &description, foot + 36.0, &drawing)
+    Picture { id, caption: &caption, remark: "", description: &description, height: foot + 36.0 }
+        .figure(&drawing)
 }
 
 /// A group's name, short enough for its place.
@@ -300,18 +234,4 @@ fn shown_name(group: &Group) -> String {
     let columns = (1..=columns(&name).min(MOST_COLUMNS)).rev();
     let mut names = columns.map(|columns| truncate(&name, columns));
     names.find(|name| text_width(name) <= BAR_NAME - BAR_GAP).unwrap_or_default()
-}
-
-fn picture(
-    id: &str,
-    caption: &str,
-    remark: &str,
-    description: &str,
-    height: f64,
-    drawing: &Markup,
-) -> Markup {
-    let (caption, description) = (neutralise(caption), neutralise(description));
-    let picture =
-        Picture { id: id.to_owned(), caption: &caption, remark, description: &description, height };
-    picture.figure(drawing)
 }

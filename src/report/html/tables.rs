@@ -251,7 +251,9 @@ pub(super) fn manifest(report: &Report) -> Markup {
                 (hash("settings, SHA-256", &Some(manifest.config_sha256.clone())))
                 @for model in &manifest.models { (model_lines(model, line, hash)) }
                 @for row in &report.tasks {
-                    (line(&format!("{}, data", row.name()), &row.data_files.join(", ")))
+                    @if !row.data_files.is_empty() {
+                        (line(&format!("{}, data", row.name()), &row.data_files.join(", ")))
+                    }
                     (hash(&format!("{}, data SHA-256", row.name()), &row.data_sha256))
                     @if let Some(commit) = &row.data_revision { (line(&format!("{}, data revision", row.name()), commit)) }
                 }

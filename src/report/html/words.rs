@@ -47,7 +47,7 @@ pub(super) fn bound(row: &TaskRow) -> Vec<String> {
     if let Some(interval) = &row.sigma_interval {
         let level = chosen(interval.level * 100.0);
         said.push(format!(
-            "With other examples of the same kind σ would lie between {} and {} ({level} % bootstrap).",
+            "{level} % bootstrap interval of σ: {} to {}, had the examples been others of the same kind.",
             decimal(interval.low),
             decimal(interval.high)
         ));
