@@ -20,7 +20,7 @@ use anyhow::{Error, Result};
 pub use classifier::{device, set_max_length, Classifier, ModelFacts, Role, Texts};
 pub use failed::failed_row;
 pub use gate::Gate;
-pub use judge::{judge, SplitPair};
+pub use judge::{judge, SplitPair, TRAIN};
 pub use manifest::{manifest, settings_sha256};
 pub use notes::{coded_note, models_disagree, note, record_unusable};
 pub use run::{run_one, run_options, Draws, Ending, PairRun};
@@ -118,7 +118,10 @@ impl Audit<'_> {
         }
         drop((teacher, student)); // the rows, which the predictions hold too
         let names = self.teacher.label_names().to_vec();
-        let pair = SplitPair::of(split, &names, run);
+        let mut pair = SplitPair::of(split, &names, run);
+        // The training data under another name is training data all the same.
+        let training = || outcome.rows.iter().filter(|row| row.split == TRAIN);
+        pair.trained_on |= training().any(|row| row.data_sha256 == pair.data_sha256);
         let record = self.student.record();
         if let (true, Err(error)) = (split.gates, &record) {
             notes.push(notes::record_unusable(error));

@@ -183,7 +183,10 @@ fn every_form_of_the_report_says_that_a_run_ended_at_a_spent_budget() {
     let at_least = format!("≥ {:.4}", number(&row, "sigma_at_least"));
     for format in ["text", "markdown", "junit", "github"] {
         let shown = sandbox.audit(&with(&audit, &["--format", format]));
-        says(&shown.stdout, &[&at_least, &format!("{run} of 1,500")]);
+        says(
+            &shown.stdout,
+            &[&at_least, &format!("1,500 examples, certain after the first {run}")],
+        );
         assert!(!shown.stdout.contains("at random"), "{}", shown.stdout);
     }
     let csv = sandbox.audit(&with(&audit, &["--format", "csv"]));

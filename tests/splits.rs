@@ -15,11 +15,12 @@ fn sandbox() -> (Sandbox, Vec<String>) {
     let config = format!(
         "[task.reviews]\ntext = \"sentence\"\nlabel = \"label\"\nlabels = [\"negative\", \
          \"positive\"]\nteacher = {:?}\nstudent = {:?}\nmax_length = 64\n[task.reviews.splits]\n\
-         train = {:?}\nvalidation = {:?}\nextra = \"held out.tsv\"\n",
+         train = {:?}\nvalidation = {:?}\nextra = \"held out.tsv\"\ncopy = {:?}\n",
         demo("teacher"),
         demo("student-overconfident"),
         demo("train.tsv"),
-        demo("validation.tsv")
+        demo("validation.tsv"),
+        demo("train.tsv")
     );
     sandbox.write("my audit.toml", config);
     let arguments = ["--task", "reviews", "--config", "my audit.toml"].map(str::to_owned).to_vec();
@@ -82,12 +83,17 @@ fn unseen_inputs_have_a_limit_from_every_split_but_the_training_set() {
     let limit = |row: &Value| number(&row["sigma_unseen"], "sigma");
     assert_eq!(validation["sigma_unseen"]["level"], 0.95);
     assert!(limit(validation) > number(validation, "sigma") && limit(validation) < 0.5);
+    // The training data under another name, and the first rows of a file, are no sample of them.
+    let copy = &sandbox.report(&with(&pair, &["--split", "train,copy"]))["tasks"][1];
+    assert_eq!((&copy["sigma"], &copy["sigma_unseen"]), (&train["sigma"], &Value::Null));
+    let part = sandbox.row(&with(&pair, &["--split", "validation", "--limit", "100"]));
+    says(part["undefined"]["sigma_unseen"].as_str().unwrap(), &["no random sample"]);
     // Half as many examples say less.
     assert!(
         limit(extra) - number(extra, "sigma") > limit(validation) - number(validation, "sigma")
     );
     let text = sandbox.audit(&pair).stdout;
-    says(&text, &[&format!("σ of unseen inputs at most {:.4} (95 % limit)", limit(validation))]);
+    says(&text, &[&format!("σ ≤ {:.4} on unseen inputs (95 % limit", limit(validation))]);
 }
 
 #[test]

@@ -23,6 +23,8 @@ use crate::report::schema as row;
 use crate::report::{PredictionRow, PredictionTable};
 use crate::task::{label_name, Example};
 
+/// The split that a student is trained on.
+pub const TRAIN: &str = "train";
 /// Inputs named in the report.
 const WORST: usize = 10;
 /// Skipped rows named in the report.
@@ -36,6 +38,8 @@ pub struct SplitPair<'a> {
     pub split: &'a str,
     /// Whether its verdict counts.
     pub gates: bool,
+    /// Whether its examples are those of the training split, as far as is known.
+    pub trained_on: bool,
     /// Examples that the verdict is about (N).
     pub population: usize,
     /// Usable examples of the whole split, before `--limit`.
@@ -77,6 +81,7 @@ impl<'a> SplitPair<'a> {
             task: &dataset.task,
             split: &dataset.split,
             gates: split.gates,
+            trained_on: dataset.split == TRAIN,
             population: dataset.examples.len(),
             available: dataset.available,
             label_names,
@@ -231,11 +236,14 @@ fn verdict(
 
 /// The limit for inputs that were not run; why there is none.
 fn unseen(pair: &SplitPair, numbers: &PairStatistics) -> Result<row::UpperLimit, &'static str> {
-    if pair.split == "train" {
+    if pair.trained_on {
         return Err("a student is not on unseen inputs as it is on those that it was trained on");
     }
     if pair.ending.early.is_some() {
         return Err(EARLY);
+    }
+    if pair.population < pair.available {
+        return Err("the first examples of a split are no random sample of it");
     }
     let largest = numbers.largest_difference();
     let sigma = unseen_sigma(&numbers.differences, largest, 1.0 - UNSEEN_LEVEL);

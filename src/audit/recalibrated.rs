@@ -35,6 +35,8 @@ pub(super) fn recalibrate_rows(curves: &[Curve], gate: &Gate, rows: &mut [TaskRo
             within_bound: budget.allows(sums.spent(gate.statistic)),
         });
     }
-    let why = "the temperature was fitted on this split";
-    rows[fitted.row].undefined.insert("recalibrated".to_owned(), why.to_owned());
+    if curves.len() > 1 {
+        let why = "the temperature was fitted on this split";
+        rows[fitted.row].undefined.insert("recalibrated".to_owned(), why.to_owned());
+    }
 }

@@ -85,6 +85,14 @@ mod tests {
         assert_eq!(unseen_sigma(&[], 0.5, 0.05), None);
     }
 
+    /// 200 differences of −0.1, −0.05, … 0.2 in turn, σ 0.1110: by bisection of the same sum in Python.
+    #[test]
+    fn a_sample_with_differences_has_the_limit_worked_out_beside() {
+        let d: Vec<f64> = (0..200).map(|i| 0.05 * (i % 7) as f64 - 0.1).collect();
+        let limit = unseen_sigma(&d, 0.5, 0.05).unwrap();
+        assert!((limit - 0.1328965).abs() < 1e-6, "{limit}");
+    }
+
     #[test]
     fn more_examples_and_less_certainty_bring_the_limit_nearer() {
         let d = |n: usize| -> Vec<f64> { (0..n).map(|i| 0.1 * (i % 3) as f64).collect() };

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::audit::{refuse_without_effect, session, single};
 use super::{run_each, Sink};
-use crate::audit::{coded_note, judge, note, Ending, Gate, Session, SplitPair, TaskOutcome};
+use crate::audit::{coded_note, judge, note, Ending, Gate, Session, SplitPair, TaskOutcome, TRAIN};
 use crate::check::{majority_share, worse_than_majority, Code};
 use crate::cli::CheckArgs;
 use crate::confidence::{correct, Predictions};
@@ -56,10 +56,15 @@ pub fn run(args: &CheckArgs) -> Result<Exit> {
 fn check_again(args: &CheckArgs, settings: &Settings) -> Vec<String> {
     let mut words = vec!["check".to_owned()];
     words.extend(settings.arguments(None, None));
+    // A file's name may begin as a flag does.
+    let file = |name: &String| match name.starts_with('-') {
+        true => format!("./{name}"),
+        false => name.clone(),
+    };
     words.push("--teacher-predictions".to_owned());
-    words.extend(args.teacher_predictions.iter().cloned());
+    words.extend(args.teacher_predictions.iter().map(file));
     words.push("--student-predictions".to_owned());
-    words.extend(args.student_predictions.iter().cloned());
+    words.extend(args.student_predictions.iter().map(file));
     words
 }
 
@@ -107,6 +112,7 @@ fn check(args: &CheckArgs, settings: &Settings, session: &Session) -> Result<Tas
         task: &task.name,
         split: &split,
         gates: true,
+        trained_on: split == TRAIN,
         population: kept,
         available: n,
         rows: (0..kept as u32).collect(),

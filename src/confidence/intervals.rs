@@ -11,7 +11,7 @@ use super::reliability::{ece_bin, ECE_BINS};
 use super::{Interval, Predictions, BOOTSTRAP_RESAMPLES};
 
 /// Most draws of one resample, so that these intervals cost an audit from the cache next to nothing;
-/// a deviation that is scaled to N is off by less than the noise of 1,000 resamples.
+/// deviations are scaled to N. What fewer than one example in a thousand shows is told coarsely.
 pub const INTERVAL_DRAWS: usize = 1 << 12;
 
 /// 95 % percentile bootstrap intervals of one model's figures. `None` where the figure is undefined.
@@ -55,7 +55,8 @@ pub struct Intervals {
 /// Each resample draws N examples with replacement (above [`INTERVAL_DRAWS`] that many, with
 /// deviations scaled as in [`super::bootstrap_interval`]) from its own stream of ChaCha8; examples
 /// are sorted by what they say first. So neither their order nor the number of threads changes a
-/// bit. A resample for which a figure is undefined (no label drawn) has no part in its interval.
+/// bit. Percentile intervals, but for the calibration error, whose is the basic one (Davison &
+/// Hinkley 1997, section 5.2). A resample for which a figure is undefined (no label drawn) has no part in its interval.
 ///
 /// # Panics
 ///
@@ -90,8 +91,9 @@ pub fn intervals(
 /// Figures of one resample, in the order of [`named`]; NaN where one is undefined.
 type Figures = [f64; 2 * OF_MODEL + 4];
 
-/// Figures of one model.
+/// Figures of one model, and which of them is the calibration error.
 const OF_MODEL: usize = 7;
+const ECE: usize = 6;
 
 /// The least and the largest that each figure can be.
 const RANGE: [(f64, f64); 2 * OF_MODEL + 4] = {
@@ -146,14 +148,24 @@ fn named(interval: impl Fn(usize) -> Option<Interval>) -> Intervals {
 }
 
 fn interval(resampled: &[Figures], observed: Figures, figure: usize) -> Option<Interval> {
-    if observed[figure].is_nan() {
-        return None;
-    }
-    let (low, high) = RANGE[figure];
+    let observed = Some(observed[figure]).filter(|observed| !observed.is_nan())?;
     let values = resampled.iter().map(|figures| figures[figure]).filter(|value| !value.is_nan());
-    let mut values: Vec<f64> = values.map(|value| value.clamp(low, high)).collect();
+    // Resampling adds noise to every bin's gap, which a sum of absolute values cannot lose: what the
+    // resamples lie above the sample is taken off again.
+    let reflected = figure < 2 * OF_MODEL && figure % OF_MODEL == ECE;
+    let mut values: Vec<f64> = match reflected {
+        true => values.map(|value| 2.0 * observed - value).collect(),
+        false => values.collect(),
+    };
     values.sort_unstable_by(f64::total_cmp);
-    (!values.is_empty()).then(|| percentiles(&values))
+    let found = (!values.is_empty()).then(|| percentiles(&values))?;
+    let (least, most) = RANGE[figure];
+    Some(Interval {
+        // Few draws may have missed what is rare; the figure itself is always possible.
+        low: found.low.clamp(least, most).min(observed),
+        high: found.high.clamp(least, most).max(observed),
+        ..found
+    })
 }
 
 /// What one model says of one example; `brier` and `nll` are NaN where they are undefined.
@@ -344,6 +356,32 @@ mod tests {
         let of = intervals(&bare, &bare, &[Some(0), None], &[0.0, 0.0], 0);
         assert_eq!((of.teacher.brier, of.teacher.nll), (None, None));
         assert_eq!(of.teacher.accuracy.unwrap().low, 1.0);
+    }
+
+    #[test]
+    fn the_calibration_error_lies_in_its_interval() {
+        let n = 200;
+        let sure: Vec<f64> = (0..n).map(|i| 0.5 + 0.5 * (i as f64 + 0.5) / n as f64).collect();
+        let predicted: Vec<u32> = (0..n).map(|i| u32::from(i * 37 % n < n * 3 / 4)).collect();
+        let model = Predictions::from_confidence(&sure, &predicted, 2).unwrap();
+        let labels = vec![Some(1); n];
+        let of = intervals(&model, &model, &labels, &vec![0.0; n], 3).teacher.ece.unwrap();
+        let error = super::super::ece(&model, &labels).unwrap();
+        assert!(of.low <= error && error <= of.high && of.high < 0.3, "{error} in {of:?}");
+    }
+
+    #[test]
+    fn what_is_rare_may_be_missed_by_the_draws_and_still_lies_in_its_interval() {
+        let n = 40 * INTERVAL_DRAWS;
+        let mut said = vec![1u32; n];
+        said[7] = 0;
+        let sure = vec![0.75; n];
+        let teacher = Predictions::from_confidence(&sure, &vec![1; n], 2).unwrap();
+        let student = Predictions::from_confidence(&sure, &said, 2).unwrap();
+        let of = intervals(&teacher, &student, &vec![Some(1); n], &vec![0.0; n], 1);
+        let share = 1.0 - 1.0 / n as f64;
+        let i = of.agreement_share.unwrap();
+        assert!(i.low <= share && share <= i.high, "{i:?}");
     }
 
     #[test]

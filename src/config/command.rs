@@ -1,142 +1,160 @@
 //! The command that asks for the same settings again.
 
-use super::{BoundSource, Origin, Settings, BOUND_KEYS};
+use super::{Origin, Settings};
 
-/// Keys that change no result, and those that are told in a way of their own.
-const TOLD_APART: [&str; 9] =
-    ["threads", "token_budget", "cache", "teacher", "student", "data", "split", "casing", "bound"];
+/// Keys that change no result.
+const WITHOUT_EFFECT: [&str; 3] = ["threads", "token_budget", "cache"];
 
 impl Settings {
-    /// The words that give these settings again after `audit`, without a config but that of a task of
-    /// the user's own: every setting that is not the program's default, those that change no result
-    /// apart. `teacher` and `student` stand for the models, where they are other than in the settings.
+    /// The words after `audit` that give these settings again: the task, the config that was in
+    /// force, and what was typed, but for what changes no result. `teacher` and `student`, where they
+    /// are given, take the models' places: a Hub id at the commit that it was at.
     pub fn arguments(&self, teacher: Option<&str>, student: Option<&str>) -> Vec<String> {
-        let mut words = Words(vec!["--task".to_owned(), self.task.name.clone()]);
-        let own_task = self.task.description().is_some();
-        words.option("config", self.config.as_ref().filter(|_| own_task).map(|p| p.display()));
-        words.option("teacher", teacher.or(self.teacher.as_deref()));
-        words.option("student", student.or(self.student.as_deref()));
-        words.option("data", self.data.as_ref().map(|data| data.display()));
-        self.others(&mut words, |origin| *origin != Origin::Default);
+        let mut words = Words::default();
+        words.option("task", &self.task.name);
+        if let Some(config) = &self.config {
+            words.option("config", &config.display().to_string());
+        }
+        for (key, model) in [("teacher", teacher), ("student", student)] {
+            match model {
+                Some(model) => words.option(key, model),
+                None => self.typed(key, &mut words),
+            }
+        }
+        words.0.extend(self.flags());
         words.0
     }
 
-    /// The flags among these settings, those for models, data and tasks apart.
+    /// The flags that were typed, models and what changes no result apart.
     pub fn flags(&self) -> Vec<String> {
-        let mut words = Words(Vec::new());
-        self.others(&mut words, |origin| matches!(origin, Origin::Flag(_)));
+        let mut words = Words::default();
+        let keys = self.values().map(|(key, _)| key);
+        let others = keys.filter(|key| !["teacher", "student"].contains(key));
+        for key in others.filter(|key| !WITHOUT_EFFECT.contains(key)) {
+            self.typed(key, &mut words);
+        }
         words.0
     }
 
-    /// Every setting whose origin counts.
-    fn others(&self, words: &mut Words, counts: impl Fn(&Origin) -> bool) {
-        let asked = |key: &str| counts(&self.origin(key));
-        let splits: Vec<&str> = self.split.iter().chain(&self.beside).map(String::as_str).collect();
-        words.option("split", asked("split").then(|| splits.join(",")));
-        if asked("kappa") {
-            self.bound_arguments(words);
-        }
-        let from_student = self.bound_source == BoundSource::FromStudent && asked("bound");
-        words.option("bound", from_student.then_some("from-student"));
-        for (key, value) in self.values() {
-            let other = !BOUND_KEYS.contains(&key) && !TOLD_APART.contains(&key);
-            words.setting(key, value.filter(|_| other && asked(key)));
-        }
-        if let (true, Some(casing)) = (asked("casing"), self.value("casing")) {
-            let casing = casing.trim_matches('"');
-            words.flag(casing, casing != "auto");
-        }
-    }
-
-    /// The policy's bound as one unit, where it gates.
-    fn bound_arguments(&self, words: &mut Words) {
-        if self.bound_source == BoundSource::FromStudent {
-            return;
-        }
-        for key in BOUND_KEYS {
-            let value = self.value(key);
-            let neutral = matches!((key, value), ("alpha", Some("0.0")) | ("gamma", Some("1.0")));
-            words.setting(key, value.filter(|_| !neutral));
+    /// Adds `key` if a flag set it.
+    fn typed(&self, key: &str, words: &mut Words) {
+        let (Origin::Flag(flag), Some(value)) = (self.origin(key), self.value(key)) else { return };
+        // A bound is one unit: what it leaves at 0 or 1 was not typed, or does as if it had not been.
+        let neutral = matches!((key, value), ("alpha", "0.0") | ("gamma", "1.0"));
+        match value.parse::<toml::Value>() {
+            _ if neutral => {}
+            _ if key == "casing" => words.flag(&flag), // --cased or --uncased
+            Ok(toml::Value::Boolean(true)) => words.flag(key),
+            Ok(toml::Value::Boolean(false)) => {}
+            Ok(toml::Value::String(text)) => words.option(key, &text),
+            _ => words.option(key, value),
         }
     }
 }
 
 /// The words of a command line.
+#[derive(Default)]
 struct Words(Vec<String>);
 
 impl Words {
-    fn flag(&mut self, name: &str, given: bool) {
-        self.0.extend(given.then(|| format!("--{}", name.replace('_', "-"))));
+    fn flag(&mut self, key: &str) {
+        self.0.push(format!("--{}", key.replace('_', "-")));
     }
 
-    fn option(&mut self, name: &str, value: Option<impl ToString>) {
-        if let Some(value) = value {
-            self.flag(name, true);
-            self.0.push(value.to_string());
-        }
-    }
-
-    /// A key with its value as TOML.
-    fn setting(&mut self, key: &str, value: Option<&str>) {
-        match value.and_then(|value| value.parse::<toml::Value>().ok()) {
-            Some(toml::Value::Boolean(given)) => self.flag(key, given),
-            Some(toml::Value::String(value)) => self.option(key, Some(value)),
-            Some(other) => self.option(key, Some(other)),
-            None => {}
+    /// `--key value`; one word where the value would be taken for a flag.
+    fn option(&mut self, key: &str, value: &str) {
+        self.flag(key);
+        match (value.starts_with('-'), self.0.last_mut()) {
+            (true, Some(flag)) => flag.extend(["=", value]),
+            _ => self.0.push(value.to_owned()),
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Config, Layer};
+    use super::super::{Config, Settings};
+    use crate::cli::Cli;
+    use clap::Parser;
 
-    fn arguments(config: &str, flags: &Layer) -> String {
-        let config = Config::from_text(config, "c/audit.toml".as_ref()).unwrap();
-        config.settings("mrpc", flags).unwrap().arguments(None, None).join(" ")
-    }
-
-    #[test]
-    fn what_nobody_asked_for_is_left_out() {
-        assert_eq!(arguments("", &Layer::default()), "--task mrpc");
-    }
-
-    #[test]
-    fn flags_and_config_are_told_alike_and_speed_is_left_out() {
-        let config = "[defaults]\nkappa = 0.1\nmax_length = 64\nthreads = 2\nfail_fast = true\n\
-                      [task.mrpc]\nteacher = \"out/{task}\"\nsplit = \"dev,train\"\n";
-        let flags = Layer {
-            student: Some("a b".to_owned()),
-            seed: Some(7),
-            uncased: true,
-            token_budget: Some(9),
-            ..Layer::default()
+    /// The settings of a command line, as `audit` reads it.
+    fn settings(config: Option<&str>, line: &str) -> Settings {
+        let words = std::iter::once("audit".to_owned()).chain(shlex::split(line).unwrap());
+        let cli = Cli::try_parse_from(words).unwrap();
+        let config = match config {
+            Some(text) => Config::from_text(text, "c/my audit.toml".as_ref()).unwrap(),
+            None => Config::default(),
         };
-        assert_eq!(
-            arguments(config, &flags),
-            "--task mrpc --teacher out/mrpc --student a b --split validation,train --kappa 0.1 \
-             --fail-fast --max-length 64 --seed 7 --uncased"
-        );
+        config.settings(&cli.audit.tasks.task[0], &cli.audit.settings).unwrap()
+    }
+
+    /// What the settings come to, without who set them.
+    fn in_force(settings: &Settings) -> String {
+        format!(
+            "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
+            settings.teacher,
+            settings.student,
+            settings.data,
+            (&settings.split, &settings.beside),
+            settings.limit,
+            settings.allow_skipped,
+            settings.bound,
+            settings.bound_source,
+            (settings.statistic, settings.confidence),
+            settings.label_map,
+            (settings.teacher_head, settings.student_head),
+            settings.casing,
+            settings.stop,
+            settings.max_length,
+            settings.seed,
+            settings.device,
+        )
+    }
+
+    const CONFIG: &str = "[defaults]\nbound = \"from-student\"\nmax_length = 64\ndelta = 0.01\n\
+                          threads = 2\n[task.mine]\ntext = \"t\"\nlabel = \"l\"\n\
+                          splits = { train = \"a.csv\" }\nteacher = \"org/a@main\"\n";
+
+    #[test]
+    fn the_words_give_the_same_settings_again() {
+        for (config, line) in [
+            (None, "--task mrpc"),
+            (
+                None,
+                "--task mrpc --teacher=-t --student 'a b' --data=-d --seed 18446744073709551615",
+            ),
+            (None, "--task sst2 --split dev,train --kappa 0.1 --limit 20 --allow-skipped"),
+            (None, "--task sst2 --beta 10 --alpha 0.5 --gamma 2 --statistic centred --uncased"),
+            (None, "--task sst2 --sequential --delta 0.01 --device cuda:1 --max-length 64"),
+            (None, "--task sst2 --fail-fast --label-map 'student:a=b,c=d' --teacher-head pooled"),
+            (Some(CONFIG), "--task mine --seed 7"),
+            (Some(CONFIG), "--task mine --bound policy"),
+            (Some(CONFIG), "--task mine --kappa 0.2 --confidence teacher-class"),
+            (Some(CONFIG), "--task mine --sequential"),
+            (Some("[defaults]\nkappa = 0.1\ngamma = 1.0\n"), "--task rte --bound from-student"),
+        ] {
+            let first = settings(config, line);
+            let words = first.arguments(None, None);
+            let again =
+                settings(config, &shlex::try_join(words.iter().map(String::as_str)).unwrap());
+            assert_eq!(in_force(&again), in_force(&first), "{words:?}");
+        }
     }
 
     #[test]
-    fn a_bound_is_told_as_one_unit() {
-        let config = "[defaults]\nbeta = 10.0\nalpha = 0.5\ngamma = 2.0\n";
-        let flags = Layer::default();
-        assert_eq!(arguments(config, &flags), "--task mrpc --beta 10.0 --alpha 0.5 --gamma 2.0");
-        let config = "[defaults]\nbound = \"from-student\"\n";
-        assert_eq!(arguments(config, &flags), "--task mrpc --bound from-student");
-    }
-
-    #[test]
-    fn a_task_of_one_s_own_names_its_config_and_models_may_be_pinned() {
-        let config = "[task.mine]\ntext = \"t\"\nlabel = \"l\"\n\
-                      splits = { train = \"a.csv\" }\nteacher = \"org/a@main\"\n";
-        let config = Config::from_text(config, "c/audit.toml".as_ref()).unwrap();
-        let settings = config.settings("mine", &Layer::default()).unwrap();
+    fn what_nobody_typed_and_what_changes_no_result_is_left_out() {
+        let words = |config, line| settings(config, line).arguments(None, None).join(" ");
         assert_eq!(
-            settings.arguments(Some("org/a@0123"), None).join(" "),
-            "--task mine --config c/audit.toml --teacher org/a@0123"
+            words(None, "--task mrpc --threads 2 --no-cache --token-budget 9"),
+            "--task mrpc"
         );
+        assert_eq!(
+            words(Some(CONFIG), "--task mine --seed 7"),
+            "--task mine --config c/my audit.toml --seed 7"
+        );
+        let settings = settings(Some(CONFIG), "--task mine");
+        let pinned = settings.arguments(Some("org/a@0123"), None).join(" ");
+        assert_eq!(pinned, "--task mine --config c/my audit.toml --teacher org/a@0123");
+        assert_eq!(settings.flags(), [""; 0]);
     }
 }

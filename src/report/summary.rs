@@ -51,8 +51,8 @@ pub(crate) fn comparison(row: &TaskRow) -> Option<String> {
     }
 }
 
-/// `67,349 examples`, `500 examples (partial: 500 of 67,349)`, `the first 26,112 of 67,349
-/// examples`, `222 of 67,349 examples, drawn at random (statistical, δ = 0.001)`.
+/// `67,349 examples`, `500 examples (partial: 500 of 67,349)`, `67,349 examples, certain
+/// after the first 26,112`, `222 of 67,349 examples, drawn at random (statistical, δ = 0.001)`.
 pub(crate) fn extent(row: &TaskRow) -> String {
     let examples = counted(row.n, "example", "examples");
     let limited = if row.partial {
@@ -68,7 +68,7 @@ pub(crate) fn extent(row: &TaskRow) -> String {
     let wrong = wrong.unwrap_or_default();
     match (row.ended_early(), row.sequential) {
         (false, _) => format!("{examples}{limited}"),
-        (true, None) => format!("the first {taken} of {examples}{limited}"),
+        (true, None) => format!("{examples}{limited}, certain after the first {taken}"),
         (true, Some(_)) => format!("{taken} of {examples}{limited}, drawn at random{wrong}"),
     }
 }
@@ -128,11 +128,13 @@ pub(crate) fn disagreements(report: &Report) -> Vec<(&TaskRow, String)> {
     found
 }
 
-/// `σ of unseen inputs at most 0.0901 (95 % limit)`, for a split that tells.
+/// `σ ≤ 0.0901 on unseen inputs (95 % limit, if these are unseen)`, for a split that tells.
+/// It is σ about zero, whatever statistic gates.
 pub(crate) fn unseen(row: &TaskRow) -> Option<String> {
+    let about = if row.statistic == "centred" { " about zero" } else { "" };
     row.sigma_unseen.map(|limit| {
         let (sigma, level) = (decimal(limit.sigma), chosen(limit.level * 100.0));
-        format!("σ of unseen inputs at most {sigma} ({level} % limit)")
+        format!("σ{about} ≤ {sigma} on unseen inputs ({level} % limit, if these are unseen)")
     })
 }
 
@@ -205,7 +207,7 @@ mod tests {
         assert_eq!(
             summary(&samples::failed_fast()),
             "The student does not preserve its teacher's confidence on sst2/train: \
-             σ ≥ 0.0508 > κ 0.0500 over the first 26,112 of 67,349 examples."
+             σ ≥ 0.0508 > κ 0.0500 over 67,349 examples, certain after the first 26,112."
         );
         assert_eq!(
             summary(&samples::statistical()),

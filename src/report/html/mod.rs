@@ -69,7 +69,7 @@ pub(super) fn render(report: &Report) -> String {
 
 /// `NOT PRESERVED: confidence audit of sst2`.
 fn title(report: &Report, tasks: &[TaskRows]) -> String {
-    format!("{}: {}", verdict_word(report.verdict), heading(tasks).to_lowercase())
+    format!("{}: {}", verdict_word(report.verdict), heading(tasks).replacen('C', "c", 1))
 }
 
 fn heading(tasks: &[TaskRows]) -> String {
@@ -160,7 +160,7 @@ fn section(report: &Report, task: &TaskRows, i: usize, in_suite: bool) -> Markup
         (pictures(&rows, i))
         @if rows.iter().any(|row| row.examples_run > 0) {
             (tables::metrics(&rows, i))
-            (tables::worst(&rows, i))
+            (tables::worst(&rows, i, tables::text_limit(report)))
             (words::recalibrated(&rows, i))
         }
     };

@@ -16,6 +16,8 @@ const MARK: (f64, f64) = (2.5, 7.0);
 /// Height of a bar with its gap, and the room for its name, user units.
 const BAR_STEP: f64 = 22.0;
 const BAR_NAME: f64 = 92.0;
+/// Examples below which a group's bar is faint.
+const FEW: usize = 10;
 /// Columns that a bar's name has at most: those of the narrowest letters.
 const MOST_COLUMNS: usize = 20;
 /// Between a bar and its words.
@@ -44,7 +46,7 @@ pub(super) fn budget(row: &TaskRow, id: &str) -> Markup {
     let spent = row.spent_share.map_or_else(String::new, percent);
     let stop = match (row.exhausted_at, row.is_statistical()) {
         (Some(at), _) => Some(format!(
-            "the budget was spent at example {}: a fail-fast run stops there",
+            "the budget was spent at example {}, where a fail-fast run is sure",
             thousands(at)
         )),
         (None, true) => Some("the test was sure before the whole of it was seen".to_owned()),
@@ -210,7 +212,7 @@ pub(super) fn groups(row: &TaskRow, by: &str, groups: &[&Group], id: &str) -> Ma
         @for (i, group) in groups.iter().enumerate() {
             @let top = 8.0 + BAR_STEP * i as f64;
             text.title x=(left - BAR_GAP) y=(top + 11.5) text-anchor="end" { (shown_name(group)) title { (neutralise(&group.name)) } }
-            rect.bar.over[kappa > 0.0 && group.sigma > kappa] x=(left) y=(top)
+            rect.bar.over[kappa > 0.0 && group.sigma > kappa].few[group.n < FEW] x=(left) y=(top)
                 width=(round((at(group.sigma) - left).max(0.5))) height=(BAR_STEP - 6.0) {}
             text x=(right + BAR_GAP) y=(top + 11.5) { (decimal(group.sigma)) ", n " (thousands(group.n)) }
         }

@@ -11,6 +11,11 @@ use super::super::schema::{
     Interval, ModelManifest, ModelRow, PairIntervals, Prediction, Report, TaskRow, WorstInput,
 };
 
+/// Characters of all texts of a page, and of one of them.
+const ALL_TEXTS: usize = 600_000;
+const LEAST_TEXT: usize = 400;
+const MOST_TEXT: usize = 12_000;
+
 /// Labels of an input's distributions that are shown.
 const LABELS: usize = 8;
 
@@ -156,21 +161,28 @@ fn divergence(row: &TaskRow, intervals: &PairIntervals) -> Markup {
     }
 }
 
+/// Characters that each text may have, so that the page stays below its two megabytes.
+pub(super) fn text_limit(report: &Report) -> usize {
+    let texts = report.tasks.iter().flat_map(|row| &row.worst);
+    let texts = texts.flat_map(|input| [&input.text, &input.pair]).flatten().count();
+    (ALL_TEXTS / texts.max(1)).clamp(LEAST_TEXT, MOST_TEXT)
+}
+
 /// The inputs furthest apart, split by split.
-pub(super) fn worst(rows: &[&TaskRow], i: usize) -> Markup {
+pub(super) fn worst(rows: &[&TaskRow], i: usize, limit: usize) -> Markup {
     html! {
         section id={ "worst-" (i) } {
             h3 { "Inputs furthest apart" }
             @for row in rows.iter().filter(|row| !row.worst.is_empty()) {
                 h4 { (neutralise(&row.split)) span.quiet { ", by |d|: " (row.difference_in_words()) } }
-                ol.inputs { @for input in &row.worst { (worst_input(row, input)) } }
+                ol.inputs { @for input in &row.worst { (worst_input(row, input, limit)) } }
             }
             @if rows.iter().all(|row| row.worst.is_empty()) { p { (super::words::NOTHING) } }
         }
     }
 }
 
-fn worst_input(row: &TaskRow, input: &WorstInput) -> Markup {
+fn worst_input(row: &TaskRow, input: &WorstInput, limit: usize) -> Markup {
     html! {
         li {
             div.small {
@@ -180,12 +192,25 @@ fn worst_input(row: &TaskRow, input: &WorstInput) -> Markup {
             @if input.text.is_some() || input.pair.is_some() {
                 div.text tabindex="0" role="group" aria-label={ "text of example " (input.index) } {
                     @for text in [&input.text, &input.pair].into_iter().flatten() {
-                        p dir="auto" { (neutralise(text)) }
+                        (shown_text(&neutralise(text), limit))
                     }
                 }
             }
             (distributions(row, input))
         }
+    }
+}
+
+/// A text, or the beginning of one that is too long for the page.
+fn shown_text(text: &str, limit: usize) -> Markup {
+    let length = text.chars().count();
+    if length <= limit {
+        return html! { p dir="auto" { (text) } };
+    }
+    let beginning: String = text.chars().take(limit).collect();
+    html! {
+        p dir="auto" { (beginning) "…" }
+        p.small.quiet { "The first " (thousands(limit)) " of " (thousands(length)) " characters; report.json has them all." }
     }
 }
 
@@ -238,6 +263,8 @@ pub(super) fn manifest(report: &Report) -> Markup {
         section.task id="manifest" {
             h2 { "Manifest" }
             h3 { "Run it again" }
+            p.small.quiet { "Paths are relative to the folder in which the audit was run; data of the Hub is \
+                             taken as it is today, not at the revision below." }
             @for command in commands(report) {
                 pre tabindex="0" { code { (neutralise(command)) } }
             }

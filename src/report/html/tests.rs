@@ -124,6 +124,17 @@ fn nothing_is_fetched_and_the_page_is_small() {
 }
 
 #[test]
+fn texts_of_any_length_leave_the_page_below_two_megabytes() {
+    let mut report = samples::suite();
+    for input in report.tasks.iter_mut().flat_map(|row| &mut row.worst) {
+        (input.text, input.pair) = (Some("<&> ".repeat(60_000)), Some("שלום ".repeat(50_000)));
+    }
+    let text = render(&report);
+    assert!(text.len() < 2_000_000, "{}", text.len());
+    assert!(text.contains("of 240,000 characters; report.json has them all"));
+}
+
+#[test]
 fn a_report_of_an_older_version_has_its_page() {
     let mut report = samples::preserved();
     for row in &mut report.tasks {

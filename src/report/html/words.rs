@@ -26,7 +26,8 @@ pub(super) const RELIABILITY: &str =
      examples.";
 pub(super) const GROUPS: &str =
     "σ over parts of the split, with the number of examples n. The dashed line is κ; bars beyond it are \
-     in the student's colour. A part may depart far and σ of the whole be small.";
+     in the student's colour, those of fewer than ten examples faint. A part may depart far and σ of the \
+     whole be small.";
 pub(super) const NOTHING: &str = "The report holds no figures for this.";
 
 /// What σ ≤ κ says, where κ comes from, and what a verdict that ended early rests on.
@@ -46,11 +47,12 @@ pub(super) fn bound(row: &TaskRow) -> Vec<String> {
     )];
     if let Some(interval) = &row.sigma_interval {
         let level = chosen(interval.level * 100.0);
-        said.push(format!(
-            "{level} % bootstrap interval of σ: {} to {}, had the examples been others of the same kind.",
-            decimal(interval.low),
-            decimal(interval.high)
-        ));
+        let seen = match row.split.as_str() {
+            "train" => " It is about inputs like these, which the student was trained on.",
+            _ => "",
+        };
+        let (low, high) = (decimal(interval.low), decimal(interval.high));
+        said.push(format!("{level} % bootstrap interval of σ: {low} to {high}.{seen}"));
     }
     said.extend(ended_early(row));
     said
@@ -98,11 +100,11 @@ pub(super) fn beside(gating: &[&TaskRow], row: &TaskRow) -> Markup {
     let numbers = comparison(row).map(|it| format!(", {it}")).unwrap_or_default();
     let reason = row.error.as_ref().map(|error| format!(": {}", error.message));
     let limit = row.sigma_unseen.map(|limit| {
-        let level = chosen(limit.level * 100.0);
+        let about = if row.statistic == "centred" { " about zero" } else { "" };
+        let (sigma, level) = (decimal(limit.sigma), chosen(limit.level * 100.0));
         format!(
-            " On unseen inputs of the same kind σ is at most {} ({level} % limit, whatever their \
-             distribution).",
-            decimal(limit.sigma)
+            " On unseen inputs of the same kind σ{about} is at most {sigma} ({level} % limit), if the \
+             student was neither trained on this split nor chosen by it."
         )
     });
     let text = format!(

@@ -26,7 +26,7 @@ PRESERVED  sst2/train  σ 0.0446 ≤ κ 0.0500  67,349 examples
   not gating  validation: NOT PRESERVED, σ 0.1010 > κ 0.0500, 872 examples
               accuracy teacher 0.9540, student 0.9478
               agreement 855 of 872 (98.1 %); 8 negative flips
-              σ of unseen inputs at most 0.1111 (95 % limit)
+              σ ≤ 0.1111 on unseen inputs (95 % limit, if these are unseen)
               The two splits disagree: confidence is preserved on train, which
               gates, and not on validation. The bound on train does not carry
               over to inputs that the student has not seen.
@@ -76,7 +76,7 @@ NOT PRESERVED  sst2/train  σ 0.0802 > κ 0.0500  67,349 examples
   not gating  validation: NOT PRESERVED, σ 0.1304 > κ 0.0500, 872 examples
               accuracy teacher 0.9540, student 0.9478
               agreement 855 of 872 (98.1 %); 8 negative flips
-              σ of unseen inputs at most 0.1434 (95 % limit)
+              σ ≤ 0.1434 on unseen inputs (95 % limit, if these are unseen)
 
   warning: `--beta 0.1` is below ln 2 with 67,349 examples: it looks like a
     mean, and β is a sum [mean-for-sum]
@@ -124,7 +124,7 @@ PRESERVED  sst2/train  σ 0.0446 ≤ κ 0.0500  67,349 examples
   not gating  validation: NOT PRESERVED, σ 0.1010 > κ 0.0500, 872 examples
               accuracy teacher 0.9540, student 0.9478
               agreement 855 of 872 (98.1 %); 8 negative flips
-              σ of unseen inputs at most 0.1111 (95 % limit)
+              σ ≤ 0.1111 on unseen inputs (95 % limit, if these are unseen)
               The two splits disagree: confidence is preserved on train, which
               gates, and not on validation. The bound on train does not carry
               over to inputs that the student has not seen.
