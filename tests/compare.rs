@@ -149,6 +149,10 @@ fn what_the_limits_need_and_is_not_there_ends_with_3() {
         let flat = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
         says(&flat, &["NOT COMPARABLE sst2/train", why]);
     }
+    // Nor is the student fine where the baseline could not be run.
+    let run = compare(&sandbox, &["failed.json", report]);
+    assert_eq!(run.code, 3, "{}", run.stdout);
+    says(&run.stdout, &["NOT COMPARABLE  sst2/train", "could not be run in the old report"]);
     // A run that ended early has no σ.
     edited(&sandbox, "early.json", |row| {
         (row["sigma"], row["examples_run"]) = (Value::Null, json!(3));

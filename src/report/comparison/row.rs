@@ -68,6 +68,9 @@ fn judge(
         return not_comparable("it could not be run in the new report");
     }
     let Some(old) = old else { return Some((ComparisonVerdict::NoRegression, Vec::new())) };
+    if old.verdict == Outcome::Error {
+        return not_comparable("it could not be run in the old report");
+    }
     let reading = |row: &TaskRow| format!("{}, {}", row.confidence, row.statistic);
     if reading(old) != reading(new) {
         return not_comparable(&format!(
