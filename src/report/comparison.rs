@@ -96,6 +96,8 @@ pub struct ComparedRow {
     pub split: String,
     /// Whether the row gates in the new report.
     pub gates: bool,
+    /// Whether it gates in the old one.
+    pub gated: bool,
     /// What came of it; null for a row that gates in neither report.
     pub verdict: Option<ComparisonVerdict>,
     /// Why it is a regression, or why it cannot be compared.

@@ -5,7 +5,7 @@ use super::super::markdown::{
 };
 use super::super::numbers::{decimal, signed, thousands, ABSENT};
 use super::super::schema::WorstInput;
-use super::text::{from_to, in_words, limits, outcomes};
+use super::text::{from_to, gate, in_words, limits, outcomes};
 use super::{ComparedRow, Comparison, ComparisonVerdict, Moved, MovedCount};
 
 /// The whole text, short enough for a comment.
@@ -55,7 +55,7 @@ fn table(comparison: &Comparison) -> String {
 }
 
 fn cells(row: &ComparedRow) -> Vec<String> {
-    let gate = if row.gates { "" } else { " (does not gate)" };
+    let gate = if row.gates { String::new() } else { format!(" ({})", gate(row)) };
     vec![
         escape(&row.task, CELL),
         escape(&row.split, CELL),

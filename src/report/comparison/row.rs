@@ -23,6 +23,7 @@ impl ComparedRow {
             task: any.task.clone(),
             split: any.split.clone(),
             gates: new.is_some_and(|row| row.gates),
+            gated: old.is_some_and(|row| row.gates),
             verdict,
             reasons,
             old_outcome: old.map(|row| row.verdict),

@@ -139,6 +139,14 @@ fn what_the_limits_need_and_is_not_known_cannot_be_compared() {
         reasons(&whole, &beside, NONE),
         "it gates in the old report and does not gate in the new one"
     );
+    for (new, gone) in [(&empty, "PRESERVED, gone"), (&beside, "PRESERVED as before")] {
+        let found = against(&whole, new, NONE);
+        assert_eq!((found.rows[0].gates, found.rows[0].gated), (false, true));
+        let shown = text(&found);
+        assert!(shown.contains(&format!("sst2/train  {gone}  (gated before)\n")), "{shown}");
+        let shown = super::markdown::render(&found);
+        assert!(shown.contains(&format!("{} (gated before) |", gone.to_lowercase())), "{shown}");
+    }
     // Could not be run.
     let (mut ran, failed) = (whole.clone(), samples::could_not_run());
     (ran.tasks[0].task, ran.tasks[0].split) = ("rte".into(), "train".into());

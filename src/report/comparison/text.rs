@@ -69,8 +69,7 @@ pub(super) fn limits(comparison: &Comparison) -> String {
 }
 
 fn section(page: &mut Page, row: &ComparedRow) {
-    let gates = if row.gates { "gates" } else { "does not gate" };
-    page.parts(BOLD, &row.name(), &[outcomes(row), format!("({gates})")]);
+    page.parts(BOLD, &row.name(), &[outcomes(row), format!("({})", gate(row))]);
     let lines = row.lines();
     if !lines.is_empty() {
         table(page, &lines);
@@ -84,6 +83,15 @@ fn section(page: &mut Page, row: &ComparedRow) {
         page.remark(INDENT, color, kind, reason);
     }
     worst(page, row);
+}
+
+/// Whether the verdict counts, and where it did and no longer does.
+pub(super) fn gate(row: &ComparedRow) -> &'static str {
+    match (row.gates, row.gated) {
+        (true, _) => "gates",
+        (false, true) => "gated before",
+        (false, false) => "does not gate",
+    }
 }
 
 /// `PRESERVED → NOT PRESERVED`, `PRESERVED` twice as one.
