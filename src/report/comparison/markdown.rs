@@ -29,7 +29,11 @@ fn heading(comparison: &Comparison) -> String {
     let [old, new] =
         [&comparison.old, &comparison.new].map(|report| escape(&report.source, SENTENCE));
     let limits = escape(&limits(comparison), SENTENCE);
-    format!("## {sign} {word}{rows}\n\nFrom {old} to {new}. Limits: {limits}.\n\n")
+    let apart = comparison
+        .new_rows()
+        .map(|rows| format!(" New rows: {}.", escape(&rows, SENTENCE)))
+        .unwrap_or_default();
+    format!("## {sign} {word}{rows}\n\nFrom {old} to {new}. Limits: {limits}.{apart}\n\n")
 }
 
 fn table(comparison: &Comparison) -> String {

@@ -47,7 +47,8 @@ fn accuracy(model: &Option<ModelRow>) -> Option<f64> {
     model.as_ref().and_then(|model| model.accuracy)
 }
 
-/// What came of the row and why; `None` for one that gates in neither report.
+/// What came of the row and why; `None` for one that gates in neither report, and for one that ran
+/// and has nothing to be held against.
 fn judge(
     old: Option<&TaskRow>,
     new: Option<&TaskRow>,
@@ -68,7 +69,7 @@ fn judge(
     if new.verdict == Outcome::Error {
         return not_comparable("it could not be run in the new report");
     }
-    let Some(old) = old else { return Some((ComparisonVerdict::NoRegression, Vec::new())) };
+    let old = old?;
     if old.verdict == Outcome::Error {
         return not_comparable("it could not be run in the old report");
     }

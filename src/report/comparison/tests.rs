@@ -280,6 +280,28 @@ fn inputs_are_told_by_their_place_in_the_same_data_and_by_their_text_in_other_da
 }
 
 #[test]
+fn a_row_that_only_the_new_report_has_stands_apart_from_what_was_compared() {
+    let old = samples::preserved();
+    let mut new = old.clone();
+    let mut added = samples::not_preserved().tasks[0].clone();
+    added.task = "rte".into();
+    new.tasks.push(added);
+    let found = against(&old, &new, limits(0.1, 0.1));
+    assert_eq!(
+        (found.verdict, found.rows[2].verdict, found.rows[2].gates),
+        (NoRegression, None, true)
+    );
+    let shown = text(&found);
+    assert!(shown.starts_with("NO REGRESSION  sst2/train\n"), "{shown}");
+    let apart = "rte/train (NOT PRESERVED): nothing to compare with";
+    assert!(shown.contains(&format!("\n  new rows    {apart}\n")), "{shown}");
+    let shown = super::markdown::render(&found);
+    assert!(shown.starts_with("## ✅ NO REGRESSION: sst2/train\n"), "{shown}");
+    assert!(shown.contains(&format!(" New rows: {apart}.\n")), "{shown}");
+    assert!(!text(&against(&old, &old, NONE)).contains("new rows"));
+}
+
+#[test]
 fn the_text_names_both_reports_and_what_moved() {
     let found = against(&samples::preserved(), &samples::not_preserved(), limits(0.01, 0.005));
     assert!(

@@ -21,6 +21,9 @@ pub(super) fn render(comparison: &Comparison, options: &RenderOptions) -> String
         source(&mut page, name, report);
     }
     page.field("limits", &limits(comparison));
+    if let Some(rows) = comparison.new_rows() {
+        page.field("new rows", &rows);
+    }
     for row in &comparison.rows {
         page.blank();
         section(&mut page, row);
