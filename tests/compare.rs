@@ -128,6 +128,20 @@ fn limits_hold_sigma_and_accuracy() {
 }
 
 #[test]
+fn a_student_above_the_old_kappa_does_not_pass_by_a_raised_one() {
+    let sandbox = two_reports();
+    edited(&sandbox, "raised.json", |row| {
+        let sigma = row["sigma"].as_f64().unwrap();
+        (row["verdict"], row["kappa"]) = (json!("preserved"), json!(2.0 * sigma));
+    });
+    let run = compare(&sandbox, &["old/report.json", "raised.json"]);
+    assert_eq!(run.code, 1, "{}", run.stdout);
+    says(&run.stdout, &["REGRESSION  sst2/train", "above the old report's κ of 0.0500"]);
+    let run = compare(&sandbox, &["new/report.json", "raised.json"]);
+    assert_eq!(run.code, 0, "it was not preserved before: {}", run.stdout);
+}
+
+#[test]
 fn what_the_limits_need_and_is_not_there_ends_with_3() {
     let sandbox = two_reports();
     let report = "new/report.json";

@@ -60,7 +60,8 @@ pub struct Comparison {
 pub enum ComparisonVerdict {
     /// Nothing that counts got worse than it may.
     NoRegression,
-    /// A verdict turned from preserved to not preserved, or a figure moved beyond its limit.
+    /// A verdict turned from preserved to not preserved or would have but for a raised κ, or a figure
+    /// moved beyond its limit.
     Regression,
     /// Something that the limits need is not known, or is not the same thing in both reports.
     NotComparable,
@@ -80,7 +81,7 @@ pub struct Compared {
 }
 
 /// How far a figure may move on a row that gates; null: as far as it likes. A verdict that turns from
-/// preserved to not preserved is a regression in any case.
+/// preserved to not preserved, or would under the old report's κ, is a regression in any case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Limits {
     /// The gating σ may rise by so much.

@@ -103,6 +103,46 @@ fn without_limits_only_a_verdict_that_turned_is_a_regression() {
 }
 
 #[test]
+fn a_raised_bound_hides_no_verdict_that_turned() {
+    let with_kappa = |sigma: f64, kappa: f64| {
+        let mut report = one(sigma, 0.9);
+        report.tasks[0].kappa = Some(kappa);
+        report
+    };
+    let (old, raised) = (with_kappa(0.0146, 0.05), with_kappa(0.4, 0.5));
+    let found = against(&old, &raised, NONE);
+    assert_eq!((found.verdict, found.exit_code), (Regression, 1));
+    let why = "σ is 0.4000, above the old report's κ of 0.0500: it passes only since κ was raised \
+               to 0.5000";
+    assert_eq!(found.rows[0].reasons, [why]);
+    // At the old bound, below it, and above it by less than four decimals show.
+    for (sigma, verdict) in [(0.05, NoRegression), (0.02, NoRegression), (0.0500004, Regression)] {
+        assert_eq!(against(&old, &with_kappa(sigma, 0.5), NONE).verdict, verdict, "{sigma}");
+    }
+    // Not within its own bound before, or above the new one too: the verdicts say it.
+    let mut failed = old.clone();
+    failed.tasks[0].verdict = Outcome::NotPreserved;
+    assert_eq!(against(&failed, &raised, NONE).verdict, NoRegression);
+    let mut turned = raised.clone();
+    turned.tasks[0].verdict = Outcome::NotPreserved;
+    let reasons = &against(&old, &turned, NONE).rows[0].reasons;
+    assert_eq!(reasons, &["the verdict turned from preserved to not preserved"]);
+    // Of a run that ended early, σ is between what was spent and the interval's end, 0.0501.
+    let mut early = samples::statistical();
+    (early.tasks[0].kappa, early.tasks[0].sigma_at_least) = (Some(0.5), Some(0.01));
+    let found = against(&old, &early, NONE);
+    assert_eq!((found.verdict, found.exit_code), (NotComparable, 3));
+    let why = "σ of the new report is not known: the run ended before the last example, and κ was \
+               raised";
+    assert_eq!(found.rows[0].reasons, [why]);
+    assert_eq!(against(&with_kappa(0.0146, 0.0501), &early, NONE).verdict, NoRegression);
+    early.tasks[0].sigma_at_least = Some(0.06);
+    let found = against(&old, &early, NONE);
+    assert_eq!(found.verdict, Regression);
+    assert!(found.rows[0].reasons[0].starts_with("σ is at least 0.0600, above the old report's κ"));
+}
+
+#[test]
 fn the_statistic_that_gates_is_the_one_that_is_held() {
     let centred = |sigma: f64, centred: f64| {
         let mut report = one(sigma, 0.9);

@@ -66,7 +66,9 @@ pub(super) fn limits(comparison: &Comparison) -> String {
     let accuracy = limits.max_accuracy_drop.map(|x| format!("accuracy may fall by {}", chosen(x)));
     let parts: Vec<String> = sigma.into_iter().chain(accuracy).collect();
     match parts.is_empty() {
-        true => "none: only a verdict that turns to not preserved is a regression".to_owned(),
+        true => "none: only a verdict that turns to not preserved, or would under the old κ, is a \
+                 regression"
+            .to_owned(),
         false => parts.join(", "),
     }
 }
