@@ -209,8 +209,15 @@ fn mistakes_are_usage_errors() {
     let sandbox = two_reports();
     let report = "new/report.json";
     sandbox.write("cut.json", "{\"schema_version\": 1,\n");
+    sandbox.write("twice.json", sandbox.read(report));
+    edit_json(&sandbox.path("twice.json"), |report| {
+        report["tasks"][1]["split"] = report["tasks"][0]["split"].clone();
+    });
+    assert_eq!(sandbox.audit(&["render", "twice.json"]).code, 0);
     for (arguments, words) in [
         (&[report, "cut.json"][..], &["`cut.json` ends too soon: ", "line 2"][..]),
+        (&[report, "twice.json"], &["`twice.json` has two rows of sst2/train", "hint: "]),
+        (&["twice.json", report], &["`twice.json` has two rows of sst2/train"]),
         (&["missing.json", report], &["cannot read `missing.json`"]),
         (&["-", "-"], &["stdin can be one of the two"]),
         (&[report, report, "--format", "junit"], &["writes no comparison as junit"]),
