@@ -74,6 +74,7 @@ fn a_verdict_that_turned_is_a_regression_whatever_the_limits() {
         !changed.iter().any(|what| what.as_str().unwrap().starts_with("teacher")),
         "{changed:?}"
     );
+    assert!(!changed.contains(&&json!("configuration in force")), "{changed:?}");
     assert_eq!(found["warnings"], json!([]));
     let back =
         compare(&sandbox, &["new/report.json", "old/report.json", "--max-sigma-increase", "0"]);
