@@ -216,7 +216,8 @@ pub struct RenderArgs {
 
 const COMPARED: &str = "\
 The limits are asked of the rows that gate in NEW.json. There, a verdict that turned from preserved
-to not preserved is a regression in any case.
+to not preserved is a regression in any case, and so is a student that was within the old κ, is above
+it now and passes only since κ was raised.
 
 Exit codes: 0 no regression, 1 regression, 2 usage or a file that is no report, 3 something that the
 limits need could not be compared";

@@ -74,6 +74,7 @@ fn a_verdict_that_turned_is_a_regression_whatever_the_limits() {
         !changed.iter().any(|what| what.as_str().unwrap().starts_with("teacher")),
         "{changed:?}"
     );
+    assert!(!changed.contains(&&json!("configuration in force")), "{changed:?}");
     assert_eq!(found["warnings"], json!([]));
     let back =
         compare(&sandbox, &["new/report.json", "old/report.json", "--max-sigma-increase", "0"]);
@@ -128,6 +129,20 @@ fn limits_hold_sigma_and_accuracy() {
 }
 
 #[test]
+fn a_student_above_the_old_kappa_does_not_pass_by_a_raised_one() {
+    let sandbox = two_reports();
+    edited(&sandbox, "raised.json", |row| {
+        let sigma = row["sigma"].as_f64().unwrap();
+        (row["verdict"], row["kappa"]) = (json!("preserved"), json!(2.0 * sigma));
+    });
+    let run = compare(&sandbox, &["old/report.json", "raised.json"]);
+    assert_eq!(run.code, 1, "{}", run.stdout);
+    says(&run.stdout, &["REGRESSION  sst2/train", "above the old report's κ of 0.0500"]);
+    let run = compare(&sandbox, &["new/report.json", "raised.json"]);
+    assert_eq!(run.code, 0, "it was not preserved before: {}", run.stdout);
+}
+
+#[test]
 fn what_the_limits_need_and_is_not_there_ends_with_3() {
     let sandbox = two_reports();
     let report = "new/report.json";
@@ -149,6 +164,10 @@ fn what_the_limits_need_and_is_not_there_ends_with_3() {
         let flat = run.stdout.split_whitespace().collect::<Vec<_>>().join(" ");
         says(&flat, &["NOT COMPARABLE sst2/train", why]);
     }
+    // Nor is the student fine where the baseline could not be run.
+    let run = compare(&sandbox, &["failed.json", report]);
+    assert_eq!(run.code, 3, "{}", run.stdout);
+    says(&run.stdout, &["NOT COMPARABLE  sst2/train", "could not be run in the old report"]);
     // A run that ended early has no σ.
     edited(&sandbox, "early.json", |row| {
         (row["sigma"], row["examples_run"]) = (Value::Null, json!(3));
@@ -191,8 +210,15 @@ fn mistakes_are_usage_errors() {
     let sandbox = two_reports();
     let report = "new/report.json";
     sandbox.write("cut.json", "{\"schema_version\": 1,\n");
+    sandbox.write("twice.json", sandbox.read(report));
+    edit_json(&sandbox.path("twice.json"), |report| {
+        report["tasks"][1]["split"] = report["tasks"][0]["split"].clone();
+    });
+    assert_eq!(sandbox.audit(&["render", "twice.json"]).code, 0);
     for (arguments, words) in [
         (&[report, "cut.json"][..], &["`cut.json` ends too soon: ", "line 2"][..]),
+        (&[report, "twice.json"], &["`twice.json` has two rows of sst2/train", "hint: "]),
+        (&["twice.json", report], &["`twice.json` has two rows of sst2/train"]),
         (&["missing.json", report], &["cannot read `missing.json`"]),
         (&["-", "-"], &["stdin can be one of the two"]),
         (&[report, report, "--format", "junit"], &["writes no comparison as junit"]),

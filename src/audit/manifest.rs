@@ -11,20 +11,33 @@ use crate::report::schema::{Manifest, ModelManifest, TaskCommand};
 /// Settings that change how fast an audit is, and nothing else.
 const WITHOUT_EFFECT: [&str; 3] = ["threads", "token_budget", "cache"];
 
-/// SHA-256 over what is in force for every task, the settings that change no result apart, and over
-/// what describes a user's own task.
+/// Where models and data lie. They have hashes of their own, which are the same wherever they lie.
+const PLACES: [&str; 3] = ["teacher", "student", "data"];
+
+/// SHA-256 over what is in force for every task, the settings that change no result and the places
+/// of models and data apart, and over what describes a user's own task. Splits are hashed by their
+/// own names, however they were spelled.
 pub fn settings_sha256(all: &[Settings]) -> String {
     let mut digest = Sha256::new();
     for settings in all {
         digest.update(format!("[task.{}]\n", settings.task.name));
-        for (key, value) in settings.values().filter(|(key, _)| !WITHOUT_EFFECT.contains(key)) {
-            digest.update(format!("{key} = {}\n", value.unwrap_or_default()));
+        let left_out = |key: &str| WITHOUT_EFFECT.contains(&key) || PLACES.contains(&key);
+        for (key, value) in settings.values().filter(|(key, _)| !left_out(key)) {
+            match key {
+                "split" => digest.update(format!("{key} = {:?}\n", splits(settings))),
+                _ => digest.update(format!("{key} = {}\n", value.unwrap_or_default())),
+            }
         }
         if let Some(table) = settings.task.description() {
             digest.update(serde_json::to_vec(table).expect("a table of strings is JSON"));
         }
     }
     hexadecimal(&digest.finalize())
+}
+
+/// The splits that were asked for, by their own names; none where nobody asked.
+fn splits(settings: &Settings) -> Vec<&String> {
+    settings.split.iter().chain(&settings.beside).collect()
 }
 
 /// The manifest of a run over the tasks of `all`, which `commands` run again.
@@ -68,4 +81,47 @@ fn conventions() -> BTreeMap<String, String> {
     ]
     .map(|(key, value)| (key.to_owned(), value.to_owned()))
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Layer};
+
+    fn hash(flags: Layer) -> String {
+        settings_sha256(&[Config::default().settings("sst2", &flags).unwrap()])
+    }
+
+    fn split(list: &str) -> Layer {
+        Layer { split: Some(list.to_owned()), ..Layer::default() }
+    }
+
+    #[test]
+    fn the_hash_is_of_settings_and_of_no_place() {
+        let plain = hash(Layer::default());
+        let place = || Some("out/tiny".to_owned());
+        for flags in [
+            Layer { teacher: place(), ..Layer::default() },
+            Layer { student: place(), ..Layer::default() },
+            Layer { data: place(), ..Layer::default() },
+            Layer { threads: Some(3), ..Layer::default() },
+        ] {
+            assert_eq!(hash(flags.clone()), plain, "{flags:?}");
+        }
+        for flags in [
+            Layer { kappa: Some(0.1), ..Layer::default() },
+            Layer { seed: Some(1), ..Layer::default() },
+            split("validation"),
+        ] {
+            assert_ne!(hash(flags.clone()), plain, "{flags:?}");
+        }
+    }
+
+    #[test]
+    fn the_hash_of_splits_is_of_their_own_names_in_their_order() {
+        let both = hash(split("train,validation"));
+        assert_eq!(hash(split(" train , dev")), both);
+        assert_ne!(hash(split("validation,train")), both);
+        assert_ne!(hash(split("train")), both);
+    }
 }

@@ -15,7 +15,7 @@ use crate::report::{Format, Saved};
 /// Compares, prints, and turns what came of it into the exit code.
 ///
 /// # Errors
-/// A file that is no report, a form that there is not; a regression is none.
+/// A file that is no report or has a row twice, a form that there is not; a regression is none.
 pub fn run(args: &CompareArgs) -> Result<Exit> {
     if !matches!(args.format, Format::Text | Format::Json | Format::Markdown) {
         return Err(usage(format!(
@@ -29,7 +29,8 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
         ));
     }
     let progress = Progress::for_stderr(args.quiet);
-    let (old, new) = (Saved::read(&args.old)?, Saved::read(&args.new)?);
+    let read = |path| Saved::read(path)?.with_distinct_rows();
+    let (old, new) = (read(&args.old)?, read(&args.new)?);
     say_unknown(&old, progress);
     say_unknown(&new, progress);
     let limits = Limits {

@@ -20,7 +20,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::json::schema_of;
+use super::numbers::ABSENT;
 use super::schema::{Outcome, Report, TaskRow, WorstInput};
+use super::summary::verdict_word;
 use super::RenderOptions;
 
 /// Raised when a field is renamed, removed or changes its meaning; additions do not raise it.
@@ -58,7 +60,8 @@ pub struct Comparison {
 pub enum ComparisonVerdict {
     /// Nothing that counts got worse than it may.
     NoRegression,
-    /// A verdict turned from preserved to not preserved, or a figure moved beyond its limit.
+    /// A verdict turned from preserved to not preserved or would have but for a raised κ, or a figure
+    /// moved beyond its limit.
     Regression,
     /// Something that the limits need is not known, or is not the same thing in both reports.
     NotComparable,
@@ -78,7 +81,7 @@ pub struct Compared {
 }
 
 /// How far a figure may move on a row that gates; null: as far as it likes. A verdict that turns from
-/// preserved to not preserved is a regression in any case.
+/// preserved to not preserved, or would under the old report's κ, is a regression in any case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Limits {
     /// The gating σ may rise by so much.
@@ -96,7 +99,10 @@ pub struct ComparedRow {
     pub split: String,
     /// Whether the row gates in the new report.
     pub gates: bool,
-    /// What came of it; null for a row that gates in neither report.
+    /// Whether it gates in the old one.
+    pub gated: bool,
+    /// What came of it; null for a row that gates in neither report, and for one that ran and that
+    /// the old report does not have.
     pub verdict: Option<ComparisonVerdict>,
     /// Why it is a regression, or why it cannot be compared.
     pub reasons: Vec<String>,
@@ -184,17 +190,12 @@ pub fn compare(old: Named, new: Named, limits: Limits) -> Comparison {
     let rows: Vec<ComparedRow> =
         both.iter().map(|(old, new)| ComparedRow::new(*old, *new, &limits)).collect();
     let (changes, mut warnings) = changes::changes(old.1, new.1, &both);
-    // Rows that count and are in both reports: without any, nothing was compared.
-    let counted = both.iter().any(|(old, new)| old.is_some() && new.is_some_and(|new| new.gates));
     let worst = rows.iter().filter_map(|row| row.verdict).max();
-    let verdict = match worst {
-        Some(ComparisonVerdict::NoRegression) | None if !counted => {
-            let message = "no row that gates is in both reports".to_owned();
-            warnings.push(Remark { of: None, message });
-            ComparisonVerdict::NotComparable
-        }
-        worst => worst.unwrap_or(ComparisonVerdict::NotComparable),
-    };
+    let verdict = worst.unwrap_or_else(|| {
+        let message = "no row that gates is in both reports".to_owned();
+        warnings.push(Remark { of: None, message });
+        ComparisonVerdict::NotComparable
+    });
     Comparison {
         schema_version: COMPARISON_VERSION,
         verdict,
@@ -265,6 +266,18 @@ impl Comparison {
             ComparisonVerdict::Regression => ("REGRESSION", names.join(", ")),
             ComparisonVerdict::NotComparable => ("NOT COMPARABLE", names.join(", ")),
         }
+    }
+
+    /// The gating rows that ran and that the old report does not have, with their own verdicts: the
+    /// headline says nothing of them.
+    fn new_rows(&self) -> Option<String> {
+        let is_new =
+            |row: &&ComparedRow| row.gates && row.verdict.is_none() && row.old_outcome.is_none();
+        let named = |row: &ComparedRow| {
+            format!("{} ({})", row.name(), row.new_outcome.map_or(ABSENT, verdict_word))
+        };
+        let names: Vec<String> = self.rows.iter().filter(is_new).map(named).collect();
+        (!names.is_empty()).then(|| format!("{}: nothing to compare with", names.join(", ")))
     }
 }
 

@@ -1,10 +1,12 @@
 //! A report that an earlier run wrote, read back: what `audit render` and `audit compare` begin with.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::display::neutralise;
 use super::numbers::counted;
 use super::output_dir::PREDICTIONS;
 use super::schema::{Report, TaskRow, SCHEMA_VERSION};
@@ -65,6 +67,22 @@ impl Saved {
         let (report, unknown) =
             parse(&bytes).map_err(|why| usage(format!("{name} {why}\n  hint: {WANTED}")))?;
         Ok(Saved { report, unknown, file })
+    }
+
+    /// The report, in which a task and a split name one row.
+    ///
+    /// # Errors
+    /// A usage error that names a row that is there twice: nobody could say which of the two is meant.
+    pub fn with_distinct_rows(self) -> anyhow::Result<Saved> {
+        let mut seen = BTreeSet::new();
+        match self.report.tasks.iter().find(|row| !seen.insert((&row.task, &row.split))) {
+            None => Ok(self),
+            Some(row) => Err(usage(format!(
+                "{} has two rows of {}\n  hint: {WANTED}",
+                self.quoted_name(),
+                neutralise(&row.name())
+            ))),
+        }
     }
 
     /// What the report is called: its file, or `stdin`.

@@ -5,7 +5,7 @@ use super::super::markdown::{
 };
 use super::super::numbers::{decimal, signed, thousands, ABSENT};
 use super::super::schema::WorstInput;
-use super::text::{from_to, in_words, limits, outcomes};
+use super::text::{from_to, gate, in_words, limits, outcomes};
 use super::{ComparedRow, Comparison, ComparisonVerdict, Moved, MovedCount};
 
 /// The whole text, short enough for a comment.
@@ -29,7 +29,11 @@ fn heading(comparison: &Comparison) -> String {
     let [old, new] =
         [&comparison.old, &comparison.new].map(|report| escape(&report.source, SENTENCE));
     let limits = escape(&limits(comparison), SENTENCE);
-    format!("## {sign} {word}{rows}\n\nFrom {old} to {new}. Limits: {limits}.\n\n")
+    let apart = comparison
+        .new_rows()
+        .map(|rows| format!(" New rows: {}.", escape(&rows, SENTENCE)))
+        .unwrap_or_default();
+    format!("## {sign} {word}{rows}\n\nFrom {old} to {new}. Limits: {limits}.{apart}\n\n")
 }
 
 fn table(comparison: &Comparison) -> String {
@@ -55,7 +59,7 @@ fn table(comparison: &Comparison) -> String {
 }
 
 fn cells(row: &ComparedRow) -> Vec<String> {
-    let gate = if row.gates { "" } else { " (does not gate)" };
+    let gate = if row.gates { String::new() } else { format!(" ({})", gate(row)) };
     vec![
         escape(&row.task, CELL),
         escape(&row.split, CELL),

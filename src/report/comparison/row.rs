@@ -1,6 +1,6 @@
 //! One row of both reports: what moved, and whether it got worse.
 
-use super::super::numbers::{chosen, decimal, signed, thousands, ABSENT};
+use super::super::numbers::{chosen, decimal, sigma_and_kappa, signed, thousands, ABSENT};
 use super::super::schema::{ModelRow, Outcome, TaskRow, WorstInput};
 use super::{ComparedRow, ComparisonVerdict, Limits, Moved, MovedCount};
 
@@ -23,6 +23,7 @@ impl ComparedRow {
             task: any.task.clone(),
             split: any.split.clone(),
             gates: new.is_some_and(|row| row.gates),
+            gated: old.is_some_and(|row| row.gates),
             verdict,
             reasons,
             old_outcome: old.map(|row| row.verdict),
@@ -46,7 +47,8 @@ fn accuracy(model: &Option<ModelRow>) -> Option<f64> {
     model.as_ref().and_then(|model| model.accuracy)
 }
 
-/// What came of the row and why; `None` for one that gates in neither report.
+/// What came of the row and why; `None` for one that gates in neither report, and for one that ran
+/// and has nothing to be held against.
 fn judge(
     old: Option<&TaskRow>,
     new: Option<&TaskRow>,
@@ -67,7 +69,10 @@ fn judge(
     if new.verdict == Outcome::Error {
         return not_comparable("it could not be run in the new report");
     }
-    let Some(old) = old else { return Some((ComparisonVerdict::NoRegression, Vec::new())) };
+    let old = old?;
+    if old.verdict == Outcome::Error {
+        return not_comparable("it could not be run in the old report");
+    }
     let reading = |row: &TaskRow| format!("{}, {}", row.confidence, row.statistic);
     if reading(old) != reading(new) {
         return not_comparable(&format!(
@@ -81,7 +86,8 @@ fn judge(
         worse.push("the verdict turned from preserved to not preserved".to_owned());
     }
     let mut unknown = Vec::new();
-    for asked in [sigma_limit(old, new, limits), accuracy_limit(old, new, limits)] {
+    let limited = [sigma_limit(old, new, limits), accuracy_limit(old, new, limits)];
+    for asked in std::iter::once(raised_bound(old, new)).chain(limited) {
         match asked {
             Answer::Within => {}
             Answer::Beyond(why) => worse.push(why),
@@ -103,16 +109,34 @@ enum Answer {
     Unknown(String),
 }
 
+/// Whether the student would pass under the old bound too: a raised one would hide that it does not.
+fn raised_bound(old: &TaskRow, new: &TaskRow) -> Answer {
+    let passed = [old, new].iter().all(|row| row.verdict == Outcome::Preserved);
+    let (kappa, raised) = match (old.kappa, new.kappa) {
+        (Some(before), Some(now)) if passed && now > before => (before, now),
+        _ => return Answer::Within,
+    };
+    let (sigma, least) = match (new.gating_sigma(), new.sigma_at_least, &new.sequential) {
+        (Some(sigma), ..) => (sigma, ""),
+        // Of a run that ended early, the examples that are left can only add.
+        (None, Some(sigma), _) if sigma > kappa + ROUNDING => (sigma, "at least "),
+        (None, _, Some(draws)) if draws.sigma_interval.high <= kappa => return Answer::Within,
+        _ => return Answer::Unknown(unknown_sigma("new", new) + ", and κ was raised"),
+    };
+    if sigma <= kappa + ROUNDING {
+        return Answer::Within;
+    }
+    let (sigma, kappa) = sigma_and_kappa(sigma, kappa);
+    Answer::Beyond(format!(
+        "σ is {least}{sigma}, above the old report's κ of {kappa}: it passes only since κ was raised \
+         to {}",
+        decimal(raised)
+    ))
+}
+
 fn sigma_limit(old: &TaskRow, new: &TaskRow, limits: &Limits) -> Answer {
     let Some(limit) = limits.max_sigma_increase else { return Answer::Within };
-    let unknown = |which: &str, row: &TaskRow| {
-        let why = match row.verdict {
-            Outcome::Error => "the row could not be run",
-            _ if row.ended_early() => "the run ended before the last example",
-            _ => "it is null",
-        };
-        Answer::Unknown(format!("σ of the {which} report is not known: {why}"))
-    };
+    let unknown = |which: &str, row: &TaskRow| Answer::Unknown(unknown_sigma(which, row));
     let Some(before) = old.gating_sigma() else { return unknown("old", old) };
     let (after, least) = match (new.gating_sigma(), new.sigma_at_least) {
         (Some(after), _) => (after, ""),
@@ -132,11 +156,19 @@ fn sigma_limit(old: &TaskRow, new: &TaskRow, limits: &Limits) -> Answer {
     }
 }
 
+/// Why a row that was run has no gating σ.
+fn unknown_sigma(which: &str, row: &TaskRow) -> String {
+    let why = match row.ended_early() {
+        true => "the run ended before the last example",
+        false => "it is null",
+    };
+    format!("σ of the {which} report is not known: {why}")
+}
+
 fn accuracy_limit(old: &TaskRow, new: &TaskRow, limits: &Limits) -> Answer {
     let Some(limit) = limits.max_accuracy_drop else { return Answer::Within };
     for (which, row) in [("old", old), ("new", new)] {
         let why = match accuracy(&row.student) {
-            _ if row.verdict == Outcome::Error => "the row could not be run",
             _ if row.ended_early() => "the run ended before the last example",
             None => row.why_undefined("student.accuracy").unwrap_or("it is null"),
             Some(_) => continue,

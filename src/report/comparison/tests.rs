@@ -103,6 +103,46 @@ fn without_limits_only_a_verdict_that_turned_is_a_regression() {
 }
 
 #[test]
+fn a_raised_bound_hides_no_verdict_that_turned() {
+    let with_kappa = |sigma: f64, kappa: f64| {
+        let mut report = one(sigma, 0.9);
+        report.tasks[0].kappa = Some(kappa);
+        report
+    };
+    let (old, raised) = (with_kappa(0.0146, 0.05), with_kappa(0.4, 0.5));
+    let found = against(&old, &raised, NONE);
+    assert_eq!((found.verdict, found.exit_code), (Regression, 1));
+    let why = "σ is 0.4000, above the old report's κ of 0.0500: it passes only since κ was raised \
+               to 0.5000";
+    assert_eq!(found.rows[0].reasons, [why]);
+    // At the old bound, below it, and above it by less than four decimals show.
+    for (sigma, verdict) in [(0.05, NoRegression), (0.02, NoRegression), (0.0500004, Regression)] {
+        assert_eq!(against(&old, &with_kappa(sigma, 0.5), NONE).verdict, verdict, "{sigma}");
+    }
+    // Not within its own bound before, or above the new one too: the verdicts say it.
+    let mut failed = old.clone();
+    failed.tasks[0].verdict = Outcome::NotPreserved;
+    assert_eq!(against(&failed, &raised, NONE).verdict, NoRegression);
+    let mut turned = raised.clone();
+    turned.tasks[0].verdict = Outcome::NotPreserved;
+    let reasons = &against(&old, &turned, NONE).rows[0].reasons;
+    assert_eq!(reasons, &["the verdict turned from preserved to not preserved"]);
+    // Of a run that ended early, σ is between what was spent and the interval's end, 0.0501.
+    let mut early = samples::statistical();
+    (early.tasks[0].kappa, early.tasks[0].sigma_at_least) = (Some(0.5), Some(0.01));
+    let found = against(&old, &early, NONE);
+    assert_eq!((found.verdict, found.exit_code), (NotComparable, 3));
+    let why = "σ of the new report is not known: the run ended before the last example, and κ was \
+               raised";
+    assert_eq!(found.rows[0].reasons, [why]);
+    assert_eq!(against(&with_kappa(0.0146, 0.0501), &early, NONE).verdict, NoRegression);
+    early.tasks[0].sigma_at_least = Some(0.06);
+    let found = against(&old, &early, NONE);
+    assert_eq!(found.verdict, Regression);
+    assert!(found.rows[0].reasons[0].starts_with("σ is at least 0.0600, above the old report's κ"));
+}
+
+#[test]
 fn the_statistic_that_gates_is_the_one_that_is_held() {
     let centred = |sigma: f64, centred: f64| {
         let mut report = one(sigma, 0.9);
@@ -139,15 +179,25 @@ fn what_the_limits_need_and_is_not_known_cannot_be_compared() {
         reasons(&whole, &beside, NONE),
         "it gates in the old report and does not gate in the new one"
     );
+    for (new, gone) in [(&empty, "PRESERVED, gone"), (&beside, "PRESERVED as before")] {
+        let found = against(&whole, new, NONE);
+        assert_eq!((found.rows[0].gates, found.rows[0].gated), (false, true));
+        let shown = text(&found);
+        assert!(shown.contains(&format!("sst2/train  {gone}  (gated before)\n")), "{shown}");
+        let shown = super::markdown::render(&found);
+        assert!(shown.contains(&format!("{} (gated before) |", gone.to_lowercase())), "{shown}");
+    }
     // Could not be run.
     let (mut ran, failed) = (whole.clone(), samples::could_not_run());
     (ran.tasks[0].task, ran.tasks[0].split) = ("rte".into(), "train".into());
     ran.tasks.truncate(1);
     assert_eq!(reasons(&ran, &failed, NONE), "it could not be run in the new report");
-    let found = against(&failed, &ran, NONE);
-    assert_eq!(found.verdict, NoRegression);
-    assert_eq!(found.warnings[0].message, "it could not be run in the old report");
-    assert!(reasons(&failed, &ran, limits(0.1, 0.1)).contains("σ of the old report is not known"));
+    for outcome in [Outcome::Preserved, Outcome::NotPreserved] {
+        ran.tasks[0].verdict = outcome;
+        for limits in [NONE, limits(0.1, 0.1)] {
+            assert_eq!(reasons(&failed, &ran, limits), "it could not be run in the old report");
+        }
+    }
     // Ended early: preserved by a test, before the last example.
     let early = samples::statistical();
     let why = "σ of the new report is not known: the run ended before the last example; the \
@@ -267,6 +317,28 @@ fn inputs_are_told_by_their_place_in_the_same_data_and_by_their_text_in_other_da
     moved.tasks[0].data_sha256 = None;
     moved.tasks[0].worst.iter_mut().for_each(|input| input.index += 1);
     assert!(against(&old, &moved, NONE).rows[0].worst_entered.is_empty());
+}
+
+#[test]
+fn a_row_that_only_the_new_report_has_stands_apart_from_what_was_compared() {
+    let old = samples::preserved();
+    let mut new = old.clone();
+    let mut added = samples::not_preserved().tasks[0].clone();
+    added.task = "rte".into();
+    new.tasks.push(added);
+    let found = against(&old, &new, limits(0.1, 0.1));
+    assert_eq!(
+        (found.verdict, found.rows[2].verdict, found.rows[2].gates),
+        (NoRegression, None, true)
+    );
+    let shown = text(&found);
+    assert!(shown.starts_with("NO REGRESSION  sst2/train\n"), "{shown}");
+    let apart = "rte/train (NOT PRESERVED): nothing to compare with";
+    assert!(shown.contains(&format!("\n  new rows    {apart}\n")), "{shown}");
+    let shown = super::markdown::render(&found);
+    assert!(shown.starts_with("## ✅ NO REGRESSION: sst2/train\n"), "{shown}");
+    assert!(shown.contains(&format!(" New rows: {apart}.\n")), "{shown}");
+    assert!(!text(&against(&old, &old, NONE)).contains("new rows"));
 }
 
 #[test]

@@ -21,6 +21,9 @@ pub(super) fn render(comparison: &Comparison, options: &RenderOptions) -> String
         source(&mut page, name, report);
     }
     page.field("limits", &limits(comparison));
+    if let Some(rows) = comparison.new_rows() {
+        page.field("new rows", &rows);
+    }
     for row in &comparison.rows {
         page.blank();
         section(&mut page, row);
@@ -63,14 +66,15 @@ pub(super) fn limits(comparison: &Comparison) -> String {
     let accuracy = limits.max_accuracy_drop.map(|x| format!("accuracy may fall by {}", chosen(x)));
     let parts: Vec<String> = sigma.into_iter().chain(accuracy).collect();
     match parts.is_empty() {
-        true => "none: only a verdict that turns to not preserved is a regression".to_owned(),
+        true => "none: only a verdict that turns to not preserved, or would under the old κ, is a \
+                 regression"
+            .to_owned(),
         false => parts.join(", "),
     }
 }
 
 fn section(page: &mut Page, row: &ComparedRow) {
-    let gates = if row.gates { "gates" } else { "does not gate" };
-    page.parts(BOLD, &row.name(), &[outcomes(row), format!("({gates})")]);
+    page.parts(BOLD, &row.name(), &[outcomes(row), format!("({})", gate(row))]);
     let lines = row.lines();
     if !lines.is_empty() {
         table(page, &lines);
@@ -84,6 +88,15 @@ fn section(page: &mut Page, row: &ComparedRow) {
         page.remark(INDENT, color, kind, reason);
     }
     worst(page, row);
+}
+
+/// Whether the verdict counts, and where it did and no longer does.
+pub(super) fn gate(row: &ComparedRow) -> &'static str {
+    match (row.gates, row.gated) {
+        (true, _) => "gates",
+        (false, true) => "gated before",
+        (false, false) => "does not gate",
+    }
 }
 
 /// `PRESERVED → NOT PRESERVED`, `PRESERVED` twice as one.

@@ -23,7 +23,8 @@ pub struct Manifest {
     /// Seed of everything random; null where the rows have different ones.
     pub seed: Option<u64>,
     /// SHA-256 of the configuration in force: of every task's settings that can change a result,
-    /// and of what describes a user's own task.
+    /// and of what describes a user's own task. Where the models and the data lie is no part of it:
+    /// they have hashes of their own.
     pub config_sha256: String,
     /// The models that were loaded, by role and task.
     pub models: Vec<ModelManifest>,
