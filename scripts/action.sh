@@ -1,23 +1,21 @@
 #!/usr/bin/env bash
-# The step of action.yml: runs `audit` with the inputs in INPUT_*, appends the report to the job's
-# summary and the verdict to the step's outputs, and ends with audit's own exit code.
+# The step of action.yml: finds or installs the `audit` of this very version, runs it with the inputs
+# in INPUT_*, appends the report to the job's summary and the verdict to the step's outputs, and ends
+# with audit's own exit code.
 #
 # Written for the bash 3.2 of macOS. No input is ever part of a command: each is one argument.
 set -euo pipefail
 
-# Where `cargo install` has put it, on runners whose PATH does not say so.
-PATH=$PATH:${CARGO_HOME:-${HOME:-}/.cargo}/bin
-
-# What no run can begin with: exit code 2, as audit's own.
+# What no run can begin with: `refuse CODE WHAT HINT`, with one of audit's own exit codes.
 refuse() {
-  printf 'error: %s\n  hint: %s\n' "$1" "$2" >&2
+  printf 'error: %s\n  hint: %s\n' "$2" "$3" >&2
   printf 'verdict=error\nsigma=\nreport=\n' >> "$GITHUB_OUTPUT"
-  exit 2
+  exit "$1"
 }
 
 folder=${INPUT_OUTPUT_DIR:-audit-report}
 case $folder in
-  *[$'\r\n']*) refuse 'output-dir has a line break' 'name a folder in one line' ;;
+  *[$'\r\n']*) refuse 2 'output-dir has a line break' 'name a folder in one line' ;;
 esac
 
 arguments=(--format=github "--output-dir=$folder")
@@ -37,7 +35,7 @@ for flag in fail-fast exit-zero; do
   case ${!variable:-false} in
     true) arguments+=("--$flag") ;;
     false) ;;
-    *) refuse "$flag is neither true nor false" "write $flag: true or $flag: false" ;;
+    *) refuse 2 "$flag is neither true nor false" "write $flag: true or $flag: false" ;;
   esac
 done
 
@@ -49,10 +47,31 @@ while IFS= read -r line || [ -n "$line" ]; do
   fi
 done <<< "${INPUT_ARGS:-}"
 
+# Where `cargo install` puts a program, whether or not the runner's PATH says so.
+cargo_home=${CARGO_HOME:-${HOME:-}/.cargo}
+root=$(cd "$(dirname "$0")/.." && pwd)
+version=$(sed -n '/^version = /{s/.*"\(.*\)".*/\1/p;q;}' "$root/Cargo.toml")
+
+# A cache may hold an older `audit`, and a runner of one's own another program of that name.
+find_audit() {
+  for program in audit "$cargo_home/bin/audit"; do
+    if [ "$("$program" --version 2> /dev/null < /dev/null)" = "audit $version" ]; then
+      return 0
+    fi
+  done
+  return 1
+}
+
+if ! find_audit; then
+  cargo install --locked --force --root "$cargo_home" --path "$root" || true
+  find_audit || refuse 3 "audit $version could not be installed" \
+    'install Rust and a C compiler in a step before, or put that audit on PATH'
+fi
+
 outputs=$(mktemp)
 trap 'rm -f "$outputs"' EXIT
 code=0
-audit "${arguments[@]}" --github-output="$outputs" || code=$?
+"$program" "${arguments[@]}" --github-output="$outputs" || code=$?
 
 if [ -s "$outputs" ]; then
   cat "$outputs"

@@ -58,6 +58,13 @@ fn an_unknown_word_is_a_usage_error_with_the_nearest_words() {
         .prints_no_report();
     let run = explain(&["perplexity"]);
     run.fails(2, &["nothing is known of `perplexity`", "hint: `audit explain` lists"]);
+    let run = explain(&["--", "-x"]);
+    run.fails(2, &["nothing is known of `-x`\n", "hint: `audit explain` lists"]);
+    for words in [&[""][..], &[" "], &["σ", ""]] {
+        let run = explain(words);
+        run.fails(2, &["an empty word means nothing", "hint: `audit explain` lists"])
+            .prints_no_report();
+    }
 }
 
 #[test]

@@ -142,19 +142,28 @@ fn every_input_is_a_flag_and_reaches_the_script_through_the_environment() {
     }
 }
 
-/// A stand-in for `audit` that writes its arguments down, each behind a line of its own.
-fn recorder(sandbox: &Sandbox) -> PathBuf {
-    let script = "#!/bin/sh\nprintf '<%s>\\n' \"$@\" > arguments\n";
-    let path = sandbox.write("bin/audit", script);
+/// A program of one's own at `path`, for `sh`; answers the folder that it lies in.
+fn program(sandbox: &Sandbox, path: &str, script: &str) -> PathBuf {
+    let path = sandbox.write(path, format!("#!/bin/sh\n{script}"));
     #[cfg(unix)]
     std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     path.parent().unwrap().to_owned()
 }
 
+/// What `audit --version` prints.
+const VERSION: &str = concat!("audit ", env!("CARGO_PKG_VERSION"));
+
+/// A stand-in for `audit` of that version, which writes its arguments to the file `arguments`, each
+/// in a line of its own.
+fn recorder(sandbox: &Sandbox, path: &str, version: &str) -> PathBuf {
+    let says = format!("if [ \"$1\" = --version ]; then echo '{version}'; exit; fi\n");
+    program(sandbox, path, &(says + "printf '<%s>\\n' \"$@\" > arguments\n"))
+}
+
 #[test]
 fn an_input_is_one_argument_whatever_stands_in_it() {
     let sandbox = Sandbox::new();
-    let program = recorder(&sandbox);
+    let program = recorder(&sandbox, "bin/audit", VERSION);
     let nasty = "a b' \" \\ $(touch owned) `touch owned` ; touch owned # * --kappa=1";
     let own = inputs();
     let valued = own.iter().filter(|(name, default)| *default != "false" && *name != "args");
@@ -184,7 +193,7 @@ fn an_input_is_one_argument_whatever_stands_in_it() {
 #[test]
 fn without_inputs_audit_has_its_own_defaults() {
     let sandbox = Sandbox::new();
-    act_with(&recorder(&sandbox), &sandbox, &[("task", "sst2")]);
+    act_with(&recorder(&sandbox, "bin/audit", VERSION), &sandbox, &[("task", "sst2")]);
     let recorded = sandbox.read("arguments");
     let flags: Vec<&str> = recorded.lines().map(|it| it.split('=').next().unwrap()).collect();
     assert_eq!(flags, ["<--format", "<--output-dir", "<--task", "<--github-output"]);
@@ -193,6 +202,56 @@ fn without_inputs_audit_has_its_own_defaults() {
         .filter_map(|flag| flag.get_long().map(str::to_owned))
         .collect();
     assert!(OF_THE_SCRIPT.iter().all(|flag| known.contains(*flag)));
+}
+
+/// A stand-in for `cargo` that writes its arguments to the file `cargo` and then runs `script`.
+fn cargo(sandbox: &Sandbox, script: &str) {
+    program(sandbox, "bin/cargo", &format!("printf '<%s>\\n' \"$@\" >> cargo\n{script}"));
+}
+
+#[test]
+fn an_audit_of_another_version_or_of_another_kind_is_not_run() {
+    let bin = "home/.cargo/bin/audit";
+    for stranger in ["audit 0.0.1", "audit-userspace 4.0", ""] {
+        let sandbox = Sandbox::new();
+        let path = program(&sandbox, "bin/audit", &format!("echo '{stranger}'\n"));
+        recorder(&sandbox, "built", VERSION);
+        cargo(&sandbox, &format!("mkdir -p home/.cargo/bin\ncp built {bin}\n"));
+        for runs in 1..=2 {
+            let step = act_with(&path, &sandbox, &[("task", "sst2")]);
+            assert_eq!(step.run.code, 0, "{}", step.run.stderr);
+            assert!(sandbox.read("arguments").contains("<--task=sst2>"), "{runs}");
+        }
+        // Once: the second run finds it where the first has put it.
+        let root = sandbox.arg("home/.cargo");
+        let source = env!("CARGO_MANIFEST_DIR");
+        let install =
+            ["install", "--locked", "--force", "--root", &root, "--path", source, ""].join(">\n<");
+        assert_eq!(sandbox.read("cargo"), format!("<{}", install.trim_end_matches('<')));
+    }
+}
+
+#[test]
+fn an_audit_of_this_version_is_not_installed_again() {
+    for place in ["bin/audit", "home/.cargo/bin/audit"] {
+        let sandbox = Sandbox::new();
+        cargo(&sandbox, "exit 1\n");
+        recorder(&sandbox, place, VERSION);
+        let step = act_with(&sandbox.path("bin"), &sandbox, &[("task", "sst2")]);
+        assert_eq!(step.run.code, 0, "{}", step.run.stderr);
+        assert!(sandbox.path("arguments").exists() && !sandbox.path("cargo").exists(), "{place}");
+    }
+}
+
+#[test]
+fn an_audit_that_cannot_be_installed_is_an_audit_that_could_not_run() {
+    let sandbox = Sandbox::new();
+    cargo(&sandbox, "exit 101\n");
+    let path = recorder(&sandbox, "bin/audit", "audit 0.0.1");
+    let step = act_with(&path, &sandbox, &[("task", "sst2")]);
+    step.gives(3, "error", "");
+    says(&step.run.stderr, &[VERSION, "could not be installed", "hint: "]);
+    assert!(!sandbox.path("arguments").exists());
 }
 
 #[test]
@@ -322,12 +381,40 @@ fn the_examples_for_github_use_the_action_s_inputs_and_outputs() {
                 }
             }
         }
-        for output in read(document).split(".outputs.").skip(1) {
+        for output in read(document).split("steps.audit.outputs.").skip(1) {
             let name = output.split(|c: char| !c.is_alphanumeric()).next().unwrap();
             assert!(["verdict", "sigma", "report"].contains(&name), "{document}: {name}");
         }
     }
     assert!(uses >= 2, "{uses}");
+}
+
+#[test]
+fn the_examples_keep_what_a_run_leaves_even_where_it_fails() {
+    let pipelines = examples("docs/pipelines.md");
+    let workflow = pipelines.iter().find(|it| it.get("jobs").is_some()).unwrap();
+    let steps = workflow["jobs"]["audit"]["steps"].as_sequence().unwrap();
+    let using = |action: &str| {
+        let found = steps.iter().find(|it| it.get("uses").map(text) == Some(action));
+        found.unwrap_or_else(|| panic!("no step uses {action}"))
+    };
+    let (restore, save) = (using("actions/cache/restore@v4"), using("actions/cache/save@v4"));
+    let key = text(&restore["with"]["key"]);
+    let prefix = key.strip_suffix("${{ github.run_id }}").expect("a key of its own for each run");
+    assert_eq!(text(&restore["with"]["restore-keys"]), prefix);
+    assert_eq!(save["with"]["path"], restore["with"]["path"]);
+    let of_the_first =
+        format!("${{{{ steps.{}.outputs.cache-primary-key }}}}", text(&restore["id"]));
+    assert_eq!((text(&save["with"]["key"]), text(&save["if"])), (&of_the_first[..], "always()"));
+    let program = text(&using("actions/cache@v4")["with"]["key"]);
+    assert!(program.ends_with(env!("CARGO_PKG_VERSION")), "{program}");
+
+    let gitlab = pipelines.iter().find_map(|it| it.get("confidence")).unwrap();
+    assert_eq!(gitlab["cache"]["when"], "always");
+    assert!(text(&gitlab["cache"]["key"]).ends_with(env!("CARGO_PKG_VERSION")));
+    let mut install = gitlab["before_script"].as_sequence().unwrap().iter().map(text);
+    let install = install.next_back().unwrap();
+    says(install, &[&format!("= \"{VERSION}\" ||"), "cargo install --locked --force"]);
 }
 
 #[test]

@@ -53,6 +53,14 @@ fn the_files_of_a_folder_are_written_again() {
 }
 
 #[test]
+fn a_folder_that_cannot_be_written_is_no_error_of_usage() {
+    let (sandbox, _) = audited("text");
+    sandbox.write("file", "");
+    let run = render(&sandbox, &["out/report.json", "--output-dir", "file"]);
+    run.fails(3, &["cannot write in the output folder `file`", "hint: "]).prints_no_report();
+}
+
+#[test]
 fn without_predictions_there_is_no_csv() {
     let (sandbox, audit) = audited("csv");
     std::fs::rename(sandbox.path("out/predictions.csv"), sandbox.path("rows.csv")).unwrap();

@@ -23,6 +23,9 @@ pub fn run(args: &ExplainArgs) -> Result<Exit> {
 
 /// The words' entries, each once; several words may also be one name, such as `negative flips`.
 fn entries(words: &[String]) -> Result<Vec<&'static Entry>> {
+    if words.iter().any(|word| word.trim().is_empty()) {
+        return Err(usage("an empty word means nothing\n  hint: `audit explain` lists every word"));
+    }
     if let Some(entry) = explain(&words.join(" ")) {
         return Ok(vec![entry]);
     }

@@ -85,7 +85,17 @@ fn page(name: &str, command: clap::Command) -> String {
         .and_then(|()| examples.map_or(Ok(()), |section| section.to_writer(&mut text)))
         .and_then(|()| exit_status().to_writer(&mut text));
     written.expect("memory takes whatever is written");
-    String::from_utf8(text).expect("what the command line is made of is UTF-8")
+    in_ascii(&String::from_utf8(text).expect("what the command line is made of is UTF-8"))
+}
+
+/// `page` with every other character as groff's escape, such as `\[u03C3]` for σ: groff reads its
+/// input as Latin-1 unless preconv went before it.
+fn in_ascii(page: &str) -> String {
+    let escaped = |c: char| match c {
+        c if c.is_ascii() => c.to_string(),
+        c => format!("\\[u{:04X}]", c as u32),
+    };
+    page.chars().map(escaped).collect()
 }
 
 /// The examples of the help text, line by line as they stand there.
@@ -152,6 +162,16 @@ mod tests {
         let main = of("audit.1");
         assert!(main.contains("audit\\-predict(1)"));
         assert!(main.contains(".SH EXAMPLES\n.nf\naudit \\-\\-task sst2 "), "{main}");
+    }
+
+    #[test]
+    fn a_page_is_ascii_and_keeps_its_greek() {
+        assert_eq!(in_ascii("σ ≤ κ\\-x 🙂"), "\\[u03C3] \\[u2264] \\[u03BA]\\-x \\[u1F642]");
+        let pages = pages();
+        for Page { file, text } in &pages {
+            assert!(text.is_ascii(), "{file}");
+        }
+        assert!(pages.iter().any(|page| page.text.contains("\\[u03BA]")));
     }
 
     #[test]

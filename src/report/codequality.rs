@@ -216,6 +216,7 @@ fn below_root(path: &Path) -> Option<String> {
 pub(super) mod tests {
     use serde_json::{json, Value};
 
+    use super::super::glossary::explain;
     use super::super::samples;
     use super::*;
 
@@ -302,6 +303,19 @@ pub(super) mod tests {
         let mut beside = samples::could_not_run();
         beside.tasks[0].gates = false;
         expect(&kinds(&beside), &[("could-not-run", "minor")]);
+    }
+
+    #[test]
+    fn every_check_s_name_is_explained() {
+        let reports = samples::all().into_iter().filter(|(name, _)| *name != "hostile");
+        let checks: BTreeSet<String> =
+            reports.flat_map(|(_, report)| kinds(&report)).map(|(check, _)| check).collect();
+        for own in ["could-not-run", "not-preserved", "splits-disagree"] {
+            assert!(checks.contains(own), "{own}: {checks:?}");
+        }
+        for check in checks {
+            assert!(explain(&check).is_some(), "the glossary says nothing of {check}");
+        }
     }
 
     #[test]

@@ -72,16 +72,19 @@ pub fn explain(word: &str) -> Option<&'static Entry> {
     find(word).or_else(|| find(word.rsplit_once('.')?.1))
 }
 
-/// The words that `word` may be a misspelling or a part of, nearest first.
+/// The words that `word` may be a misspelling or a part of, nearest first. One letter is as near to
+/// any other, so it is none's misspelling: it may be what a word begins with.
 pub fn nearest(word: &str) -> Vec<&'static str> {
     let word = key(word);
-    if word.is_empty() {
-        return Vec::new();
-    }
     let far = |name: &str| {
         let name = key(name);
-        let part = word.chars().count() > 2 && name.contains(&word);
-        distance(&word, &name).or(part.then_some(usize::MAX))
+        let (slips, part) = match word.chars().count() {
+            0 => (None, false),
+            1 => (None, name.starts_with(&word)),
+            2 => (distance(&word, &name), false),
+            _ => (distance(&word, &name), name.contains(&word)),
+        };
+        slips.or(part.then_some(usize::MAX))
     };
     let mut found: Vec<(usize, &str)> = glossary()
         .iter()
