@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Deserialize;
 
+pub use command::WITHOUT_EFFECT;
 pub use layer::{BoundSource, ConfidenceName, Layer, StatisticName, BOUND_KEYS};
 pub use resolve::{Origin, Settings, Stop};
 

@@ -4,12 +4,9 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::config::Settings;
+use crate::config::{Settings, WITHOUT_EFFECT};
 use crate::digest::hexadecimal;
 use crate::report::schema::{Manifest, ModelManifest, TaskCommand};
-
-/// Settings that change how fast an audit is, and nothing else.
-const WITHOUT_EFFECT: [&str; 3] = ["threads", "token_budget", "cache"];
 
 /// Where models and data lie. They have hashes of their own, which are the same wherever they lie.
 const PLACES: [&str; 3] = ["teacher", "student", "data"];

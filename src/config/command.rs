@@ -2,8 +2,8 @@
 
 use super::{Origin, Settings};
 
-/// Keys that change no result.
-const WITHOUT_EFFECT: [&str; 3] = ["threads", "token_budget", "cache"];
+/// Settings that change how fast an audit is, and nothing else.
+pub const WITHOUT_EFFECT: [&str; 3] = ["threads", "token_budget", "cache"];
 
 impl Settings {
     /// The words after `audit` that give these settings again: the task, the config that was in
