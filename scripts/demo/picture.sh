@@ -22,4 +22,4 @@ sed -i "s|assets/demo|$PWD/assets/demo|g" "$work/demo.toml"
   --format html --exit-zero >"$work/report.html"
 "${CHROMIUM:-chromium}" --headless=new --no-sandbox --disable-gpu --no-first-run --hide-scrollbars \
   --disable-background-networking --user-data-dir="$work/profile" \
-  --window-size=1000,2040 --screenshot="$PWD/docs/report.png" "file://$work/report.html" 2>/dev/null
+  --window-size=1000,2110 --screenshot="$PWD/docs/report.png" "file://$work/report.html" 2>/dev/null
