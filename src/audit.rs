@@ -20,7 +20,8 @@ use anyhow::{Error, Result};
 pub use classifier::{device, set_max_length, Classifier, ModelFacts, Role, Texts};
 pub use failed::failed_row;
 pub use gate::Gate;
-pub use judge::{judge, SplitPair, TRAIN};
+use judge::withhold_limits;
+pub use judge::{judge, SplitPair};
 pub use manifest::{manifest, settings_sha256};
 pub use notes::{coded_note, models_disagree, note, record_unusable};
 pub use run::{run_one, run_options, Draws, Ending, PairRun};
@@ -78,6 +79,7 @@ pub fn audit(settings: &Settings, session: &Session) -> Result<TaskOutcome> {
         let audited = beside.and_then(|split| audit.split(&split, &mut outcome));
         audited.or_else(|error| audit.failed_beside(name, error, &mut outcome))?;
     }
+    withhold_limits(&mut outcome.rows);
     recalibrate_rows(&audit.curves, &gate, &mut outcome.rows);
     outcome.models = vec![teacher.into_manifest(settings), student.into_manifest(settings)];
     Ok(outcome)
@@ -111,17 +113,13 @@ impl Audit<'_> {
         };
         let sides = (&mut teacher, &mut student);
         let run = run_pair(sides, &split.dataset, gate, split.gates, settings, session)?;
-        if run.ending.early.is_none() {
+        let scores = run.ending.early.is_none().then(|| {
             let (logits, _) = student.classifier.logits(&student.entry, &run.rows);
-            let scores = Scores::new(&run.teacher, &logits, gate.kind, settings.threads);
-            self.curves.push(Curve { row: outcome.rows.len(), scores });
-        }
+            Scores::new(&run.teacher, &logits, gate.kind, settings.threads)
+        });
         drop((teacher, student)); // the rows, which the predictions hold too
         let names = self.teacher.label_names().to_vec();
-        let mut pair = SplitPair::of(split, &names, run);
-        // The training data under another name is training data all the same.
-        let training = || outcome.rows.iter().filter(|row| row.split == TRAIN);
-        pair.trained_on |= training().any(|row| row.data_sha256 == pair.data_sha256);
+        let pair = SplitPair::of(split, &names, run);
         let record = self.student.record();
         if let (true, Err(error)) = (split.gates, &record) {
             notes.push(notes::record_unusable(error));
@@ -129,6 +127,7 @@ impl Audit<'_> {
         let (mut row, table) = judge(&pair, gate, settings, record.unwrap_or(None))?;
         row.notes.splice(0..0, notes);
         row.seconds = Some(started.elapsed().as_secs_f64());
+        self.curves.extend(scores.map(|scores| Curve { row: outcome.rows.len(), scores }));
         outcome.rows.push(row);
         outcome.tables.push(table);
         Ok(())

@@ -86,6 +86,12 @@ fn unseen_inputs_have_a_limit_from_every_split_but_the_training_set() {
     // The training data under another name, and the first rows of a file, are no sample of them.
     let copy = &sandbox.report(&with(&pair, &["--split", "train,copy"]))["tasks"][1];
     assert_eq!((&copy["sigma"], &copy["sigma_unseen"]), (&train["sigma"], &Value::Null));
+    let first = &sandbox.report(&with(&pair, &["--split", "copy,train"]))["tasks"];
+    for row in [&first[0], &first[1]] {
+        says(row["undefined"]["sigma_unseen"].as_str().unwrap(), &["trained on"]);
+        // Nor is a temperature told of the data that it was fitted on.
+        assert_eq!(row["recalibrated"], Value::Null);
+    }
     let part = sandbox.row(&with(&pair, &["--split", "validation", "--limit", "100"]));
     says(part["undefined"]["sigma_unseen"].as_str().unwrap(), &["no random sample"]);
     // Half as many examples say less.

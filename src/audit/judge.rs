@@ -24,7 +24,7 @@ use crate::report::{PredictionRow, PredictionTable};
 use crate::task::{label_name, Example};
 
 /// The split that a student is trained on.
-pub const TRAIN: &str = "train";
+const TRAIN: &str = "train";
 /// Inputs named in the report.
 const WORST: usize = 10;
 /// Skipped rows named in the report.
@@ -38,8 +38,6 @@ pub struct SplitPair<'a> {
     pub split: &'a str,
     /// Whether its verdict counts.
     pub gates: bool,
-    /// Whether its examples are those of the training split, as far as is known.
-    pub trained_on: bool,
     /// Examples that the verdict is about (N).
     pub population: usize,
     /// Usable examples of the whole split, before `--limit`.
@@ -81,7 +79,6 @@ impl<'a> SplitPair<'a> {
             task: &dataset.task,
             split: &dataset.split,
             gates: split.gates,
-            trained_on: dataset.split == TRAIN,
             population: dataset.examples.len(),
             available: dataset.available,
             label_names,
@@ -236,8 +233,8 @@ fn verdict(
 
 /// The limit for inputs that were not run; why there is none.
 fn unseen(pair: &SplitPair, numbers: &PairStatistics) -> Result<row::UpperLimit, &'static str> {
-    if pair.trained_on {
-        return Err("a student is not on unseen inputs as it is on those that it was trained on");
+    if pair.split == TRAIN {
+        return Err(TRAINED_ON);
     }
     if pair.ending.early.is_some() {
         return Err(EARLY);
@@ -248,6 +245,22 @@ fn unseen(pair: &SplitPair, numbers: &PairStatistics) -> Result<row::UpperLimit,
     let largest = numbers.largest_difference();
     let sigma = unseen_sigma(&numbers.differences, largest, 1.0 - UNSEEN_LEVEL);
     sigma.map(|sigma| row::UpperLimit { sigma, level: UNSEEN_LEVEL }).ok_or("no examples")
+}
+
+/// Why the training split has no limit for unseen inputs.
+const TRAINED_ON: &str =
+    "a student is not on unseen inputs as it is on those that it was trained on";
+
+/// Takes the limit for unseen inputs from every row whose data is that of the training split under
+/// another name.
+pub(super) fn withhold_limits(rows: &mut [row::TaskRow]) {
+    let Some(training) = rows.iter().find(|row| row.split == TRAIN) else { return };
+    let Some(sha256) = training.data_sha256.clone() else { return };
+    let same = rows.iter_mut().filter(|row| row.data_sha256.as_ref() == Some(&sha256));
+    for row in same.filter(|row| row.sigma_unseen.is_some()) {
+        row.sigma_unseen = None;
+        row.undefined.insert("sigma_unseen".to_owned(), TRAINED_ON.to_owned());
+    }
 }
 
 /// Why a run that ended early has no σ.

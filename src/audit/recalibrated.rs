@@ -22,8 +22,15 @@ pub(super) fn recalibrate_rows(curves: &[Curve], gate: &Gate, rows: &mut [TaskRo
     let Some(fitted) = named.or_else(|| beside().next()) else { return };
     let found = fit(&fitted.scores, gate.statistic);
     let fitted_on = rows[fitted.row].split.clone();
-    for curve in curves.iter().filter(|curve| curve.row != fitted.row) {
+    let data = rows[fitted.row].data_sha256.clone();
+    let mut told = false;
+    for curve in curves {
         let row = &mut rows[curve.row];
+        // The same data, also under another name, would flatter itself.
+        if curve.row == fitted.row || row.data_sha256 == data {
+            continue;
+        }
+        told = true;
         let sums = curve.scores.at(found.temperature);
         let budget = Budget::new(&gate.bound_of(row.gates), row.n);
         row.undefined.remove("recalibrated");
@@ -35,7 +42,7 @@ pub(super) fn recalibrate_rows(curves: &[Curve], gate: &Gate, rows: &mut [TaskRo
             within_bound: budget.allows(sums.spent(gate.statistic)),
         });
     }
-    if curves.len() > 1 {
+    if told {
         let why = "the temperature was fitted on this split";
         rows[fitted.row].undefined.insert("recalibrated".to_owned(), why.to_owned());
     }

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::audit::{refuse_without_effect, session, single};
 use super::{run_each, Sink};
-use crate::audit::{coded_note, judge, note, Ending, Gate, Session, SplitPair, TaskOutcome, TRAIN};
+use crate::audit::{coded_note, judge, note, Ending, Gate, Session, SplitPair, TaskOutcome};
 use crate::check::{majority_share, worse_than_majority, Code};
 use crate::cli::CheckArgs;
 use crate::confidence::{correct, Predictions};
@@ -112,7 +112,6 @@ fn check(args: &CheckArgs, settings: &Settings, session: &Session) -> Result<Tas
         task: &task.name,
         split: &split,
         gates: true,
-        trained_on: split == TRAIN,
         population: kept,
         available: n,
         rows: (0..kept as u32).collect(),
