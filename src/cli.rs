@@ -1,6 +1,7 @@
 //! What a user may type.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
@@ -8,6 +9,7 @@ use clap_complete::Shell;
 use crate::config::Layer;
 use crate::distill::recipe::Init;
 use crate::report::Format;
+use crate::tune::plan::SearchName;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -49,6 +51,8 @@ pub enum Command {
     Distill(DistillArgs),
     /// Fine-tune a pretrained checkpoint on a task's labels: how a teacher is made
     Finetune(FinetuneArgs),
+    /// Search for settings of a distillation that keep the confidence, and the accuracy
+    Tune(TuneArgs),
     /// List, clear or check the logits that earlier runs kept
     #[command(subcommand)]
     Cache(CacheCommand),
@@ -314,6 +318,66 @@ pub struct FinetuneArgs {
     /// The training.
     #[command(flatten)]
     pub training: TrainingArgs,
+}
+
+/// `audit tune …`
+#[derive(Debug, Args)]
+pub struct TuneArgs {
+    /// The tune: a recipe, what may change in it, constraints; configs/tune has examples
+    #[arg(long, value_name = "FILE")]
+    pub config: PathBuf,
+    /// Teacher: a folder, or a Hub id with an optional @revision
+    #[arg(long, value_name = "DIR_OR_ID[@REV]")]
+    pub teacher: Option<String>,
+    /// The task, where it is not the recipe's
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<String>,
+    /// Folder of the data, as for the audit [default: the Hub's nyu-mll/glue]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
+    /// Folder of the journal and of what comes out; one that holds the journal of the same tune is
+    /// gone on with, by several processes at a time if you like
+    #[arg(long, short, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Trials in all, the default settings included [default: 20]
+    #[arg(long, value_name = "N")]
+    pub trials: Option<usize>,
+    /// Begin no trial after so long: 90m, 2h
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub time: Option<Duration>,
+    /// How settings are chosen [default: tpe]
+    #[arg(long, value_name = "NAME", value_enum)]
+    pub search: Option<SearchName>,
+    /// The bound κ itself
+    #[arg(long, value_name = "KAPPA", allow_negative_numbers = true)]
+    pub kappa: Option<f64>,
+    /// β as a mean over the examples, in nats [default: 0.0025, so that κ = 0.05]
+    #[arg(long, value_name = "NATS", allow_negative_numbers = true, conflicts_with = "kappa")]
+    pub beta_per_example: Option<f64>,
+    /// Train and audit on the first N examples only
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Longest sequence in tokens [default: 128]
+    #[arg(long, value_name = "TOKENS")]
+    pub max_length: Option<usize>,
+    /// Seed of the search, of the cut of the validation split and of the trainings [default: 0]
+    #[arg(long, value_name = "SEED")]
+    pub seed: Option<u64>,
+    /// Workers, one per core; changes the speed, never the result [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
+    /// Run the teacher anew, and keep none of its logits on disk
+    #[arg(long)]
+    pub no_cache: bool,
+    /// Form of the report on stdout: text or json
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+    /// Tell the steps of every training, too
+    #[arg(long, short, conflicts_with = "quiet")]
+    pub verbose: bool,
+    /// Say nothing on stderr but errors
+    #[arg(long, short)]
+    pub quiet: bool,
 }
 
 /// `audit completions SHELL`

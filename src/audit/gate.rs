@@ -40,6 +40,13 @@ impl Gate {
         Ok(Gate { bound, origin, statistic, kind, n })
     }
 
+    /// A gate of κ itself.
+    #[cfg(test)]
+    pub fn fixed(kappa: f64, statistic: Statistic, kind: ConfidenceKind, n: usize) -> Self {
+        let bound = Bound::new(crate::check::BoundPolicy::Kappa(kappa), 0.0, 1.0).unwrap();
+        Gate { bound, origin: "test".to_owned(), statistic, kind, n }
+    }
+
     /// The gate for `n` examples of `student`. A record that cannot be read matters only where it
     /// is to gate.
     ///

@@ -35,11 +35,17 @@ pub enum Code {
     TokenTypesLost,
     /// The two tokenizers split some text differently.
     TokenizersDiffer,
+    /// The settings of a tune's winner do not keep the property with every seed.
+    LuckySeed,
+    /// A tune's winner loses accuracy on the data that its search did not see.
+    UnseenAccuracyLower,
+    /// The written winner is not the student of its trial.
+    WinnerDiffers,
 }
 
 impl Code {
     /// Every code, in the order of the glossary.
-    pub const ALL: [Code; 15] = [
+    pub const ALL: [Code; 18] = [
         Code::ImpliedByLoss,
         Code::Vacuous,
         Code::MeanForSum,
@@ -55,6 +61,9 @@ impl Code {
         Code::HeadConvention,
         Code::TokenTypesLost,
         Code::TokenizersDiffer,
+        Code::LuckySeed,
+        Code::UnseenAccuracyLower,
+        Code::WinnerDiffers,
     ];
 
     /// The code as a report writes it.
@@ -75,6 +84,9 @@ impl Code {
             Code::HeadConvention => "head-convention",
             Code::TokenTypesLost => "token-types-lost",
             Code::TokenizersDiffer => "tokenizers-differ",
+            Code::LuckySeed => "lucky-seed",
+            Code::UnseenAccuracyLower => "unseen-accuracy-lower",
+            Code::WinnerDiffers => "winner-differs",
         }
     }
 

@@ -87,6 +87,7 @@ fn summary(recipe: &Recipe, student: &Student) -> String {
     let epoch = student.ended.epoch;
     let ended = match (student.ended.by, recipe.stopping) {
         (EndedBy::Beta, _) => format!("the soft-label loss reached β at epoch {epoch}"),
+        (EndedBy::Watch, _) => unreachable!("nobody watches it"),
         (EndedBy::MaxEpochs, Some(_)) => {
             format!(
                 "the epochs were over before the soft-label loss reached β; epoch {epoch} is kept"

@@ -16,6 +16,7 @@ pub mod predict;
 pub mod recalibrate;
 pub mod render;
 mod suite;
+pub mod tune;
 
 use anyhow::Result;
 
@@ -40,6 +41,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         Some(Command::Config(args)) => config::run(args),
         Some(Command::Distill(args)) => distill::run(args),
         Some(Command::Finetune(args)) => distill::finetune(args),
+        Some(Command::Tune(args)) => tune::run(args),
         Some(Command::Cache(command)) => cache::run(command),
         Some(Command::Render(args)) => render::run(args),
         Some(Command::Compare(args)) => compare::run(args),

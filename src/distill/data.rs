@@ -3,8 +3,10 @@
 use anyhow::Result;
 
 use super::evaluate::Evaluated;
+use super::recipe::HeldOut;
 use super::record::{Data, Source};
 use crate::audit::{beside, beside_names, gating, run_one, Classifier, Role, Session};
+use crate::check::draw_order;
 use crate::checkpoint::{Checkpoint, TextTokenizer};
 use crate::config::Settings;
 use crate::error::usage;
@@ -138,10 +140,22 @@ pub fn evaluated(
     })
 }
 
+/// The rows of a split of `n` examples that a training may look at, and those that are held out;
+/// both rising, and neither empty where there are two examples.
+pub fn cut(n: usize, held_out: HeldOut) -> (Vec<u32>, Vec<u32>) {
+    let most = n.saturating_sub(1);
+    let held = ((n as f64 * held_out.share).round() as usize).clamp(most.min(1), most);
+    let mut order = draw_order(n, held_out.seed);
+    let mut seen = order.split_off(held);
+    order.sort_unstable();
+    seen.sort_unstable();
+    (seen, order)
+}
+
 /// What the record says of a split.
 pub fn recorded(dataset: &Dataset, evaluated: &Evaluated) -> Data {
     Data {
-        examples: dataset.examples.len(),
+        examples: evaluated.tokens.len(),
         sha256: dataset.sha256.clone(),
         revision: dataset.commit.clone(),
         truncated: evaluated.tokens.iter().filter(|tokens| tokens.truncated).count(),
@@ -159,4 +173,31 @@ pub fn source(checkpoint: &Checkpoint, session: &Session) -> Result<Source> {
         weights_sha256: session.weights_sha256(&checkpoint.weight_files)?,
         tokenizer_sha256: checkpoint.tokenizer_sha256.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cut_parts_a_split_the_same_way_every_time() {
+        let (seen, held) = cut(9, HeldOut { share: 0.34, seed: 7 });
+        assert_eq!((seen.len(), held.len()), (6, 3));
+        let mut all = [seen.clone(), held.clone()].concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..9).collect::<Vec<u32>>());
+        assert!(seen.is_sorted() && held.is_sorted());
+        assert_eq!(cut(9, HeldOut { share: 0.34, seed: 7 }), (seen, held.clone()));
+        assert_ne!(cut(9, HeldOut { share: 0.34, seed: 8 }).1, held);
+    }
+
+    #[test]
+    fn neither_part_is_empty() {
+        for share in [0.001, 0.999] {
+            let (seen, held) = cut(2, HeldOut { share, seed: 0 });
+            assert_eq!((seen.len(), held.len()), (1, 1));
+        }
+        assert_eq!(cut(1, HeldOut { share: 0.9, seed: 0 }), (vec![0], vec![]));
+        assert_eq!(cut(0, HeldOut { share: 0.9, seed: 0 }), (vec![], vec![]));
+    }
 }

@@ -57,6 +57,16 @@ pub fn tokens_sha256(examples: &[TokenizedExample]) -> String {
 }
 
 impl Evaluated {
+    /// The examples `rows`, in that order.
+    pub fn part(&self, rows: &[u32]) -> Evaluated {
+        Evaluated {
+            split: self.split.clone(),
+            tokens: rows.iter().map(|&row| self.tokens[row as usize].clone()).collect(),
+            labels: rows.iter().map(|&row| self.labels[row as usize]).collect(),
+            teacher: self.teacher.as_ref().map(|teacher| teacher.part(rows)),
+        }
+    }
+
     /// SHA-256 of its tokens and of its labels.
     pub fn sha256(&self) -> [String; 2] {
         let labels: Vec<u8> =

@@ -28,4 +28,6 @@ pub mod record; //    distillation.json
 pub mod data; //      the splits, the teacher with what it says of them
 mod run; //           all of it in order
 
-pub use run::{distill, Student};
+pub use run::{
+    check, distill, distill_among, Among, Answers, Facts, Outcome, Sample, SplitAnswers, Student,
+};

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::evaluate::{Score, SoftLoss};
 use super::recipe::{
-    Beta, Compat, Compression, Keep, Patience, Recipe, Stage, StoppingLoss, StudentLayer,
+    Beta, Compat, Compression, HeldOut, Keep, Patience, Recipe, Stage, StoppingLoss, StudentLayer,
     TeacherStates,
 };
 use super::saved::Epoch;
@@ -73,6 +73,9 @@ pub struct RecordedRecipe<'a> {
     pub stopping_loss: Option<StoppingLoss>,
     /// Which state is kept.
     pub keep: Keep,
+    /// What of the validation split the training never looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub held_out: Option<HeldOut>,
     /// Whose habits are followed.
     pub compat: Compat,
     /// The teacher's layers by the student's, where the recipe names them.
@@ -105,6 +108,18 @@ pub struct RecordedRecipe<'a> {
 }
 
 impl<'a> RecordedRecipe<'a> {
+    /// What decides the student's parameters at the end of stage number `stage`, counted from 0,
+    /// which is not the last one: nothing that only later stages or the choice of the state read.
+    pub fn until(self, stage: usize) -> Self {
+        RecordedRecipe {
+            stages: &self.stages[..=stage],
+            beta: None,
+            keep: Keep::Last,
+            held_out: None,
+            ..self
+        }
+    }
+
     /// What `recipe` says.
     pub fn of(recipe: &'a Recipe, dropout: DropoutRates) -> Self {
         let is = |method: &str| recipe.method.name == method;
@@ -115,6 +130,7 @@ impl<'a> RecordedRecipe<'a> {
             beta: recipe.stopping.map(|stopping| stopping.beta),
             stopping_loss: recipe.stopping.map(|stopping| stopping.loss),
             keep: recipe.keep,
+            held_out: recipe.held_out,
             compat: recipe.compat,
             layer_map: &recipe.layer_map,
             teacher_states: recipe.teacher_states,

@@ -6,20 +6,21 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Error, Result};
 use sha2::{Digest, Sha256};
 
-use super::data::{evaluated, recorded, source, tokens, Said, Splits, Teacher};
+use super::data::{cut as cut_rows, evaluated, recorded, source, tokens, Said, Splits, Teacher};
 use super::evaluate::{tokens_sha256, Evaluated, Score, SoftLoss};
 use super::objective::{Objective, Setting};
 use super::recipe::{Compat, Init, Recipe, StudentLayer};
 use super::record::{self, DistillationRecord, RecordedRecipe, Source};
-use super::saved::{Place, TrainingFolder};
+use super::saved::{Epoch, Place, TrainingFolder};
 use super::signals::{bytes_of, is_stored, write_store, Beside, Signals};
 use super::speaker::Speaker;
 use super::states::{bytes_of_everything, Selection};
 use super::store::{Store, StoreHeader};
 use super::student::{begin, columns_by_name, NewStudent, Plan};
 use super::terms::Term;
-use super::trainer::{Ended, Training, SAVED};
+use super::trainer::{Ended, EndedBy, Training, Watch, SAVED};
 use crate::audit::{run_options, set_max_length, Role, Session};
+use crate::check::draw_order;
 use crate::checkpoint::{require_new_folder, Checkpoint, NewCheckpoint};
 use crate::digest::hexadecimal;
 use crate::error::usage;
@@ -43,6 +44,58 @@ pub struct Student {
     pub validation: Option<Score>,
     /// Its soft-label loss over the training set, against the teacher.
     pub soft_loss: Option<SoftLoss>,
+    /// What both models say, split by split.
+    pub said: Answers,
+    /// Parameters of the student.
+    pub parameters: usize,
+    /// Its layers.
+    pub layers: usize,
+}
+
+/// What teacher and student say, and what is right.
+pub struct Answers {
+    /// Of the training set.
+    pub train: SplitAnswers,
+    /// Of what the training saw of the validation split.
+    pub validation: Option<SplitAnswers>,
+}
+
+/// What is said of one split.
+pub struct SplitAnswers {
+    /// Labels in the task's order (N).
+    pub labels: Vec<Option<u32>>,
+    /// The teacher's logits (N, K); `None` without a teacher.
+    pub teacher: Option<Logits>,
+    /// The student's logits (N, K).
+    pub student: Logits,
+}
+
+/// One training among others.
+#[derive(Clone, Copy, Default)]
+pub struct Among<'a> {
+    /// A folder that all of them share: the ends of stages that several have in common, the
+    /// teacher's hidden states.
+    pub shared: Option<&'a Path>,
+    /// Who looks at it while it is under way, and at how many examples of the training set, drawn
+    /// by the seed.
+    pub watch: Option<(&'a dyn Watch, Sample)>,
+}
+
+/// A sample of the training set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// So many examples, or all.
+    pub examples: usize,
+    /// Of the draw.
+    pub seed: u64,
+}
+
+/// What became of a training.
+pub enum Outcome {
+    /// A student, written.
+    Trained(Box<Student>),
+    /// Who watched it stopped it after these epochs; nothing is written.
+    Stopped(Vec<Epoch>),
 }
 
 /// Trains the student of `recipe` and writes its folder.
@@ -51,11 +104,56 @@ pub struct Student {
 /// Whatever contradicts itself, before anything is run; a training that diverges, an interrupt
 /// (after saving), a full disk.
 pub fn distill(recipe: &Recipe, resume: bool, session: &Session) -> Result<Student> {
+    match distill_among(recipe, resume, Among::default(), session)? {
+        Outcome::Trained(student) => Ok(*student),
+        Outcome::Stopped(_) => bail!("a training that nobody watched was stopped"),
+    }
+}
+
+/// As [`distill`], for one training among others: the same student, to the last bit.
+///
+/// # Errors
+/// As [`distill`].
+pub fn distill_among(
+    recipe: &Recipe,
+    resume: bool,
+    among: Among,
+    session: &Session,
+) -> Result<Outcome> {
     let folder = TrainingFolder::of(&recipe.output);
     prepare(recipe, resume, &folder)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(recipe.settings.threads).build()?;
-    let trained = pool.install(|| Distillation::prepare(recipe, &folder, session)?.run(resume));
-    trained.map_err(|error| stopped(error, &folder))
+    let run = || Distillation::prepare(recipe, &folder, among, session)?.run(resume);
+    pool.install(run).map_err(|error| stopped(error, &folder))
+}
+
+/// What a training would be of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// What it follows from; another recipe, teacher or data set is another training.
+    pub fingerprint: String,
+    /// N of the training set.
+    pub train: usize,
+    /// Examples of the validation split that it sees, and those of them with a label; `None`
+    /// without one.
+    pub validation: Option<(usize, usize)>,
+}
+
+/// Tells what the training of `recipe` would be of. Fails where the recipe contradicts itself, its
+/// models or its data, as [`distill`] would before it runs anything.
+///
+/// # Errors
+/// The first contradiction.
+pub fn check(recipe: &Recipe, session: &Session) -> Result<Facts> {
+    let folder = TrainingFolder::of(&recipe.output);
+    let mut training = Distillation::prepare(recipe, &folder, Among::default(), session)?;
+    let (student, _) = training.begin()?;
+    let labelled = |split: &Evaluated| split.labels.iter().flatten().count();
+    Ok(Facts {
+        fingerprint: training.fingerprint(STUDENT, &student)?,
+        train: student.train.tokens.len(),
+        validation: student.validation.as_ref().map(|split| (split.tokens.len(), labelled(split))),
+    })
 }
 
 /// What can be known of the output before anything is run.
@@ -82,6 +180,7 @@ struct Distillation<'a> {
     recipe: &'a Recipe,
     session: &'a Session,
     folder: &'a TrainingFolder,
+    among: Among<'a>,
     splits: Splits,
     teacher: Option<Teacher>,
     /// What the student begins from.
@@ -95,6 +194,8 @@ struct Prepared {
     student: NewStudent,
     train: Evaluated,
     validation: Option<Evaluated>,
+    /// The rows of the validation split that the training sees, where not all.
+    seen: Option<Vec<u32>>,
     setting: Setting,
 }
 
@@ -103,7 +204,11 @@ impl Prepared {
     fn hear(&mut self, said: &Said) {
         self.train.teacher = Some(said.train.clone());
         if let Some(validation) = &mut self.validation {
-            validation.teacher = said.validation.clone();
+            let whole = said.validation.as_ref();
+            validation.teacher = whole.map(|whole| match &self.seen {
+                Some(rows) => whole.part(rows),
+                None => whole.clone(),
+            });
         }
     }
 }
@@ -112,6 +217,7 @@ impl<'a> Distillation<'a> {
     fn prepare(
         recipe: &'a Recipe,
         folder: &'a TrainingFolder,
+        among: Among<'a>,
         session: &'a Session,
     ) -> Result<Self> {
         let settings = &recipe.settings;
@@ -142,18 +248,23 @@ impl<'a> Distillation<'a> {
         };
         let of_teacher = teacher.as_ref().map(|t| source(t.classifier.checkpoint(), session));
         let of_teacher = of_teacher.transpose()?;
-        let sources = (of_teacher, source(&checkpoint, session)?);
-        Ok(Distillation { recipe, session, folder, splits, teacher, checkpoint, labels, sources })
+        let (folder, sources) = (folder, (of_teacher, source(&checkpoint, session)?));
+        Ok(Distillation {
+            recipe,
+            session,
+            folder,
+            among,
+            splits,
+            teacher,
+            checkpoint,
+            labels,
+            sources,
+        })
     }
 
     /// Checks all that can be checked, runs the teacher, then trains the assistants and the student.
-    fn run(mut self, resume: bool) -> Result<Student> {
-        let mut student = self.student(&self.recipe.student)?;
-        let mut assistants = Vec::new();
-        for (i, asked) in self.recipe.assistants.iter().enumerate() {
-            let assistant = self.student(asked).with_context(|| format!("assistant {}", i + 1))?;
-            assistants.push(assistant);
-        }
+    fn run(mut self, resume: bool) -> Result<Outcome> {
+        let (mut student, mut assistants) = self.begin()?;
         let lock = self.folder.lock()?;
         let mut says = None;
         if let Some(teacher) = &mut self.teacher {
@@ -165,10 +276,24 @@ impl<'a> Distillation<'a> {
             says = Some(self.assistant(i, assistant, says, resume)?);
         }
         let (encoder, ended) = self.train(&student, says, STUDENT, resume)?;
-        let written = self.write(student, &encoder, ended)?;
+        let outcome = match ended.by {
+            EndedBy::Watch => Outcome::Stopped(ended.course),
+            _ => Outcome::Trained(Box::new(self.write(student, &encoder, ended)?)),
+        };
         drop(lock);
         self.folder.remove()?;
-        Ok(written)
+        Ok(outcome)
+    }
+
+    /// The student and the assistants as they begin.
+    fn begin(&mut self) -> Result<(Prepared, Vec<Prepared>)> {
+        let student = self.student(&self.recipe.student)?;
+        let mut assistants = Vec::new();
+        for (i, asked) in self.recipe.assistants.iter().enumerate() {
+            let assistant = self.student(asked).with_context(|| format!("assistant {}", i + 1))?;
+            assistants.push(assistant);
+        }
+        Ok((student, assistants))
     }
 
     /// The student that `asked` describes, with everything checked that its method asks for.
@@ -187,12 +312,18 @@ impl<'a> Distillation<'a> {
         let train = evaluated(&self.splits.train, tokenizer, vocabulary)?;
         let validation = self.splits.validation.as_ref();
         let validation = validation.map(|split| evaluated(split, tokenizer, vocabulary));
+        let mut validation = validation.transpose()?;
+        let cut = validation.as_ref().zip(recipe.held_out);
+        let seen = cut.map(|(split, held_out)| cut_rows(split.tokens.len(), held_out).0);
+        if let (Some(split), Some(rows)) = (&mut validation, &seen) {
+            *split = split.part(rows);
+        }
         let setting = self.setting(&student, &train)?;
         check_stages(recipe, &setting)?;
         if student.new_head {
             self.session.progress.message("the last layer is new: it begins with random weights");
         }
-        Ok(Prepared { student, train, validation: validation.transpose()?, setting })
+        Ok(Prepared { student, train, validation, seen, setting })
     }
 
     fn setting(&self, student: &NewStudent, train: &Evaluated) -> Result<Setting> {
@@ -257,6 +388,11 @@ impl<'a> Distillation<'a> {
         let resume = saved.is_some();
         let place =
             saved.unwrap_or_else(|| Place { fingerprint, of: name.to_owned(), ..Place::default() });
+        let sample = self.among.watch.filter(|_| name == STUDENT).map(|(watch, sample)| {
+            let mut rows = draw_order(prepared.train.tokens.len(), sample.seed);
+            rows.truncate(sample.examples);
+            (prepared.train.part(&rows), watch)
+        });
         let training = Training {
             recipe,
             student: &encoder,
@@ -264,6 +400,8 @@ impl<'a> Distillation<'a> {
             dropout: prepared.student.dropout,
             train: &prepared.train,
             validation: prepared.validation.as_ref(),
+            watched: sample.as_ref().map(|(sample, watch)| (sample, *watch)),
+            stages: self.stage_files(name, prepared)?,
             stopping: recipe.stopping.filter(|_| name == STUDENT),
             evaluation: run_options(&recipe.settings, session, Windows::WHOLE),
             folder: self.folder,
@@ -334,10 +472,6 @@ impl<'a> Distillation<'a> {
 
     /// The teacher's hidden states in a file, written now unless they are there.
     fn store(&self, selection: &Selection, beside: &Beside) -> Result<Store> {
-        let path = match &self.recipe.store {
-            Some(path) => path.clone(),
-            None => self.folder.path().join("teacher.states"),
-        };
         let shape = beside.encoder.shape();
         let teacher = self.sources.0.as_ref().context("no teacher")?;
         let header = StoreHeader {
@@ -347,6 +481,16 @@ impl<'a> Distillation<'a> {
             examples: beside.tokens.len(),
             hidden: shape.hidden,
             heads: shape.heads,
+        };
+        let path = match (&self.recipe.store, self.among.shared) {
+            (Some(path), _) => path.clone(),
+            (None, Some(shared)) => {
+                std::fs::create_dir_all(shared)
+                    .with_context(|| format!("cannot make the folder `{}`", shared.display()))?;
+                let of = hexadecimal(&Sha256::digest(serde_json::to_vec(&header)?));
+                shared.join(format!("teacher-{}.states", &of[..32]))
+            }
+            (None, None) => self.folder.path().join("teacher.states"),
         };
         match path.exists().then(|| Store::open(&path)) {
             Some(Ok(store)) if *store.header() == header => return Ok(store),
@@ -381,18 +525,41 @@ impl<'a> Distillation<'a> {
 
     /// What a training follows from: the same one has the same, however its files are named.
     fn fingerprint(&self, name: &str, prepared: &Prepared) -> Result<String> {
+        let recipe = RecordedRecipe::of(self.recipe, prepared.student.dropout);
+        self.fingerprint_of(name, prepared, recipe, prepared.validation.as_ref())
+    }
+
+    /// The same of the part of a training that `recipe` describes and that looks at `validation`.
+    fn fingerprint_of(
+        &self,
+        name: &str,
+        prepared: &Prepared,
+        recipe: RecordedRecipe,
+        validation: Option<&Evaluated>,
+    ) -> Result<String> {
         let settings = &self.recipe.settings;
         let hashes = |s: &Source| (s.weights_sha256.clone(), s.tokenizer_sha256.clone());
         let parts = serde_json::to_vec(&(
             env!("CARGO_PKG_VERSION"),
             (name, self.recipe.method.name, &self.labels),
-            RecordedRecipe::of(self.recipe, prepared.student.dropout),
+            recipe,
             (self.sources.0.as_ref().map(hashes), hashes(&self.sources.1)),
             format!("{:?}", settings.casing),
             prepared.train.sha256(),
-            prepared.validation.as_ref().map(Evaluated::sha256),
+            validation.map(Evaluated::sha256),
         ))?;
         Ok(hexadecimal(&Sha256::digest(&parts)))
+    }
+
+    /// Where the end of each stage but the last is kept, if trainings share anything.
+    fn stage_files(&self, name: &str, prepared: &Prepared) -> Result<Vec<PathBuf>> {
+        let Some(shared) = self.among.shared else { return Ok(Vec::new()) };
+        let file = |stage: usize| {
+            let recipe = RecordedRecipe::of(self.recipe, prepared.student.dropout).until(stage);
+            let of = self.fingerprint_of(name, prepared, recipe, None)?;
+            Ok(shared.join(format!("stage-{}.safetensors", &of[..32])))
+        };
+        (0..self.recipe.stages.len() - 1).map(file).collect()
     }
 
     /// Measures the student as it is kept, writes its folder, and removes what led to it.
@@ -401,13 +568,13 @@ impl<'a> Distillation<'a> {
         let options = run_options(&recipe.settings, session, Windows::WHOLE);
         let logits = prepared.train.logits(encoder, &options)?;
         let train = prepared.train.score(&logits)?;
+        let parameters = encoder.export()?.values().map(|tensor| tensor.elem_count()).sum();
         let last = recipe.last_stage();
         let soft_loss = prepared.train.soft_loss(&logits, last.temperature, last.t_squared);
-        let validation = prepared
-            .validation
-            .as_ref()
-            .map(|split| -> Result<Score> { split.score(&split.logits(encoder, &options)?) });
-        let validation = validation.transpose()?;
+        let answered =
+            |split| -> Result<_> { Ok((split, Evaluated::logits(split, encoder, &options)?)) };
+        let seen = prepared.validation.as_ref().map(answered).transpose()?;
+        let validation = seen.as_ref().map(|(split, logits)| split.score(logits)).transpose()?;
         let mut data = BTreeMap::from([("train", recorded(&self.splits.train, &prepared.train))]);
         if let (Some(split), Some(evaluated)) = (&self.splits.validation, &prepared.validation) {
             data.insert("validation", recorded(split, evaluated));
@@ -439,7 +606,16 @@ impl<'a> Distillation<'a> {
             beside: vec![("distillation.json", json)],
         };
         checkpoint.write(&recipe.output)?;
-        Ok(Student { folder: recipe.output.clone(), ended, train, validation, soft_loss })
+        let answers = |split: &Evaluated, student: Logits| SplitAnswers {
+            labels: split.labels.clone(),
+            teacher: split.teacher.clone(),
+            student,
+        };
+        let validation_said = seen.map(|(split, logits)| answers(split, logits));
+        let said = Answers { train: answers(&prepared.train, logits), validation: validation_said };
+        let folder = recipe.output.clone();
+        let layers = encoder.shape().layers;
+        Ok(Student { folder, ended, train, validation, soft_loss, said, parameters, layers })
     }
 }
 

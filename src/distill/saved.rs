@@ -84,6 +84,9 @@ pub struct Epoch {
     /// What the student does on the validation split at its end, where it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Score>,
+    /// What it does on the watched sample of the training set, where one is watched.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Score>,
 }
 
 /// The best epoch so far.
@@ -186,11 +189,7 @@ impl TrainingFolder {
         if !path.exists() {
             return Ok(None);
         }
-        let bytes = read(&path)?;
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(&path, &e))?;
-        let json = metadata.metadata().as_ref().and_then(|m| m.get(PLACE));
-        let json = json.ok_or_else(|| damaged(&path, &"it names no place"))?;
-        let place: Place = serde_json::from_str(json).map_err(|e| damaged(&path, &e))?;
+        let place = place_in(&read(&path)?, &path)?;
         if place.of != name {
             return Ok(None);
         }
@@ -282,24 +281,69 @@ impl TrainingFolder {
         Ok(Some(Logits { values: values.flatten_all()?.to_vec1()?, labels }))
     }
 
+    /// Keeps the end of a stage, from which `place` goes on, in `path`.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn save_stage(path: &Path, place: &Place, parameters: &[Parameter]) -> Result<()> {
+        let folder = path.parent().context("a file without a folder")?;
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+        let metadata = HashMap::from([(PLACE.to_owned(), serde_json::to_string(place)?)]);
+        write(path, values(parameters), metadata)
+    }
+
+    /// The end of a stage that is kept in `path`, with its values put into `parameters`; `None`
+    /// where nothing is kept.
+    ///
+    /// # Errors
+    /// A file that is damaged or of other parameters.
+    pub fn restore_stage(path: &Path, parameters: &[Parameter]) -> Result<Option<Place>> {
+        if !path.exists() {
+            return Ok(None);
+        }
+        let bytes = read(path)?;
+        let place = place_in(&bytes, path)?;
+        let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(path, &e))?;
+        set(&file, path, parameters)?;
+        Ok(Some(place))
+    }
+
     fn write(
         &self,
         name: &str,
         tensors: Vec<(String, Tensor)>,
         metadata: HashMap<String, String>,
     ) -> Result<()> {
-        let path = self.0.join(name);
-        let cannot = || format!("cannot write `{}`", path.display());
-        let file = temporary_file(&self.0, ".saved-", ".tmp").with_context(cannot)?;
-        let file = Temporary::new(file);
-        let bytes = safetensors::serialize(tensors, Some(metadata))?;
-        std::fs::write(file.path(), bytes).with_context(cannot)?;
-        file.as_file().sync_all().with_context(cannot)?;
-        let (file, listed) = file.into_parts();
-        file.persist(&path).with_context(cannot)?;
-        drop(listed);
-        Ok(())
+        write(&self.0.join(name), tensors, metadata)
     }
+}
+
+/// Writes a file as a whole, beside the one that it replaces.
+fn write(
+    path: &Path,
+    tensors: Vec<(String, Tensor)>,
+    metadata: HashMap<String, String>,
+) -> Result<()> {
+    let cannot = || format!("cannot write `{}`", path.display());
+    let folder = path.parent().context("a file without a folder")?;
+    let file = temporary_file(folder, ".saved-", ".tmp").with_context(cannot)?;
+    let file = Temporary::new(file);
+    let bytes = safetensors::serialize(tensors, Some(metadata))?;
+    std::fs::write(file.path(), bytes).with_context(cannot)?;
+    file.as_file().sync_all().with_context(cannot)?;
+    let (file, listed) = file.into_parts();
+    file.persist(path).with_context(cannot)?;
+    drop(listed);
+    Ok(())
+}
+
+/// The place that a state's metadata holds.
+fn place_in(bytes: &[u8], path: &Path) -> Result<Place> {
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(path, &e))?;
+    let json = metadata.metadata().as_ref().and_then(|m| m.get(PLACE));
+    let json = json.ok_or_else(|| damaged(path, &"it names no place"))?;
+    serde_json::from_str(json).map_err(|e| damaged(path, &e))
 }
 
 fn logits_file(name: &str) -> String {

@@ -3,6 +3,7 @@
 mod measure; // the end of an epoch
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{bail, Context, Result};
@@ -22,7 +23,7 @@ use super::schedule::Schedule;
 use super::signals::Signals;
 use super::speaker::{Pace, Speaker};
 use crate::error::hinted;
-use crate::inference::RunOptions;
+use crate::inference::{Logits, RunOptions};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::model::encoder::{Dropout, DropoutRates, Encoder};
 use crate::model::{ops, PackedBatch, Parameter};
@@ -44,6 +45,12 @@ pub struct Training<'a> {
     pub train: &'a Evaluated,
     /// The validation split; `None` where there is none.
     pub validation: Option<&'a Evaluated>,
+    /// A sample of the training set, and who is told at each end of an epoch of the last stage what
+    /// the student does on it.
+    pub watched: Option<(&'a Evaluated, &'a dyn Watch)>,
+    /// Where the end of each stage but the last is kept for trainings that begin as this one does;
+    /// by stage.
+    pub stages: Vec<PathBuf>,
     /// When the theory ends the training.
     pub stopping: Option<Stopping>,
     /// How the student is run when it is measured.
@@ -64,6 +71,29 @@ pub enum EndedBy {
     Beta,
     /// The epochs were over.
     MaxEpochs,
+    /// Who watched it saw no use in going on; nothing is kept.
+    Watch,
+}
+
+/// A loss or a gradient that is not finite: these settings lead nowhere, others may.
+#[derive(Debug, thiserror::Error)]
+#[error("the training diverged")]
+pub struct Diverged;
+
+/// Who looks at a training while it is under way.
+pub trait Watch: Sync {
+    /// Whether to go on after the last of the epochs `course`; the last stage has `epochs` at most.
+    /// `teacher` and `student` are what both say of the sample now (N, K), in the order of the draw.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being told.
+    fn goes_on(
+        &self,
+        course: &[Epoch],
+        epochs: usize,
+        teacher: &Logits,
+        student: &Logits,
+    ) -> Result<bool>;
 }
 
 /// A training that is over; its parameters are those that are kept.
@@ -85,10 +115,14 @@ impl Training<'_> {
     /// A loss that is not finite, a full disk, an interrupt (the training is saved).
     pub fn run(
         &self,
-        mut place: Place,
+        place: Place,
         resume: bool,
         mut begin: impl FnMut(usize) -> Result<(Box<dyn Objective>, Signals)>,
     ) -> Result<Ended> {
+        let mut place = match resume {
+            true => place,
+            false => self.begun_as_another(place)?,
+        };
         let mut resume = resume;
         while place.stage < self.recipe.stages.len() {
             let (objective, signals) = begin(place.stage)?;
@@ -109,8 +143,21 @@ impl Training<'_> {
                 best: None,
                 ..place
             };
+            if let Some(path) = self.stages.get(place.stage - 1) {
+                TrainingFolder::save_stage(path, &place, self.parameters)?;
+            }
         }
         bail!("a training without a stage")
+    }
+
+    /// `place`, or the latest end of a stage that a training with the same beginning has kept.
+    fn begun_as_another(&self, place: Place) -> Result<Place> {
+        for path in self.stages.iter().rev() {
+            if let Some(known) = TrainingFolder::restore_stage(path, self.parameters)? {
+                return Ok(Place { fingerprint: place.fingerprint, of: place.of, ..known });
+            }
+        }
+        Ok(place)
     }
 
     /// The state that is kept.
@@ -219,12 +266,12 @@ impl<'a> StageRun<'a> {
     fn epochs_left(&mut self) -> Result<Option<EndedBy>> {
         while self.place.epoch < self.stage.max_epochs {
             self.epoch()?;
-            let reached = self.end_of_epoch().map_err(|error| match error.is::<Interrupted>() {
+            let ended = self.end_of_epoch().map_err(|error| match error.is::<Interrupted>() {
                 true => self.stopped(),
                 false => error,
             })?;
-            if reached {
-                return Ok(Some(EndedBy::Beta));
+            if ended.is_some() {
+                return Ok(ended);
             }
         }
         Ok(self.is_last().then_some(EndedBy::MaxEpochs))
@@ -386,7 +433,7 @@ impl<'a> StageRun<'a> {
     fn diverged(&self, what: &str, rows: &[u32]) -> anyhow::Error {
         let shown: Vec<_> = rows.iter().take(8).map(u32::to_string).collect();
         let more = if rows.len() > shown.len() { ", …" } else { "" };
-        hinted(
+        let error = hinted(
             format!(
                 "{what} in stage `{}`, epoch {}, step {}, in the batch of the examples {}{more}",
                 self.stage.name,
@@ -396,7 +443,8 @@ impl<'a> StageRun<'a> {
             ),
             "the training diverges: look at these examples, or begin anew with a lower \
              `learning_rate` (remove the folder, or name another one with --output)",
-        )
+        );
+        error.context(Diverged)
     }
 
     fn save(&self) -> Result<()> {

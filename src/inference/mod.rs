@@ -46,6 +46,12 @@ impl Logits {
     pub fn row(&self, i: usize) -> &[f32] {
         &self.values[i * self.labels..][..self.labels]
     }
+
+    /// The rows `rows`, in that order.
+    pub fn part(&self, rows: &[u32]) -> Logits {
+        let values = rows.iter().flat_map(|&row| self.row(row as usize)).copied().collect();
+        Logits { values, labels: self.labels }
+    }
 }
 
 /// Where a lane's tokens come from.

@@ -9,6 +9,7 @@
 //!  PredictionTable ───────┴─► csv                       one line per example
 //!  Recalibration ───────────► text, json                `audit recalibrate`
 //!  Comparison ──────────────► text, markdown, json      `audit compare`
+//!  Tuning ──────────────────► text, html, json, csv     `audit tune`
 //!  glossary (docs/) ────────► text, html                `audit explain`
 //! ```
 //!
@@ -37,6 +38,7 @@ mod samples;
 pub mod schema;
 mod summary;
 mod text;
+pub mod tuning;
 
 use std::io::{self, BufWriter, Write};
 use std::str::FromStr;

@@ -1,11 +1,28 @@
-//! A student mended after its training, without a step of training: pure functions.
+//! 9. Students that keep the property: settings of a distillation that restore it, and one temperature
+//! for a student that is trained already.
 //!
 //! ```text
-//! confidence(T), logits(S) ──► Scores ──► fit ──► τ ──► recalibrated: the weights with τ folded in
+//!  plan ─► space ─► search ─► run: distil, measure ─► journal ─► rule: the best ─► finale ─► winner
+//!            ▲                   │ watch                 │
+//!            └───────────────────┴───────────────────────┘
+//!
+//!  confidence(T), logits(S) ──► Scores ──► fit ──► τ ──► recalibrated: the weights with τ folded in
 //! ```
 
+pub mod space; //   the keys that may change
+pub mod plan; //    what is in force: the tune's file, flags
+pub mod outcome; // what became of a run, and which of two is the better
+pub mod journal; // all of it on disk, for a stop and for other processes
+pub mod search; //  which settings come next
+pub mod watch; //   which trial is given up
+mod measure; //     a student held against the bound
+mod importance; //  which keys mattered
+mod finale; //      the winner, on data that the search did not see
+mod notes; //       what a reader must know beside the verdict
+mod run; //         all of it in order
 mod fold; //        τ into the last linear layer
 mod recalibrate; // the one temperature that brings σ down most
 
 pub use fold::recalibrated;
 pub use recalibrate::{fit, moved, Fit, Scores, LARGEST_TEMPERATURE, SMALLEST_TEMPERATURE};
+pub use run::tune;

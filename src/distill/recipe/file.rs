@@ -165,6 +165,17 @@ pub enum Patience {
     Last,
 }
 
+/// `held_out`: examples of the validation split that a training never looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldOut {
+    /// Share of the split, in (0, 1).
+    pub share: f64,
+    /// Seed of the cut.
+    #[serde(default)]
+    pub seed: u64,
+}
+
 /// `[pkd]`
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -241,6 +252,8 @@ pub struct RecipeFile {
     pub stopping_loss: Option<StoppingLoss>,
     /// Which state is saved where β did not end the training.
     pub keep: Option<Keep>,
+    /// What of the validation split the training never looks at.
+    pub held_out: Option<HeldOut>,
     /// Steps between two lines of progress.
     pub log_every: Option<usize>,
     /// Steps between two saved states.

@@ -16,8 +16,8 @@ use anyhow::{bail, Result};
 use serde::Serialize;
 
 pub use file::{
-    Compat, DropoutLayer, Init, Keep, Layers, Patience, RecipeFile, StageLayer, StoppingLoss,
-    StudentLayer, TeacherStates,
+    Compat, DropoutLayer, HeldOut, Init, Keep, Layers, Patience, RecipeFile, StageLayer,
+    StoppingLoss, StudentLayer, TeacherStates,
 };
 pub use stage::Stage;
 
@@ -104,6 +104,8 @@ pub struct Recipe {
     pub stopping: Option<Stopping>,
     /// Which state is saved otherwise.
     pub keep: Keep,
+    /// What of the validation split the training never looks at.
+    pub held_out: Option<HeldOut>,
     /// Steps between two lines of progress.
     pub log_every: usize,
     /// Steps between two saved states.
@@ -147,8 +149,16 @@ impl Recipe {
         let named = |e: &dyn std::fmt::Display| {
             usage(format!("the recipe `{}` is wrong: {}", path.display(), e.to_string().trim_end()))
         };
-        let file: RecipeFile = toml::from_str(&text).map_err(|e| named(&e))?;
-        Self::resolve(file, path, &text, flags).map_err(|e| named(&e))
+        Self::parse(&text, path, flags).map_err(|e| named(&e))
+    }
+
+    /// The recipe `text`, as if it stood in the file `path`, under `flags`.
+    ///
+    /// # Errors
+    /// As [`Recipe::read`], without naming the file.
+    pub fn parse(text: &str, path: &Path, flags: &Flags) -> Result<Self> {
+        let file: RecipeFile = toml::from_str(text).map_err(|e| usage(e.to_string()))?;
+        Self::resolve(file, path, text, flags)
     }
 
     fn resolve(file: RecipeFile, path: &Path, text: &str, flags: &Flags) -> Result<Self> {
@@ -175,6 +185,7 @@ impl Recipe {
         Ok(Recipe {
             stopping: stopping(&file, &stages)?,
             keep: keep(&file, &settings)?,
+            held_out: file.held_out,
             assistants: assistants(&file)?,
             settings,
             method,
@@ -455,6 +466,9 @@ fn check_numbers(file: &RecipeFile, compression: Compression, tau_max: usize) ->
     }
     if compression.length > LONGEST_KEPT {
         return wrong("hsk.length", &format!("must be at most {LONGEST_KEPT} tokens"));
+    }
+    if file.held_out.is_some_and(|held_out| !(held_out.share > 0.0 && held_out.share < 1.0)) {
+        return wrong("held_out.share", "must be a share above 0 and below 1");
     }
     if !(compression.width > 0.0 && compression.width <= 1.0) {
         return wrong("hsk.width", "must be a share above 0 and at most 1");

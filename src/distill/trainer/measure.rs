@@ -3,15 +3,20 @@
 use anyhow::Result;
 
 use super::StageRun;
-use crate::distill::evaluate::{Score, SoftLoss};
+use crate::distill::evaluate::{Evaluated, Score, SoftLoss};
 use crate::distill::recipe::{Keep, StoppingLoss};
 use crate::distill::saved::{Best, Epoch};
+use crate::distill::trainer::EndedBy;
+use crate::inference::Logits;
 
-impl StageRun<'_> {
-    /// Measures the student, keeps it where it is the best so far, and says whether β is reached.
-    pub(super) fn end_of_epoch(&mut self) -> Result<bool> {
+impl<'a> StageRun<'a> {
+    /// Measures the student, keeps it where it is the best so far, and says what ends the training
+    /// here: β, or who watches it.
+    pub(super) fn end_of_epoch(&mut self) -> Result<Option<EndedBy>> {
         let soft_loss = self.soft_loss()?;
         let validation = self.validation()?;
+        let sampled = self.sampled()?;
+        let sample = sampled.as_ref().map(|(sample, said)| sample.score(said)).transpose()?;
         let batches = self.place.batches as f64;
         let sums = std::mem::take(&mut self.place.sums);
         let losses = sums.into_iter().map(|(term, sum)| (term, sum / batches)).collect();
@@ -23,6 +28,7 @@ impl StageRun<'_> {
             losses,
             soft_loss,
             validation,
+            sample,
         };
         let held = self.held_against_beta(soft_loss);
         let reached = held.is_some_and(|(loss, beta)| loss <= beta);
@@ -31,7 +37,36 @@ impl StageRun<'_> {
         if let (false, Some(score)) = (reached, validation) {
             self.keep_if_best(score)?;
         }
-        Ok(reached)
+        if reached {
+            return Ok(Some(EndedBy::Beta));
+        }
+        match sampled {
+            Some((sample, student)) if self.place.epoch < self.stage.max_epochs => {
+                self.asked(sample, &student)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// What the one who watches says of going on.
+    fn asked(&self, sample: &Evaluated, student: &Logits) -> Result<Option<EndedBy>> {
+        let (Some((_, watch)), Some(teacher)) = (self.training.watched, &sample.teacher) else {
+            return Ok(None);
+        };
+        let epochs = self.stage.max_epochs;
+        let goes_on = watch.goes_on(&self.place.course, epochs, teacher, student)?;
+        Ok((!goes_on).then_some(EndedBy::Watch))
+    }
+
+    /// The watched sample, and what the student says of it.
+    fn sampled(&self) -> Result<Option<(&'a Evaluated, Logits)>> {
+        let training = self.training;
+        match training.watched.filter(|_| self.is_last()) {
+            None => Ok(None),
+            Some((sample, _)) => {
+                Ok(Some((sample, sample.logits(training.student, &training.evaluation)?)))
+            }
+        }
     }
 
     /// The soft-label loss over the training set with dropout off, where β asks for it.

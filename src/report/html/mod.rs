@@ -8,6 +8,7 @@ mod axes; //    scales, ticks, what every plot stands on
 mod heatmap; // teacher against student
 mod plots; //   the other plots, a function each
 mod tables; //  metrics, worst inputs, manifest
+mod tuning; //  the page of `audit tune`
 mod words; //   what the sections say
 
 use maud::{html, Markup, PreEscaped, DOCTYPE};
@@ -17,6 +18,7 @@ use super::numbers::{decimal_or_absent, percent, ABSENT};
 use super::rows::{by_task, TaskRows};
 use super::schema::{Group, Outcome, Report, TaskRow};
 use super::summary::{summary, verdict_word};
+pub(super) use tuning::tuning;
 
 /// The look: light and dark, wide and narrow, on paper.
 const STYLE: &str = include_str!("style.css");

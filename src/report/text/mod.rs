@@ -4,6 +4,7 @@ mod glossary;
 pub(super) mod page;
 mod recalibration;
 mod row;
+mod tuning;
 mod worst;
 
 use super::display::{columns, neutralise, pad, pad_left, truncate};
@@ -15,6 +16,7 @@ use super::RenderOptions;
 pub(super) use glossary::{entries, overview};
 use page::{verdict_style, Page, BOLD};
 pub(super) use recalibration::recalibration;
+pub(super) use tuning::tuning;
 
 /// The whole text. Several tasks begin with a table of them and end with a line that counts them.
 pub(super) fn render(report: &Report, options: &RenderOptions) -> String {

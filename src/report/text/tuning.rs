@@ -1,0 +1,195 @@
+//! What `audit tune` says at its end: the verdict, winner and default on both parts of the validation
+//! split, what mattered.
+
+use super::super::display::{neutralise, pad};
+use super::super::numbers::{counted, decimal, sigma_and_kappa, thousands};
+use super::super::summary::verdict_word;
+use super::super::tuning::csv::plain;
+use super::super::tuning::{Finalist, Tuning};
+use super::super::RenderOptions;
+use super::page::{verdict_style, Page};
+use super::row::{more_about, remark};
+
+/// Keys whose importance is named.
+const KEYS: usize = 3;
+
+/// The whole text.
+pub(in super::super) fn tuning(report: &Tuning, options: &RenderOptions) -> String {
+    let mut page = Page::new(options);
+    let finished = report.trials.iter().filter(|t| t.outcome == "finished").count();
+    let stopped = report.trials.iter().filter(|t| t.outcome == "stopped").count();
+    let headline =
+        [report.task.clone(), comparison(report), counted(report.trials.len(), "trial", "trials")];
+    page.parts(verdict_style(report.verdict), verdict_word(report.verdict), &headline);
+    page.blank();
+    if let Some(obstacle) = &report.obstacle {
+        page.field("in the way", obstacle);
+    }
+    for (name, finalist) in [("winner", &report.winner), ("default", &report.default)] {
+        page.field(name, &settings(finalist));
+        for line in seeds(finalist, report) {
+            page.field("", &line);
+        }
+    }
+    page.field(
+        "teacher",
+        &format!(
+            "accuracy {:.4} seen, {:.4} unseen",
+            report.teacher_accuracy[0], report.teacher_accuracy[1]
+        ),
+    );
+    page.field(
+        "asked for",
+        &format!(
+            "σ ≤ κ {} on {} training examples ({}); accuracy at least {:.4} on the seen part: that of \
+             the {} less ε {}; then the best {}",
+            decimal(report.kappa),
+            thousands(report.n),
+            report.bound_origin,
+            report.least_accuracy(),
+            report.reference,
+            report.epsilon,
+            report.objective
+        ),
+    );
+    page.field(
+        "parts",
+        &format!(
+            "{} examples of the validation split were seen by the search, {} were not",
+            thousands(report.seen),
+            thousands(report.unseen)
+        ),
+    );
+    page.field(
+        "trials",
+        &format!(
+            "{finished} finished, {stopped} given up, {} feasible ({})",
+            report.trials.iter().filter(|trial| trial.feasible).count(),
+            report.search
+        ),
+    );
+    let keys: Vec<String> = report
+        .importance
+        .iter()
+        .take(KEYS)
+        .map(|key| format!("{} {:.0} %", neutralise(&key.key), 100.0 * key.of_sigma))
+        .collect();
+    if !keys.is_empty() {
+        page.field("σ follows", &keys.join(", "));
+    }
+    if !report.notes.is_empty() {
+        page.blank();
+    }
+    for note in &report.notes {
+        remark(&mut page, note, "");
+    }
+    more_about(&mut page, report.notes.iter());
+    page.finish()
+}
+
+/// `σ 0.0421 ≤ κ 0.05`, of the winner as it was written.
+fn comparison(report: &Tuning) -> String {
+    let Some(first) = report.winner.seeds.first().and_then(|seed| seed.figures.as_ref()) else {
+        return String::new();
+    };
+    let (sigma, kappa) = sigma_and_kappa(first.sigma, report.kappa);
+    let relation = if first.preserved { "≤" } else { ">" };
+    format!("σ {sigma} {relation} κ {kappa}")
+}
+
+/// `trial 7: stage.prediction.max_epochs 9, …`.
+fn settings(finalist: &Finalist) -> String {
+    let settings: Vec<String> = finalist
+        .values
+        .iter()
+        .map(|(key, value)| neutralise(&format!("{key} {}", plain(value))))
+        .collect();
+    let with = if finalist.recalibrated { ", recalibrated" } else { "" };
+    format!("trial {}{with}: {}", finalist.trial, settings.join(", "))
+}
+
+/// A line a seed, and their means.
+fn seeds(finalist: &Finalist, report: &Tuning) -> Vec<String> {
+    let mut lines: Vec<String> = finalist
+        .seeds
+        .iter()
+        .map(|seed| match (&seed.figures, &seed.error) {
+            (Some(f), _) => format!(
+                "{}σ {} {} κ{}, accuracy {:.4} seen, {:.4} unseen",
+                pad(&format!("seed {}", seed.seed), 9),
+                sigma_and_kappa(f.sigma, report.kappa).0,
+                if f.preserved { "≤" } else { ">" },
+                f.temperature.map(|t| format!(" with τ {t:.3}")).unwrap_or_default(),
+                f.seen_accuracy,
+                f.unseen_accuracy,
+            ),
+            (None, Some(error)) => {
+                format!("{}{}", pad(&format!("seed {}", seed.seed), 9), neutralise(error))
+            }
+            (None, None) => format!("{}not trained", pad(&format!("seed {}", seed.seed), 9)),
+        })
+        .collect();
+    if let Some(mean) = finalist.mean.filter(|mean| mean.seeds > 1) {
+        lines.push(format!(
+            "{}σ {:.4}, accuracy {:.4} seen, {:.4} unseen; σ ≤ κ with {} of {} seeds",
+            pad("mean", 9),
+            mean.sigma,
+            mean.seen_accuracy,
+            mean.unseen_accuracy,
+            mean.preserved,
+            mean.seeds
+        ));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::schema::Outcome;
+    use super::super::super::tuning::samples::tuning;
+    use super::*;
+
+    fn told(report: &Tuning) -> String {
+        super::tuning(report, &RenderOptions::default())
+    }
+
+    #[test]
+    fn the_text_leads_with_the_verdict_and_tells_both_parts_and_every_seed() {
+        let said = told(&tuning());
+        assert!(said.starts_with("PRESERVED"), "{said}");
+        for part in [
+            "σ 0.0421 ≤ κ 0.05",
+            "3 trials",
+            "trial 2: ",
+            "seed 0",
+            "seed 1",
+            "0.7941 unseen",
+            "σ ≤ κ with 2 of 2 seeds",
+            "204 were not",
+            "stage.prediction.learning_rate 81 %",
+        ] {
+            assert!(said.contains(part), "{part}\n{said}");
+        }
+    }
+
+    #[test]
+    fn what_stood_in_the_way_is_told() {
+        let mut report = tuning();
+        report.verdict = Outcome::NotPreserved;
+        report.obstacle = Some("σ: the least of any trial is 0.0421, and κ is 0.01".to_owned());
+        let said = told(&report);
+        assert!(said.starts_with("NOT PRESERVED"), "{said}");
+        assert!(said.contains("in the way"), "{said}");
+    }
+
+    #[test]
+    fn hostile_keys_and_errors_stay_on_their_line() {
+        let mut report = tuning();
+        report.winner.values.insert("a\u{1b}[2Jb\nPRESERVED".to_owned(), 1.into());
+        report.winner.seeds[0].figures = None;
+        report.winner.seeds[0].error = Some("x\r\ny\u{202e}".to_owned());
+        let said = told(&report);
+        assert!(!said.contains('\u{1b}') && !said.contains('\r') && !said.contains('\u{202e}'));
+        assert_eq!(said.lines().filter(|line| line.starts_with("PRESERVED")).count(), 1);
+    }
+}

@@ -1,0 +1,240 @@
+//! What `audit tune` reports: `tune.json`, and the forms that are made of it.
+//!
+//! `configs/tuning.schema.json` is generated from these types; a test keeps it fresh.
+
+pub(super) mod csv; // every trial, a line each
+#[cfg(test)]
+pub(super) mod samples;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub use csv::write_csv;
+
+use super::json::schema_of;
+use super::schema::{Manifest, Note, Outcome};
+use super::RenderOptions;
+
+/// Raised when a field is renamed, removed or changes its meaning; additions do not raise it.
+pub const TUNING_VERSION: u32 = 1;
+
+/// A tune: every trial, the best student, and what it is held against.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Tuning {
+    /// [`TUNING_VERSION`] of the program that wrote the report.
+    pub schema_version: u32,
+    /// `preserved` where the winner keeps both constraints; the audit of the written checkpoint
+    /// decides the first of them.
+    pub verdict: Outcome,
+    /// The exit code that belongs to `verdict`: 0 or 1.
+    pub exit_code: u8,
+    /// The task's name.
+    pub task: String,
+    /// The statistic that gates: `rms` or `centred`.
+    pub statistic: String,
+    /// The confidence that is compared: `max` or `teacher-class`.
+    pub confidence: String,
+    /// κ on the training set.
+    pub kappa: f64,
+    /// Who set the bound.
+    pub bound_origin: String,
+    /// N of the training set.
+    pub n: usize,
+    /// What accuracy is held against: `default`, `teacher` or `a number`.
+    pub reference: String,
+    /// That accuracy, on the seen part of the validation split.
+    pub reference_accuracy: f64,
+    /// What may be lost of it.
+    pub epsilon: f64,
+    /// What decides among students that keep both constraints: `accuracy`, `sigma`, `cost`, `size`.
+    pub objective: String,
+    /// How settings were chosen: `tpe` or `random`.
+    pub search: String,
+    /// Seed of the search, the cut and the trials' trainings.
+    pub seed: u64,
+    /// Labelled examples of the validation split that the search saw.
+    pub seen: usize,
+    /// Those that it did not see.
+    pub unseen: usize,
+    /// The teacher's accuracy on both parts.
+    pub teacher_accuracy: [f64; 2],
+    /// The trials, in the order in which they began; the first has the default settings.
+    pub trials: Vec<Trial>,
+    /// The default settings, with every seed.
+    pub default: Finalist,
+    /// The best student, with every seed. Where nothing is feasible, the one with the least
+    /// violation.
+    pub winner: Finalist,
+    /// What stood in the way, where nothing is feasible.
+    pub obstacle: Option<String>,
+    /// How much of the spread of a figure over the trials each key explains.
+    pub importance: Vec<Importance>,
+    /// Notes and warnings.
+    pub notes: Vec<Note>,
+    /// What decided the numbers, so that they can be made again.
+    pub manifest: Manifest,
+}
+
+/// One trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Trial {
+    /// Its number, from 1.
+    pub trial: usize,
+    /// Its settings.
+    pub values: BTreeMap<String, Value>,
+    /// `finished`, `stopped`, `failed` or `unfinished`.
+    pub outcome: String,
+    /// Why it was stopped or failed.
+    pub why: Option<String>,
+    /// What it shows: measured at its end, or when it was stopped.
+    pub figures: Option<Figures>,
+    /// Whether it keeps both constraints, with a temperature or without.
+    pub feasible: bool,
+    /// How far it is from that, as a share of the limits; null for a trial that did not finish.
+    pub violation: Option<f64>,
+    /// Whether no other finished trial has both a smaller σ and a higher accuracy.
+    pub pareto: bool,
+}
+
+/// What a trial shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Figures {
+    /// σ on the training set; of a stopped trial, on the watched sample of it.
+    pub sigma: f64,
+    /// σ ≤ κ, by the budget; null for a stopped trial.
+    pub preserved: Option<bool>,
+    /// Accuracy on the seen part of the validation split.
+    pub accuracy: f64,
+    /// The temperature that was fit on the seen part of the validation split.
+    pub temperature: Option<f64>,
+    /// σ on the training set with it.
+    pub recalibrated_sigma: Option<f64>,
+    /// Whether that is σ ≤ κ.
+    pub recalibrated_preserved: Option<bool>,
+    /// Accuracy on the training set.
+    pub train_accuracy: Option<f64>,
+    /// Epochs of all stages that were trained.
+    pub epochs: Option<usize>,
+    /// Passes of the training set through one layer.
+    pub cost: Option<usize>,
+    /// Parameters of the student.
+    pub parameters: Option<usize>,
+}
+
+/// Settings that were trained with several seeds and held against data that the search did not see.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Finalist {
+    /// The trial.
+    pub trial: usize,
+    /// Its settings.
+    pub values: BTreeMap<String, Value>,
+    /// Whether its students are those with a temperature.
+    pub recalibrated: bool,
+    /// One row a seed, the trial itself first.
+    pub seeds: Vec<Seeded>,
+    /// Means over the seeds that could be trained.
+    pub mean: Option<Means>,
+}
+
+/// One training of a finalist.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Seeded {
+    /// Its seed.
+    pub seed: u64,
+    /// Why it could not be trained.
+    pub error: Option<String>,
+    /// What it does.
+    pub figures: Option<FinalFigures>,
+}
+
+/// What a finalist does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct FinalFigures {
+    /// σ on the training set.
+    pub sigma: f64,
+    /// σ ≤ κ, by the budget.
+    pub preserved: bool,
+    /// τ, where the student is the one with a temperature.
+    pub temperature: Option<f64>,
+    /// Right answers on the seen part of the validation split.
+    pub seen_correct: usize,
+    /// Accuracy there.
+    pub seen_accuracy: f64,
+    /// σ there, as it was trained.
+    pub seen_sigma: f64,
+    /// Right answers on the unseen part.
+    pub unseen_correct: usize,
+    /// Accuracy there.
+    pub unseen_accuracy: f64,
+    /// σ there, with the temperature where there is one.
+    pub unseen_sigma: f64,
+}
+
+/// Means over seeds.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Means {
+    /// Seeds.
+    pub seeds: usize,
+    /// Of them, those whose σ ≤ κ.
+    pub preserved: usize,
+    /// σ on the training set.
+    pub sigma: f64,
+    /// Accuracy on the seen part of the validation split.
+    pub seen_accuracy: f64,
+    /// Accuracy on the unseen part.
+    pub unseen_accuracy: f64,
+    /// σ on the unseen part.
+    pub unseen_sigma: f64,
+}
+
+/// How much one key matters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Importance {
+    /// The key.
+    pub key: String,
+    /// Share of the variance of σ over the finished trials that it explains by itself.
+    pub of_sigma: f64,
+    /// Share of the variance of accuracy.
+    pub of_accuracy: f64,
+}
+
+impl Tuning {
+    /// The least accuracy that is enough.
+    pub fn least_accuracy(&self) -> f64 {
+        self.reference_accuracy - self.epsilon
+    }
+}
+
+/// Writes what a terminal shows at the end.
+///
+/// # Errors
+/// Whatever `to` refuses.
+pub fn write_text(report: &Tuning, options: &RenderOptions, to: &mut dyn Write) -> io::Result<()> {
+    to.write_all(super::text::tuning(report, options).as_bytes())
+}
+
+/// Writes the page.
+///
+/// # Errors
+/// Whatever `to` refuses.
+pub fn write_html(report: &Tuning, to: &mut dyn Write) -> io::Result<()> {
+    to.write_all(super::html::tuning(report).as_bytes())
+}
+
+/// Writes the report as JSON.
+///
+/// # Errors
+/// Whatever `to` refuses.
+pub fn write_json(report: &Tuning, to: &mut dyn Write) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *to, report)?;
+    to.write_all(b"\n")
+}
+
+/// The JSON Schema of [`Tuning`]: configs/tuning.schema.json.
+pub fn tuning_schema() -> Value {
+    schema_of::<Tuning>()
+}

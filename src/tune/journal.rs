@@ -1,0 +1,349 @@
+//! What was tried, one line an event, as it happens: all that a tune goes on with after a stop, and
+//! all that several processes know of each other.
+//!
+//! ```text
+//! tune     what is searched; the first line
+//! begun    a run with its settings
+//! ended    the same run: what became of it
+//! unseen   what a finalist does on the part of the validation split that the search did not see
+//! ```
+//!
+//! Nothing in it is a time or a date: a tune that was killed and went on has the same bytes as one
+//! that was not.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+use serde::{Deserialize, Serialize};
+use toml::Value;
+
+use super::outcome::{End, Unseen};
+use super::space::Point;
+use crate::error::{hinted, usage};
+
+/// Raised when an event changes its meaning.
+const SCHEMA_VERSION: u32 = 1;
+
+/// A training of a tune: a trial, or one of its settings again with another seed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RunId {
+    /// The trial, from 1; the first has the default settings.
+    pub trial: usize,
+    /// The seed of the training, where it is not the tune's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+}
+
+impl RunId {
+    /// Trial number `trial` itself.
+    pub fn trial(trial: usize) -> Self {
+        RunId { trial, seed: None }
+    }
+}
+
+impl std::fmt::Display for RunId {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self.seed {
+            None => write!(f, "trial-{}", self.trial),
+            Some(seed) => write!(f, "trial-{}-seed-{seed}", self.trial),
+        }
+    }
+}
+
+/// One line of the journal.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+enum Event {
+    /// What is searched.
+    Tune { schema_version: u32, fingerprint: String, plan: serde_json::Value },
+    /// A run begins.
+    Begun { run: RunId, values: BTreeMap<String, serde_json::Value> },
+    /// It is over.
+    Ended { run: RunId, end: End },
+    /// A finalist on the unseen part.
+    Unseen { run: RunId, unseen: Unseen },
+}
+
+/// A run, as far as the journal tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// Which.
+    pub id: RunId,
+    /// Its settings.
+    pub point: Point,
+    /// What became of it; `None` while it is under way.
+    pub end: Option<End>,
+    /// What it does on the unseen part, where that was looked at.
+    pub unseen: Option<Unseen>,
+}
+
+/// The runs, in the order in which they began.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Runs(pub Vec<Run>);
+
+impl Runs {
+    /// The trials, in their order.
+    pub fn trials(&self) -> impl Iterator<Item = &Run> {
+        self.0.iter().filter(|run| run.id.seed.is_none())
+    }
+
+    /// The run of that name.
+    pub fn find(&self, id: RunId) -> Option<&Run> {
+        self.0.iter().find(|run| run.id == id)
+    }
+
+    fn find_mut(&mut self, id: RunId) -> Result<&mut Run> {
+        let run = self.0.iter_mut().find(|run| run.id == id);
+        run.with_context(|| format!("{id} ended without having begun"))
+    }
+
+    fn take(&mut self, event: Event) -> Result<()> {
+        match event {
+            Event::Tune { .. } => bail!("it begins twice"),
+            Event::Begun { run, values } => {
+                let value =
+                    |(name, value)| Ok((name, Value::try_from::<serde_json::Value>(value)?));
+                let point = values.into_iter().map(value).collect::<Result<Point>>()?;
+                self.0.push(Run { id: run, point, end: None, unseen: None });
+            }
+            Event::Ended { run, end } => self.find_mut(run)?.end = Some(end),
+            Event::Unseen { run, unseen } => self.find_mut(run)?.unseen = Some(unseen),
+        }
+        Ok(())
+    }
+}
+
+/// The journal of an output folder.
+#[derive(Debug, Clone)]
+pub struct Journal {
+    path: PathBuf,
+}
+
+/// The journal while no other process reads or writes it.
+pub struct Held<'a> {
+    journal: &'a Journal,
+    file: File,
+    /// What it tells so far.
+    pub runs: Runs,
+}
+
+impl Journal {
+    /// The journal in `folder`, which is made where it is missing; with its first line, which says
+    /// what is searched.
+    ///
+    /// # Errors
+    /// A folder that cannot be written; a journal of another tune.
+    pub fn open(folder: &Path, fingerprint: &str, plan: serde_json::Value) -> Result<Self> {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
+        let journal = Journal { path: folder.join("journal.jsonl") };
+        let mut file = journal.lock()?;
+        match journal.lines(&mut file)?.first() {
+            None => journal.append(
+                &mut file,
+                &Event::Tune {
+                    schema_version: SCHEMA_VERSION,
+                    fingerprint: fingerprint.to_owned(),
+                    plan,
+                },
+            )?,
+            Some(Event::Tune { schema_version: SCHEMA_VERSION, fingerprint: known, .. })
+                if known == fingerprint => {}
+            Some(_) => {
+                return Err(usage(format!(
+                "`{}` is the journal of another tune: its space, recipe, seed, teacher, data or \
+                     program was not the same\n  hint: give the same ones, or name another folder \
+                     with --output",
+                journal.path.display()
+            )))
+            }
+        }
+        Ok(journal)
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Keeps other processes out, and reads it.
+    ///
+    /// # Errors
+    /// A journal that cannot be read, or whose lines contradict each other.
+    pub fn hold(&self) -> Result<Held<'_>> {
+        let mut file = self.lock()?;
+        let mut runs = Runs::default();
+        for event in self.lines(&mut file)?.into_iter().skip(1) {
+            runs.take(event).map_err(|e| self.damaged(&e))?;
+        }
+        Ok(Held { journal: self, file, runs })
+    }
+
+    fn lock(&self) -> Result<File> {
+        let cannot = || format!("cannot open `{}`", self.path.display());
+        let mut options = OpenOptions::new();
+        let file = options.read(true).append(true).create(true).open(&self.path);
+        let file = file.with_context(cannot)?;
+        file.lock().with_context(|| format!("cannot lock `{}`", self.path.display()))?;
+        Ok(file)
+    }
+
+    /// The whole lines. What follows the last line's end was being written when its process was
+    /// killed, and is cut off.
+    fn lines(&self, file: &mut File) -> Result<Vec<Event>> {
+        let mut text = Vec::new();
+        let cannot = || format!("cannot read `{}`", self.path.display());
+        file.seek(SeekFrom::Start(0))
+            .and_then(|_| file.read_to_end(&mut text))
+            .with_context(cannot)?;
+        let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        if whole < text.len() {
+            file.set_len(whole as u64)
+                .with_context(|| format!("cannot mend `{}`", self.path.display()))?;
+        }
+        let lines = text[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+        let event = |(i, line): (usize, &[u8])| {
+            serde_json::from_slice(line).map_err(|e| self.damaged(&format!("line {}: {e}", i + 1)))
+        };
+        lines.enumerate().map(event).collect()
+    }
+
+    /// Appends a line, which is on the disk when this returns.
+    fn append(&self, file: &mut File, event: &Event) -> Result<()> {
+        let mut line = serde_json::to_vec(event)?;
+        line.push(b'\n');
+        let written = file.write_all(&line).and_then(|()| file.sync_data());
+        written.with_context(|| format!("cannot write `{}`", self.path.display()))
+    }
+
+    fn damaged(&self, why: &dyn std::fmt::Display) -> anyhow::Error {
+        hinted(
+            format!("the journal `{}` is damaged: {why}", self.path.display()),
+            "remove the line, with the lines of the same run, or name another folder with --output",
+        )
+    }
+}
+
+impl Held<'_> {
+    /// A run begins.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn begin(&mut self, id: RunId, point: &Point) -> Result<()> {
+        let value =
+            |(name, value): (&String, &Value)| Ok((name.clone(), serde_json::to_value(value)?));
+        let values = point.iter().map(value).collect::<Result<_>>()?;
+        self.write(Event::Begun { run: id, values })
+    }
+
+    /// It is over.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn end(&mut self, id: RunId, end: End) -> Result<()> {
+        self.write(Event::Ended { run: id, end })
+    }
+
+    /// A finalist on the unseen part.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn unseen(&mut self, id: RunId, unseen: Unseen) -> Result<()> {
+        self.write(Event::Unseen { run: id, unseen })
+    }
+
+    fn write(&mut self, event: Event) -> Result<()> {
+        self.journal.append(&mut self.file, &event)?;
+        self.runs.take(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn point(rate: f64) -> Point {
+        Point::from([
+            ("layers".to_owned(), Value::Array(vec![Value::Integer(1), Value::Integer(3)])),
+            ("rate".to_owned(), Value::Float(rate)),
+        ])
+    }
+
+    fn journal(folder: &Path) -> Journal {
+        Journal::open(folder, "f", serde_json::json!({})).unwrap()
+    }
+
+    fn failed(error: &str) -> End {
+        End::Failed { error: error.to_owned() }
+    }
+
+    #[test]
+    fn what_is_written_is_read_by_whoever_opens_it_next() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = journal(folder.path());
+        let mut held = first.hold().unwrap();
+        held.begin(RunId::trial(1), &point(1.0)).unwrap();
+        held.begin(RunId::trial(2), &point(1e-5)).unwrap();
+        held.end(RunId::trial(1), failed("why")).unwrap();
+        let runs = held.runs.clone();
+        drop(held);
+        let again = journal(folder.path()).hold().unwrap().runs;
+        assert_eq!(again, runs);
+        assert_eq!(again.0[0].end, Some(failed("why")));
+        assert_eq!(again.0[1].point, point(1e-5));
+    }
+
+    #[test]
+    fn a_line_that_was_being_written_is_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = journal(folder.path());
+        first.hold().unwrap().begin(RunId::trial(1), &point(1.0)).unwrap();
+        let whole = std::fs::read(first.path()).unwrap();
+        for torn in ["{", "{\"event\":\"ended\",\"run\":{\"tri"] {
+            std::fs::write(first.path(), [&whole, torn.as_bytes()].concat()).unwrap();
+            assert_eq!(journal(folder.path()).hold().unwrap().runs.0.len(), 1);
+            assert_eq!(std::fs::read(first.path()).unwrap(), whole);
+        }
+    }
+
+    #[test]
+    fn a_journal_of_another_tune_or_a_damaged_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = journal(folder.path());
+        let other = Journal::open(folder.path(), "g", serde_json::json!({})).unwrap_err();
+        assert!(other.to_string().contains("another tune"), "{other}");
+        let mut file = OpenOptions::new().append(true).open(first.path()).unwrap();
+        file.write_all(b"{\"event\":\"lost\"}\n").unwrap();
+        let damaged = first.hold().err().unwrap().to_string();
+        assert!(damaged.contains("line 2") && damaged.contains("journal.jsonl"), "{damaged}");
+        std::fs::write(first.path(), "").unwrap();
+        let mut held = journal(folder.path());
+        held.path = first.path().to_owned();
+        let ended = held.hold().unwrap().end(RunId::trial(4), failed(""));
+        assert!(ended.unwrap_err().to_string().contains("trial-4 ended without having begun"));
+    }
+
+    #[test]
+    fn a_process_waits_for_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = journal(folder.path());
+        std::thread::scope(|scope| {
+            for worker in 0..4 {
+                let first = &first;
+                scope.spawn(move || {
+                    for _ in 0..10 {
+                        let mut held = first.hold().unwrap();
+                        let next = held.runs.0.len() + 1;
+                        held.begin(RunId::trial(next), &point(f64::from(worker))).unwrap();
+                    }
+                });
+            }
+        });
+        let runs = first.hold().unwrap().runs;
+        let trials: Vec<_> = runs.trials().map(|run| run.id.trial).collect();
+        assert_eq!(trials, (1..=40).collect::<Vec<_>>());
+    }
+}

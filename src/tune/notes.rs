@@ -1,0 +1,52 @@
+//! What a reader of a tune must know beside its verdict.
+
+use crate::audit::coded_note;
+use crate::check::Code;
+use crate::report::schema::{Note, Outcome, TaskRow};
+use crate::report::tuning::Tuning;
+
+/// The notes of `report`; `row` is the audit of the written winner, whose σ was `sigma` in its trial.
+pub(super) fn notes(report: &Tuning, row: &TaskRow, sigma: f64) -> Vec<Note> {
+    let mut notes = Vec::new();
+    let (winner, default) = (&report.winner, &report.default);
+    if let (Some(mean), true) = (winner.mean, report.verdict == Outcome::Preserved) {
+        if mean.preserved < mean.seeds {
+            notes.push(coded_note(
+                Code::LuckySeed,
+                format!(
+                    "the winner's settings keep σ within κ with {} of {} seeds",
+                    mean.preserved, mean.seeds
+                ),
+                Some("the checkpoint is as audited; do not expect it of the next training".into()),
+            ));
+        }
+    }
+    if let (Some(winner), Some(default)) = (winner.mean, default.mean) {
+        let least = default.unseen_accuracy - report.epsilon;
+        if winner.unseen_accuracy < least {
+            notes.push(coded_note(
+                Code::UnseenAccuracyLower,
+                format!(
+                    "on the {} examples that the search did not see, the winner's accuracy is {:.4} \
+                     and the default's {:.4} (means of {} and {} seeds): more than ε = {} is lost",
+                    report.unseen,
+                    winner.unseen_accuracy,
+                    default.unseen_accuracy,
+                    winner.seeds,
+                    default.seeds,
+                    report.epsilon
+                ),
+                Some("the accuracy on the seen part is of a choice among many trials".into()),
+            ));
+        }
+    }
+    if let Some(audited) = row.gating_sigma().filter(|audited| (audited - sigma).abs() > 1e-6) {
+        notes.push(coded_note(
+            Code::WinnerDiffers,
+            format!("the written winner has σ {audited:.6}, and its trial had {sigma:.6}"),
+            Some("the verdict is of the written one; report this".into()),
+        ));
+    }
+    notes.extend(row.notes.iter().cloned());
+    notes
+}

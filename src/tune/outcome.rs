@@ -1,0 +1,331 @@
+//! What became of a run, and which of two students is the better one.
+
+use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::{Objective, Plan, Reference, Whose};
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "kebab-case")]
+pub enum End {
+    /// A student.
+    Finished(Box<Finished>),
+    /// It was given up.
+    Stopped {
+        /// Why.
+        why: String,
+        /// The epochs of the last stage that it had.
+        course: Vec<Standing>,
+    },
+    /// It could not be trained.
+    Failed {
+        /// Why.
+        error: String,
+    },
+}
+
+/// A student, measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Finished {
+    /// N of the training set.
+    pub n: usize,
+    /// As it was trained.
+    pub plain: Spend,
+    /// With a temperature that was fit on the seen part of the validation split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recalibrated: Option<Recalibrated>,
+    /// Share of the training set that it gets right; `None` without labels.
+    pub train_accuracy: Option<f64>,
+    /// On the seen part of the validation split.
+    pub seen: Right,
+    /// The teacher there.
+    pub teacher_seen: Right,
+    /// σ there.
+    pub seen_sigma: f64,
+    /// Epochs of all stages.
+    pub epochs: usize,
+    /// What ended the training, as `distillation.json` says it.
+    pub ended_by: String,
+    /// The epoch of the last stage that is kept.
+    pub epoch: usize,
+    /// Passes of the training set through one layer: epochs times layers of the student.
+    pub cost: usize,
+    /// Parameters of the student.
+    pub parameters: usize,
+    /// The epochs of the last stage.
+    pub course: Vec<Standing>,
+}
+
+/// A student held against the bound on the training set.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Spend {
+    /// σ in the statistic and confidence that gate.
+    pub sigma: f64,
+    /// Σd² ≤ B.
+    pub preserved: bool,
+}
+
+/// The same student with its logits divided by a temperature.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Recalibrated {
+    /// τ.
+    pub temperature: f64,
+    /// What that makes of it.
+    #[serde(flatten)]
+    pub spend: Spend,
+}
+
+/// How many of the labelled examples are right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Right {
+    /// Examples that are right.
+    pub correct: usize,
+    /// Examples with a label.
+    pub labelled: usize,
+}
+
+impl Right {
+    /// correct / labelled.
+    pub fn accuracy(self) -> f64 {
+        self.correct as f64 / self.labelled as f64
+    }
+}
+
+/// Where a training stands at the end of an epoch.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Share of the last stage's epochs that are over.
+    pub share: f64,
+    /// σ on the watched sample of the training set.
+    pub sigma: f64,
+    /// Accuracy on the seen part of the validation split.
+    pub accuracy: f64,
+}
+
+/// A finalist on the part of the validation split that the search did not see.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Unseen {
+    /// The student.
+    pub student: Right,
+    /// The teacher.
+    pub teacher: Right,
+    /// σ as it was trained.
+    pub sigma: f64,
+    /// σ with its temperature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recalibrated_sigma: Option<f64>,
+}
+
+/// What may be released: a student as it was trained, or with its temperature.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Candidate<'a> {
+    /// Number of the trial.
+    pub trial: usize,
+    /// The student.
+    pub student: &'a Finished,
+    /// τ, where it is the recalibrated one.
+    pub temperature: Option<f64>,
+    /// Held against the bound.
+    pub spend: Spend,
+}
+
+impl Finished {
+    /// As it was trained, then with its temperature.
+    pub fn candidates(&self, trial: usize) -> impl Iterator<Item = Candidate<'_>> {
+        let plain = Candidate { trial, student: self, temperature: None, spend: self.plain };
+        let recalibrated = self.recalibrated.map(|recalibrated| Candidate {
+            temperature: Some(recalibrated.temperature),
+            spend: recalibrated.spend,
+            ..plain
+        });
+        [Some(plain), recalibrated].into_iter().flatten()
+    }
+}
+
+/// The two constraints and the objective: what makes one student better than another.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rule {
+    /// κ.
+    pub kappa: f64,
+    /// What accuracy is held against.
+    pub reference: f64,
+    /// What may be lost of it.
+    pub epsilon: f64,
+    /// What decides among what is feasible.
+    pub objective: Objective,
+}
+
+impl Rule {
+    /// The rule of `plan`; `default` is the first trial's student.
+    pub fn new(plan: &Plan, kappa: f64, default: &Finished) -> Self {
+        let reference = match plan.reference {
+            Reference::Of(Whose::Default) => default.seen.accuracy(),
+            Reference::Of(Whose::Teacher) => default.teacher_seen.accuracy(),
+            Reference::Accuracy(accuracy) => accuracy,
+        };
+        Rule { kappa, reference, epsilon: plan.epsilon, objective: plan.objective }
+    }
+
+    /// The least accuracy that is enough.
+    pub fn least_accuracy(&self) -> f64 {
+        self.reference - self.epsilon
+    }
+
+    /// Whether so many right answers are enough: compared as counts, so that a share of examples
+    /// that is exactly the least one is.
+    pub fn is_accurate(&self, right: Right) -> bool {
+        right.correct as f64 >= self.least_accuracy() * right.labelled as f64 - 1e-9
+    }
+
+    /// How far σ is above κ and accuracy below the least, each as a share of the limit; 0 where
+    /// both are kept.
+    pub fn violation(&self, sigma: f64, accuracy: f64) -> f64 {
+        let excess = |over: f64, limit: f64| (over / limit.max(f64::MIN_POSITIVE)).max(0.0);
+        let least = self.least_accuracy();
+        excess(sigma - self.kappa, self.kappa) + excess(least - accuracy, least)
+    }
+
+    /// Whether `candidate` keeps both constraints.
+    pub fn allows(&self, candidate: &Candidate) -> bool {
+        candidate.spend.preserved && self.is_accurate(candidate.student.seen)
+    }
+
+    /// How far `candidate` is from being allowed; 0 where it is.
+    pub fn violation_of(&self, candidate: &Candidate) -> f64 {
+        if self.allows(candidate) {
+            return 0.0;
+        }
+        let sigma = match candidate.spend.preserved {
+            true => 0.0,
+            false => candidate.spend.sigma,
+        };
+        let accuracy = match self.is_accurate(candidate.student.seen) {
+            true => 1.0,
+            false => candidate.student.seen.accuracy(),
+        };
+        // A tie of floating point numbers is a violation all the same.
+        self.violation(sigma, accuracy).max(f64::MIN_POSITIVE)
+    }
+
+    /// What the objective makes smallest.
+    fn figure(&self, candidate: &Candidate) -> f64 {
+        match self.objective {
+            Objective::Accuracy => -candidate.student.seen.accuracy(),
+            Objective::Sigma => candidate.spend.sigma,
+            Objective::Cost => candidate.student.cost as f64,
+            Objective::Size => candidate.student.parameters as f64,
+        }
+    }
+
+    /// The better one first: what is allowed by the objective, then by σ; what is not by its
+    /// violation; then the student as it was trained, and the earlier trial.
+    pub fn compare(&self, a: &Candidate, b: &Candidate) -> Ordering {
+        let (far_a, far_b) = (self.violation_of(a), self.violation_of(b));
+        far_a
+            .total_cmp(&far_b)
+            .then(self.figure(a).total_cmp(&self.figure(b)))
+            .then_with(|| match a.trial == b.trial && far_a == 0.0 {
+                // Nothing is folded into a student that is allowed without it.
+                true => a.temperature.is_some().cmp(&b.temperature.is_some()),
+                false => Ordering::Equal,
+            })
+            .then(a.spend.sigma.total_cmp(&b.spend.sigma))
+            .then(a.temperature.is_some().cmp(&b.temperature.is_some()))
+            .then(a.trial.cmp(&b.trial))
+    }
+
+    /// The best of `candidates`.
+    pub fn best<'a>(
+        &self,
+        candidates: impl Iterator<Item = Candidate<'a>>,
+    ) -> Option<Candidate<'a>> {
+        candidates.min_by(|a, b| self.compare(a, b))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// A student with that σ, so many right of 100, and that cost.
+    pub fn finished(sigma: f64, correct: usize, cost: usize) -> Finished {
+        Finished {
+            n: 1000,
+            plain: Spend { sigma, preserved: sigma <= 0.05 },
+            recalibrated: None,
+            train_accuracy: Some(0.9),
+            seen: Right { correct, labelled: 100 },
+            teacher_seen: Right { correct: 85, labelled: 100 },
+            seen_sigma: 0.1,
+            epochs: 3,
+            ended_by: "max-epochs".to_owned(),
+            epoch: 3,
+            cost,
+            parameters: 10 * cost,
+            course: Vec::new(),
+        }
+    }
+
+    fn rule(objective: Objective) -> Rule {
+        Rule { kappa: 0.05, reference: 0.80, epsilon: 0.01, objective }
+    }
+
+    fn best(objective: Objective, students: &[Finished]) -> (usize, bool) {
+        let candidates = students.iter().enumerate().flat_map(|(i, s)| s.candidates(i + 1));
+        let best = rule(objective).best(candidates).unwrap();
+        (best.trial, best.temperature.is_some())
+    }
+
+    #[test]
+    fn what_keeps_both_constraints_is_better_than_what_does_not() {
+        let students = [
+            finished(0.06, 95, 1), // σ
+            finished(0.01, 78, 1), // accuracy
+            finished(0.04, 79, 9), // both, just so
+            finished(0.02, 79, 7),
+            finished(0.05, 83, 8),
+        ];
+        assert_eq!(best(Objective::Accuracy, &students), (5, false));
+        assert_eq!(best(Objective::Sigma, &students), (4, false));
+        assert_eq!(best(Objective::Cost, &students), (4, false));
+        assert_eq!(best(Objective::Size, &students), (4, false));
+        // Of the same accuracy, the one with the smaller σ.
+        assert_eq!(best(Objective::Accuracy, &students[..4]), (4, false));
+    }
+
+    #[test]
+    fn where_nothing_is_allowed_the_least_violation_is_best() {
+        let students = [finished(0.10, 90, 1), finished(0.06, 70, 1), finished(0.07, 80, 1)];
+        assert_eq!(best(Objective::Accuracy, &students), (2 + 1, false));
+        let rule = rule(Objective::Accuracy);
+        let far = |s: &Finished| rule.violation_of(&s.candidates(1).next().unwrap());
+        assert!((far(&students[0]) - 1.0).abs() < 1e-12);
+        assert!((far(&students[1]) - (0.2 + 0.09 / 0.79)).abs() < 1e-12);
+        assert_eq!(far(&finished(0.05, 79, 1)), 0.0);
+        assert!(far(&finished(f64::from_bits(0.05f64.to_bits() + 1), 79, 1)) > 0.0);
+    }
+
+    #[test]
+    fn a_temperature_is_taken_only_where_it_is_needed() {
+        let with = |student: Finished, sigma: f64| Finished {
+            recalibrated: Some(Recalibrated {
+                temperature: 1.3,
+                spend: Spend { sigma, preserved: sigma <= 0.05 },
+            }),
+            ..student
+        };
+        assert_eq!(best(Objective::Accuracy, &[with(finished(0.06, 80, 1), 0.04)]), (1, true));
+        assert_eq!(best(Objective::Accuracy, &[with(finished(0.04, 80, 1), 0.03)]), (1, false));
+        assert_eq!(best(Objective::Accuracy, &[with(finished(0.08, 80, 1), 0.07)]), (1, true));
+        assert_eq!(best(Objective::Accuracy, &[with(finished(0.06, 80, 1), 0.06)]), (1, false));
+    }
+
+    #[test]
+    fn a_bound_of_zero_has_violations_that_can_be_compared() {
+        let rule = Rule { kappa: 0.0, ..rule(Objective::Accuracy) };
+        let (near, far) = (rule.violation(1e-6, 0.9), rule.violation(1e-3, 0.9));
+        assert!(near.is_finite() && near < far, "{near} {far}");
+    }
+}

@@ -1,0 +1,284 @@
+//! Which trial is given up while it is trained.
+//!
+//! At each end of an epoch of the last stage the student is run over a fixed, seeded sample of the
+//! training set. Two rules look at it:
+//!
+//! - **too far.** No finished trial's Σd² fell, from the same share of its epochs to the end, to less
+//!   than a part r of what it was. A trial whose Σd² would have to fall further is given up once the
+//!   sequential test on the sample refutes Σd² ≤ B/r.
+//! - **halving.** At given shares of its epochs a trial that is not yet feasible goes on only if it
+//!   is among the best of those that came so far (Li et al. 2018, *A System for Massively Parallel
+//!   Hyperparameter Tuning*, arXiv:1810.05934).
+//!
+//! Both compare with trials that are over, so that a tune of one process takes the same decisions
+//! every time.
+
+use std::sync::{Mutex, PoisonError};
+
+use anyhow::Result;
+
+use super::journal::{Journal, Runs};
+use super::outcome::{End, Rule, Standing};
+use super::plan::{Objective, Stopping};
+use crate::audit::Gate;
+use crate::check::{Bound, BoundPolicy, Budget, Certainty, SequentialTest, Verdict};
+use crate::confidence::{confidence_differences, largest_difference, Predictions, Statistic};
+use crate::distill::saved::Epoch;
+use crate::distill::trainer::Watch;
+use crate::inference::Logits;
+
+/// Finished trials from which something can be concluded.
+const ENOUGH: usize = 3;
+
+/// Looks at one trial.
+pub struct Watcher<'a> {
+    /// Where the trials that are over stand.
+    pub journal: &'a Journal,
+    /// When a trial is given up.
+    pub stopping: &'a Stopping,
+    /// The constraints and the objective.
+    pub rule: Rule,
+    /// The bound that gates.
+    pub gate: &'a Gate,
+    /// N of the training set.
+    pub n: usize,
+    /// Why the trial was given up.
+    pub why: Mutex<Option<String>>,
+}
+
+impl Watch for Watcher<'_> {
+    fn goes_on(
+        &self,
+        course: &[Epoch],
+        epochs: usize,
+        teacher: &Logits,
+        student: &Logits,
+    ) -> Result<bool> {
+        let course = standings(course, epochs);
+        let Some(now) = course.last() else { return Ok(true) };
+        if self.rule.violation(now.sigma, now.accuracy) == 0.0 {
+            return Ok(true);
+        }
+        let runs = self.journal.hold()?.runs;
+        let why = match self.halved(&runs, &course) {
+            Some(why) => Some(why),
+            None => self.too_far(&runs, now, teacher, student)?,
+        };
+        let goes_on = why.is_none();
+        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        Ok(goes_on)
+    }
+}
+
+impl Watcher<'_> {
+    /// Whether the trial has just come to a rung and is not among the best there.
+    fn halved(&self, runs: &Runs, course: &[Standing]) -> Option<String> {
+        let now = course.last()?;
+        let before = course.len().checked_sub(2).map_or(0.0, |i| course[i].share);
+        let rung = self.stopping.rungs.iter().copied().rfind(|&r| before < r && now.share >= r)?;
+        let others: Vec<Standing> = courses(runs).filter_map(|(c, _)| at_rung(c, rung)).collect();
+        let better = others.iter().filter(|other| self.order(other) < self.order(now)).count();
+        let places = ((others.len() + 1) as f64 / self.stopping.halving).ceil() as usize;
+        (others.len() >= ENOUGH && better >= places).then(|| {
+            format!(
+                "at {:.0} % of its epochs σ was {:.4} and accuracy {:.4}: {better} of {} trials were \
+                 better there",
+                100.0 * now.share,
+                now.sigma,
+                now.accuracy,
+                others.len()
+            )
+        })
+    }
+
+    /// The smaller the better: the violation, then the objective, as far as it can be known.
+    fn order(&self, at: &Standing) -> (f64, f64) {
+        let figure = match self.rule.objective {
+            Objective::Sigma => at.sigma,
+            _ => -at.accuracy,
+        };
+        (self.rule.violation(at.sigma, at.accuracy), figure)
+    }
+
+    /// Whether σ would have to fall further than it ever did.
+    fn too_far(
+        &self,
+        runs: &Runs,
+        now: &Standing,
+        teacher: &Logits,
+        student: &Logits,
+    ) -> Result<Option<String>> {
+        let falls = courses(runs).filter_map(|(course, end)| fall(course, end?, now.share));
+        let falls: Vec<f64> = falls.collect();
+        let steepest = falls.iter().copied().fold(f64::INFINITY, f64::min);
+        // A sum about the mean is no sum over examples, so that the test does not hold for it.
+        if falls.len() < ENOUGH || self.gate.statistic != Statistic::Rms || steepest <= 0.0 {
+            return Ok(None);
+        }
+        let kappa = self.gate.bound.kappa(self.n) / steepest;
+        let largest = largest_difference(self.gate.kind, student.labels);
+        if kappa >= largest {
+            return Ok(None);
+        }
+        let bound = Bound::new(BoundPolicy::Kappa(kappa), 0.0, 1.0)?;
+        let budget = Budget::new(&bound, self.n);
+        let mut test = SequentialTest::new(budget, self.n, largest, self.stopping.delta)?;
+        let teacher = Predictions::from_logits(&teacher.values, teacher.labels)?;
+        let student = Predictions::from_logits(&student.values, student.labels)?;
+        let differences = confidence_differences(&teacher, &student, self.gate.kind)
+            .expect("models that are run here show their distributions");
+        let decision = differences.iter().find_map(|&difference| test.draw(difference));
+        Ok(decision.filter(|d| d.verdict == Verdict::NotPreserved).map(|decision| {
+            let sure = match decision.certainty {
+                Certainty::Exact => "certainly".to_owned(),
+                Certainty::Statistical => format!("but for a chance of {}", self.stopping.delta),
+            };
+            format!(
+                "at {:.0} % of its epochs σ is above {kappa:.4}, {sure}: no trial's σ fell from there \
+                 to κ",
+                100.0 * now.share
+            )
+        }))
+    }
+}
+
+/// The epochs of the last stage that were watched, of `epochs` that it may have.
+pub fn standings(course: &[Epoch], epochs: usize) -> Vec<Standing> {
+    let watched = course.iter().filter_map(|epoch| {
+        Some(Standing {
+            share: epoch.epoch as f64 / epochs as f64,
+            sigma: epoch.sample?.sigma?,
+            accuracy: epoch.validation?.accuracy?,
+        })
+    });
+    watched.collect()
+}
+
+/// The courses of the trials that are over, with the least σ of those that finished.
+fn courses(runs: &Runs) -> impl Iterator<Item = (&[Standing], Option<f64>)> {
+    runs.trials().filter_map(|run| match run.end.as_ref()? {
+        End::Finished(student) => {
+            let recalibrated = student.recalibrated.map_or(f64::INFINITY, |r| r.spend.sigma);
+            Some((student.course.as_slice(), Some(student.plain.sigma.min(recalibrated))))
+        }
+        End::Stopped { course, .. } => Some((course.as_slice(), None)),
+        End::Failed { .. } => None,
+    })
+}
+
+/// Where a trial stood when it came to `rung`.
+fn at_rung(course: &[Standing], rung: f64) -> Option<Standing> {
+    course.iter().copied().find(|standing| standing.share >= rung)
+}
+
+/// The part of its σ at `share` of its epochs, or just before, that a trial had left at its end.
+fn fall(course: &[Standing], end: f64, share: f64) -> Option<f64> {
+    let before = course.iter().rfind(|standing| standing.share <= share + 1e-9)?;
+    (before.sigma > 0.0).then(|| end / before.sigma)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::confidence::ConfidenceKind;
+    use crate::tune::journal::RunId;
+    use crate::tune::outcome::tests::finished;
+    use crate::tune::outcome::Finished;
+    use crate::tune::space::Point;
+
+    fn standing(share: f64, sigma: f64) -> Standing {
+        Standing { share, sigma, accuracy: 0.8 }
+    }
+
+    fn epoch(epoch: usize, sigma: f64) -> Epoch {
+        let score = crate::distill::evaluate::Score { accuracy: Some(0.8), sigma: Some(sigma) };
+        Epoch {
+            stage: "prediction".to_owned(),
+            epoch,
+            losses: Default::default(),
+            soft_loss: None,
+            validation: Some(score),
+            sample: Some(score),
+        }
+    }
+
+    /// Logits of two labels whose confidences differ by `d` everywhere.
+    fn logits(d: f64, n: usize) -> (Logits, Logits) {
+        let of = |p: f64| Logits {
+            values: (0..n).flat_map(|_| [(p / (1.0 - p)).ln() as f32, 0.0]).collect(),
+            labels: 2,
+        };
+        (of(0.95), of(0.95 - d))
+    }
+
+    /// A journal whose trials fell from `course` to `end`.
+    fn journal(folder: &std::path::Path, trials: &[(&[(f64, f64)], f64)]) -> Journal {
+        let journal = Journal::open(folder, "f", serde_json::json!({})).unwrap();
+        let mut held = journal.hold().unwrap();
+        for (i, (course, end)) in trials.iter().enumerate() {
+            let course = course.iter().map(|&(share, sigma)| standing(share, sigma)).collect();
+            let student = Finished { course, ..finished(*end, 80, 1) };
+            held.begin(RunId::trial(i + 1), &Point::new()).unwrap();
+            held.end(RunId::trial(i + 1), End::Finished(Box::new(student))).unwrap();
+        }
+        drop(held);
+        journal
+    }
+
+    /// What a watcher with `halving` says of a trial after the epochs `sigmas`, of four.
+    fn says(journal: &Journal, halving: f64, sigmas: &[f64]) -> Option<String> {
+        let gate = Gate::fixed(0.05, Statistic::Rms, ConfidenceKind::Max, 1000);
+        let stopping = Stopping { halving, ..Stopping::default() };
+        let rule =
+            Rule { kappa: 0.05, reference: 0.8, epsilon: 0.0, objective: Objective::Accuracy };
+        let (stopping, gate) = (&stopping, &gate);
+        let watcher = Watcher { journal, stopping, rule, gate, n: 1000, why: Mutex::default() };
+        let course: Vec<_> = sigmas.iter().enumerate().map(|(i, &s)| epoch(i + 1, s)).collect();
+        let (teacher, student) = logits(*sigmas.last().unwrap(), 400);
+        let goes_on = watcher.goes_on(&course, 4, &teacher, &student).unwrap();
+        let why = watcher.why.into_inner().unwrap();
+        assert_eq!(goes_on, why.is_none());
+        why
+    }
+
+    /// Halves its σ from a quarter of its epochs to the end.
+    const HALF: (&[(f64, f64)], f64) = (&[(0.25, 0.16), (0.5, 0.12), (1.0, 0.08)], 0.08);
+
+    #[test]
+    fn a_trial_that_would_have_to_fall_further_than_any_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let known = journal(folder.path(), &[HALF, HALF, HALF]);
+        let why = says(&known, 1.0, &[0.15]).expect("0.15 falls to 0.075 at best");
+        assert!(why.contains("25 %") && why.contains("σ is above 0.1000"), "{why}");
+        assert_eq!(says(&known, 1.0, &[0.09]), None, "0.09 may fall to 0.045");
+        assert_eq!(says(&known, 1.0, &[0.104]), None, "too near to 0.1 for the sample to tell");
+    }
+
+    #[test]
+    fn two_trials_are_not_enough_to_conclude_from() {
+        let folder = tempfile::tempdir().unwrap();
+        let known = journal(folder.path(), &[HALF, HALF]);
+        assert_eq!(says(&known, 2.0, &[0.3]), None);
+    }
+
+    #[test]
+    fn at_a_rung_the_better_half_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let steep = |at: f64| [(0.25, at), (1.0, 0.01)];
+        let (a, b, c) = (steep(0.08), steep(0.09), steep(0.2));
+        let known = journal(folder.path(), &[(&a, 0.01), (&b, 0.01), (&c, 0.01)]);
+        assert_eq!(says(&known, 2.0, &[0.085]), None);
+        let why = says(&known, 2.0, &[0.1]).expect("two of three were better");
+        assert!(why.contains("2 of 3 trials were better"), "{why}");
+        assert_eq!(says(&known, 1.0, &[0.1]), None, "no halving");
+        assert_eq!(says(&known, 2.0, &[0.1, 0.1, 0.1]), None, "between rungs");
+    }
+
+    #[test]
+    fn what_is_feasible_already_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let steep = [(0.25, 0.001), (1.0, 0.001)];
+        let known = journal(folder.path(), &[(&steep, 0.001); 4]);
+        assert_eq!(says(&known, 4.0, &[0.05]), None);
+    }
+}
