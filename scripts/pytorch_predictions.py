@@ -29,10 +29,10 @@ TASKS = {
 }
 
 
-def read(task, data):
+def read(task, data, split="train"):
     """Rows of (texts, label), label as it stands in the file."""
     folder, texts, label = TASKS[task]
-    text = (Path(data) / folder / "train.tsv").read_bytes().decode("utf-8-sig")
+    text = (Path(data) / folder / f"{split}.tsv").read_bytes().decode("utf-8-sig")
     # Not splitlines(): it also splits at U+2028 and its kin, which are text here.
     lines = text.removesuffix("\n").split("\n")
     rows = [line.removesuffix("\r").split("\t") for line in lines]

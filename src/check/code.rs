@@ -38,7 +38,7 @@ pub enum Code {
     /// The settings of a tune's winner do not keep the property with every seed.
     LuckySeed,
     /// A tune's winner loses accuracy on the data that its search did not see.
-    UnseenAccuracyLower,
+    UnseenAccuracy,
     /// The written winner is not the student of its trial.
     WinnerDiffers,
 }
@@ -62,7 +62,7 @@ impl Code {
         Code::TokenTypesLost,
         Code::TokenizersDiffer,
         Code::LuckySeed,
-        Code::UnseenAccuracyLower,
+        Code::UnseenAccuracy,
         Code::WinnerDiffers,
     ];
 
@@ -85,7 +85,7 @@ impl Code {
             Code::TokenTypesLost => "token-types-lost",
             Code::TokenizersDiffer => "tokenizers-differ",
             Code::LuckySeed => "lucky-seed",
-            Code::UnseenAccuracyLower => "unseen-accuracy-lower",
+            Code::UnseenAccuracy => "unseen-accuracy",
             Code::WinnerDiffers => "winner-differs",
         }
     }

@@ -25,7 +25,7 @@ pub(super) fn notes(report: &Tuning, row: &TaskRow, sigma: f64) -> Vec<Note> {
         let least = default.unseen_accuracy - report.epsilon;
         if winner.unseen_accuracy < least {
             notes.push(coded_note(
-                Code::UnseenAccuracyLower,
+                Code::UnseenAccuracy,
                 format!(
                     "on the {} examples that the search did not see, the winner's accuracy is {:.4} \
                      and the default's {:.4} (means of {} and {} seeds): more than ε = {} is lost",

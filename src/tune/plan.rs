@@ -157,6 +157,8 @@ pub struct Plan {
     pub recalibrate: bool,
     /// When a trial is given up.
     pub stopping: Stopping,
+    /// Who set the bound, where it was the tune's file.
+    pub bound_origin: Option<String>,
     /// What may change.
     pub space: Space,
     /// The method of the recipe.
@@ -190,6 +192,9 @@ impl Plan {
 
     fn resolve(file: TuneFile, path: &Path, flags: &TuneFlags) -> Result<Self> {
         file.check()?;
+        if flags.trials == Some(0) {
+            bail!(usage("--trials must be at least 1: the default settings are the first"));
+        }
         let (document, recipe_path) = recipe(file.recipe.as_ref(), path)?;
         let output = flags.training.output.clone().or(file.output.as_ref().map(PathBuf::from));
         let output = output.ok_or_else(|| {
@@ -221,6 +226,7 @@ impl Plan {
             unseen: file.unseen.unwrap_or(UNSEEN),
             further_seeds: file.further_seeds.unwrap_or(FURTHER_SEEDS),
             recalibrate: file.recalibrate.unwrap_or(true),
+            bound_origin: file.bound_origin(flags, path),
             stopping: file.stopping.unwrap_or_default(),
             space,
             method: recipe.method.name.to_owned(),
@@ -379,6 +385,25 @@ impl TuneFile {
         }
     }
 
+    /// Who set the bound, where it is this file: flags that name a part of it say all of it.
+    fn bound_origin(&self, flags: &TuneFlags, path: &Path) -> Option<String> {
+        let keys = self.bound().bound_keys();
+        let is_here = flags.training.settings.bound_keys().is_empty() && !keys.is_empty();
+        is_here.then(|| format!("`{}` of {}", keys.join("`, `"), path.display()))
+    }
+
+    /// What it says of the bound.
+    fn bound(&self) -> Layer {
+        Layer {
+            kappa: self.kappa,
+            beta: self.beta,
+            beta_per_example: self.beta_per_example,
+            alpha: self.alpha,
+            gamma: self.gamma,
+            ..Layer::default()
+        }
+    }
+
     fn time(&self) -> Result<Option<Duration>> {
         let parse = |text: &String| {
             humantime::parse_duration(text).map_err(|e| {
@@ -394,9 +419,9 @@ impl TuneFile {
         let mut flags = flags.clone();
         let above = &mut flags.settings;
         if above.bound_keys().is_empty() {
-            let Layer { kappa, beta, beta_per_example, alpha, gamma, .. } = above;
-            (*kappa, *beta, *beta_per_example) = (self.kappa, self.beta, self.beta_per_example);
-            (*alpha, *gamma) = (self.alpha, self.gamma);
+            let Layer { kappa, beta, beta_per_example, alpha, gamma, .. } = self.bound();
+            (above.kappa, above.beta, above.beta_per_example) = (kappa, beta, beta_per_example);
+            (above.alpha, above.gamma) = (alpha, gamma);
         }
         above.statistic = above.statistic.or(self.statistic);
         above.confidence = above.confidence.or(self.confidence);

@@ -23,8 +23,11 @@ use crate::distill::saved::TrainingFolder;
 use crate::distill::trainer::Diverged;
 use crate::distill::{check, distill_among, Among, Facts, Outcome, Sample};
 use crate::error::{hinted, usage};
+use crate::interrupt::Interrupted;
 use crate::report::tuning::Tuning;
 
+/// What becomes of a tune that is stopped.
+const SAVED: &str = "the tune is saved; the same command goes on with it";
 /// How often a process looks whether the others are done.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -91,7 +94,10 @@ impl<'a> Tune<'a> {
             let recipe = plan.recipe(&point, plan.seed, &plan.output)?;
             check(&recipe, trainings).map_err(|error| wrong(name, &point, &error))?;
         }
-        let gate = Gate::new(&recipe.settings, None, facts.train)?;
+        let mut gate = Gate::new(&recipe.settings, None, facts.train)?;
+        if let Some(origin) = &plan.bound_origin {
+            gate.origin = origin.clone();
+        }
         let mut identity = plan.identity()?;
         let bound = json!({
             "kappa": gate.bound.kappa(facts.train),
@@ -261,7 +267,7 @@ impl<'a> Tune<'a> {
                 End::Stopped { why, course }
             }
             Err(error) if error.is::<Diverged>() => End::Failed { error: one_line(&error) },
-            Err(error) => return Err(error.context(format!("{id} of the tune"))),
+            Err(error) => return Err(stopped(error, *id)),
         };
         let mut held = self.journal.hold()?;
         held.end(*id, end)?;
@@ -400,6 +406,19 @@ fn ranked<'a>(runs: &'a Runs, rule: &Rule) -> Vec<&'a Point> {
 /// Removes a folder of this tune.
 pub(super) fn remove(folder: &std::path::Path) -> Result<()> {
     std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove `{}`", folder.display()))
+}
+
+/// What ended a training that is neither done nor hopeless.
+fn stopped(error: anyhow::Error, id: RunId) -> anyhow::Error {
+    match error.downcast::<Interrupted>() {
+        Ok(interrupted) => Interrupted {
+            what: format!("{id}, {}", interrupted.what),
+            outcome: SAVED,
+            ..interrupted
+        }
+        .into(),
+        Err(error) => error.context(id.to_string()),
+    }
 }
 
 /// An error on one line, without its hint.

@@ -55,7 +55,7 @@ pub(in super::super) fn tuning(report: &Tuning, options: &RenderOptions) -> Stri
     page.field(
         "parts",
         &format!(
-            "{} examples of the validation split were seen by the search, {} were not",
+            "of the validation split {} examples seen, {} unseen",
             thousands(report.seen),
             thousands(report.unseen)
         ),
@@ -131,13 +131,13 @@ fn seeds(finalist: &Finalist, report: &Tuning) -> Vec<String> {
         .collect();
     if let Some(mean) = finalist.mean.filter(|mean| mean.seeds > 1) {
         lines.push(format!(
-            "{}σ {:.4}, accuracy {:.4} seen, {:.4} unseen; σ ≤ κ with {} of {} seeds",
+            "{}σ {:.4} ({}/{} ≤ κ), accuracy {:.4} seen, {:.4} unseen",
             pad("mean", 9),
             mean.sigma,
+            mean.preserved,
+            mean.seeds,
             mean.seen_accuracy,
             mean.unseen_accuracy,
-            mean.preserved,
-            mean.seeds
         ));
     }
     lines
@@ -164,8 +164,8 @@ mod tests {
             "seed 0",
             "seed 1",
             "0.7941 unseen",
-            "σ ≤ κ with 2 of 2 seeds",
-            "204 were not",
+            "(2/2 ≤ κ)",
+            "204 unseen",
             "stage.prediction.learning_rate 81 %",
         ] {
             assert!(said.contains(part), "{part}\n{said}");

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Makes the figures of docs/reproduction.md: students of 3 and 2 layers by TinyBERT's default settings,
+# then tuned; what PyTorch says of the winners; the tables.
+#
+#   scripts/reproduce/reproduce.sh AUDIT MODELS DATA WORK TASK-LAYERS[:TRIALS] ...
+#   scripts/reproduce/reproduce.sh target/release/audit models glue work cola-3:10 mrpc-3:10 rte-3:1
+#
+# AUDIT is the program; MODELS has `base`, a pretrained encoder of six layers, and where there is one
+# TASK/teacher-6l; the teacher of any other task is fine-tuned from the base. DATA is GLUE's official
+# release. TRIALS 1 is the default student alone. Everything goes to WORK and is gone on with there, so
+# that a run that was stopped, or a job more, costs only what is missing. THREADS (1) a training, JOBS
+# (2) of them at a time. The confirmation needs PYTHON (python) with torch and transformers.
+set -euo pipefail
+here=$(cd "$(dirname "$0")" && pwd)
+audit=$(realpath "$1") models=$(realpath "$2") data=$(realpath "$3") work=$(realpath -m "$4")
+shift 4
+export AUDIT_CACHE_DIR="$work/cache" here audit models data work
+mkdir -p "$work"
+
+# The folder of a task's teacher, made where it is missing.
+teacher_of() {
+  local task=$1
+  if [ -d "$models/$task/teacher-6l" ]; then
+    echo "$models/$task/teacher-6l"
+    return
+  fi
+  local folder="$work/teacher-$task"
+  if [ ! -e "$folder/config.json" ]; then
+    local resume=()
+    if [ -e "$folder/training" ]; then resume=(--resume); fi
+    "$audit" finetune --config "$here/teacher-$task.toml" --base "$models/base" --data "$data" \
+      --output "$folder" "${resume[@]}" >"$folder.log" 2>&1
+  fi
+  echo "$folder"
+}
+
+# One tune: TASK-LAYERS:TRIALS.
+tune() {
+  local job=${1%%:*} trials=${1##*:}
+  local task=${job%-*} layers=${job##*-}
+  local config="$work/$job.toml" seeds=()
+  sed "s/^layers = 3$/layers = $layers/" "$here/../../configs/tune/$task.toml" >"$config"
+  local code=0
+  "$audit" tune --config "$config" --teacher "$(teacher_of "$task")" --data "$data" \
+    --trials "$trials" --threads "${THREADS:-1}" --output "$work/$job" \
+    >"$work/$job.txt" 2>>"$work/$job.log" || code=$?
+  if [ "$code" -gt 1 ]; then
+    echo "$job: audit tune ended with $code; see $work/$job.log" >&2
+    return "$code"
+  fi
+}
+export -f teacher_of tune
+
+# Teachers first: two jobs of one task would make the same one.
+for job in "$@"; do teacher_of "${job%%-*}" >/dev/null; done
+printf '%s\n' "$@" | xargs -P "${JOBS:-2}" -I{} bash -c 'tune {}'
+for job in "$@"; do
+  name=${job%%:*}
+  "${PYTHON:-python}" "$here/confirm.py" "$work/$name" --task "${name%-*}" --data "$data" \
+    --teacher "$(teacher_of "${name%-*}")" >"$work/$name.pytorch.json"
+done
+"${PYTHON:-python}" "$here/tables.py" "$work"

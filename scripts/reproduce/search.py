@@ -1,0 +1,63 @@
+"""Holds the two searches of `audit tune` against each other on the demo's data.
+
+    python scripts/reproduce/search.py AUDIT WORK [SEEDS, default 20]
+
+AUDIT is the program, WORK a folder for the tunes (kept, and gone on with). Both searches begin with
+the same default settings, and both give up hopeless trials. Told are, as medians over the seeds: the
+trial that was the first to be feasible, the smallest sigma of a feasible student after so many
+trials, and how many trials were feasible. A seed with no feasible student counts as infinite.
+"""
+
+import csv
+import math
+import pathlib
+import statistics
+import subprocess
+import sys
+
+CONFIG = pathlib.Path(__file__).with_name("search.toml")
+AFTER = (8, 16, 24)
+
+
+def trials(audit, work, search, seed):
+    """The trials of one tune, as rows of its table."""
+    output = work / f"{search}-{seed}"
+    command = [audit, "tune", "--config", CONFIG, "--output", output, "--quiet"]
+    command += ["--search", search, "--seed", str(seed), "--threads", "1"]
+    code = subprocess.run(command, stdout=subprocess.DEVNULL).returncode
+    if code not in (0, 1):
+        sys.exit(f"audit tune ended with {code}")
+    with open(output / "trials.csv", newline="") as table:
+        return list(csv.DictReader(table))
+
+
+def figures(rows):
+    """The first feasible trial, the best sigma after so many, and the number of feasible ones."""
+    feasible = [row["feasible"] == "true" for row in rows]
+    first = feasible.index(True) + 1 if any(feasible) else math.inf
+    best = []
+    for count in AFTER:
+        sigmas = [float(row["sigma"]) for row, ok in list(zip(rows, feasible))[:count] if ok]
+        best.append(min(sigmas, default=math.inf))
+    stopped = sum(row["outcome"] == "stopped" for row in rows)
+    return [first, *best, sum(feasible), stopped]
+
+
+def main():
+    audit, work = sys.argv[1], pathlib.Path(sys.argv[2])
+    seeds = range(int(sys.argv[3]) if len(sys.argv) > 3 else 20)
+    names = ["first feasible", *(f"best sigma of {n}" for n in AFTER), "feasible", "given up"]
+    told = {s: [figures(trials(audit, work, s, seed)) for seed in seeds] for s in ("tpe", "random")}
+    print("| median of", len(seeds), "seeds |", " | ".join(names), "|")
+    print("|---|" + "---|" * len(names))
+    for search, rows in told.items():
+        medians = [statistics.median(column) for column in zip(*rows)]
+        print(f"| `{search}` |", " | ".join(f"{value:.4g}" for value in medians), "|")
+    pairs = list(zip(told["tpe"], told["random"]))
+    for i, name in enumerate(names[: 1 + len(AFTER)]):
+        better = sum(a[i] < b[i] for a, b in pairs)
+        worse = sum(a[i] > b[i] for a, b in pairs)
+        print(f"{name}: tpe better with {better} seeds, random with {worse}")
+
+
+main()

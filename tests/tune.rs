@@ -1,0 +1,383 @@
+//! `audit tune` from the shell: a failing default becomes a preserved student; a tune that was killed
+//! goes on to the same journal; processes share one; what contradicts itself is refused before the
+//! first trial.
+
+mod common;
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use common::{demo, number, says, with, Run, Sandbox};
+use serde_json::Value;
+
+/// A default that is trained too briefly, and room to train longer.
+const TUNE: &str = r#"
+trials = 6
+kappa = 0.05
+further_seeds = 1
+
+[recipe]
+task = "sst2"
+method = "tinybert"
+max_length = 64
+save_every = 3
+
+[recipe.student]
+init = "teacher-layers"
+layers = [2, 4]
+
+[recipe.training]
+dropout = { hidden = 0.0, attention = 0.0, classifier = 0.0 }
+
+[recipe.stage.intermediate]
+max_epochs = 1
+learning_rate = 2e-4
+
+[recipe.stage.prediction]
+max_epochs = 1
+learning_rate = 1e-4
+
+[space]
+"stage.intermediate.max_epochs" = { choices = [1, 2] }
+"stage.prediction.max_epochs" = { low = 1, high = 12 }
+"stage.prediction.learning_rate" = { low = 1e-4, high = 2e-3, scale = "log" }
+keep = { choices = ["best-accuracy", "last"] }
+"#;
+
+/// Two trials of one epoch each.
+fn brief() -> String {
+    TUNE.replace("trials = 6", "trials = 2")
+        .replace("further_seeds = 1", "further_seeds = 0")
+        .replace("high = 12", "high = 2")
+}
+
+/// The arguments of the tune `text` on the demo's data, into `output`.
+fn arguments(sandbox: &Sandbox, text: &str, output: &str) -> Vec<String> {
+    let config = format!("{output}.toml");
+    sandbox.write(&config, text);
+    let (data, teacher) = (demo(""), demo("teacher"));
+    let given = ["--config", &config, "--data", &data, "--teacher", &teacher, "--output", output];
+    with(&["tune"], &given)
+}
+
+fn tuned(sandbox: &Sandbox, text: &str, output: &str, more: &[&str]) -> Run {
+    sandbox.audit(&with(&arguments(sandbox, text, output), more))
+}
+
+fn report(sandbox: &Sandbox, output: &str) -> Value {
+    serde_json::from_str(&sandbox.read(&format!("{output}/tune.json"))).unwrap()
+}
+
+/// The journal's lines.
+fn journal(sandbox: &Sandbox, output: &str) -> Vec<Value> {
+    let text = sandbox.read(&format!("{output}/journal.jsonl"));
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn events<'a>(journal: &'a [Value], event: &str) -> Vec<&'a Value> {
+    journal.iter().filter(|line| line["event"] == event).collect()
+}
+
+/// What the output folder holds when a tune is over.
+const FILES: [&str; 6] =
+    ["journal.jsonl", "trials.csv", "tune.html", "tune.json", "winner", "winner.toml"];
+
+#[test]
+fn a_failing_default_becomes_a_preserved_student() {
+    let sandbox = Sandbox::new();
+    let run = tuned(&sandbox, TUNE, "out", &[]);
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    says(&run.stdout, &["PRESERVED", "winner", "default", "unseen", "mean"]);
+    says(&run.stderr, &["trial-1 of 6", "best so far", "-seed-1"]);
+    assert_eq!(sandbox.names("out"), FILES);
+
+    let report = report(&sandbox, "out");
+    assert_eq!((&report["verdict"], &report["exit_code"]), (&"preserved".into(), &0.into()));
+    let trials = report["trials"].as_array().unwrap();
+    assert_eq!(trials.len(), 6);
+    assert_eq!(trials[0]["values"]["stage.prediction.learning_rate"], 1e-4);
+    assert_eq!(trials[0]["feasible"], false, "the default fails");
+    assert_eq!((&report["seen"], &report["unseen"]), (&75.into(), &75.into()));
+    for finalist in ["winner", "default"] {
+        assert_eq!(report[finalist]["seeds"].as_array().unwrap().len(), 2, "{finalist}");
+    }
+
+    // The winner audits as the tune said, and its recipe makes it again.
+    let (data, teacher) = (demo(""), demo("teacher"));
+    let models = ["--data", &data, "--teacher", &teacher, "--student", "out/winner"];
+    let audit = with(&["--task", "sst2", "--max-length", "64", "--kappa", "0.05"], &models);
+    let row = sandbox.row(&audit);
+    let winner = &report["winner"]["seeds"][0]["figures"];
+    assert_eq!(row["verdict"], "preserved");
+    assert!((number(&row, "sigma") - number(winner, "sigma")).abs() < 1e-6);
+    assert_eq!(report["winner"]["recalibrated"], false);
+    let again = with(&["distill"], &["--config", "out/winner.toml", "--output", "again"]);
+    assert_eq!(sandbox.audit(&again).code, 0);
+    let weights =
+        |folder: &str| fs::read(sandbox.path(&format!("{folder}/model.safetensors"))).unwrap();
+    assert_eq!(weights("again"), weights("out/winner"));
+
+    // A tune that is over tells the same again, and goes on where more trials are asked for.
+    let (before, told) = (sandbox.read("out/tune.json"), sandbox.read("out/journal.jsonl"));
+    let same = tuned(&sandbox, TUNE, "out", &["--format", "json"]);
+    assert_eq!((same.code, same.json()), (0, serde_json::from_str(&before).unwrap()));
+    let more = tuned(&sandbox, TUNE, "out", &["--trials", "7"]);
+    assert_eq!(more.code, 0, "{}", more.stderr);
+    assert!(!more.stderr.contains("trial-6 of"), "{}", more.stderr);
+    assert!(sandbox.read("out/journal.jsonl").starts_with(&told), "nothing is written anew");
+    assert_eq!(self::report(&sandbox, "out")["trials"].as_array().unwrap().len(), 7);
+}
+
+/// The tune with these arguments, for a process of its own.
+fn process(sandbox: &Sandbox, arguments: &[String]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_audit"));
+    command.current_dir(sandbox.path("")).envs(sandbox.environment()).args(arguments);
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Kills the tune as soon as its journal or its folder holds `sign`.
+fn killed(sandbox: &Sandbox, text: &str, output: &str, sign: impl Fn() -> bool) {
+    let mut child = process(sandbox, &arguments(sandbox, text, output)).spawn().unwrap();
+    while !sign() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+#[test]
+fn a_tune_that_was_killed_goes_on_to_the_same_journal() {
+    let text = TUNE.replace("trials = 6", "trials = 4");
+    let sandbox = Sandbox::new();
+    let whole = tuned(&sandbox, &text, "whole", &[]);
+    let journal = |output: &str| sandbox.read(&format!("{output}/journal.jsonl"));
+    let holds = |words: &str| {
+        sandbox.path("killed/journal.jsonl").exists() && journal("killed").contains(words)
+    };
+    let state =
+        |run: &str| sandbox.path(&format!("killed/runs/{run}/training/state.safetensors")).exists();
+    killed(&sandbox, &text, "killed", || state("trial-1"));
+    killed(&sandbox, &text, "killed", || holds("{\"event\":\"begun\",\"run\":{\"trial\":3}"));
+    killed(&sandbox, &text, "killed", || holds("\"seed\":1}"));
+    // A line that was being written.
+    let mut torn = journal("killed");
+    torn.push_str("{\"event\":\"ended\",\"run\":{\"tri");
+    sandbox.write("killed/journal.jsonl", torn);
+    let resumed = tuned(&sandbox, &text, "killed", &[]);
+    assert_eq!(resumed.code, whole.code, "{}", resumed.stderr);
+    assert_eq!(journal("killed"), journal("whole"));
+    for file in ["trials.csv", "tune.html", "winner/model.safetensors", "winner/distillation.json"]
+    {
+        let of = |output: &str| fs::read(sandbox.path(&format!("{output}/{file}"))).unwrap();
+        assert_eq!(of("killed"), of("whole"), "{file}");
+    }
+    assert_eq!(sandbox.names("killed"), FILES);
+}
+
+#[test]
+fn an_interrupt_is_told_and_gone_on_with() {
+    let sandbox = Sandbox::new();
+    let mut command = process(&sandbox, &arguments(&sandbox, TUNE, "out"));
+    let child = command.stderr(Stdio::piped()).spawn().unwrap();
+    while !sandbox.path("out/runs/trial-1/training/state.safetensors").exists() {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
+    let ended = child.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(130));
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    says(&said, &["the same command goes on with it"]);
+    assert!(events(&journal(&sandbox, "out"), "ended").len() < 6);
+}
+
+#[test]
+fn several_processes_share_one_journal() {
+    let sandbox = Sandbox::new();
+    let text = TUNE.replace("trials = 6", "trials = 5");
+    let spawn = || -> Child {
+        let arguments = with(&arguments(&sandbox, &text, "out"), &["--threads", "1"]);
+        process(&sandbox, &arguments).spawn().unwrap()
+    };
+    let children: Vec<Child> = (0..3).map(|_| spawn()).collect();
+    let codes = children.into_iter().map(|mut child| child.wait().unwrap().code().unwrap());
+    let codes: Vec<i32> = codes.collect();
+    let report = report(&sandbox, "out");
+    assert_eq!(codes, vec![report["exit_code"].as_i64().unwrap() as i32; 3]);
+    let journal = journal(&sandbox, "out");
+    let name = |line: &&Value| line["run"].to_string();
+    for event in ["begun", "ended"] {
+        let mut runs: Vec<String> = events(&journal, event).iter().map(name).collect();
+        let all = runs.len();
+        runs.sort();
+        runs.dedup();
+        assert_eq!(runs.len(), all, "{event} twice");
+    }
+    let trials = events(&journal, "begun").iter().filter(|l| l["run"]["seed"].is_null()).count();
+    assert_eq!((trials, report["trials"].as_array().unwrap().len()), (5, 5));
+    assert_eq!(sandbox.names("out"), FILES);
+}
+
+#[test]
+fn a_bound_that_nothing_keeps_ends_with_the_least_violation_and_what_stood_in_the_way() {
+    let sandbox = Sandbox::new();
+    let run = tuned(&sandbox, &brief(), "out", &["--kappa", "1e-6"]);
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    says(&run.stdout, &["NOT PRESERVED", "in the way", "σ: the least of any trial", "violation"]);
+    let report = report(&sandbox, "out");
+    assert_eq!((&report["verdict"], &report["exit_code"]), (&"not_preserved".into(), &1.into()));
+    let trials = report["trials"].as_array().unwrap();
+    let least = trials.iter().filter_map(|t| t["violation"].as_f64()).fold(f64::MAX, f64::min);
+    let winner = report["winner"]["trial"].as_u64().unwrap() as usize;
+    assert_eq!(trials[winner - 1]["violation"], least);
+    assert!(sandbox.path("out/winner/config.json").exists());
+
+    let accuracy = brief().replace("kappa = 0.05", "kappa = 0.4\nreference = 1.0\nepsilon = 0.0");
+    let run = tuned(&sandbox, &accuracy, "accuracy", &[]);
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    says(&run.stdout, &["in the way", "accuracy: the students whose σ is within κ"]);
+}
+
+#[test]
+fn a_temperature_that_suffices_wins_and_is_folded_into_the_checkpoint() {
+    let sandbox = Sandbox::new();
+    // The default student alone: too timid, and a temperature makes up for half of it.
+    let text = brief().replace("trials = 2", "trials = 1").replace("kappa = 0.05", "kappa = 0.13");
+    let run = tuned(&sandbox, &text, "out", &[]);
+    assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
+    says(&run.stdout, &["recalibrated", "with τ"]);
+    let report = report(&sandbox, "out");
+    let winner = &report["winner"];
+    assert_eq!(winner["recalibrated"], true);
+    let figures = &winner["seeds"][0]["figures"];
+    let record: Value =
+        serde_json::from_str(&sandbox.read("out/winner/distillation.json")).unwrap();
+    assert_eq!(record["recalibrated"]["temperature"], figures["temperature"]);
+    assert_eq!((&record["bound"], &record["loss_reached"]), (&Value::Null, &Value::Null));
+    let (data, teacher) = (demo(""), demo("teacher"));
+    let models = ["--data", &data, "--teacher", &teacher, "--student", "out/winner"];
+    let row = sandbox.row(&with(&["--task", "sst2", "--max-length", "64"], &models));
+    assert!((number(&row, "sigma") - number(figures, "sigma")).abs() < 1e-6);
+
+    let without = text.replace("trials = 1", "trials = 1\nrecalibrate = false");
+    assert_eq!(tuned(&sandbox, &without, "plain", &[]).code, 1);
+}
+
+#[test]
+fn settings_that_diverge_are_a_failed_trial_and_the_search_goes_on() {
+    let sandbox = Sandbox::new();
+    let (space, _) = TUNE.split_once("[space]").unwrap();
+    let text = format!(
+        "{space}[space]\n\"stage.prediction.learning_rate\" = {{ choices = [1e-4, 1e30] }}\n"
+    );
+    let run = tuned(&sandbox, &text, "out", &["--kappa", "0.4"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let report = report(&sandbox, "out");
+    let trials = report["trials"].as_array().unwrap();
+    assert_eq!(trials.len(), 2, "the space has no more");
+    assert_eq!(trials[1]["outcome"], "failed");
+    says(trials[1]["why"].as_str().unwrap(), &["the training diverged", "learning"]);
+}
+
+#[test]
+fn another_tune_s_folder_is_left_alone() {
+    let sandbox = Sandbox::new();
+    assert!(tuned(&sandbox, &brief(), "out", &[]).code < 2);
+    let before = sandbox.read("out/journal.jsonl");
+    tuned(&sandbox, &brief(), "out", &["--seed", "1"]).fails(2, &["journal of another tune"]);
+    tuned(&sandbox, &brief(), "out", &["--limit", "100"]).fails(2, &["journal of another tune"]);
+    assert_eq!(sandbox.read("out/journal.jsonl"), before);
+}
+
+#[test]
+fn time_that_is_over_ends_the_search_after_the_default() {
+    let sandbox = Sandbox::new();
+    let run = tuned(&sandbox, &brief(), "out", &["--time", "0s"]);
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    assert_eq!(report(&sandbox, "out")["trials"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn what_contradicts_itself_is_refused_before_the_first_trial() {
+    let sandbox = Sandbox::new();
+    let space = |space: &str| {
+        let (recipe, _) = TUNE.split_once("[space]").unwrap();
+        format!("{recipe}[space]\n{space}\n")
+    };
+    let cases = [
+        (space(""), "`space` is empty"),
+        (
+            space("\"stage.prediction.learning_rate\" = { low = 1e-3, high = 1e-4 }"),
+            "`space.\"stage.prediction.learning_rate\"` goes from 0.001 to 0.0001: it is turned round",
+        ),
+        (
+            space("\"stage.train.learning_rate\" = { low = 1e-4, high = 1e-3, default = 1e-4 }"),
+            "`space.\"stage.train.learning_rate\"` is no key of the method tinybert",
+        ),
+        (
+            space("\"stage.prediction.max_epochs\" = { low = 2, high = 3 }"),
+            "`space.\"stage.prediction.max_epochs\"` has the default 1",
+        ),
+        (
+            space("\"student.layers\" = { choices = [2, 3], default = 2 }"),
+            "`space.\"student.layers\"`: with 3",
+        ),
+        (
+            space("\"student.layers\" = { choices = [2, 9], default = 2 }"),
+            "`space.\"student.layers\"`: with 9",
+        ),
+        (space("seed = { low = 1, high = 2 }"), "`space.\"seed\"` is no setting"),
+        (TUNE.replace("kappa = 0.05", "kapa = 0.05"), "unknown field `kapa`"),
+        (TUNE.replace("tinybert", "tinibert"), "`method` = `tinibert`"),
+    ];
+    for (i, (text, why)) in cases.iter().enumerate() {
+        let output = format!("out-{i}");
+        let run = tuned(&sandbox, text, &output, &[]);
+        run.fails(2, &[why]).prints_no_report();
+        assert!(!sandbox.path(&output).exists(), "{why}");
+    }
+    let missing = with(&["tune"], &["--config", "none.toml", "--output", "out"]);
+    sandbox.audit(&missing).fails(2, &["none.toml"]);
+    sandbox.write("bare.toml", TUNE);
+    let bare = ["tune", "--config", "bare.toml", "--output", "out"];
+    sandbox.audit(&bare).fails(2, &["--teacher"]);
+    let none = with(&arguments(&sandbox, TUNE, "out"), &["--trials", "0"]);
+    sandbox.audit(&none).fails(2, &["trials"]);
+    let form = with(&arguments(&sandbox, TUNE, "out"), &["--format", "junit"]);
+    sandbox.audit(&form).fails(2, &["junit"]);
+}
+
+#[test]
+fn a_task_without_a_labelled_validation_split_is_refused() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("data")).unwrap();
+    fs::copy(demo("train.tsv"), sandbox.path("data/train.tsv")).unwrap();
+    let own = |splits: &str| {
+        TUNE.replace("task = \"sst2\"", "task = \"own\"").replace(
+            "[recipe.student]",
+            &format!(
+                "[recipe.own_task]\ntext = \"sentence\"\nlabel = \"label\"\nlabels = [\"negative\", \
+                 \"positive\"]\nsplits = {{ {splits} }}\n\n[recipe.student]"
+            ),
+        )
+    };
+    let run = |text: &str, output: &str| {
+        sandbox.write(&format!("{output}.toml"), text);
+        let (config, teacher) = (format!("{output}.toml"), demo("teacher"));
+        let given = ["--config", &config, "--data", "data", "--teacher", &teacher];
+        sandbox.audit(&with(&with(&["tune"], &given), &["--output", output]))
+    };
+    run(&own("train = \"train.tsv\""), "none").fails(2, &["`own` has no validation split"]);
+    let text = fs::read_to_string(demo("validation.tsv")).unwrap();
+    let bare: String =
+        text.lines().map(|line| format!("{}\n", line.split('\t').next().unwrap())).collect();
+    sandbox.write("data/bare.tsv", bare);
+    let unlabelled = own("train = \"train.tsv\", validation = \"bare.tsv\"");
+    let refused = run(&unlabelled, "bare");
+    assert!(refused.code == 2 || refused.code == 3, "{}", refused.stderr);
+    says(&refused.stderr, &["label"]);
+    assert!(!sandbox.path("bare").exists());
+}
