@@ -279,7 +279,7 @@ fn settings_that_diverge_are_a_failed_trial_and_the_search_goes_on() {
     let trials = report["trials"].as_array().unwrap();
     assert_eq!(trials.len(), 2, "the space has no more");
     assert_eq!(trials[1]["outcome"], "failed");
-    says(trials[1]["why"].as_str().unwrap(), &["the training diverged", "learning"]);
+    says(trials[1]["why"].as_str().unwrap(), &["the training diverged", "NaN"]);
 }
 
 #[test]

@@ -313,6 +313,13 @@ impl<'a> Distillation<'a> {
         let validation = self.splits.validation.as_ref();
         let validation = validation.map(|split| evaluated(split, tokenizer, vocabulary));
         let mut validation = validation.transpose()?;
+        if recipe.held_out.is_some() && validation.is_none() {
+            bail!(usage(format!(
+                "`held_out` is a part of the validation split, and `{}` has none\n  hint: leave it \
+                 out, or name such a split in the task's `splits`",
+                recipe.settings.task.name
+            )));
+        }
         let cut = validation.as_ref().zip(recipe.held_out);
         let seen = cut.map(|(split, held_out)| cut_rows(split.tokens.len(), held_out).0);
         if let (Some(split), Some(rows)) = (&mut validation, &seen) {

@@ -16,11 +16,12 @@ use super::recalibrated;
 use super::run::{best, finalists, remove, students, Tune};
 use super::space::Point;
 use super::{measure, notes};
-use crate::audit::{audit, beside, beside_names, gating, manifest, run_one, Classifier, Role};
+use crate::audit::{audit, manifest, run_one, Classifier, Role};
 use crate::checkpoint::{Checkpoint, NewCheckpoint};
-use crate::distill::data::cut;
+use crate::distill::data::{cut, Splits};
 use crate::distill::recipe::{HeldOut, Recipe};
 use crate::distill::SplitAnswers;
+use crate::interrupt::Temporary;
 use crate::report::schema::{ModelManifest, Outcome, TaskRow};
 use crate::report::tuning::{
     self, Figures, FinalFigures, Finalist, Importance, Means, Seeded, Trial, Tuning, TUNING_VERSION,
@@ -90,22 +91,19 @@ impl<'a> Finale<'a> {
         let folder = self.tune.folder(run.id);
         let recipe = plan.recipe(&run.point, plan.seed, &folder)?;
         let settings = &recipe.settings;
-        let mut whole = settings.clone();
-        whole.limit = None;
-        let train = gating(settings, &session.hub)?.dataset;
-        let names = beside_names(&whole, &session.hub)?;
-        let name = names.first().context("no validation split")?;
-        let validation = beside(name, &whole, &session.hub)?.dataset;
+        let splits = Splits::read(settings, session)?;
+        let train = &splits.train;
+        let validation = splits.validation.as_ref().context("no validation split")?;
         let teacher = settings.require_teacher()?;
-        let mut teacher = Classifier::open(Role::Teacher, teacher, settings, &[], &train, session)?;
+        let mut teacher = Classifier::open(Role::Teacher, teacher, settings, &[], train, session)?;
         let names = teacher.label_names().to_vec();
         let student = folder.display().to_string();
         let mut student =
-            Classifier::open(Role::Student, &student, settings, &names, &train, session)?;
+            Classifier::open(Role::Student, &student, settings, &names, train, session)?;
         let (_, rows) =
             cut(validation.examples.len(), HeldOut { share: plan.unseen, seed: plan.seed });
-        let (says, _) = run_one(&mut teacher, &validation, settings, session)?;
-        let (answers, _) = run_one(&mut student, &validation, settings, session)?;
+        let (says, _) = run_one(&mut teacher, validation, settings, session)?;
+        let (answers, _) = run_one(&mut student, validation, settings, session)?;
         let said = SplitAnswers {
             labels: rows.iter().map(|&row| validation.examples[row as usize].label).collect(),
             teacher: Some(says.part(&rows)),
@@ -145,7 +143,7 @@ impl<'a> Finale<'a> {
     fn fold(&self, from: &Path, temperature: f64, to: &Path) -> Result<()> {
         let hub = &self.tune.session.hub;
         let source = from.display().to_string();
-        let checkpoint = Checkpoint::open(&source, crate::checkpoint::Casing::Auto, hub)?;
+        let checkpoint = Checkpoint::open(&source, self.tune.plan.settings()?.casing, hub)?;
         let path = from.join("distillation.json");
         let text = fs::read_to_string(&path)
             .with_context(|| format!("cannot read `{}`", path.display()))?;
@@ -308,7 +306,7 @@ impl<'a> Finale<'a> {
         let mut document = plan.document(&run.point, plan.seed)?;
         let recipe = plan.recipe(&run.point, plan.seed, &plan.output)?;
         document.remove("store");
-        place(&mut document, &recipe);
+        place(&mut document, &recipe, plan.folder());
         let spend = winner.spend;
         let mut text = format!(
             "# The winner of {} trials: sigma {:.6} on the training set, {} of {} right on the seen part\n\
@@ -331,8 +329,9 @@ impl<'a> Finale<'a> {
     }
 }
 
-/// Names teacher, data and base as this tune found them, whatever folder the recipe lies in.
-fn place(document: &mut Table, recipe: &Recipe) {
+/// Names teacher, data and base as this tune found them, whatever folder the recipe lies in: `folder`
+/// is that of the recipe that was searched around.
+fn place(document: &mut Table, recipe: &Recipe, folder: &Path) {
     let absolute = |path: &str| match fs::canonicalize(path) {
         Ok(path) => path.display().to_string(),
         Err(_) => path.to_owned(), // a Hub id
@@ -343,7 +342,9 @@ fn place(document: &mut Table, recipe: &Recipe) {
     if let Some(teacher) = &settings.teacher {
         document.insert("teacher".to_owned(), text(teacher));
     }
-    if let Some(data) = &settings.data {
+    // The files of an own task are looked for beside the recipe where no folder is named.
+    let beside = document.contains_key("own_task").then(|| folder.to_owned());
+    if let Some(data) = settings.data.clone().or(beside) {
         document.insert("data".to_owned(), text(&data.display().to_string()));
     }
     document.insert("max_length".to_owned(), toml::Value::Integer(settings.max_length as i64));
@@ -507,9 +508,11 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
 fn replace(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let path = folder.join(name);
     let cannot = || format!("cannot write `{}`", path.display());
-    let mut file = temporary_file(folder, ".tune-", ".tmp").with_context(cannot)?;
-    std::io::Write::write_all(&mut file, bytes).with_context(cannot)?;
+    let file = Temporary::new(temporary_file(folder, ".tune-", ".tmp").with_context(cannot)?);
+    fs::write(file.path(), bytes).with_context(cannot)?;
     file.as_file().sync_all().with_context(cannot)?;
-    file.persist(&path).map_err(|e| e.error).with_context(cannot)?;
+    let (file, listed) = file.into_parts();
+    file.persist(&path).with_context(cannot)?;
+    drop(listed);
     Ok(())
 }

@@ -60,7 +60,7 @@ mod tests {
         let point = |i: usize| {
             let rate = 1e-5 * 100f64.powf(i as f64 / n as f64);
             let rate = ("rate".to_owned(), Value::Float(rate));
-            Point::from([rate, ("idle".to_owned(), Value::Boolean(i % 3 == 0))])
+            Point::from([rate, ("idle".to_owned(), Value::Boolean(i.is_multiple_of(3)))])
         };
         (0..n).map(point).collect()
     }

@@ -22,6 +22,7 @@ use toml::Value;
 
 use super::outcome::{End, Unseen};
 use super::space::Point;
+use crate::checkpoint::require_new_folder;
 use crate::error::{hinted, usage};
 
 /// Raised when an event changes its meaning.
@@ -107,6 +108,9 @@ impl Runs {
                 let value =
                     |(name, value)| Ok((name, Value::try_from::<serde_json::Value>(value)?));
                 let point = values.into_iter().map(value).collect::<Result<Point>>()?;
+                if self.find(run).is_some() {
+                    bail!("{run} begins twice");
+                }
                 self.0.push(Run { id: run, point, end: None, unseen: None });
             }
             Event::Ended { run, end } => self.find_mut(run)?.end = Some(end),
@@ -135,11 +139,16 @@ impl Journal {
     /// what is searched.
     ///
     /// # Errors
-    /// A folder that cannot be written; a journal of another tune.
+    /// A folder that cannot be written, or that holds anything but a tune; a journal of another tune.
     pub fn open(folder: &Path, fingerprint: &str, plan: serde_json::Value) -> Result<Self> {
+        let journal = Journal { path: folder.join("journal.jsonl") };
+        if !journal.path.exists() {
+            let new = require_new_folder(folder, "--output");
+            // Another process may have begun it since.
+            new.or_else(|error| if journal.path.exists() { Ok(()) } else { Err(error) })?;
+        }
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
-        let journal = Journal { path: folder.join("journal.jsonl") };
         let mut file = journal.lock()?;
         match journal.lines(&mut file)?.first() {
             None => journal.append(
@@ -324,6 +333,14 @@ mod tests {
         held.path = first.path().to_owned();
         let ended = held.hold().unwrap().end(RunId::trial(4), failed(""));
         assert!(ended.unwrap_err().to_string().contains("trial-4 ended without having begun"));
+    }
+
+    #[test]
+    fn a_folder_that_holds_something_else_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("thesis.tex"), "x").unwrap();
+        let refused = Journal::open(folder.path(), "f", serde_json::json!({})).unwrap_err();
+        assert!(refused.to_string().contains("--output"), "{refused}");
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! 9. Students that keep the property: settings of a distillation that restore it, and one temperature
-//! for a student that is trained already.
+//! 9. Students that keep the property: settings of a distillation that restore it, and one
+//!    temperature for a student that is trained already.
 //!
 //! ```text
 //!  plan ─► space ─► search ─► run: distil, measure ─► journal ─► rule: the best ─► finale ─► winner

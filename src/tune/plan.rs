@@ -23,6 +23,10 @@ const UNSEEN: f64 = 0.5;
 /// Seeds with which winner and default are trained again.
 const FURTHER_SEEDS: u64 = 2;
 
+/// Keys of a recipe that say where things lie or what is told: models and data have hashes.
+const PLACES: [&str; 7] =
+    ["teacher", "data", "output", "store", "threads", "log_every", "save_every"];
+
 /// What the accuracy of a student is held against.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -250,6 +254,11 @@ impl Plan {
         Ok(self.recipe(&self.defaults(), self.seed, &self.output)?.settings)
     }
 
+    /// The folder of the recipe's file, beside which its paths are looked for.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
     /// The method of `point`.
     pub fn method<'a>(&'a self, point: &'a Point) -> &'a str {
         point.get("method").and_then(Value::as_str).unwrap_or(&self.method)
@@ -332,6 +341,8 @@ impl Plan {
 
     /// What a journal must agree on to be gone on with: all but how long the search goes on.
     pub fn identity(&self) -> Result<serde_json::Value> {
+        let mut recipe = self.document.clone();
+        recipe.retain(|key, _| !PLACES.contains(&key.as_str()));
         Ok(serde_json::json!({
             "seed": self.seed,
             "epsilon": self.epsilon,
@@ -342,7 +353,7 @@ impl Plan {
             "recalibrate": self.recalibrate,
             "stopping": self.stopping,
             "space": self.space,
-            "recipe": self.document,
+            "recipe": recipe,
         }))
     }
 }

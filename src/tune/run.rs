@@ -237,23 +237,18 @@ impl<'a> Tune<'a> {
         self.say_begun(*id, point, resume);
         // The default is what all is held against, and a finalist is confirmed, not searched.
         let watched = rule.filter(|_| id.seed.is_none() && id.trial > 1);
-        let watcher = watched.map(|rule| Watcher {
+        let watcher = Watcher {
             journal: &self.journal,
             stopping: &self.plan.stopping,
-            rule,
+            rule: watched,
             gate: &self.gate,
             n: self.facts.train,
+            progress: self.session.progress,
             why: Mutex::default(),
-        });
-        // The default is looked at too: its course tells how σ falls.
-        let silent = Onlooker;
-        let sample = Sample { examples: self.plan.stopping.sample, seed: self.plan.seed };
-        let watch: &dyn crate::distill::trainer::Watch = match &watcher {
-            Some(watcher) => watcher,
-            None => &silent,
         };
+        let sample = Sample { examples: self.plan.stopping.sample, seed: self.plan.seed };
         let shared = self.shared_folder();
-        let among = Among { shared: Some(&shared), watch: Some((watch, sample)) };
+        let among = Among { shared: Some(&shared), watch: Some((&watcher, sample)) };
         let end = match distill_among(&recipe, resume, among, self.trainings) {
             Ok(Outcome::Trained(student)) => {
                 let recalibrate = self.plan.recalibrate;
@@ -261,7 +256,7 @@ impl<'a> Tune<'a> {
                 End::Finished(Box::new(finished))
             }
             Ok(Outcome::Stopped(course)) => {
-                let why = watcher.and_then(|w| w.why.into_inner().ok().flatten());
+                let why = watcher.why.into_inner().ok().flatten();
                 let why = why.unwrap_or_else(|| "it was given up".to_owned());
                 let course = standings(&course, recipe.last_stage().max_epochs);
                 End::Stopped { why, course }
@@ -325,21 +320,6 @@ impl<'a> Tune<'a> {
             }
         }
         Ok(())
-    }
-}
-
-/// Looks on and says nothing.
-struct Onlooker;
-
-impl crate::distill::trainer::Watch for Onlooker {
-    fn goes_on(
-        &self,
-        _: &[crate::distill::saved::Epoch],
-        _: usize,
-        _: &crate::inference::Logits,
-        _: &crate::inference::Logits,
-    ) -> Result<bool> {
-        Ok(true)
     }
 }
 

@@ -26,6 +26,7 @@ use crate::confidence::{confidence_differences, largest_difference, Predictions,
 use crate::distill::saved::Epoch;
 use crate::distill::trainer::Watch;
 use crate::inference::Logits;
+use crate::progress::Progress;
 
 /// Finished trials from which something can be concluded.
 const ENOUGH: usize = 3;
@@ -36,12 +37,14 @@ pub struct Watcher<'a> {
     pub journal: &'a Journal,
     /// When a trial is given up.
     pub stopping: &'a Stopping,
-    /// The constraints and the objective.
-    pub rule: Rule,
+    /// The constraints and the objective; without them the trial is looked at and never given up.
+    pub rule: Option<Rule>,
     /// The bound that gates.
     pub gate: &'a Gate,
     /// N of the training set.
     pub n: usize,
+    /// Who is told how it goes.
+    pub progress: Progress,
     /// Why the trial was given up.
     pub why: Mutex<Option<String>>,
 }
@@ -56,11 +59,13 @@ impl Watch for Watcher<'_> {
     ) -> Result<bool> {
         let course = standings(course, epochs);
         let Some(now) = course.last() else { return Ok(true) };
-        if self.rule.violation(now.sigma, now.accuracy) == 0.0 {
+        self.tell(now);
+        let Some(rule) = self.rule else { return Ok(true) };
+        if rule.violation(now.sigma, now.accuracy) == 0.0 {
             return Ok(true);
         }
         let runs = self.journal.hold()?.runs;
-        let why = match self.halved(&runs, &course) {
+        let why = match self.halved(&rule, &runs, &course) {
             Some(why) => Some(why),
             None => self.too_far(&runs, now, teacher, student)?,
         };
@@ -71,13 +76,23 @@ impl Watch for Watcher<'_> {
 }
 
 impl Watcher<'_> {
+    /// A line for whoever waits.
+    fn tell(&self, now: &Standing) {
+        self.progress.message(&format!(
+            "  {:.0} % of the last stage: σ {:.4} on the sample, accuracy {:.4}",
+            100.0 * now.share,
+            now.sigma,
+            now.accuracy
+        ));
+    }
+
     /// Whether the trial has just come to a rung and is not among the best there.
-    fn halved(&self, runs: &Runs, course: &[Standing]) -> Option<String> {
+    fn halved(&self, rule: &Rule, runs: &Runs, course: &[Standing]) -> Option<String> {
         let now = course.last()?;
         let before = course.len().checked_sub(2).map_or(0.0, |i| course[i].share);
         let rung = self.stopping.rungs.iter().copied().rfind(|&r| before < r && now.share >= r)?;
         let others: Vec<Standing> = courses(runs).filter_map(|(c, _)| at_rung(c, rung)).collect();
-        let better = others.iter().filter(|other| self.order(other) < self.order(now)).count();
+        let better = others.iter().filter(|other| order(rule, other) < order(rule, now)).count();
         let places = ((others.len() + 1) as f64 / self.stopping.halving).ceil() as usize;
         (others.len() >= ENOUGH && better >= places).then(|| {
             format!(
@@ -89,15 +104,6 @@ impl Watcher<'_> {
                 others.len()
             )
         })
-    }
-
-    /// The smaller the better: the violation, then the objective, as far as it can be known.
-    fn order(&self, at: &Standing) -> (f64, f64) {
-        let figure = match self.rule.objective {
-            Objective::Sigma => at.sigma,
-            _ => -at.accuracy,
-        };
-        (self.rule.violation(at.sigma, at.accuracy), figure)
     }
 
     /// Whether σ would have to fall further than it ever did.
@@ -140,6 +146,15 @@ impl Watcher<'_> {
             )
         }))
     }
+}
+
+/// The smaller the better: the violation, then the objective, as far as it can be known.
+fn order(rule: &Rule, at: &Standing) -> (f64, f64) {
+    let figure = match rule.objective {
+        Objective::Sigma => at.sigma,
+        _ => -at.accuracy,
+    };
+    (rule.violation(at.sigma, at.accuracy), figure)
 }
 
 /// The epochs of the last stage that were watched, of `epochs` that it may have.
@@ -232,7 +247,9 @@ mod tests {
         let rule =
             Rule { kappa: 0.05, reference: 0.8, epsilon: 0.0, objective: Objective::Accuracy };
         let (stopping, gate) = (&stopping, &gate);
-        let watcher = Watcher { journal, stopping, rule, gate, n: 1000, why: Mutex::default() };
+        let (rule, progress) = (Some(rule), Progress::Quiet);
+        let why = Mutex::default();
+        let watcher = Watcher { journal, stopping, rule, gate, n: 1000, progress, why };
         let course: Vec<_> = sigmas.iter().enumerate().map(|(i, &s)| epoch(i + 1, s)).collect();
         let (teacher, student) = logits(*sigmas.last().unwrap(), 400);
         let goes_on = watcher.goes_on(&course, 4, &teacher, &student).unwrap();
