@@ -342,7 +342,7 @@ impl Plan {
     /// What a journal must agree on to be gone on with: all but how long the search goes on.
     pub fn identity(&self) -> Result<serde_json::Value> {
         let mut recipe = self.document.clone();
-        recipe.retain(|key, _| !PLACES.contains(&key.as_str()));
+        recipe.retain(|key, _| !PLACES.contains(&key));
         Ok(serde_json::json!({
             "seed": self.seed,
             "epsilon": self.epsilon,
