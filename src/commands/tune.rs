@@ -39,6 +39,7 @@ pub fn run(args: &TuneArgs) -> Result<Exit> {
     let trainings = stoppable_session(interrupt, of_trainings, &settings)?;
     let tuned = tune(&plan, &session, &trainings);
     say_hub_notes(&session);
+    say_hub_notes(&trainings);
     let report = tuned?;
     let mut text = Vec::new();
     match args.format {

@@ -8,9 +8,15 @@ use crate::confidence::{
     confidence_differences, correct, soft_losses, ConfidenceKind, DifferenceSums, Predictions,
 };
 use crate::digest::hexadecimal;
-use crate::inference::{run_tokens, Logits, RunOptions};
+use crate::inference::{run_tokens, Logits, NotFinite, RunOptions};
 use crate::model::encoder::Encoder;
 use crate::model::TokenizedExample;
+
+/// A loss, a gradient or a logit of the student is not finite: these settings lead nowhere, others
+/// may.
+#[derive(Debug, thiserror::Error)]
+#[error("the training diverged")]
+pub struct Diverged;
 
 /// A split as training looks at it.
 pub struct Evaluated {
@@ -77,10 +83,16 @@ impl Evaluated {
     /// The student's logits (N, K), the same bits as in an audit.
     ///
     /// # Errors
-    /// Whatever keeps the student from being run, an interrupt.
+    /// Whatever keeps the student from being run, an interrupt; [`Diverged`] where a logit is not
+    /// finite.
     pub fn logits(&self, student: &Encoder, options: &RunOptions) -> Result<Logits> {
         let what = format!("student on {}", self.split);
-        run_tokens(student, &self.tokens, &what, options)
+        run_tokens(student, &self.tokens, &what, options).map_err(|error| {
+            match error.is::<NotFinite>() {
+                true => error.context(Diverged),
+                false => error,
+            }
+        })
     }
 
     /// Accuracy and σ of a student that says `logits`.

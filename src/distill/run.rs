@@ -134,9 +134,9 @@ pub struct Facts {
     pub fingerprint: String,
     /// N of the training set.
     pub train: usize,
-    /// Examples of the validation split that it sees, and those of them with a label; `None`
+    /// Labelled examples of the validation split that it sees, and of what is held out; `None`
     /// without one.
-    pub validation: Option<(usize, usize)>,
+    pub labelled: Option<[usize; 2]>,
 }
 
 /// Tells what the training of `recipe` would be of. Fails where the recipe contradicts itself, its
@@ -148,12 +148,14 @@ pub fn check(recipe: &Recipe, session: &Session) -> Result<Facts> {
     let folder = TrainingFolder::of(&recipe.output);
     let mut training = Distillation::prepare(recipe, &folder, Among::default(), session)?;
     let (student, _) = training.begin()?;
-    let labelled = |split: &Evaluated| split.labels.iter().flatten().count();
-    Ok(Facts {
-        fingerprint: training.fingerprint(STUDENT, &student)?,
-        train: student.train.tokens.len(),
-        validation: student.validation.as_ref().map(|split| (split.tokens.len(), labelled(split))),
-    })
+    let whole = training.splits.validation.as_ref();
+    let seen = student.validation.as_ref().map(|split| split.labels.iter().flatten().count());
+    let labelled = whole.zip(seen).map(|(whole, seen)| {
+        let all = whole.examples.iter().filter(|example| example.label.is_some()).count();
+        [seen, all - seen]
+    });
+    let fingerprint = training.fingerprint(STUDENT, &student)?;
+    Ok(Facts { fingerprint, train: student.train.tokens.len(), labelled })
 }
 
 /// What can be known of the output before anything is run.
@@ -383,7 +385,7 @@ impl<'a> Distillation<'a> {
     ) -> Result<(Encoder, Ended)> {
         let (recipe, session) = (self.recipe, self.session);
         let fingerprint = self.fingerprint(name, prepared)?;
-        let frozen = match recipe.stages.iter().all(|stage| stage.freeze_embeddings) {
+        let frozen = match recipe.freezes_embeddings() {
             true => Frozen::Embeddings,
             false => Frozen::Nothing,
         };
@@ -563,7 +565,13 @@ impl<'a> Distillation<'a> {
         let Some(shared) = self.among.shared else { return Ok(Vec::new()) };
         let file = |stage: usize| {
             let recipe = RecordedRecipe::of(self.recipe, prepared.student.dropout).until(stage);
-            let of = self.fingerprint_of(name, prepared, recipe, None)?;
+            // Embeddings that a later stage trains are parameters from the beginning.
+            let so_far = self.recipe.stages[..=stage].iter().all(|stage| stage.freeze_embeddings);
+            let name = match so_far && !self.recipe.freezes_embeddings() {
+                true => format!("{name}, with embeddings"),
+                false => name.to_owned(),
+            };
+            let of = self.fingerprint_of(&name, prepared, recipe, None)?;
             Ok(shared.join(format!("stage-{}.safetensors", &of[..32])))
         };
         (0..self.recipe.stages.len() - 1).map(file).collect()

@@ -84,9 +84,9 @@ pub struct Epoch {
     /// What the student does on the validation split at its end, where it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Score>,
-    /// What it does on the watched sample of the training set, where one is watched.
+    /// σ on the watched sample of the training set, where one is watched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sample: Option<Score>,
+    pub sample_sigma: Option<f64>,
 }
 
 /// The best epoch so far.
@@ -299,10 +299,8 @@ impl TrainingFolder {
     /// # Errors
     /// A file that is damaged or of other parameters.
     pub fn restore_stage(path: &Path, parameters: &[Parameter]) -> Result<Option<Place>> {
-        if !path.exists() {
-            return Ok(None);
-        }
-        let bytes = read(path)?;
+        // It may be tidied away by another process at any time.
+        let Ok(bytes) = std::fs::read(path) else { return Ok(None) };
         let place = place_in(&bytes, path)?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(path, &e))?;
         set(&file, path, parameters)?;

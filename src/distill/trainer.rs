@@ -14,7 +14,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::evaluate::Evaluated;
+use super::evaluate::{Diverged, Evaluated};
 use super::objective::{Objective, Step, Weighted};
 use super::optimizer::{AdamW, AdamWOptions, Gradients};
 use super::recipe::{Compat, Recipe, Stage, Stopping};
@@ -75,15 +75,16 @@ pub enum EndedBy {
     Watch,
 }
 
-/// A loss or a gradient that is not finite: these settings lead nowhere, others may.
-#[derive(Debug, thiserror::Error)]
-#[error("the training diverged")]
-pub struct Diverged;
-
 /// Who looks at a training while it is under way.
 pub trait Watch: Sync {
+    /// σ of the sample, from what both say of it (N, K), in the order of the draw.
+    ///
+    /// # Errors
+    /// Logits that are not finite.
+    fn sigma(&self, teacher: &Logits, student: &Logits) -> Result<f64>;
+
     /// Whether to go on after the last of the epochs `course`; the last stage has `epochs` at most.
-    /// `teacher` and `student` are what both say of the sample now (N, K), in the order of the draw.
+    /// `teacher` and `student` are what both say of the sample now, as in [`Watch::sigma`].
     ///
     /// # Errors
     /// Whatever keeps it from being told.
@@ -255,8 +256,12 @@ impl<'a> StageRun<'a> {
     /// training that is over is saved as such: measuring and writing it may still be stopped.
     fn epochs(&mut self) -> Result<Option<EndedBy>> {
         if self.place.ended_by.is_none() {
-            self.place.ended_by = self.epochs_left()?;
-            if self.place.ended_by.is_some() {
+            let ended = self.epochs_left()?;
+            if ended == Some(EndedBy::Watch) {
+                return Ok(ended); // nothing is kept: a training that goes on asks again
+            }
+            self.place.ended_by = ended;
+            if ended.is_some() {
                 self.save()?;
             }
         }

@@ -70,6 +70,21 @@ pub enum Input<'a> {
     Tokens(&'a [TokenizedExample]),
 }
 
+/// A logit that is no number.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{what}: the logits of example {index} hold {score}\n  hint: the model overflows on this input; its \
+     training diverged, or it needs another dtype"
+)]
+pub struct NotFinite {
+    /// Which model over what, such as `teacher on sst2/train`.
+    pub what: String,
+    /// The example, from 0.
+    pub index: usize,
+    /// NaN or an infinity.
+    pub score: f32,
+}
+
 /// One model over one list of examples.
 pub struct Lane<'a> {
     /// Names the lane in errors, such as `teacher on sst2/train`.

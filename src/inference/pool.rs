@@ -9,9 +9,8 @@ use anyhow::{anyhow, bail, Context, Error, Result};
 use super::plan::{batches, Seen};
 use super::tokenize::check;
 use super::window::{LaneWindow, Window};
-use super::{Input, Lane, Observer, RunOptions};
+use super::{Input, Lane, NotFinite, Observer, RunOptions};
 use crate::cache::Entry;
-use crate::error::hinted;
 use crate::interrupt::{Interrupted, NO_REPORT};
 use crate::model::{Model, PackedBatch, TokenizedExample, Workspace};
 
@@ -243,10 +242,7 @@ impl Pool<'_> {
         });
         let (position, what, score) = found.min_by_key(|(position, ..)| *position)?;
         let index = self.rows[window.range.start + position];
-        Some(hinted(
-            format!("{what}: the logits of example {index} hold {score}"),
-            "the model overflows on this input; its training diverged, or it needs another dtype",
-        ))
+        Some(NotFinite { what: what.to_owned(), index: index as usize, score }.into())
     }
 
     /// Windows that may be in flight: enough work ahead for every worker, and little to lose.

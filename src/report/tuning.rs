@@ -64,6 +64,8 @@ pub struct Tuning {
     pub teacher_accuracy: [f64; 2],
     /// The trials, in the order in which they began; the first has the default settings.
     pub trials: Vec<Trial>,
+    /// The winner's checkpoint as it was written: what the verdict is of.
+    pub audited: Audited,
     /// The default settings, with every seed.
     pub default: Finalist,
     /// The best student, with every seed. Where nothing is feasible, the one with the least
@@ -77,6 +79,15 @@ pub struct Tuning {
     pub notes: Vec<Note>,
     /// What decided the numbers, so that they can be made again.
     pub manifest: Manifest,
+}
+
+/// The audit of the written checkpoint over the training set.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Audited {
+    /// σ in the statistic and confidence that gate.
+    pub sigma: f64,
+    /// σ ≤ κ, by the budget.
+    pub preserved: bool,
 }
 
 /// One trial.
@@ -96,7 +107,8 @@ pub struct Trial {
     pub feasible: bool,
     /// How far it is from that, as a share of the limits; null for a trial that did not finish.
     pub violation: Option<f64>,
-    /// Whether no other finished trial has both a smaller σ and a higher accuracy.
+    /// Whether no other finished student is as good in σ and in accuracy, as both were trained, and
+    /// better in one.
     pub pareto: bool,
 }
 
@@ -136,7 +148,7 @@ pub struct Finalist {
     pub recalibrated: bool,
     /// One row a seed, the trial itself first.
     pub seeds: Vec<Seeded>,
-    /// Means over the seeds that could be trained.
+    /// Means over the seeds that could be trained; `seeds` has those that could not, too.
     pub mean: Option<Means>,
 }
 

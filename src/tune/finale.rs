@@ -21,6 +21,7 @@ use crate::checkpoint::{Checkpoint, NewCheckpoint};
 use crate::distill::data::{cut, Splits};
 use crate::distill::recipe::{HeldOut, Recipe};
 use crate::distill::SplitAnswers;
+use crate::error::hinted;
 use crate::interrupt::Temporary;
 use crate::report::schema::{ModelManifest, Outcome, TaskRow};
 use crate::report::tuning::{
@@ -32,63 +33,52 @@ use crate::temporary::{sync_folder, temporary_file};
 const WINNER: &str = "winner";
 
 /// The end of one tune.
-pub(super) struct Finale<'a> {
-    tune: &'a Tune<'a>,
-}
+pub(super) struct Finale<'a>(pub &'a Tune<'a>);
 
-impl<'a> Finale<'a> {
-    pub fn of(tune: &'a Tune<'a>) -> Self {
-        Finale { tune }
-    }
-
+impl Finale<'_> {
     /// Everything that is left to do. What is written already is written again from the journal,
     /// to the same bytes.
     pub fn report(&self) -> Result<Tuning> {
-        let plan = self.tune.plan;
-        // Of several processes one ends the tune, and the others read what it wrote.
-        let path = plan.output.join("finale.lock");
-        let lock = fs::File::create(&path)
-            .with_context(|| format!("cannot write `{}`", path.display()))?;
-        lock.lock().with_context(|| format!("cannot lock `{}`", path.display()))?;
+        let tune = self.0;
+        // Of several processes one ends the tune, and the others tell what it wrote.
+        let lock = tune.locks.finale(&tune.session.interrupt)?;
         self.look_at_unseen()?;
-        let runs = self.tune.journal.hold()?.runs;
-        let rule = self.tune.rule(&runs)?.context("a tune without its default")?;
+        let runs = tune.journal.hold()?.runs;
+        let rule = tune.rule(&runs)?.context("a tune without its default")?;
         let winner = best(&runs, &rule).context("a tune without a student")?;
-        self.publish(&winner)?;
+        self.publish(&runs, &winner)?;
         let (row, models) = self.audited()?;
         let report = self.assemble(&runs, &rule, &winner, &row, models)?;
         self.write(&report, &winner, &runs)?;
-        for folder in [self.tune.runs_folder(), self.tune.shared_folder()] {
-            if folder.exists() {
-                remove(&folder)?;
-            }
-        }
+        tune.locks.alone(|| {
+            let mut folders = [tune.runs_folder(), tune.shared_folder()].into_iter();
+            folders.try_for_each(|folder| if folder.exists() { remove(&folder) } else { Ok(()) })
+        })?;
         drop(lock);
-        let _ = fs::remove_file(&path);
         Ok(report)
     }
 
     /// Runs those finalists over the unseen part that were not run there yet.
     fn look_at_unseen(&self) -> Result<()> {
-        let runs = self.tune.journal.hold()?.runs;
-        let rule = self.tune.rule(&runs)?.context("a tune without its default")?;
+        let runs = self.0.journal.hold()?.runs;
+        let rule = self.0.rule(&runs)?.context("a tune without its default")?;
         let finalists = finalists(&runs, &rule);
-        let pending = runs.0.iter().filter(|run| {
+        let pending = runs.all.iter().filter(|run| {
             finalists.contains(&run.id.trial)
                 && run.unseen.is_none()
                 && matches!(run.end, Some(End::Finished(_)))
         });
         for run in pending {
             let unseen = self.unseen(run)?;
-            self.tune.journal.hold()?.unseen(run.id, unseen)?;
+            self.0.journal.hold()?.unseen(run.id, unseen)?;
         }
         Ok(())
     }
 
     /// One finalist on the unseen part.
     fn unseen(&self, run: &Run) -> Result<Unseen> {
-        let (plan, session) = (self.tune.plan, self.tune.trainings);
-        let folder = self.tune.folder(run.id);
+        let (plan, session) = (self.0.plan, self.0.trainings);
+        let folder = self.0.folder(run.id);
         let recipe = plan.recipe(&run.point, plan.seed, &folder)?;
         let settings = &recipe.settings;
         let splits = Splits::read(settings, session)?;
@@ -113,43 +103,59 @@ impl<'a> Finale<'a> {
             Some(End::Finished(student)) => student.recalibrated.map(|r| r.temperature),
             _ => None,
         };
-        measure::unseen(&said, temperature, &self.tune.gate, settings.threads)
+        measure::unseen(&said, temperature, &self.0.gate, settings.threads)
     }
 
-    /// The folder of the winner, unless it is there from an earlier end of the same tune.
-    fn publish(&self, winner: &Candidate) -> Result<()> {
-        let from = self.tune.folder(RunId::trial(winner.trial));
-        let to = self.tune.plan.output.join(WINNER);
-        if !from.exists() {
+    /// The folder of the winner, unless the journal says that it stands.
+    fn publish(&self, runs: &Runs, winner: &Candidate) -> Result<()> {
+        let output = &self.0.plan.output;
+        let from = self.0.folder(RunId::trial(winner.trial));
+        let [to, new, old] = ["", ".new", ".old"].map(|end| output.join(format!("{WINNER}{end}")));
+        let this = (winner.trial, winner.temperature);
+        if runs.published == Some(this) && to.join("config.json").exists() {
             return Ok(());
         }
-        let new = self.tune.plan.output.join(format!("{WINNER}.new"));
-        for old in [&new, &to] {
-            if old.exists() {
-                remove(old)?;
+        if !from.join("config.json").exists() {
+            return Err(hinted(
+                format!("the student of trial {} is gone, and `{}` is not it", winner.trial, to.display()),
+                "its settings are in the journal: train it again with audit distill, or tune again in \
+                 another folder",
+            ));
+        }
+        for left in [&new, &old] {
+            if left.exists() {
+                remove(left)?;
             }
         }
         match winner.temperature {
             None => copy_folder(&from, &new)?,
             Some(temperature) => self.fold(&from, temperature, &new)?,
         }
-        fs::rename(&new, &to).with_context(|| format!("cannot write `{}`", to.display()))?;
-        sync_folder(&self.tune.plan.output)
-            .with_context(|| format!("cannot write `{}`", to.display()))
+        let cannot = || format!("cannot write `{}`", to.display());
+        if to.exists() {
+            fs::rename(&to, &old).with_context(cannot)?;
+        }
+        fs::rename(&new, &to).and_then(|()| sync_folder(output)).with_context(cannot)?;
+        self.0.journal.hold()?.publish(winner.trial, winner.temperature)?;
+        if old.exists() {
+            remove(&old)?;
+        }
+        Ok(())
     }
 
-    /// The student in `from` with its temperature folded in. Its record keeps how it was made; the
-    /// bound and the loss that its training reached were reached by other weights.
+    /// The student in `from` with its temperature folded in. Its record keeps how it was made; bound,
+    /// loss and scores are those of other weights.
     fn fold(&self, from: &Path, temperature: f64, to: &Path) -> Result<()> {
-        let hub = &self.tune.session.hub;
+        let hub = &self.0.session.hub;
         let source = from.display().to_string();
-        let checkpoint = Checkpoint::open(&source, self.tune.plan.settings()?.casing, hub)?;
+        let checkpoint = Checkpoint::open(&source, self.0.plan.settings()?.casing, hub)?;
         let path = from.join("distillation.json");
         let text = fs::read_to_string(&path)
             .with_context(|| format!("cannot read `{}`", path.display()))?;
         let mut record: Value = serde_json::from_str(&text)?;
-        record["bound"] = Value::Null;
-        record["loss_reached"] = Value::Null;
+        for figure in ["bound", "loss_reached", "train", "validation"] {
+            record[figure] = Value::Null;
+        }
         record["recalibrated"] = json!({ "temperature": temperature });
         let mut record = serde_json::to_vec_pretty(&record)?;
         record.push(b'\n');
@@ -164,11 +170,11 @@ impl<'a> Finale<'a> {
 
     /// The written winner, audited as any user would: the row of the training set, and the models.
     fn audited(&self) -> Result<(TaskRow, Vec<ModelManifest>)> {
-        let plan = self.tune.plan;
+        let plan = self.0.plan;
         let recipe = plan.recipe(&plan.defaults(), plan.seed, &plan.output)?;
         let mut settings = recipe.settings;
         settings.student = Some(plan.output.join(WINNER).display().to_string());
-        let outcome = audit(&settings, self.tune.trainings)?;
+        let outcome = audit(&settings, self.0.trainings)?;
         let row = outcome.rows.into_iter().next().context("an audit without a row")?;
         Ok((row, outcome.models))
     }
@@ -181,7 +187,7 @@ impl<'a> Finale<'a> {
         row: &TaskRow,
         models: Vec<ModelManifest>,
     ) -> Result<Tuning> {
-        let (tune, plan) = (self.tune, self.tune.plan);
+        let (tune, plan) = (self.0, self.0.plan);
         let recipe = plan.recipe(&plan.defaults(), plan.seed, &plan.output)?;
         let feasible = row.verdict == Outcome::Preserved && rule.is_accurate(winner.student.seen);
         let first = runs.find(RunId::trial(1)).context("a tune without its default")?;
@@ -211,6 +217,10 @@ impl<'a> Finale<'a> {
             unseen: teacher.labelled,
             teacher_accuracy: [seen.accuracy(), teacher.accuracy()],
             trials: trials(runs, rule)?,
+            audited: Audited {
+                sigma: row.gating_sigma().context("an audit without σ")?,
+                preserved: row.verdict == Outcome::Preserved,
+            },
             default: self.finalist(runs, 1, false)?,
             winner: self.finalist(runs, winner.trial, winner.temperature.is_some())?,
             obstacle: (!feasible).then(|| obstacle(runs, rule, winner)),
@@ -225,12 +235,12 @@ impl<'a> Finale<'a> {
     /// Settings with every seed that they were trained with.
     fn finalist(&self, runs: &Runs, trial: usize, recalibrated: bool) -> Result<Finalist> {
         let of = runs.find(RunId::trial(trial)).context("a finalist without a trial")?;
-        let ids = self.tune.further_seeds().map(|seed| RunId { trial, seed: Some(seed) });
+        let ids = self.0.further_seeds().map(|seed| RunId { trial, seed: Some(seed) });
         let ids = std::iter::once(of.id).chain(ids);
         let seeds: Vec<Seeded> = ids
             .filter_map(|id| runs.find(id))
             .map(|run| Seeded {
-                seed: run.id.seed.unwrap_or(self.tune.plan.seed),
+                seed: run.id.seed.unwrap_or(self.0.plan.seed),
                 error: match &run.end {
                     Some(End::Failed { error }) => Some(error.clone()),
                     _ => None,
@@ -255,7 +265,7 @@ impl<'a> Finale<'a> {
     }
 
     fn importance(&self, runs: &Runs) -> Vec<Importance> {
-        let space = &self.tune.plan.space;
+        let space = &self.0.plan.space;
         let finished: Vec<(&Run, &Finished)> = students(runs).collect();
         let points: Vec<&Point> = finished.iter().map(|(run, _)| &run.point).collect();
         let of = |figure: fn(&Finished) -> f64| {
@@ -280,7 +290,7 @@ impl<'a> Finale<'a> {
 
     /// The files of the output folder.
     fn write(&self, report: &Tuning, winner: &Candidate, runs: &Runs) -> Result<()> {
-        let output = &self.tune.plan.output;
+        let output = &self.0.plan.output;
         let mut json = Vec::new();
         tuning::write_json(report, &mut json)?;
         let mut csv = Vec::new();
@@ -302,7 +312,7 @@ impl<'a> Finale<'a> {
 
     /// The recipe that makes the winner again.
     fn winning_recipe(&self, run: &Run, winner: &Candidate, runs: &Runs) -> Result<String> {
-        let plan = self.tune.plan;
+        let plan = self.0.plan;
         let mut document = plan.document(&run.point, plan.seed)?;
         let recipe = plan.recipe(&run.point, plan.seed, &plan.output)?;
         document.remove("store");
@@ -378,11 +388,11 @@ fn trial(run: &Run, rule: &Rule, finished: &[&Finished]) -> Result<Trial> {
     match &run.end {
         None => {}
         Some(End::Finished(student)) => {
-            let best = rule.best(student.candidates(run.id.trial));
+            let best = rule.candidate(run.id.trial, student);
             trial.outcome = "finished".to_owned();
             trial.figures = Some(figures(student));
-            trial.feasible = best.is_some_and(|best| rule.allows(&best));
-            trial.violation = best.map(|best| rule.violation_of(&best));
+            trial.feasible = rule.allows(&best);
+            trial.violation = Some(rule.violation_of(&best));
             trial.pareto = !finished.iter().any(|other| dominates(other, student));
         }
         Some(End::Stopped { why, course }) => {

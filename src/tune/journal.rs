@@ -2,10 +2,11 @@
 //! all that several processes know of each other.
 //!
 //! ```text
-//! tune     what is searched; the first line
-//! begun    a run with its settings
-//! ended    the same run: what became of it
-//! unseen   what a finalist does on the part of the validation split that the search did not see
+//! tune        what is searched; the first line
+//! begun       a run with its settings
+//! ended       the same run: what became of it
+//! unseen      what a finalist does on the part of the validation split that the search did not see
+//! published   the winner's folder stands
 //! ```
 //!
 //! Nothing in it is a time or a date: a tune that was killed and went on has the same bytes as one
@@ -66,6 +67,12 @@ enum Event {
     Ended { run: RunId, end: End },
     /// A finalist on the unseen part.
     Unseen { run: RunId, unseen: Unseen },
+    /// The winner's folder stands.
+    Published {
+        trial: usize,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        temperature: Option<f64>,
+    },
 }
 
 /// A run, as far as the journal tells.
@@ -81,23 +88,28 @@ pub struct Run {
     pub unseen: Option<Unseen>,
 }
 
-/// The runs, in the order in which they began.
+/// What the journal tells.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Runs(pub Vec<Run>);
+pub struct Runs {
+    /// The runs, in the order in which they began.
+    pub all: Vec<Run>,
+    /// The trial whose student is in the winner's folder, and its temperature.
+    pub published: Option<(usize, Option<f64>)>,
+}
 
 impl Runs {
     /// The trials, in their order.
     pub fn trials(&self) -> impl Iterator<Item = &Run> {
-        self.0.iter().filter(|run| run.id.seed.is_none())
+        self.all.iter().filter(|run| run.id.seed.is_none())
     }
 
     /// The run of that name.
     pub fn find(&self, id: RunId) -> Option<&Run> {
-        self.0.iter().find(|run| run.id == id)
+        self.all.iter().find(|run| run.id == id)
     }
 
     fn find_mut(&mut self, id: RunId) -> Result<&mut Run> {
-        let run = self.0.iter_mut().find(|run| run.id == id);
+        let run = self.all.iter_mut().find(|run| run.id == id);
         run.with_context(|| format!("{id} ended without having begun"))
     }
 
@@ -111,10 +123,11 @@ impl Runs {
                 if self.find(run).is_some() {
                     bail!("{run} begins twice");
                 }
-                self.0.push(Run { id: run, point, end: None, unseen: None });
+                self.all.push(Run { id: run, point, end: None, unseen: None });
             }
             Event::Ended { run, end } => self.find_mut(run)?.end = Some(end),
             Event::Unseen { run, unseen } => self.find_mut(run)?.unseen = Some(unseen),
+            Event::Published { trial, temperature } => self.published = Some((trial, temperature)),
         }
         Ok(())
     }
@@ -231,7 +244,7 @@ impl Journal {
     fn damaged(&self, why: &dyn std::fmt::Display) -> anyhow::Error {
         hinted(
             format!("the journal `{}` is damaged: {why}", self.path.display()),
-            "remove the line, with the lines of the same run, or name another folder with --output",
+            "name another folder with --output; what is whole before that line can be copied there",
         )
     }
 }
@@ -264,9 +277,17 @@ impl Held<'_> {
         self.write(Event::Unseen { run: id, unseen })
     }
 
+    /// The winner's folder stands.
+    ///
+    /// # Errors
+    /// A full disk.
+    pub fn publish(&mut self, trial: usize, temperature: Option<f64>) -> Result<()> {
+        self.write(Event::Published { trial, temperature })
+    }
+
     fn write(&mut self, event: Event) -> Result<()> {
-        self.journal.append(&mut self.file, &event)?;
-        self.runs.take(event)
+        self.runs.take(event.clone())?;
+        self.journal.append(&mut self.file, &event)
     }
 }
 
@@ -301,8 +322,8 @@ mod tests {
         drop(held);
         let again = journal(folder.path()).hold().unwrap().runs;
         assert_eq!(again, runs);
-        assert_eq!(again.0[0].end, Some(failed("why")));
-        assert_eq!(again.0[1].point, point(1e-5));
+        assert_eq!(again.all[0].end, Some(failed("why")));
+        assert_eq!(again.all[1].point, point(1e-5));
     }
 
     #[test]
@@ -313,7 +334,7 @@ mod tests {
         let whole = std::fs::read(first.path()).unwrap();
         for torn in ["{", "{\"event\":\"ended\",\"run\":{\"tri"] {
             std::fs::write(first.path(), [&whole, torn.as_bytes()].concat()).unwrap();
-            assert_eq!(journal(folder.path()).hold().unwrap().runs.0.len(), 1);
+            assert_eq!(journal(folder.path()).hold().unwrap().runs.all.len(), 1);
             assert_eq!(std::fs::read(first.path()).unwrap(), whole);
         }
     }
@@ -353,7 +374,7 @@ mod tests {
                 scope.spawn(move || {
                     for _ in 0..10 {
                         let mut held = first.hold().unwrap();
-                        let next = held.runs.0.len() + 1;
+                        let next = held.runs.all.len() + 1;
                         held.begin(RunId::trial(next), &point(f64::from(worker))).unwrap();
                     }
                 });

@@ -10,12 +10,13 @@ pub(super) fn notes(report: &Tuning, row: &TaskRow, sigma: f64) -> Vec<Note> {
     let mut notes = Vec::new();
     let (winner, default) = (&report.winner, &report.default);
     if let (Some(mean), true) = (winner.mean, report.verdict == Outcome::Preserved) {
-        if mean.preserved < mean.seeds {
+        let seeds = winner.seeds.len();
+        if mean.preserved < seeds {
             notes.push(coded_note(
                 Code::LuckySeed,
                 format!(
                     "the winner's settings keep σ within κ with {} of {} seeds",
-                    mean.preserved, mean.seeds
+                    mean.preserved, seeds
                 ),
                 Some("the checkpoint is as audited; do not expect it of the next training".into()),
             ));

@@ -219,28 +219,33 @@ impl Rule {
         }
     }
 
-    /// The better one first: what is allowed by the objective, then by σ; what is not by its
-    /// violation; then the student as it was trained, and the earlier trial.
+    /// What may be released of a student: as it was trained where that is allowed, else with its
+    /// temperature where that is; where neither is, the one that is nearer.
+    pub fn candidate<'a>(&self, trial: usize, student: &'a Finished) -> Candidate<'a> {
+        let mut both = student.candidates(trial);
+        let plain = both.next().expect("a student as it was trained");
+        match both.next() {
+            Some(other) if self.violation_of(&other) < self.violation_of(&plain) => other,
+            _ => plain,
+        }
+    }
+
+    /// The better one first: what is allowed by the objective, what is not by its violation; then by
+    /// σ, and the earlier trial. Of each student one candidate is compared.
     pub fn compare(&self, a: &Candidate, b: &Candidate) -> Ordering {
-        let (far_a, far_b) = (self.violation_of(a), self.violation_of(b));
-        far_a
-            .total_cmp(&far_b)
+        self.violation_of(a)
+            .total_cmp(&self.violation_of(b))
             .then(self.figure(a).total_cmp(&self.figure(b)))
-            .then_with(|| match a.trial == b.trial && far_a == 0.0 {
-                // Nothing is folded into a student that is allowed without it.
-                true => a.temperature.is_some().cmp(&b.temperature.is_some()),
-                false => Ordering::Equal,
-            })
             .then(a.spend.sigma.total_cmp(&b.spend.sigma))
-            .then(a.temperature.is_some().cmp(&b.temperature.is_some()))
             .then(a.trial.cmp(&b.trial))
     }
 
-    /// The best of `candidates`.
+    /// The best of `students`, with the numbers of their trials.
     pub fn best<'a>(
         &self,
-        candidates: impl Iterator<Item = Candidate<'a>>,
+        students: impl Iterator<Item = (usize, &'a Finished)>,
     ) -> Option<Candidate<'a>> {
+        let candidates = students.map(|(trial, student)| self.candidate(trial, student));
         candidates.min_by(|a, b| self.compare(a, b))
     }
 }
@@ -273,8 +278,8 @@ pub(super) mod tests {
     }
 
     fn best(objective: Objective, students: &[Finished]) -> (usize, bool) {
-        let candidates = students.iter().enumerate().flat_map(|(i, s)| s.candidates(i + 1));
-        let best = rule(objective).best(candidates).unwrap();
+        let numbered = students.iter().enumerate().map(|(i, student)| (i + 1, student));
+        let best = rule(objective).best(numbered).unwrap();
         (best.trial, best.temperature.is_some())
     }
 
@@ -320,6 +325,25 @@ pub(super) mod tests {
         assert_eq!(best(Objective::Accuracy, &[with(finished(0.04, 80, 1), 0.03)]), (1, false));
         assert_eq!(best(Objective::Accuracy, &[with(finished(0.08, 80, 1), 0.07)]), (1, true));
         assert_eq!(best(Objective::Accuracy, &[with(finished(0.06, 80, 1), 0.06)]), (1, false));
+    }
+
+    #[test]
+    fn the_best_does_not_depend_on_the_order() {
+        let with = |student: Finished, sigma: f64| Finished {
+            recalibrated: Some(Recalibrated {
+                temperature: 2.0,
+                spend: Spend { sigma, preserved: true },
+            }),
+            ..student
+        };
+        let students = [with(finished(0.04, 80, 1), 0.02), finished(0.03, 80, 1)];
+        for objective in [Objective::Accuracy, Objective::Sigma] {
+            for order in [[0, 1], [1, 0]] {
+                let numbered = order.into_iter().map(|i| (i + 1, &students[i]));
+                let best = rule(objective).best(numbered).unwrap();
+                assert_eq!((best.trial, best.temperature), (2, None));
+            }
+        }
     }
 
     #[test]

@@ -12,7 +12,9 @@ use super::space::{belongs, foreign, Point, Space};
 use crate::config::{ConfidenceName, Layer, Settings, StatisticName};
 use crate::distill::methods::{self, Method};
 use crate::distill::recipe::{Flags, Recipe};
+use crate::distill::record::RecordedRecipe;
 use crate::error::usage;
+use crate::model::encoder::DropoutRates;
 
 /// Accuracy that a student may lose.
 const EPSILON: f64 = 0.01;
@@ -28,7 +30,7 @@ const PLACES: [&str; 7] =
     ["teacher", "data", "output", "store", "threads", "log_every", "save_every"];
 
 /// What the accuracy of a student is held against.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Reference {
     /// That of a model.
@@ -111,7 +113,7 @@ struct TuneFile {
     statistic: Option<StatisticName>,
     confidence: Option<ConfidenceName>,
     epsilon: Option<f64>,
-    reference: Option<Reference>,
+    reference: Option<Value>,
     objective: Option<Objective>,
     search: Option<SearchName>,
     unseen: Option<f64>,
@@ -204,7 +206,22 @@ impl Plan {
         let output = output.ok_or_else(|| {
             usage("nothing says where the results go\n  hint: pass --output DIR, or set `output`")
         })?;
+        for (key, instead) in [("held_out", "unseen"), ("seed", "seed"), ("store", "")] {
+            if document.contains_key(key) {
+                bail!(usage(format!(
+                    "`recipe.{key}` has no effect in a tune\n  hint: {}",
+                    match instead {
+                        "" => "leave it out: the trials share what they know of the teacher".into(),
+                        key => format!("set `{key}` at the top of the tune instead"),
+                    }
+                )));
+            }
+        }
         let seed = flags.training.settings.seed.or(file.seed).unwrap_or(0);
+        let further_seeds = file.further_seeds.unwrap_or(FURTHER_SEEDS);
+        if seed.checked_add(further_seeds).is_none_or(|last| last > i64::MAX as u64) {
+            bail!(usage("`seed` and those after it must be below 2^63: a recipe cannot hold more"));
+        }
         let training = file.under(&flags.training, path);
         let probe = Flags { output: Some(output.clone()), ..training.clone() };
         let text = toml::to_string(&document)?;
@@ -224,11 +241,11 @@ impl Plan {
             time: flags.time.or(file.time()?),
             seed,
             epsilon: file.epsilon.unwrap_or(EPSILON),
-            reference: file.reference.unwrap_or(Reference::Of(Whose::Default)),
+            reference: file.reference()?,
             objective: file.objective.unwrap_or(Objective::Accuracy),
             search: flags.search.or(file.search).unwrap_or(SearchName::Tpe),
             unseen: file.unseen.unwrap_or(UNSEEN),
-            further_seeds: file.further_seeds.unwrap_or(FURTHER_SEEDS),
+            further_seeds,
             recalibrate: file.recalibrate.unwrap_or(true),
             bound_origin: file.bound_origin(flags, path),
             stopping: file.stopping.unwrap_or_default(),
@@ -308,7 +325,7 @@ impl Plan {
             for key in self.space.0.iter().filter(|key| base.contains_key(&key.name)) {
                 let values = match key.name.as_str() {
                     "method" => vec![Value::String(method.to_owned())],
-                    _ => key.range.extremes(),
+                    _ => key.range.tried(),
                 };
                 for value in values {
                     let mut point = base.clone();
@@ -358,6 +375,12 @@ impl Plan {
     }
 }
 
+/// All that a recipe says of a training.
+fn in_force(recipe: &Recipe) -> Result<serde_json::Value> {
+    let rates = DropoutRates { hidden: 0.0, attention: 0.0, classifier: 0.0 };
+    Ok(serde_json::to_value((recipe.method.name, RecordedRecipe::of(recipe, rates)))?)
+}
+
 /// An error of a recipe, by the key of the space that led to it.
 pub fn wrong(name: &str, point: &Point, error: &anyhow::Error) -> anyhow::Error {
     let value = point.get(name).map(Value::to_string).unwrap_or_default();
@@ -377,9 +400,6 @@ impl TuneFile {
         if self.unseen.is_some_and(|unseen| !share(unseen)) {
             return wrong("unseen", "is a share of the validation split, above 0 and below 1");
         }
-        if matches!(self.reference, Some(Reference::Accuracy(a)) if !(0.0..=1.0).contains(&a)) {
-            return wrong("reference", "is `default`, `teacher` or an accuracy from 0 to 1");
-        }
         let stopping = self.stopping.clone().unwrap_or_default();
         if stopping.sample == 0 {
             return wrong("stopping.sample", "must be at least 1");
@@ -393,6 +413,20 @@ impl TuneFile {
         match stopping.rungs.iter().all(|rung| share(*rung)) {
             true => Ok(()),
             false => wrong("stopping.rungs", "are shares of the epochs, above 0 and below 1"),
+        }
+    }
+
+    fn reference(&self) -> Result<Reference> {
+        let of = |whose| Ok(Reference::Of(whose));
+        match &self.reference {
+            None => of(Whose::Default),
+            Some(Value::String(name)) if name == "default" => of(Whose::Default),
+            Some(Value::String(name)) if name == "teacher" => of(Whose::Teacher),
+            Some(Value::Float(a)) if (0.0..=1.0).contains(a) => Ok(Reference::Accuracy(*a)),
+            Some(Value::Integer(a @ 0..=1)) => Ok(Reference::Accuracy(*a as f64)),
+            Some(other) => Err(usage(format!(
+                "`reference` = {other} is neither `default` nor `teacher` nor an accuracy from 0 to 1"
+            ))),
         }
     }
 
@@ -644,8 +678,9 @@ pub(super) mod tests {
             (with("trials = 0"), "`trials` must be at least 1"),
             (with("epsilon = 1.5"), "`epsilon`"),
             (with("unseen = 1"), "`unseen`"),
-            (with("reference = 2.0"), "`reference`"),
-            (with("reference = \"student\""), "reference"),
+            (with("reference = 2.0"), "`reference` = 2.0 is neither"),
+            (with("reference = \"student\""), "neither `default` nor `teacher` nor an accuracy"),
+            (with("seed = 9223372036854775807"), "`seed`"),
             (with("objective = \"speed\""), "unknown variant `speed`"),
             (with("tials = 3"), "unknown field `tials`"),
             (with("time = \"soon\""), "`time` = `soon`"),
@@ -676,7 +711,7 @@ pub(super) mod tests {
             ),
             (
                 space("\"stage.prediction.speed\" = { low = 0, high = 1, default = 0 }"),
-                "`space.\"stage.prediction.speed\"`: with 0",
+                "`space.\"stage.prediction.speed\"`: with 0, unknown field `speed`",
             ),
             (
                 space("\"stage.prediction.warmup\" = { low = 0.0, high = 1.5, default = 0.1 }"),

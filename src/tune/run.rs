@@ -1,35 +1,37 @@
 //! A tune from its plan to its report.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{anyhow, bail, Context, Result};
+use anyhow::{anyhow, bail, Context, Error, Result};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::finale::Finale;
 use super::journal::{Journal, Run, RunId, Runs};
+use super::locks::{Locks, LOOK};
 use super::measure;
 use super::outcome::{Candidate, End, Finished, Rule};
 use super::plan::{wrong, Plan};
 use super::search::propose;
 use super::space::Point;
+use super::speaker::Speaker;
 use super::watch::{standings, Watcher};
 use crate::audit::{Gate, Session};
 use crate::digest::hexadecimal;
+use crate::distill::evaluate::Diverged;
 use crate::distill::saved::TrainingFolder;
-use crate::distill::trainer::Diverged;
 use crate::distill::{check, distill_among, Among, Facts, Outcome, Sample};
-use crate::error::{hinted, usage};
+use crate::error::{exit_code, hinted, usage, Exit};
 use crate::interrupt::Interrupted;
 use crate::report::tuning::Tuning;
 
 /// What becomes of a tune that is stopped.
 const SAVED: &str = "the tune is saved; the same command goes on with it";
-/// How often a process looks whether the others are done.
-const LOOK: Duration = Duration::from_millis(200);
+/// Ends of stages that are kept for trials that begin alike; each is as large as a student.
+const STAGES: usize = 6;
 
 /// Searches, confirms, and writes the output folder; the report of it.
 ///
@@ -40,8 +42,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// be trained; an interrupt (the journal goes on from there); a full disk.
 pub fn tune(plan: &Plan, session: &Session, trainings: &Session) -> Result<Tuning> {
     let tune = Tune::prepare(plan, session, trainings)?;
-    tune.search()?;
-    Finale::of(&tune).report()
+    tune.search().and_then(|()| Finale(&tune).report()).map_err(stopped)
 }
 
 /// A tune under way.
@@ -50,6 +51,7 @@ pub(super) struct Tune<'a> {
     pub session: &'a Session,
     pub trainings: &'a Session,
     pub journal: Journal,
+    pub locks: Locks,
     pub gate: Gate,
     pub facts: Facts,
     began: Instant,
@@ -77,19 +79,7 @@ impl<'a> Tune<'a> {
     fn prepare(plan: &'a Plan, session: &'a Session, trainings: &'a Session) -> Result<Self> {
         let recipe = plan.recipe(&plan.defaults(), plan.seed, &plan.output)?;
         let facts = check(&recipe, trainings)?;
-        match facts.validation {
-            None => bail!(usage(format!(
-                "`{}` has no validation split, and students are compared by their accuracy there\n  \
-                 hint: name one in the task's `splits`",
-                recipe.settings.task.name
-            ))),
-            Some((_, 0)) => bail!(usage(format!(
-                "the validation split of `{}` has no labels, and students are compared by their \
-                 accuracy there\n  hint: name one that has",
-                recipe.settings.task.name
-            ))),
-            Some(_) => {}
-        }
+        require_labels(&facts, &recipe.settings.task.name)?;
         for (name, point) in plan.corners().into_iter().filter(|(name, _)| shapes(name)) {
             let recipe = plan.recipe(&point, plan.seed, &plan.output)?;
             check(&recipe, trainings).map_err(|error| wrong(name, &point, &error))?;
@@ -108,7 +98,8 @@ impl<'a> Tune<'a> {
         let parts = serde_json::to_vec(&(&facts.fingerprint, &identity))?;
         let fingerprint = hexadecimal(&Sha256::digest(parts));
         let journal = Journal::open(&plan.output, &fingerprint, identity)?;
-        Ok(Tune { plan, session, trainings, journal, gate, facts, began: Instant::now() })
+        let locks = Locks::open(&plan.output)?;
+        Ok(Tune { plan, session, trainings, journal, locks, gate, facts, began: Instant::now() })
     }
 
     /// Trains until there is nothing left to train.
@@ -149,17 +140,6 @@ impl<'a> Tune<'a> {
         self.plan.output.join("shared")
     }
 
-    /// The lock of a run; `None` while another process trains it.
-    fn lock(&self, id: RunId) -> Result<Option<File>> {
-        let folder = self.runs_folder();
-        std::fs::create_dir_all(&folder)
-            .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
-        let path = folder.join(format!("{id}.lock"));
-        let file =
-            File::create(&path).with_context(|| format!("cannot write `{}`", path.display()))?;
-        Ok(file.try_lock().is_ok().then_some(file))
-    }
-
     /// The constraints, once the default settings are measured.
     ///
     /// # Errors
@@ -176,46 +156,66 @@ impl<'a> Tune<'a> {
         }
     }
 
+    /// What this process does next: a run whose process died, the next trial, a finalist with
+    /// another seed.
     fn next(&self) -> Result<Next> {
         let mut held = self.journal.hold()?;
         let rule = self.rule(&held.runs)?;
-        let mut busy = false;
-        for run in held.runs.0.iter().filter(|run| run.end.is_none()) {
-            match self.lock(run.id)? {
+        let mut under_way = Vec::new();
+        for run in held.runs.all.iter().filter(|run| run.end.is_none()) {
+            match self.locks.run(run.id)? {
+                None => under_way.push(run.id),
                 Some(lock) => {
                     let (id, point) = (run.id, run.point.clone());
                     return Ok(Next::Train(Claim { id, point, rule, _lock: lock }));
                 }
-                None => busy = true,
             }
         }
-        let number = held.runs.trials().count() + 1;
-        let in_time = self.plan.time.is_none_or(|time| self.began.elapsed() < time);
-        if number <= self.plan.trials && (in_time || number == 1) {
-            let ranked = rule.map(|rule| ranked(&held.runs, &rule)).unwrap_or_default();
-            let begun: Vec<&Point> = held.runs.trials().map(|run| &run.point).collect();
-            let next = propose(self.plan, number, &begun, &ranked)?;
-            if let Some(point) = next {
-                let id = RunId::trial(number);
-                let lock = self.lock(id)?.ok_or_else(|| anyhow!("{id} is locked"))?;
+        let next = match self.next_trial(&held.runs, rule)? {
+            // Who the finalists are is known when every trial is over.
+            None if under_way.iter().any(|id| id.seed.is_none()) => return Ok(Next::Wait),
+            None => self.next_finalist(&held.runs, rule)?,
+            trial => trial,
+        };
+        match next {
+            Some((id, point)) => {
+                let lock = self.locks.run(id)?.ok_or_else(|| anyhow!("{id} is locked"))?;
                 held.begin(id, &point)?;
-                return Ok(Next::Train(Claim { id, point, rule, _lock: lock }));
+                Ok(Next::Train(Claim { id, point, rule, _lock: lock }))
             }
+            None if under_way.is_empty() => Ok(Next::Nothing),
+            None => Ok(Next::Wait),
         }
-        if busy {
-            return Ok(Next::Wait);
+    }
+
+    /// The next trial, if there is to be one more.
+    fn next_trial(&self, runs: &Runs, rule: Option<Rule>) -> Result<Option<(RunId, Point)>> {
+        let number = runs.trials().count() + 1;
+        let in_time = self.plan.time.is_none_or(|time| self.began.elapsed() < time);
+        if number > self.plan.trials || !(in_time || number == 1) {
+            return Ok(None);
         }
-        let Some(rule) = rule else { return Ok(Next::Nothing) };
-        let again = finalists(&held.runs, &rule).into_iter().flat_map(|trial| {
+        let ranked = rule.map(|rule| ranked(runs, &rule)).unwrap_or_default();
+        let begun: Vec<&Point> = runs.trials().map(|run| &run.point).collect();
+        let next = propose(self.plan, number, &begun, &ranked)?;
+        if next.is_none() {
+            self.speaker().exhausted(begun.len());
+        }
+        Ok(next.map(|point| (RunId::trial(number), point)))
+    }
+
+    /// A finalist with a seed that it was not trained with yet.
+    fn next_finalist(&self, runs: &Runs, rule: Option<Rule>) -> Result<Option<(RunId, Point)>> {
+        let Some(rule) = rule else { return Ok(None) };
+        let again = finalists(runs, &rule).into_iter().flat_map(|trial| {
             self.further_seeds().map(move |seed| RunId { trial, seed: Some(seed) })
         });
-        let missing = again.into_iter().find(|id| held.runs.find(*id).is_none());
-        let Some(id) = missing else { return Ok(Next::Nothing) };
-        let lock = self.lock(id)?.ok_or_else(|| anyhow!("{id} is locked"))?;
-        let of = held.runs.find(RunId::trial(id.trial)).context("a finalist without a trial")?;
-        let point = of.point.clone();
-        held.begin(id, &point)?;
-        Ok(Next::Train(Claim { id, point, rule: None, _lock: lock }))
+        let missing = again.into_iter().find(|id| runs.find(*id).is_none());
+        let point = |id: RunId| {
+            let of = runs.find(RunId::trial(id.trial)).context("a finalist without a trial")?;
+            Ok((id, of.point.clone()))
+        };
+        missing.map(point).transpose()
     }
 
     /// Seeds with which finalists are trained again.
@@ -226,54 +226,74 @@ impl<'a> Tune<'a> {
 
     /// Trains, measures, and writes down what became of it.
     fn train(&self, claim: Claim) -> Result<()> {
-        let Claim { id, point, rule, .. } = &claim;
-        let folder = self.folder(*id);
-        let recipe = self.plan.recipe(point, id.seed.unwrap_or(self.plan.seed), &folder)?;
+        let id = claim.id;
+        let folder = self.folder(id);
         let resume = TrainingFolder::of(&folder).holds_state();
         if !resume && folder.exists() {
             // A student whose process was killed before it could say so.
             remove(&folder)?;
         }
-        self.say_begun(*id, point, resume);
-        // The default is what all is held against, and a finalist is confirmed, not searched.
-        let watched = rule.filter(|_| id.seed.is_none() && id.trial > 1);
-        let watcher = Watcher {
-            journal: &self.journal,
-            stopping: &self.plan.stopping,
-            rule: watched,
-            gate: &self.gate,
-            n: self.facts.train,
-            progress: self.session.progress,
-            why: Mutex::default(),
-        };
-        let sample = Sample { examples: self.plan.stopping.sample, seed: self.plan.seed };
-        let shared = self.shared_folder();
-        let among = Among { shared: Some(&shared), watch: Some((&watcher, sample)) };
-        let end = match distill_among(&recipe, resume, among, self.trainings) {
-            Ok(Outcome::Trained(student)) => {
-                let recalibrate = self.plan.recalibrate;
-                let finished = measure::finished(&student, &recipe, &self.gate, recalibrate)?;
-                End::Finished(Box::new(finished))
-            }
-            Ok(Outcome::Stopped(course)) => {
-                let why = watcher.why.into_inner().ok().flatten();
-                let why = why.unwrap_or_else(|| "it was given up".to_owned());
-                let course = standings(&course, recipe.last_stage().max_epochs);
-                End::Stopped { why, course }
-            }
-            Err(error) if error.is::<Diverged>() => End::Failed { error: one_line(&error) },
-            Err(error) => return Err(stopped(error, *id)),
-        };
+        let of = id.seed.is_none().then(|| self.plan.trials.max(id.trial));
+        self.speaker().begun(id, of, &claim.point, resume);
+        let end = self.trained(&claim, &folder, resume)?;
         let mut held = self.journal.hold()?;
-        held.end(*id, end)?;
-        self.say_ended(*id, &held.runs)?;
+        held.end(id, end)?;
+        self.speaker().ended(id, &held.runs, self.rule(&held.runs)?.as_ref());
         self.tidy(&held.runs)
     }
 
-    /// Removes the students that nobody needs any more: all but the default's, the best one's, and
-    /// those of further seeds.
+    /// Trains into `folder`; what became of it. Settings that contradict each other or the models are
+    /// a failed trial: the next ones need not be.
+    fn trained(&self, claim: &Claim, folder: &Path, resume: bool) -> Result<End> {
+        let (plan, id) = (self.plan, claim.id);
+        let watcher = Watcher {
+            journal: &self.journal,
+            stopping: &plan.stopping,
+            // The default is what all is held against, and a finalist is confirmed, not searched.
+            rule: claim.rule.filter(|_| id.seed.is_none() && id.trial > 1),
+            gate: &self.gate,
+            n: self.facts.train,
+            speaker: self.speaker(),
+            why: Mutex::default(),
+        };
+        let trained =
+            plan.recipe(&claim.point, id.seed.unwrap_or(plan.seed), folder).and_then(|recipe| {
+                let sample = Sample { examples: plan.stopping.sample, seed: plan.seed };
+                let shared = self.shared_folder();
+                let among = Among { shared: Some(&shared), watch: Some((&watcher, sample)) };
+                match distill_among(&recipe, resume, among, self.trainings)? {
+                    Outcome::Trained(student) => {
+                        let recalibrate = plan.recalibrate;
+                        let student =
+                            measure::finished(&student, &recipe, &self.gate, recalibrate)?;
+                        Ok(End::Finished(Box::new(student)))
+                    }
+                    Outcome::Stopped(course) => Ok(End::Stopped {
+                        why: watcher.why().context("a trial was given up without a reason")?,
+                        course: standings(&course, recipe.last_stage().max_epochs),
+                    }),
+                }
+            });
+        match trained {
+            Err(error) if error.is::<Diverged>() || exit_code(&error) == Exit::Usage => {
+                Ok(End::Failed { error: one_line(&error) })
+            }
+            Err(error) => Err(error.context(id.to_string())),
+            ended => ended,
+        }
+    }
+
+    fn speaker(&self) -> Speaker {
+        Speaker(self.session.progress)
+    }
+
+    /// Removes the students that nobody needs any more, all but the default's, the best one's and
+    /// those of further seeds, and the older ends of stages. Not while another process may be
+    /// reading one at the end of the tune.
     fn tidy(&self, runs: &Runs) -> Result<()> {
-        let Some(rule) = self.rule(runs)? else { return Ok(()) };
+        let (Some(rule), Some(_lock)) = (self.rule(runs)?, self.locks.idle_finale()?) else {
+            return Ok(());
+        };
         let kept = finalists(runs, &rule);
         let over = runs.trials().filter(|run| run.end.is_some());
         for run in over.filter(|run| !kept.contains(&run.id.trial)) {
@@ -282,45 +302,44 @@ impl<'a> Tune<'a> {
                 remove(&folder)?;
             }
         }
+        self.tidy_stages();
         Ok(())
     }
 
-    fn say_begun(&self, id: RunId, point: &Point, resume: bool) {
-        let settings: Vec<_> = point.iter().map(|(key, value)| format!("{key} {value}")).collect();
-        let how = if resume { ", which goes on" } else { "" };
-        let of = match id.seed {
-            None => format!(" of {}", self.plan.trials.max(id.trial)),
-            Some(_) => String::new(),
+    /// Keeps the ends of stages that were written last.
+    fn tidy_stages(&self) {
+        let entries = std::fs::read_dir(self.shared_folder()).into_iter().flatten().flatten();
+        let stage = |entry: &std::fs::DirEntry| {
+            entry.file_name().to_str().is_some_and(|name| name.starts_with("stage-"))
         };
-        let settings = settings.join(", ");
-        self.session.progress.message(&format!("{id}{of}{how}: {settings}"));
+        let dated = |entry: std::fs::DirEntry| {
+            Some((entry.metadata().ok()?.modified().ok()?, entry.path()))
+        };
+        let mut stages: Vec<_> = entries.filter(stage).filter_map(dated).collect();
+        stages.sort();
+        for (_, path) in stages.iter().rev().skip(STAGES) {
+            let _ = std::fs::remove_file(path); // it would be trained again
+        }
     }
+}
 
-    fn say_ended(&self, id: RunId, runs: &Runs) -> Result<()> {
-        let end = runs.find(id).and_then(|run| run.end.as_ref()).context("a run without an end")?;
-        let progress = self.session.progress;
-        match end {
-            End::Finished(student) => {
-                let candidates = student.candidates(id.trial).map(|c| shown(&c));
-                progress.message(&format!("  {}", candidates.collect::<Vec<_>>().join("; ")));
-            }
-            End::Stopped { why, .. } => progress.message(&format!("  given up: {why}")),
-            End::Failed { error } => progress.message(&format!("  failed: {error}")),
+/// Fails where no accuracy could be known.
+fn require_labels(facts: &Facts, task: &str) -> Result<()> {
+    let lacks = match facts.labelled {
+        None => format!("`{task}` has no validation split"),
+        Some([0, 0]) => format!("the validation split of `{task}` has no labels"),
+        Some([0, _]) => {
+            format!("no example of the seen part of `{task}`'s validation split has a label")
         }
-        if let (None, Some(rule)) = (id.seed, self.rule(runs)?) {
-            if let Some(best) = best(runs, &rule) {
-                let what = match rule.allows(&best) {
-                    true => "best so far".to_owned(),
-                    false => format!(
-                        "nothing feasible so far; nearest (violation {:.3})",
-                        rule.violation_of(&best)
-                    ),
-                };
-                progress.message(&format!("  {what}: trial-{}, {}", best.trial, shown(&best)));
-            }
+        Some([_, 0]) => {
+            format!("no example of the unseen part of `{task}`'s validation split has a label")
         }
-        Ok(())
-    }
+        Some(_) => return Ok(()),
+    };
+    Err(usage(format!(
+        "{lacks}, and students are compared by their accuracy there\n  hint: name one with labels in \
+         the task's `splits`"
+    )))
 }
 
 /// Whether a key changes what the models must agree on, so that it is tried on them beforehand.
@@ -329,17 +348,6 @@ fn shapes(name: &str) -> bool {
         .iter()
         .any(|shape| name.starts_with(shape))
         || name.contains(".losses.")
-}
-
-/// σ and accuracy of a candidate, for people.
-fn shown(candidate: &Candidate) -> String {
-    let relation = if candidate.spend.preserved { "≤" } else { ">" };
-    let with = match candidate.temperature {
-        Some(temperature) => format!(" with τ {temperature:.3}"),
-        None => String::new(),
-    };
-    let accuracy = candidate.student.seen.accuracy();
-    format!("σ {:.4} {relation} κ{with}, accuracy {accuracy:.4}", candidate.spend.sigma)
 }
 
 /// The students that finished, by trial.
@@ -352,7 +360,7 @@ pub(super) fn students(runs: &Runs) -> impl Iterator<Item = (&Run, &Finished)> {
 
 /// The best candidate of all trials.
 pub(super) fn best<'a>(runs: &'a Runs, rule: &Rule) -> Option<Candidate<'a>> {
-    rule.best(students(runs).flat_map(|(run, student)| student.candidates(run.id.trial)))
+    rule.best(students(runs).map(|(run, student)| (run.id.trial, student)))
 }
 
 /// The default and the best.
@@ -366,7 +374,7 @@ pub(super) fn finalists(runs: &Runs, rule: &Rule) -> Vec<usize> {
 /// what was given up by its violation then, what failed last.
 fn ranked<'a>(runs: &'a Runs, rule: &Rule) -> Vec<&'a Point> {
     let mut finished: Vec<(Candidate, &Point)> = students(runs)
-        .filter_map(|(run, s)| Some((rule.best(s.candidates(run.id.trial))?, &run.point)))
+        .map(|(run, student)| (rule.candidate(run.id.trial, student), &run.point))
         .collect();
     finished.sort_by(|(a, _), (b, _)| rule.compare(a, b));
     let violation = |run: &'a Run| match run.end.as_ref()? {
@@ -384,20 +392,17 @@ fn ranked<'a>(runs: &'a Runs, rule: &Rule) -> Vec<&'a Point> {
 }
 
 /// Removes a folder of this tune.
-pub(super) fn remove(folder: &std::path::Path) -> Result<()> {
+pub(super) fn remove(folder: &Path) -> Result<()> {
     std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove `{}`", folder.display()))
 }
 
-/// What ended a training that is neither done nor hopeless.
-fn stopped(error: anyhow::Error, id: RunId) -> anyhow::Error {
-    match error.downcast::<Interrupted>() {
-        Ok(interrupted) => Interrupted {
-            what: format!("{id}, {}", interrupted.what),
-            outcome: SAVED,
-            ..interrupted
+/// What a user who stopped the tune hears.
+fn stopped(error: Error) -> Error {
+    match error.downcast_ref::<Interrupted>() {
+        Some(Interrupted { what, done, total, .. }) => {
+            Interrupted { what: what.clone(), done: *done, total: *total, outcome: SAVED }.into()
         }
-        .into(),
-        Err(error) => error.context(id.to_string()),
+        None => error,
     }
 }
 

@@ -21,11 +21,15 @@ const DRAWN: usize = 4;
 const GOOD: f64 = 0.25;
 /// Values that are looked at for every key.
 const LOOKED_AT: usize = 24;
-/// Proposals after which a small space is taken for exhausted.
+/// Proposals of the estimator that may have been tried already, before one is drawn.
+const ESTIMATES: u64 = 16;
+/// Draws that may have been tried already, before a small space is gone through.
 const ATTEMPTS: u64 = 200;
+/// Settings of a small space.
+const MOST: u64 = 1 << 16;
 
 /// The settings of trial number `number`, from 1, which no trial in `begun` has; `None` where all
-/// seem to have been tried. `ranked` holds the settings of the trials that are over, the best first.
+/// were tried. `ranked` holds the settings of the trials that are over, the best first.
 ///
 /// # Errors
 /// None that a checked plan leads to.
@@ -38,17 +42,21 @@ pub fn propose(
     if number == 1 {
         return Ok(Some(plan.defaults()));
     }
+    let is_new = |point: &Point| !begun.contains(&point);
     for attempt in 0..ATTEMPTS {
         let stream = ((number as u64) << 32) | attempt;
-        let point = match plan.search {
-            SearchName::Tpe if ranked.len() > DRAWN => estimated(plan, stream, ranked)?,
-            _ => drawn(plan, stream),
+        let learns = plan.search == SearchName::Tpe && ranked.len() > DRAWN;
+        let point = match learns && attempt < ESTIMATES {
+            true => estimated(plan, stream, ranked)?,
+            false => drawn(plan, stream),
         };
-        if !begun.contains(&&point) {
+        if is_new(&point) {
             return Ok(Some(point));
         }
     }
-    Ok(None)
+    // A small space, nearly all of which was tried.
+    let every = plan.space.every(MOST).unwrap_or_default();
+    Ok(every.into_iter().map(|point| active(plan, point)).find(is_new))
 }
 
 /// Drawn evenly from the whole space.
@@ -175,5 +183,22 @@ mod tests {
         }
         let begun: Vec<&Point> = known.iter().collect();
         assert_eq!(propose(&plan, 4, &begun, &begun).unwrap(), None);
+    }
+
+    #[test]
+    fn every_setting_of_a_small_space_is_tried_before_the_search_gives_up() {
+        let space = "\"student.layers\" = { choices = [1, 2, 3], default = 3 }\n\
+            keep = { choices = [\"last\", \"best-accuracy\"] }\n\
+            \"stage.prediction.batch_size\" = { choices = [8, 16, 32, 64] }\n";
+        let plan = plan(space, 0);
+        let mut known: Vec<Point> = Vec::new();
+        loop {
+            let begun: Vec<&Point> = known.iter().collect();
+            match propose(&plan, known.len() + 1, &begun, &begun).unwrap() {
+                Some(next) => known.push(next),
+                None => break,
+            }
+        }
+        assert_eq!(known.len(), 24);
     }
 }

@@ -13,10 +13,12 @@ use crate::task::spelling::did_you_mean;
 
 /// Digits of a real value that is proposed: more would say nothing, and nobody could read them.
 const DIGITS: usize = 3;
+/// Whole numbers that are all tried beforehand.
+const FEW: u64 = 12;
 
 /// Keys whose value says what is judged, where it lies or how fast it goes, and not how the student
 /// is made: two trials that differ in one could not be compared, or would not differ.
-const NOT_SEARCHED: [&str; 18] = [
+const NOT_SEARCHED: [&str; 19] = [
     "task",
     "own_task",
     "data",
@@ -34,6 +36,7 @@ const NOT_SEARCHED: [&str; 18] = [
     "held_out",
     "log_every",
     "save_every",
+    "student",
     "student.base",
 ];
 
@@ -132,6 +135,27 @@ impl Space {
         self.active(point, &method)
     }
 
+    /// Every point of a space of at most `most`, in an order of its own; `None` of a larger one.
+    pub fn every(&self, most: u64) -> Option<Vec<Point>> {
+        let mut product = 1u64;
+        for key in &self.0 {
+            product = product.checked_mul(key.range.count()?).filter(|&n| n <= most)?;
+        }
+        let mut points = vec![Point::new()];
+        for key in &self.0 {
+            let with = |point: &Point| {
+                let place = |value| {
+                    let mut point = point.clone();
+                    point.insert(key.name.clone(), value);
+                    point
+                };
+                key.range.values().into_iter().map(place).collect::<Vec<_>>()
+            };
+            points = points.iter().flat_map(with).collect();
+        }
+        Some(points)
+    }
+
     /// `point` without the keys that `method` does not have.
     pub fn active(&self, point: Point, method: &str) -> Point {
         let method = methods::find(method).ok();
@@ -152,7 +176,8 @@ impl Key {
     fn read(name: String, value: Value, known: &impl Fn(&str) -> Option<Value>) -> Result<Self> {
         let wrong = |why: &str| usage(format!("`space.\"{name}\"` {why}"));
         let root = name.split('.').next().unwrap_or_default();
-        if NOT_SEARCHED.iter().any(|key| *key == name || *key == root) {
+        let is_table = root == "student" && name != root;
+        if NOT_SEARCHED.iter().any(|key| *key == name || (*key == root && !is_table)) {
             bail!(wrong(
                 "is no setting of the student's training: trials that differ in it could not be \
                  compared\n  hint: leave it out; the recipe or a flag sets it"
@@ -183,6 +208,9 @@ impl Key {
 
 impl Range {
     fn choices(choices: Vec<Value>) -> Result<Self, String> {
+        if let Some(wrong) = choices.iter().find(|choice| !is_finite(choice)) {
+            return Err(format!("names the choice {wrong}, which is no number"));
+        }
         if choices.len() < 2 {
             return Err("needs at least two `choices`".to_owned());
         }
@@ -235,11 +263,23 @@ impl Range {
         }
     }
 
-    /// The values at its ends, or every choice: what a check tries.
-    pub fn extremes(&self) -> Vec<Value> {
+    /// The values that a check tries: every one of a few, else those at the ends.
+    pub fn tried(&self) -> Vec<Value> {
         match self {
+            Range::Whole { low, high, .. } if self.count().is_some_and(|n| n <= FEW) => {
+                (*low..=*high).map(Value::Integer).collect()
+            }
             Range::Real { low, high, .. } => vec![Value::Float(*low), Value::Float(*high)],
             Range::Whole { low, high, .. } => vec![Value::Integer(*low), Value::Integer(*high)],
+            Range::Choices(choices) => choices.clone(),
+        }
+    }
+
+    /// All its values; none of a real number's.
+    fn values(&self) -> Vec<Value> {
+        match self {
+            Range::Real { .. } => Vec::new(),
+            Range::Whole { low, high, .. } => (*low..=*high).map(Value::Integer).collect(),
             Range::Choices(choices) => choices.clone(),
         }
     }
@@ -324,6 +364,15 @@ impl Scale {
             Scale::Linear => x,
             Scale::Log => x.exp(),
         }
+    }
+}
+
+fn is_finite(value: &Value) -> bool {
+    match value {
+        Value::Float(x) => x.is_finite(),
+        Value::Array(values) => values.iter().all(is_finite),
+        Value::Table(table) => table.values().all(is_finite),
+        _ => true,
     }
 }
 
@@ -463,6 +512,8 @@ mod tests {
             ("a = { low = 1.0, high = 2, default = \"x\" }", "the default \"x\""),
             ("a = { choices = [1, 2], default = 3 }", "not one of 1, 2"),
             ("a = { low = 1, high = 2, default = 1, step = 1 }", "unknown field `step`"),
+            ("a = { choices = [1.0, inf], default = 1.0 }", "the choice inf"),
+            ("student = { choices = [{ layers = 2 }, { layers = 3 }] }", "no setting"),
             ("seed = { low = 1, high = 2, default = 1 }", "no setting of the student's training"),
             ("held_out.share = { low = 0.1, high = 0.2, default = 0.1 }", "no setting"),
         ];

@@ -3,9 +3,10 @@
 //! At each end of an epoch of the last stage the student is run over a fixed, seeded sample of the
 //! training set. Two rules look at it:
 //!
-//! - **too far.** No finished trial's Σd² fell, from the same share of its epochs to the end, to less
-//!   than a part r of what it was. A trial whose Σd² would have to fall further is given up once the
-//!   sequential test on the sample refutes Σd² ≤ B/r.
+//! - **too far.** Of the finished trials' σ, the one that fell most from the same share of its epochs
+//!   to the end had a part r left. A trial that is not feasible is given up once the sequential test
+//!   on the sample refutes σ ≤ 2κ/r over the training set: it would have to fall twice as steeply.
+//!   The test errs with probability δ at most, at each look.
 //! - **halving.** At given shares of its epochs a trial that is not yet feasible goes on only if it
 //!   is among the best of those that came so far (Li et al. 2018, *A System for Massively Parallel
 //!   Hyperparameter Tuning*, arXiv:1810.05934).
@@ -15,21 +16,26 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::journal::{Journal, Runs};
 use super::outcome::{End, Rule, Standing};
 use super::plan::{Objective, Stopping};
+use super::speaker::Speaker;
 use crate::audit::Gate;
 use crate::check::{Bound, BoundPolicy, Budget, Certainty, SequentialTest, Verdict};
-use crate::confidence::{confidence_differences, largest_difference, Predictions, Statistic};
+use crate::confidence::{
+    confidence_differences, largest_difference, DifferenceSums, Predictions, Statistic,
+};
 use crate::distill::saved::Epoch;
 use crate::distill::trainer::Watch;
 use crate::inference::Logits;
-use crate::progress::Progress;
 
 /// Finished trials from which something can be concluded.
 const ENOUGH: usize = 3;
+/// How much more steeply than in any of them σ may fall: a higher learning rate falls later and
+/// further.
+const STEEPER: f64 = 2.0;
 
 /// Looks at one trial.
 pub struct Watcher<'a> {
@@ -44,12 +50,17 @@ pub struct Watcher<'a> {
     /// N of the training set.
     pub n: usize,
     /// Who is told how it goes.
-    pub progress: Progress,
+    pub speaker: Speaker,
     /// Why the trial was given up.
     pub why: Mutex<Option<String>>,
 }
 
 impl Watch for Watcher<'_> {
+    fn sigma(&self, teacher: &Logits, student: &Logits) -> Result<f64> {
+        let sums = DifferenceSums::of(&self.differences(teacher, student)?);
+        sums.sigma_of(self.gate.statistic).context("σ of no example")
+    }
+
     fn goes_on(
         &self,
         course: &[Epoch],
@@ -59,9 +70,10 @@ impl Watch for Watcher<'_> {
     ) -> Result<bool> {
         let course = standings(course, epochs);
         let Some(now) = course.last() else { return Ok(true) };
-        self.tell(now);
+        self.speaker.epoch(now);
         let Some(rule) = self.rule else { return Ok(true) };
-        if rule.violation(now.sigma, now.accuracy) == 0.0 {
+        // The state that is kept in the end may be that of any epoch.
+        if course.iter().any(|at| rule.violation(at.sigma, at.accuracy) == 0.0) {
             return Ok(true);
         }
         let runs = self.journal.hold()?.runs;
@@ -76,14 +88,17 @@ impl Watch for Watcher<'_> {
 }
 
 impl Watcher<'_> {
-    /// A line for whoever waits.
-    fn tell(&self, now: &Standing) {
-        self.progress.message(&format!(
-            "  {:.0} % of the last stage: σ {:.4} on the sample, accuracy {:.4}",
-            100.0 * now.share,
-            now.sigma,
-            now.accuracy
-        ));
+    /// Why the trial was given up, if it was.
+    pub fn why(&self) -> Option<String> {
+        self.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// d(x) on the sample, in the order of the draw.
+    fn differences(&self, teacher: &Logits, student: &Logits) -> Result<Vec<f64>> {
+        let teacher = Predictions::from_logits(&teacher.values, teacher.labels)?;
+        let student = Predictions::from_logits(&student.values, student.labels)?;
+        Ok(confidence_differences(&teacher, &student, self.gate.kind)
+            .expect("models that are run here show their distributions"))
     }
 
     /// Whether the trial has just come to a rung and is not among the best there.
@@ -121,7 +136,7 @@ impl Watcher<'_> {
         if falls.len() < ENOUGH || self.gate.statistic != Statistic::Rms || steepest <= 0.0 {
             return Ok(None);
         }
-        let kappa = self.gate.bound.kappa(self.n) / steepest;
+        let kappa = STEEPER * self.gate.bound.kappa(self.n) / steepest;
         let largest = largest_difference(self.gate.kind, student.labels);
         if kappa >= largest {
             return Ok(None);
@@ -129,10 +144,7 @@ impl Watcher<'_> {
         let bound = Bound::new(BoundPolicy::Kappa(kappa), 0.0, 1.0)?;
         let budget = Budget::new(&bound, self.n);
         let mut test = SequentialTest::new(budget, self.n, largest, self.stopping.delta)?;
-        let teacher = Predictions::from_logits(&teacher.values, teacher.labels)?;
-        let student = Predictions::from_logits(&student.values, student.labels)?;
-        let differences = confidence_differences(&teacher, &student, self.gate.kind)
-            .expect("models that are run here show their distributions");
+        let differences = self.differences(teacher, student)?;
         let decision = differences.iter().find_map(|&difference| test.draw(difference));
         Ok(decision.filter(|d| d.verdict == Verdict::NotPreserved).map(|decision| {
             let sure = match decision.certainty {
@@ -162,7 +174,7 @@ pub fn standings(course: &[Epoch], epochs: usize) -> Vec<Standing> {
     let watched = course.iter().filter_map(|epoch| {
         Some(Standing {
             share: epoch.epoch as f64 / epochs as f64,
-            sigma: epoch.sample?.sigma?,
+            sigma: epoch.sample_sigma?,
             accuracy: epoch.validation?.accuracy?,
         })
     });
@@ -196,6 +208,7 @@ fn fall(course: &[Standing], end: f64, share: f64) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::confidence::ConfidenceKind;
+    use crate::progress::Progress;
     use crate::tune::journal::RunId;
     use crate::tune::outcome::tests::finished;
     use crate::tune::outcome::Finished;
@@ -213,7 +226,7 @@ mod tests {
             losses: Default::default(),
             soft_loss: None,
             validation: Some(score),
-            sample: Some(score),
+            sample_sigma: Some(sigma),
         }
     }
 
@@ -247,9 +260,9 @@ mod tests {
         let rule =
             Rule { kappa: 0.05, reference: 0.8, epsilon: 0.0, objective: Objective::Accuracy };
         let (stopping, gate) = (&stopping, &gate);
-        let (rule, progress) = (Some(rule), Progress::Quiet);
+        let (rule, speaker) = (Some(rule), Speaker(Progress::Quiet));
         let why = Mutex::default();
-        let watcher = Watcher { journal, stopping, rule, gate, n: 1000, progress, why };
+        let watcher = Watcher { journal, stopping, rule, gate, n: 1000, speaker, why };
         let course: Vec<_> = sigmas.iter().enumerate().map(|(i, &s)| epoch(i + 1, s)).collect();
         let (teacher, student) = logits(*sigmas.last().unwrap(), 400);
         let goes_on = watcher.goes_on(&course, 4, &teacher, &student).unwrap();
@@ -265,10 +278,10 @@ mod tests {
     fn a_trial_that_would_have_to_fall_further_than_any_is_given_up() {
         let folder = tempfile::tempdir().unwrap();
         let known = journal(folder.path(), &[HALF, HALF, HALF]);
-        let why = says(&known, 1.0, &[0.15]).expect("0.15 falls to 0.075 at best");
-        assert!(why.contains("25 %") && why.contains("σ is above 0.1000"), "{why}");
-        assert_eq!(says(&known, 1.0, &[0.09]), None, "0.09 may fall to 0.045");
-        assert_eq!(says(&known, 1.0, &[0.10001]), None, "too near to 0.1 for the sample to tell");
+        let why = says(&known, 1.0, &[0.3]).expect("0.3 falls to 0.075, twice as steeply as any");
+        assert!(why.contains("25 %") && why.contains("σ is above 0.2000"), "{why}");
+        assert_eq!(says(&known, 1.0, &[0.18]), None, "0.18 may fall to 0.045");
+        assert_eq!(says(&known, 1.0, &[0.20001]), None, "too near to 0.2 for the sample to tell");
     }
 
     #[test]

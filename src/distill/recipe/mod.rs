@@ -149,15 +149,17 @@ impl Recipe {
         let named = |e: &dyn std::fmt::Display| {
             usage(format!("the recipe `{}` is wrong: {}", path.display(), e.to_string().trim_end()))
         };
-        Self::parse(&text, path, flags).map_err(|e| named(&e))
+        let file: RecipeFile = toml::from_str(&text).map_err(|e| named(&e))?;
+        Self::resolve(file, path, &text, flags).map_err(|e| named(&e))
     }
 
-    /// The recipe `text`, as if it stood in the file `path`, under `flags`.
+    /// The recipe `text`, which nobody wrote as it is, as if it stood in the file `path`, under
+    /// `flags`.
     ///
     /// # Errors
-    /// As [`Recipe::read`], without naming the file.
+    /// As [`Recipe::read`], without naming the file or its lines.
     pub fn parse(text: &str, path: &Path, flags: &Flags) -> Result<Self> {
-        let file: RecipeFile = toml::from_str(text).map_err(|e| usage(e.to_string()))?;
+        let file: RecipeFile = toml::from_str(text).map_err(|e| usage(e.message()))?;
         Self::resolve(file, path, text, flags)
     }
 
@@ -203,6 +205,11 @@ impl Recipe {
             tau_max,
             compression,
         })
+    }
+
+    /// Whether no stage trains the embeddings.
+    pub fn freezes_embeddings(&self) -> bool {
+        self.stages.iter().all(|stage| stage.freeze_embeddings)
     }
 
     /// The last stage, which decides what the student says.

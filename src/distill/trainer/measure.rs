@@ -16,7 +16,8 @@ impl<'a> StageRun<'a> {
         let soft_loss = self.soft_loss()?;
         let validation = self.validation()?;
         let sampled = self.sampled()?;
-        let sample = sampled.as_ref().map(|(sample, said)| sample.score(said)).transpose()?;
+        let sample = sampled.as_ref().map(|(sample, said)| self.watched_sigma(sample, said));
+        let sample = sample.transpose()?.flatten();
         let batches = self.place.batches as f64;
         let sums = std::mem::take(&mut self.place.sums);
         let losses = sums.into_iter().map(|(term, sum)| (term, sum / batches)).collect();
@@ -28,7 +29,7 @@ impl<'a> StageRun<'a> {
             losses,
             soft_loss,
             validation,
-            sample,
+            sample_sigma: sample,
         };
         let held = self.held_against_beta(soft_loss);
         let reached = held.is_some_and(|(loss, beta)| loss <= beta);
@@ -44,6 +45,14 @@ impl<'a> StageRun<'a> {
             Some((sample, student)) if self.place.epoch < self.stage.max_epochs => {
                 self.asked(sample, &student)
             }
+            _ => Ok(None),
+        }
+    }
+
+    /// σ of the watched sample, as who watches measures it.
+    fn watched_sigma(&self, sample: &Evaluated, student: &Logits) -> Result<Option<f64>> {
+        match (self.training.watched, &sample.teacher) {
+            (Some((_, watch)), Some(teacher)) => Ok(Some(watch.sigma(teacher, student)?)),
             _ => Ok(None),
         }
     }

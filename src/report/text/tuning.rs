@@ -89,11 +89,8 @@ pub(in super::super) fn tuning(report: &Tuning, options: &RenderOptions) -> Stri
 
 /// `σ 0.0421 ≤ κ 0.05`, of the winner as it was written.
 fn comparison(report: &Tuning) -> String {
-    let Some(first) = report.winner.seeds.first().and_then(|seed| seed.figures.as_ref()) else {
-        return String::new();
-    };
-    let (sigma, kappa) = sigma_and_kappa(first.sigma, report.kappa);
-    let relation = if first.preserved { "≤" } else { ">" };
+    let (sigma, kappa) = sigma_and_kappa(report.audited.sigma, report.kappa);
+    let relation = if report.audited.preserved { "≤" } else { ">" };
     format!("σ {sigma} {relation} κ {kappa}")
 }
 
@@ -135,7 +132,7 @@ fn seeds(finalist: &Finalist, report: &Tuning) -> Vec<String> {
             pad("mean", 9),
             mean.sigma,
             mean.preserved,
-            mean.seeds,
+            finalist.seeds.len(),
             mean.seen_accuracy,
             mean.unseen_accuracy,
         ));

@@ -112,6 +112,7 @@ pub fn tuning() -> Tuning {
             finished(2, 2e-4, 0.0421, 160.0 / 204.0),
             stopped,
         ],
+        audited: Audited { sigma: 0.0421, preserved: true },
         default: finalist(1, values(3e-5, 3), 0.1277),
         winner: finalist(2, values(2e-4, 6), 0.0421),
         obstacle: None,

@@ -1,0 +1,73 @@
+//! What a tune tells whoever waits: a line as a training begins, at the epochs of its last stage, and
+//! as it ends, with the best so far.
+
+use super::journal::{RunId, Runs};
+use super::outcome::{Candidate, End, Rule, Standing};
+use super::run::best;
+use super::space::Point;
+use crate::progress::Progress;
+
+/// Who tells it.
+#[derive(Debug, Clone, Copy)]
+pub struct Speaker(pub Progress);
+
+impl Speaker {
+    /// A training begins: of `of` trials, or a finalist.
+    pub fn begun(&self, id: RunId, of: Option<usize>, point: &Point, resume: bool) {
+        let settings: Vec<_> = point.iter().map(|(key, value)| format!("{key} {value}")).collect();
+        let of = of.map(|trials| format!(" of {trials}")).unwrap_or_default();
+        let how = if resume { ", which goes on" } else { "" };
+        self.0.message(&format!("{id}{of}{how}: {}", settings.join(", ")));
+    }
+
+    /// An epoch of its last stage is over.
+    pub fn epoch(&self, now: &Standing) {
+        self.0.message(&format!(
+            "  {:.0} % of the last stage: σ {:.4} on the sample, accuracy {:.4}",
+            100.0 * now.share,
+            now.sigma,
+            now.accuracy
+        ));
+    }
+
+    /// There is nothing left to try.
+    pub fn exhausted(&self, tried: usize) {
+        self.0.message(&format!("all {tried} settings of the space were tried"));
+    }
+
+    /// It is over.
+    pub fn ended(&self, id: RunId, runs: &Runs, rule: Option<&Rule>) {
+        match runs.find(id).and_then(|run| run.end.as_ref()) {
+            None => {}
+            Some(End::Finished(student)) => {
+                let candidates: Vec<_> = student.candidates(id.trial).map(|c| shown(&c)).collect();
+                self.0.message(&format!("  {}", candidates.join("; ")));
+            }
+            Some(End::Stopped { why, .. }) => self.0.message(&format!("  given up: {why}")),
+            Some(End::Failed { error }) => self.0.message(&format!("  failed: {error}")),
+        }
+        let best =
+            rule.filter(|_| id.seed.is_none()).and_then(|rule| Some((rule, best(runs, rule)?)));
+        if let Some((rule, best)) = best {
+            let what = match rule.allows(&best) {
+                true => "best so far".to_owned(),
+                false => format!(
+                    "nothing feasible so far; nearest (violation {:.3})",
+                    rule.violation_of(&best)
+                ),
+            };
+            self.0.message(&format!("  {what}: trial-{}, {}", best.trial, shown(&best)));
+        }
+    }
+}
+
+/// σ and accuracy of a candidate.
+fn shown(candidate: &Candidate) -> String {
+    let relation = if candidate.spend.preserved { "≤" } else { ">" };
+    let with = match candidate.temperature {
+        Some(temperature) => format!(" with τ {temperature:.3}"),
+        None => String::new(),
+    };
+    let accuracy = candidate.student.seen.accuracy();
+    format!("σ {:.4} {relation} κ{with}, accuracy {accuracy:.4}", candidate.spend.sigma)
+}
