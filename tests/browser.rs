@@ -12,6 +12,7 @@ mod browser {
     pub mod pages;
     pub mod screenshots;
     pub mod site;
+    pub mod tunes;
 }
 
 use browser::checks::*;
@@ -21,6 +22,7 @@ use browser::pages::{
 };
 use browser::screenshots::{keep, photograph};
 use browser::site::Site;
+use browser::tunes::{tune, tunes};
 use serde_json::json;
 
 /// The sections of a task of which something was run.
@@ -37,6 +39,20 @@ const SECTIONS: [&str; 8] = [
 
 /// The sections that every page ends with.
 const CLOSING: [&str; 4] = ["Manifest", "Run it again", "What decided the numbers", "Conventions"];
+
+/// The headings of the page of a tune; the task's name is the first one's end.
+const OF_A_TUNE: [&str; 10] = [
+    "Tune of ",
+    "σ against accuracy",
+    "Winner and default",
+    "What mattered",
+    "Every trial",
+    "Manifest",
+    "Make it again",
+    "Files beside this page",
+    "What was asked for",
+    "What decided the numbers",
+];
 
 /// The headings of a page, in order.
 fn headings(page: &Page) -> Vec<String> {
@@ -178,6 +194,54 @@ fn the_page_is_printed_on_several_sheets() {
         assert!(sheets >= least, "{}: {sheets} sheets", page.name);
         keep(&format!("{}.pdf", page.name), &pdf);
     }
+}
+
+#[test]
+fn the_page_of_a_tune_has_its_sections_and_its_plots() {
+    let Some(browser) = Browser::start() else { return };
+    let views =
+        ["wide-light", "wide-dark", "narrow-light", "narrow-dark", "paper", "paper-from-dark"];
+    for page in tunes() {
+        let site = Site::of(&page.html);
+        for ((window, medium), name) in VIEWS.into_iter().zip(views) {
+            browser.show_in(window, medium);
+            let visit = browser.visit(&site.url());
+            assert_eq!(noises(&visit, &site.url()), [""; 0], "{}", page.name);
+            photograph(&browser, &format!("{}-{name}", page.name));
+            let found = listed(&browser, "headings");
+            let mut rest = found.iter();
+            for heading in OF_A_TUNE {
+                assert!(rest.any(|found| found.starts_with(heading)), "{heading} in {found:?}");
+            }
+            let shown = page.tune["trials"].as_array().unwrap().iter();
+            let plots = if shown.clone().all(|trial| trial["figures"].is_null()) { 0 } else { 2 };
+            assert_eq!(check(&browser, "figures", json!([])), plots, "{}", page.name);
+        }
+        assert_eq!(site.asked_besides(), [""; 0], "{}", page.name);
+    }
+}
+
+#[test]
+fn the_page_of_a_tune_can_be_read_everywhere() {
+    let checks = ["pictures", "foreign", "overflow", "torn", "plots", "small"];
+    every_tune_passes(&checks, &[WIDE, NARROW, PAPER]);
+    every_tune_passes(&["contrast"], &VIEWS);
+}
+
+#[test]
+fn the_page_of_a_tune_shows_hostile_text_as_text() {
+    let Some(browser) = Browser::start() else { return };
+    let site = Site::of(&tune("tune-hostile").html);
+    browser.show_in(WIDE.0, WIDE.1);
+    browser.visit(&site.url());
+    let seen = text(&browser);
+    // Each is the name of a setting and its value, of winner and default.
+    for text in hostile_texts()[..9].iter().map(|text| shown(text)) {
+        assert!(seen.matches(&text).count() >= 4, "{text} in {seen}");
+    }
+    assert!(!seen.contains(['\u{202e}', '\u{202c}']));
+    let (with, without) = with_and_without_scripts(&browser, &tune("tune").html);
+    assert!(with.contains("Conventions") && with == without, "{without}");
 }
 
 /// The sheets of a PDF: its page objects.

@@ -250,3 +250,39 @@ pub fn write_json(report: &Tuning, to: &mut dyn Write) -> io::Result<()> {
 pub fn tuning_schema() -> Value {
     schema_of::<Tuning>()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn the_schema_on_disk_is_fresh() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/tuning.schema.json");
+        let fresh = serde_json::to_string_pretty(&tuning_schema()).unwrap() + "\n";
+        if std::env::var_os("UPDATE_SCHEMA").is_some() {
+            std::fs::write(&path, &fresh).unwrap();
+        }
+        assert!(
+            std::fs::read_to_string(&path).unwrap_or_default() == fresh,
+            "configs/tuning.schema.json is stale; run `UPDATE_SCHEMA=1 cargo test --lib \
+             report::tuning`"
+        );
+    }
+
+    #[test]
+    fn a_report_is_valid_by_the_schema_and_reads_back_the_same() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tuning/tune.json");
+        let real: Tuning = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let validator = jsonschema::validator_for(&tuning_schema()).unwrap();
+        for report in [samples::tuning(), real] {
+            let mut text = Vec::new();
+            write_json(&report, &mut text).unwrap();
+            let instance: Value = serde_json::from_slice(&text).unwrap();
+            let errors: Vec<_> = validator.iter_errors(&instance).map(|e| e.to_string()).collect();
+            assert!(errors.is_empty(), "{errors:?}");
+            assert_eq!(serde_json::from_slice::<Tuning>(&text).unwrap(), report);
+        }
+    }
+}

@@ -5,6 +5,7 @@ use serde_json::{json, Value};
 use super::driver::{Browser, Medium, Visit, Window};
 use super::pages::pages;
 use super::site::Site;
+use super::tunes::tunes;
 
 /// What runs in the page.
 const CHECKS: &str = include_str!("checks.js");
@@ -40,16 +41,25 @@ pub fn text(browser: &Browser) -> String {
 
 /// Every page, looked at in every one of `views`, is without a complaint of `checks`.
 pub fn every_page_passes(checks: &[&str], views: &[View]) {
+    pass(pages().iter().map(|page| (page.name, page.html.as_str())), checks, views);
+}
+
+/// Every page of a tune too.
+pub fn every_tune_passes(checks: &[&str], views: &[View]) {
+    pass(tunes().iter().map(|page| (page.name, page.html.as_str())), checks, views);
+}
+
+fn pass<'a>(pages: impl Iterator<Item = (&'a str, &'a str)>, checks: &[&str], views: &[View]) {
     let Some(browser) = Browser::start() else { return };
     let mut all = Vec::new();
-    for page in pages() {
-        let site = Site::of(&page.html);
+    for (name_of_page, html) in pages {
+        let site = Site::of(html);
         for (window, medium) in views {
             browser.show_in(*window, *medium);
             browser.visit(&site.url());
             for name in checks {
                 let found = listed(&browser, name).into_iter();
-                let place = format!("{} {window:?} {medium:?} {name}", page.name);
+                let place = format!("{name_of_page} {window:?} {medium:?} {name}");
                 all.extend(found.map(|complaint| format!("{place}: {complaint}")));
             }
         }

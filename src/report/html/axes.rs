@@ -24,6 +24,10 @@ const Y_TICKS: usize = 5;
 
 /// From here on ticks are powers of ten, which fit the room.
 const MOST_WRITTEN_OUT: f64 = 1e6;
+/// Below this too.
+const LEAST_WRITTEN_OUT: f64 = 1e-4;
+/// Powers of ten that get a mark, at most.
+const LOG_TICKS: f64 = 6.0;
 
 /// How values become lengths.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -32,6 +36,8 @@ pub(super) enum Scale {
     Linear(f64, f64),
     /// Counts from ½ to high by their logarithm; 0 stands at the foot.
     Counts(f64),
+    /// From low to high, both above 0, by the logarithm.
+    Log(f64, f64),
 }
 
 impl Scale {
@@ -40,6 +46,7 @@ impl Scale {
         let share = match self {
             Scale::Linear(low, high) => (value - low) / (high - low),
             Scale::Counts(high) => (value.max(0.5) / 0.5).ln() / (high / 0.5).ln(),
+            Scale::Log(low, high) => (value.max(low) / low).ln() / (high / low).ln(),
         };
         share.clamp(0.0, 1.0)
     }
@@ -53,6 +60,7 @@ impl Scale {
                     (0..).map(|power| 10f64.powi(power)).take_while(|value| *value <= high);
                 powers.map(|value| (value, thousands(value as usize))).collect()
             }
+            Scale::Log(low, high) => log_ticks(low, high),
         }
     }
 }
@@ -73,6 +81,31 @@ fn linear_ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
     };
     let clean = |value: f64| if value.abs() < step / 1e6 { 0.0 } else { value };
     (first..=last).map(|i| clean(i as f64 * step)).map(|value| (value, written(value))).collect()
+}
+
+/// 1, 2 and 5 times each power of ten; over more than two of them 1 and 3 times, then the powers alone,
+/// and over many every second or third.
+fn log_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
+    let decades = (high / low).log10();
+    let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
+    let factors: &[u8] = match decades {
+        decades if decades <= 2.0 => &[1, 2, 5],
+        decades if decades <= 3.0 => &[1, 3],
+        _ => &[1],
+    };
+    let every = (decades / LOG_TICKS).ceil().max(1.0) as usize;
+    let written = |value: f64| match value {
+        value if value < LEAST_WRITTEN_OUT => format!("{value:e}"),
+        value => value.to_string(),
+    };
+    let marks = (first..=last).step_by(every).flat_map(|power| {
+        // Read from its digits, a mark is the number that it shows.
+        factors.iter().filter_map(move |factor| format!("{factor}e{power}").parse::<f64>().ok())
+    });
+    marks
+        .filter(|value| (low..=high).contains(value))
+        .map(|value| (value, written(value)))
+        .collect()
 }
 
 /// Room that `text` takes at a plot's 11 units, in DejaVu Sans, which is wider than other fonts.
@@ -109,7 +142,7 @@ impl Axes {
     }
 
     /// The left end of the drawing, user units.
-    fn left(&self) -> f64 {
+    pub(super) fn left(&self) -> f64 {
         let ticks = self.y.ticks(Y_TICKS).into_iter();
         round(ticks.map(|(_, text)| Y_NAME + text_width(&text)).fold(LEFT, f64::max))
     }
@@ -117,6 +150,11 @@ impl Axes {
     /// Where `value` stands upwards, user units.
     pub(super) fn at_y(&self, value: f64) -> f64 {
         round(self.height - BOTTOM - self.y.share(value) * (self.height - TOP - BOTTOM))
+    }
+
+    /// The top of the drawing, user units.
+    pub(super) fn top(&self) -> f64 {
+        TOP
     }
 
     /// The foot of the drawing, user units.
@@ -222,6 +260,20 @@ mod tests {
         assert_eq!(written(Scale::Counts(2_500.0), 5), ["1", "10", "100", "1,000"]);
         assert_eq!(written(Scale::Linear(0.0, 2.57), 5), ["0", "1", "2"]);
         assert_eq!(written(Scale::Linear(0.0, 4.2e9), 5), ["0", "1e9", "2e9", "3e9", "4e9"]);
+    }
+
+    #[test]
+    fn ticks_by_the_logarithm_are_as_many_as_fit() {
+        assert_eq!(written(Scale::Log(0.018, 0.4), 5), ["0.02", "0.05", "0.1", "0.2"]);
+        assert_eq!(written(Scale::Log(0.0008, 0.2), 5), ["0.001", "0.003", "0.01", "0.03", "0.1"]);
+        assert_eq!(written(Scale::Log(5e-9, 0.3), 5), ["1e-7", "1e-5", "0.001", "0.1"]);
+    }
+
+    #[test]
+    fn equal_ratios_are_equally_far_by_the_logarithm() {
+        let scale = Scale::Log(0.01, 1.0);
+        assert_eq!((scale.share(0.01), scale.share(1.0), scale.share(0.0)), (0.0, 1.0, 0.0));
+        assert!((scale.share(0.1) - 0.5).abs() < 1e-12);
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod axes; //    scales, ticks, what every plot stands on
 mod heatmap; // teacher against student
 mod plots; //   the other plots, a function each
 mod tables; //  metrics, worst inputs, manifest
-mod tuning; //  the page of `audit tune`
+mod tuning; //  the page of `audit tune`, in the same frame
 mod words; //   what the sections say
 
 use maud::{html, Markup, PreEscaped, DOCTYPE};
@@ -16,7 +16,7 @@ use maud::{html, Markup, PreEscaped, DOCTYPE};
 use super::display::neutralise;
 use super::numbers::{decimal_or_absent, percent, ABSENT};
 use super::rows::{by_task, TaskRows};
-use super::schema::{Group, Outcome, Report, TaskRow};
+use super::schema::{Group, Manifest, Outcome, Report, TaskRow};
 use super::summary::{summary, verdict_word};
 pub(super) use tuning::tuning;
 
@@ -36,7 +36,19 @@ const CUTS: [(&str, &str); 3] = [
 /// The whole page.
 pub(super) fn render(report: &Report) -> String {
     let tasks = by_task(report);
-    let title = title(report, &tasks);
+    let body = html! {
+        @if tasks.len() != 1 { (glance(report, &tasks)) }
+        @for (i, task) in tasks.iter().enumerate() {
+            (section(report, task, i, tasks.len() > 1))
+        }
+        (tables::manifest(report))
+    };
+    let (title, heading) = (title(report, &tasks), heading(&tasks));
+    page(&title, &heading, &report.manifest, report.schema_version, &body)
+}
+
+/// What every page stands in: its head, with what it may do, its heading and its foot.
+fn page(title: &str, heading: &str, manifest: &Manifest, format: u32, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -44,23 +56,17 @@ pub(super) fn render(report: &Report) -> String {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta http-equiv="Content-Security-Policy" content=(POLICY);
-                meta name="generator" content={ (report.manifest.program) " " (report.manifest.version) };
+                meta name="generator" content={ (manifest.program) " " (manifest.version) };
                 title { (title) }
                 link rel="icon" href="data:,";
                 style { (PreEscaped(STYLE)) }
             }
             body {
-                header { h1 { (heading(&tasks)) } }
-                main {
-                    @if tasks.len() != 1 { (glance(report, &tasks)) }
-                    @for (i, task) in tasks.iter().enumerate() {
-                        (section(report, task, i, tasks.len() > 1))
-                    }
-                    (tables::manifest(report))
-                }
+                header { h1 { (heading) } }
+                main { (body) }
                 footer.small.quiet {
-                    p { (report.manifest.program) " " (report.manifest.version) " on "
-                        (neutralise(&report.manifest.platform)) "; report format " (report.schema_version)
+                    p { (manifest.program) " " (manifest.version) " on "
+                        (neutralise(&manifest.platform)) "; report format " (format)
                         ". The bound, the statistic and every convention are in the manifest above." }
                 }
             }

@@ -8,7 +8,8 @@ use super::super::numbers::{
     ABSENT,
 };
 use super::super::schema::{
-    Interval, ModelManifest, ModelRow, PairIntervals, Prediction, Report, TaskRow, WorstInput,
+    Interval, Manifest, ModelManifest, ModelRow, PairIntervals, Prediction, Report, TaskRow,
+    WorstInput,
 };
 
 /// Characters of all texts of a page, and of one of them.
@@ -249,16 +250,8 @@ fn distributions(row: &TaskRow, input: &WorstInput) -> Markup {
     }
 }
 
-/// What decided the numbers, and the commands that give them again.
+/// The commands that give the numbers again, and what decided them.
 pub(super) fn manifest(report: &Report) -> Markup {
-    let manifest = &report.manifest;
-    let line = |name: &str, value: &str| {
-        html! { tr { th scope="row" { (neutralise(name)) } td { (neutralise(value)) } } }
-    };
-    let hash = |name: &str, value: &Option<String>| {
-        html! { @if let Some(value) = value { tr { th scope="row" { (neutralise(name)) } td { code { (neutralise(value)) } } } } }
-    };
-    let or_each = |value: Option<String>| value.unwrap_or_else(|| "by task".to_owned());
     html! {
         section.task id="manifest" {
             h2 { "Manifest" }
@@ -268,27 +261,48 @@ pub(super) fn manifest(report: &Report) -> Markup {
             @for command in commands(report) {
                 pre tabindex="0" { code { (neutralise(command)) } }
             }
-            @if manifest.commands.is_empty() { p { "This report does not say how it was asked for." } }
-            h3 { "What decided the numbers" }
-            table.manifest { tbody {
-                (line("program", &format!("{} {}", manifest.program, manifest.version)))
-                (line("platform", &manifest.platform))
-                (line("device, type", &format!("{}, {}", or_each(manifest.device.clone()), manifest.dtype)))
-                (line("seed", &or_each(manifest.seed.map(|seed| seed.to_string()))))
-                (hash("settings, SHA-256", &Some(manifest.config_sha256.clone())))
-                @for model in &manifest.models { (model_lines(model, line, hash)) }
-                @for row in &report.tasks {
-                    @if !row.data_files.is_empty() {
-                        (line(&format!("{}, data", row.name()), &row.data_files.join(", ")))
-                    }
-                    (hash(&format!("{}, data SHA-256", row.name()), &row.data_sha256))
-                    @if let Some(commit) = &row.data_revision { (line(&format!("{}, data revision", row.name()), commit)) }
+            @if report.manifest.commands.is_empty() { p { "This report does not say how it was asked for." } }
+            (decided(&report.manifest, &report.tasks))
+        }
+    }
+}
+
+/// What decided the numbers: the program, its models, the data of `rows`, the conventions.
+pub(super) fn decided(manifest: &Manifest, rows: &[TaskRow]) -> Markup {
+    let or_each = |value: Option<String>| value.unwrap_or_else(|| "by task".to_owned());
+    html! {
+        h3 { "What decided the numbers" }
+        table.manifest { tbody {
+            (line("program", &format!("{} {}", manifest.program, manifest.version)))
+            (line("platform", &manifest.platform))
+            (line("device, type", &format!("{}, {}", or_each(manifest.device.clone()), manifest.dtype)))
+            (line("seed", &or_each(manifest.seed.map(|seed| seed.to_string()))))
+            (hash("settings, SHA-256", Some(&manifest.config_sha256)))
+            @for model in &manifest.models { (model_lines(model)) }
+            @for row in rows {
+                @if !row.data_files.is_empty() {
+                    (line(&format!("{}, data", row.name()), &row.data_files.join(", ")))
                 }
-            } }
-            h3 { "Conventions" }
-            table.manifest { tbody {
-                @for (name, value) in &manifest.conventions { (line(name, value)) }
-            } }
+                (hash(&format!("{}, data SHA-256", row.name()), row.data_sha256.as_ref()))
+                @if let Some(commit) = &row.data_revision { (line(&format!("{}, data revision", row.name()), commit)) }
+            }
+        } }
+        h3 { "Conventions" }
+        table.manifest { tbody {
+            @for (name, value) in &manifest.conventions { (line(name, value)) }
+        } }
+    }
+}
+
+/// A row of a table of names and values.
+pub(super) fn line(name: &str, value: &str) -> Markup {
+    html! { tr { th scope="row" { (neutralise(name)) } td { (neutralise(value)) } } }
+}
+
+fn hash(name: &str, value: Option<&String>) -> Markup {
+    html! {
+        @if let Some(value) = value {
+            tr { th scope="row" { (neutralise(name)) } td { code { (neutralise(value)) } } }
         }
     }
 }
@@ -301,11 +315,7 @@ fn commands(report: &Report) -> Vec<&str> {
     commands
 }
 
-fn model_lines(
-    model: &ModelManifest,
-    line: impl Fn(&str, &str) -> Markup,
-    hash: impl Fn(&str, &Option<String>) -> Markup,
-) -> Markup {
+fn model_lines(model: &ModelManifest) -> Markup {
     let who = format!("{}, {}", model.task, model.role);
     let revision =
         model.revision.as_ref().map(|commit| format!(" at {commit}")).unwrap_or_default();
@@ -321,8 +331,8 @@ fn model_lines(
         (line(&who, &format!("{}{revision}", model.source)))
         @if !facts.is_empty() { (line(&format!("{who}, kind"), &facts.join(", "))) }
         (line(&format!("{who}, labels"), &model.labels.join(", ")))
-        (hash(&format!("{who}, weights SHA-256"), &Some(model.weights_sha256.clone())))
-        (hash(&format!("{who}, tokenizer SHA-256"), &model.tokenizer_sha256))
-        (hash(&format!("{who}, config SHA-256"), &model.config_sha256))
+        (hash(&format!("{who}, weights SHA-256"), Some(&model.weights_sha256)))
+        (hash(&format!("{who}, tokenizer SHA-256"), model.tokenizer_sha256.as_ref()))
+        (hash(&format!("{who}, config SHA-256"), model.config_sha256.as_ref()))
     }
 }

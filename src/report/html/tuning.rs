@@ -1,8 +1,225 @@
 //! The page of a tune: σ against accuracy for every trial.
+//!
+//! ```text
+//! verdict, notes ──► plots ──► winner and default ──► what mattered ──► every trial ──► manifest
+//! ```
 
-use super::super::tuning::Tuning;
+mod labels; // where names stand in a plot
+mod plots; //  σ against accuracy, σ by trial
+mod points; // trials as points, with their marks
+mod tables; // finalists, importance, trials
+
+use maud::{html, Markup};
+
+use super::super::display::neutralise;
+use super::super::numbers::{chosen, counted, decimal, sigma_and_kappa, thousands};
+use super::super::schema::{Note, Outcome};
+use super::super::summary::verdict_word;
+use super::super::tuning::{FinalFigures, Finalist, Tuning};
+use super::tables::{decided, line};
+use super::words::remark;
+
+const PLOTS: &str =
+    "Every trial is a student that was trained with other settings. To the left of the dashed line its \
+     σ is within κ, above the dotted one its accuracy is enough; in the shaded part it is both. A thin \
+     line leads to the same student with its logits divided by a temperature τ, which changes σ and no \
+     prediction. A point tells its trial where a pointer rests on it.";
+const IMPORTANCE: &str =
+    "Share of the variance of a figure over the finished trials that a key explains by itself: \
+     functional ANOVA over a random forest, of σ by its logarithm. What is left is of keys together, \
+     or of chance. With few trials it is a hint and no measurement.";
+const NO_IMPORTANCE: &str =
+    "Fewer than five trials finished, from which nothing can be said of single keys.";
+
+/// What lies beside the page, and what it is.
+const FILES: [(&str, &str); 5] = [
+    ("winner/", "the winner as a checkpoint; the verdict is of its audit"),
+    ("winner.toml", "the recipe that makes it again"),
+    ("trials.csv", "every trial, a line each"),
+    ("tune.json", "all that is on this page"),
+    (
+        "journal.jsonl",
+        "what the search did, step by step; audit tune on this folder goes on from it",
+    ),
+];
 
 /// The whole page.
 pub(in super::super) fn tuning(report: &Tuning) -> String {
-    report.task.clone()
+    let heading = format!("Tune of {}", neutralise(&report.task));
+    let title = format!("{}: {}", verdict_word(report.verdict), heading.replacen('T', "t", 1));
+    let body = html! {
+        section id="verdict" {
+            (super::verdict(report.verdict, &headline(report), &meaning(report)))
+            (notes(&report.notes))
+        }
+        (super::gallery("trial-plots", "σ against accuracy", PLOTS, &plots::plots(report)))
+        section id="finalists" {
+            h3 { "Winner and default" }
+            p.small.quiet { (parts(report)) }
+            (tables::finalists(report))
+        }
+        section id="importance" {
+            h3 { "What mattered" }
+            @if report.importance.is_empty() { p { (NO_IMPORTANCE) } } @else {
+                p.small.quiet { (IMPORTANCE) }
+                (tables::importance(&report.importance))
+            }
+        }
+        section id="trials" {
+            h3 { "Every trial" }
+            p.small.quiet { (tables::about_trials(report)) }
+            (tables::trials(report))
+        }
+        (manifest(report))
+    };
+    super::page(&title, &heading, &report.manifest, report.schema_version, &body)
 }
+
+/// What the verdict is of: the winner's σ and accuracy against what is asked for.
+fn headline(report: &Tuning) -> String {
+    let (task, trial) = (&report.task, report.winner.trial);
+    let trials = counted(report.trials.len(), "trial", "trials");
+    let figures = match first(&report.winner) {
+        Some(of) => format!(
+            "σ {} over {} of the training set, accuracy {} on the seen part of the validation split",
+            against_kappa(of, report.kappa),
+            counted(report.n, "example", "examples"),
+            decimal(of.seen_accuracy)
+        ),
+        None => "no figures are known of it".to_owned(),
+    };
+    match report.verdict {
+        Outcome::Preserved => format!(
+            "The winner of {trials} on {task}, trial {trial}, keeps its teacher's confidence, and the \
+             accuracy that is asked for: {figures}."
+        ),
+        _ if feasible(report) > 0 => format!(
+            "The winner of {trials} on {task}, trial {trial}, does not keep both its teacher's \
+             confidence and the accuracy that is asked for: {figures}."
+        ),
+        _ => format!(
+            "No student of {trials} on {task} keeps both its teacher's confidence and the accuracy \
+             that is asked for. Trial {trial} comes nearest: {figures}."
+        ),
+    }
+}
+
+fn feasible(report: &Tuning) -> usize {
+    report.trials.iter().filter(|trial| trial.feasible).count()
+}
+
+/// What was in the way, what was asked for, and what the default does.
+fn meaning(report: &Tuning) -> Vec<String> {
+    let mut said = Vec::new();
+    if let Some(obstacle) = &report.obstacle {
+        said.push(format!("In the way: {obstacle}."));
+    }
+    let feasible = feasible(report);
+    said.push(format!(
+        "Asked for is a root mean square difference from the teacher's confidence{} of κ = {} at \
+         most, and an accuracy of {} at least: {} less ε = {}. Trials that do both: {} of {}{}.",
+        if report.statistic == "centred" { ", about its mean," } else { "" },
+        chosen(report.kappa),
+        decimal(report.least_accuracy()),
+        reference(report),
+        chosen(report.epsilon),
+        thousands(feasible),
+        thousands(report.trials.len()),
+        match report.verdict {
+            Outcome::Preserved if feasible > 1 => format!("; the best by {} won", report.objective),
+            _ => String::new(),
+        }
+    ));
+    if let Some(of) = first(&report.default) {
+        said.push(format!(
+            "The default settings give σ {} and accuracy {}.",
+            against_kappa(of, report.kappa),
+            decimal(of.seen_accuracy)
+        ));
+    }
+    said
+}
+
+/// What the student of the first seed does.
+fn first(finalist: &Finalist) -> Option<&FinalFigures> {
+    finalist.seeds.first()?.figures.as_ref()
+}
+
+/// `0.0421 ≤ κ 0.0500`.
+fn against_kappa(of: &FinalFigures, kappa: f64) -> String {
+    let (sigma, kappa) = sigma_and_kappa(of.sigma, kappa);
+    format!("{sigma} {} κ {kappa}", if of.preserved { "≤" } else { ">" })
+}
+
+/// What accuracy is held against.
+fn reference(report: &Tuning) -> String {
+    let accuracy = decimal(report.reference_accuracy);
+    match report.reference.as_str() {
+        "default" => format!("that of the default settings, {accuracy},"),
+        "teacher" => format!("the teacher's, {accuracy},"),
+        _ => accuracy,
+    }
+}
+
+/// Which examples are the seen and which the unseen ones, and the teacher on both.
+fn parts(report: &Tuning) -> String {
+    format!(
+        "σ is over the training set. The search saw {} of the validation split: settings, epochs and \
+         temperatures are chosen by them, so that accuracy there is of a choice among many. The other \
+         {} it did not see; on them winner and default alone were run, at the end. The teacher's \
+         accuracy is {} on the seen ones and {} on the unseen ones.",
+        counted(report.seen, "labelled example", "labelled examples"),
+        thousands(report.unseen),
+        decimal(report.teacher_accuracy[0]),
+        decimal(report.teacher_accuracy[1])
+    )
+}
+
+/// Warnings first.
+fn notes(notes: &[Note]) -> Markup {
+    let mut notes: Vec<&Note> = notes.iter().collect();
+    notes.sort_by_key(|note| std::cmp::Reverse(note.level));
+    html! {
+        @if !notes.is_empty() {
+            ul.notes { @for note in notes { (remark(note, None)) } }
+        }
+    }
+}
+
+/// How the winner is made again, and what decided the numbers.
+fn manifest(report: &Tuning) -> Markup {
+    let bound = format!(
+        "κ {} over {} of the training set, from {}",
+        chosen(report.kappa),
+        counted(report.n, "example", "examples"),
+        report.bound_origin
+    );
+    let accuracy = format!(
+        "{} at least: {} less ε {}",
+        decimal(report.least_accuracy()),
+        reference(report),
+        chosen(report.epsilon)
+    );
+    html! {
+        section.task id="manifest" {
+            h2 { "Manifest" }
+            h3 { "Make it again" }
+            p.small.quiet { "In the folder of this page: trains the winner's settings with the seed of the search." }
+            pre tabindex="0" { code { "audit distill --config winner.toml --output student" } }
+            h3 { "Files beside this page" }
+            table.manifest { tbody { @for (name, text) in FILES { (line(name, text)) } } }
+            h3 { "What was asked for" }
+            table.manifest { tbody {
+                (line("bound", &bound))
+                (line("statistic, confidence", &format!("{}, {}", report.statistic, report.confidence)))
+                (line("accuracy", &accuracy))
+                (line("objective", &report.objective))
+                (line("search", &format!("{}, seed {}", report.search, report.seed)))
+            } }
+            (decided(&report.manifest, &[]))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

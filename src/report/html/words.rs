@@ -6,7 +6,7 @@ use super::super::display::neutralise;
 use super::super::glossary::{explain, Paragraph};
 use super::super::numbers::{chosen, counted, decimal, sigma_and_kappa, ABSENT};
 use super::super::rows::model;
-use super::super::schema::{NoteLevel, Outcome, Report, TaskRow};
+use super::super::schema::{Note, NoteLevel, Outcome, Report, TaskRow};
 use super::super::summary::{comparison, disagreement, extent, verdict_word};
 
 pub(super) const BUDGET: &str =
@@ -154,15 +154,22 @@ pub(super) fn notes(rows: &[&TaskRow]) -> Markup {
     html! {
         ul.notes {
             @for (split, gates, note) in &all {
-                li.warning[note.level == NoteLevel::Warning] {
-                    span.level { (level(note.level)) } " "
-                    @if !gates { "on " (neutralise(split)) ": " }
-                    (neutralise(&note.message)) " " code { "[" (neutralise(&note.code)) "]" }
-                    @if let Some(hint) = &note.hint { div.small { "Hint: " (neutralise(hint)) } }
-                    (meaning(&note.code))
-                }
+                (remark(note, (!gates).then_some(split)))
             }
             @for text in &skipped { li.warning { span.level { "Skipped" } " " (neutralise(text)) } }
+        }
+    }
+}
+
+/// A note as an item of a list; `split` is named where the note is of one that does not gate.
+pub(super) fn remark(note: &Note, split: Option<&String>) -> Markup {
+    html! {
+        li.warning[note.level == NoteLevel::Warning] {
+            span.level { (level(note.level)) } " "
+            @if let Some(split) = split { "on " (neutralise(split)) ": " }
+            (neutralise(&note.message)) " " code { "[" (neutralise(&note.code)) "]" }
+            @if let Some(hint) = &note.hint { div.small { "Hint: " (neutralise(hint)) } }
+            (meaning(&note.code))
         }
     }
 }

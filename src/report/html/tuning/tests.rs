@@ -1,0 +1,300 @@
+//! The page of a tune by an independent HTML parser; how it looks is tests/browser.rs's.
+
+use scraper::{Html, Selector};
+use serde_json::{json, Value};
+
+use super::super::super::display::neutralise;
+use super::super::super::samples::HOSTILE;
+use super::super::super::schema::{Note, NoteLevel};
+use super::super::super::tuning::samples;
+use super::*;
+
+fn parsed(report: &Tuning) -> Html {
+    let page = Html::parse_document(&tuning(report));
+    assert!(page.errors.is_empty(), "{:?}", page.errors);
+    page
+}
+
+fn texts(page: &Html, selector: &str) -> Vec<String> {
+    let selector = Selector::parse(selector).unwrap();
+    page.select(&selector).map(|element| element.text().collect()).collect()
+}
+
+fn count(page: &Html, selector: &str) -> usize {
+    page.select(&Selector::parse(selector).unwrap()).count()
+}
+
+/// A tune in which nothing is feasible.
+fn in_vain() -> Tuning {
+    let mut report = samples::tuning();
+    (report.verdict, report.exit_code) = (Outcome::NotPreserved, 1);
+    report.obstacle = Some("σ: the least of any trial is 0.0421, and κ is 0.01".to_owned());
+    for trial in &mut report.trials {
+        trial.feasible = false;
+    }
+    report
+}
+
+/// The default alone.
+fn of_one() -> Tuning {
+    let mut report = samples::tuning();
+    report.trials.truncate(1);
+    report.winner = report.default.clone();
+    report.importance.clear();
+    report
+}
+
+/// Trials whose every figure is that of the first.
+fn all_the_same() -> Tuning {
+    let mut report = samples::tuning();
+    let figures = report.trials[0].figures.clone();
+    for trial in &mut report.trials {
+        (trial.figures, trial.pareto) = (figures.clone(), true);
+        trial.outcome = "finished".to_owned();
+    }
+    (report.kappa, report.epsilon) = (0.1277, 0.0);
+    report
+}
+
+/// A student with no difference to its teacher, and a bound that asks for that.
+fn without_a_difference() -> Tuning {
+    let mut report = all_the_same();
+    for figures in report.trials.iter_mut().filter_map(|trial| trial.figures.as_mut()) {
+        (figures.sigma, figures.recalibrated_sigma, figures.accuracy) = (0.0, Some(0.0), 1.0);
+    }
+    (report.kappa, report.reference_accuracy) = (0.0, 1.0);
+    report
+}
+
+/// A bound far beyond every σ, of which one is all but zero.
+fn far_apart() -> Tuning {
+    let mut report = samples::tuning();
+    report.trials[1].figures.as_mut().unwrap().sigma = 5e-324;
+    (report.kappa, report.epsilon) = (1e300, 7.0);
+    report
+}
+
+/// Figures that are no numbers, which JSON cannot hold.
+fn without_numbers() -> Tuning {
+    let mut report = samples::tuning();
+    report.trials[0].figures.as_mut().unwrap().accuracy = f64::NAN;
+    report.trials[2].figures.as_mut().unwrap().sigma = f64::INFINITY;
+    report.trials[1].figures.as_mut().unwrap().recalibrated_sigma = Some(f64::NAN);
+    report.importance[0].of_sigma = f64::NAN;
+    report
+}
+
+/// Trials that were given up or failed, and a winner of which nothing is known.
+fn nothing_finished() -> Tuning {
+    let mut report = in_vain();
+    report.trials.remove(1);
+    let failed = &mut report.trials[0];
+    (failed.outcome, failed.why) = ("failed".to_owned(), Some("no memory".to_owned()));
+    (failed.figures, failed.violation) = (None, None);
+    for finalist in [&mut report.winner, &mut report.default] {
+        finalist.mean = None;
+        for seed in &mut finalist.seeds {
+            (seed.figures, seed.error) = (None, Some("no memory".to_owned()));
+        }
+    }
+    report.importance.clear();
+    report
+}
+
+/// Every text that a tune may hold is hostile.
+fn hostile() -> Tuning {
+    let all = HOSTILE.join(" ");
+    let mut report = in_vain();
+    for text in [
+        &mut report.task,
+        &mut report.bound_origin,
+        &mut report.objective,
+        &mut report.search,
+        &mut report.statistic,
+        &mut report.confidence,
+    ] {
+        *text = all.clone();
+    }
+    let values = || -> std::collections::BTreeMap<String, Value> {
+        HOSTILE.iter().map(|text| ((*text).to_owned(), json!(text))).collect()
+    };
+    report.obstacle = Some(all.clone());
+    for trial in &mut report.trials {
+        (trial.values, trial.why) = (values(), Some(all.clone()));
+    }
+    report.trials[2].outcome = all.clone();
+    for finalist in [&mut report.winner, &mut report.default] {
+        finalist.values = values();
+        finalist.seeds[0].figures = None;
+        finalist.seeds[0].error = Some(all.clone());
+    }
+    report.importance[0].key = all.clone();
+    let (message, hint) = (all.clone(), Some(all.clone()));
+    report.notes = vec![Note { code: all.clone(), level: NoteLevel::Warning, message, hint }];
+    for model in &mut report.manifest.models {
+        model.source = all.clone();
+    }
+    report
+}
+
+fn every_tune() -> Vec<(&'static str, Tuning)> {
+    vec![
+        ("the sample", samples::tuning()),
+        ("in vain", in_vain()),
+        ("of one", of_one()),
+        ("all the same", all_the_same()),
+        ("without a difference", without_a_difference()),
+        ("far apart", far_apart()),
+        ("without numbers", without_numbers()),
+        ("nothing finished", nothing_finished()),
+        ("hostile", hostile()),
+    ]
+}
+
+#[test]
+fn every_tune_is_html_without_an_error_and_every_id_is_one_element_s() {
+    for (name, report) in every_tune() {
+        let page = parsed(&report);
+        let ids = Selector::parse("[id]").unwrap();
+        let mut ids: Vec<&str> = page.select(&ids).filter_map(|e| e.value().id()).collect();
+        ids.sort_unstable();
+        let all = ids.len();
+        ids.dedup();
+        assert_eq!(ids.len(), all, "{name}");
+    }
+}
+
+#[test]
+fn the_sections_stand_in_their_order() {
+    for (name, report) in every_tune() {
+        let page = parsed(&report);
+        assert_eq!(
+            texts(&page, "h1, h2, h3"),
+            [
+                &format!("Tune of {}", neutralise(&report.task)),
+                "σ against accuracy",
+                "Winner and default",
+                "What mattered",
+                "Every trial",
+                "Manifest",
+                "Make it again",
+                "Files beside this page",
+                "What was asked for",
+                "What decided the numbers",
+                "Conventions",
+            ],
+            "{name}"
+        );
+        assert_eq!(texts(&page, ".trials tbody tr").len(), report.trials.len(), "{name}");
+    }
+}
+
+#[test]
+fn the_verdict_says_what_was_found_and_what_was_asked_for() {
+    let said = texts(&parsed(&samples::tuning()), ".verdict").concat();
+    for part in [
+        "PRESERVED",
+        "of 3 trials on mrpc, trial 2,",
+        "σ 0.0421 ≤ κ 0.0500 over 3,668 examples",
+        "κ = 0.05",
+        "that of the default settings, 0.7843, less ε = 0.01",
+        "The default settings give σ 0.1277 > κ 0.0500",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    let said = texts(&parsed(&in_vain()), ".verdict").concat();
+    assert!(said.contains("NOT PRESERVED") && said.contains("In the way: σ: the least"), "{said}");
+    assert!(!said.contains("won"), "{said}");
+}
+
+#[test]
+fn every_seed_has_its_row_and_the_means_theirs() {
+    let page = parsed(&samples::tuning());
+    let rows = texts(&page, ".finalists tbody tr");
+    assert_eq!(rows.len(), 6);
+    // 160 / 204 and 162 / 204.
+    assert!(rows[0].contains("0.0421yes–0.7843160 of 204"), "{rows:?}");
+    assert!(rows[0].contains("0.7941162 of 204") && rows[2].contains("mean of 20.04212 of 2"));
+    let rows = texts(&parsed(&nothing_finished()), ".finalists tbody tr");
+    assert!(rows.len() == 4 && rows[0].contains("no memory"), "{rows:?}");
+}
+
+#[test]
+fn every_trial_with_figures_is_a_point_that_tells_its_settings() {
+    let page = parsed(&samples::tuning());
+    for plot in ["#accuracy-plot", "#trial-plot"] {
+        let of = |mark: &str| texts(&page, &format!("{plot} {mark} title"));
+        assert_eq!(of(".feasible").len(), 1);
+        assert!(of(".feasible")[0].starts_with("trial 2, finished, feasible: σ 0.0421 ≤ κ 0.0500"));
+        assert!(of(".infeasible")[0].contains("stage.prediction.learning_rate 0.00003"));
+        assert!(of(".given-up")[0].starts_with("trial 3, stopped: σ 0.1500 on a sample"));
+        let names = texts(&page, &format!("{plot} .label"));
+        for name in ["winner", "default", "κ 0.05"] {
+            assert!(names.iter().any(|found| found == name), "{name}: {names:?}");
+        }
+    }
+}
+
+#[test]
+fn points_at_one_place_are_one_mark_that_tells_how_many() {
+    let page = parsed(&all_the_same());
+    assert_eq!(count(&page, "#accuracy-plot .trial"), 2, "one feasible, two that are not");
+    assert!(texts(&page, "#accuracy-plot .label").contains(&"×2".to_owned()));
+    let told = texts(&page, "#accuracy-plot .infeasible title").concat();
+    assert!(told.contains("trial 1,") && told.contains("trial 3,"), "{told}");
+}
+
+#[test]
+fn every_number_of_a_picture_is_finite() {
+    for (name, report) in every_tune() {
+        let page = parsed(&report);
+        let all = Selector::parse("svg, svg *").unwrap();
+        for element in page.select(&all) {
+            for (attribute, value) in element.value().attrs() {
+                let drawn = !matches!(attribute, "class" | "id" | "aria-labelledby");
+                assert!(!drawn || !value.contains("NaN"), "{name}: {attribute}={value}");
+                assert!(!drawn || !value.contains("inf"), "{name}: {attribute}={value}");
+            }
+        }
+        assert_eq!(count(&page, "figure > svg[role=img]"), 2, "{name}");
+    }
+}
+
+#[test]
+fn a_tune_without_figures_has_no_plots_and_says_so() {
+    let mut report = nothing_finished();
+    report.trials.truncate(1);
+    let page = parsed(&report);
+    assert_eq!(count(&page, "figure"), 0);
+    let said = texts(&page, "section > p");
+    assert!(said.iter().any(|text| text == super::super::words::NOTHING));
+    assert!(said.iter().any(|text| text == NO_IMPORTANCE));
+}
+
+#[test]
+fn hostile_text_arrives_as_text() {
+    let report = hostile();
+    let page = parsed(&report);
+    assert_eq!(count(&page, "script, img, iframe, object, a, [onclick]"), 0);
+    let cells = texts(&page, ".settings td");
+    for text in HOSTILE {
+        assert!(cells.contains(&neutralise(text)), "{text}");
+    }
+    let seen = page.root_element().text().collect::<String>();
+    assert!(!seen.contains(['\u{1b}', '\u{202e}', '\u{7}']));
+}
+
+#[test]
+fn nothing_is_fetched_and_a_page_of_a_thousand_trials_is_small() {
+    let mut report = samples::tuning();
+    let trials: Vec<_> = report.trials.iter().cloned().cycle().take(1000).collect();
+    report.trials = trials;
+    for (i, trial) in report.trials.iter_mut().enumerate() {
+        trial.trial = i + 1;
+    }
+    let text = tuning(&report);
+    for bad in ["<script", "http://", "https://", "@import", "url("] {
+        assert!(!text.contains(bad), "{bad}");
+    }
+    assert!(text.len() < 2_000_000, "{}", text.len());
+}
