@@ -38,7 +38,7 @@ teacher_of() {
 tune() {
   local job=${1%%:*} trials=${1##*:}
   local task=${job%-*} layers=${job##*-}
-  local config="$work/$job.toml" seeds=()
+  local config="$work/$job.toml"
   sed "s/^layers = 3$/layers = $layers/" "$here/../../configs/tune/$task.toml" >"$config"
   local code=0
   "$audit" tune --config "$config" --teacher "$(teacher_of "$task")" --data "$data" \

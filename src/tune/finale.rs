@@ -25,7 +25,8 @@ use crate::error::hinted;
 use crate::interrupt::Temporary;
 use crate::report::schema::{ModelManifest, Outcome, TaskRow};
 use crate::report::tuning::{
-    self, Figures, FinalFigures, Finalist, Importance, Means, Seeded, Trial, Tuning, TUNING_VERSION,
+    self, Audited, Figures, FinalFigures, Finalist, Importance, Means, Seeded, Trial, Tuning,
+    TUNING_VERSION,
 };
 use crate::temporary::{sync_folder, temporary_file};
 

@@ -89,7 +89,7 @@ pub struct Stopping {
 
 impl Default for Stopping {
     fn default() -> Self {
-        Stopping { sample: 512, delta: 0.001, rungs: vec![0.25, 0.5], halving: 2.0 }
+        Stopping { sample: 512, delta: 0.001, rungs: vec![0.5], halving: 1.5 }
     }
 }
 
@@ -349,11 +349,20 @@ impl Plan {
         if let Some(key) = self.space.0.iter().find(|key| !has(&key.name)) {
             return Err(foreign(&key.name, &names));
         }
+        let mut made: BTreeMap<&str, Vec<serde_json::Value>> = BTreeMap::new();
         for (name, point) in self.corners() {
-            self.recipe(&point, self.seed, &self.output)
-                .map_err(|error| wrong(name, &point, &error))?;
+            let recipe = self.recipe(&point, self.seed, &self.output);
+            let recipe = recipe.map_err(|error| wrong(name, &point, &error))?;
+            made.entry(name).or_default().push(in_force(&recipe)?);
         }
-        Ok(())
+        let idle = |recipes: &[serde_json::Value]| recipes.iter().all(|r| *r == recipes[0]);
+        match made.into_iter().find(|(_, recipes)| idle(recipes)) {
+            None => Ok(()),
+            Some((name, _)) => Err(usage(format!(
+                "`space.\"{name}\"` changes nothing: the recipe says it elsewhere, or nothing reads \
+                 it\n  hint: name the key of the stage's own table, or leave it out"
+            ))),
+        }
     }
 
     /// What a journal must agree on to be gone on with: all but how long the search goes on.

@@ -256,7 +256,7 @@ mod tests {
     /// What a watcher with `halving` says of a trial after the epochs `sigmas`, of four.
     fn says(journal: &Journal, halving: f64, sigmas: &[f64]) -> Option<String> {
         let gate = Gate::fixed(0.05, Statistic::Rms, ConfidenceKind::Max, 1000);
-        let stopping = Stopping { halving, ..Stopping::default() };
+        let stopping = Stopping { halving, rungs: vec![0.25, 0.5], ..Stopping::default() };
         let rule =
             Rule { kappa: 0.05, reference: 0.8, epsilon: 0.0, objective: Objective::Accuracy };
         let (stopping, gate) = (&stopping, &gate);

@@ -82,7 +82,7 @@ fn headline(report: &Tuning) -> String {
     let figures = match first(&report.winner) {
         Some(of) => format!(
             "σ {} over {} of the training set, accuracy {} on the seen part of the validation split",
-            against_kappa(of, report.kappa),
+            against_kappa((report.audited.sigma, report.audited.preserved), report.kappa),
             counted(report.n, "example", "examples"),
             decimal(of.seen_accuracy)
         ),
@@ -133,7 +133,7 @@ fn meaning(report: &Tuning) -> Vec<String> {
     if let Some(of) = first(&report.default) {
         said.push(format!(
             "The default settings give σ {} and accuracy {}.",
-            against_kappa(of, report.kappa),
+            against_kappa((of.sigma, of.preserved), report.kappa),
             decimal(of.seen_accuracy)
         ));
     }
@@ -146,9 +146,9 @@ fn first(finalist: &Finalist) -> Option<&FinalFigures> {
 }
 
 /// `0.0421 ≤ κ 0.0500`.
-fn against_kappa(of: &FinalFigures, kappa: f64) -> String {
-    let (sigma, kappa) = sigma_and_kappa(of.sigma, kappa);
-    format!("{sigma} {} κ {kappa}", if of.preserved { "≤" } else { ">" })
+fn against_kappa((sigma, preserved): (f64, bool), kappa: f64) -> String {
+    let (sigma, kappa) = sigma_and_kappa(sigma, kappa);
+    format!("{sigma} {} κ {kappa}", if preserved { "≤" } else { ">" })
 }
 
 /// What accuracy is held against.
