@@ -171,8 +171,7 @@ fn a_tune_that_was_killed_goes_on_to_the_same_journal() {
     let resumed = tuned(&sandbox, &text, "killed", &[]);
     assert_eq!(resumed.code, whole.code, "{}", resumed.stderr);
     assert_eq!(journal("killed"), journal("whole"));
-    for file in ["trials.csv", "tune.html", "winner/model.safetensors", "winner/distillation.json"]
-    {
+    for file in ["trials.csv", "winner/model.safetensors", "winner/distillation.json"] {
         let of = |output: &str| fs::read(sandbox.path(&format!("{output}/{file}"))).unwrap();
         assert_eq!(of("killed"), of("whole"), "{file}");
     }
@@ -293,7 +292,7 @@ fn logits_that_are_not_finite_are_a_failed_trial_too() {
     let (space, _) = TUNE.split_once("[space]").unwrap();
     // One step an epoch: no loss is computed after it.
     let text = format!(
-        "{space}batch_size = 500\n\n[space]\n\"stage.prediction.learning_rate\" = {{ choices = [1e-4, 1e30] }}\n"
+        "{space}batch_size = 500\nwarmup = 0.0\nschedule = \"constant\"\n\n[space]\n\"stage.prediction.learning_rate\" = {{ choices = [1e-4, 1e30] }}\n"
     );
     let run = tuned(&sandbox, &text, "out", &["--kappa", "0.4"]);
     assert_eq!(run.code, 0, "{}", run.stderr);

@@ -317,8 +317,8 @@ impl<'a> Distillation<'a> {
         let mut validation = validation.transpose()?;
         if recipe.held_out.is_some() && validation.is_none() {
             bail!(usage(format!(
-                "`held_out` is a part of the validation split, and `{}` has none\n  hint: leave it \
-                 out, or name such a split in the task's `splits`",
+                "`{}` has no validation split, and `held_out` keeps a part of it back\n  hint: name one \
+                 in the task's `splits`; a recipe can do without `held_out`",
                 recipe.settings.task.name
             )));
         }

@@ -121,7 +121,11 @@ mod tests {
         let one = Locks::open(folder.path()).unwrap();
         let removes = |locks: &Locks| {
             let mut called = false;
-            locks.alone(|| Ok(called = true)).unwrap();
+            let remove = || {
+                called = true;
+                Ok(())
+            };
+            locks.alone(remove).unwrap();
             called
         };
         let other = Locks::open(folder.path()).unwrap();
