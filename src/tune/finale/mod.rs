@@ -1,0 +1,146 @@
+//! The end of a tune: winner and default on data that the search did not see, the winner's
+//! checkpoint, held against the bound once more as any user would, and the report.
+
+mod figures; // the report, from the journal
+mod winner; //  its checkpoint and its recipe
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::audit::{audit, run_one, Classifier, Role};
+use crate::distill::data::{cut, Splits};
+use crate::distill::recipe::HeldOut;
+use crate::distill::SplitAnswers;
+use crate::interrupt::Temporary;
+use crate::report::schema::{ModelManifest, TaskRow};
+use crate::report::tuning::{self, Tuning};
+use crate::temporary::temporary_file;
+use crate::tune::journal::{Run, RunId, Runs};
+use crate::tune::measure;
+use crate::tune::outcome::{Candidate, End, Unseen};
+use crate::tune::run::{best, finalists, remove, Tune};
+
+use winner::WINNER;
+
+/// The end of one tune.
+pub(super) struct Finale<'a>(pub &'a Tune<'a>);
+
+impl Finale<'_> {
+    /// Everything that is left to do. What is written already is written again from the journal,
+    /// to the same bytes.
+    pub fn report(&self) -> Result<Tuning> {
+        let tune = self.0;
+        // Of several processes one ends the tune, and the others tell what it wrote.
+        let lock = tune.locks.finale(&tune.session.interrupt)?;
+        self.look_at_unseen()?;
+        let runs = tune.journal.hold()?.runs;
+        let rule = tune.rule(&runs)?.context("a tune without its default")?;
+        let winner = best(&runs, &rule).context("a tune without a student")?;
+        self.publish(&runs, &winner)?;
+        let (row, models) = self.audited()?;
+        let report = self.assemble(&runs, &rule, &winner, &row, models)?;
+        self.write(&report, &winner, &runs)?;
+        tune.locks.alone(|| {
+            let mut folders = [tune.runs_folder(), tune.shared_folder()].into_iter();
+            folders.try_for_each(|folder| if folder.exists() { remove(&folder) } else { Ok(()) })
+        })?;
+        drop(lock);
+        Ok(report)
+    }
+
+    /// Runs those finalists over the unseen part that were not run there yet.
+    fn look_at_unseen(&self) -> Result<()> {
+        let runs = self.0.journal.hold()?.runs;
+        let rule = self.0.rule(&runs)?.context("a tune without its default")?;
+        let finalists = finalists(&runs, &rule);
+        let pending = runs.all.iter().filter(|run| {
+            finalists.contains(&run.id.trial)
+                && run.unseen.is_none()
+                && matches!(run.end, Some(End::Finished(_)))
+        });
+        for run in pending {
+            let unseen = self.unseen(run)?;
+            self.0.journal.hold()?.unseen(run.id, unseen)?;
+        }
+        Ok(())
+    }
+
+    /// One finalist on the unseen part.
+    fn unseen(&self, run: &Run) -> Result<Unseen> {
+        let (plan, session) = (self.0.plan, self.0.trainings);
+        let folder = self.0.folder(run.id);
+        let recipe = plan.recipe(&run.point, plan.seed, &folder)?;
+        let settings = &recipe.settings;
+        let splits = Splits::read(settings, session)?;
+        let train = &splits.train;
+        let validation = splits.validation.as_ref().context("no validation split")?;
+        let teacher = settings.require_teacher()?;
+        let mut teacher = Classifier::open(Role::Teacher, teacher, settings, &[], train, session)?;
+        let names = teacher.label_names().to_vec();
+        let student = folder.display().to_string();
+        let mut student =
+            Classifier::open(Role::Student, &student, settings, &names, train, session)?;
+        let (_, rows) =
+            cut(validation.examples.len(), HeldOut { share: plan.unseen, seed: plan.seed });
+        let (says, _) = run_one(&mut teacher, validation, settings, session)?;
+        let (answers, _) = run_one(&mut student, validation, settings, session)?;
+        let said = SplitAnswers {
+            labels: rows.iter().map(|&row| validation.examples[row as usize].label).collect(),
+            teacher: Some(says.part(&rows)),
+            student: answers.part(&rows),
+        };
+        let temperature = match &run.end {
+            Some(End::Finished(student)) => student.recalibrated.map(|r| r.temperature),
+            _ => None,
+        };
+        measure::unseen(&said, temperature, &self.0.gate, settings.threads)
+    }
+
+    /// The written winner, audited as any user would: the row of the training set, and the models.
+    fn audited(&self) -> Result<(TaskRow, Vec<ModelManifest>)> {
+        let plan = self.0.plan;
+        let recipe = plan.recipe(&plan.defaults(), plan.seed, &plan.output)?;
+        let mut settings = recipe.settings;
+        settings.student = Some(plan.output.join(WINNER).display().to_string());
+        let outcome = audit(&settings, self.0.trainings)?;
+        let row = outcome.rows.into_iter().next().context("an audit without a row")?;
+        Ok((row, outcome.models))
+    }
+
+    /// The files of the output folder.
+    fn write(&self, report: &Tuning, winner: &Candidate, runs: &Runs) -> Result<()> {
+        let output = &self.0.plan.output;
+        let mut json = Vec::new();
+        tuning::write_json(report, &mut json)?;
+        let mut csv = Vec::new();
+        tuning::write_csv(report, &mut csv)?;
+        let mut html = Vec::new();
+        tuning::write_html(report, &mut html)?;
+        let of = runs.find(RunId::trial(winner.trial)).context("a winner without a trial")?;
+        let recipe = self.winning_recipe(of, winner, runs)?;
+        for (name, bytes) in [
+            ("trials.csv", csv),
+            ("winner.toml", recipe.into_bytes()),
+            ("tune.html", html),
+            ("tune.json", json),
+        ] {
+            replace(output, name, &bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a file as a whole, in place of the one that was there.
+fn replace(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let path = folder.join(name);
+    let cannot = || format!("cannot write `{}`", path.display());
+    let file = Temporary::new(temporary_file(folder, ".tune-", ".tmp").with_context(cannot)?);
+    fs::write(file.path(), bytes).with_context(cannot)?;
+    file.as_file().sync_all().with_context(cannot)?;
+    let (file, listed) = file.into_parts();
+    file.persist(&path).with_context(cannot)?;
+    drop(listed);
+    Ok(())
+}

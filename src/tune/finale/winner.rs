@@ -1,0 +1,163 @@
+//! The winner's checkpoint, and the recipe that makes it again.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use serde_json::{json, Value};
+use toml::Table;
+
+use crate::checkpoint::{Checkpoint, NewCheckpoint};
+use crate::distill::recipe::Recipe;
+use crate::error::hinted;
+use crate::temporary::sync_folder;
+use crate::tune::journal::{Run, RunId, Runs};
+use crate::tune::outcome::Candidate;
+use crate::tune::recalibrated;
+use crate::tune::run::remove;
+
+use super::Finale;
+
+/// The winning student, within the output folder.
+pub(super) const WINNER: &str = "winner";
+
+impl Finale<'_> {
+    /// The folder of the winner, unless the journal says that it stands.
+    pub(super) fn publish(&self, runs: &Runs, winner: &Candidate) -> Result<()> {
+        let output = &self.0.plan.output;
+        let from = self.0.folder(RunId::trial(winner.trial));
+        let [to, new, old] = ["", ".new", ".old"].map(|end| output.join(format!("{WINNER}{end}")));
+        let this = (winner.trial, winner.temperature);
+        if runs.published == Some(this) && to.join("config.json").exists() {
+            return Ok(());
+        }
+        if !from.join("config.json").exists() {
+            return Err(hinted(
+                format!("the student of trial {} is gone, and `{}` is not it", winner.trial, to.display()),
+                "its settings are in the journal: train it again with audit distill, or tune again in \
+                 another folder",
+            ));
+        }
+        for left in [&new, &old] {
+            if left.exists() {
+                remove(left)?;
+            }
+        }
+        match winner.temperature {
+            None => copy_folder(&from, &new)?,
+            Some(temperature) => self.fold(&from, temperature, &new)?,
+        }
+        let cannot = || format!("cannot write `{}`", to.display());
+        if to.exists() {
+            fs::rename(&to, &old).with_context(cannot)?;
+        }
+        fs::rename(&new, &to).and_then(|()| sync_folder(output)).with_context(cannot)?;
+        self.0.journal.hold()?.publish(winner.trial, winner.temperature)?;
+        if old.exists() {
+            remove(&old)?;
+        }
+        Ok(())
+    }
+
+    /// The student in `from` with its temperature folded in. Its record keeps how it was made; bound,
+    /// loss and scores are those of other weights.
+    fn fold(&self, from: &Path, temperature: f64, to: &Path) -> Result<()> {
+        let hub = &self.0.session.hub;
+        let source = from.display().to_string();
+        let checkpoint = Checkpoint::open(&source, self.0.plan.settings()?.casing, hub)?;
+        let path = from.join("distillation.json");
+        let text = fs::read_to_string(&path)
+            .with_context(|| format!("cannot read `{}`", path.display()))?;
+        let mut record: Value = serde_json::from_str(&text)?;
+        for figure in ["bound", "loss_reached", "train", "validation"] {
+            record[figure] = Value::Null;
+        }
+        record["recalibrated"] = json!({ "temperature": temperature });
+        let mut record = serde_json::to_vec_pretty(&record)?;
+        record.push(b'\n');
+        let new = NewCheckpoint {
+            config: checkpoint.config.keys().clone(),
+            tensors: recalibrated(&checkpoint.weights, temperature)?,
+            tokenizer_files: checkpoint.tokenizer_files(hub)?,
+            beside: vec![("distillation.json", record)],
+        };
+        new.write(to)
+    }
+
+    /// The recipe that makes the winner again.
+    pub(super) fn winning_recipe(
+        &self,
+        run: &Run,
+        winner: &Candidate,
+        runs: &Runs,
+    ) -> Result<String> {
+        let plan = self.0.plan;
+        let mut document = plan.document(&run.point, plan.seed)?;
+        let recipe = plan.recipe(&run.point, plan.seed, &plan.output)?;
+        document.remove("store");
+        place(&mut document, &recipe, plan.folder());
+        let spend = winner.spend;
+        let mut text = format!(
+            "# The winner of {} trials: sigma {:.6} on the training set, {} of {} right on the seen part\n\
+             # of the validation split. `held_out` keeps the other part out of the choice of the epoch.\n\
+             #\n\
+             #   audit distill --config winner.toml --output student\n",
+            runs.trials().count(),
+            spend.sigma,
+            winner.student.seen.correct,
+            winner.student.seen.labelled,
+        );
+        if let Some(temperature) = winner.temperature {
+            text += &format!(
+                "#\n# The winner's logits are divided by {temperature}, which was fit on the seen part; what this\n\
+                 # recipe makes is the student before that (sigma {:.6}).\n",
+                winner.student.plain.sigma
+            );
+        }
+        Ok(format!("{text}\n{}", toml::to_string(&document)?))
+    }
+}
+
+/// Names teacher, data and base as this tune found them, whatever folder the recipe lies in: `folder`
+/// is that of the recipe that was searched around.
+fn place(document: &mut Table, recipe: &Recipe, folder: &Path) {
+    let absolute = |path: &str| match fs::canonicalize(path) {
+        Ok(path) => path.display().to_string(),
+        Err(_) => path.to_owned(), // a Hub id
+    };
+    let settings = &recipe.settings;
+    let text = |value: &str| toml::Value::String(absolute(value));
+    document.insert("task".to_owned(), toml::Value::String(settings.task.name.clone()));
+    if let Some(teacher) = &settings.teacher {
+        document.insert("teacher".to_owned(), text(teacher));
+    }
+    // The files of an own task are looked for beside the recipe where no folder is named.
+    let beside = document.contains_key("own_task").then(|| folder.to_owned());
+    if let Some(data) = settings.data.clone().or(beside) {
+        document.insert("data".to_owned(), text(&data.display().to_string()));
+    }
+    document.insert("max_length".to_owned(), toml::Value::Integer(settings.max_length as i64));
+    if let Some(limit) = settings.limit {
+        document.insert("limit".to_owned(), toml::Value::Integer(limit as i64));
+    }
+    if let (Some(base), Some(toml::Value::Table(student))) =
+        (&recipe.student.base, document.get_mut("student"))
+    {
+        student.insert("base".to_owned(), text(base));
+    }
+}
+
+/// The files of a folder, each on the disk when this returns.
+fn copy_folder(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to).with_context(|| format!("cannot make the folder `{}`", to.display()))?;
+    let entries =
+        fs::read_dir(from).with_context(|| format!("cannot read `{}`", from.display()))?;
+    for entry in entries {
+        let entry = entry.with_context(|| format!("cannot read `{}`", from.display()))?;
+        let target: PathBuf = to.join(entry.file_name());
+        let cannot = || format!("cannot write `{}`", target.display());
+        fs::copy(entry.path(), &target).with_context(cannot)?;
+        fs::File::open(&target).and_then(|file| file.sync_all()).with_context(cannot)?;
+    }
+    Ok(())
+}

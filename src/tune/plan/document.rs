@@ -1,0 +1,123 @@
+//! A recipe as a table: what it says of a key, and the same with other values.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Result};
+use toml::{Table, Value};
+
+use super::beside;
+use crate::distill::methods::Method;
+use crate::distill::recipe::Recipe;
+use crate::error::usage;
+use crate::tune::space::belongs;
+
+/// The recipe that a tune names or holds, and the file that its paths are relative to.
+pub(super) fn recipe(named: Option<&Value>, path: &Path) -> Result<(Table, PathBuf)> {
+    match named {
+        Some(Value::Table(table)) => Ok((table.clone(), path.to_owned())),
+        Some(Value::String(name)) => {
+            let file = beside(path, name);
+            let text = std::fs::read_to_string(&file).map_err(|e| {
+                usage(format!("`recipe` = `{name}`: cannot read `{}`: {e}", file.display()))
+            })?;
+            let table = text.parse().map_err(|e: toml::de::Error| {
+                usage(format!("`recipe` = `{name}`: {}", e.to_string().trim_end()))
+            })?;
+            Ok((table, file))
+        }
+        _ => Err(usage(
+            "there is no `recipe` to change\n  hint: set `recipe` to the file of a distillation, or \
+             write it below [recipe]",
+        )),
+    }
+}
+
+/// What the recipe says of a key, its method's published values included.
+pub(super) fn said(document: &Table, recipe: &Recipe, name: &str) -> Option<Value> {
+    let parts: Vec<&str> = name.split('.').collect();
+    let (last, path) = parts.split_last()?;
+    let mut table = Some(document);
+    for part in path {
+        table = table.and_then(|table| table.get(*part)).and_then(Value::as_table);
+    }
+    if let Some(value) = table.and_then(|table| table.get(*last)) {
+        return Some(value.clone());
+    }
+    let (stage, keys) = match parts.as_slice() {
+        ["stage", name, keys @ ..] => {
+            (recipe.stages.iter().find(|stage| stage.name == *name)?, keys)
+        }
+        ["training", keys @ ..] => (recipe.last_stage(), keys),
+        ["method"] => return Some(Value::String(recipe.method.name.to_owned())),
+        ["keep"] => return Value::try_from(recipe.keep).ok(),
+        ["annealing", "tau_max"] => return Value::try_from(recipe.tau_max).ok(),
+        ["hsk", key] => {
+            return Table::try_from(recipe.compression)
+                .ok()
+                .and_then(|table| table.get(*key).cloned())
+        }
+        _ => return None,
+    };
+    let mut value = Value::try_from(stage).ok()?;
+    for key in keys {
+        value = value.get(*key)?.clone();
+    }
+    Some(value)
+}
+
+/// Takes out of a recipe what `method` does not have.
+pub(super) fn strip(document: &mut Table, method: &Method) {
+    document.retain(|key, _| belongs(key, method));
+    for table in ["pkd", "annealing", "takd", "hsk"] {
+        if table != method.name {
+            document.remove(table);
+        }
+    }
+    if let Some(Value::Table(stages)) = document.get_mut("stage") {
+        stages.retain(|name, _| belongs(&format!("stage.{name}"), method));
+    }
+}
+
+/// Puts `value` at `name`. A loss is put beside those that are weighed already.
+pub(super) fn set(document: &mut Table, name: &str, value: Value, method: &Method) -> Result<()> {
+    let parts: Vec<&str> = name.split('.').collect();
+    if let [scope @ .., "losses", _] = parts.as_slice() {
+        let weighed = losses(document, scope, method)?;
+        let table = table_at(document, name, &[scope, &["losses"]].concat())?;
+        if table.is_empty() {
+            *table = weighed;
+        }
+    }
+    let (last, path) = parts.split_last().expect("a path has a part");
+    table_at(document, name, path)?.insert((*last).to_owned(), value);
+    Ok(())
+}
+
+/// The losses that a stage weighs where its own table names none.
+fn losses(document: &Table, scope: &[&str], method: &Method) -> Result<Table> {
+    let common = document.get("training").and_then(|training| training.get("losses"));
+    if let Some(Value::Table(common)) = common {
+        return Ok(common.clone());
+    }
+    let stages = (method.stages)();
+    let named = scope.last().filter(|_| scope.len() == 2);
+    let stage = match named {
+        Some(name) => stages.into_iter().find(|(stage, _)| stage == name),
+        None => stages.into_iter().next(),
+    };
+    let losses: BTreeMap<_, _> = stage.and_then(|(_, layer)| layer.losses).unwrap_or_default();
+    Ok(Table::try_from(losses)?)
+}
+
+fn table_at<'a>(document: &'a mut Table, name: &str, path: &[&str]) -> Result<&'a mut Table> {
+    let mut table = document;
+    for part in path {
+        let inner = table.entry(*part).or_insert_with(|| Value::Table(Table::new()));
+        let Value::Table(inner) = inner else {
+            bail!(usage(format!("`space.\"{name}\"`: `{part}` of the recipe is no table")));
+        };
+        table = inner;
+    }
+    Ok(table)
+}

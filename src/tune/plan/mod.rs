@@ -1,0 +1,310 @@
+//! What a tune is governed by: its file, under the command line's flags.
+
+mod document; // the recipe as a table
+mod file; //     the TOML
+#[cfg(test)]
+pub(super) mod tests;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{bail, Result};
+use toml::{Table, Value};
+
+use document::{recipe, said, set, strip};
+use file::{beside, TuneFile};
+pub use file::{Objective, Reference, SearchName, Stopping, Whose};
+
+use super::space::{belongs, foreign, Point, Space};
+use crate::config::Settings;
+use crate::distill::methods;
+use crate::distill::recipe::{Flags, Recipe};
+use crate::distill::record::RecordedRecipe;
+use crate::error::usage;
+use crate::model::encoder::DropoutRates;
+
+/// Accuracy that a student may lose.
+const EPSILON: f64 = 0.01;
+/// Trials, where nothing says how many.
+const TRIALS: usize = 20;
+/// Share of the validation split that the search never sees.
+const UNSEEN: f64 = 0.5;
+/// Seeds with which winner and default are trained again.
+const FURTHER_SEEDS: u64 = 2;
+/// Keys of a recipe that say where things lie or what is told: models and data have hashes.
+const PLACES: [&str; 7] =
+    ["teacher", "data", "output", "store", "threads", "log_every", "save_every"];
+
+/// What the command line says; it wins over the file.
+#[derive(Debug, Clone, Default)]
+pub struct TuneFlags {
+    /// What trainings have too.
+    pub training: Flags,
+    /// How many trials.
+    pub trials: Option<usize>,
+    /// For how long trials are begun.
+    pub time: Option<Duration>,
+    /// How the next settings are chosen.
+    pub search: Option<SearchName>,
+}
+
+/// A tune in force.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// Where everything goes.
+    pub output: PathBuf,
+    /// Trials, the default settings included.
+    pub trials: usize,
+    /// For how long this process begins trials.
+    pub time: Option<Duration>,
+    /// Of the search and of the trainings.
+    pub seed: u64,
+    /// Accuracy that a student may lose against the reference.
+    pub epsilon: f64,
+    /// What accuracy is held against.
+    pub reference: Reference,
+    /// What decides among what is feasible.
+    pub objective: Objective,
+    /// How the next settings are chosen.
+    pub search: SearchName,
+    /// Share of the validation split that the search never sees.
+    pub unseen: f64,
+    /// Seeds with which winner and default are trained again.
+    pub further_seeds: u64,
+    /// Whether each student is tried with a temperature, too.
+    pub recalibrate: bool,
+    /// When a trial is given up.
+    pub stopping: Stopping,
+    /// Who set the bound, where it was the tune's file.
+    pub bound_origin: Option<String>,
+    /// What may change.
+    pub space: Space,
+    /// The method of the recipe.
+    method: String,
+    /// Whether the space has a `method`.
+    chooses_method: bool,
+    /// The recipe that the space changes.
+    document: Table,
+    /// The recipe's file, beside which its paths are looked for.
+    path: PathBuf,
+    flags: Flags,
+}
+
+impl Plan {
+    /// Reads the tune `path` and puts `flags` on top. Every key of the space is tried at its ends.
+    ///
+    /// # Errors
+    /// A file that cannot be read, an unknown key, a value out of its range, a key that no method of
+    /// the search has: usage errors that name the key.
+    pub fn read(path: &Path, flags: &TuneFlags) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| usage(format!("cannot read the tune `{}`: {e}", path.display())))?;
+        let named = |e: &dyn std::fmt::Display| {
+            usage(format!("the tune `{}` is wrong: {}", path.display(), e.to_string().trim_end()))
+        };
+        let file: TuneFile = toml::from_str(&text).map_err(|e| named(&e))?;
+        let plan = Self::resolve(file, path, flags).map_err(|e| named(&e))?;
+        plan.check().map_err(|e| named(&e))?;
+        Ok(plan)
+    }
+
+    fn resolve(file: TuneFile, path: &Path, flags: &TuneFlags) -> Result<Self> {
+        file.check()?;
+        if flags.trials == Some(0) {
+            bail!(usage("--trials must be at least 1: the default settings are the first"));
+        }
+        let (document, recipe_path) = recipe(file.recipe.as_ref(), path)?;
+        let output = flags.training.output.clone().or(file.output.as_ref().map(PathBuf::from));
+        let output = output.ok_or_else(|| {
+            usage("nothing says where the results go\n  hint: pass --output DIR, or set `output`")
+        })?;
+        for (key, instead) in [("held_out", "unseen"), ("seed", "seed"), ("store", "")] {
+            if document.contains_key(key) {
+                bail!(usage(format!(
+                    "`recipe.{key}` has no effect in a tune\n  hint: {}",
+                    match instead {
+                        "" => "leave it out: the trials share what they know of the teacher".into(),
+                        key => format!("set `{key}` at the top of the tune instead"),
+                    }
+                )));
+            }
+        }
+        let seed = flags.training.settings.seed.or(file.seed).unwrap_or(0);
+        let further_seeds = file.further_seeds.unwrap_or(FURTHER_SEEDS);
+        if seed.checked_add(further_seeds).is_none_or(|last| last > i64::MAX as u64) {
+            bail!(usage("`seed` and those after it must be below 2^63: a recipe cannot hold more"));
+        }
+        let training = file.under(&flags.training, path);
+        let probe = Flags { output: Some(output.clone()), ..training.clone() };
+        let text = toml::to_string(&document)?;
+        let recipe = Recipe::parse(&text, &recipe_path, &probe)
+            .map_err(|e| usage(format!("`recipe`: {e}")))?;
+        if recipe.settings.teacher.is_none() {
+            bail!(usage(
+                "students are held against a teacher, and none is named\n  hint: pass --teacher \
+                 DIR_OR_HUB_ID, or set `teacher`"
+            ));
+        }
+        let space = Space::read(&file.space, |name| said(&document, &recipe, name))?;
+        let chooses_method = space.0.iter().any(|key| key.name == "method");
+        Ok(Plan {
+            output,
+            trials: flags.trials.or(file.trials).unwrap_or(TRIALS),
+            time: flags.time.or(file.time()?),
+            seed,
+            epsilon: file.epsilon.unwrap_or(EPSILON),
+            reference: file.reference()?,
+            objective: file.objective.unwrap_or(Objective::Accuracy),
+            search: flags.search.or(file.search).unwrap_or(SearchName::Tpe),
+            unseen: file.unseen.unwrap_or(UNSEEN),
+            further_seeds,
+            recalibrate: file.recalibrate.unwrap_or(true),
+            bound_origin: file.bound_origin(flags, path),
+            stopping: file.stopping.unwrap_or_default(),
+            space,
+            method: recipe.method.name.to_owned(),
+            chooses_method,
+            document,
+            path: recipe_path,
+            flags: training,
+        })
+    }
+
+    /// The settings of the first trial.
+    pub fn defaults(&self) -> Point {
+        self.space.defaults(&self.method)
+    }
+
+    /// What audits have too.
+    ///
+    /// # Errors
+    /// None for a plan that was read.
+    pub fn settings(&self) -> Result<Settings> {
+        Ok(self.recipe(&self.defaults(), self.seed, &self.output)?.settings)
+    }
+
+    /// The folder of the recipe's file, beside which its paths are looked for.
+    pub fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
+    /// The method of `point`.
+    pub fn method<'a>(&'a self, point: &'a Point) -> &'a str {
+        point.get("method").and_then(Value::as_str).unwrap_or(&self.method)
+    }
+
+    /// The recipe of `point`, as a file of its own would have it.
+    pub fn document(&self, point: &Point, seed: u64) -> Result<Table> {
+        let mut document = self.document.clone();
+        document.remove("output");
+        let method = methods::find(self.method(point))?;
+        if self.chooses_method {
+            strip(&mut document, method);
+        }
+        for (name, value) in point {
+            set(&mut document, name, value.clone(), method)?;
+        }
+        document.insert("seed".to_owned(), Value::try_from(seed)?);
+        let cut = [("share", Value::Float(self.unseen)), ("seed", Value::try_from(self.seed)?)];
+        let cut: Table = cut.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        document.insert("held_out".to_owned(), Value::Table(cut));
+        Ok(document)
+    }
+
+    /// The recipe of `point` in force, for a student in `output`.
+    ///
+    /// # Errors
+    /// What the recipe refuses.
+    pub fn recipe(&self, point: &Point, seed: u64, output: &Path) -> Result<Recipe> {
+        let mut flags = self.flags.clone();
+        flags.output = Some(output.to_owned());
+        flags.settings.seed = Some(seed);
+        let mut document = self.document(point, seed)?;
+        document.remove("store"); // the trials share what they know of the teacher
+        Recipe::parse(&toml::to_string(&document)?, &self.path, &flags)
+    }
+
+    /// Every key at both ends, or at each choice, with the defaults elsewhere: by method.
+    pub fn corners(&self) -> Vec<(&str, Point)> {
+        let mut corners = Vec::new();
+        for method in self.space.methods(&self.method) {
+            let mut base: Point =
+                self.space.0.iter().map(|key| (key.name.clone(), key.default.clone())).collect();
+            if self.chooses_method {
+                base.insert("method".to_owned(), Value::String(method.to_owned()));
+            }
+            let base = self.space.active(base, method);
+            for key in self.space.0.iter().filter(|key| base.contains_key(&key.name)) {
+                let values = match key.name.as_str() {
+                    "method" => vec![Value::String(method.to_owned())],
+                    _ => key.range.tried(),
+                };
+                for value in values {
+                    let mut point = base.clone();
+                    point.insert(key.name.clone(), value);
+                    corners.push((key.name.as_str(), point));
+                }
+            }
+        }
+        corners
+    }
+
+    /// Tries the space where its recipes are likeliest to be refused.
+    fn check(&self) -> Result<()> {
+        let names = self.space.methods(&self.method);
+        for name in &names {
+            methods::find(name).map_err(|e| usage(format!("`space.method`: {e}")))?;
+        }
+        let has = |name: &str| {
+            names.iter().any(|method| methods::find(method).is_ok_and(|m| belongs(name, m)))
+        };
+        if let Some(key) = self.space.0.iter().find(|key| !has(&key.name)) {
+            return Err(foreign(&key.name, &names));
+        }
+        let mut made: BTreeMap<&str, Vec<serde_json::Value>> = BTreeMap::new();
+        for (name, point) in self.corners() {
+            let recipe = self.recipe(&point, self.seed, &self.output);
+            let recipe = recipe.map_err(|error| wrong(name, &point, &error))?;
+            made.entry(name).or_default().push(in_force(&recipe)?);
+        }
+        let idle = |recipes: &[serde_json::Value]| recipes.iter().all(|r| *r == recipes[0]);
+        match made.into_iter().find(|(_, recipes)| idle(recipes)) {
+            None => Ok(()),
+            Some((name, _)) => Err(usage(format!(
+                "`space.\"{name}\"` changes nothing: the recipe says it elsewhere, or nothing reads \
+                 it\n  hint: name the key of the stage's own table, or leave it out"
+            ))),
+        }
+    }
+
+    /// What a journal must agree on to be gone on with: all but how long the search goes on.
+    pub fn identity(&self) -> Result<serde_json::Value> {
+        let mut recipe = self.document.clone();
+        recipe.retain(|key, _| !PLACES.contains(&key));
+        Ok(serde_json::json!({
+            "seed": self.seed,
+            "epsilon": self.epsilon,
+            "reference": self.reference,
+            "objective": self.objective,
+            "search": self.search,
+            "unseen": self.unseen,
+            "recalibrate": self.recalibrate,
+            "stopping": self.stopping,
+            "space": self.space,
+            "recipe": recipe,
+        }))
+    }
+}
+
+/// All that a recipe says of a training.
+fn in_force(recipe: &Recipe) -> Result<serde_json::Value> {
+    let rates = DropoutRates { hidden: 0.0, attention: 0.0, classifier: 0.0 };
+    Ok(serde_json::to_value((recipe.method.name, RecordedRecipe::of(recipe, rates)))?)
+}
+
+/// An error of a recipe, by the key of the space that led to it.
+pub fn wrong(name: &str, point: &Point, error: &anyhow::Error) -> anyhow::Error {
+    let value = point.get(name).map(Value::to_string).unwrap_or_default();
+    usage(format!("`space.\"{name}\"`: with {value}, {error}"))
+}

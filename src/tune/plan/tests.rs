@@ -1,0 +1,127 @@
+use super::*;
+use crate::config::Layer;
+
+/// A plan over a TinyBERT recipe with that space.
+pub fn plan(space: &str, seed: u64) -> Plan {
+    read(&format!("seed = {seed}\n{RECIPE}\n[space]\n{space}")).unwrap()
+}
+
+const RECIPE: &str =
+    "recipe = { task = \"mrpc\", method = \"tinybert\", student = { layers = 3 } }";
+
+fn read(text: &str) -> Result<Plan> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tune.toml");
+    std::fs::write(&path, text).unwrap();
+    let settings = Layer { teacher: Some("teacher".to_owned()), ..Layer::default() };
+    let training = Flags { settings, output: Some("out".into()), ..Flags::default() };
+    Plan::read(&path, &TuneFlags { training, ..TuneFlags::default() })
+}
+
+fn refused(text: &str) -> String {
+    read(text).unwrap_err().to_string()
+}
+
+const RATE: &str =
+    "\"stage.prediction.learning_rate\" = { low = 1e-5, high = 5e-4, scale = \"log\" }\n";
+
+#[test]
+fn a_trial_is_the_recipe_with_the_points_values() {
+    let plan = plan(RATE, 3);
+    let point = plan.defaults();
+    assert_eq!(point["stage.prediction.learning_rate"], Value::Float(3e-5));
+    let rate = ("stage.prediction.learning_rate".to_owned(), Value::Float(2e-4));
+    let point = Point::from([rate]);
+    let recipe = plan.recipe(&point, 5, Path::new("run")).unwrap();
+    assert_eq!(recipe.last_stage().learning_rate, 2e-4);
+    assert_eq!(recipe.stages[0].learning_rate, 5e-5);
+    assert_eq!((recipe.settings.seed, recipe.output), (5, PathBuf::from("run")));
+    let held_out = recipe.held_out.unwrap();
+    assert_eq!((held_out.share, held_out.seed), (0.5, 3));
+}
+
+#[test]
+fn a_loss_is_put_beside_those_of_the_method() {
+    let plan =
+        plan("\"stage.prediction.losses.hard\" = { low = 0.0, high = 1.0, default = 0 }\n", 0);
+    let point = Point::from([("stage.prediction.losses.hard".into(), Value::Float(0.5))]);
+    let recipe = plan.recipe(&point, 0, Path::new("run")).unwrap();
+    let weights: Vec<_> = recipe.last_stage().losses.values().copied().collect();
+    assert_eq!(weights, [0.5, 1.0]);
+}
+
+#[test]
+fn each_method_keeps_the_keys_that_it_has() {
+    let space = "method = { choices = [\"tinybert\", \"kd\"] }\n\
+        \"stage.train.temperature\" = { low = 1.0, high = 10.0 , default = 1 }\n\
+        \"stage.intermediate.max_epochs\" = { choices = [3, 10] }\n";
+    let plan = plan(space, 0);
+    let methods: Vec<_> = plan.corners().into_iter().map(|(_, p)| p["method"].clone()).collect();
+    assert_eq!(methods.len(), 6);
+    let kd = Point::from([
+        ("method".to_owned(), Value::String("kd".to_owned())),
+        ("stage.train.temperature".to_owned(), Value::Float(4.0)),
+    ]);
+    let recipe = plan.recipe(&kd, 0, Path::new("run")).unwrap();
+    assert_eq!((recipe.method.name, recipe.last_stage().temperature), ("kd", 4.0));
+    let hsk = read("recipe = { task = \"mrpc\", method = \"hsk\", hsk = { depth = 2 }, layer_map = [2, 4, 6] }\n[space]\nmethod = { choices = [\"hsk\", \"kd\"] }");
+    assert!(hsk.is_ok(), "what kd does not have is left out: {hsk:?}");
+}
+
+#[test]
+fn a_tune_that_contradicts_itself_is_refused_by_its_key() {
+    let with = |line: &str| format!("{line}\n{RECIPE}\n[space]\n{RATE}");
+    let space = |space: &str| format!("{RECIPE}\n[space]\n{space}");
+    let cases = [
+        (with("trials = 0"), "`trials` must be at least 1"),
+        (with("epsilon = 1.5"), "`epsilon`"),
+        (with("unseen = 1"), "`unseen`"),
+        (with("reference = 2.0"), "`reference` = 2.0 is neither"),
+        (with("reference = \"student\""), "neither `default` nor `teacher` nor an accuracy"),
+        (with("seed = 9223372036854775807"), "`seed`"),
+        (with("objective = \"speed\""), "unknown variant `speed`"),
+        (with("tials = 3"), "unknown field `tials`"),
+        (with("time = \"soon\""), "`time` = `soon`"),
+        (with("stopping = { sample = 0 }"), "`stopping.sample`"),
+        (with("stopping = { delta = 0.9 }"), "`stopping.delta`"),
+        (with("stopping = { halving = 0.5 }"), "`stopping.halving`"),
+        (with("stopping = { rungs = [1.5] }"), "`stopping.rungs`"),
+        (with("kappa = -1"), "kappa"),
+        (format!("[space]\n{RATE}"), "there is no `recipe`"),
+        (format!("recipe = \"none.toml\"\n[space]\n{RATE}"), "`recipe` = `none.toml`: cannot read"),
+        (
+            format!("recipe = {{ task = \"mrpc\" }}\n[space]\n{RATE}"),
+            "`recipe`: it names no `method`",
+        ),
+        (RECIPE.to_owned(), "`space` is empty"),
+        (
+            space("\"stage.train.learning_rate\" = { low = 1e-5, high = 1e-4, default = 1e-5 }"),
+            "`space.\"stage.train.learning_rate\"` is no key of the method tinybert",
+        ),
+        (
+            space("\"stage.prediction.losses.patient\" = { low = 0, high = 1, default = 0 }"),
+            "its losses are",
+        ),
+        (
+            space("\"stage.prediction.speed\" = { low = 0, high = 1, default = 0 }"),
+            "`space.\"stage.prediction.speed\"`: with 0, unknown field `speed`",
+        ),
+        (
+            space("\"stage.prediction.warmup\" = { low = 0.0, high = 1.5, default = 0.1 }"),
+            "`space.\"stage.prediction.warmup\"`: with 1.5",
+        ),
+        (
+            space("\"hsk.depth\" = { low = 1, high = 2, default = 1 }"),
+            "`space.\"hsk.depth\"` is no key",
+        ),
+        (
+            space("method = { choices = [\"tinybert\", \"kdd\"] }"),
+            "`space.method`: `method` = `kdd`",
+        ),
+        (space("\"a.b\" = { low = 1, high = 2, default = 1 }"), "`space.\"a.b\"`: with 1, "),
+    ];
+    for (text, why) in cases {
+        let said = refused(&text);
+        assert!(said.contains(why) && said.contains("tune.toml"), "{text}\n{said}");
+    }
+}
