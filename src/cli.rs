@@ -329,12 +329,6 @@ pub struct TuneArgs {
     /// Teacher: a folder, or a Hub id with an optional @revision
     #[arg(long, value_name = "DIR_OR_ID[@REV]")]
     pub teacher: Option<String>,
-    /// The task, where it is not the recipe's
-    #[arg(long, value_name = "TASK")]
-    pub task: Option<String>,
-    /// Folder of the data, as for the audit [default: the Hub's nyu-mll/glue]
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<String>,
     /// Folder of the journal and of what comes out; one that holds the journal of the same tune is
     /// gone on with, by several processes at a time if you like
     #[arg(long, short, value_name = "DIR")]
@@ -354,30 +348,15 @@ pub struct TuneArgs {
     /// β as a mean over the examples, in nats [default: 0.0025, so that κ = 0.05]
     #[arg(long, value_name = "NATS", allow_negative_numbers = true, conflicts_with = "kappa")]
     pub beta_per_example: Option<f64>,
-    /// Train and audit on the first N examples only
-    #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
-    /// Longest sequence in tokens [default: 128]
-    #[arg(long, value_name = "TOKENS")]
-    pub max_length: Option<usize>,
-    /// Seed of the search, of the cut of the validation split and of the trainings [default: 0]
-    #[arg(long, value_name = "SEED")]
-    pub seed: Option<u64>,
-    /// Workers, one per core; changes the speed, never the result [default: all cores]
-    #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
-    /// Run the teacher anew, and keep none of its logits on disk
-    #[arg(long)]
-    pub no_cache: bool,
+    /// What its trainings are of.
+    #[command(flatten)]
+    pub of: TrainedOn,
     /// Form of the report on stdout: text or json
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub format: Format,
     /// Tell the steps of every training, too
     #[arg(long, short, conflicts_with = "quiet")]
     pub verbose: bool,
-    /// Say nothing on stderr but errors
-    #[arg(long, short)]
-    pub quiet: bool,
 }
 
 /// `audit completions SHELL`
@@ -396,18 +375,12 @@ pub struct ManArgs {
     pub output_dir: Option<PathBuf>,
 }
 
-/// What every training takes.
+/// One training.
 #[derive(Debug, Args)]
 pub struct TrainingArgs {
     /// The recipe; configs/distill has one for each method
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// The task, where it is not the recipe's
-    #[arg(long, value_name = "TASK")]
-    pub task: Option<String>,
-    /// Folder of the data, as for the audit [default: the Hub's nyu-mll/glue]
-    #[arg(long, value_name = "DIR")]
-    pub data: Option<String>,
     /// Pretrained checkpoint to begin from: a folder, or a Hub id with an optional @revision
     #[arg(long, value_name = "DIR_OR_ID[@REV]")]
     pub base: Option<String>,
@@ -417,6 +390,20 @@ pub struct TrainingArgs {
     /// Go on with the training that was interrupted in the output folder
     #[arg(long)]
     pub resume: bool,
+    /// What it is of.
+    #[command(flatten)]
+    pub of: TrainedOn,
+}
+
+/// Data and models as a training takes them, be it alone or one of many.
+#[derive(Debug, Args)]
+pub struct TrainedOn {
+    /// The task, where it is not the recipe's
+    #[arg(long, value_name = "TASK")]
+    pub task: Option<String>,
+    /// Folder of the data, as for the audit [default: the Hub's nyu-mll/glue]
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<String>,
     /// Train on the first N examples only
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
@@ -450,6 +437,27 @@ pub struct TrainingArgs {
     /// Say nothing on stderr but errors
     #[arg(long, short)]
     pub quiet: bool,
+}
+
+impl TrainedOn {
+    /// These flags, which win over the recipe, under a teacher.
+    pub fn layer(&self, teacher: Option<String>) -> Layer {
+        Layer {
+            teacher,
+            data: self.data.clone(),
+            limit: self.limit,
+            allow_skipped: self.allow_skipped.then_some(true),
+            label_map: self.label_map.clone(),
+            teacher_head: self.teacher_head,
+            cased: self.cased,
+            uncased: self.uncased,
+            max_length: self.max_length,
+            seed: self.seed,
+            threads: self.threads,
+            no_cache: self.no_cache,
+            ..Layer::default()
+        }
+    }
 }
 
 /// `audit cache …`

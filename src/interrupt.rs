@@ -57,7 +57,7 @@ impl Interrupt {
 }
 
 /// The run was stopped by the user; says how far it had come.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub struct Interrupted {
     /// What was under way, such as `teacher, sst2/train`.
     pub what: String,

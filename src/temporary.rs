@@ -3,7 +3,10 @@
 use std::io;
 use std::path::Path;
 
+use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
+
+use crate::interrupt::Temporary;
 
 /// A new file in `folder`, gone when dropped unless it is renamed; its name begins with `prefix`
 /// and ends with `suffix`.
@@ -22,6 +25,23 @@ pub fn temporary_file(folder: &Path, prefix: &str, suffix: &str) -> io::Result<N
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
     builder.tempfile_in(folder)
+}
+
+/// Writes `bytes` to the file at `path` as a whole, in place of the one that was there; the folder
+/// is there already.
+///
+/// # Errors
+/// A full disk, a folder that cannot be written: the earlier file is as it was.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let cannot = || format!("cannot write `{}`", path.display());
+    let folder = path.parent().context("a file without a folder")?;
+    let file = Temporary::new(temporary_file(folder, ".saved-", ".tmp").with_context(cannot)?);
+    std::fs::write(file.path(), bytes).with_context(cannot)?;
+    file.as_file().sync_all().with_context(cannot)?;
+    let (file, listed) = file.into_parts();
+    file.persist(path).with_context(cannot)?;
+    drop(listed);
+    Ok(())
 }
 
 /// Makes the renames in `folder` durable: a rename is once the folder that holds the name is.

@@ -42,9 +42,9 @@ def logits(folder, texts, max_length):
     return rows, names
 
 
-def split(task, data, name, teacher, student, max_length):
-    """Sigma over the split, both accuracies, and which rows the student gets right."""
-    examples = read(task, data, name)
+def split(task, data, name, teacher, student, max_length, limit=None):
+    """Of the first `limit` examples, or all: sigma, both accuracies, how many the student gets right."""
+    examples = read(task, data, name)[:limit]
     texts = [texts for texts, _ in examples]
     (says, names), (answers, own) = logits(teacher, texts, max_length), logits(student, texts, max_length)
     assert names == own, (names, own)
@@ -73,9 +73,10 @@ def main():
     models = {model["role"]: model for model in tune["manifest"]["models"]}
     length = models["student"]["max_length"]
     winner = options.tune / "winner"
+    of = (options.teacher, winner, length)
     told = {
-        name: split(options.task, options.data, name, options.teacher, winner, length)
-        for name in ("train", "dev")
+        "train": split(options.task, options.data, "train", *of, limit=tune["n"]),
+        "dev": split(options.task, options.data, "dev", *of),
     }
     figures = tune["winner"]["seeds"][0]["figures"]
     correct = figures["seen_correct"] + figures["unseen_correct"]

@@ -10,7 +10,6 @@ use super::audit::stoppable_session;
 use super::print;
 use super::suite::say_hub_notes;
 use crate::cli::{DistillArgs, FinetuneArgs, TrainingArgs};
-use crate::config::Layer;
 use crate::distill::evaluate::Score;
 use crate::distill::recipe::{Flags, Recipe};
 use crate::distill::speaker::duration;
@@ -46,22 +45,8 @@ pub fn finetune(args: &FinetuneArgs) -> Result<Exit> {
 
 fn flags(args: &TrainingArgs, teacher: Option<String>) -> Flags {
     Flags {
-        settings: Layer {
-            teacher,
-            data: args.data.clone(),
-            limit: args.limit,
-            allow_skipped: args.allow_skipped.then_some(true),
-            label_map: args.label_map.clone(),
-            teacher_head: args.teacher_head,
-            cased: args.cased,
-            uncased: args.uncased,
-            max_length: args.max_length,
-            seed: args.seed,
-            threads: args.threads,
-            no_cache: args.no_cache,
-            ..Layer::default()
-        },
-        task: args.task.clone(),
+        settings: args.of.layer(teacher),
+        task: args.of.task.clone(),
         base: args.base.clone(),
         output: args.output.clone(),
         ..Flags::default()
@@ -70,7 +55,7 @@ fn flags(args: &TrainingArgs, teacher: Option<String>) -> Flags {
 
 fn train(args: &TrainingArgs, flags: &Flags) -> Result<Exit> {
     let recipe = Recipe::read(&args.config, flags)?;
-    let progress = Progress::for_stderr(args.quiet);
+    let progress = Progress::for_stderr(args.of.quiet);
     let interrupt = Interrupt::from_signals(progress);
     let session = stoppable_session(interrupt, progress, std::slice::from_ref(&recipe.settings))?;
     let began = Instant::now();
@@ -87,7 +72,6 @@ fn summary(recipe: &Recipe, student: &Student) -> String {
     let epoch = student.ended.epoch;
     let ended = match (student.ended.by, recipe.stopping) {
         (EndedBy::Beta, _) => format!("the soft-label loss reached β at epoch {epoch}"),
-        (EndedBy::Watch, _) => unreachable!("nobody watches it"),
         (EndedBy::MaxEpochs, Some(_)) => {
             format!(
                 "the epochs were over before the soft-label loss reached β; epoch {epoch} is kept"

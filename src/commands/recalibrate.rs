@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::audit::{refuse_without_effect, session, single};
 use super::check::sanity;
-use super::output::{print, render_options};
+use super::output::{render_options, to_stdout};
 use super::suite::say_hub_notes;
 use crate::audit::{
     coded_note, gating, has, manifest, models_disagree, note, record_unusable, run_one, Classifier,
@@ -55,12 +55,10 @@ pub fn run(args: &RecalibrateArgs) -> Result<Exit> {
     let done = recalibrate(args.output.as_deref(), &to_fit, &to_gate, &session);
     say_hub_notes(&session);
     let report = done?;
-    let mut text = Vec::new();
-    match args.format {
-        Format::Json => write_json(&report, &mut text),
-        _ => write_text(&report, &render_options(), &mut text),
-    }?;
-    print(&String::from_utf8_lossy(&text))?;
+    to_stdout(|out| match args.format {
+        Format::Json => write_json(&report, out),
+        _ => write_text(&report, &render_options(), out),
+    })?;
     if let Some(folder) = &args.output {
         progress.message(&format!("wrote {}: a checkpoint with τ folded in", folder.display()));
     }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use super::audit::stoppable_session;
-use super::output::{print, render_options};
+use super::output::{render_options, to_stdout};
 use super::suite::say_hub_notes;
 use crate::cli::TuneArgs;
 use crate::config::Layer;
@@ -31,7 +31,7 @@ pub fn run(args: &TuneArgs) -> Result<Exit> {
         )));
     }
     let plan = Plan::read(&args.config, &flags(args))?;
-    let progress = Progress::for_stderr(args.quiet);
+    let progress = Progress::for_stderr(args.of.quiet);
     let of_trainings = if args.verbose { progress } else { Progress::Quiet };
     let interrupt = Interrupt::from_signals(progress);
     let settings = [plan.settings()?];
@@ -41,12 +41,10 @@ pub fn run(args: &TuneArgs) -> Result<Exit> {
     say_hub_notes(&session);
     say_hub_notes(&trainings);
     let report = tuned?;
-    let mut text = Vec::new();
-    match args.format {
-        Format::Json => write_json(&report, &mut text),
-        _ => write_text(&report, &render_options(), &mut text),
-    }?;
-    print(&String::from_utf8_lossy(&text))?;
+    to_stdout(|out| match args.format {
+        Format::Json => write_json(&report, out),
+        _ => write_text(&report, &render_options(), out),
+    })?;
     let folder = plan.output.display();
     progress.message(&format!(
         "wrote {folder}: winner, winner.toml, tune.html, trials.csv, tune.json, journal.jsonl"
@@ -58,19 +56,9 @@ pub fn run(args: &TuneArgs) -> Result<Exit> {
 }
 
 fn flags(args: &TuneArgs) -> TuneFlags {
-    let settings = Layer {
-        teacher: args.teacher.clone(),
-        data: args.data.clone(),
-        limit: args.limit,
-        kappa: args.kappa,
-        beta_per_example: args.beta_per_example,
-        max_length: args.max_length,
-        seed: args.seed,
-        threads: args.threads,
-        no_cache: args.no_cache,
-        ..Layer::default()
-    };
-    let (task, output) = (args.task.clone(), args.output.clone());
+    let (kappa, beta_per_example) = (args.kappa, args.beta_per_example);
+    let settings = Layer { kappa, beta_per_example, ..args.of.layer(args.teacher.clone()) };
+    let (task, output) = (args.of.task.clone(), args.output.clone());
     TuneFlags {
         training: Flags { settings, task, output, ..Flags::default() },
         trials: args.trials,

@@ -18,9 +18,8 @@ use super::terms::Term;
 use super::trainer::EndedBy;
 use crate::error::{hinted, usage};
 use crate::inference::Logits;
-use crate::interrupt::Temporary;
 use crate::model::Parameter;
-use crate::temporary::temporary_file;
+use crate::temporary::write_whole;
 
 /// The folder of an unfinished training, within the student's.
 const FOLDER: &str = "training";
@@ -290,7 +289,7 @@ impl TrainingFolder {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         let metadata = HashMap::from([(PLACE.to_owned(), serde_json::to_string(place)?)]);
-        write(path, values(parameters), metadata)
+        write_whole(path, &safetensors::serialize(values(parameters), Some(metadata))?)
     }
 
     /// The end of a stage that is kept in `path`, with its values put into `parameters`; `None`
@@ -313,27 +312,8 @@ impl TrainingFolder {
         tensors: Vec<(String, Tensor)>,
         metadata: HashMap<String, String>,
     ) -> Result<()> {
-        write(&self.0.join(name), tensors, metadata)
+        write_whole(&self.0.join(name), &safetensors::serialize(tensors, Some(metadata))?)
     }
-}
-
-/// Writes a file as a whole, beside the one that it replaces.
-fn write(
-    path: &Path,
-    tensors: Vec<(String, Tensor)>,
-    metadata: HashMap<String, String>,
-) -> Result<()> {
-    let cannot = || format!("cannot write `{}`", path.display());
-    let folder = path.parent().context("a file without a folder")?;
-    let file = temporary_file(folder, ".saved-", ".tmp").with_context(cannot)?;
-    let file = Temporary::new(file);
-    let bytes = safetensors::serialize(tensors, Some(metadata))?;
-    std::fs::write(file.path(), bytes).with_context(cannot)?;
-    file.as_file().sync_all().with_context(cannot)?;
-    let (file, listed) = file.into_parts();
-    file.persist(path).with_context(cannot)?;
-    drop(listed);
-    Ok(())
 }
 
 /// The place that a state's metadata holds.

@@ -1,5 +1,6 @@
 //! The loop: batches, losses, steps, epochs, until β is reached or the epochs are over.
 
+mod ending; //  what ends a training, and who may
 mod measure; // the end of an epoch
 
 use std::collections::BTreeMap;
@@ -12,21 +13,23 @@ use candle_core::Tensor;
 use rand::seq::SliceRandom;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 
+use self::ending::Next;
 use super::evaluate::{Diverged, Evaluated};
 use super::objective::{Objective, Step, Weighted};
 use super::optimizer::{AdamW, AdamWOptions, Gradients};
 use super::recipe::{Compat, Recipe, Stage, Stopping};
-use super::saved::{Epoch, Place, TrainingFolder};
+use super::saved::{Place, TrainingFolder};
 use super::schedule::Schedule;
 use super::signals::Signals;
 use super::speaker::{Pace, Speaker};
 use crate::error::hinted;
-use crate::inference::{Logits, RunOptions};
+use crate::inference::RunOptions;
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::model::encoder::{Dropout, DropoutRates, Encoder};
 use crate::model::{ops, PackedBatch, Parameter};
+
+pub use self::ending::{Ended, EndedBy, Finish, Watch};
 
 /// What becomes of a training that is stopped.
 pub const SAVED: &str = "the training is saved; --resume goes on with it";
@@ -63,51 +66,6 @@ pub struct Training<'a> {
     pub speaker: Speaker,
 }
 
-/// What ended a training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum EndedBy {
-    /// The soft-label loss was at or below β.
-    Beta,
-    /// The epochs were over.
-    MaxEpochs,
-    /// Who watched it saw no use in going on; nothing is kept.
-    Watch,
-}
-
-/// Who looks at a training while it is under way.
-pub trait Watch: Sync {
-    /// σ of the sample, from what both say of it (N, K), in the order of the draw.
-    ///
-    /// # Errors
-    /// Logits that are not finite.
-    fn sigma(&self, teacher: &Logits, student: &Logits) -> Result<f64>;
-
-    /// Whether to go on after the last of the epochs `course`; the last stage has `epochs` at most.
-    /// `teacher` and `student` are what both say of the sample now, as in [`Watch::sigma`].
-    ///
-    /// # Errors
-    /// Whatever keeps it from being told.
-    fn goes_on(
-        &self,
-        course: &[Epoch],
-        epochs: usize,
-        teacher: &Logits,
-        student: &Logits,
-    ) -> Result<bool>;
-}
-
-/// A training that is over; its parameters are those that are kept.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Ended {
-    /// By what.
-    pub by: EndedBy,
-    /// The epoch of the last stage, from 1, whose state is kept.
-    pub epoch: usize,
-    /// The epochs, in order.
-    pub course: Vec<Epoch>,
-}
-
 impl Training<'_> {
     /// Runs the stages from `place` on. `begin` gives each stage's objective and what the teacher
     /// says to it.
@@ -119,7 +77,7 @@ impl Training<'_> {
         place: Place,
         resume: bool,
         mut begin: impl FnMut(usize) -> Result<(Box<dyn Objective>, Signals)>,
-    ) -> Result<Ended> {
+    ) -> Result<Finish> {
         let mut place = match resume {
             true => place,
             false => self.begun_as_another(place)?,
@@ -131,10 +89,12 @@ impl Training<'_> {
             if std::mem::take(&mut resume) {
                 run.restore()?;
             }
-            let ended = run.epochs()?;
+            let next = run.epochs()?;
             place = run.place;
-            if let Some(by) = ended {
-                return self.end(by, place);
+            match next {
+                Next::GoesOn => {}
+                Next::Ends(by) => return Ok(Finish::Ended(self.end(by, place)?)),
+                Next::Stops => return Ok(Finish::Stopped(place.course)),
             }
             place = Place {
                 stage: place.stage + 1,
@@ -252,34 +212,35 @@ impl<'a> StageRun<'a> {
         self.batches().div_ceil(self.stage.accumulate)
     }
 
-    /// Runs the epochs that are left; what ended the training, or `None` for the next stage. A
-    /// training that is over is saved as such: measuring and writing it may still be stopped.
-    fn epochs(&mut self) -> Result<Option<EndedBy>> {
-        if self.place.ended_by.is_none() {
-            let ended = self.epochs_left()?;
-            if ended == Some(EndedBy::Watch) {
-                return Ok(ended); // nothing is kept: a training that goes on asks again
-            }
-            self.place.ended_by = ended;
-            if ended.is_some() {
-                self.save()?;
-            }
+    /// Runs the epochs that are left. A training that is over is saved as such: measuring and writing
+    /// it may still be stopped. One that its watcher stops is not, so that resuming it asks again.
+    fn epochs(&mut self) -> Result<Next> {
+        if let Some(by) = self.place.ended_by {
+            return Ok(Next::Ends(by));
         }
-        Ok(self.place.ended_by)
+        let next = self.epochs_left()?;
+        if let Next::Ends(by) = next {
+            self.place.ended_by = Some(by);
+            self.save()?;
+        }
+        Ok(next)
     }
 
-    fn epochs_left(&mut self) -> Result<Option<EndedBy>> {
+    fn epochs_left(&mut self) -> Result<Next> {
         while self.place.epoch < self.stage.max_epochs {
             self.epoch()?;
-            let ended = self.end_of_epoch().map_err(|error| match error.is::<Interrupted>() {
+            let next = self.end_of_epoch().map_err(|error| match error.is::<Interrupted>() {
                 true => self.stopped(),
                 false => error,
             })?;
-            if ended.is_some() {
-                return Ok(ended);
+            if next != Next::GoesOn {
+                return Ok(next);
             }
         }
-        Ok(self.is_last().then_some(EndedBy::MaxEpochs))
+        Ok(match self.is_last() {
+            true => Next::Ends(EndedBy::MaxEpochs),
+            false => Next::GoesOn,
+        })
     }
 
     /// The steps of an epoch that are left.

@@ -56,6 +56,13 @@ pub(crate) fn sigma_and_kappa(sigma: f64, kappa: f64) -> (String, String) {
         .unwrap_or(plain)
 }
 
+/// `0.0446 ≤ κ 0.0500`, with as many decimals as it takes to tell them apart; whether σ is within κ
+/// is the budget's to say.
+pub(crate) fn against_kappa(sigma: f64, within: bool, kappa: f64) -> String {
+    let (sigma, kappa) = sigma_and_kappa(sigma, kappa);
+    format!("{sigma} {} κ {kappa}", if within { "≤" } else { ">" })
+}
+
 /// A share as a percentage: `79.6 %`. Shows `100 %` and `0 %` for exactly that alone.
 pub(crate) fn percent(share: f64) -> String {
     if share == 0.0 || share == 1.0 {

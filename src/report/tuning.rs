@@ -214,6 +214,24 @@ pub struct Importance {
     pub of_accuracy: f64,
 }
 
+impl Figures {
+    /// What is known of a trial that was given up.
+    pub fn watched(sigma: f64, accuracy: f64) -> Self {
+        Figures {
+            sigma,
+            preserved: None,
+            accuracy,
+            temperature: None,
+            recalibrated_sigma: None,
+            recalibrated_preserved: None,
+            train_accuracy: None,
+            epochs: None,
+            cost: None,
+            parameters: None,
+        }
+    }
+}
+
 impl Tuning {
     /// The least accuracy that is enough.
     pub fn least_accuracy(&self) -> f64 {

@@ -399,9 +399,7 @@ pub(super) fn remove(folder: &Path) -> Result<()> {
 /// What a user who stopped the tune hears.
 fn stopped(error: Error) -> Error {
     match error.downcast_ref::<Interrupted>() {
-        Some(Interrupted { what, done, total, .. }) => {
-            Interrupted { what: what.clone(), done: *done, total: *total, outcome: SAVED }.into()
-        }
+        Some(interrupted) => Interrupted { outcome: SAVED, ..interrupted.clone() }.into(),
         None => error,
     }
 }

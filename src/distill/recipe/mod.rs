@@ -483,8 +483,8 @@ fn check_numbers(file: &RecipeFile, compression: Compression, tau_max: usize) ->
     Ok(())
 }
 
-/// A path of the file: beside it where it is there, else as it stands.
-fn beside(folder: &Path, value: &str) -> PathBuf {
+/// A path that a file in `folder` names: beside it where it is there, else as it stands.
+pub fn beside(folder: &Path, value: &str) -> PathBuf {
     let beside = folder.join(value);
     if beside.exists() {
         beside

@@ -2,17 +2,17 @@
 
 use anyhow::Result;
 
+use super::ending::{EndedBy, Next};
 use super::StageRun;
 use crate::distill::evaluate::{Evaluated, Score, SoftLoss};
 use crate::distill::recipe::{Keep, StoppingLoss};
 use crate::distill::saved::{Best, Epoch};
-use crate::distill::trainer::EndedBy;
 use crate::inference::Logits;
 
 impl<'a> StageRun<'a> {
-    /// Measures the student, keeps it where it is the best so far, and says what ends the training
-    /// here: β, or who watches it.
-    pub(super) fn end_of_epoch(&mut self) -> Result<Option<EndedBy>> {
+    /// Measures the student, keeps it where it is the best so far, and says whether the training
+    /// ends here: by β, or by who watches it.
+    pub(super) fn end_of_epoch(&mut self) -> Result<Next> {
         let soft_loss = self.soft_loss()?;
         let validation = self.validation()?;
         let sampled = self.sampled()?;
@@ -39,13 +39,13 @@ impl<'a> StageRun<'a> {
             self.keep_if_best(score)?;
         }
         if reached {
-            return Ok(Some(EndedBy::Beta));
+            return Ok(Next::Ends(EndedBy::Beta));
         }
         match sampled {
             Some((sample, student)) if self.place.epoch < self.stage.max_epochs => {
                 self.asked(sample, &student)
             }
-            _ => Ok(None),
+            _ => Ok(Next::GoesOn),
         }
     }
 
@@ -58,13 +58,15 @@ impl<'a> StageRun<'a> {
     }
 
     /// What the one who watches says of going on.
-    fn asked(&self, sample: &Evaluated, student: &Logits) -> Result<Option<EndedBy>> {
+    fn asked(&self, sample: &Evaluated, student: &Logits) -> Result<Next> {
         let (Some((_, watch)), Some(teacher)) = (self.training.watched, &sample.teacher) else {
-            return Ok(None);
+            return Ok(Next::GoesOn);
         };
         let epochs = self.stage.max_epochs;
-        let goes_on = watch.goes_on(&self.place.course, epochs, teacher, student)?;
-        Ok((!goes_on).then_some(EndedBy::Watch))
+        Ok(match watch.goes_on(&self.place.course, epochs, teacher, student)? {
+            true => Next::GoesOn,
+            false => Next::Stops,
+        })
     }
 
     /// The watched sample, and what the student says of it.

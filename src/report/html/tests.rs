@@ -6,12 +6,18 @@ use super::super::samples;
 use super::*;
 
 fn parsed(report: &Report) -> Html {
-    let page = Html::parse_document(&render(report));
+    html_of(&render(report))
+}
+
+/// A page that an independent parser has nothing to say against.
+pub(super) fn html_of(page: &str) -> Html {
+    let page = Html::parse_document(page);
     assert!(page.errors.is_empty(), "{:?}", page.errors);
     page
 }
 
-fn texts(page: &Html, selector: &str) -> Vec<String> {
+/// The text of every element that `selector` finds.
+pub(super) fn texts(page: &Html, selector: &str) -> Vec<String> {
     let selector = Selector::parse(selector).unwrap();
     page.select(&selector).map(|element| element.text().collect()).collect()
 }

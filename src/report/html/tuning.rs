@@ -12,7 +12,7 @@ mod tables; // finalists, importance, trials
 use maud::{html, Markup};
 
 use super::super::display::neutralise;
-use super::super::numbers::{chosen, counted, decimal, sigma_and_kappa, thousands};
+use super::super::numbers::{against_kappa, chosen, counted, decimal, thousands};
 use super::super::schema::{Note, Outcome};
 use super::super::summary::verdict_word;
 use super::super::tuning::{FinalFigures, Finalist, Tuning};
@@ -82,7 +82,7 @@ fn headline(report: &Tuning) -> String {
     let figures = match first(&report.winner) {
         Some(of) => format!(
             "σ {} over {} of the training set, accuracy {} on the seen part of the validation split",
-            against_kappa((report.audited.sigma, report.audited.preserved), report.kappa),
+            against_kappa(report.audited.sigma, report.audited.preserved, report.kappa),
             counted(report.n, "example", "examples"),
             decimal(of.seen_accuracy)
         ),
@@ -133,7 +133,7 @@ fn meaning(report: &Tuning) -> Vec<String> {
     if let Some(of) = first(&report.default) {
         said.push(format!(
             "The default settings give σ {} and accuracy {}.",
-            against_kappa((of.sigma, of.preserved), report.kappa),
+            against_kappa(of.sigma, of.preserved, report.kappa),
             decimal(of.seen_accuracy)
         ));
     }
@@ -143,12 +143,6 @@ fn meaning(report: &Tuning) -> Vec<String> {
 /// What the student of the first seed does.
 fn first(finalist: &Finalist) -> Option<&FinalFigures> {
     finalist.seeds.first()?.figures.as_ref()
-}
-
-/// `0.0421 ≤ κ 0.0500`.
-fn against_kappa((sigma, preserved): (f64, bool), kappa: f64) -> String {
-    let (sigma, kappa) = sigma_and_kappa(sigma, kappa);
-    format!("{sigma} {} κ {kappa}", if preserved { "≤" } else { ">" })
 }
 
 /// What accuracy is held against.

@@ -2,7 +2,7 @@
 
 use super::super::display::{neutralise, pad, truncate_start};
 use super::super::numbers::{
-    counted, decimal, decimal_or_absent, sigma_and_kappa, signed, thousands, ABSENT,
+    against_kappa, counted, decimal, decimal_or_absent, sigma_and_kappa, signed, thousands, ABSENT,
 };
 use super::super::recalibration::{RecalibratedSplit, Recalibration, Spend};
 use super::super::schema::Outcome;
@@ -74,9 +74,8 @@ fn sigma(report: &Recalibration, split: &RecalibratedSplit, spend: &Spend) -> St
 }
 
 fn comparison(report: &Recalibration, split: &RecalibratedSplit, spend: &Spend) -> String {
-    let (sigma, kappa) = sigma_and_kappa(report.gating_sigma(spend), split.kappa);
-    let relation = if spend.verdict == Outcome::Preserved { "≤" } else { ">" };
-    format!("σ {sigma} {relation} κ {kappa}")
+    let within = spend.verdict == Outcome::Preserved;
+    format!("σ {}", against_kappa(report.gating_sigma(spend), within, split.kappa))
 }
 
 /// `NOT PRESERVED → PRESERVED`.

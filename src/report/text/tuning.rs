@@ -2,7 +2,7 @@
 //! split, what mattered.
 
 use super::super::display::{neutralise, pad};
-use super::super::numbers::{counted, decimal, sigma_and_kappa, thousands};
+use super::super::numbers::{against_kappa, counted, decimal, sigma_and_kappa, thousands};
 use super::super::summary::verdict_word;
 use super::super::tuning::csv::plain;
 use super::super::tuning::{Finalist, Tuning};
@@ -18,8 +18,9 @@ pub(in super::super) fn tuning(report: &Tuning, options: &RenderOptions) -> Stri
     let mut page = Page::new(options);
     let finished = report.trials.iter().filter(|t| t.outcome == "finished").count();
     let stopped = report.trials.iter().filter(|t| t.outcome == "stopped").count();
-    let headline =
-        [report.task.clone(), comparison(report), counted(report.trials.len(), "trial", "trials")];
+    let comparison = against_kappa(report.audited.sigma, report.audited.preserved, report.kappa);
+    let trials = counted(report.trials.len(), "trial", "trials");
+    let headline = [report.task.clone(), format!("σ {comparison}"), trials];
     page.parts(verdict_style(report.verdict), verdict_word(report.verdict), &headline);
     page.blank();
     if let Some(obstacle) = &report.obstacle {
@@ -85,13 +86,6 @@ pub(in super::super) fn tuning(report: &Tuning, options: &RenderOptions) -> Stri
     }
     more_about(&mut page, report.notes.iter());
     page.finish()
-}
-
-/// `σ 0.0421 ≤ κ 0.05`, of the winner as it was written.
-fn comparison(report: &Tuning) -> String {
-    let (sigma, kappa) = sigma_and_kappa(report.audited.sigma, report.kappa);
-    let relation = if report.audited.preserved { "≤" } else { ">" };
-    format!("σ {sigma} {relation} κ {kappa}")
 }
 
 /// `trial 7: stage.prediction.max_epochs 9, …`.

@@ -72,17 +72,7 @@ pub fn tuning() -> Tuning {
     let stopped = Trial {
         outcome: "stopped".to_owned(),
         why: Some("at 25 % of its epochs σ is above 0.1".to_owned()),
-        figures: Some(Figures {
-            preserved: None,
-            temperature: None,
-            recalibrated_sigma: None,
-            recalibrated_preserved: None,
-            train_accuracy: None,
-            epochs: None,
-            cost: None,
-            parameters: None,
-            ..figures(0.15, 0.7)
-        }),
+        figures: Some(Figures::watched(0.15, 0.7)),
         feasible: false,
         violation: None,
         pareto: false,

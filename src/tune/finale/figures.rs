@@ -161,18 +161,7 @@ fn trial(run: &Run, rule: &Rule, finished: &[&Finished]) -> Result<Trial> {
         Some(End::Stopped { why, course }) => {
             trial.outcome = "stopped".to_owned();
             trial.why = Some(why.clone());
-            trial.figures = course.last().map(|at| Figures {
-                sigma: at.sigma,
-                accuracy: at.accuracy,
-                preserved: None,
-                temperature: None,
-                recalibrated_sigma: None,
-                recalibrated_preserved: None,
-                train_accuracy: None,
-                epochs: None,
-                cost: None,
-                parameters: None,
-            });
+            trial.figures = course.last().map(|at| Figures::watched(at.sigma, at.accuracy));
         }
         Some(End::Failed { error }) => {
             trial.outcome = "failed".to_owned();

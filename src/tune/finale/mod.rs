@@ -2,26 +2,20 @@
 //! checkpoint, held against the bound once more as any user would, and the report.
 
 mod figures; // the report, from the journal
+mod unseen; //  the part of the validation split that the search did not see
 mod winner; //  its checkpoint and its recipe
-
-use std::fs;
-use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use crate::audit::{audit, run_one, Classifier, Role};
-use crate::distill::data::{cut, Splits};
-use crate::distill::recipe::HeldOut;
-use crate::distill::SplitAnswers;
-use crate::interrupt::Temporary;
+use crate::audit::audit;
 use crate::report::schema::{ModelManifest, TaskRow};
 use crate::report::tuning::{self, Tuning};
-use crate::temporary::temporary_file;
+use crate::temporary::write_whole;
 use crate::tune::journal::{Run, RunId, Runs};
-use crate::tune::measure;
-use crate::tune::outcome::{Candidate, End, Unseen};
+use crate::tune::outcome::{Candidate, End};
 use crate::tune::run::{best, finalists, remove, Tune};
 
+use unseen::UnseenPart;
 use winner::WINNER;
 
 /// The end of one tune.
@@ -60,42 +54,16 @@ impl Finale<'_> {
                 && run.unseen.is_none()
                 && matches!(run.end, Some(End::Finished(_)))
         });
+        let pending: Vec<&Run> = pending.collect();
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let part = UnseenPart::read(self.0)?;
         for run in pending {
-            let unseen = self.unseen(run)?;
+            let unseen = part.of(run, self.0)?;
             self.0.journal.hold()?.unseen(run.id, unseen)?;
         }
         Ok(())
-    }
-
-    /// One finalist on the unseen part.
-    fn unseen(&self, run: &Run) -> Result<Unseen> {
-        let (plan, session) = (self.0.plan, self.0.trainings);
-        let folder = self.0.folder(run.id);
-        let recipe = plan.recipe(&run.point, plan.seed, &folder)?;
-        let settings = &recipe.settings;
-        let splits = Splits::read(settings, session)?;
-        let train = &splits.train;
-        let validation = splits.validation.as_ref().context("no validation split")?;
-        let teacher = settings.require_teacher()?;
-        let mut teacher = Classifier::open(Role::Teacher, teacher, settings, &[], train, session)?;
-        let names = teacher.label_names().to_vec();
-        let student = folder.display().to_string();
-        let mut student =
-            Classifier::open(Role::Student, &student, settings, &names, train, session)?;
-        let (_, rows) =
-            cut(validation.examples.len(), HeldOut { share: plan.unseen, seed: plan.seed });
-        let (says, _) = run_one(&mut teacher, validation, settings, session)?;
-        let (answers, _) = run_one(&mut student, validation, settings, session)?;
-        let said = SplitAnswers {
-            labels: rows.iter().map(|&row| validation.examples[row as usize].label).collect(),
-            teacher: Some(says.part(&rows)),
-            student: answers.part(&rows),
-        };
-        let temperature = match &run.end {
-            Some(End::Finished(student)) => student.recalibrated.map(|r| r.temperature),
-            _ => None,
-        };
-        measure::unseen(&said, temperature, &self.0.gate, settings.threads)
     }
 
     /// The written winner, audited as any user would: the row of the training set, and the models.
@@ -126,21 +94,8 @@ impl Finale<'_> {
             ("tune.html", html),
             ("tune.json", json),
         ] {
-            replace(output, name, &bytes)?;
+            write_whole(&output.join(name), &bytes)?;
         }
         Ok(())
     }
-}
-
-/// Writes a file as a whole, in place of the one that was there.
-fn replace(folder: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let path = folder.join(name);
-    let cannot = || format!("cannot write `{}`", path.display());
-    let file = Temporary::new(temporary_file(folder, ".tune-", ".tmp").with_context(cannot)?);
-    fs::write(file.path(), bytes).with_context(cannot)?;
-    file.as_file().sync_all().with_context(cannot)?;
-    let (file, listed) = file.into_parts();
-    file.persist(&path).with_context(cannot)?;
-    drop(listed);
-    Ok(())
 }

@@ -94,7 +94,6 @@ impl Finale<'_> {
         let plan = self.0.plan;
         let mut document = plan.document(&run.point, plan.seed)?;
         let recipe = plan.recipe(&run.point, plan.seed, &plan.output)?;
-        document.remove("store");
         place(&mut document, &recipe, plan.folder());
         let spend = winner.spend;
         let mut text = format!(

@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Result};
 use toml::{Table, Value};
 
-use super::beside;
 use crate::distill::methods::Method;
-use crate::distill::recipe::Recipe;
+use crate::distill::recipe::{beside, Recipe};
 use crate::error::usage;
 use crate::tune::space::belongs;
 
@@ -17,7 +16,7 @@ pub(super) fn recipe(named: Option<&Value>, path: &Path) -> Result<(Table, PathB
     match named {
         Some(Value::Table(table)) => Ok((table.clone(), path.to_owned())),
         Some(Value::String(name)) => {
-            let file = beside(path, name);
+            let file = beside(path.parent().unwrap_or(Path::new(".")), name);
             let text = std::fs::read_to_string(&file).map_err(|e| {
                 usage(format!("`recipe` = `{name}`: cannot read `{}`: {e}", file.display()))
             })?;

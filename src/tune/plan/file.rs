@@ -1,6 +1,6 @@
 //! A tune as it is written, and what stands in it by itself.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -9,7 +9,7 @@ use toml::{Table, Value};
 
 use super::TuneFlags;
 use crate::config::{ConfidenceName, Layer, StatisticName};
-use crate::distill::recipe::Flags;
+use crate::distill::recipe::{beside, Flags};
 use crate::error::usage;
 
 /// What the accuracy of a student is held against.
@@ -189,20 +189,11 @@ impl TuneFile {
         }
         above.statistic = above.statistic.or(self.statistic);
         above.confidence = above.confidence.or(self.confidence);
-        let here = |value: &String| beside(path, value).display().to_string();
+        let folder = path.parent().unwrap_or(Path::new("."));
+        let here = |value: &String| beside(folder, value).display().to_string();
         above.teacher = above.teacher.take().or(self.teacher.as_ref().map(here));
         above.data = above.data.take().or(self.data.as_ref().map(here));
         flags.task = flags.task.or(self.task.clone());
         flags
-    }
-}
-
-/// A path of the file: beside it where it is there, else as it stands.
-pub(super) fn beside(path: &Path, value: &str) -> PathBuf {
-    let beside = path.parent().unwrap_or(Path::new(".")).join(value);
-    if beside.exists() {
-        beside
-    } else {
-        PathBuf::from(value)
     }
 }

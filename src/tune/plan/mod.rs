@@ -13,7 +13,7 @@ use anyhow::{bail, Result};
 use toml::{Table, Value};
 
 use document::{recipe, said, set, strip};
-use file::{beside, TuneFile};
+use file::TuneFile;
 pub use file::{Objective, Reference, SearchName, Stopping, Whose};
 
 use super::space::{belongs, foreign, Point, Space};
@@ -119,17 +119,7 @@ impl Plan {
         let output = output.ok_or_else(|| {
             usage("nothing says where the results go\n  hint: pass --output DIR, or set `output`")
         })?;
-        for (key, instead) in [("held_out", "unseen"), ("seed", "seed"), ("store", "")] {
-            if document.contains_key(key) {
-                bail!(usage(format!(
-                    "`recipe.{key}` has no effect in a tune\n  hint: {}",
-                    match instead {
-                        "" => "leave it out: the trials share what they know of the teacher".into(),
-                        key => format!("set `{key}` at the top of the tune instead"),
-                    }
-                )));
-            }
-        }
+        refuse_own(&document)?;
         let seed = flags.training.settings.seed.or(file.seed).unwrap_or(0);
         let further_seeds = file.further_seeds.unwrap_or(FURTHER_SEEDS);
         if seed.checked_add(further_seeds).is_none_or(|last| last > i64::MAX as u64) {
@@ -220,9 +210,8 @@ impl Plan {
         let mut flags = self.flags.clone();
         flags.output = Some(output.to_owned());
         flags.settings.seed = Some(seed);
-        let mut document = self.document(point, seed)?;
-        document.remove("store"); // the trials share what they know of the teacher
-        Recipe::parse(&toml::to_string(&document)?, &self.path, &flags)
+        let text = toml::to_string(&self.document(point, seed)?)?;
+        Recipe::parse(&text, &self.path, &flags)
     }
 
     /// Every key at both ends, or at each choice, with the defaults elsewhere: by method.
@@ -294,6 +283,21 @@ impl Plan {
             "space": self.space,
             "recipe": recipe,
         }))
+    }
+}
+
+/// Keys of a recipe that are the tune's to set.
+fn refuse_own(recipe: &Table) -> Result<()> {
+    let own = [
+        ("held_out", "set `unseen` at the top of the tune instead"),
+        ("seed", "set `seed` at the top of the tune instead"),
+        ("store", "leave it out: the trials share what they know of the teacher"),
+    ];
+    match own.into_iter().find(|(key, _)| recipe.contains_key(*key)) {
+        None => Ok(()),
+        Some((key, hint)) => {
+            Err(usage(format!("`recipe.{key}` has no effect in a tune\n  hint: {hint}")))
+        }
     }
 }
 

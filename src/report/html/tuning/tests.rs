@@ -7,17 +7,11 @@ use super::super::super::display::neutralise;
 use super::super::super::samples::HOSTILE;
 use super::super::super::schema::{Note, NoteLevel};
 use super::super::super::tuning::samples;
+use super::super::tests::{html_of, texts};
 use super::*;
 
 fn parsed(report: &Tuning) -> Html {
-    let page = Html::parse_document(&tuning(report));
-    assert!(page.errors.is_empty(), "{:?}", page.errors);
-    page
-}
-
-fn texts(page: &Html, selector: &str) -> Vec<String> {
-    let selector = Selector::parse(selector).unwrap();
-    page.select(&selector).map(|element| element.text().collect()).collect()
+    html_of(&tuning(report))
 }
 
 fn count(page: &Html, selector: &str) -> usize {

@@ -1,0 +1,57 @@
+//! What a training follows from. One that was interrupted is gone on with by the same alone, and
+//! trainings that begin the same way share the ends of their first stages.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use sha2::{Digest, Sha256};
+
+use super::prepared::Prepared;
+use super::Distillation;
+use crate::digest::hexadecimal;
+use crate::distill::evaluate::Evaluated;
+use crate::distill::record::{RecordedRecipe, Source};
+
+impl Distillation<'_> {
+    /// What a training follows from: the same one has the same, however its files are named.
+    pub(super) fn fingerprint(&self, name: &str, prepared: &Prepared) -> Result<String> {
+        let recipe = RecordedRecipe::of(self.recipe, prepared.student.dropout);
+        self.fingerprint_of(name, prepared, recipe, prepared.validation.as_ref())
+    }
+
+    /// The same of the part of a training that `recipe` describes and that looks at `validation`.
+    fn fingerprint_of(
+        &self,
+        name: &str,
+        prepared: &Prepared,
+        recipe: RecordedRecipe,
+        validation: Option<&Evaluated>,
+    ) -> Result<String> {
+        let settings = &self.recipe.settings;
+        let hashes = |s: &Source| (s.weights_sha256.clone(), s.tokenizer_sha256.clone());
+        let parts = serde_json::to_vec(&(
+            env!("CARGO_PKG_VERSION"),
+            (name, self.recipe.method.name, &self.labels),
+            recipe,
+            (self.sources.0.as_ref().map(hashes), hashes(&self.sources.1)),
+            format!("{:?}", settings.casing),
+            prepared.train.sha256(),
+            validation.map(Evaluated::sha256),
+        ))?;
+        Ok(hexadecimal(&Sha256::digest(&parts)))
+    }
+
+    /// Where the end of each stage but the last is kept, if trainings share anything.
+    pub(super) fn stage_files(&self, name: &str, prepared: &Prepared) -> Result<Vec<PathBuf>> {
+        let Some(shared) = self.among.shared else { return Ok(Vec::new()) };
+        let file = |stage: usize| {
+            let recipe = RecordedRecipe::of(self.recipe, prepared.student.dropout).until(stage);
+            let so_far = self.fingerprint_of(name, prepared, recipe, None)?;
+            // Embeddings that a later stage trains are parameters from the beginning.
+            let of = serde_json::to_vec(&(so_far, self.recipe.freezes_embeddings()))?;
+            let of = hexadecimal(&Sha256::digest(&of));
+            Ok(shared.join(format!("stage-{}.safetensors", &of[..32])))
+        };
+        (0..self.recipe.stages.len() - 1).map(file).collect()
+    }
+}

@@ -1,0 +1,181 @@
+//! What a training needs, opened and checked before anything is run.
+
+use anyhow::{bail, Context, Result};
+
+use super::{Among, Distillation};
+use crate::audit::{set_max_length, Role, Session};
+use crate::checkpoint::Checkpoint;
+use crate::distill::data::{cut, evaluated, source, tokens, Said, Splits, Teacher};
+use crate::distill::evaluate::Evaluated;
+use crate::distill::objective::Setting;
+use crate::distill::recipe::{Init, Recipe, StudentLayer};
+use crate::distill::saved::TrainingFolder;
+use crate::distill::student::{begin, columns_by_name, NewStudent, Plan};
+use crate::distill::terms::Term;
+use crate::error::usage;
+use crate::model::{encoder_shape, Model};
+
+/// A student with the splits in its tokens.
+pub(super) struct Prepared {
+    /// The student as it begins.
+    pub student: NewStudent,
+    /// The training set.
+    pub train: Evaluated,
+    /// What the training sees of the validation split.
+    pub validation: Option<Evaluated>,
+    /// The rows of the validation split that the training sees, where not all.
+    seen: Option<Vec<u32>>,
+    /// What the objectives know of both models.
+    pub setting: Setting,
+}
+
+impl Prepared {
+    /// Takes in what the teacher says of both splits.
+    pub fn hear(&mut self, said: &Said) {
+        self.train.teacher = Some(said.train.clone());
+        if let Some(validation) = &mut self.validation {
+            let whole = said.validation.as_ref();
+            validation.teacher = whole.map(|whole| match &self.seen {
+                Some(rows) => whole.part(rows),
+                None => whole.clone(),
+            });
+        }
+    }
+}
+
+impl<'a> Distillation<'a> {
+    /// Reads the data and opens the models.
+    pub(super) fn open(
+        recipe: &'a Recipe,
+        folder: &'a TrainingFolder,
+        among: Among<'a>,
+        session: &'a Session,
+    ) -> Result<Self> {
+        let settings = &recipe.settings;
+        let splits = Splits::read(settings, session)?;
+        if recipe.stages.iter().any(|stage| stage.losses.contains_key(&Term::Hard)) {
+            splits.require_labels()?;
+        }
+        let begun_from = match recipe.init {
+            Init::Base => recipe.student.base.as_deref().context("no base")?,
+            Init::TeacherLayers => settings.require_teacher()?,
+            Init::Scratch => match &recipe.student.base {
+                Some(base) => base,
+                None => settings.require_teacher()?,
+            },
+        };
+        let mut checkpoint = Checkpoint::open(begun_from, settings.casing, &session.hub)
+            .with_context(|| format!("cannot open `{begun_from}`"))?;
+        let shape = encoder_shape(&checkpoint.config, &checkpoint.weights)?;
+        if let Some(shape) = shape {
+            set_max_length(&mut checkpoint.tokenizer, shape.positions, settings, Role::Student)?;
+        }
+        let teacher = settings.teacher.as_deref();
+        let teacher = teacher.map(|source| Teacher::open(source, &splits, settings, session));
+        let teacher = teacher.transpose()?;
+        let labels = match &teacher {
+            Some(teacher) => teacher.classifier.label_names().to_vec(),
+            None => splits.label_names(),
+        };
+        let of_teacher = teacher.as_ref().map(|t| source(t.classifier.checkpoint(), session));
+        let of_teacher = of_teacher.transpose()?;
+        let (folder, sources) = (folder, (of_teacher, source(&checkpoint, session)?));
+        Ok(Distillation {
+            recipe,
+            session,
+            folder,
+            among,
+            splits,
+            teacher,
+            checkpoint,
+            labels,
+            sources,
+        })
+    }
+
+    /// The student and the assistants as they begin.
+    pub(super) fn begin(&mut self) -> Result<(Prepared, Vec<Prepared>)> {
+        let student = self.student(&self.recipe.student)?;
+        let mut assistants = Vec::new();
+        for (i, asked) in self.recipe.assistants.iter().enumerate() {
+            let assistant = self.student(asked).with_context(|| format!("assistant {}", i + 1))?;
+            assistants.push(assistant);
+        }
+        Ok((student, assistants))
+    }
+
+    /// The student that `asked` describes, with everything checked that its method asks for.
+    fn student(&mut self, asked: &StudentLayer) -> Result<Prepared> {
+        let recipe = self.recipe;
+        let init = recipe.init;
+        let plan = Plan { labels: &self.labels, seed: recipe.settings.seed, compat: recipe.compat };
+        let columns = match (init, &self.teacher) {
+            (Init::TeacherLayers, Some(teacher)) => Some(teacher.classifier.columns().to_vec()),
+            (Init::Base, _) => columns_by_name(&self.checkpoint, &self.labels)?,
+            _ => None,
+        };
+        let student = begin(asked, init, &mut self.checkpoint, columns.as_deref(), &plan)?;
+        let tokenizer = &self.checkpoint.tokenizer;
+        let vocabulary = student.encoder.vocabulary();
+        let train = evaluated(&self.splits.train, tokenizer, vocabulary)?;
+        let validation = self.splits.validation.as_ref();
+        let validation = validation.map(|split| evaluated(split, tokenizer, vocabulary));
+        let mut validation = validation.transpose()?;
+        if recipe.held_out.is_some() && validation.is_none() {
+            bail!(usage(format!(
+                "`{}` has no validation split, and `held_out` keeps a part of it back\n  hint: name one \
+                 in the task's `splits`; a recipe can do without `held_out`",
+                recipe.settings.task.name
+            )));
+        }
+        let both = validation.as_ref().zip(recipe.held_out);
+        let seen = both.map(|(split, held_out)| cut(split.tokens.len(), held_out).0);
+        if let (Some(split), Some(rows)) = (&mut validation, &seen) {
+            *split = split.part(rows);
+        }
+        let setting = self.setting(&student, &train)?;
+        check_stages(recipe, &setting)?;
+        if student.new_head {
+            self.session.progress.message("the last layer is new: it begins with random weights");
+        }
+        Ok(Prepared { student, train, validation, seen, setting })
+    }
+
+    fn setting(&self, student: &NewStudent, train: &Evaluated) -> Result<Setting> {
+        let mut setting = Setting {
+            student: student.encoder.shape(),
+            teacher: None,
+            same_tokens: true,
+            // Every sequence of the BERT family ends with [SEP].
+            separator: train.tokens.first().and_then(|t| t.input_ids.last().copied()),
+        };
+        if let Some(teacher) = &self.teacher {
+            let checkpoint = teacher.classifier.checkpoint();
+            setting.teacher = encoder_shape(&checkpoint.config, &checkpoint.weights)?;
+            let vocabulary = teacher.classifier.facts().vocabulary;
+            let tokenizer = teacher.classifier.tokenizer();
+            let of_teacher = tokens(&self.splits.train, tokenizer, vocabulary)?;
+            setting.same_tokens = of_teacher == train.tokens;
+        }
+        Ok(setting)
+    }
+}
+
+/// Makes every stage's objective, which finds what contradicts the models. Two stages that look at
+/// different hidden states cannot share the file that the user names.
+fn check_stages(recipe: &Recipe, setting: &Setting) -> Result<()> {
+    let mut looking = Vec::new();
+    for (i, stage) in recipe.stages.iter().enumerate() {
+        if (recipe.method.objective)(recipe, setting, i)?.needs().states.is_some() {
+            looking.push(stage.name);
+        }
+    }
+    match (&recipe.store, looking.as_slice()) {
+        (Some(_), [_, _, ..]) => Err(usage(format!(
+            "`store` holds the hidden states of one stage, and {} look at some\n  hint: leave \
+             `store` out",
+            looking.join(" and ")
+        ))),
+        _ => Ok(()),
+    }
+}

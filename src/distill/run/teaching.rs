@@ -1,0 +1,136 @@
+//! What the teacher says to a stage.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{bail, Context, Result};
+use sha2::{Digest, Sha256};
+
+use super::prepared::Prepared;
+use super::Distillation;
+use crate::checkpoint::Checkpoint;
+use crate::digest::hexadecimal;
+use crate::distill::data::tokens;
+use crate::distill::evaluate::tokens_sha256;
+use crate::distill::objective::Objective;
+use crate::distill::recipe::Compat;
+use crate::distill::signals::{bytes_of, is_stored, write_store, Beside, Signals};
+use crate::distill::states::{bytes_of_everything, Selection};
+use crate::distill::store::{Store, StoreHeader};
+use crate::error::usage;
+use crate::inference::{Logits, Observer};
+use crate::model::encoder::DropoutRates;
+use crate::model::{load_encoder, Model};
+
+impl Distillation<'_> {
+    /// What the teacher says to a stage.
+    pub(super) fn signals(
+        &self,
+        objective: &dyn Objective,
+        prepared: &Prepared,
+        says: Option<Logits>,
+    ) -> Result<Signals> {
+        let (recipe, needs) = (self.recipe, objective.needs());
+        let mut signals = Signals { logits: says, selection: needs.states, ..Signals::default() };
+        let noisy =
+            recipe.compat == Compat::Huawei && (needs.logits || signals.selection.is_some());
+        if signals.selection.is_none() && !noisy {
+            return Ok(signals);
+        }
+        let beside = self.beside(prepared, noisy)?;
+        if let (Some(selection), false) = (&signals.selection, noisy) {
+            let compressed = matches!(selection, Selection::Kept { .. });
+            let bytes = bytes_of(selection, &beside);
+            if is_stored(recipe.teacher_states, recipe.store.is_some(), bytes, compressed) {
+                signals.store = Some(self.store(selection, &beside)?);
+                return Ok(signals); // the teacher itself is not needed any more
+            }
+        }
+        signals.beside = Some(beside);
+        Ok(signals)
+    }
+
+    /// The teacher to be run beside the student, or once before.
+    fn beside(&self, prepared: &Prepared, noisy: bool) -> Result<Beside> {
+        let settings = &self.recipe.settings;
+        let source = settings.require_teacher()?;
+        let mut checkpoint = Checkpoint::open(source, settings.casing, &self.session.hub)?;
+        let config = &checkpoint.config;
+        let loaded = load_encoder(config, &mut checkpoint.weights, settings.teacher_head)?;
+        let Some((encoder, family)) = loaded else {
+            bail!("`{source}` shows no hidden states here");
+        };
+        let rates = DropoutRates::read(family, &checkpoint.config)?;
+        let teacher = self.teacher.as_ref().context("no teacher")?;
+        let tokens = match prepared.setting.same_tokens {
+            true => prepared.train.tokens.clone(),
+            false => {
+                tokens(&self.splits.train, teacher.classifier.tokenizer(), encoder.vocabulary())?
+            }
+        };
+        Ok(Beside {
+            encoder,
+            tokens,
+            columns: teacher.classifier.columns().iter().map(|&column| column as u32).collect(),
+            // Another seed than the student's, so that the two do not drop the same elements.
+            dropout: noisy.then_some((rates, !settings.seed)),
+        })
+    }
+
+    /// The teacher's hidden states in a file, written now unless they are there.
+    fn store(&self, selection: &Selection, beside: &Beside) -> Result<Store> {
+        let shape = beside.encoder.shape();
+        let teacher = self.sources.0.as_ref().context("no teacher")?;
+        let header = StoreHeader {
+            selection: selection.clone(),
+            teacher_sha256: teacher.weights_sha256.clone(),
+            tokens_sha256: tokens_sha256(&beside.tokens),
+            examples: beside.tokens.len(),
+            hidden: shape.hidden,
+            heads: shape.heads,
+        };
+        let path = self.store_file(&header)?;
+        match path.exists().then(|| Store::open(&path)) {
+            Some(Ok(store)) if *store.header() == header => return Ok(store),
+            // A file that the user named is not written over.
+            Some(Err(error)) if self.recipe.store.is_some() => return Err(error),
+            Some(Ok(_)) if self.recipe.store.is_some() => bail!(usage(format!(
+                "`store` = `{}` holds hidden states of another teacher, other texts or another \
+                 selection\n  hint: name another file, or remove this one",
+                path.display()
+            ))),
+            _ => {}
+        }
+        let phase = self.session.progress.phase("the teacher's hidden states", header.examples);
+        let interrupt = &self.session.interrupt;
+        let bytes =
+            write_store(&path, &header, beside, interrupt, |rows| phase.rows_done(rows, 0))?;
+        drop(phase);
+        self.say_stored(&path, bytes, beside);
+        Store::open(&path)
+    }
+
+    /// The file that the user named, one that trainings share, or one of the training's own.
+    fn store_file(&self, header: &StoreHeader) -> Result<PathBuf> {
+        if let Some(path) = &self.recipe.store {
+            return Ok(path.clone());
+        }
+        let Some(shared) = self.among.shared else {
+            return Ok(self.folder.path().join("teacher.states"));
+        };
+        std::fs::create_dir_all(shared)
+            .with_context(|| format!("cannot make the folder `{}`", shared.display()))?;
+        let of = hexadecimal(&Sha256::digest(serde_json::to_vec(header)?));
+        Ok(shared.join(format!("teacher-{}.states", &of[..32])))
+    }
+
+    fn say_stored(&self, path: &Path, bytes: u64, beside: &Beside) {
+        let lengths: Vec<usize> = beside.tokens.iter().map(|t| t.len()).collect();
+        let all = bytes_of_everything(&lengths, beside.encoder.shape());
+        self.session.progress.message(&format!(
+            "stored the teacher's hidden states in {}: {:.1} MB, of {:.1} MB for all of them",
+            path.display(),
+            bytes as f64 / 1e6,
+            all as f64 / 1e6
+        ));
+    }
+}

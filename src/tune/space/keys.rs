@@ -1,0 +1,82 @@
+//! Which keys of a recipe a search may change, and which of them a method has.
+
+use crate::distill::methods::{self, Method};
+use crate::distill::terms::Term;
+use crate::error::usage;
+use crate::task::spelling::did_you_mean;
+
+/// Keys whose value says what is judged, where it lies or how fast it goes, and not how the student
+/// is made: two trials that differ in one could not be compared, or would not differ.
+const NOT_SEARCHED: [&str; 19] = [
+    "task",
+    "own_task",
+    "data",
+    "teacher",
+    "teacher_head",
+    "label_map",
+    "max_length",
+    "limit",
+    "allow_skipped",
+    "seed",
+    "threads",
+    "output",
+    "store",
+    "teacher_states",
+    "held_out",
+    "log_every",
+    "save_every",
+    "student",
+    "student.base",
+];
+
+/// Whether the key `name`, a path, says how the student is made.
+pub(super) fn is_setting(name: &str) -> bool {
+    let root = name.split('.').next().unwrap_or_default();
+    let is_table = root == "student" && name != root;
+    !NOT_SEARCHED.iter().any(|key| *key == name || (*key == root && !is_table))
+}
+
+/// Whether recipes of `method` may have the key `name`.
+pub fn belongs(name: &str, method: &Method) -> bool {
+    let parts: Vec<&str> = name.split('.').collect();
+    let weighs = |term: &str| method.terms.iter().any(|known| known.as_str() == term);
+    let looks = |terms: &[Term]| terms.iter().any(|term| method.terms.contains(term));
+    use Term::*;
+    match parts.as_slice() {
+        ["stage", stage, rest @ ..] => {
+            let has = (method.stages)().iter().any(|(name, _)| name == stage);
+            has && !matches!(rest, ["losses", term] if !weighs(term))
+        }
+        ["training", "losses", term] => (method.stages)().len() == 1 && weighs(term),
+        [table @ ("pkd" | "annealing" | "takd" | "hsk"), ..] => *table == method.name,
+        ["compat"] => method.name == "tinybert",
+        ["layer_map"] => looks(&[Hidden, Patient, Kept]),
+        _ => true,
+    }
+}
+
+/// What to say of a key that no method of the search has.
+pub fn foreign(name: &str, methods: &[&str]) -> anyhow::Error {
+    let parts: Vec<&str> = name.split('.').collect();
+    let of: Vec<&Method> = methods.iter().filter_map(|name| methods::find(name).ok()).collect();
+    let stages: Vec<&str> =
+        of.iter().flat_map(|method| (method.stages)()).map(|(name, _)| name).collect();
+    let hint = match parts.as_slice() {
+        ["stage", stage, ..] if !stages.contains(stage) => {
+            format!(
+                "{}its stages are {}",
+                did_you_mean(stage, stages.iter().copied()),
+                stages.join(", ")
+            )
+        }
+        [.., "losses", _] => {
+            let terms = of.iter().flat_map(|method| method.terms).map(|term| term.as_str());
+            format!("its losses are {}", terms.collect::<Vec<_>>().join(", "))
+        }
+        _ => "leave it out".to_owned(),
+    };
+    usage(format!(
+        "`space.\"{name}\"` is no key of the method {}\n  hint: {hint}",
+        methods.join(" or ")
+    ))
+}

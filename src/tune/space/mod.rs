@@ -1,0 +1,170 @@
+//! What a search may change: keys of a recipe, each with a range, a scale and a default.
+
+mod keys; //  which keys may be searched, and which a method has
+mod range; // what a key may be
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use anyhow::{bail, Result};
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::distill::methods;
+use crate::error::usage;
+
+pub use self::keys::{belongs, foreign};
+pub use self::range::{Range, Scale};
+
+/// Values of some keys of the space, by key.
+pub type Point = BTreeMap<String, Value>;
+
+/// The keys, in their order.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Space(pub Vec<Key>);
+
+/// One key of the space.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Key {
+    /// Its path in a recipe, such as `stage.prediction.learning_rate`.
+    pub name: String,
+    /// What it may be.
+    pub range: Range,
+    /// What the first trial has.
+    pub default: Value,
+}
+
+/// A key as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    low: Option<Value>,
+    high: Option<Value>,
+    scale: Option<Scale>,
+    choices: Option<Vec<Value>>,
+    default: Option<Value>,
+}
+
+impl Space {
+    /// The space that `table` describes; its keys may be quoted paths or nested tables. `known`
+    /// gives what the recipe says of a key, for those without a default of their own.
+    ///
+    /// # Errors
+    /// An empty space, a key that decides what is judged, a range that is none, a default that is
+    /// missing or outside: usage errors that name the key.
+    pub fn read(table: &Table, known: impl Fn(&str) -> Option<Value>) -> Result<Self> {
+        let mut written = Vec::new();
+        flatten("", table, &mut written)?;
+        if written.is_empty() {
+            bail!(usage(
+                "`space` is empty: there is nothing to search over\n  hint: give it a key of the \
+                 recipe, such as `\"stage.prediction.learning_rate\" = { low = 1e-5, high = 5e-4, \
+                 scale = \"log\", default = 3e-5 }`"
+            ));
+        }
+        let keys = written.into_iter().map(|(name, value)| Key::read(name, value, &known));
+        Ok(Space(keys.collect::<Result<_>>()?))
+    }
+
+    /// The settings of the first trial, of the keys that `method` has.
+    pub fn defaults(&self, method: &str) -> Point {
+        let keys = self.0.iter();
+        let point: Point = keys.map(|key| (key.name.clone(), key.default.clone())).collect();
+        let method = point.get("method").and_then(Value::as_str).unwrap_or(method).to_owned();
+        self.active(point, &method)
+    }
+
+    /// Every point of a space of at most `most`, in an order of its own; `None` of a larger one.
+    pub fn every(&self, most: u64) -> Option<Vec<Point>> {
+        let mut product = 1u64;
+        for key in &self.0 {
+            product = product.checked_mul(key.range.count()?).filter(|&n| n <= most)?;
+        }
+        let mut points = vec![Point::new()];
+        for key in &self.0 {
+            let with = |point: &Point| {
+                let place = |value| {
+                    let mut point = point.clone();
+                    point.insert(key.name.clone(), value);
+                    point
+                };
+                key.range.values().into_iter().map(place).collect::<Vec<_>>()
+            };
+            points = points.iter().flat_map(with).collect();
+        }
+        Some(points)
+    }
+
+    /// `point` without the keys that `method` does not have.
+    pub fn active(&self, point: Point, method: &str) -> Point {
+        let method = methods::find(method).ok();
+        let has = |name: &str| method.is_none_or(|method| belongs(name, method));
+        point.into_iter().filter(|(name, _)| has(name)).collect()
+    }
+
+    /// The methods among which the search chooses; `own` where it does not choose.
+    pub fn methods<'a>(&'a self, own: &'a str) -> Vec<&'a str> {
+        match self.0.iter().find(|key| key.name == "method").map(|key| &key.range) {
+            Some(Range::Choices(choices)) => choices.iter().filter_map(Value::as_str).collect(),
+            _ => vec![own],
+        }
+    }
+}
+
+impl Key {
+    fn read(name: String, value: Value, known: &impl Fn(&str) -> Option<Value>) -> Result<Self> {
+        let wrong = |why: &str| usage(format!("`space.\"{name}\"` {why}"));
+        if !keys::is_setting(&name) {
+            bail!(wrong(
+                "is no setting of the student's training: trials that differ in it could not be \
+                 compared\n  hint: leave it out; the recipe or a flag sets it"
+            ));
+        }
+        let Written { low, high, scale, choices, default } = Written::deserialize(value)
+            .map_err(|e| wrong(&format!("cannot be read: {}", e.to_string().trim_end())))?;
+        let range = match (low, high, choices) {
+            (None, None, Some(choices)) if scale.is_none() => Range::choices(choices),
+            (Some(low), Some(high), None) => Range::numbers(&low, &high, scale.unwrap_or_default()),
+            _ => {
+                Err("needs `low` and `high`, with a `scale` or without, or `choices` alone".into())
+            }
+        };
+        let range = range.map_err(|why| wrong(&why))?;
+        let default = default.or_else(|| known(&name)).ok_or_else(|| {
+            wrong("has no default\n  hint: give it `default`, the value of the first trial")
+        })?;
+        match range.place(&default) {
+            Some(default) => Ok(Key { name, range, default }),
+            None => Err(wrong(&format!(
+                "has the default {default}, which is not {range}\n  hint: the first trial has the \
+                 default, so that it must be inside"
+            ))),
+        }
+    }
+}
+
+/// The keys of a space, nested tables as paths. A table with a word of [`Written`] is a key.
+fn flatten(path: &str, table: &Table, keys: &mut Vec<(String, Value)>) -> Result<()> {
+    for (name, value) in table {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        let words = ["low", "high", "scale", "choices", "default"];
+        match value {
+            Value::Table(inner) if !inner.keys().any(|key| words.contains(&key.as_str())) => {
+                if inner.is_empty() {
+                    bail!(usage(format!(
+                        "`space.\"{path}\"` has no range\n  hint: give it `low` and `high`, or \
+                         `choices`"
+                    )));
+                }
+                flatten(&path, inner, keys)?;
+            }
+            Value::Table(_) => keys.push((path, value.clone())),
+            _ => bail!(usage(format!(
+                "`space.\"{path}\"` = {value} is no range\n  hint: write {{ low = …, high = … }} or \
+                 {{ choices = […] }}; what does not change belongs in the recipe"
+            ))),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,231 @@
+//! What a key may be, and where a search sees its values.
+
+use serde::{Deserialize, Serialize};
+use toml::Value;
+
+/// Digits of a real value that is proposed: more would say nothing, and nobody could read them.
+const DIGITS: usize = 3;
+/// Whole numbers that are all tried beforehand.
+const FEW: u64 = 12;
+
+/// What a key may be.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Range {
+    /// A real number, ends included.
+    Real {
+        /// The smallest.
+        low: f64,
+        /// The largest.
+        high: f64,
+        /// How it is spread.
+        scale: Scale,
+    },
+    /// A whole number, ends included.
+    Whole {
+        /// The smallest.
+        low: i64,
+        /// The largest.
+        high: i64,
+        /// How it is spread.
+        scale: Scale,
+    },
+    /// One of these.
+    Choices(Vec<Value>),
+}
+
+/// How a number is spread over its range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scale {
+    /// Evenly.
+    #[default]
+    Linear,
+    /// Its logarithm evenly.
+    Log,
+}
+
+impl Range {
+    /// One of `choices`, or why these are none.
+    pub(super) fn choices(choices: Vec<Value>) -> Result<Self, String> {
+        if let Some(wrong) = choices.iter().find(|choice| !is_finite(choice)) {
+            return Err(format!("names the choice {wrong}, which is no number"));
+        }
+        if choices.len() < 2 {
+            return Err("needs at least two `choices`".to_owned());
+        }
+        match (1..choices.len()).find(|&i| choices[..i].contains(&choices[i])) {
+            Some(i) => Err(format!("names the choice {} twice", choices[i])),
+            None => Ok(Range::Choices(choices)),
+        }
+    }
+
+    /// From `low` to `high`, or why that is no range.
+    pub(super) fn numbers(low: &Value, high: &Value, scale: Scale) -> Result<Self, String> {
+        let range = match (low, high) {
+            (Value::Integer(low), Value::Integer(high)) => {
+                Range::Whole { low: *low, high: *high, scale }
+            }
+            _ => match (number(low), number(high)) {
+                (Some(low), Some(high)) if low.is_finite() && high.is_finite() => {
+                    Range::Real { low, high, scale }
+                }
+                _ => return Err(format!("goes from {low} to {high}: two numbers are needed")),
+            },
+        };
+        let (low, high) = range.ends().expect("numbers have ends");
+        if low >= high {
+            return Err(format!(
+                "goes from {low} to {high}: it is turned round, or a single value\n  hint: `low` \
+                 must be below `high`"
+            ));
+        }
+        if scale == Scale::Log && low <= 0.0 {
+            return Err(format!("begins at {low}: a `log` scale has positive numbers alone"));
+        }
+        Ok(range)
+    }
+
+    /// Both ends of a range of numbers.
+    pub fn ends(&self) -> Option<(f64, f64)> {
+        match *self {
+            Range::Real { low, high, .. } => Some((low, high)),
+            Range::Whole { low, high, .. } => Some((low as f64, high as f64)),
+            Range::Choices(_) => None,
+        }
+    }
+
+    /// How many values it has; `None` for a real number's.
+    pub fn count(&self) -> Option<u64> {
+        match self {
+            Range::Real { .. } => None,
+            Range::Whole { low, high, .. } => Some(high.abs_diff(*low).saturating_add(1)),
+            Range::Choices(choices) => Some(choices.len() as u64),
+        }
+    }
+
+    /// The values that a check tries: every one of a few, else those at the ends.
+    pub fn tried(&self) -> Vec<Value> {
+        match self {
+            Range::Whole { low, high, .. } if self.count().is_some_and(|n| n <= FEW) => {
+                (*low..=*high).map(Value::Integer).collect()
+            }
+            Range::Real { low, high, .. } => vec![Value::Float(*low), Value::Float(*high)],
+            Range::Whole { low, high, .. } => vec![Value::Integer(*low), Value::Integer(*high)],
+            Range::Choices(choices) => choices.clone(),
+        }
+    }
+
+    /// All its values; none of a real number's.
+    pub(super) fn values(&self) -> Vec<Value> {
+        match self {
+            Range::Real { .. } => Vec::new(),
+            Range::Whole { low, high, .. } => (*low..=*high).map(Value::Integer).collect(),
+            Range::Choices(choices) => choices.clone(),
+        }
+    }
+
+    /// `value` as one of the range, a whole number written as such; `None` outside.
+    pub(super) fn place(&self, value: &Value) -> Option<Value> {
+        match (self, value) {
+            (Range::Real { low, high, .. }, value) => {
+                number(value).filter(|x| (*low..=*high).contains(x)).map(Value::Float)
+            }
+            (Range::Whole { low, high, .. }, Value::Integer(x)) => {
+                (*low..=*high).contains(x).then(|| value.clone())
+            }
+            (Range::Whole { .. }, _) => None,
+            (Range::Choices(choices), _) => choices.contains(value).then(|| value.clone()),
+        }
+    }
+
+    /// The interval in which a search sees the range: logarithms on a `log` scale, half a step more
+    /// on either side of whole numbers, the number of the choice.
+    pub fn interval(&self) -> (f64, f64) {
+        match self {
+            Range::Real { low, high, scale } => (scale.forth(*low), scale.forth(*high)),
+            Range::Whole { low, high, scale } => {
+                (scale.forth(*low as f64 - 0.5), scale.forth(*high as f64 + 0.5))
+            }
+            Range::Choices(choices) => (0.0, choices.len() as f64),
+        }
+    }
+
+    /// Where `value` lies in [`Range::interval`].
+    pub fn position(&self, value: &Value) -> Option<f64> {
+        match self {
+            Range::Real { scale, .. } | Range::Whole { scale, .. } => {
+                number(value).map(|x| scale.forth(x))
+            }
+            Range::Choices(choices) => {
+                choices.iter().position(|choice| choice == value).map(|i| i as f64)
+            }
+        }
+    }
+
+    /// The value at `position` of [`Range::interval`].
+    pub fn value(&self, position: f64) -> Value {
+        match self {
+            Range::Real { low, high, scale } => {
+                Value::Float(rounded(scale.back(position)).clamp(*low, *high))
+            }
+            Range::Whole { low, high, scale } => {
+                Value::Integer((scale.back(position).round() as i64).clamp(*low, *high))
+            }
+            Range::Choices(choices) => {
+                choices[(position.max(0.0) as usize).min(choices.len() - 1)].clone()
+            }
+        }
+    }
+}
+
+impl std::fmt::Display for Range {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Range::Real { low, high, .. } => write!(f, "from {low} to {high}"),
+            Range::Whole { low, high, .. } => write!(f, "a whole number from {low} to {high}"),
+            Range::Choices(choices) => {
+                let choices: Vec<_> = choices.iter().map(Value::to_string).collect();
+                write!(f, "one of {}", choices.join(", "))
+            }
+        }
+    }
+}
+
+impl Scale {
+    fn forth(self, x: f64) -> f64 {
+        match self {
+            Scale::Linear => x,
+            Scale::Log => x.ln(),
+        }
+    }
+
+    fn back(self, x: f64) -> f64 {
+        match self {
+            Scale::Linear => x,
+            Scale::Log => x.exp(),
+        }
+    }
+}
+
+fn is_finite(value: &Value) -> bool {
+    match value {
+        Value::Float(x) => x.is_finite(),
+        Value::Array(values) => values.iter().all(is_finite),
+        Value::Table(table) => table.values().all(is_finite),
+        _ => true,
+    }
+}
+
+fn number(value: &Value) -> Option<f64> {
+    match value {
+        Value::Float(x) => Some(*x),
+        Value::Integer(x) => Some(*x as f64),
+        _ => None,
+    }
+}
+
+/// `x` with [`DIGITS`] digits.
+fn rounded(x: f64) -> f64 {
+    format!("{x:.*e}", DIGITS - 1).parse().expect("a number that was just written")
+}
