@@ -272,32 +272,31 @@ fn a_temperature_that_suffices_wins_and_is_folded_into_the_checkpoint() {
 
 #[test]
 fn settings_that_diverge_are_a_failed_trial_and_the_search_goes_on() {
+    says(&why_a_rate_without_bounds_failed(""), &["the training diverged", "NaN"]);
+}
+
+#[test]
+fn logits_that_are_not_finite_are_a_failed_trial_too() {
+    // One step an epoch: no loss is computed after it.
+    let stage = "batch_size = 500\nwarmup = 0.0\nschedule = \"constant\"\n";
+    let why = why_a_rate_without_bounds_failed(stage);
+    says(&why, &["the training diverged", "logits of example"]);
+}
+
+/// Tunes over a learning rate and one that no training survives, with more keys of the last stage;
+/// why the second trial failed.
+fn why_a_rate_without_bounds_failed(stage: &str) -> String {
     let sandbox = Sandbox::new();
-    let (space, _) = TUNE.split_once("[space]").unwrap();
-    let text = format!(
-        "{space}[space]\n\"stage.prediction.learning_rate\" = {{ choices = [1e-4, 1e30] }}\n"
-    );
+    let (recipe, _) = TUNE.split_once("[space]").unwrap();
+    let rates = "\"stage.prediction.learning_rate\" = { choices = [1e-4, 1e30] }";
+    let text = format!("{recipe}{stage}\n[space]\n{rates}\n");
     let run = tuned(&sandbox, &text, "out", &["--kappa", "0.4"]);
     assert_eq!(run.code, 0, "{}", run.stderr);
     let report = report(&sandbox, "out");
     let trials = report["trials"].as_array().unwrap();
     assert_eq!(trials.len(), 2, "the space has no more");
     assert_eq!(trials[1]["outcome"], "failed");
-    says(trials[1]["why"].as_str().unwrap(), &["the training diverged", "NaN"]);
-}
-
-#[test]
-fn logits_that_are_not_finite_are_a_failed_trial_too() {
-    let sandbox = Sandbox::new();
-    let (space, _) = TUNE.split_once("[space]").unwrap();
-    // One step an epoch: no loss is computed after it.
-    let text = format!(
-        "{space}batch_size = 500\nwarmup = 0.0\nschedule = \"constant\"\n\n[space]\n\"stage.prediction.learning_rate\" = {{ choices = [1e-4, 1e30] }}\n"
-    );
-    let run = tuned(&sandbox, &text, "out", &["--kappa", "0.4"]);
-    assert_eq!(run.code, 0, "{}", run.stderr);
-    let trials = report(&sandbox, "out")["trials"].clone();
-    says(trials[1]["why"].as_str().unwrap(), &["the training diverged", "logits of example"]);
+    trials[1]["why"].as_str().unwrap().to_owned()
 }
 
 #[test]

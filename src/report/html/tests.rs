@@ -22,16 +22,22 @@ pub(super) fn texts(page: &Html, selector: &str) -> Vec<String> {
     page.select(&selector).map(|element| element.text().collect()).collect()
 }
 
+/// The ids of a page, sorted, each of which must be one element's.
+pub(super) fn ids_of_one_element<'a>(page: &'a Html, name: &str) -> Vec<&'a str> {
+    let ids = Selector::parse("[id]").unwrap();
+    let mut ids: Vec<&str> = page.select(&ids).filter_map(|e| e.value().id()).collect();
+    ids.sort_unstable();
+    let all = ids.len();
+    ids.dedup();
+    assert_eq!(ids.len(), all, "{name}");
+    ids
+}
+
 #[test]
 fn every_report_is_html_without_an_error_and_every_id_is_one_element_s() {
     for (name, report) in samples::all() {
         let page = parsed(&report);
-        let ids = Selector::parse("[id]").unwrap();
-        let mut ids: Vec<&str> = page.select(&ids).filter_map(|e| e.value().id()).collect();
-        ids.sort_unstable();
-        let all = ids.len();
-        ids.dedup();
-        assert_eq!(ids.len(), all, "{name}");
+        let ids = ids_of_one_element(&page, name);
         for reference in texts_of_attribute(&page, "[aria-labelledby]", "aria-labelledby") {
             assert!(reference.split(' ').all(|id| ids.contains(&id)), "{name}: {reference}");
         }

@@ -9,7 +9,7 @@ use super::super::schema::Outcome;
 use super::super::summary::verdict_word;
 use super::super::RenderOptions;
 use super::page::{verdict_style, Page, INDENT, LABEL};
-use super::row::{more_about, remark};
+use super::row::closing_notes;
 
 /// The whole text.
 pub(in super::super) fn recalibration(report: &Recalibration, options: &RenderOptions) -> String {
@@ -48,13 +48,7 @@ pub(in super::super) fn recalibration(report: &Recalibration, options: &RenderOp
     page.field("accuracy", &accuracy(gate));
     page.blank();
     page.field("conclusion", &report.conclusion);
-    if !report.notes.is_empty() {
-        page.blank();
-    }
-    for note in &report.notes {
-        remark(&mut page, note, "");
-    }
-    more_about(&mut page, report.notes.iter());
+    closing_notes(&mut page, &report.notes);
     page.finish()
 }
 

@@ -356,8 +356,19 @@ fn notes(page: &mut Page, report: &Report, row: &TaskRow, beside: &[&TaskRow]) {
     }
 }
 
+/// The notes of a report that has one row, and where to read more.
+pub(super) fn closing_notes(page: &mut Page, notes: &[Note]) {
+    if !notes.is_empty() {
+        page.blank();
+    }
+    for note in notes {
+        remark(page, note, "");
+    }
+    more_about(page, notes.iter());
+}
+
 /// Where to read on about the codes of `notes`.
-pub(super) fn more_about<'a>(page: &mut Page, notes: impl Iterator<Item = &'a Note>) {
+fn more_about<'a>(page: &mut Page, notes: impl Iterator<Item = &'a Note>) {
     let mut codes: Vec<&str> = Vec::new();
     for entry in notes.filter_map(|note| explain(&note.code)) {
         if !codes.contains(&entry.name.as_str()) {
@@ -369,7 +380,7 @@ pub(super) fn more_about<'a>(page: &mut Page, notes: impl Iterator<Item = &'a No
     }
 }
 
-pub(super) fn remark(page: &mut Page, note: &Note, place: &str) {
+fn remark(page: &mut Page, note: &Note, place: &str) {
     let (style, level) = match note.level {
         NoteLevel::Warning => (YELLOW, "warning"),
         NoteLevel::Note => (DIM, "note"),

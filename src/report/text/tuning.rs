@@ -8,7 +8,7 @@ use super::super::tuning::csv::plain;
 use super::super::tuning::{Finalist, Tuning};
 use super::super::RenderOptions;
 use super::page::{verdict_style, Page};
-use super::row::{more_about, remark};
+use super::row::closing_notes;
 
 /// Keys whose importance is named.
 const KEYS: usize = 3;
@@ -78,13 +78,7 @@ pub(in super::super) fn tuning(report: &Tuning, options: &RenderOptions) -> Stri
     if !keys.is_empty() {
         page.field("σ follows", &keys.join(", "));
     }
-    if !report.notes.is_empty() {
-        page.blank();
-    }
-    for note in &report.notes {
-        remark(&mut page, note, "");
-    }
-    more_about(&mut page, report.notes.iter());
+    closing_notes(&mut page, &report.notes);
     page.finish()
 }
 

@@ -7,7 +7,7 @@ use super::super::super::display::neutralise;
 use super::super::super::samples::HOSTILE;
 use super::super::super::schema::{Note, NoteLevel};
 use super::super::super::tuning::samples;
-use super::super::tests::{html_of, texts};
+use super::super::tests::{html_of, ids_of_one_element, texts};
 use super::*;
 
 fn parsed(report: &Tuning) -> Html {
@@ -148,13 +148,7 @@ fn every_tune() -> Vec<(&'static str, Tuning)> {
 #[test]
 fn every_tune_is_html_without_an_error_and_every_id_is_one_element_s() {
     for (name, report) in every_tune() {
-        let page = parsed(&report);
-        let ids = Selector::parse("[id]").unwrap();
-        let mut ids: Vec<&str> = page.select(&ids).filter_map(|e| e.value().id()).collect();
-        ids.sort_unstable();
-        let all = ids.len();
-        ids.dedup();
-        assert_eq!(ids.len(), all, "{name}");
+        ids_of_one_element(&parsed(&report), name);
     }
 }
 
