@@ -193,8 +193,9 @@ fn an_interrupt_is_told_and_gone_on_with() {
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     says(&said, &["the same command goes on with it"]);
     let begun = sandbox.read("out/journal.jsonl");
-    assert!(events(&journal(&sandbox, "out"), "ended").len() < 6);
-    assert_eq!(tuned(&sandbox, TUNE, "out", &[]).code, 0);
+    let resumed = tuned(&sandbox, TUNE, "out", &[]);
+    assert_eq!(resumed.code, 0);
+    says(&resumed.stderr, &["trial-1 of 6, which goes on: "]);
     assert!(sandbox.read("out/journal.jsonl").starts_with(&begun));
 }
 
@@ -318,6 +319,101 @@ fn settings_that_contradict_each_other_are_a_failed_trial() {
 }
 
 #[test]
+fn a_stage_that_trials_have_in_common_is_trained_once() {
+    let sandbox = Sandbox::new();
+    let (recipe, _) = TUNE.split_once("[space]").unwrap();
+    let rates = "\"stage.prediction.learning_rate\" = { choices = [1e-4, 2e-4, 4e-4] }";
+    let text =
+        format!("{recipe}[space]\n{rates}\n").replace("further_seeds = 1", "further_seeds = 0");
+    let run = tuned(&sandbox, &text, "out", &["--verbose"]);
+    assert_eq!(report(&sandbox, "out")["trials"].as_array().unwrap().len(), 3);
+    let ends = |stage: &str| {
+        run.stderr.lines().filter(|line| line.contains(&format!("{stage} epoch 1/1 done"))).count()
+    };
+    assert_eq!((ends("intermediate"), ends("prediction")), (1, 3), "{}", run.stderr);
+}
+
+#[test]
+fn a_trial_that_is_not_among_the_best_half_way_is_given_up() {
+    let sandbox = Sandbox::new();
+    let stopping = "stopping = { rungs = [0.5], halving = 1000.0 }";
+    let text = TUNE
+        .replace("kappa = 0.05", &format!("kappa = 1e-6\n{stopping}"))
+        .replace("trials = 6", "trials = 8")
+        .replace("further_seeds = 1", "further_seeds = 0")
+        .replace("low = 1, high = 12", "low = 1, high = 4");
+    let run = tuned(&sandbox, &text, "out", &[]);
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    let report = report(&sandbox, "out");
+    let trials = report["trials"].as_array().unwrap();
+    let of = |outcome: &str| trials.iter().filter(|t| t["outcome"] == outcome).collect::<Vec<_>>();
+    let (finished, given_up) = (of("finished"), of("stopped"));
+    assert!(finished.len() >= 3 && !given_up.is_empty(), "{}", run.stderr);
+    assert_eq!(finished.len() + given_up.len(), 8);
+    for trial in given_up {
+        says(trial["why"].as_str().unwrap(), &["of its epochs", "were better there"]);
+    }
+    let winner = report["winner"]["trial"].as_u64().unwrap() as usize;
+    assert_eq!(trials[winner - 1]["outcome"], "finished");
+}
+
+#[test]
+fn data_that_vanish_end_the_tune_and_fail_no_trial() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("data")).unwrap();
+    for file in ["train.tsv", "validation.tsv"] {
+        fs::copy(demo(file), sandbox.path(&format!("data/{file}"))).unwrap();
+    }
+    let teacher = demo("teacher");
+    sandbox.write("tune.toml", brief());
+    let given =
+        ["--config", "tune.toml", "--data", "data", "--teacher", &teacher, "--output", "out"];
+    let arguments = |trials: &str| with(&["tune", "--trials", trials], &given);
+    let mut one = process(&sandbox, &arguments("40")).spawn().unwrap();
+    let path = sandbox.path("out/journal.jsonl");
+    while !fs::read_to_string(&path).unwrap_or_default().contains("\"ended\"") {
+        assert!(one.try_wait().unwrap().is_none(), "it ended before its data were gone");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    fs::rename(sandbox.path("data"), sandbox.path("gone")).unwrap();
+    assert!(one.wait().unwrap().code().unwrap() > 1);
+    let text = sandbox.read("out/journal.jsonl");
+    assert!(!text.contains("\"failed\""), "{text}");
+    fs::rename(sandbox.path("gone"), sandbox.path("data")).unwrap();
+    let trials = events(&journal(&sandbox, "out"), "begun").len();
+    let more = arguments(&trials.to_string());
+    assert!(sandbox.audit(&more).code < 2);
+    assert!(sandbox.read("out/journal.jsonl").starts_with(&text));
+}
+
+#[test]
+fn a_label_map_is_the_teacher_s_and_the_winner_s_recipe_says_what_flags_said() {
+    let sandbox = Sandbox::new();
+    let swapped = "negative=positive,positive=negative";
+    let flags = ["--label-map", swapped, "--max-length", "48", "--trials", "1"];
+    let text = brief().replace("max_length = 64\n", "");
+    let text = text.replace("kappa = 0.05", "kappa = 0.05\nrecalibrate = false");
+    assert!(tuned(&sandbox, &text, "out", &flags).code < 2);
+    let report = report(&sandbox, "out");
+    let of = |value: &Value| value.as_f64().unwrap();
+    let student = &report["default"]["seeds"][0]["figures"];
+    // Teacher and student say the opposite of the labels, on either part.
+    for part in ["seen_accuracy", "unseen_accuracy"] {
+        assert!(number(student, part) < 0.5, "{part}");
+    }
+    assert!(report["teacher_accuracy"].as_array().unwrap().iter().all(|a| of(a) < 0.5));
+    assert!((of(&report["audited"]["sigma"]) - number(student, "sigma")).abs() < 1e-6);
+    let recipe = sandbox.read("out/winner.toml");
+    says(&recipe, &[&format!("label_map = \"{swapped}\""), "max_length = 48"]);
+    let again = with(&["distill"], &["--config", "out/winner.toml", "--output", "again"]);
+    let run = sandbox.audit(&again);
+    says(&run.stdout, &["--label-map 'teacher:negative=positive,teacher:positive=negative'"]);
+    let weights =
+        |folder: &str| fs::read(sandbox.path(&format!("{folder}/model.safetensors"))).unwrap();
+    assert_eq!(weights("again"), weights("out/winner"));
+}
+
+#[test]
 fn a_later_stage_may_train_what_an_earlier_one_leaves_alone() {
     let sandbox = Sandbox::new();
     let (space, _) = TUNE.split_once("[space]").unwrap();
@@ -399,17 +495,26 @@ fn the_end_of_one_process_leaves_another_s_work_alone() {
 fn every_reading_of_the_constraints_runs_through() {
     let sandbox = Sandbox::new();
     let readings = [
-        "statistic = \"centred\"",
-        "confidence = \"teacher-class\"",
-        "reference = \"teacher\"\nepsilon = 0.2",
-        "reference = 0.5\nobjective = \"sigma\"",
-        "objective = \"cost\"\nsearch = \"random\"",
-        "objective = \"size\"\nstopping = { rungs = [], halving = 1.0 }",
+        ("statistic = \"centred\"", ("statistic", "centred")),
+        ("confidence = \"teacher-class\"", ("confidence", "teacher-class")),
+        ("reference = \"teacher\"\nepsilon = 0.2", ("reference", "teacher")),
+        ("reference = 0.5\nobjective = \"sigma\"", ("objective", "sigma")),
+        ("objective = \"cost\"\nsearch = \"random\"", ("search", "random")),
+        ("objective = \"size\"\nstopping = { rungs = [], halving = 1.0 }", ("objective", "size")),
     ];
-    for (i, reading) in readings.into_iter().enumerate() {
+    for (i, (reading, (key, value))) in readings.into_iter().enumerate() {
         let text = brief().replace("kappa = 0.05", &format!("kappa = 0.4\n{reading}"));
         let run = tuned(&sandbox, &text, &format!("out-{i}"), &[]);
         assert_eq!(run.code, 0, "{reading}: {}", run.stderr);
+        let report = report(&sandbox, &format!("out-{i}"));
+        assert_eq!(report[key], value, "{reading}");
+        if value == "teacher" {
+            assert_eq!(report["reference_accuracy"], report["teacher_accuracy"][0]);
+        }
+        // The audit of the written winner reads σ as the trial did.
+        let winner = &report["winner"]["seeds"][0]["figures"];
+        let audited = number(&report["audited"], "sigma");
+        assert!((audited - number(winner, "sigma")).abs() < 1e-6, "{reading}");
     }
     let summed = brief().replace("kappa = 0.05", "beta = 40.0");
     let run = tuned(&sandbox, &summed, "summed", &["--limit", "250"]);
@@ -442,8 +547,12 @@ fn another_tune_s_folder_is_left_alone() {
     let sandbox = Sandbox::new();
     assert!(tuned(&sandbox, &brief(), "out", &[]).code < 2);
     let before = sandbox.read("out/journal.jsonl");
-    tuned(&sandbox, &brief(), "out", &["--seed", "1"]).fails(2, &["journal of another tune"]);
-    tuned(&sandbox, &brief(), "out", &["--limit", "100"]).fails(2, &["journal of another tune"]);
+    tuned(&sandbox, &brief(), "out", &["--seed", "1"])
+        .fails(2, &["another tune: its seed was not"]);
+    tuned(&sandbox, &brief(), "out", &["--kappa", "0.1"])
+        .fails(2, &["another tune: its kappa was not"]);
+    tuned(&sandbox, &brief(), "out", &["--limit", "100"])
+        .fails(2, &["another tune: its teacher, its data"]);
     assert_eq!(sandbox.read("out/journal.jsonl"), before);
 }
 
@@ -487,6 +596,10 @@ fn what_contradicts_itself_is_refused_before_the_first_trial() {
         (space("seed = { low = 1, high = 2 }"), "`space.\"seed\"` is no setting"),
         (TUNE.replace("kappa = 0.05", "kapa = 0.05"), "unknown field `kapa`"),
         (TUNE.replace("tinybert", "tinibert"), "`method` = `tinibert`"),
+        (
+            TUNE.replace("max_epochs = 1\nlearning_rate = 2e-4", "max_epochs = \"many\""),
+            "`recipe`: `max_epochs = \"many\"`: invalid type",
+        ),
     ];
     for (i, (text, why)) in cases.iter().enumerate() {
         let output = format!("out-{i}");

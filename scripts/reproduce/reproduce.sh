@@ -2,11 +2,11 @@
 # Makes the figures of docs/reproduction.md: students of 3 and 2 layers by TinyBERT's default settings,
 # then tuned; what PyTorch says of the winners; the tables.
 #
-#   scripts/reproduce/reproduce.sh AUDIT MODELS DATA WORK TASK-LAYERS[:TRIALS] ...
+#   scripts/reproduce/reproduce.sh AUDIT MODELS DATA WORK TASK-LAYERS:TRIALS ...
 #   scripts/reproduce/reproduce.sh target/release/audit models glue work cola-3:10 mrpc-3:10 rte-3:1
 #
-# AUDIT is the program; MODELS has `base`, a pretrained encoder of six layers, and where there is one
-# TASK/teacher-6l; the teacher of any other task is fine-tuned from the base. DATA is GLUE's official
+# AUDIT is the program; MODELS has `base`, a pretrained encoder of six layers, and TASK/teacher-6l for
+# mrpc and sst2; the teachers of cola and rte are fine-tuned from the base. DATA is GLUE's official
 # release. TRIALS 1 is the default student alone. Everything goes to WORK and is gone on with there, so
 # that a run that was stopped, or a job more, costs only what is missing. THREADS (1) a training, JOBS
 # (2) of them at a time. The confirmation needs PYTHON (python) with torch and transformers.
@@ -25,11 +25,18 @@ teacher_of() {
     return
   fi
   local folder="$work/teacher-$task"
+  if [ ! -f "$here/teacher-$task.toml" ]; then
+    echo "there is no $models/$task/teacher-6l, and no recipe for it" >&2
+    return 2
+  fi
   if [ ! -e "$folder/config.json" ]; then
     local resume=()
     if [ -e "$folder/training" ]; then resume=(--resume); fi
     "$audit" finetune --config "$here/teacher-$task.toml" --base "$models/base" --data "$data" \
-      --output "$folder" "${resume[@]}" >"$folder.log" 2>&1
+      --output "$folder" "${resume[@]}" >"$folder.log" 2>&1 || {
+      echo "the teacher of $task could not be trained; see $folder.log" >&2
+      return 2
+    }
   fi
   echo "$folder"
 }

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-NAMES = {"cola": "CoLA", "mrpc": "MRPC", "qnli": "QNLI, a tenth", "rte": "RTE", "sst2": "SST-2, first 10,000"}
+NAMES = {"cola": "CoLA", "mrpc": "MRPC", "rte": "RTE", "sst2": "SST-2, first 10,000"}
 
 
 def runs(work):
@@ -45,7 +45,7 @@ def spread(values):
 
 
 def verdict(finalist):
-    kept = seeds(finalist, "preserved")
+    kept = [bool(seed["figures"]) and seed["figures"]["preserved"] for seed in finalist["seeds"]]
     word = "preserved" if all(kept) else "not preserved" if not any(kept) else "preserved by some"
     return f"{word}, {sum(kept)} of {len(kept)}"
 

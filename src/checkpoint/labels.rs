@@ -1,5 +1,6 @@
 //! Which of a model's outputs stands for which label of the task: by name where names exist.
 
+use std::fmt;
 use std::str::FromStr;
 
 use anyhow::Result;
@@ -57,6 +58,18 @@ impl FromStr for LabelMap {
     }
 }
 
+/// As it is written: `teacher:NEG=negative,teacher:POS=positive`.
+impl fmt::Display for LabelMap {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        for (i, Entry { role, model_label, task_label }) in self.entries.iter().enumerate() {
+            let comma = if i == 0 { "" } else { "," };
+            let role = role.as_ref().map(|role| format!("{role}:")).unwrap_or_default();
+            write!(f, "{comma}{role}{model_label}={task_label}")?;
+        }
+        Ok(())
+    }
+}
+
 impl LabelMap {
     /// The task's names for `names`, a model's own.
     ///
@@ -73,6 +86,13 @@ impl LabelMap {
             }
         }
         Ok(renamed)
+    }
+
+    /// What it says of the models of `role`, said of them alone.
+    pub fn only(&self, role: &str) -> LabelMap {
+        let concerning = self.entries.iter().filter(|entry| entry.concerns(role)).cloned();
+        let alone = concerning.map(|entry| Entry { role: Some(role.to_owned()), ..entry });
+        LabelMap { entries: alone.collect() }
     }
 
     /// The entries that concern `role`: a label of the model, and what the task calls it.

@@ -174,16 +174,40 @@ impl Journal {
             )?,
             Some(Event::Tune { schema_version: SCHEMA_VERSION, fingerprint: known, .. })
                 if known == fingerprint => {}
-            Some(_) => {
-                return Err(usage(format!(
-                "`{}` is the journal of another tune: its space, recipe, seed, teacher, data or \
-                     program was not the same\n  hint: give the same ones, or name another folder \
-                     with --output",
-                journal.path.display()
-            )))
-            }
+            Some(begun) => return Err(journal.of_another(begun, &plan)),
         }
         Ok(journal)
+    }
+
+    /// Why a tune of `plan` does not go on with the journal that begins with `begun`.
+    fn of_another(&self, begun: &Event, plan: &serde_json::Value) -> anyhow::Error {
+        let known = match begun {
+            Event::Tune { plan, .. } => plan.as_object(),
+            _ => None,
+        };
+        let known = known.cloned().unwrap_or_default();
+        let of = |known: &serde_json::Value, key: &str, value: &serde_json::Value| -> Vec<String> {
+            match value.as_object().filter(|_| key == "gate") {
+                _ if known == value => Vec::new(),
+                Some(parts) => {
+                    parts.iter().filter(|(k, v)| known[*k] != **v).map(|(k, _)| k.clone()).collect()
+                }
+                None => vec![key.to_owned()],
+            }
+        };
+        let null = serde_json::Value::Null;
+        let keys = plan.as_object().into_iter().flatten();
+        let keys = keys.flat_map(|(key, value)| of(known.get(key).unwrap_or(&null), key, value));
+        let keys: Vec<String> = keys.collect();
+        let other = match keys.as_slice() {
+            [] => "its teacher, its data or its version of the program".to_owned(),
+            keys => format!("its {}", keys.join(", ")),
+        };
+        usage(format!(
+            "`{}` is the journal of another tune: {other} was not the same\n  hint: give the same, or \
+             name another folder with --output",
+            self.path.display()
+        ))
     }
 
     /// Where it lies.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Mutex, Once};
 use std::time::Instant;
 
 use anyhow::{anyhow, bail, Context, Error, Result};
@@ -24,7 +24,7 @@ use crate::digest::hexadecimal;
 use crate::distill::evaluate::Diverged;
 use crate::distill::saved::TrainingFolder;
 use crate::distill::{check, distill_among, Among, Facts, Outcome, Sample};
-use crate::error::{exit_code, hinted, usage, Exit};
+use crate::error::{hinted, usage};
 use crate::interrupt::Interrupted;
 use crate::report::tuning::Tuning;
 
@@ -55,6 +55,8 @@ pub(super) struct Tune<'a> {
     pub gate: Gate,
     pub facts: Facts,
     began: Instant,
+    /// That there is nothing left to try, said once.
+    exhausted: Once,
 }
 
 /// What a process does next.
@@ -99,7 +101,8 @@ impl<'a> Tune<'a> {
         let fingerprint = hexadecimal(&Sha256::digest(parts));
         let journal = Journal::open(&plan.output, &fingerprint, identity)?;
         let locks = Locks::open(&plan.output)?;
-        Ok(Tune { plan, session, trainings, journal, locks, gate, facts, began: Instant::now() })
+        let (began, exhausted) = (Instant::now(), Once::new());
+        Ok(Tune { plan, session, trainings, journal, locks, gate, facts, began, exhausted })
     }
 
     /// Trains until there is nothing left to train.
@@ -199,7 +202,7 @@ impl<'a> Tune<'a> {
         let begun: Vec<&Point> = runs.trials().map(|run| &run.point).collect();
         let next = propose(self.plan, number, &begun, &ranked)?;
         if next.is_none() {
-            self.speaker().exhausted(begun.len());
+            self.exhausted.call_once(|| self.speaker().exhausted(begun.len()));
         }
         Ok(next.map(|point| (RunId::trial(number), point)))
     }
@@ -242,8 +245,8 @@ impl<'a> Tune<'a> {
         self.tidy(&held.runs)
     }
 
-    /// Trains into `folder`; what became of it. Settings that contradict each other or the models are
-    /// a failed trial: the next ones need not be.
+    /// Trains into `folder`; what became of it. Settings that contradict each other or the models, or
+    /// that diverge, are a failed trial: the next ones need not be. Anything else ends the tune.
     fn trained(&self, claim: &Claim, folder: &Path, resume: bool) -> Result<End> {
         let (plan, id) = (self.plan, claim.id);
         let watcher = Watcher {
@@ -256,28 +259,31 @@ impl<'a> Tune<'a> {
             speaker: self.speaker(),
             why: Mutex::default(),
         };
-        let trained =
-            plan.recipe(&claim.point, id.seed.unwrap_or(plan.seed), folder).and_then(|recipe| {
-                let sample = Sample { examples: plan.stopping.sample, seed: plan.seed };
-                let shared = self.shared_folder();
-                let among = Among { shared: Some(&shared), watch: Some((&watcher, sample)) };
-                match distill_among(&recipe, resume, among, self.trainings)? {
-                    Outcome::Trained(student) => {
-                        let recalibrate = plan.recalibrate;
-                        let student =
-                            measure::finished(&student, &recipe, &self.gate, recalibrate)?;
-                        Ok(End::Finished(Box::new(student)))
-                    }
-                    Outcome::Stopped(course) => Ok(End::Stopped {
-                        why: watcher.why().context("a trial was given up without a reason")?,
-                        course: standings(&course, recipe.last_stage().max_epochs),
-                    }),
-                }
-            });
+        let failed = |error: &Error| Ok(End::Failed { error: one_line(error) });
+        let recipe = match plan.recipe(&claim.point, id.seed.unwrap_or(plan.seed), folder) {
+            Err(error) => return failed(&error),
+            Ok(recipe) => recipe,
+        };
+        let sample = Sample { examples: plan.stopping.sample, seed: plan.seed };
+        let shared = self.shared_folder();
+        let among = Among { shared: Some(&shared), watch: Some((&watcher, sample)) };
+        let trained = distill_among(&recipe, resume, among, self.trainings).and_then(|outcome| {
+            Ok(match outcome {
+                Outcome::Trained(student) => End::Finished(Box::new(measure::finished(
+                    &student,
+                    &recipe,
+                    &self.gate,
+                    plan.recalibrate,
+                )?)),
+                Outcome::Stopped(course) => End::Stopped {
+                    why: watcher.why().context("a trial was given up without a reason")?,
+                    course: standings(&course, recipe.last_stage().max_epochs),
+                },
+                Outcome::Refused(error) => return failed(&error),
+            })
+        });
         match trained {
-            Err(error) if error.is::<Diverged>() || exit_code(&error) == Exit::Usage => {
-                Ok(End::Failed { error: one_line(&error) })
-            }
+            Err(error) if error.is::<Diverged>() => failed(&error),
             Err(error) => Err(error.context(id.to_string())),
             ended => ended,
         }

@@ -152,8 +152,8 @@ impl Watcher<'_> {
                 Certainty::Statistical => format!("but for a chance of {}", self.stopping.delta),
             };
             format!(
-                "at {:.0} % of its epochs σ is above {kappa:.4}, {sure}: no trial's σ fell from there \
-                 to κ",
+                "at {:.0} % of its epochs σ is above {kappa:.4}, {sure}: to come to κ from there it \
+                 would have to fall twice as steeply as any trial's",
                 100.0 * now.share
             )
         }))

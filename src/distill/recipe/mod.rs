@@ -157,9 +157,13 @@ impl Recipe {
     /// `flags`.
     ///
     /// # Errors
-    /// As [`Recipe::read`], without naming the file or its lines.
+    /// As [`Recipe::read`], without naming the file or the number of the line.
     pub fn parse(text: &str, path: &Path, flags: &Flags) -> Result<Self> {
-        let file: RecipeFile = toml::from_str(text).map_err(|e| usage(e.message()))?;
+        let file: RecipeFile = toml::from_str(text).map_err(|e| {
+            let at = e.span().and_then(|span| line_at(text, span.start));
+            let at = at.map(|line| format!("`{line}`: ")).unwrap_or_default();
+            usage(format!("{at}{}", e.message()))
+        })?;
         Self::resolve(file, path, text, flags)
     }
 
@@ -216,6 +220,13 @@ impl Recipe {
     pub fn last_stage(&self) -> &Stage {
         self.stages.last().expect("every method has a stage")
     }
+}
+
+/// The line of `text` that the byte `offset` is in, unless it is blank.
+fn line_at(text: &str, offset: usize) -> Option<&str> {
+    let start = text.get(..offset)?.rfind('\n').map_or(0, |end| end + 1);
+    let line = text[start..].lines().next()?.trim();
+    (!line.is_empty()).then_some(line)
 }
 
 /// The settings that audits have too.

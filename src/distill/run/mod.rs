@@ -19,7 +19,7 @@ use super::trainer::{Finish, Training, Watch, SAVED};
 use crate::audit::{run_options, Session};
 use crate::check::draw_order;
 use crate::checkpoint::{require_new_folder, Checkpoint};
-use crate::error::usage;
+use crate::error::{exit_code, usage, Exit};
 use crate::inference::{Logits, Windows};
 use crate::interrupt::{Interrupted, NO_REPORT};
 use crate::model::encoder::{Encoder, Frozen};
@@ -55,6 +55,8 @@ pub enum Outcome {
     Trained(Box<Student>),
     /// Who watched it stopped it after these epochs; nothing is written.
     Stopped(Vec<Epoch>),
+    /// The recipe contradicts its models or its data, in this way; nothing was run.
+    Refused(Error),
 }
 
 /// Trains the student of `recipe` and writes its folder.
@@ -65,6 +67,7 @@ pub enum Outcome {
 pub fn distill(recipe: &Recipe, resume: bool, session: &Session) -> Result<Student> {
     match distill_among(recipe, resume, Among::default(), session)? {
         Outcome::Trained(student) => Ok(*student),
+        Outcome::Refused(error) => Err(error),
         Outcome::Stopped(_) => bail!("a training that nobody watched was stopped"),
     }
 }
@@ -153,7 +156,10 @@ struct Distillation<'a> {
 impl Distillation<'_> {
     /// Checks all that can be checked, runs the teacher, then trains the assistants and the student.
     fn run(mut self, resume: bool) -> Result<Outcome> {
-        let (mut student, mut assistants) = self.begin()?;
+        let (mut student, mut assistants) = match self.begin() {
+            Err(error) if exit_code(&error) == Exit::Usage => return Ok(Outcome::Refused(error)),
+            begun => begun?,
+        };
         let lock = self.folder.lock()?;
         let mut says = None;
         if let Some(teacher) = &mut self.teacher {

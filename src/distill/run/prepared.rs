@@ -53,9 +53,6 @@ impl<'a> Distillation<'a> {
     ) -> Result<Self> {
         let settings = &recipe.settings;
         let splits = Splits::read(settings, session)?;
-        if recipe.stages.iter().any(|stage| stage.losses.contains_key(&Term::Hard)) {
-            splits.require_labels()?;
-        }
         let begun_from = match recipe.init {
             Init::Base => recipe.student.base.as_deref().context("no base")?,
             Init::TeacherLayers => settings.require_teacher()?,
@@ -94,7 +91,13 @@ impl<'a> Distillation<'a> {
     }
 
     /// The student and the assistants as they begin.
+    ///
+    /// # Errors
+    /// What contradicts the recipe: a usage error.
     pub(super) fn begin(&mut self) -> Result<(Prepared, Vec<Prepared>)> {
+        if self.recipe.stages.iter().any(|stage| stage.losses.contains_key(&Term::Hard)) {
+            self.splits.require_labels()?;
+        }
         let student = self.student(&self.recipe.student)?;
         let mut assistants = Vec::new();
         for (i, asked) in self.recipe.assistants.iter().enumerate() {

@@ -16,11 +16,9 @@ const KEYS: usize = 3;
 /// The whole text.
 pub(in super::super) fn tuning(report: &Tuning, options: &RenderOptions) -> String {
     let mut page = Page::new(options);
-    let finished = report.trials.iter().filter(|t| t.outcome == "finished").count();
-    let stopped = report.trials.iter().filter(|t| t.outcome == "stopped").count();
     let comparison = against_kappa(report.audited.sigma, report.audited.preserved, report.kappa);
     let trials = counted(report.trials.len(), "trial", "trials");
-    let headline = [report.task.clone(), format!("σ {comparison}"), trials];
+    let headline = [report.task.clone(), format!("σ {comparison}{}", shortfall(report)), trials];
     page.parts(verdict_style(report.verdict), verdict_word(report.verdict), &headline);
     page.blank();
     if let Some(obstacle) = &report.obstacle {
@@ -42,13 +40,13 @@ pub(in super::super) fn tuning(report: &Tuning, options: &RenderOptions) -> Stri
     page.field(
         "asked for",
         &format!(
-            "σ ≤ κ {} on {} training examples ({}); accuracy at least {:.4} on the seen part: that of \
-             the {} less ε {}; then the best {}",
+            "σ ≤ κ {} on {} training examples ({}); accuracy at least {:.4} on the seen part: {} less \
+             ε {}; then the best {}",
             decimal(report.kappa),
             thousands(report.n),
             report.bound_origin,
             report.least_accuracy(),
-            report.reference,
+            reference(report),
             report.epsilon,
             report.objective
         ),
@@ -64,7 +62,8 @@ pub(in super::super) fn tuning(report: &Tuning, options: &RenderOptions) -> Stri
     page.field(
         "trials",
         &format!(
-            "{finished} finished, {stopped} given up, {} feasible ({})",
+            "{}, {} feasible ({})",
+            outcomes(report),
             report.trials.iter().filter(|trial| trial.feasible).count(),
             report.search
         ),
@@ -80,6 +79,36 @@ pub(in super::super) fn tuning(report: &Tuning, options: &RenderOptions) -> Stri
     }
     closing_notes(&mut page, &report.notes);
     page.finish()
+}
+
+/// ` but accuracy 0.7500 < 0.8037`, of a winner that keeps σ and not the accuracy.
+fn shortfall(report: &Tuning) -> String {
+    let of = report.winner.seeds.first().and_then(|seeded| seeded.figures.as_ref());
+    let least = report.least_accuracy();
+    match of.filter(|of| report.audited.preserved && of.seen_accuracy < least) {
+        Some(of) => format!(" but accuracy {:.4} < {least:.4}", of.seen_accuracy),
+        None => String::new(),
+    }
+}
+
+/// `9 finished, 2 given up`, and what else became of trials.
+fn outcomes(report: &Tuning) -> String {
+    let said = ["finished", "stopped", "failed", "unfinished"].map(|outcome| {
+        let count = report.trials.iter().filter(|trial| trial.outcome == outcome).count();
+        let word = if outcome == "stopped" { "given up" } else { outcome };
+        (count, format!("{} {word}", thousands(count)))
+    });
+    let told = said.into_iter().enumerate().filter(|(i, (count, _))| *i < 2 || *count > 0);
+    told.map(|(_, (_, text))| text).collect::<Vec<_>>().join(", ")
+}
+
+/// What accuracy is held against.
+fn reference(report: &Tuning) -> String {
+    match report.reference.as_str() {
+        "default" => "that of the default settings".to_owned(),
+        "teacher" => "the teacher's".to_owned(),
+        _ => decimal(report.reference_accuracy),
+    }
 }
 
 /// `trial 7: stage.prediction.max_epochs 9, …`.
@@ -155,6 +184,22 @@ mod tests {
         ] {
             assert!(said.contains(part), "{part}\n{said}");
         }
+    }
+
+    #[test]
+    fn an_accuracy_that_was_missed_is_in_the_headline_and_a_number_is_a_reference() {
+        let mut report = tuning();
+        report.verdict = Outcome::NotPreserved;
+        (report.reference, report.reference_accuracy) = ("a number".to_owned(), 0.95);
+        let said = told(&report);
+        let headline = said.lines().next().unwrap();
+        assert!(
+            headline.contains("σ 0.0421 ≤ κ 0.0500 but accuracy 0.7843 < 0.9400"),
+            "{headline}"
+        );
+        assert!(said.contains("0.9500 less ε"), "{said}");
+        report.trials[0].outcome = "failed".to_owned();
+        assert!(told(&report).contains("1 failed"), "{}", told(&report));
     }
 
     #[test]

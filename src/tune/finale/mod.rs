@@ -12,7 +12,7 @@ use crate::report::schema::{ModelManifest, TaskRow};
 use crate::report::tuning::{self, Tuning};
 use crate::temporary::write_whole;
 use crate::tune::journal::{Run, RunId, Runs};
-use crate::tune::outcome::{Candidate, End};
+use crate::tune::outcome::{Candidate, End, Rule};
 use crate::tune::run::{best, finalists, remove, Tune};
 
 use unseen::UnseenPart;
@@ -28,9 +28,10 @@ impl Finale<'_> {
         let tune = self.0;
         // Of several processes one ends the tune, and the others tell what it wrote.
         let lock = tune.locks.finale(&tune.session.interrupt)?;
-        self.look_at_unseen()?;
-        let runs = tune.journal.hold()?.runs;
+        // What this process ends: trials that others still add are theirs to tell.
+        let mut runs = tune.journal.hold()?.runs;
         let rule = tune.rule(&runs)?.context("a tune without its default")?;
+        self.look_at_unseen(&mut runs, &rule)?;
         let winner = best(&runs, &rule).context("a tune without a student")?;
         self.publish(&runs, &winner)?;
         let (row, models) = self.audited()?;
@@ -45,16 +46,14 @@ impl Finale<'_> {
     }
 
     /// Runs those finalists over the unseen part that were not run there yet.
-    fn look_at_unseen(&self) -> Result<()> {
-        let runs = self.0.journal.hold()?.runs;
-        let rule = self.0.rule(&runs)?.context("a tune without its default")?;
-        let finalists = finalists(&runs, &rule);
-        let pending = runs.all.iter().filter(|run| {
+    fn look_at_unseen(&self, runs: &mut Runs, rule: &Rule) -> Result<()> {
+        let finalists = finalists(runs, rule);
+        let pending = runs.all.iter_mut().filter(|run| {
             finalists.contains(&run.id.trial)
                 && run.unseen.is_none()
                 && matches!(run.end, Some(End::Finished(_)))
         });
-        let pending: Vec<&Run> = pending.collect();
+        let pending: Vec<&mut Run> = pending.collect();
         if pending.is_empty() {
             return Ok(());
         }
@@ -62,6 +61,7 @@ impl Finale<'_> {
         for run in pending {
             let unseen = part.of(run, self.0)?;
             self.0.journal.hold()?.unseen(run.id, unseen)?;
+            run.unseen = Some(unseen);
         }
         Ok(())
     }
@@ -69,8 +69,7 @@ impl Finale<'_> {
     /// The written winner, audited as any user would: the row of the training set, and the models.
     fn audited(&self) -> Result<(TaskRow, Vec<ModelManifest>)> {
         let plan = self.0.plan;
-        let recipe = plan.recipe(&plan.defaults(), plan.seed, &plan.output)?;
-        let mut settings = recipe.settings;
+        let mut settings = plan.settings()?;
         settings.student = Some(plan.output.join(WINNER).display().to_string());
         let outcome = audit(&settings, self.0.trainings)?;
         let row = outcome.rows.into_iter().next().context("an audit without a row")?;

@@ -8,8 +8,10 @@ use serde_json::{json, Value};
 use toml::Table;
 
 use crate::checkpoint::{Checkpoint, NewCheckpoint};
+use crate::config::Layer;
 use crate::distill::recipe::Recipe;
 use crate::error::hinted;
+use crate::model::Head;
 use crate::temporary::sync_folder;
 use crate::tune::journal::{Run, RunId, Runs};
 use crate::tune::outcome::Candidate;
@@ -94,13 +96,20 @@ impl Finale<'_> {
         let plan = self.0.plan;
         let mut document = plan.document(&run.point, plan.seed)?;
         let recipe = plan.recipe(&run.point, plan.seed, &plan.output)?;
-        place(&mut document, &recipe, plan.folder());
+        let flags = &plan.flags().settings;
+        place(&mut document, &recipe, plan.folder(), flags)?;
+        // No key of a recipe says how a vocab.txt is read.
+        let casing = match flags {
+            Layer { cased: true, .. } => " --cased",
+            Layer { uncased: true, .. } => " --uncased",
+            _ => "",
+        };
         let spend = winner.spend;
         let mut text = format!(
             "# The winner of {} trials: sigma {:.6} on the training set, {} of {} right on the seen part\n\
              # of the validation split. `held_out` keeps the other part out of the choice of the epoch.\n\
              #\n\
-             #   audit distill --config winner.toml --output student\n",
+             #   audit distill --config winner.toml --output student{casing}\n",
             runs.trials().count(),
             spend.sigma,
             winner.student.seen.correct,
@@ -117,9 +126,9 @@ impl Finale<'_> {
     }
 }
 
-/// Names teacher, data and base as this tune found them, whatever folder the recipe lies in: `folder`
-/// is that of the recipe that was searched around.
-fn place(document: &mut Table, recipe: &Recipe, folder: &Path) {
+/// Names teacher, data and base as this tune found them, whatever folder the recipe lies in, and what
+/// flags said: `folder` is that of the recipe that was searched around.
+fn place(document: &mut Table, recipe: &Recipe, folder: &Path, flags: &Layer) -> Result<()> {
     let absolute = |path: &str| match fs::canonicalize(path) {
         Ok(path) => path.display().to_string(),
         Err(_) => path.to_owned(), // a Hub id
@@ -130,20 +139,29 @@ fn place(document: &mut Table, recipe: &Recipe, folder: &Path) {
     if let Some(teacher) = &settings.teacher {
         document.insert("teacher".to_owned(), text(teacher));
     }
-    // The files of an own task are looked for beside the recipe where no folder is named.
-    let beside = document.contains_key("own_task").then(|| folder.to_owned());
+    // The files of an own task are looked for beside the recipe where nothing else is named.
+    let own = document.get("own_task").and_then(toml::Value::as_table);
+    let beside = own.filter(|own| !own.contains_key("dataset")).map(|_| folder.to_owned());
     if let Some(data) = settings.data.clone().or(beside) {
         document.insert("data".to_owned(), text(&data.display().to_string()));
     }
-    document.insert("max_length".to_owned(), toml::Value::Integer(settings.max_length as i64));
-    if let Some(limit) = settings.limit {
-        document.insert("limit".to_owned(), toml::Value::Integer(limit as i64));
+    let Layer { limit, allow_skipped, label_map, teacher_head, max_length, .. } = flags;
+    let said = [
+        ("limit", json!(limit)),
+        ("allow_skipped", json!(allow_skipped)),
+        ("label_map", json!(label_map)),
+        ("teacher_head", json!(teacher_head.map(Head::as_str))),
+        ("max_length", json!(max_length)),
+    ];
+    for (key, value) in said.into_iter().filter(|(_, value)| !value.is_null()) {
+        document.insert(key.to_owned(), toml::Value::try_from(value)?);
     }
     if let (Some(base), Some(toml::Value::Table(student))) =
         (&recipe.student.base, document.get_mut("student"))
     {
         student.insert("base".to_owned(), text(base));
     }
+    Ok(())
 }
 
 /// The files of a folder, each on the disk when this returns.

@@ -1,6 +1,5 @@
 //! A recipe as a table: what it says of a key, and the same with other values.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Result};
@@ -78,14 +77,15 @@ pub(super) fn strip(document: &mut Table, method: &Method) {
     }
 }
 
-/// Puts `value` at `name`. A loss is put beside those that are weighed already.
+/// Puts `value` at `name`. A loss is put beside those that are weighed already, a dropout beside those
+/// that are in force: a stage's own table stands in place of the whole table for all stages.
 pub(super) fn set(document: &mut Table, name: &str, value: Value, method: &Method) -> Result<()> {
     let parts: Vec<&str> = name.split('.').collect();
-    if let [scope @ .., "losses", _] = parts.as_slice() {
-        let weighed = losses(document, scope, method)?;
-        let table = table_at(document, name, &[scope, &["losses"]].concat())?;
+    if let [scope @ .., whole @ ("losses" | "dropout"), _] = parts.as_slice() {
+        let in_force = in_force(document, scope, whole, method)?;
+        let table = table_at(document, name, &[scope, &[whole]].concat())?;
         if table.is_empty() {
-            *table = weighed;
+            *table = in_force;
         }
     }
     let (last, path) = parts.split_last().expect("a path has a part");
@@ -93,9 +93,9 @@ pub(super) fn set(document: &mut Table, name: &str, value: Value, method: &Metho
     Ok(())
 }
 
-/// The losses that a stage weighs where its own table names none.
-fn losses(document: &Table, scope: &[&str], method: &Method) -> Result<Table> {
-    let common = document.get("training").and_then(|training| training.get("losses"));
+/// The table `whole`, losses or dropout, of a stage whose own is not written.
+fn in_force(document: &Table, scope: &[&str], whole: &str, method: &Method) -> Result<Table> {
+    let common = document.get("training").and_then(|training| training.get(whole));
     if let Some(Value::Table(common)) = common {
         return Ok(common.clone());
     }
@@ -105,8 +105,11 @@ fn losses(document: &Table, scope: &[&str], method: &Method) -> Result<Table> {
         Some(name) => stages.into_iter().find(|(stage, _)| stage == name),
         None => stages.into_iter().next(),
     };
-    let losses: BTreeMap<_, _> = stage.and_then(|(_, layer)| layer.losses).unwrap_or_default();
-    Ok(Table::try_from(losses)?)
+    let stage = stage.map(|(_, layer)| layer).unwrap_or_default();
+    Ok(match whole {
+        "losses" => Table::try_from(stage.losses.unwrap_or_default())?,
+        _ => Table::try_from(stage.dropout.unwrap_or_default())?,
+    })
 }
 
 fn table_at<'a>(document: &'a mut Table, name: &str, path: &[&str]) -> Result<&'a mut Table> {

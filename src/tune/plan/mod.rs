@@ -128,6 +128,9 @@ impl Plan {
         let training = file.under(&flags.training, path);
         let probe = Flags { output: Some(output.clone()), ..training.clone() };
         let text = toml::to_string(&document)?;
+        if recipe_path != path {
+            Recipe::read(&recipe_path, &probe)?; // which names the file and the line
+        }
         let recipe = Recipe::parse(&text, &recipe_path, &probe)
             .map_err(|e| usage(format!("`recipe`: {e}")))?;
         if recipe.settings.teacher.is_none() {
@@ -166,12 +169,19 @@ impl Plan {
         self.space.defaults(&self.method)
     }
 
-    /// What audits have too.
+    /// What audits have too. The label map is the teacher's: students have the task's names.
     ///
     /// # Errors
     /// None for a plan that was read.
     pub fn settings(&self) -> Result<Settings> {
-        Ok(self.recipe(&self.defaults(), self.seed, &self.output)?.settings)
+        let mut settings = self.recipe(&self.defaults(), self.seed, &self.output)?.settings;
+        settings.label_map = settings.label_map.only("teacher");
+        Ok(settings)
+    }
+
+    /// What the command line says, above the file.
+    pub fn flags(&self) -> &Flags {
+        &self.flags
     }
 
     /// The folder of the recipe's file, beside which its paths are looked for.
@@ -251,14 +261,16 @@ impl Plan {
         if let Some(key) = self.space.0.iter().find(|key| !has(&key.name)) {
             return Err(foreign(&key.name, &names));
         }
-        let mut made: BTreeMap<&str, Vec<serde_json::Value>> = BTreeMap::new();
+        let mut made: BTreeMap<&str, BTreeMap<&str, Vec<serde_json::Value>>> = BTreeMap::new();
         for (name, point) in self.corners() {
             let recipe = self.recipe(&point, self.seed, &self.output);
             let recipe = recipe.map_err(|error| wrong(name, &point, &error))?;
-            made.entry(name).or_default().push(in_force(&recipe)?);
+            let of_method = made.entry(name).or_default().entry(recipe.method.name);
+            of_method.or_default().push(in_force(&recipe)?);
         }
-        let idle = |recipes: &[serde_json::Value]| recipes.iter().all(|r| *r == recipes[0]);
-        match made.into_iter().find(|(_, recipes)| idle(recipes)) {
+        made.remove("method"); // another method is another recipe
+        let same = |recipes: &Vec<serde_json::Value>| recipes.iter().all(|r| *r == recipes[0]);
+        match made.into_iter().find(|(_, by_method)| by_method.values().all(same)) {
             None => Ok(()),
             Some((name, _)) => Err(usage(format!(
                 "`space.\"{name}\"` changes nothing: the recipe says it elsewhere, or nothing reads \
@@ -271,7 +283,7 @@ impl Plan {
     pub fn identity(&self) -> Result<serde_json::Value> {
         let mut recipe = self.document.clone();
         recipe.retain(|key, _| !PLACES.contains(&key));
-        Ok(serde_json::json!({
+        let mut identity = serde_json::json!({
             "seed": self.seed,
             "epsilon": self.epsilon,
             "reference": self.reference,
@@ -282,7 +294,11 @@ impl Plan {
             "stopping": self.stopping,
             "space": self.space,
             "recipe": recipe,
-        }))
+        });
+        if let Some(label_map) = &self.flags.settings.label_map {
+            identity["label_map"] = label_map.clone().into();
+        }
+        Ok(identity)
     }
 }
 

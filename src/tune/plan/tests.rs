@@ -104,7 +104,7 @@ fn a_tune_that_contradicts_itself_is_refused_by_its_key() {
         ),
         (
             space("\"stage.prediction.speed\" = { low = 0, high = 1, default = 0 }"),
-            "`space.\"stage.prediction.speed\"`: with 0, unknown field `speed`",
+            "`space.\"stage.prediction.speed\"`: with 0, `speed = 0`: unknown field `speed`",
         ),
         (
             space("\"stage.prediction.warmup\" = { low = 0.0, high = 1.5, default = 0.1 }"),
@@ -124,4 +124,36 @@ fn a_tune_that_contradicts_itself_is_refused_by_its_key() {
         let said = refused(&text);
         assert!(said.contains(why) && said.contains("tune.toml"), "{text}\n{said}");
     }
+}
+
+#[test]
+fn a_dropout_is_put_beside_those_of_all_stages() {
+    let recipe = "[recipe]\ntask = \"mrpc\"\nmethod = \"tinybert\"\nstudent = { layers = 3 }\n\
+        training.dropout = { hidden = 0.0, attention = 0.2 }\n";
+    let key = "\"stage.prediction.dropout.hidden\" = { low = 0.0, high = 0.3 }\n";
+    let plan = read(&format!("{recipe}[space]\n{key}")).unwrap();
+    assert_eq!(plan.defaults()["stage.prediction.dropout.hidden"], Value::Float(0.0));
+    let point = Point::from([("stage.prediction.dropout.hidden".into(), Value::Float(0.1))]);
+    let of = |point: &Point| {
+        let stages = plan.recipe(point, 0, Path::new("run")).unwrap().stages;
+        stages.into_iter().map(|stage| (stage.dropout.hidden, stage.dropout.attention)).collect()
+    };
+    let rates: Vec<_> = of(&point);
+    assert_eq!(rates, [(Some(0.0), Some(0.2)), (Some(0.1), Some(0.2))]);
+}
+
+#[test]
+fn a_key_that_changes_nothing_in_any_method_is_refused() {
+    let space = "[space]\nmethod = { choices = [\"tinybert\", \"hsk\"] }\n\
+        \"training.weight_decay\" = { low = 0.0, high = 0.1, default = 0.0 }\n";
+    let recipe = |stages: &[&str]| {
+        let stage = |name: &&str| format!("stage.{name}.weight_decay = 0.01\n");
+        let stages: String = stages.iter().map(stage).collect();
+        format!(
+            "[recipe]\ntask = \"mrpc\"\nmethod = \"tinybert\"\nstudent = {{ layers = 3 }}\n{stages}{space}"
+        )
+    };
+    let why = refused(&recipe(&["intermediate", "prediction"]));
+    assert!(why.contains("`space.\"training.weight_decay\"` changes nothing"), "{why}");
+    assert!(read(&recipe(&["prediction"])).is_ok(), "of the other stage it is a setting");
 }

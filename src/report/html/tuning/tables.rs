@@ -49,7 +49,7 @@ fn finalist_rows(report: &Tuning, name: &str, finalist: &Finalist) -> Markup {
             @if let Some(mean) = mean {
                 tr.mean {
                     td.n { "mean of " (mean.seeds) } td.n { (decimal(mean.sigma)) }
-                    td { (mean.preserved) " of " (mean.seeds) } td.n { "" }
+                    td { (mean.preserved) " of " (finalist.seeds.len()) } td.n { "" }
                     td.n { (decimal(mean.seen_accuracy)) } td.n { (decimal(mean.unseen_accuracy)) }
                     td.n { (decimal(mean.unseen_sigma)) }
                 }
