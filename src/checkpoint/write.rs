@@ -170,6 +170,10 @@ fn write_tensors(tensors: &BTreeMap<String, Tensor>, out: &mut impl Write) -> Re
     Ok(())
 }
 
+/// What the file is called that proves that a folder can be written: of another process, it is
+/// nothing that the folder holds.
+const PROBE: &str = ".writable.";
+
 /// Proves, before a long run, that a checkpoint can be written into `folder`: it is empty or not yet
 /// there, and files can be made in it or where it is to stand. Leaves nothing behind. `flag` is what
 /// named it, such as `--output`.
@@ -190,7 +194,9 @@ pub fn require_new_folder(folder: &Path, flag: &str) -> Result<()> {
              that you may write in"
         ))
     };
-    if folder.is_dir() && fs::read_dir(folder).map_err(refused)?.next().is_some() {
+    let is_probe = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(PROBE);
+    let holds = |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| !is_probe(&entry));
+    if folder.is_dir() && fs::read_dir(folder).map_err(refused)?.any(holds) {
         return Err(usage(format!(
             "cannot write a checkpoint into `{name}`: it is not empty\n  hint: name a new folder \
              with {flag}, or empty this one"
@@ -198,7 +204,7 @@ pub fn require_new_folder(folder: &Path, flag: &str) -> Result<()> {
     }
     let there = folder.ancestors().find(|path| path.as_os_str().is_empty() || path.exists());
     let there = there.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut probe = temporary_file(there, ".writable.", ".tmp").map_err(refused)?;
+    let mut probe = temporary_file(there, PROBE, ".tmp").map_err(refused)?;
     probe.write_all(b"?").and_then(|()| probe.close()).map_err(refused)
 }
 
@@ -345,5 +351,15 @@ mod tests {
         require_new_folder(&root.path().join("new/student"), "--output").unwrap();
         assert_eq!(names_in(root.path()), ["empty", "file"]);
         assert!(names_in(&empty).is_empty());
+    }
+
+    #[test]
+    fn the_proof_of_another_process_is_nothing_that_a_folder_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(format!("{PROBE}1.tmp")), "?").unwrap();
+        require_new_folder(folder.path(), "--output").unwrap();
+        fs::write(folder.path().join("notes.txt"), "").unwrap();
+        let error = require_new_folder(folder.path(), "--output").unwrap_err();
+        assert!(error.to_string().contains("it is not empty"), "{error}");
     }
 }
