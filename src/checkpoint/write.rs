@@ -194,9 +194,9 @@ pub fn require_new_folder(folder: &Path, flag: &str) -> Result<()> {
              that you may write in"
         ))
     };
-    let is_probe = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(PROBE);
-    let holds = |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| !is_probe(&entry));
-    if folder.is_dir() && fs::read_dir(folder).map_err(refused)?.any(holds) {
+    let is_probe = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with(PROBE);
+    let mut entries = folder.is_dir().then(|| fs::read_dir(folder).map_err(refused)).transpose()?;
+    if entries.iter_mut().flatten().any(|entry| !entry.is_ok_and(is_probe)) {
         return Err(usage(format!(
             "cannot write a checkpoint into `{name}`: it is not empty\n  hint: name a new folder \
              with {flag}, or empty this one"

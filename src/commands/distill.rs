@@ -123,8 +123,7 @@ fn next(recipe: &Recipe, student: &Path) -> Option<String> {
     add("data", data);
     add("max-length", Some(settings.max_length.to_string()));
     add("limit", settings.limit.map(|limit| limit.to_string()));
-    // The student has the task's names.
-    let label_map = settings.label_map.only("teacher").to_string();
+    let label_map = settings.label_map.to_string();
     add("label-map", Some(quoted(&label_map)).filter(|_| !label_map.is_empty()));
     let head = Some(settings.teacher_head).filter(|head| *head != Head::Auto);
     add("teacher-head", head.map(|head| head.as_str().to_owned()));

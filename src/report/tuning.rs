@@ -16,6 +16,7 @@ use serde_json::Value;
 pub use csv::write_csv;
 
 use super::json::schema_of;
+use super::numbers::decimal;
 use super::schema::{Manifest, Note, Outcome};
 use super::RenderOptions;
 
@@ -236,6 +237,16 @@ impl Tuning {
     /// The least accuracy that is enough.
     pub fn least_accuracy(&self) -> f64 {
         self.reference_accuracy - self.epsilon
+    }
+
+    /// `that of the default settings, 0.8137,`: what accuracy is held against, before `less ε`.
+    pub(super) fn reference_in_words(&self) -> String {
+        let accuracy = decimal(self.reference_accuracy);
+        match self.reference.as_str() {
+            "default" => format!("that of the default settings, {accuracy},"),
+            "teacher" => format!("the teacher's, {accuracy},"),
+            _ => accuracy,
+        }
     }
 }
 

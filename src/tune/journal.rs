@@ -12,7 +12,7 @@
 //! Nothing in it is a time or a date: a tune that was killed and went on has the same bytes as one
 //! that was not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -182,23 +182,12 @@ impl Journal {
     /// Why a tune of `plan` does not go on with the journal that begins with `begun`.
     fn of_another(&self, begun: &Event, plan: &serde_json::Value) -> anyhow::Error {
         let known = match begun {
-            Event::Tune { plan, .. } => plan.as_object(),
-            _ => None,
+            Event::Tune { plan, .. } => settings(plan),
+            _ => BTreeMap::new(),
         };
-        let known = known.cloned().unwrap_or_default();
-        let of = |known: &serde_json::Value, key: &str, value: &serde_json::Value| -> Vec<String> {
-            match value.as_object().filter(|_| key == "gate") {
-                _ if known == value => Vec::new(),
-                Some(parts) => {
-                    parts.iter().filter(|(k, v)| known[*k] != **v).map(|(k, _)| k.clone()).collect()
-                }
-                None => vec![key.to_owned()],
-            }
-        };
-        let null = serde_json::Value::Null;
-        let keys = plan.as_object().into_iter().flatten();
-        let keys = keys.flat_map(|(key, value)| of(known.get(key).unwrap_or(&null), key, value));
-        let keys: Vec<String> = keys.collect();
+        let plan = settings(plan);
+        let keys: BTreeSet<&str> = known.keys().chain(plan.keys()).copied().collect();
+        let keys: Vec<&str> = keys.into_iter().filter(|k| known.get(k) != plan.get(k)).collect();
         let other = match keys.as_slice() {
             [] => "its teacher, its data or its version of the program".to_owned(),
             keys => format!("its {}", keys.join(", ")),
@@ -313,6 +302,13 @@ impl Held<'_> {
         self.runs.take(event.clone())?;
         self.journal.append(&mut self.file, &event)
     }
+}
+
+/// The keys of a tune's identity, those of its bound among the others.
+fn settings(plan: &serde_json::Value) -> BTreeMap<&str, &serde_json::Value> {
+    let parts = [plan.as_object(), plan["gate"].as_object()];
+    let keys = parts.into_iter().flatten().flatten().filter(|(key, _)| *key != "gate");
+    keys.map(|(key, value)| (key.as_str(), value)).collect()
 }
 
 #[cfg(test)]

@@ -5,14 +5,15 @@
 //!  file's keys < flags
 //! ```
 
-mod file; //  the TOML
-mod stage; // one stage, checked
+mod file; //    the TOML
+mod resolve; // what is in force, and what contradicts itself
+mod stage; //   one stage, checked
 #[cfg(test)]
 mod tests;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, Result};
+use anyhow::Result;
 use serde::Serialize;
 
 pub use file::{
@@ -21,11 +22,9 @@ pub use file::{
 };
 pub use stage::Stage;
 
-use super::methods::{self, Method};
-use super::terms::Term;
-use crate::config::{Config, Layer, Settings};
+use super::methods::Method;
+use crate::config::{Layer, Settings};
 use crate::error::usage;
-use crate::task;
 
 /// When the theory ends a training.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -128,15 +127,6 @@ pub struct Recipe {
     pub compression: Compression,
 }
 
-/// Annealing's τ_max for BERT-small on MRPC, SST-2, QNLI and WNLI.
-const TAU_MAX: usize = 7;
-
-/// HSK's compression at 0.11 % of the hidden states of a six-layer student at length 128.
-const COMPRESSION: Compression = Compression { depth: 1, length: 10, width: 0.1 };
-
-/// Most tokens that HSK can keep of a text.
-const LONGEST_KEPT: usize = 255;
-
 impl Recipe {
     /// Reads the recipe `path` and puts `flags` on top.
     ///
@@ -167,50 +157,6 @@ impl Recipe {
         Self::resolve(file, path, text, flags)
     }
 
-    fn resolve(file: RecipeFile, path: &Path, text: &str, flags: &Flags) -> Result<Self> {
-        let method_name = flags.method.as_ref().or(file.method.as_ref());
-        let Some(method_name) = method_name else {
-            let names: Vec<_> = methods::METHODS.iter().map(|method| method.name).collect();
-            let names = names.join(", ");
-            bail!(usage(format!("it names no `method`\n  hint: the methods are {names}")));
-        };
-        let method = methods::find(method_name)?;
-        refuse_others(&file, method)?;
-        let settings = settings(&file, path, text, flags)?;
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let stages = stages(&file, method)?;
-        let (student, init) = student(&file, folder, flags, method)?;
-        require_teacher(&settings, method, &stages, (&student, init))?;
-        let output = flags.output.clone().or(file.output.as_ref().map(PathBuf::from));
-        let output = output.ok_or_else(|| {
-            usage("nothing says where the model goes\n  hint: pass --output DIR, or set `output`")
-        })?;
-        let compression = compression(&file);
-        let tau_max = file.annealing.as_ref().and_then(|a| a.tau_max).unwrap_or(TAU_MAX);
-        check_numbers(&file, compression, tau_max)?;
-        Ok(Recipe {
-            stopping: stopping(&file, &stages)?,
-            keep: keep(&file, &settings)?,
-            held_out: file.held_out,
-            assistants: assistants(&file)?,
-            settings,
-            method,
-            student,
-            init,
-            output,
-            stages,
-            log_every: file.log_every.unwrap_or(50),
-            save_every: file.save_every.unwrap_or(500),
-            compat: file.compat.unwrap_or_default(),
-            layer_map: file.layer_map.clone(),
-            teacher_states: file.teacher_states.unwrap_or(TeacherStates::Auto),
-            store: file.store.as_ref().map(|store| beside(folder, store)),
-            patience: file.pkd.and_then(|pkd| pkd.layers).unwrap_or(Patience::Skip),
-            tau_max,
-            compression,
-        })
-    }
-
     /// Whether no stage trains the embeddings.
     pub fn freezes_embeddings(&self) -> bool {
         self.stages.iter().all(|stage| stage.freeze_embeddings)
@@ -227,271 +173,6 @@ fn line_at(text: &str, offset: usize) -> Option<&str> {
     let start = text.get(..offset)?.rfind('\n').map_or(0, |end| end + 1);
     let line = text[start..].lines().next()?.trim();
     (!line.is_empty()).then_some(line)
-}
-
-/// The settings that audits have too.
-fn settings(file: &RecipeFile, path: &Path, text: &str, flags: &Flags) -> Result<Settings> {
-    let task = flags.task.as_ref().or(file.task.as_ref());
-    let Some(task) = task else {
-        bail!(usage("it names no `task`\n  hint: pass --task NAME, or set `task`"));
-    };
-    let task = task::canonical_name(task);
-    let own = file.own_task.clone().unwrap_or_default();
-    if let Some(key) = own.given().first() {
-        bail!(usage(format!(
-            "`own_task.{key}` describes no data\n  hint: set `{key}` at the top of the recipe"
-        )));
-    }
-    let defaults = Layer {
-        teacher: file.teacher.clone(),
-        data: file.data.clone(),
-        max_length: file.max_length,
-        limit: file.limit,
-        allow_skipped: file.allow_skipped,
-        label_map: file.label_map.clone(),
-        teacher_head: file.teacher_head,
-        seed: file.seed,
-        threads: file.threads,
-        ..Layer::default()
-    };
-    let mut config = Config { defaults, ..Config::default() };
-    if file.own_task.is_some() {
-        config.task.insert(task.clone(), own);
-    }
-    config.path = Some(path.to_owned());
-    config.text = text.to_owned();
-    config.settings(&task, &flags.settings)
-}
-
-/// A table or a key of another method would have no effect.
-fn refuse_others(file: &RecipeFile, method: &Method) -> Result<()> {
-    let tables = [
-        ("pkd", file.pkd.is_some()),
-        ("annealing", file.annealing.is_some()),
-        ("takd", file.takd.is_some()),
-        ("hsk", file.hsk.is_some()),
-    ];
-    if let Some((name, _)) = tables.into_iter().find(|(name, given)| *given && *name != method.name)
-    {
-        bail!(usage(format!(
-            "`[{name}]` belongs to the method {name}, and `method` = `{}`\n  hint: leave the table out",
-            method.name
-        )));
-    }
-    let looks = |terms: &[Term]| terms.iter().any(|term| method.terms.contains(term));
-    use Term::*;
-    let looks_inside = looks(&[Embedding, Hidden, Attention, Patient, Attentive, Kept]);
-    let maps_layers = looks(&[Hidden, Patient, Kept]);
-    let keys = [
-        ("compat", file.compat == Some(Compat::Huawei) && method.name != "tinybert"),
-        ("layer_map", file.layer_map.is_some() && !maps_layers),
-        ("store", file.store.is_some() && !looks_inside),
-        ("teacher_states", file.teacher_states.is_some() && !looks_inside),
-    ];
-    match keys.into_iter().find(|(_, without_effect)| *without_effect) {
-        None => Ok(()),
-        Some((key, _)) => Err(usage(format!(
-            "`{key}` has no effect with the method {}\n  hint: leave it out",
-            method.name
-        ))),
-    }
-}
-
-/// A teacher where something is to be learnt or taken from one.
-fn require_teacher(
-    settings: &Settings,
-    method: &Method,
-    stages: &[Stage],
-    (student, init): (&StudentLayer, Init),
-) -> Result<()> {
-    let teaches = stages.iter().any(|stage| stage.losses.keys().any(|term| *term != Term::Hard));
-    let begins_alone = match init {
-        Init::Base => true,
-        Init::TeacherLayers => false,
-        Init::Scratch => student.base.is_some(),
-    };
-    if settings.teacher.is_some() || (begins_alone && !teaches) {
-        return Ok(());
-    }
-    Err(usage(format!(
-        "the method {} needs a teacher{}\n  hint: pass --teacher DIR_OR_HUB_ID, or set `teacher`",
-        method.name,
-        if teaches { "" } else { ", whose layers or vocabulary the student takes" }
-    )))
-}
-
-fn compression(file: &RecipeFile) -> Compression {
-    let hsk = file.hsk.clone().unwrap_or_default();
-    Compression {
-        depth: hsk.depth.unwrap_or(COMPRESSION.depth),
-        length: hsk.length.unwrap_or(COMPRESSION.length),
-        width: hsk.width.unwrap_or(COMPRESSION.width),
-    }
-}
-
-fn keep(file: &RecipeFile, settings: &Settings) -> Result<Keep> {
-    let keep = file.keep.unwrap_or(Keep::BestAccuracy);
-    if keep == Keep::BestSigma && settings.teacher.is_none() {
-        bail!(usage(
-            "`keep` = `best-sigma` compares with a teacher, and there is none\n  hint: use \
-             best-accuracy or last"
-        ));
-    }
-    Ok(keep)
-}
-
-fn assistants(file: &RecipeFile) -> Result<Vec<StudentLayer>> {
-    let assistants = file.takd.clone().map(|takd| takd.assistants).unwrap_or_default();
-    let only_layers = |a: &StudentLayer| {
-        *a == StudentLayer { layers: a.layers.clone(), ..StudentLayer::default() }
-    };
-    if !assistants.iter().all(only_layers) {
-        bail!(usage(
-            "`takd.assistants` begin as the student does\n  hint: give them `layers` alone"
-        ));
-    }
-    Ok(assistants)
-}
-
-/// The method's stages under what the recipe says of all and of each.
-fn stages(file: &RecipeFile, method: &Method) -> Result<Vec<Stage>> {
-    let defaults = (method.stages)();
-    let names: Vec<_> = defaults.iter().map(|(name, _)| *name).collect();
-    if let Some(name) = file.stage.keys().find(|name| !names.contains(&name.as_str())) {
-        bail!(usage(format!(
-            "`[stage.{name}]` is no stage of the method {}\n  hint: its stages are {}",
-            method.name,
-            names.join(", ")
-        )));
-    }
-    if file.training.losses.is_some() && names.len() > 1 {
-        bail!(usage(format!(
-            "`training.losses` would hold for every stage\n  hint: set it in [stage.NAME]; the \
-             stages are {}",
-            names.join(", ")
-        )));
-    }
-    let of = |(name, layer): (&'static str, StageLayer)| {
-        let layer = Stage::common().under(&layer).under(&file.training);
-        let own = file.stage.get(name).cloned().unwrap_or_default();
-        Stage::checked(name, layer.under(&own), method)
-    };
-    defaults.into_iter().map(of).collect()
-}
-
-fn student(
-    file: &RecipeFile,
-    folder: &Path,
-    flags: &Flags,
-    method: &Method,
-) -> Result<(StudentLayer, Init)> {
-    let mut student = file.student.clone();
-    student.base = flags
-        .base
-        .clone()
-        .or_else(|| student.base.map(|base| beside(folder, &base).display().to_string()));
-    let by_method = if method.name == "finetune" { Init::Base } else { Init::TeacherLayers };
-    let init = flags.init.or(student.init).unwrap_or(by_method);
-    student.init = Some(init);
-    let wrong = |key: &str, why: &str| Err(usage(format!("`student.{key}` {why}")));
-    match init {
-        Init::TeacherLayers if student.base.is_some() => {
-            return wrong(
-                "base",
-                "has no effect with `init` = `teacher-layers`\n  hint: leave one out",
-            )
-        }
-        Init::Base if student.base.is_none() => {
-            return wrong(
-                "base",
-                "is missing\n  hint: name a pretrained checkpoint, or pass --base",
-            )
-        }
-        Init::Scratch => {
-            let count = matches!(student.layers, Some(Layers::Count(1..)));
-            if !count || student.hidden_size.is_none() || student.heads.is_none() {
-                return wrong(
-                    "init",
-                    "= `scratch` needs the shape\n  hint: set `layers` (a number), `hidden_size` \
-                     and `heads` in [student]",
-                );
-            }
-        }
-        _ => {}
-    }
-    let sizes = [
-        ("hidden_size", student.hidden_size),
-        ("heads", student.heads),
-        ("intermediate_size", student.intermediate_size),
-    ];
-    for (key, value) in sizes {
-        if value == Some(0) {
-            return wrong(key, "must be at least 1");
-        }
-        if value.is_some() && init != Init::Scratch {
-            return wrong(key, "is for `init` = `scratch`; the checkpoint says it otherwise");
-        }
-    }
-    if let (Some(hidden), Some(heads)) = (student.hidden_size, student.heads) {
-        if !hidden.is_multiple_of(heads) {
-            return wrong("hidden_size", &format!("= {hidden} is not a multiple of {heads} heads"));
-        }
-    }
-    Ok((student, init))
-}
-
-fn stopping(file: &RecipeFile, stages: &[Stage]) -> Result<Option<Stopping>> {
-    let (key, beta) = match (file.beta, file.beta_per_example) {
-        (None, None) if file.stopping_loss.is_some() => bail!(usage(
-            "`stopping_loss` has no effect without `beta` or `beta_per_example`\n  hint: give one"
-        )),
-        (None, None) => return Ok(None),
-        (Some(_), Some(_)) => {
-            bail!(usage("`beta` and `beta_per_example` are both set\n  hint: keep one"))
-        }
-        (Some(beta), None) => ("beta", Beta::Beta(beta)),
-        (None, Some(mean)) => ("beta_per_example", Beta::BetaPerExample(mean)),
-    };
-    let value = beta.sum(1);
-    if !(value.is_finite() && value > 0.0) {
-        bail!(usage(format!("`{key}` = {value} is no threshold\n  hint: nats, above 0")));
-    }
-    let last = stages.last().expect("every method has a stage");
-    if last.soft_weight() <= 0.0 {
-        bail!(usage(format!(
-            "`{key}` asks for a bound, and the last stage `{}` has no soft-label loss, so that \
-             nothing can reach it\n  hint: leave `{key}` out, or give `stage.{}.losses` a `soft`",
-            last.name, last.name
-        )));
-    }
-    let loss = file.stopping_loss.unwrap_or(StoppingLoss::Kl);
-    Ok(Some(Stopping { beta, loss }))
-}
-
-fn check_numbers(file: &RecipeFile, compression: Compression, tau_max: usize) -> Result<()> {
-    let wrong = |key: &str, why: &str| Err(usage(format!("`{key}` {why}")));
-    let positive = [
-        ("log_every", file.log_every),
-        ("save_every", file.save_every),
-        ("annealing.tau_max", Some(tau_max)),
-        ("hsk.depth", Some(compression.depth)),
-        ("hsk.length", Some(compression.length)),
-    ];
-    for (key, value) in positive {
-        if value == Some(0) {
-            return wrong(key, "must be at least 1");
-        }
-    }
-    if compression.length > LONGEST_KEPT {
-        return wrong("hsk.length", &format!("must be at most {LONGEST_KEPT} tokens"));
-    }
-    if file.held_out.is_some_and(|held_out| !(held_out.share > 0.0 && held_out.share < 1.0)) {
-        return wrong("held_out.share", "must be a share above 0 and below 1");
-    }
-    if !(compression.width > 0.0 && compression.width <= 1.0) {
-        return wrong("hsk.width", "must be a share above 0 and at most 1");
-    }
-    Ok(())
 }
 
 /// A path that a file in `folder` names: beside it where it is there, else as it stands.

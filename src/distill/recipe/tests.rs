@@ -1,6 +1,7 @@
 //! What recipes say, and what is wrong with those that contradict themselves.
 
 use super::*;
+use crate::distill::methods;
 
 fn resolve(toml: &str, flags: &Flags) -> Result<Recipe> {
     let file: RecipeFile = toml::from_str(toml).map_err(|e| usage(e.to_string()))?;

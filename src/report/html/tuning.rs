@@ -121,7 +121,7 @@ fn meaning(report: &Tuning) -> Vec<String> {
         if report.statistic == "centred" { ", about its mean," } else { "" },
         chosen(report.kappa),
         decimal(report.least_accuracy()),
-        reference(report),
+        report.reference_in_words(),
         chosen(report.epsilon),
         thousands(feasible),
         thousands(report.trials.len()),
@@ -143,16 +143,6 @@ fn meaning(report: &Tuning) -> Vec<String> {
 /// What the student of the first seed does.
 fn first(finalist: &Finalist) -> Option<&FinalFigures> {
     finalist.seeds.first()?.figures.as_ref()
-}
-
-/// What accuracy is held against.
-fn reference(report: &Tuning) -> String {
-    let accuracy = decimal(report.reference_accuracy);
-    match report.reference.as_str() {
-        "default" => format!("that of the default settings, {accuracy},"),
-        "teacher" => format!("the teacher's, {accuracy},"),
-        _ => accuracy,
-    }
 }
 
 /// Which examples are the seen and which the unseen ones, and the teacher on both.
@@ -191,7 +181,7 @@ fn manifest(report: &Tuning) -> Markup {
     let accuracy = format!(
         "{} at least: {} less ε {}",
         decimal(report.least_accuracy()),
-        reference(report),
+        report.reference_in_words(),
         chosen(report.epsilon)
     );
     html! {

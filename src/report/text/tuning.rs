@@ -46,7 +46,7 @@ pub(in super::super) fn tuning(report: &Tuning, options: &RenderOptions) -> Stri
             thousands(report.n),
             report.bound_origin,
             report.least_accuracy(),
-            reference(report),
+            report.reference_in_words(),
             report.epsilon,
             report.objective
         ),
@@ -100,15 +100,6 @@ fn outcomes(report: &Tuning) -> String {
     });
     let told = said.into_iter().enumerate().filter(|(i, (count, _))| *i < 2 || *count > 0);
     told.map(|(_, (_, text))| text).collect::<Vec<_>>().join(", ")
-}
-
-/// What accuracy is held against.
-fn reference(report: &Tuning) -> String {
-    match report.reference.as_str() {
-        "default" => "that of the default settings".to_owned(),
-        "teacher" => "the teacher's".to_owned(),
-        _ => decimal(report.reference_accuracy),
-    }
 }
 
 /// `trial 7: stage.prediction.max_epochs 9, …`.

@@ -127,12 +127,11 @@ impl Plan {
         }
         let training = file.under(&flags.training, path);
         let probe = Flags { output: Some(output.clone()), ..training.clone() };
-        let text = toml::to_string(&document)?;
-        if recipe_path != path {
-            Recipe::read(&recipe_path, &probe)?; // which names the file and the line
-        }
-        let recipe = Recipe::parse(&text, &recipe_path, &probe)
-            .map_err(|e| usage(format!("`recipe`: {e}")))?;
+        let recipe = match recipe_path == path {
+            true => Recipe::parse(&toml::to_string(&document)?, path, &probe)
+                .map_err(|e| usage(format!("`recipe`: {e}")))?,
+            false => Recipe::read(&recipe_path, &probe)?,
+        };
         if recipe.settings.teacher.is_none() {
             bail!(usage(
                 "students are held against a teacher, and none is named\n  hint: pass --teacher \
@@ -169,14 +168,12 @@ impl Plan {
         self.space.defaults(&self.method)
     }
 
-    /// What audits have too. The label map is the teacher's: students have the task's names.
+    /// What audits have too.
     ///
     /// # Errors
     /// None for a plan that was read.
     pub fn settings(&self) -> Result<Settings> {
-        let mut settings = self.recipe(&self.defaults(), self.seed, &self.output)?.settings;
-        settings.label_map = settings.label_map.only("teacher");
-        Ok(settings)
+        Ok(self.recipe(&self.defaults(), self.seed, &self.output)?.settings)
     }
 
     /// What the command line says, above the file.
