@@ -203,15 +203,22 @@ fn an_interrupt_is_told_and_gone_on_with() {
 fn several_processes_share_one_journal() {
     let sandbox = Sandbox::new();
     let text = TUNE.replace("trials = 6", "trials = 5");
-    let spawn = || -> Child {
-        let arguments = with(&arguments(&sandbox, &text, "out"), &["--threads", "1"]);
-        process(&sandbox, &arguments).spawn().unwrap()
-    };
-    let children: Vec<Child> = (0..3).map(|_| spawn()).collect();
-    let codes = children.into_iter().map(|mut child| child.wait().unwrap().code().unwrap());
-    let codes: Vec<i32> = codes.collect();
+    // Written once: a process reads its file while the others are started.
+    let arguments = with(&arguments(&sandbox, &text, "out"), &["--threads", "1"]);
+    let spawn = |_| process(&sandbox, &arguments).stderr(Stdio::piped()).spawn().unwrap();
+    let children: Vec<Child> = (0..3).map(spawn).collect();
+    let ended = children.into_iter().map(|child| child.wait_with_output().unwrap());
+    let ended: Vec<_> = ended.collect();
     let report = report(&sandbox, "out");
-    assert_eq!(codes, vec![report["exit_code"].as_i64().unwrap() as i32; 3]);
+    for process in ended {
+        let code = process.status.code().map(Value::from);
+        assert_eq!(
+            code,
+            Some(report["exit_code"].clone()),
+            "{}",
+            String::from_utf8_lossy(&process.stderr)
+        );
+    }
     let journal = journal(&sandbox, "out");
     let name = |line: &&Value| line["run"].to_string();
     for event in ["begun", "ended"] {
