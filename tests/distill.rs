@@ -99,6 +99,66 @@ fn a_student_that_ended_at_beta_is_preserved_and_one_of_the_labels_alone_is_not(
 }
 
 #[test]
+fn the_most_accurate_state_whose_sigma_is_within_kappa_is_kept() {
+    let sandbox = Sandbox::new();
+    let recipe = |keep: &str| {
+        let recipe = KD.replace("beta_per_example = 0.0025", keep);
+        recipe.replace("max_epochs = 40", "max_epochs = 5")
+    };
+    let kept = |keep: &str, output: &str| {
+        let said = trained(&sandbox, &recipe(keep), output, &[]);
+        let record = record(&sandbox, output);
+        let of = |epoch: &Value| {
+            (epoch["train"]["sigma"].as_f64(), epoch["validation"]["accuracy"].as_f64())
+        };
+        let course: Vec<_> = record["course"].as_array().unwrap().iter().map(of).collect();
+        (said, record["epoch"].as_u64().unwrap() as usize, course, record)
+    };
+    let (said, nearest, course, record) = kept("keep = \"best-preserved\"\nkappa = 0.0", "nearest");
+    says(&said, &["--kappa 0\n"]);
+    assert_eq!(record["recipe"]["kappa"], 0.0);
+    let sigma = |epoch: usize| course[epoch - 1].0.unwrap();
+    let mut by_sigma: Vec<usize> = (1..=5).collect();
+    by_sigma.sort_by(|&a, &b| sigma(a).total_cmp(&sigma(b)));
+    assert_eq!(nearest, by_sigma[0], "none is within κ");
+    let row = audited(&sandbox, "nearest", &[]);
+    assert!((row["sigma"].as_f64().unwrap() - sigma(nearest)).abs() < 1e-9, "as the audit says");
+
+    // κ of the three nearest: the most accurate of these.
+    let kappa = sigma(by_sigma[2]) + 1e-9;
+    let keep = format!("keep = \"best-preserved\"\nkappa = {kappa}");
+    let (_, within, again, record) = kept(&keep, "within");
+    assert_eq!(again, course, "what is kept changes nothing else");
+    let held = |epoch: usize| &record["course"][epoch - 1]["train"]["preserved"];
+    assert!((1..=5).all(|epoch| *held(epoch) == Value::Bool(by_sigma[..3].contains(&epoch))));
+    let best = by_sigma[..3].iter().copied().reduce(|best, epoch| {
+        let accuracy = |epoch: usize| course[epoch - 1].1.unwrap();
+        if accuracy(epoch) > accuracy(best) {
+            epoch
+        } else {
+            best
+        }
+    });
+    assert_eq!(Some(within), best);
+    let row = audited(&sandbox, "within", &["--kappa", &kappa.to_string()]);
+    assert_eq!(row["verdict"], "preserved");
+
+    let (_, _, course, _) = kept("keep = \"best-accuracy\"", "accurate");
+    assert!(
+        course.iter().all(|(sigma, _)| sigma.is_none()),
+        "it is measured where it is asked for"
+    );
+    let unknown = recipe("keep = \"best-preserved\"").replace("\"kd\"", "\"finetune\"");
+    let unknown =
+        unknown.replace("losses = { soft = 1.0 }", "").replace("init = \"teacher-layers\"", "");
+    sandbox.write("alone.toml", &unknown);
+    let (data, base) = (demo(""), demo("teacher"));
+    let alone = ["--config", "alone.toml", "--data", &data, "--base", &base, "--output", "alone"];
+    let alone = sandbox.audit(&with(&["finetune"], &alone));
+    alone.fails(2, &["`keep` = `best-preserved` compares with a teacher"]);
+}
+
+#[test]
 fn the_next_command_of_a_task_of_one_s_own_names_the_config_that_it_needs() {
     let sandbox = Sandbox::new();
     let table = "text = \"sentence\"\nlabel = \"label\"\nlabels = [\"negative\", \"positive\"]\n\

@@ -398,9 +398,10 @@ fn a_label_map_is_the_teacher_s_and_the_winner_s_recipe_says_what_flags_said() {
     let sandbox = Sandbox::new();
     let swapped = "negative=positive,positive=negative";
     let flags = ["--label-map", swapped, "--max-length", "48", "--trials", "1"];
-    let text = brief().replace("max_length = 64\n", "");
-    let text = text.replace("kappa = 0.05", "kappa = 0.05\nrecalibrate = false");
-    assert!(tuned(&sandbox, &text, "out", &flags).code < 2);
+    let text = brief().replace("max_length = 64\n", "keep = \"best-preserved\"\n");
+    let text = text.replace("kappa = 0.05", "kappa = 0.25\nrecalibrate = false");
+    let (text, _) = text.split_once("keep = { choices").unwrap();
+    assert!(tuned(&sandbox, text, "out", &flags).code < 2);
     let report = report(&sandbox, "out");
     let of = |value: &Value| value.as_f64().unwrap();
     let student = &report["default"]["seeds"][0]["figures"];
@@ -411,7 +412,8 @@ fn a_label_map_is_the_teacher_s_and_the_winner_s_recipe_says_what_flags_said() {
     assert!(report["teacher_accuracy"].as_array().unwrap().iter().all(|a| of(a) < 0.5));
     assert!((of(&report["audited"]["sigma"]) - number(student, "sigma")).abs() < 1e-6);
     let recipe = sandbox.read("out/winner.toml");
-    says(&recipe, &[&format!("label_map = \"{swapped}\""), "max_length = 48"]);
+    let said = [&format!("label_map = \"{swapped}\""), "max_length = 48", "kappa = 0.25"];
+    says(&recipe, &said);
     let again = with(&["distill"], &["--config", "out/winner.toml", "--output", "again"]);
     let run = sandbox.audit(&again);
     says(&run.stdout, &["--label-map 'teacher:negative=positive,teacher:positive=negative'"]);

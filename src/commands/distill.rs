@@ -1,7 +1,6 @@
 //! `audit distill` and `audit finetune`: a recipe in, a checkpoint out.
 
 use std::fmt::Write;
-use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -95,12 +94,12 @@ fn summary(recipe: &Recipe, student: &Student) -> String {
         ));
     }
     lines.push(format!("wrote {}", student.folder.display()));
-    lines.extend(next(recipe, &student.folder));
+    lines.extend(next(recipe, student));
     lines.join("\n") + "\n"
 }
 
 /// The audit of a student against its teacher; the audit takes a task of the user's own from a config.
-fn next(recipe: &Recipe, student: &Path) -> Option<String> {
+fn next(recipe: &Recipe, student: &Student) -> Option<String> {
     let settings = &recipe.settings;
     let (teacher, task) = (settings.teacher.as_ref()?, &settings.task.name);
     let (config, whence) = match is_builtin(task) {
@@ -111,9 +110,9 @@ fn next(recipe: &Recipe, student: &Path) -> Option<String> {
         ),
     };
     let teacher = quoted(teacher);
-    let student = quoted(&student.display().to_string());
+    let folder = quoted(&student.folder.display().to_string());
     let mut line =
-        format!("next: audit{config} --task {task} --teacher {teacher} --student {student}");
+        format!("next: audit{config} --task {task} --teacher {teacher} --student {folder}");
     let data = settings.data.as_ref().map(|data| quoted(&data.display().to_string()));
     let mut add = |flag: &str, value: Option<String>| {
         if let Some(value) = value {
@@ -127,7 +126,11 @@ fn next(recipe: &Recipe, student: &Path) -> Option<String> {
     add("label-map", Some(quoted(&label_map)).filter(|_| !label_map.is_empty()));
     let head = Some(settings.teacher_head).filter(|head| *head != Head::Auto);
     add("teacher-head", head.map(|head| head.as_str().to_owned()));
-    add("bound", recipe.stopping.map(|_| "from-student".to_owned()));
+    let n = student.said.train.labels.len();
+    match recipe.stopping {
+        Some(_) => add("bound", Some("from-student".to_owned())),
+        None => add("kappa", recipe.keeps_within().map(|bound| bound.kappa(n).to_string())),
+    }
     Some(line + &whence)
 }
 

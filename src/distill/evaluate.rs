@@ -4,8 +4,10 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::check::{Bound, Budget};
 use crate::confidence::{
     confidence_differences, correct, soft_losses, ConfidenceKind, DifferenceSums, Predictions,
+    Statistic,
 };
 use crate::digest::hexadecimal;
 use crate::inference::{run_tokens, Logits, NotFinite, RunOptions};
@@ -37,6 +39,15 @@ pub struct Score {
     pub accuracy: Option<f64>,
     /// σ about zero of the largest probability, against the teacher; `None` without one.
     pub sigma: Option<f64>,
+}
+
+/// σ of a split, held against the bound as an audit does.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Held {
+    /// σ about zero of the largest probability, against the teacher.
+    pub sigma: f64,
+    /// Whether it is within κ.
+    pub preserved: bool,
 }
 
 /// The soft-label loss over a split, nats, with its factor t² where it has one, before its weight.
@@ -104,13 +115,32 @@ impl Evaluated {
         let labelled = self.labels.iter().flatten().count();
         let right = correct(&student, &self.labels).ok();
         let accuracy = right.filter(|_| labelled > 0).map(|right| right as f64 / labelled as f64);
-        let sigma = self.teacher.as_ref().map(|teacher| -> Result<f64> {
-            let teacher = Predictions::from_logits(&teacher.values, teacher.labels)?;
-            let differences = confidence_differences(&teacher, &student, ConfidenceKind::Max)
-                .expect("models that are run here show their distributions");
-            DifferenceSums::of(&differences).sigma().context("σ of no example")
-        });
-        Ok(Score { accuracy, sigma: sigma.transpose()? })
+        let sigma = match self.differences(&student)? {
+            Some(sums) => Some(sums.sigma().context("σ of no example")?),
+            None => None,
+        };
+        Ok(Score { accuracy, sigma })
+    }
+
+    /// σ of a student that says `logits`, held against `bound`; `None` without a teacher.
+    ///
+    /// # Errors
+    /// Logits that are not finite.
+    pub fn held(&self, logits: &Logits, bound: &Bound) -> Result<Option<Held>> {
+        let student = Predictions::from_logits(&logits.values, logits.labels)?;
+        let Some(sums) = self.differences(&student)? else { return Ok(None) };
+        let budget = Budget::new(bound, self.tokens.len());
+        let sigma = sums.sigma().context("σ of no example")?;
+        Ok(Some(Held { sigma, preserved: budget.allows(sums.spent(Statistic::Rms)) }))
+    }
+
+    /// What sets the student's largest probabilities apart from the teacher's; `None` without one.
+    fn differences(&self, student: &Predictions) -> Result<Option<DifferenceSums>> {
+        let Some(teacher) = &self.teacher else { return Ok(None) };
+        let teacher = Predictions::from_logits(&teacher.values, teacher.labels)?;
+        let differences = confidence_differences(&teacher, student, ConfidenceKind::Max)
+            .expect("models that are run here show their distributions");
+        Ok(Some(DifferenceSums::of(&differences)))
     }
 
     /// The soft-label loss of a student that says `logits`; `None` without a teacher.

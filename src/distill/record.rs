@@ -73,6 +73,9 @@ pub struct RecordedRecipe<'a> {
     pub stopping_loss: Option<StoppingLoss>,
     /// Which state is kept.
     pub keep: Keep,
+    /// κ, where this choice depends on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kappa: Option<f64>,
     /// What of the validation split the training never looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_out: Option<HeldOut>,
@@ -115,13 +118,14 @@ impl<'a> RecordedRecipe<'a> {
             stages: &self.stages[..=stage],
             beta: None,
             keep: Keep::Last,
+            kappa: None,
             held_out: None,
             ..self
         }
     }
 
-    /// What `recipe` says.
-    pub fn of(recipe: &'a Recipe, dropout: DropoutRates) -> Self {
+    /// What `recipe` says of a training over `n` examples.
+    pub fn of(recipe: &'a Recipe, dropout: DropoutRates, n: usize) -> Self {
         let is = |method: &str| recipe.method.name == method;
         RecordedRecipe {
             student: &recipe.student,
@@ -130,6 +134,7 @@ impl<'a> RecordedRecipe<'a> {
             beta: recipe.stopping.map(|stopping| stopping.beta),
             stopping_loss: recipe.stopping.map(|stopping| stopping.loss),
             keep: recipe.keep,
+            kappa: recipe.keeps_within().map(|bound| bound.kappa(n)),
             held_out: recipe.held_out,
             compat: recipe.compat,
             layer_map: &recipe.layer_map,

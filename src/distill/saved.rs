@@ -12,7 +12,7 @@ use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-use super::evaluate::{Score, SoftLoss};
+use super::evaluate::{Held, Score, SoftLoss};
 use super::optimizer::AdamW;
 use super::terms::Term;
 use super::trainer::EndedBy;
@@ -83,18 +83,24 @@ pub struct Epoch {
     /// What the student does on the validation split at its end, where it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Score>,
+    /// σ on the training set at its end, where the choice of the state that is kept depends on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train: Option<Held>,
     /// σ on the watched sample of the training set, where one is watched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample_sigma: Option<f64>,
 }
 
 /// The best epoch so far.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Best {
     /// Its number within the last stage, from 1.
     pub epoch: usize,
     /// What the student did on the validation split.
     pub score: Score,
+    /// σ on the training set, where the choice depends on it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train: Option<Held>,
 }
 
 /// The files of an unfinished training.

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use super::evaluate::Score;
+use super::evaluate::{Held, Score};
 use super::saved::Epoch;
 use crate::progress::Progress;
 
@@ -85,6 +85,9 @@ impl Speaker {
         }
         if let Some((loss, beta)) = held {
             let _ = write!(line, "  weighted soft loss on train {loss:.4} (β {beta:.4})");
+        }
+        if let Some(Held { sigma, .. }) = epoch.train {
+            let _ = write!(line, "  sigma on train {sigma:.4}");
         }
         if let Some(Score { accuracy, sigma }) = epoch.validation {
             if let Some(accuracy) = accuracy {

@@ -226,6 +226,7 @@ mod tests {
             losses: Default::default(),
             soft_loss: None,
             validation: Some(score),
+            train: None,
             sample_sigma: Some(sigma),
         }
     }

@@ -117,6 +117,9 @@ pub enum Keep {
     BestAccuracy,
     /// That of the epoch with the smallest σ on the validation split.
     BestSigma,
+    /// Of the epochs whose σ on the training set is within κ, the one with the highest accuracy on
+    /// the validation split; while there is none, the one with the smallest σ on the training set.
+    BestPreserved,
     /// The last.
     Last,
 }
@@ -252,6 +255,8 @@ pub struct RecipeFile {
     pub stopping_loss: Option<StoppingLoss>,
     /// Which state is saved where β did not end the training.
     pub keep: Option<Keep>,
+    /// κ of the states that `best-preserved` prefers.
+    pub kappa: Option<f64>,
     /// What of the validation split the training never looks at.
     pub held_out: Option<HeldOut>,
     /// Steps between two lines of progress.

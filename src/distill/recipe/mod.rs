@@ -23,6 +23,7 @@ pub use file::{
 pub use stage::Stage;
 
 use super::methods::Method;
+use crate::check::Bound;
 use crate::config::{Layer, Settings};
 use crate::error::usage;
 
@@ -155,6 +156,11 @@ impl Recipe {
             usage(format!("{at}{}", e.message()))
         })?;
         Self::resolve(file, path, text, flags)
+    }
+
+    /// The bound, where the choice of the state that is kept depends on it.
+    pub fn keeps_within(&self) -> Option<Bound> {
+        (self.keep == Keep::BestPreserved).then_some(self.settings.bound)
     }
 
     /// Whether no stage trains the embeddings.

@@ -92,6 +92,7 @@ fn settings(file: &RecipeFile, path: &Path, text: &str, flags: &Flags) -> Result
     let defaults = Layer {
         teacher: file.teacher.clone(),
         data: file.data.clone(),
+        kappa: file.kappa,
         max_length: file.max_length,
         limit: file.limit,
         allow_skipped: file.allow_skipped,
@@ -181,10 +182,21 @@ fn compression(file: &RecipeFile) -> Compression {
 
 fn keep(file: &RecipeFile, settings: &Settings) -> Result<Keep> {
     let keep = file.keep.unwrap_or(Keep::BestAccuracy);
-    if keep == Keep::BestSigma && settings.teacher.is_none() {
+    let compares = match keep {
+        Keep::BestSigma => Some("best-sigma"),
+        Keep::BestPreserved => Some("best-preserved"),
+        Keep::BestAccuracy | Keep::Last => None,
+    };
+    if let (Some(keep), None) = (compares, &settings.teacher) {
+        bail!(usage(format!(
+            "`keep` = `{keep}` compares with a teacher, and there is none\n  hint: use best-accuracy \
+             or last"
+        )));
+    }
+    if file.kappa.is_some() && keep != Keep::BestPreserved {
         bail!(usage(
-            "`keep` = `best-sigma` compares with a teacher, and there is none\n  hint: use \
-             best-accuracy or last"
+            "`kappa` has no effect without `keep` = `best-preserved`\n  hint: leave it out; an audit \
+             has its own"
         ));
     }
     Ok(keep)

@@ -69,6 +69,9 @@ fn what_is_wrong_is_named() {
         ("[student]\ninit = 'scratch'\nlayers = 2", "`student.init`"),
         ("[student]\nheads = 3", "`student.heads`"),
         ("[own_task]\nseed = 3", "`own_task.seed`"),
+        ("kappa = 0.1", "`kappa` has no effect without `keep` = `best-preserved`"),
+        ("keep = 'best-preserved'\nkappa = -1.0", "kappa"),
+        ("keep = 'best-preservd'", "best-preserved"),
     ] {
         let message = refused(more);
         assert!(message.contains(named), "{more}: {message}");

@@ -13,9 +13,14 @@ use crate::distill::evaluate::Evaluated;
 use crate::distill::record::{RecordedRecipe, Source};
 
 impl Distillation<'_> {
+    /// The recipe, as a training of `prepared` records it.
+    pub(super) fn recorded(&self, prepared: &Prepared) -> RecordedRecipe<'_> {
+        RecordedRecipe::of(self.recipe, prepared.student.dropout, prepared.train.tokens.len())
+    }
+
     /// What a training follows from: the same one has the same, however its files are named.
     pub(super) fn fingerprint(&self, name: &str, prepared: &Prepared) -> Result<String> {
-        let recipe = RecordedRecipe::of(self.recipe, prepared.student.dropout);
+        let recipe = self.recorded(prepared);
         self.fingerprint_of(name, prepared, recipe, prepared.validation.as_ref())
     }
 
@@ -45,7 +50,7 @@ impl Distillation<'_> {
     pub(super) fn stage_files(&self, name: &str, prepared: &Prepared) -> Result<Vec<PathBuf>> {
         let Some(shared) = self.among.shared else { return Ok(Vec::new()) };
         let file = |stage: usize| {
-            let recipe = RecordedRecipe::of(self.recipe, prepared.student.dropout).until(stage);
+            let recipe = self.recorded(prepared).until(stage);
             let so_far = self.fingerprint_of(name, prepared, recipe, None)?;
             // Embeddings that a later stage trains are parameters from the beginning.
             let of = serde_json::to_vec(&(so_far, self.recipe.freezes_embeddings()))?;

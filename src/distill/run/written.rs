@@ -11,7 +11,7 @@ use crate::audit::run_options;
 use crate::checkpoint::NewCheckpoint;
 use crate::distill::data::recorded;
 use crate::distill::evaluate::{Evaluated, Score, SoftLoss};
-use crate::distill::record::{self, DistillationRecord, RecordedRecipe};
+use crate::distill::record::{self, DistillationRecord};
 use crate::distill::trainer::Ended;
 use crate::inference::{Logits, Windows};
 use crate::model::encoder::Encoder;
@@ -89,7 +89,7 @@ impl Distillation<'_> {
             epoch: ended.epoch,
             train,
             validation,
-            recipe: RecordedRecipe::of(recipe, prepared.student.dropout),
+            recipe: self.recorded(&prepared),
             teacher: self.sources.0.clone(),
             begun_from: Some(self.sources.1.clone()),
             data,

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::ending::{EndedBy, Next};
 use super::StageRun;
-use crate::distill::evaluate::{Evaluated, Score, SoftLoss};
+use crate::distill::evaluate::{Evaluated, Held, Score, SoftLoss};
 use crate::distill::recipe::{Keep, StoppingLoss};
 use crate::distill::saved::{Best, Epoch};
 use crate::inference::Logits;
@@ -13,7 +13,9 @@ impl<'a> StageRun<'a> {
     /// Measures the student, keeps it where it is the best so far, and says whether the training
     /// ends here: by β, or by who watches it.
     pub(super) fn end_of_epoch(&mut self) -> Result<Next> {
-        let soft_loss = self.soft_loss()?;
+        let said = self.said_of_train()?;
+        let soft_loss = said.as_ref().and_then(|said| self.soft_loss(said));
+        let train = said.as_ref().map(|said| self.held(said)).transpose()?.flatten();
         let validation = self.validation()?;
         let sampled = self.sampled()?;
         let sample = sampled.as_ref().map(|(sample, said)| self.watched_sigma(sample, said));
@@ -29,14 +31,16 @@ impl<'a> StageRun<'a> {
             losses,
             soft_loss,
             validation,
+            train,
             sample_sigma: sample,
         };
         let held = self.held_against_beta(soft_loss);
         let reached = held.is_some_and(|(loss, beta)| loss <= beta);
         self.training.speaker.epoch(&epoch, self.stage.max_epochs, held);
         self.place.course.push(epoch);
-        if let (false, Some(score)) = (reached, validation) {
-            self.keep_if_best(score)?;
+        if !reached {
+            let score = validation.unwrap_or(Score { accuracy: None, sigma: None });
+            self.keep_if_best(Best { epoch: self.place.epoch, score, train })?;
         }
         if reached {
             return Ok(Next::Ends(EndedBy::Beta));
@@ -80,14 +84,28 @@ impl<'a> StageRun<'a> {
         }
     }
 
-    /// The soft-label loss over the training set with dropout off, where β asks for it.
-    fn soft_loss(&self) -> Result<Option<SoftLoss>> {
+    /// What the student says of the training set with dropout off, where anything depends on it.
+    fn said_of_train(&self) -> Result<Option<Logits>> {
         let training = self.training;
-        if !self.is_last() || training.stopping.is_none() {
-            return Ok(None);
+        let asked = training.stopping.is_some() || training.recipe.keeps_within().is_some();
+        match self.is_last() && asked {
+            true => Ok(Some(training.train.logits(training.student, &training.evaluation)?)),
+            false => Ok(None),
         }
-        let logits = training.train.logits(training.student, &training.evaluation)?;
-        Ok(training.train.soft_loss(&logits, self.stage.temperature, self.stage.t_squared))
+    }
+
+    /// The soft-label loss over the training set, where β asks for it.
+    fn soft_loss(&self, said: &Logits) -> Option<SoftLoss> {
+        self.training.stopping?;
+        self.training.train.soft_loss(said, self.stage.temperature, self.stage.t_squared)
+    }
+
+    /// σ on the training set, where the choice of the state asks for it.
+    fn held(&self, said: &Logits) -> Result<Option<Held>> {
+        match self.training.recipe.keeps_within() {
+            Some(bound) => self.training.train.held(said, &bound),
+            None => Ok(None),
+        }
     }
 
     /// w_soft·ΣL_soft, and β, where the theory may end the stage.
@@ -112,20 +130,77 @@ impl<'a> StageRun<'a> {
     }
 
     /// Keeps the state of the best epoch; without a figure to go by, the last one is kept.
-    fn keep_if_best(&mut self, score: Score) -> Result<()> {
+    fn keep_if_best(&mut self, new: Best) -> Result<()> {
         let keep = self.training.recipe.keep;
-        let figure = |score: &Score| match keep {
-            Keep::Last => None,
-            Keep::BestAccuracy => score.accuracy,
-            Keep::BestSigma => score.sigma.map(|sigma| -sigma),
-        };
-        let Some(new) = figure(&score) else { return Ok(()) };
-        let old = self.place.best.as_ref().and_then(|best| figure(&best.score));
-        if old.is_some_and(|old| new <= old) {
+        let Some(of_new) = worth(keep, &new) else { return Ok(()) };
+        let of_old = self.place.best.as_ref().and_then(|old| worth(keep, old));
+        if of_old.is_some_and(|of_old| of_new <= of_old) {
             return Ok(());
         }
         self.training.folder.save_best(self.training.parameters)?;
-        self.place.best = Some(Best { epoch: self.place.epoch, score });
+        self.place.best = Some(new);
         Ok(())
+    }
+}
+
+/// What decides between two epochs: the larger one is kept. `None` where nothing is known to go by.
+fn worth(keep: Keep, best: &Best) -> Option<(bool, f64, f64)> {
+    let by = |figure: f64| (false, figure, 0.0);
+    match keep {
+        Keep::Last => None,
+        Keep::BestAccuracy => best.score.accuracy.map(by),
+        Keep::BestSigma => best.score.sigma.map(|sigma| by(-sigma)),
+        Keep::BestPreserved => {
+            let Held { sigma, preserved } = best.train?;
+            Some(match preserved {
+                true => (true, best.score.accuracy.unwrap_or(0.0), -sigma),
+                false => by(-sigma),
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The epoch that is kept of those with these σ on the training set, accuracies and σ on the
+    /// validation split, counted from 0.
+    fn kept(keep: Keep, epochs: &[(f64, Option<f64>, f64)]) -> usize {
+        let best = |(epoch, &(train, accuracy, sigma)): (usize, &(f64, Option<f64>, f64))| Best {
+            epoch,
+            score: Score { accuracy, sigma: Some(sigma) },
+            train: Some(Held { sigma: train, preserved: train <= 0.05 }),
+        };
+        let kept = epochs.iter().enumerate().map(best).reduce(|old, new| {
+            let [old_worth, new_worth] = [&old, &new].map(|best| worth(keep, best));
+            if new_worth > old_worth || new_worth.is_none() {
+                new
+            } else {
+                old
+            }
+        });
+        kept.unwrap().epoch
+    }
+
+    #[test]
+    fn the_state_that_is_kept_is_the_one_that_was_asked_for() {
+        let epochs = [
+            (0.20, Some(0.9), 0.13),
+            (0.05, Some(0.7), 0.12),
+            (0.04, Some(0.8), 0.11),
+            (0.03, Some(0.8), 0.12),
+            (0.02, Some(0.6), 0.12),
+        ];
+        assert_eq!(kept(Keep::BestAccuracy, &epochs), 0);
+        assert_eq!(kept(Keep::BestSigma, &epochs), 2);
+        assert_eq!(kept(Keep::BestPreserved, &epochs), 3, "of two as accurate the smaller σ");
+        assert_eq!(kept(Keep::BestPreserved, &epochs[..2]), 1, "κ itself is within");
+        assert_eq!(kept(Keep::Last, &epochs), 4);
+        // None within κ: the nearest. No labels: the smallest σ of all.
+        let far = [(0.2, Some(0.9), 0.1), (0.1, Some(0.5), 0.1), (0.15, Some(0.9), 0.1)];
+        assert_eq!(kept(Keep::BestPreserved, &far), 1);
+        let unlabelled = epochs.map(|(train, _, sigma)| (train, None, sigma));
+        assert_eq!(kept(Keep::BestPreserved, &unlabelled), 4);
     }
 }

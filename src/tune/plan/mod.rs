@@ -304,6 +304,7 @@ fn refuse_own(recipe: &Table) -> Result<()> {
     let own = [
         ("held_out", "set `unseen` at the top of the tune instead"),
         ("seed", "set `seed` at the top of the tune instead"),
+        ("kappa", "set `kappa` at the top of the tune instead"),
         ("store", "leave it out: the trials share what they know of the teacher"),
     ];
     match own.into_iter().find(|(key, _)| recipe.contains_key(*key)) {
@@ -317,7 +318,7 @@ fn refuse_own(recipe: &Table) -> Result<()> {
 /// All that a recipe says of a training.
 fn in_force(recipe: &Recipe) -> Result<serde_json::Value> {
     let rates = DropoutRates { hidden: 0.0, attention: 0.0, classifier: 0.0 };
-    Ok(serde_json::to_value((recipe.method.name, RecordedRecipe::of(recipe, rates)))?)
+    Ok(serde_json::to_value((recipe.method.name, RecordedRecipe::of(recipe, rates, 1)))?)
 }
 
 /// An error of a recipe, by the key of the space that led to it.
