@@ -415,3 +415,26 @@ fn one_line(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     text.lines().next().unwrap_or_default().to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_asked_for_in_both_parts_of_the_validation_split() {
+        let says = |labelled| {
+            let facts = Facts { fingerprint: String::new(), train: 9, labelled };
+            require_labels(&facts, "own").map_err(|error| error.to_string())
+        };
+        assert_eq!(says(Some([1, 1])), Ok(()));
+        for (labelled, named) in [
+            (None, "`own` has no validation split"),
+            (Some([0, 0]), "the validation split of `own` has no labels"),
+            (Some([0, 3]), "no example of the seen part"),
+            (Some([3, 0]), "no example of the unseen part"),
+        ] {
+            let why = says(labelled).unwrap_err();
+            assert!(why.contains(named) && why.contains("hint: "), "{why}");
+        }
+    }
+}
