@@ -140,6 +140,7 @@ fn the_most_accurate_state_whose_sigma_is_within_kappa_is_kept() {
         }
     });
     assert_eq!(Some(within), best);
+    assert_ne!(within, nearest, "accuracy decides among those within κ");
     let row = audited(&sandbox, "within", &["--kappa", &kappa.to_string()]);
     assert_eq!(row["verdict"], "preserved");
 
@@ -253,7 +254,10 @@ fn a_named_store_is_kept_for_the_next_student_of_the_same_teacher() {
 #[test]
 fn a_training_that_was_killed_goes_on_to_the_same_bytes() {
     let sandbox = Sandbox::new();
-    let arguments = |output| with(&training(&sandbox, SHORT, output), &["--limit", "150"]);
+    // Epochs enough that the training is not over when it is killed.
+    let recipe = format!("keep = \"best-preserved\"\nkappa = 0.2\n{SHORT}")
+        .replace("max_epochs = 2", "max_epochs = 6");
+    let arguments = |output| with(&training(&sandbox, &recipe, output), &["--limit", "150"]);
     let whole = sandbox.audit(&arguments("whole"));
     assert_eq!(whole.code, 0, "{}", whole.stderr);
 

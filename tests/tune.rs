@@ -139,13 +139,22 @@ fn process(sandbox: &Sandbox, arguments: &[String]) -> Command {
     command
 }
 
+/// Waits until there is `sign` of what `child` does.
+fn wait_for(child: &mut Child, sign: impl Fn() -> bool) {
+    loop {
+        let over = child.try_wait().unwrap().is_some();
+        if sign() {
+            return;
+        }
+        assert!(!over, "it ended without a sign");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// Kills the tune as soon as its journal or its folder holds `sign`.
 fn killed(sandbox: &Sandbox, text: &str, output: &str, sign: impl Fn() -> bool) {
     let mut child = process(sandbox, &arguments(sandbox, text, output)).spawn().unwrap();
-    while !sign() {
-        assert!(child.try_wait().unwrap().is_none(), "it ended before it was killed");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    wait_for(&mut child, sign);
     child.kill().unwrap();
     child.wait().unwrap();
 }
@@ -187,10 +196,8 @@ fn an_interrupt_is_told_and_gone_on_with() {
         .replace("max_epochs = 1\nlearning_rate = 1e-4", "max_epochs = 12\nlearning_rate = 1e-4");
     let mut command = process(&sandbox, &arguments(&sandbox, &text, "out"));
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-    while !sandbox.path("out/runs/trial-1/training/state.safetensors").exists() {
-        assert!(child.try_wait().unwrap().is_none(), "it ended before it was interrupted");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let state = sandbox.path("out/runs/trial-1/training/state.safetensors");
+    wait_for(&mut child, || state.exists());
     let id = child.id().to_string();
     assert!(Command::new("kill").args(["-s", "INT", &id]).status().unwrap().success());
     let ended = child.wait_with_output().unwrap();
@@ -383,10 +390,8 @@ fn data_that_vanish_end_the_tune_and_fail_no_trial() {
     let arguments = |trials: &str| with(&["tune", "--trials", trials], &given);
     let mut one = process(&sandbox, &arguments("40")).spawn().unwrap();
     let path = sandbox.path("out/journal.jsonl");
-    while !fs::read_to_string(&path).unwrap_or_default().contains("\"ended\"") {
-        assert!(one.try_wait().unwrap().is_none(), "it ended before its data were gone");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let journal_holds = |words| fs::read_to_string(&path).unwrap_or_default().contains(words);
+    wait_for(&mut one, || journal_holds("\"ended\""));
     fs::rename(sandbox.path("data"), sandbox.path("gone")).unwrap();
     assert!(one.wait().unwrap().code().unwrap() > 1);
     let text = sandbox.read("out/journal.jsonl");
@@ -403,10 +408,9 @@ fn a_label_map_is_the_teacher_s_and_the_winner_s_recipe_says_what_flags_said() {
     let sandbox = Sandbox::new();
     let swapped = "negative=positive,positive=negative";
     let flags = ["--label-map", swapped, "--max-length", "48", "--trials", "1"];
-    let text = brief().replace("max_length = 64\n", "keep = \"best-preserved\"\n");
-    let text = text.replace("kappa = 0.05", "kappa = 0.25\nrecalibrate = false");
-    let (text, _) = text.split_once("keep = { choices").unwrap();
-    assert!(tuned(&sandbox, text, "out", &flags).code < 2);
+    let text = brief().replace("max_length = 64\n", "");
+    let text = text.replace("kappa = 0.05", "kappa = 0.05\nrecalibrate = false");
+    assert!(tuned(&sandbox, &text, "out", &flags).code < 2);
     let report = report(&sandbox, "out");
     let of = |value: &Value| value.as_f64().unwrap();
     let student = &report["default"]["seeds"][0]["figures"];
@@ -417,14 +421,50 @@ fn a_label_map_is_the_teacher_s_and_the_winner_s_recipe_says_what_flags_said() {
     assert!(report["teacher_accuracy"].as_array().unwrap().iter().all(|a| of(a) < 0.5));
     assert!((of(&report["audited"]["sigma"]) - number(student, "sigma")).abs() < 1e-6);
     let recipe = sandbox.read("out/winner.toml");
-    let said = [&format!("label_map = \"{swapped}\""), "max_length = 48", "kappa = 0.25"];
-    says(&recipe, &said);
+    says(&recipe, &[&format!("label_map = \"{swapped}\""), "max_length = 48"]);
+    assert!(!recipe.contains("kappa"), "nothing in it depends on the bound");
     let again = with(&["distill"], &["--config", "out/winner.toml", "--output", "again"]);
     let run = sandbox.audit(&again);
     says(&run.stdout, &["--label-map 'teacher:negative=positive,teacher:positive=negative'"]);
     let weights =
         |folder: &str| fs::read(sandbox.path(&format!("{folder}/model.safetensors"))).unwrap();
     assert_eq!(weights("again"), weights("out/winner"));
+}
+
+#[test]
+fn the_most_accurate_state_within_the_tune_s_bound_is_kept() {
+    let sandbox = Sandbox::new();
+    let text = brief().replace("max_length = 64\n", "max_length = 64\nkeep = \"best-preserved\"\n");
+    let text = text
+        .replace("max_epochs = 1\nlearning_rate = 1e-4", "max_epochs = 6\nlearning_rate = 1e-3");
+    let text =
+        text.replace("high = 2 }", "high = 6 }").replace("kappa = 0.05", "recalibrate = false");
+    let (text, _) = text.split_once("keep = { choices").unwrap();
+    let kept = |beta: &str, output: &str| {
+        let bound = ["--trials", "1", "--beta-per-example", beta];
+        let run = tuned(&sandbox, text, output, &bound);
+        let record = sandbox.read(&format!("{output}/winner/distillation.json"));
+        (run.code, serde_json::from_str::<Value>(&record).unwrap())
+    };
+    let (code, record) = kept("1e-12", "nearest");
+    let course = record["course"].as_array().unwrap();
+    let sigmas: Vec<f64> = course.iter().filter_map(|e| e["train"]["sigma"].as_f64()).collect();
+    let least = sigmas.iter().copied().fold(f64::MAX, f64::min);
+    assert_eq!((code, sigmas.len()), (1, 6));
+    assert_eq!(number(&record["train"], "sigma"), least, "none is within κ: the nearest");
+
+    // κ that every state keeps: the most accurate of all.
+    let largest = sigmas.iter().copied().fold(0.0, f64::max) + 1e-6;
+    let (code, record) = kept(&(largest * largest).to_string(), "all");
+    let of = |epoch: &Value| epoch["validation"]["accuracy"].as_f64();
+    let best = record["course"].as_array().unwrap().iter().filter_map(of).fold(0.0, f64::max);
+    assert_eq!((code, number(&record["validation"], "accuracy")), (0, best));
+    assert!((number(&record["recipe"], "kappa") - largest).abs() < 1e-12);
+    let again = with(&["distill"], &["--config", "all/winner.toml", "--output", "again"]);
+    says(&sandbox.audit(&again).stdout, &["--kappa 0."]);
+    let weights =
+        |folder: &str| fs::read(sandbox.path(&format!("{folder}/model.safetensors"))).unwrap();
+    assert_eq!(weights("again"), weights("all/winner"));
 }
 
 #[test]
@@ -486,10 +526,9 @@ fn the_end_of_one_process_leaves_another_s_work_alone() {
     let (long, short) = (["--trials", "9"], ["--trials", "1"]);
     let all = arguments(&sandbox, &brief(), "out");
     let mut one = process(&sandbox, &with(&all, &long)).spawn().unwrap();
-    let begun = || sandbox.path("out/runs/trial-2").exists();
-    while !begun() && one.try_wait().unwrap().is_none() {
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    let journal = sandbox.path("out/journal.jsonl");
+    let begun = || fs::read_to_string(&journal).unwrap_or_default().contains("{\"trial\":2}");
+    wait_for(&mut one, begun);
     for _ in 0..3 {
         let code = process(&sandbox, &with(&all, &short)).status().unwrap().code().unwrap();
         assert!(code < 2, "{code}");

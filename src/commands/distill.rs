@@ -126,10 +126,11 @@ fn next(recipe: &Recipe, student: &Student) -> Option<String> {
     add("label-map", Some(quoted(&label_map)).filter(|_| !label_map.is_empty()));
     let head = Some(settings.teacher_head).filter(|head| *head != Head::Auto);
     add("teacher-head", head.map(|head| head.as_str().to_owned()));
-    let n = student.said.train.labels.len();
-    match recipe.stopping {
-        Some(_) => add("bound", Some("from-student".to_owned())),
-        None => add("kappa", recipe.keeps_within().map(|bound| bound.kappa(n).to_string())),
+    // What chose the state that is kept: β, or κ.
+    let kappa = recipe.keeps_within(student.said.train.labels.len());
+    match kappa.filter(|_| student.ended.by == EndedBy::MaxEpochs) {
+        Some(kappa) => add("kappa", Some(kappa.to_string())),
+        None => add("bound", recipe.stopping.map(|_| "from-student".to_owned())),
     }
     Some(line + &whence)
 }

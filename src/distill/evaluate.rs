@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::check::{Bound, Budget};
+use crate::check::{Bound, BoundPolicy, Budget};
 use crate::confidence::{
     confidence_differences, correct, soft_losses, ConfidenceKind, DifferenceSums, Predictions,
     Statistic,
@@ -41,7 +41,7 @@ pub struct Score {
     pub sigma: Option<f64>,
 }
 
-/// σ of a split, held against the bound as an audit does.
+/// σ of a split, held against κ as an audit does.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Held {
     /// σ about zero of the largest probability, against the teacher.
@@ -122,14 +122,15 @@ impl Evaluated {
         Ok(Score { accuracy, sigma })
     }
 
-    /// σ of a student that says `logits`, held against `bound`; `None` without a teacher.
+    /// σ of a student that says `logits`, held against `kappa`; `None` without a teacher.
     ///
     /// # Errors
-    /// Logits that are not finite.
-    pub fn held(&self, logits: &Logits, bound: &Bound) -> Result<Option<Held>> {
+    /// Logits that are not finite, a `kappa` that is no bound.
+    pub fn held(&self, logits: &Logits, kappa: f64) -> Result<Option<Held>> {
         let student = Predictions::from_logits(&logits.values, logits.labels)?;
         let Some(sums) = self.differences(&student)? else { return Ok(None) };
-        let budget = Budget::new(bound, self.tokens.len());
+        let bound = Bound::new(BoundPolicy::Kappa(kappa), 0.0, 1.0)?;
+        let budget = Budget::new(&bound, self.tokens.len());
         let sigma = sums.sigma().context("σ of no example")?;
         Ok(Some(Held { sigma, preserved: budget.allows(sums.spent(Statistic::Rms)) }))
     }

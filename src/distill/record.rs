@@ -134,7 +134,7 @@ impl<'a> RecordedRecipe<'a> {
             beta: recipe.stopping.map(|stopping| stopping.beta),
             stopping_loss: recipe.stopping.map(|stopping| stopping.loss),
             keep: recipe.keep,
-            kappa: recipe.keeps_within().map(|bound| bound.kappa(n)),
+            kappa: recipe.keeps_within(n),
             held_out: recipe.held_out,
             compat: recipe.compat,
             layer_map: &recipe.layer_map,

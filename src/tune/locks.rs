@@ -1,7 +1,7 @@
 //! Who may do what in the folder of a tune, while several processes work in it.
 //!
 //! ```text
-//! presence   shared by every process while it lives; whoever holds it alone may remove
+//! presence   shared by every process until it leaves; whoever holds it alone may remove
 //! finale     one process at a time ends the tune
 //! trial-N    one process at a time trains
 //! ```
@@ -75,20 +75,17 @@ impl Locks {
         Ok(file.try_lock().is_ok().then_some(file))
     }
 
-    /// Calls `remove` if no other process is at work here; none begins meanwhile.
+    /// This process is done here. If no other is at work, calls `remove`; none begins meanwhile.
     ///
     /// # Errors
     /// Those of `remove`.
-    pub fn alone(&self, remove: impl FnOnce() -> Result<()>) -> Result<()> {
-        // A shared lock is not always made an exclusive one in one step, but whoever is here keeps
-        // a lock of its own.
+    pub fn leave(&self, remove: impl FnOnce() -> Result<()>) -> Result<()> {
         let _ = self.presence.unlock();
         let removed = match self.presence.try_lock() {
             Ok(()) => remove(),
             Err(_) => Ok(()),
         };
         let _ = self.presence.unlock();
-        let _ = self.presence.lock_shared();
         removed
     }
 }
@@ -116,21 +113,21 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_removed_while_another_process_is_at_work() {
+    fn the_last_process_to_leave_removes() {
         let folder = tempfile::tempdir().unwrap();
-        let one = Locks::open(folder.path()).unwrap();
         let removes = |locks: &Locks| {
             let mut called = false;
             let remove = || {
                 called = true;
                 Ok(())
             };
-            locks.alone(remove).unwrap();
+            locks.leave(remove).unwrap();
             called
         };
-        let other = Locks::open(folder.path()).unwrap();
-        assert!(!removes(&one) && !removes(&other));
-        drop(other);
-        assert!(removes(&one) && removes(&one));
+        let [one, other, killed] = [(); 3].map(|()| Locks::open(folder.path()).unwrap());
+        assert!(!removes(&one));
+        drop(killed);
+        assert!(removes(&other));
+        assert!(removes(&Locks::open(folder.path()).unwrap()));
     }
 }

@@ -4,7 +4,7 @@
 //! training set. Two rules look at it:
 //!
 //! - **too far.** Of the finished trials' σ, the one that fell most from the same share of its epochs
-//!   to the end had a part r left. A trial that is not feasible is given up once the sequential test
+//!   on came down to a part r. A trial that is not feasible is given up once the sequential test
 //!   on the sample refutes σ ≤ 2κ/r over the training set: it would have to fall twice as steeply.
 //!   The test errs with probability δ at most, at each look.
 //! - **halving.** At given shares of its epochs a trial that is not yet feasible goes on only if it
@@ -198,10 +198,12 @@ fn at_rung(course: &[Standing], rung: f64) -> Option<Standing> {
     course.iter().copied().find(|standing| standing.share >= rung)
 }
 
-/// The part of its σ at `share` of its epochs, or just before, that a trial had left at its end.
+/// The part of its σ at `share` of its epochs, or just before, to which a trial came later: in the
+/// state that was kept, whose σ is `end`, or in any other.
 fn fall(course: &[Standing], end: f64, share: f64) -> Option<f64> {
-    let before = course.iter().rfind(|standing| standing.share <= share + 1e-9)?;
-    (before.sigma > 0.0).then(|| end / before.sigma)
+    let at = course.iter().rposition(|standing| standing.share <= share + 1e-9)?;
+    let least = course[at..].iter().map(|standing| standing.sigma).fold(end, f64::min);
+    (course[at].sigma > 0.0).then(|| least / course[at].sigma)
 }
 
 #[cfg(test)]
@@ -283,6 +285,9 @@ mod tests {
         assert!(why.contains("25 %") && why.contains("σ is above 0.2000"), "{why}");
         assert_eq!(says(&known, 1.0, &[0.18]), None, "0.18 may fall to 0.045");
         assert_eq!(says(&known, 1.0, &[0.20001]), None, "too near to 0.2 for the sample to tell");
+        // The state that is kept need not be the one with the least σ.
+        let further = journal(folder.path().join("further").as_path(), &[(HALF.0, 0.12); 3]);
+        assert!(says(&further, 1.0, &[0.3]).unwrap().contains("σ is above 0.2000"));
     }
 
     #[test]

@@ -23,7 +23,6 @@ pub use file::{
 pub use stage::Stage;
 
 use super::methods::Method;
-use crate::check::Bound;
 use crate::config::{Layer, Settings};
 use crate::error::usage;
 
@@ -158,9 +157,9 @@ impl Recipe {
         Self::resolve(file, path, text, flags)
     }
 
-    /// The bound, where the choice of the state that is kept depends on it.
-    pub fn keeps_within(&self) -> Option<Bound> {
-        (self.keep == Keep::BestPreserved).then_some(self.settings.bound)
+    /// κ of a training over `n` examples, where the choice of the state that is kept depends on it.
+    pub fn keeps_within(&self, n: usize) -> Option<f64> {
+        (self.keep == Keep::BestPreserved).then(|| self.settings.bound.kappa(n))
     }
 
     /// Whether no stage trains the embeddings.

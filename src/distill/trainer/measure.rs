@@ -87,7 +87,7 @@ impl<'a> StageRun<'a> {
     /// What the student says of the training set with dropout off, where anything depends on it.
     fn said_of_train(&self) -> Result<Option<Logits>> {
         let training = self.training;
-        let asked = training.stopping.is_some() || training.recipe.keeps_within().is_some();
+        let asked = training.stopping.is_some() || self.kappa().is_some();
         match self.is_last() && asked {
             true => Ok(Some(training.train.logits(training.student, &training.evaluation)?)),
             false => Ok(None),
@@ -102,10 +102,15 @@ impl<'a> StageRun<'a> {
 
     /// σ on the training set, where the choice of the state asks for it.
     fn held(&self, said: &Logits) -> Result<Option<Held>> {
-        match self.training.recipe.keeps_within() {
-            Some(bound) => self.training.train.held(said, &bound),
+        match self.kappa() {
+            Some(kappa) => self.training.train.held(said, kappa),
             None => Ok(None),
         }
+    }
+
+    /// κ, where the choice of the state asks for it.
+    fn kappa(&self) -> Option<f64> {
+        self.training.recipe.keeps_within(self.training.train.tokens.len())
     }
 
     /// w_soft·ΣL_soft, and β, where the theory may end the stage.
@@ -129,7 +134,7 @@ impl<'a> StageRun<'a> {
         }
     }
 
-    /// Keeps the state of the best epoch; without a figure to go by, the last one is kept.
+    /// Keeps the state of the best epoch; where [`worth`] has no figure to go by, the last one is kept.
     fn keep_if_best(&mut self, new: Best) -> Result<()> {
         let keep = self.training.recipe.keep;
         let Some(of_new) = worth(keep, &new) else { return Ok(()) };

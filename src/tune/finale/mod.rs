@@ -37,7 +37,7 @@ impl Finale<'_> {
         let (row, models) = self.audited()?;
         let report = self.assemble(&runs, &rule, &winner, &row, models)?;
         self.write(&report, &winner, &runs)?;
-        tune.locks.alone(|| {
+        tune.locks.leave(|| {
             let mut folders = [tune.runs_folder(), tune.shared_folder()].into_iter();
             folders.try_for_each(|folder| if folder.exists() { remove(&folder) } else { Ok(()) })
         })?;

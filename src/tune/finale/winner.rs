@@ -98,8 +98,7 @@ impl Finale<'_> {
         let recipe = plan.recipe(&run.point, plan.seed, &plan.output)?;
         let flags = &plan.flags().settings;
         place(&mut document, &recipe, plan.folder(), flags)?;
-        if let Some(bound) = recipe.keeps_within() {
-            let kappa = bound.kappa(self.0.facts.train);
+        if let Some(kappa) = recipe.keeps_within(self.0.facts.train) {
             document.insert("kappa".to_owned(), toml::Value::Float(kappa));
         }
         // No key of a recipe says how a vocab.txt is read.

@@ -72,6 +72,9 @@ fn each_method_keeps_the_keys_that_it_has() {
 fn a_tune_that_contradicts_itself_is_refused_by_its_key() {
     let with = |line: &str| format!("{line}\n{RECIPE}\n[space]\n{RATE}");
     let space = |space: &str| format!("{RECIPE}\n[space]\n{space}");
+    let own = |key: &str| {
+        format!("recipe = {{ task = \"mrpc\", method = \"tinybert\", {key} }}\n[space]\n{RATE}")
+    };
     let cases = [
         (with("trials = 0"), "`trials` must be at least 1"),
         (with("epsilon = 1.5"), "`epsilon`"),
@@ -88,6 +91,10 @@ fn a_tune_that_contradicts_itself_is_refused_by_its_key() {
         (with("stopping = { rungs = [1.5] }"), "`stopping.rungs`"),
         (with("kappa = -1"), "kappa"),
         (format!("[space]\n{RATE}"), "there is no `recipe`"),
+        (own("held_out = { share = 0.5, seed = 1 }"), "`recipe.held_out` has no effect in a tune"),
+        (own("seed = 1"), "`recipe.seed` has no effect in a tune"),
+        (own("keep = \"best-preserved\", kappa = 0.1"), "`recipe.kappa` has no effect in a tune"),
+        (own("store = \"states\""), "`recipe.store` has no effect in a tune"),
         (format!("recipe = \"none.toml\"\n[space]\n{RATE}"), "`recipe` = `none.toml`: cannot read"),
         (
             format!("recipe = {{ task = \"mrpc\" }}\n[space]\n{RATE}"),

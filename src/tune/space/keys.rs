@@ -7,7 +7,7 @@ use crate::task::spelling::did_you_mean;
 
 /// Keys whose value says what is judged, where it lies or how fast it goes, and not how the student
 /// is made: two trials that differ in one could not be compared, or would not differ.
-const NOT_SEARCHED: [&str; 19] = [
+const NOT_SEARCHED: [&str; 20] = [
     "task",
     "own_task",
     "data",
@@ -23,6 +23,7 @@ const NOT_SEARCHED: [&str; 19] = [
     "store",
     "teacher_states",
     "held_out",
+    "kappa",
     "log_every",
     "save_every",
     "student",

@@ -49,6 +49,7 @@ fn a_range_that_is_none_is_refused_by_its_key() {
         ("student = { choices = [{ layers = 2 }, { layers = 3 }] }", "no setting"),
         ("seed = { low = 1, high = 2, default = 1 }", "no setting of the student's training"),
         ("held_out.share = { low = 0.1, high = 0.2, default = 0.1 }", "no setting"),
+        ("kappa = { low = 0.02, high = 0.2, default = 0.2 }", "no setting"),
     ];
     for (text, why) in cases {
         assert!(refused(text).contains(why), "{text}: {}", refused(text));
