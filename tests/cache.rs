@@ -37,7 +37,9 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 /// What is kept of logits, with its bytes. The digests of the models' files are remembered too, from
 /// when these are two seconds old, which some run after the first one finds them.
 fn snapshot(root: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
-    files(&root.join("predictions"))
+    let kept = files(&root.join("predictions"));
+    assert!(!kept.is_empty(), "nothing is kept in {}", root.display());
+    kept
 }
 
 /// What the cache holds of logits.

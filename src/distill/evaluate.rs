@@ -115,11 +115,9 @@ impl Evaluated {
         let labelled = self.labels.iter().flatten().count();
         let right = correct(&student, &self.labels).ok();
         let accuracy = right.filter(|_| labelled > 0).map(|right| right as f64 / labelled as f64);
-        let sigma = match self.differences(&student)? {
-            Some(sums) => Some(sums.sigma().context("σ of no example")?),
-            None => None,
-        };
-        Ok(Score { accuracy, sigma })
+        let sums = self.differences(&student)?;
+        let sigma = sums.map(|sums| sums.sigma().context("σ of no example"));
+        Ok(Score { accuracy, sigma: sigma.transpose()? })
     }
 
     /// σ of a student that says `logits`, held against `kappa`; `None` without a teacher.

@@ -136,16 +136,18 @@ impl<'a> StageRun<'a> {
 
     /// Keeps the state of the best epoch; where [`worth`] has no figure to go by, the last one is kept.
     fn keep_if_best(&mut self, new: Best) -> Result<()> {
-        let keep = self.training.recipe.keep;
-        let Some(of_new) = worth(keep, &new) else { return Ok(()) };
-        let of_old = self.place.best.as_ref().and_then(|old| worth(keep, old));
-        if of_old.is_some_and(|of_old| of_new <= of_old) {
-            return Ok(());
+        if is_better(self.training.recipe.keep, &new, self.place.best.as_ref()) {
+            self.training.folder.save_best(self.training.parameters)?;
+            self.place.best = Some(new);
         }
-        self.training.folder.save_best(self.training.parameters)?;
-        self.place.best = Some(new);
         Ok(())
     }
+}
+
+/// Whether `new` is kept in place of `old`.
+fn is_better(keep: Keep, new: &Best, old: Option<&Best>) -> bool {
+    let of_old = old.and_then(|old| worth(keep, old));
+    worth(keep, new).is_some_and(|of_new| of_old.is_none_or(|of_old| of_new > of_old))
 }
 
 /// What decides between two epochs: the larger one is kept. `None` where nothing is known to go by.
@@ -169,23 +171,19 @@ fn worth(keep: Keep, best: &Best) -> Option<(bool, f64, f64)> {
 mod tests {
     use super::*;
 
-    /// The epoch that is kept of those with these σ on the training set, accuracies and σ on the
-    /// validation split, counted from 0.
-    fn kept(keep: Keep, epochs: &[(f64, Option<f64>, f64)]) -> usize {
-        let best = |(epoch, &(train, accuracy, sigma)): (usize, &(f64, Option<f64>, f64))| Best {
+    /// The best epoch of those with these σ on the training set, accuracies and σ on the validation
+    /// split, counted from 0.
+    fn kept(keep: Keep, epochs: &[(f64, Option<f64>, f64)]) -> Option<usize> {
+        let new = |(epoch, &(train, accuracy, sigma)): (usize, &(f64, Option<f64>, f64))| Best {
             epoch,
             score: Score { accuracy, sigma: Some(sigma) },
             train: Some(Held { sigma: train, preserved: train <= 0.05 }),
         };
-        let kept = epochs.iter().enumerate().map(best).reduce(|old, new| {
-            let [old_worth, new_worth] = [&old, &new].map(|best| worth(keep, best));
-            if new_worth > old_worth || new_worth.is_none() {
-                new
-            } else {
-                old
-            }
-        });
-        kept.unwrap().epoch
+        let better = |old: Option<Best>, new: Best| match is_better(keep, &new, old.as_ref()) {
+            true => Some(new),
+            false => old,
+        };
+        epochs.iter().enumerate().map(new).fold(None, better).map(|best| best.epoch)
     }
 
     #[test]
@@ -197,15 +195,15 @@ mod tests {
             (0.03, Some(0.8), 0.12),
             (0.02, Some(0.6), 0.12),
         ];
-        assert_eq!(kept(Keep::BestAccuracy, &epochs), 0);
-        assert_eq!(kept(Keep::BestSigma, &epochs), 2);
-        assert_eq!(kept(Keep::BestPreserved, &epochs), 3, "of two as accurate the smaller σ");
-        assert_eq!(kept(Keep::BestPreserved, &epochs[..2]), 1, "κ itself is within");
-        assert_eq!(kept(Keep::Last, &epochs), 4);
+        assert_eq!(kept(Keep::BestAccuracy, &epochs), Some(0));
+        assert_eq!(kept(Keep::BestSigma, &epochs), Some(2));
+        assert_eq!(kept(Keep::BestPreserved, &epochs), Some(3), "of two as accurate the smaller σ");
+        assert_eq!(kept(Keep::BestPreserved, &epochs[..2]), Some(1), "κ itself is within");
+        assert_eq!(kept(Keep::Last, &epochs), None, "the last one");
         // None within κ: the nearest. No labels: the smallest σ of all.
         let far = [(0.2, Some(0.9), 0.1), (0.1, Some(0.5), 0.1), (0.15, Some(0.9), 0.1)];
-        assert_eq!(kept(Keep::BestPreserved, &far), 1);
+        assert_eq!(kept(Keep::BestPreserved, &far), Some(1));
         let unlabelled = epochs.map(|(train, _, sigma)| (train, None, sigma));
-        assert_eq!(kept(Keep::BestPreserved, &unlabelled), 4);
+        assert_eq!(kept(Keep::BestPreserved, &unlabelled), Some(4));
     }
 }
