@@ -1,8 +1,10 @@
 //! Kinds of failure, and the exit code that each gives.
 //!
 //! A failed check is no error: it is a [`crate::check::Verdict`]. An error means that the audit
-//! could not be asked for ([`Usage`]) or could not be carried out (everything else).
+//! could not be asked for ([`ErrorKind::Usage`]) or could not be carried out (everything else).
 
+use std::fmt;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::progress::say;
@@ -29,61 +31,146 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// A mistake in the command line or the configuration, found before anything is run: exit code 2.
+/// What a person reads of an error: what failed, where, and what to do about it.
 ///
-/// The text says what is wrong and, in a second line that begins with `hint: `, what to do.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-pub struct Usage {
-    /// What is wrong, with the hint (if any) on a line of its own.
+/// Displayed as `place: message`; the hint is printed on a line of its own, by [`print`] and by every
+/// report that shows an error.
+#[derive(Debug)]
+pub struct Diagnostic {
+    /// Which exit code it leads to.
+    pub kind: ErrorKind,
+    /// What failed, and on which input. Lower case, one sentence, no full stop.
     pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// The file, line or key that is at fault, where the message does not name it.
+    pub place: Option<Place>,
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// A [`Usage`] error as an [`anyhow::Error`].
+/// The kinds of [`Diagnostic`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The command line or the configuration is wrong; nothing was run. Exit code 2.
+    Usage,
+    /// Something could not be carried out. Exit code 3.
+    Failure,
+}
+
+/// Where an error is: a file, and a line or a key of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as the user named it.
+    pub file: PathBuf,
+    /// The line, counted from 1.
+    pub line: Option<u64>,
+    /// The key, such as `stage.train.batch_size`.
+    pub key: Option<String>,
+}
+
+impl Diagnostic {
+    /// A mistake in the command line or the configuration.
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Usage, message.into())
+    }
+
+    /// Something that could not be carried out.
+    pub fn failure(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Failure, message.into())
+    }
+
+    fn new(kind: ErrorKind, message: String) -> Self {
+        Diagnostic { kind, message, hint: None, place: None, source: None }
+    }
+
+    /// The same with what to do about it.
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Diagnostic { hint: Some(hint.into()), ..self }
+    }
+
+    /// The same with where it is.
+    pub fn at(self, place: Place) -> Self {
+        Diagnostic { place: Some(place), ..self }
+    }
+
+    /// The same with the error that caused it.
+    pub fn caused_by(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Diagnostic { source: Some(source.into()), ..self }
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match &self.place {
+            Some(place) => write!(f, "{place}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
+    }
+}
+
+impl std::error::Error for Diagnostic {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        write!(f, "`{}`", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, ", line {line}")?;
+        }
+        match &self.key {
+            Some(key) => write!(f, ", key `{key}`"),
+            None => Ok(()),
+        }
+    }
+}
+
+// Until every caller has moved to `Diagnostic`:
+
+/// A usage error whose hint is glued to its text.
 pub fn usage(message: impl Into<String>) -> anyhow::Error {
-    Usage { message: message.into() }.into()
+    let text = message.into();
+    match text.split_once("\n  hint: ") {
+        Some((message, hint)) => Diagnostic::usage(message).hint(hint).into(),
+        None => Diagnostic::usage(text).into(),
+    }
 }
 
-/// An error that carries its remedy: `message`, then `  hint: remedy` on the next line.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}\n  hint: {hint}")]
-pub struct Hinted {
-    /// What failed, and on which input.
-    pub message: String,
-    /// What the user can do about it.
-    pub hint: String,
-}
-
-/// A [`Hinted`] error as an [`anyhow::Error`].
+/// A failure with its hint.
 pub fn hinted(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
-    Hinted { message: message.into(), hint: hint.into() }.into()
+    Diagnostic::failure(message).hint(hint).into()
+}
+
+/// Whether the command line or the configuration caused `error`.
+pub fn is_usage(error: &anyhow::Error) -> bool {
+    let mut diagnostics = error.chain().filter_map(|cause| cause.downcast_ref::<Diagnostic>());
+    diagnostics.any(|it| it.kind == ErrorKind::Usage)
 }
 
 /// The exit code of an error that ended the program.
 pub fn exit_code(error: &anyhow::Error) -> Exit {
     if error.is::<crate::interrupt::Interrupted>() {
         Exit::Interrupted
-    } else if error.chain().any(|cause| cause.is::<Usage>()) {
+    } else if is_usage(error) {
         Exit::Usage
     } else {
         Exit::CouldNotRun
     }
 }
 
+/// Every cause of an error in one line, outermost first, and the innermost hint.
+pub fn message_and_hint(error: &anyhow::Error) -> (String, Option<String>) {
+    let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
+    let hints = error.chain().filter_map(|cause| cause.downcast_ref::<Diagnostic>());
+    (causes.join(": "), hints.filter_map(|it| it.hint.clone()).last())
+}
+
 /// Prints an error to stderr: what failed, then why, then what to do.
 pub fn print(error: &anyhow::Error) {
-    let mut hint = None;
-    let mut causes = Vec::new();
-    for cause in error.chain() {
-        match cause.downcast_ref::<Hinted>() {
-            Some(hinted) => {
-                causes.push(hinted.message.clone());
-                hint = Some(hinted.hint.clone());
-            }
-            None => causes.push(cause.to_string()),
-        }
-    }
-    say(&format!("error: {}", causes.join(": ")));
+    let (message, hint) = message_and_hint(error);
+    say(&format!("error: {message}"));
     if let Some(hint) = hint {
         say(&format!("  hint: {hint}"));
     }

@@ -1,26 +1,12 @@
 //! The row of a split that could not be audited.
 
 use crate::config::Settings;
-use crate::error::Hinted;
+use crate::error::message_and_hint;
 use crate::report::schema::{Outcome, RowError, Skipped, TaskRow};
 
 /// The row of `split` with what kept it from being audited; every number is null.
 pub fn failed_row(settings: &Settings, split: &str, gates: bool, error: &anyhow::Error) -> TaskRow {
-    let hint =
-        error.chain().find_map(|cause| cause.downcast_ref::<Hinted>()).map(|h| h.hint.clone());
-    let chain: Vec<String> = error
-        .chain()
-        .map(|cause| match cause.downcast_ref::<Hinted>() {
-            Some(hinted) => hinted.message.clone(),
-            None => cause.to_string(),
-        })
-        .collect();
-    let message = chain.join(": ");
-    // A usage error carries its hint in its text.
-    let (message, hint) = match message.split_once("\n  hint: ") {
-        Some((message, inner)) => (message.to_owned(), Some(inner.to_owned())),
-        None => (message, hint),
-    };
+    let (message, hint) = message_and_hint(error);
     TaskRow { error: Some(RowError { message, hint }), ..empty_row(settings, split, gates) }
 }
 

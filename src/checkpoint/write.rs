@@ -212,7 +212,7 @@ pub fn require_new_folder(folder: &Path, flag: &str) -> Result<()> {
 mod tests {
     use super::*;
     use crate::checkpoint::{Casing, Checkpoint, Weights};
-    use crate::error::Usage;
+    use crate::error::is_usage;
     use crate::hub::{Connection, Hub, HubSettings};
     use crate::temporary::names_in;
     use candle_core::DType;
@@ -341,7 +341,7 @@ mod tests {
         ] {
             let error = require_new_folder(&path, "--output").unwrap_err();
             let message = error.to_string();
-            assert!(error.is::<Usage>(), "{message}");
+            assert!(is_usage(&error), "{message}");
             assert!(message.contains(words) && message.contains("--output"), "{message}");
             assert!(message.contains(&format!("`{}`", path.display())), "{message}");
         }

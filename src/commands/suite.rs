@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::audit::{audit, failed_row, manifest, Session, TaskOutcome};
 use crate::config::Settings;
-use crate::error::{print, Exit, Usage};
+use crate::error::{is_usage, print, Exit};
 use crate::interrupt::Interrupted;
 use crate::progress::say;
 use crate::report::schema::{ModelManifest, Outcome, Report, TaskCommand, SCHEMA_VERSION};
@@ -77,10 +77,6 @@ pub(super) fn say_hub_notes(session: &Session) {
     for note in session.hub.take_notes() {
         session.progress.message(&format!("note: {note}"));
     }
-}
-
-fn is_usage(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.is::<Usage>())
 }
 
 /// The report of `outcomes`; its verdict and its exit code are the worst gating row's.
