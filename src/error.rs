@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::progress::say;
+use crate::terminal::say;
 
 /// The codes that scripts rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -127,6 +127,32 @@ impl fmt::Display for Place {
     }
 }
 
+/// The run was stopped by the user; says how far it had come.
+#[derive(Debug, Clone, thiserror::Error)]
+pub struct Interrupted {
+    /// What was under way, such as `teacher, sst2/train`.
+    pub what: String,
+    /// Examples done.
+    pub done: usize,
+    /// Examples in all; 0 where it is not examples that were under way.
+    pub total: usize,
+    /// What became of the work.
+    pub outcome: &'static str,
+}
+
+/// What becomes of an audit that is stopped.
+pub const NO_REPORT: &str = "no report was written";
+
+impl fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Interrupted { what, done, total, outcome } = self;
+        match total {
+            0 => write!(f, "interrupted: {what}; {outcome}"),
+            _ => write!(f, "interrupted: {done} of {total} examples were done ({what}); {outcome}"),
+        }
+    }
+}
+
 // Until every caller has moved to `Diagnostic`:
 
 /// A usage error whose hint is glued to its text.
@@ -151,7 +177,7 @@ pub fn is_usage(error: &anyhow::Error) -> bool {
 
 /// The exit code of an error that ended the program.
 pub fn exit_code(error: &anyhow::Error) -> Exit {
-    if error.is::<crate::interrupt::Interrupted>() {
+    if error.is::<Interrupted>() {
         Exit::Interrupted
     } else if is_usage(error) {
         Exit::Usage

@@ -1,7 +1,6 @@
 //! Ctrl-C: asked for once, noticed between batches, rows and downloads, so that nothing is left half
 //! written.
 
-use std::fmt;
 use std::fs;
 use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
@@ -9,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use crate::progress::Progress;
+use crate::error::{Exit, Interrupted, NO_REPORT};
+use crate::terminal::Verbosity;
 
 /// Whether the user asked to stop. Clones share the answer.
 #[derive(Debug, Clone, Default)]
@@ -17,18 +17,18 @@ pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
     /// One that Ctrl-C (and SIGTERM) sets, which says so; a second Ctrl-C ends the process at once.
-    pub fn from_signals(progress: Progress) -> Self {
+    pub fn from_signals(progress: Verbosity) -> Self {
         let interrupt = Interrupt::default();
         let flag = interrupt.clone();
         // Without a handler Ctrl-C still ends the process, only less politely.
         let _ = ctrlc::set_handler(move || {
             if flag.is_set() {
                 remove_temporary();
-                std::process::exit(crate::error::Exit::Interrupted as i32);
+                std::process::exit(Exit::Interrupted as i32);
             }
             flag.set();
             // A live line, and the terminal's own ^C, stand where the cursor is.
-            let start = if progress == Progress::Live { "\n" } else { "" };
+            let start = if progress == Verbosity::Live { "\n" } else { "" };
             progress.message(&format!("{start}stopping; again to stop at once"));
         });
         interrupt
@@ -52,32 +52,6 @@ impl Interrupt {
         match self.is_set() {
             false => Ok(()),
             true => Err(Interrupted { what: what(), done: 0, total: 0, outcome: NO_REPORT }),
-        }
-    }
-}
-
-/// The run was stopped by the user; says how far it had come.
-#[derive(Debug, Clone, thiserror::Error)]
-pub struct Interrupted {
-    /// What was under way, such as `teacher, sst2/train`.
-    pub what: String,
-    /// Examples done.
-    pub done: usize,
-    /// Examples in all; 0 where it is not examples that were under way.
-    pub total: usize,
-    /// What became of the work.
-    pub outcome: &'static str,
-}
-
-/// What becomes of an audit that is stopped.
-pub const NO_REPORT: &str = "no report was written";
-
-impl fmt::Display for Interrupted {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Interrupted { what, done, total, outcome } = self;
-        match total {
-            0 => write!(f, "interrupted: {what}; {outcome}"),
-            _ => write!(f, "interrupted: {done} of {total} examples were done ({what}); {outcome}"),
         }
     }
 }

@@ -5,10 +5,11 @@
 //!                     ├─► inference ──► logits(T), logits(S) ──► confidence ──► check ──► report ──► exit code
 //!  checkpoint ► model ┘    ▲ cache ▼                                ▲
 //!                   distill: logits, hidden states ► loss ► student ─┤
-//!                   tune: the student's logits ► one temperature ────┘
+//!                   recalibration: logits(S) ► one temperature ───────┘
 //! ```
 //!
-//! The modules below stand in the order in which data passes through them.
+//! The modules below stand in the order of their dependencies: each uses only those above it, which
+//! `tests/architecture.rs` checks. docs/architecture.md is the map.
 //!
 //! Letters for shapes, everywhere: N examples, B examples of one batch, L tokens of one
 //! sequence, T tokens of one packed batch, H hidden size, K labels.
@@ -16,11 +17,20 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
-// What a user may type.
-pub mod cli;
+// Lines on stderr.
+pub mod terminal;
 
-// What is in force, and where each value comes from.
-pub mod config;
+// Errors as a person reads them, and exit codes.
+pub mod error;
+
+// Ctrl-C, noticed between batches.
+pub mod interrupt;
+
+// Atomic writes.
+pub mod temporary;
+
+// SHA-256 of files.
+pub mod digest;
 
 // Files of the Hugging Face Hub, downloaded once.
 pub mod hub;
@@ -34,23 +44,32 @@ pub mod checkpoint;
 // 3. Encoders and heads.
 pub mod model;
 
-// What a model said before, kept on disk.
+// Logits of earlier runs, kept on disk.
 pub mod cache;
 
 // 4. Examples to logits (N, K), in example order.
 pub mod inference;
 
-// Predictions as files: what one run writes and another reads.
-pub mod predictions;
-
 // 5. Logits to numbers.
 pub mod confidence;
+
+// Predictions as files: written by one run, read by another.
+pub mod predictions;
 
 // 6. Numbers to verdict.
 pub mod check;
 
+// Temperature scaling of a student.
+pub mod recalibration;
+
+// Settings in force, and where each value comes from.
+pub mod config;
+
 // 7. Verdict to what people and CI read.
 pub mod report;
+
+// The live line of a run.
+pub mod progress;
 
 // The flow above as one function.
 pub mod audit;
@@ -58,23 +77,11 @@ pub mod audit;
 // 8. Students that keep their teacher's confidence.
 pub mod distill;
 
-// One temperature for a student whose confidence is off by a scale.
+// 9. A search for the settings of a distillation.
 pub mod tune;
+
+// The command line.
+pub mod cli;
 
 // One file per command.
 pub mod commands;
-
-// What a person at a terminal sees meanwhile.
-pub mod progress;
-
-// Files on their way to their place.
-pub mod temporary;
-
-// Kinds of failure, and the exit code that each gives.
-pub mod error;
-
-// Ctrl-C, noticed between batches.
-pub mod interrupt;
-
-// Fingerprints of files.
-pub mod digest;

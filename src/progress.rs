@@ -1,6 +1,5 @@
-//! What a person at a terminal sees while a run goes on: one line on stderr, and warnings.
+//! Verbosity of a run on stderr: a live line, notes, and downloads.
 
-use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,39 +9,13 @@ use crate::cache;
 use crate::hub::DownloadProgress;
 use crate::inference::Observer;
 use crate::report::schema::{Note, NoteLevel};
+use crate::terminal::Verbosity;
 
 /// Redraws a second; more only costs time.
 const REDRAWS: u8 = 10;
 
-/// How much is said on stderr.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
-    /// A live line and messages: stderr is a terminal.
-    Live,
-    /// Messages alone.
-    Plain,
-    /// Nothing (`--quiet`); errors are still said.
-    Quiet,
-}
-
-impl Progress {
-    /// Live where stderr is a terminal.
-    pub fn for_stderr(quiet: bool) -> Self {
-        match (quiet, std::io::stderr().is_terminal()) {
-            (true, _) => Progress::Quiet,
-            (false, true) => Progress::Live,
-            (false, false) => Progress::Plain,
-        }
-    }
-
-    /// Says something in passing.
-    pub fn message(self, text: &str) {
-        if self != Progress::Quiet {
-            say(text);
-        }
-    }
-
-    /// Says a note or a warning as soon as it is known.
+impl Verbosity {
+    /// Writes a note or a warning with its code and its hint.
     pub fn note(self, note: &Note) {
         let level = match note.level {
             NoteLevel::Warning => "warning",
@@ -54,14 +27,14 @@ impl Progress {
         }
     }
 
-    /// Says what became of a file of the prediction cache.
+    /// Writes a note about a file of the prediction cache.
     pub fn cache_note(self, note: &cache::Note) {
         self.message(&format!("note: {note}"));
     }
 
     /// The live line of a run over `rows` rows of all its models together.
     pub fn phase(self, what: &str, rows: usize) -> Phase {
-        let bar = (self == Progress::Live && rows > 0).then(|| {
+        let bar = (self == Verbosity::Live && rows > 0).then(|| {
             let bar = ProgressBar::new(rows as u64);
             let line = "{prefix} {wide_bar} {human_pos}/{human_len} rows {msg}  {eta} left";
             let style = ProgressStyle::with_template(line).expect("the template is well formed");
@@ -75,21 +48,16 @@ impl Progress {
     }
 }
 
-/// A line on stderr; one that nobody can read is no reason to fail.
-pub fn say(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
-
 /// A run over one split.
 pub struct Phase {
-    progress: Progress,
+    progress: Verbosity,
     bar: Option<ProgressBar>,
     started: Instant,
     tokens: AtomicUsize,
 }
 
 impl Phase {
-    /// Whether anybody sees the line.
+    /// Whether the line is shown.
     pub fn is_live(&self) -> bool {
         self.bar.is_some()
     }
@@ -126,7 +94,7 @@ impl Drop for Phase {
 }
 
 /// A line per file that comes from the Hub.
-pub struct Downloads(pub Progress);
+pub struct Downloads(pub Verbosity);
 
 impl DownloadProgress for Downloads {
     fn begin(&self, file: &str, bytes: u64) {

@@ -6,13 +6,14 @@
 use std::path::{Path, PathBuf};
 
 use candle_core::Device;
+use confidence_audit::checkpoint::TokenizedExample;
 use confidence_audit::checkpoint::{Casing, Checkpoint, NewCheckpoint};
 use confidence_audit::hub::{Connection, Hub, HubSettings};
 use confidence_audit::inference::{run_tokens, tokenize, Logits, RunOptions, Windows};
 use confidence_audit::interrupt::Interrupt;
-use confidence_audit::model::{self, Head, Model, PackedBatch, TokenizedExample};
+use confidence_audit::model::{self, Head, Model, PackedBatch};
+use confidence_audit::recalibration::recalibrated;
 use confidence_audit::task::Example;
-use confidence_audit::tune::recalibrated;
 use serde::Deserialize;
 
 /// Largest difference from PyTorch's logits that rounding explains.

@@ -13,8 +13,8 @@ use confidence_audit::check::{draw_order, Bound, BoundPolicy, Budget, Sequential
 use confidence_audit::config::{Config, Layer};
 use confidence_audit::hub::{Connection, Hub, HubSettings};
 use confidence_audit::interrupt::Interrupt;
-use confidence_audit::progress::Progress;
 use confidence_audit::report::schema::{Certainty, ModelRow, Outcome, TaskRow};
+use confidence_audit::terminal::Verbosity;
 use serde_json::Value;
 
 /// σ agrees with PyTorch's to this.
@@ -88,7 +88,7 @@ impl Pairs {
         let hub = Hub::new(HubSettings { connection, ..HubSettings::new(folder.path()) }).unwrap();
         let session = Session {
             cache: Some(PredictionCache::at(folder.path())),
-            ..Session::new(hub, Interrupt::default(), Progress::Quiet)
+            ..Session::new(hub, Interrupt::default(), Verbosity::Quiet)
         };
         Pairs { data, task, session, _cache: folder }
     }

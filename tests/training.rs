@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use candle_core::{DType, Device, Tensor, Var};
+use confidence_audit::checkpoint::TokenizedExample;
 use confidence_audit::checkpoint::{ModelConfig, Weights};
 use confidence_audit::distill::losses::{self, Averaging, Divergence, SoftOptions};
 use confidence_audit::distill::optimizer::{AdamW, AdamWOptions, Gradients};
 use confidence_audit::distill::schedule::{Decay, Schedule};
 use confidence_audit::model::encoder::{Dropout, DropoutRates, Encoder, Frozen, Mode, Wanted};
-use confidence_audit::model::{self, families, Head, PackedBatch, Parameter, TokenizedExample};
+use confidence_audit::model::{self, families, Head, PackedBatch, Parameter};
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -16,11 +16,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
 use clap::Parser;
+use confidence_audit::checkpoint::TokenizedExample;
 use confidence_audit::checkpoint::{Casing, Checkpoint};
 use confidence_audit::hub::Hub;
 use confidence_audit::inference::{run_tokens, RunOptions, Windows};
 use confidence_audit::interrupt::Interrupt;
-use confidence_audit::model::{self, Head, Model, TokenizedExample};
+use confidence_audit::model::{self, Head, Model};
 use pulp::{Arch, Simd, WithSimd};
 use serde_json::{json, Value};
 

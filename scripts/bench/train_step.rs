@@ -12,11 +12,12 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use candle_core::{Device, Tensor};
 use candle_nn::loss::cross_entropy;
+use confidence_audit::checkpoint::TokenizedExample;
 use confidence_audit::checkpoint::{Casing, Checkpoint};
 use confidence_audit::distill::optimizer::{AdamW, AdamWOptions, Gradients};
 use confidence_audit::hub::Hub;
 use confidence_audit::model::encoder::{Encoder, Frozen, Mode, Wanted};
-use confidence_audit::model::{families, ops, PackedBatch, TokenizedExample};
+use confidence_audit::model::{families, ops, PackedBatch};
 use serde_json::json;
 
 #[global_allocator]

@@ -14,6 +14,7 @@ use crate::check::{
     findings, unseen_sigma, Audited, Bound, Budget, Certainty, Course, CoursePoint, Evidence,
     RecordError, StudentRecord, Verdict, UNSEEN_LEVEL,
 };
+use crate::confidence::label_name;
 use crate::confidence::{
     student_confidence, ConfidenceKind, Defined, FixedSum, Interval, PairInput, PairOptions,
     PairStatistics, Predictions, Statistic,
@@ -21,7 +22,7 @@ use crate::confidence::{
 use crate::config::Settings;
 use crate::report::schema as row;
 use crate::report::{PredictionRow, PredictionTable};
-use crate::task::{label_name, Example};
+use crate::task::Example;
 
 /// The split that a student is trained on.
 const TRAIN: &str = "train";

@@ -2,8 +2,11 @@
 
 use super::gate::Gate;
 use super::judge::SplitPair;
-use crate::check::{worse_than_majority_p, BoundPolicy, Code, Finding, Level, PREFLIGHT_LEVEL};
-use crate::confidence::PairStatistics;
+use crate::check::{
+    majority_share, worse_than_majority, worse_than_majority_p, BoundPolicy, Code, Finding, Level,
+    PREFLIGHT_LEVEL,
+};
+use crate::confidence::{correct, PairStatistics, Predictions};
 use crate::report::schema as row;
 
 /// A finding as the report writes it.
@@ -72,4 +75,12 @@ pub(super) fn other_notes(
         ));
     }
     notes
+}
+
+/// A warning where a model is worse than always predicting the commonest label.
+pub fn sanity(role: &str, predictions: &Predictions, labels: &[Option<u32>]) -> Option<row::Note> {
+    let majority = majority_share(labels).filter(|share| *share < 1.0)?;
+    let labelled = labels.iter().flatten().count();
+    let right = correct(predictions, labels).ok()?;
+    worse_than_majority(role, right, labelled, majority).as_ref().map(note)
 }

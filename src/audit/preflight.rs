@@ -14,10 +14,11 @@ use super::Session;
 use crate::check::{
     majority_share, worse_than_majority, worse_than_majority_p, Code, PREFLIGHT_LEVEL,
 };
+use crate::checkpoint::TokenizedExample;
 use crate::confidence::{correct, Predictions};
 use crate::config::Settings;
 use crate::inference::{run, tokenize, Lane, Windows};
-use crate::model::{Head, TokenizedExample};
+use crate::model::Head;
 use crate::report::schema::Note;
 use crate::task::Example;
 

@@ -3,8 +3,8 @@
 use super::splits::BESIDE;
 use super::Gate;
 use crate::check::Budget;
+use crate::recalibration::{fit, Scores};
 use crate::report::schema::{Recalibrated, TaskRow};
-use crate::tune::{fit, Scores};
 
 /// The scores of a split that was run whole.
 pub(super) struct Curve {

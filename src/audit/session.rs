@@ -10,7 +10,7 @@ use crate::digest::{hexadecimal, sha256_of};
 use crate::hub::Hub;
 use crate::interrupt::Interrupt;
 use crate::model;
-use crate::progress::Progress;
+use crate::terminal::Verbosity;
 
 /// What a run shares between its tasks.
 pub struct Session {
@@ -19,7 +19,7 @@ pub struct Session {
     /// Set when the user asks to stop.
     pub interrupt: Interrupt,
     /// What a person at a terminal sees meanwhile.
-    pub progress: Progress,
+    pub progress: Verbosity,
     /// Logits of earlier runs; `None` where they are neither used nor kept.
     pub cache: Option<PredictionCache>,
     /// What this machine's arithmetic is, to the last bit.
@@ -28,7 +28,7 @@ pub struct Session {
 
 impl Session {
     /// A session without a cache.
-    pub fn new(hub: Hub, interrupt: Interrupt, progress: Progress) -> Self {
+    pub fn new(hub: Hub, interrupt: Interrupt, progress: Verbosity) -> Self {
         Session { hub, interrupt, progress, cache: None, arithmetic: model::fingerprint() }
     }
 

@@ -4,6 +4,7 @@ mod config;
 pub mod labels;
 mod pth;
 mod safetensors_file;
+mod tokenized;
 mod tokenizer;
 mod weights;
 mod write;
@@ -14,6 +15,7 @@ use anyhow::{bail, Context, Result};
 
 pub use config::ModelConfig;
 pub use labels::LabelMap;
+pub use tokenized::TokenizedExample;
 pub use tokenizer::{Casing, TextTokenizer};
 pub use weights::{Draws, Weights};
 pub use write::{require_new_folder, NewCheckpoint};

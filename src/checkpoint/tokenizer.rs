@@ -12,9 +12,8 @@ use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, Tokenizer, TruncationDirection, TruncationParams};
 
-use super::{ModelConfig, Place};
+use super::{ModelConfig, Place, TokenizedExample};
 use crate::error::hinted;
-use crate::model::TokenizedExample;
 
 /// Whether a vocab.txt alone is read as cased or not; a tokenizer.json says so itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

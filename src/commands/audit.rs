@@ -11,8 +11,9 @@ use crate::config::{Config, Layer, Settings};
 use crate::error::{usage, Exit};
 use crate::hub::Hub;
 use crate::interrupt::Interrupt;
-use crate::progress::{Downloads, Progress};
+use crate::progress::Downloads;
 use crate::task::{builtin_names, canonical_name, ALL_TASKS};
+use crate::terminal::Verbosity;
 
 /// Runs the audit and writes its report.
 ///
@@ -28,14 +29,14 @@ pub fn run(args: &AuditArgs) -> Result<Exit> {
 }
 
 /// What a run over the tasks of `all` shares; with the cache, unless a task refuses it.
-pub(super) fn session(progress: Progress, all: &[Settings]) -> Result<Session> {
+pub(super) fn session(progress: Verbosity, all: &[Settings]) -> Result<Session> {
     stoppable_session(Interrupt::from_signals(progress), progress, all)
 }
 
 /// As [`session`], for a command that has listened to signals before it.
 pub(super) fn stoppable_session(
     interrupt: Interrupt,
-    progress: Progress,
+    progress: Verbosity,
     all: &[Settings],
 ) -> Result<Session> {
     let hub = Hub::from_env()?.with_progress(Arc::new(Downloads(progress)));

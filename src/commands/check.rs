@@ -4,10 +4,9 @@ use anyhow::Result;
 
 use super::audit::{refuse_without_effect, session, single};
 use super::{run_each, Sink};
-use crate::audit::{coded_note, judge, note, Ending, Gate, Session, SplitPair, TaskOutcome};
-use crate::check::{majority_share, worse_than_majority, Code};
+use crate::audit::{coded_note, judge, sanity, Ending, Gate, Session, SplitPair, TaskOutcome};
+use crate::check::Code;
 use crate::cli::CheckArgs;
-use crate::confidence::{correct, Predictions};
 use crate::config::{BoundSource, Config, Settings};
 use crate::error::{usage, Exit};
 use crate::predictions::{read_pair, PredictionFile};
@@ -159,18 +158,6 @@ fn joined_by_row(teacher: &PredictionFile, student: &PredictionFile) -> Option<N
         format!("{why}: their rows were compared in order"),
         Some("give both files the `id` column, so that rows cannot be mixed up".to_owned()),
     ))
-}
-
-/// Is the model worse than always saying the commonest label?
-pub(super) fn sanity(
-    role: &str,
-    predictions: &Predictions,
-    labels: &[Option<u32>],
-) -> Option<Note> {
-    let majority = majority_share(labels).filter(|share| *share < 1.0)?;
-    let labelled = labels.iter().flatten().count();
-    let right = correct(predictions, labels).ok()?;
-    worse_than_majority(role, right, labelled, majority).as_ref().map(note)
 }
 
 fn manifest(task: &str, role: &str, file: &PredictionFile) -> ModelManifest {

@@ -6,11 +6,11 @@ use super::output::{render_options, to_stdout};
 use super::render::say_unknown;
 use crate::cli::CompareArgs;
 use crate::error::{usage, Exit};
-use crate::progress::Progress;
 use crate::report::comparison::{
     compare, write_json, write_markdown, write_text, ComparisonVerdict, Limits,
 };
 use crate::report::{Format, Saved};
+use crate::terminal::Verbosity;
 
 /// Compares, prints, and turns what came of it into the exit code.
 ///
@@ -28,7 +28,7 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
             "stdin can be one of the two reports\n  hint: name a file for the other",
         ));
     }
-    let progress = Progress::for_stderr(args.quiet);
+    let progress = Verbosity::for_stderr(args.quiet);
     let read = |path| Saved::read(path)?.with_distinct_rows();
     let (old, new) = (read(&args.old)?, read(&args.new)?);
     say_unknown(&old, progress);

@@ -17,8 +17,8 @@ use crate::distill::{distill, Student};
 use crate::error::Exit;
 use crate::interrupt::Interrupt;
 use crate::model::Head;
-use crate::progress::Progress;
 use crate::task::is_builtin;
+use crate::terminal::Verbosity;
 
 /// Distils the student of a recipe.
 ///
@@ -54,7 +54,7 @@ fn flags(args: &TrainingArgs, teacher: Option<String>) -> Flags {
 
 fn train(args: &TrainingArgs, flags: &Flags) -> Result<Exit> {
     let recipe = Recipe::read(&args.config, flags)?;
-    let progress = Progress::for_stderr(args.of.quiet);
+    let progress = Verbosity::for_stderr(args.of.quiet);
     let interrupt = Interrupt::from_signals(progress);
     let session = stoppable_session(interrupt, progress, std::slice::from_ref(&recipe.settings))?;
     let began = Instant::now();

@@ -8,7 +8,7 @@ use crate::config::DEFAULT_TOML;
 use crate::error::{usage, Exit};
 use crate::interrupt::Temporary;
 use crate::predictions::beside;
-use crate::progress::say;
+use crate::terminal::say;
 
 /// Writes the config beside its place and then renames it, never over an existing file unless told
 /// to.

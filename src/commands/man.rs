@@ -13,7 +13,7 @@ use crate::cli::{Cli, ManArgs};
 use crate::error::Exit;
 use crate::interrupt::Temporary;
 use crate::predictions::beside;
-use crate::progress::say;
+use crate::terminal::say;
 
 /// Every code with what it says of the run.
 const EXIT_STATUS: [(Exit, &str); 5] = [

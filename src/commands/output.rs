@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 
 use crate::cli::Output;
 use crate::error::{hinted, Exit};
-use crate::progress::Progress;
 use crate::report::{self, Format, OutputDir, PredictionTable, RenderOptions, Report};
+use crate::terminal::Verbosity;
 
 /// Columns of a terminal that does not say how many it has.
 const COLUMNS: usize = 80;
@@ -33,8 +33,8 @@ impl<'a> Sink<'a> {
     }
 
     /// What a person at a terminal sees meanwhile.
-    pub fn progress(&self) -> Progress {
-        Progress::for_stderr(self.output.quiet)
+    pub fn progress(&self) -> Verbosity {
+        Verbosity::for_stderr(self.output.quiet)
     }
 
     /// Writes the report everywhere it was asked for, and gives the run's exit code.

@@ -11,7 +11,7 @@ use crate::cli::PredictArgs;
 use crate::config::{Config, Layer, Settings};
 use crate::error::{hinted, Exit};
 use crate::predictions::{beside, write_logits, LogitsFormat};
-use crate::progress::Progress;
+use crate::terminal::Verbosity;
 
 /// Writes the logits of `--model` in the task's label order.
 ///
@@ -53,7 +53,7 @@ pub fn run(args: &PredictArgs) -> Result<Exit> {
     let format = LogitsFormat::of(&args.output)?;
     require_writable(&args.output)?;
 
-    let progress = Progress::for_stderr(args.quiet);
+    let progress = Verbosity::for_stderr(args.quiet);
     let session = session(progress, std::slice::from_ref(&settings))?;
     let written = predict(args, format, &settings, &session);
     say_hub_notes(&session);

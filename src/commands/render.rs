@@ -8,8 +8,8 @@ use anyhow::{Context, Result};
 use super::output::{render_options, to_stdout};
 use crate::cli::RenderArgs;
 use crate::error::{usage, Exit};
-use crate::progress::Progress;
 use crate::report::{self, Format, OutputDir, Saved};
+use crate::terminal::Verbosity;
 
 /// Unknown keys that are named.
 const UNKNOWN_SHOWN: usize = 3;
@@ -19,7 +19,7 @@ const UNKNOWN_SHOWN: usize = 3;
 /// # Errors
 /// A file that is no report, predictions that are not there, an unwritable output.
 pub fn run(args: &RenderArgs) -> Result<Exit> {
-    let progress = Progress::for_stderr(args.quiet);
+    let progress = Verbosity::for_stderr(args.quiet);
     let saved = Saved::read(&args.report)?;
     say_unknown(&saved, progress);
     // Every row of a table that may be long is read to know whose it is.
@@ -55,7 +55,7 @@ pub fn run(args: &RenderArgs) -> Result<Exit> {
 }
 
 /// Says what a later version put into the report and this one cannot show.
-pub(super) fn say_unknown(saved: &Saved, progress: Progress) {
+pub(super) fn say_unknown(saved: &Saved, progress: Verbosity) {
     if saved.unknown.is_empty() {
         return;
     }

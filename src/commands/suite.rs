@@ -4,11 +4,10 @@ use anyhow::Result;
 
 use crate::audit::{audit, failed_row, manifest, Session, TaskOutcome};
 use crate::config::Settings;
-use crate::error::{is_usage, print, Exit};
-use crate::interrupt::Interrupted;
-use crate::progress::say;
+use crate::error::{is_usage, print, Exit, Interrupted};
 use crate::report::schema::{ModelManifest, Outcome, Report, TaskCommand, SCHEMA_VERSION};
 use crate::report::{row_summary, PredictionTable};
+use crate::terminal::say;
 
 /// Audits every task of `all`; a task that could not be run is a row with its error.
 ///
@@ -133,13 +132,13 @@ mod tests {
     use crate::config::{Config, Layer};
     use crate::hub::{Connection, Hub, HubSettings};
     use crate::interrupt::Interrupt;
-    use crate::progress::Progress;
+    use crate::terminal::Verbosity;
 
     #[test]
     fn no_report_is_written_after_the_user_asked_to_stop() {
         let settings = HubSettings::new(std::env::temp_dir());
         let hub = Hub::new(HubSettings { connection: Connection::Offline, ..settings }).unwrap();
-        let session = Session::new(hub, Interrupt::default(), Progress::Quiet);
+        let session = Session::new(hub, Interrupt::default(), Verbosity::Quiet);
         let all = [Config::default().settings("sst2", &Layer::default()).unwrap()];
         let one = |_: &Settings| Ok(TaskOutcome::default());
         assert!(run_each(&all, &session, audit_again, one).is_ok());

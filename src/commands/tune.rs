@@ -10,10 +10,10 @@ use crate::config::Layer;
 use crate::distill::recipe::Flags;
 use crate::error::{usage, Exit};
 use crate::interrupt::Interrupt;
-use crate::progress::Progress;
 use crate::report::schema::Outcome;
 use crate::report::tuning::{write_json, write_text};
 use crate::report::Format;
+use crate::terminal::Verbosity;
 use crate::tune::plan::{Plan, TuneFlags};
 use crate::tune::tune;
 
@@ -31,8 +31,8 @@ pub fn run(args: &TuneArgs) -> Result<Exit> {
         )));
     }
     let plan = Plan::read(&args.config, &flags(args))?;
-    let progress = Progress::for_stderr(args.of.quiet);
-    let of_trainings = if args.verbose { progress } else { Progress::Quiet };
+    let progress = Verbosity::for_stderr(args.of.quiet);
+    let of_trainings = if args.verbose { progress } else { Verbosity::Quiet };
     let interrupt = Interrupt::from_signals(progress);
     let settings = [plan.settings()?];
     let session = stoppable_session(interrupt.clone(), progress, &settings)?;

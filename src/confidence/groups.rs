@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use super::{DifferenceSums, Predictions};
-use crate::task::label_name;
 
 /// Where each length group starts, in words: 0-5, 6-10, 11-20, 21-40, and 41 or more.
 pub const LENGTH_STARTS: [usize; 5] = [0, 6, 11, 21, 41];
@@ -46,6 +45,11 @@ impl GroupKey {
             }
         }
     }
+}
+
+/// The name of the label `id`; the id itself where `names` has none for it.
+pub fn label_name(names: &[String], id: u32) -> String {
+    names.get(id as usize).cloned().unwrap_or_else(|| id.to_string())
 }
 
 /// The differences of one group. Never empty.

@@ -34,7 +34,7 @@ pub use difference::{
 };
 pub use divergence::{divergence, Divergence};
 pub use fixed::FixedSum;
-pub use groups::{groups, Group, GroupKey, LENGTH_STARTS};
+pub use groups::{groups, label_name, Group, GroupKey, LENGTH_STARTS};
 pub use histogram::{
     confidence_counts, difference_histogram, ConfidenceCounts, Histogram, CONFIDENCE_BINS,
     DIFFERENCE_BINS,

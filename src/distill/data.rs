@@ -7,11 +7,11 @@ use super::recipe::HeldOut;
 use super::record::{Data, Source};
 use crate::audit::{beside, beside_names, gating, run_one, Classifier, Role, Session};
 use crate::check::draw_order;
+use crate::checkpoint::TokenizedExample;
 use crate::checkpoint::{Checkpoint, TextTokenizer};
 use crate::config::Settings;
 use crate::error::usage;
 use crate::inference::{tokenize, Logits};
-use crate::model::TokenizedExample;
 use crate::task::Dataset;
 
 /// The splits of a training.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::check::{Bound, BoundPolicy, Budget};
+use crate::checkpoint::TokenizedExample;
 use crate::confidence::{
     confidence_differences, correct, soft_losses, ConfidenceKind, DifferenceSums, Predictions,
     Statistic,
@@ -12,7 +13,6 @@ use crate::confidence::{
 use crate::digest::hexadecimal;
 use crate::inference::{run_tokens, Logits, NotFinite, RunOptions};
 use crate::model::encoder::Encoder;
-use crate::model::TokenizedExample;
 
 /// A loss, a gradient or a logit of the student is not finite: these settings lead nowhere, others
 /// may.

@@ -9,10 +9,11 @@ use super::objective::Step;
 use super::recipe::TeacherStates;
 use super::states::{Selection, States};
 use super::store::{Store, StoreHeader, StoreWriter};
+use crate::checkpoint::TokenizedExample;
 use crate::inference::Logits;
 use crate::interrupt::Interrupt;
 use crate::model::encoder::{Dropout, DropoutRates, Encoder, Mode, Outputs, Shape, Wanted};
-use crate::model::{PackedBatch, TokenizedExample};
+use crate::model::PackedBatch;
 
 /// The teacher's logits over the training set, and where its hidden states come from.
 #[derive(Default)]

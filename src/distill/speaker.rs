@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 
 use super::evaluate::{Held, Score};
 use super::saved::Epoch;
-use crate::progress::Progress;
+use crate::terminal::Verbosity;
 
 /// Who tells the user how it goes.
 #[derive(Debug, Clone, Copy)]
-pub struct Speaker(pub Progress);
+pub struct Speaker(pub Verbosity);
 
 /// How fast a training goes.
 #[derive(Debug)]

@@ -23,9 +23,9 @@ use super::saved::{Place, TrainingFolder};
 use super::schedule::Schedule;
 use super::signals::Signals;
 use super::speaker::{Pace, Speaker};
-use crate::error::hinted;
+use crate::error::{hinted, Interrupted};
 use crate::inference::RunOptions;
-use crate::interrupt::{Interrupt, Interrupted};
+use crate::interrupt::Interrupt;
 use crate::model::encoder::{Dropout, DropoutRates, Encoder};
 use crate::model::{ops, PackedBatch, Parameter};
 

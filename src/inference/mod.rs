@@ -28,8 +28,9 @@ pub use tokenize::tokenize;
 
 use crate::cache::{Entry, Note};
 use crate::checkpoint::TextTokenizer;
+use crate::checkpoint::TokenizedExample;
 use crate::interrupt::Interrupt;
-use crate::model::{Model, TokenizedExample};
+use crate::model::Model;
 use crate::task::Example;
 
 /// Raw scores of N examples over K labels, row-major (N, K).

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use sha2::{Digest, Sha256};
 
-use crate::model::TokenizedExample;
+use crate::checkpoint::TokenizedExample;
 
 /// The sequences that a lane has met, by half their SHA-256: with 2⁶⁴ tries for a collision, equal
 /// digests are equal sequences.

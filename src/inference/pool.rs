@@ -11,8 +11,9 @@ use super::tokenize::check;
 use super::window::{LaneWindow, Window};
 use super::{Input, Lane, NotFinite, Observer, RunOptions};
 use crate::cache::Entry;
-use crate::interrupt::{Interrupted, NO_REPORT};
-use crate::model::{Model, PackedBatch, TokenizedExample, Workspace};
+use crate::checkpoint::TokenizedExample;
+use crate::error::{Interrupted, NO_REPORT};
+use crate::model::{Model, PackedBatch, Workspace};
 
 /// Texts that a worker tokenises at a time.
 const CHUNK: usize = 128;

@@ -15,8 +15,8 @@ use fake::{row_of, sequence, sequences, Fake, BEYOND, FAILS, LABELS, NOT_FINITE,
 use super::*;
 use crate::cache::Row;
 use crate::checkpoint::{Casing, Checkpoint};
+use crate::error::Interrupted;
 use crate::hub::Hub;
-use crate::interrupt::Interrupted;
 
 /// An entry in which the rows `known` stand with scores that no model gives.
 fn entry_with(known: &[usize], examples: usize) -> Entry {

@@ -4,8 +4,8 @@ use anyhow::{bail, Context, Result};
 
 use super::Input;
 use crate::checkpoint::TextTokenizer;
+use crate::checkpoint::TokenizedExample;
 use crate::error::hinted;
-use crate::model::TokenizedExample;
 use crate::task::Example;
 
 /// Tokenises the `rows` of `examples`, in that order; every id must lie below `vocabulary`, the

@@ -5,7 +5,7 @@ use std::ops::Range;
 use anyhow::{Context, Error, Result};
 
 use crate::cache::{Entry, Note, Row};
-use crate::model::TokenizedExample;
+use crate::checkpoint::TokenizedExample;
 
 /// Some examples on their way.
 pub(super) struct Window {

@@ -17,7 +17,7 @@ use candle_core::{Device, Tensor};
 
 pub use encoder::Workspace;
 pub use kernels::fingerprint;
-pub use packed::{PackedBatch, TokenizedExample};
+pub use packed::PackedBatch;
 pub use parameter::Parameter;
 
 use crate::checkpoint::{ModelConfig, Weights};

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use crate::task::label_name;
+use crate::confidence::label_name;
 
 /// What both models say of every example of one split.
 #[derive(Debug, Clone, PartialEq)]

@@ -46,11 +46,6 @@ pub fn find_label(names: &[String], name: &str) -> Option<usize> {
     })
 }
 
-/// The name of the label `id`; the id itself where `names` has none for it.
-pub fn label_name(names: &[String], id: u32) -> String {
-    names.get(id as usize).cloned().unwrap_or_else(|| id.to_string())
-}
-
 /// The id in each name where the names are ids, in any order: `LABEL_0`, `LABEL_1`, … or `0`, `1`,
 /// …. `None` where they are names.
 pub fn label_ids(names: &[String]) -> Option<Vec<usize>> {

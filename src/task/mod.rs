@@ -18,7 +18,7 @@ mod testing; //   files and options for the tests of this room
 
 pub use custom::{CustomTask, SplitPaths, TextColumns};
 pub use glue::ALL_TASKS;
-pub use labels::{find_label, label_ids, label_name, LabelReader};
+pub use labels::{find_label, label_ids, LabelReader};
 pub use load::{has_split, load, LoadOptions};
 pub use readers::Format;
 pub use spec::{builtin_names, canonical_name, hub_split, is_builtin, HubSplit, Metric, TaskSpec};

@@ -4,7 +4,6 @@ use anyhow::{Context, Result};
 
 use super::outcome::{Finished, Recalibrated, Right, Spend, Unseen};
 use super::watch::standings;
-use super::{fit, Scores};
 use crate::audit::Gate;
 use crate::check::Budget;
 use crate::confidence::{
@@ -13,6 +12,7 @@ use crate::confidence::{
 use crate::distill::recipe::Recipe;
 use crate::distill::{SplitAnswers, Student};
 use crate::inference::Logits;
+use crate::recalibration::{fit, Scores};
 
 /// What teacher and student say of a split, as the gate compares it.
 struct Compared<'a> {

@@ -22,9 +22,5 @@ mod importance; //  which keys mattered
 mod finale; //      the winner, on data that the search did not see
 mod notes; //       what a reader must know beside the verdict
 mod run; //         all of it in order
-mod fold; //        τ into the last linear layer
-mod recalibrate; // the one temperature that brings σ down most
 
-pub use fold::recalibrated;
-pub use recalibrate::{fit, moved, Fit, Scores, LARGEST_TEMPERATURE, SMALLEST_TEMPERATURE};
 pub use run::tune;

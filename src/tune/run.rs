@@ -24,8 +24,7 @@ use crate::digest::hexadecimal;
 use crate::distill::evaluate::Diverged;
 use crate::distill::saved::TrainingFolder;
 use crate::distill::{check, distill_among, Among, Facts, Outcome, Sample};
-use crate::error::{hinted, usage};
-use crate::interrupt::Interrupted;
+use crate::error::{hinted, usage, Interrupted};
 use crate::report::tuning::Tuning;
 
 /// What becomes of a tune that is stopped.

@@ -5,11 +5,11 @@ use super::journal::{RunId, Runs};
 use super::outcome::{Candidate, End, Rule, Standing};
 use super::run::best;
 use super::space::Point;
-use crate::progress::Progress;
+use crate::terminal::Verbosity;
 
 /// Who tells it.
 #[derive(Debug, Clone, Copy)]
-pub struct Speaker(pub Progress);
+pub struct Speaker(pub Verbosity);
 
 impl Speaker {
     /// A training begins: of `of` trials, or a finalist.

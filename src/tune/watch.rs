@@ -210,7 +210,7 @@ fn fall(course: &[Standing], end: f64, share: f64) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::confidence::ConfidenceKind;
-    use crate::progress::Progress;
+    use crate::terminal::Verbosity;
     use crate::tune::journal::RunId;
     use crate::tune::outcome::tests::finished;
     use crate::tune::outcome::Finished;
@@ -263,7 +263,7 @@ mod tests {
         let rule =
             Rule { kappa: 0.05, reference: 0.8, epsilon: 0.0, objective: Objective::Accuracy };
         let (stopping, gate) = (&stopping, &gate);
-        let (rule, speaker) = (Some(rule), Speaker(Progress::Quiet));
+        let (rule, speaker) = (Some(rule), Speaker(Verbosity::Quiet));
         let why = Mutex::default();
         let watcher = Watcher { journal, stopping, rule, gate, n: 1000, speaker, why };
         let course: Vec<_> = sigmas.iter().enumerate().map(|(i, &s)| epoch(i + 1, s)).collect();

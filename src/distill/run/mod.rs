@@ -19,9 +19,8 @@ use super::trainer::{Finish, Training, Watch, SAVED};
 use crate::audit::{run_options, Session};
 use crate::check::draw_order;
 use crate::checkpoint::{require_new_folder, Checkpoint};
-use crate::error::{exit_code, usage, Exit};
+use crate::error::{exit_code, usage, Exit, Interrupted, NO_REPORT};
 use crate::inference::{Logits, Windows};
-use crate::interrupt::{Interrupted, NO_REPORT};
 use crate::model::encoder::{Encoder, Frozen};
 
 pub use self::written::{Answers, SplitAnswers, Student};

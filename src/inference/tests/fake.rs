@@ -8,9 +8,10 @@ use std::time::Duration;
 use anyhow::{bail, Result};
 use candle_core::Tensor;
 
+use crate::checkpoint::TokenizedExample;
 use crate::inference::RunOptions;
 use crate::interrupt::Interrupt;
-use crate::model::{Model, PackedBatch, TokenizedExample, Workspace};
+use crate::model::{Model, PackedBatch, Workspace};
 
 /// K.
 pub(super) const LABELS: usize = 3;

@@ -197,9 +197,10 @@ mod tests {
     use candle_core::Device;
 
     use super::*;
+    use crate::checkpoint::TokenizedExample;
     use crate::checkpoint::{ModelConfig, Weights};
     use crate::model::encoder::{Mode, Wanted};
-    use crate::model::{conventions, families, Head, Model, PackedBatch, TokenizedExample};
+    use crate::model::{conventions, families, Head, Model, PackedBatch};
 
     fn load(config: &ModelConfig, weights: &mut Weights) -> Encoder {
         let (architecture, head) = conventions(config, weights, Head::Auto).unwrap();

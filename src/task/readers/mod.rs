@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::error::hinted;
-use crate::interrupt::{Interrupt, Interrupted};
+use crate::error::{hinted, Interrupted};
+use crate::interrupt::Interrupt;
 
 mod csv;
 mod jsonl;

@@ -3,7 +3,7 @@
 use parquet::basic::Compression;
 
 use super::*;
-use crate::interrupt::Interrupted;
+use crate::error::Interrupted;
 use crate::task::testing::{write_parquet, Column, Folder};
 
 fn failure<T: std::fmt::Debug>(result: Result<T>) -> String {

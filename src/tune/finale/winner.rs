@@ -12,10 +12,10 @@ use crate::config::Layer;
 use crate::distill::recipe::Recipe;
 use crate::error::hinted;
 use crate::model::Head;
+use crate::recalibration::recalibrated;
 use crate::temporary::sync_folder;
 use crate::tune::journal::{Run, RunId, Runs};
 use crate::tune::outcome::Candidate;
-use crate::tune::recalibrated;
 use crate::tune::run::remove;
 
 use super::Finale;

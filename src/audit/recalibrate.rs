@@ -1,0 +1,289 @@
+//! `audit recalibrate`: one temperature for the student, fitted on one split and gated on another.
+
+use std::path::Path;
+
+use anyhow::{bail, Context, Result};
+
+use super::notes::sanity;
+use super::{
+    coded_note, gating, has, manifest, models_disagree, note, record_unusable, run_one, Classifier,
+    Gate, Role, Session, Split,
+};
+use crate::check::{findings, Budget, Code, Evidence, StudentRecord, Verdict};
+use crate::checkpoint::NewCheckpoint;
+use crate::confidence::{agreement, correct, labelled, DifferenceSums, Predictions};
+use crate::config::Settings;
+use crate::error::Diagnostic;
+use crate::inference::Logits;
+use crate::recalibration::{fit, moved, recalibrated, Fit, Scores, LARGEST_TEMPERATURE};
+use crate::report::recalibration::{
+    conclusion, write_json, RecalibratedSplit, Recalibration, Spend, RECALIBRATION_VERSION,
+};
+use crate::report::schema::{Note, Outcome, Skipped};
+
+/// Skipped rows named in the report.
+const SKIPPED_SHOWN: usize = 5;
+
+/// Runs both models over both splits, fits the temperature on that of `to_fit`, judges the student on
+/// that of `settings`, and writes the recalibrated checkpoint to `output`.
+///
+/// # Errors
+/// Two names of the same data, whatever keeps a model from being run or a file from being written. A
+/// student that is not preserved is not an error.
+pub fn recalibrate(
+    output: Option<&Path>,
+    to_fit: &Settings,
+    settings: &Settings,
+    session: &Session,
+) -> Result<Recalibration> {
+    let (fit_split, gate_split) = splits(to_fit, settings, session)?;
+    let (teacher, student) = (settings.require_teacher()?, settings.require_student()?);
+    let data = &gate_split.dataset;
+    let teacher = Classifier::open(Role::Teacher, teacher, settings, &[], data, session)?;
+    let names = teacher.label_names().to_vec();
+    let student = Classifier::open(Role::Student, student, settings, &names, data, session)?;
+    settings.label_map.check_used(teacher.own_labels(), student.own_labels())?;
+    let gate = Gate::of(settings, &student, data.examples.len())?;
+    let mut models = [teacher, student];
+    let on_fit = SplitRun::of(&mut models, fit_split, settings, session)?;
+    let on_gate = SplitRun::of(&mut models, gate_split, settings, session)?;
+
+    let found = on_fit.best(&gate, settings);
+    let gated = on_gate.row(found.temperature, on_gate.best(&gate, settings), &gate, settings);
+    let sigma = gated.after.sigma_of(gate.statistic);
+    let mut report = Recalibration {
+        schema_version: RECALIBRATION_VERSION,
+        verdict: Outcome::NotPreserved,
+        exit_code: 0,
+        task: settings.task.name.clone(),
+        temperature: found.temperature,
+        statistic: gate.statistic.to_string(),
+        confidence: gate.kind.to_string(),
+        bound_origin: gate.origin.clone(),
+        fit: on_fit.row(found.temperature, found, &gate, settings),
+        gate: gated,
+        conclusion: String::new(),
+        notes: notes(&on_fit, &on_gate, &models[1], &gate, &found, sigma),
+        manifest: manifest(std::slice::from_ref(settings), Vec::new(), Vec::new()),
+    };
+    report.verdict = report.gate.after.verdict;
+    report.exit_code = u8::from(report.verdict != Outcome::Preserved);
+    report.conclusion = conclusion(&report);
+    session.interrupt.check(|| "about to write the report".to_owned())?;
+    let [teacher, student] = models;
+    let new = output.map(|_| checkpoint(&student, found.temperature, session)).transpose()?;
+    report.manifest.models = vec![teacher.into_manifest(settings), student.into_manifest(settings)];
+    if let (Some(mut new), Some(folder)) = (new, output) {
+        let mut record = Vec::new();
+        write_json(&report, &mut record)?;
+        new.beside.push(("recalibration.json", record));
+        new.write(folder).context("the recalibrated checkpoint was not written")?;
+    }
+    Ok(report)
+}
+
+/// The error of fitting on the split that gates.
+pub fn fitted_on_gate(split: &str) -> Diagnostic {
+    Diagnostic::usage(format!(
+        "the temperature would be fit on the split that gates, `{split}`: such a verdict says too much"
+    ))
+    .hint("name two splits, with --fit-split and --split")
+}
+
+/// Reads both splits, which must be two.
+fn splits(to_fit: &Settings, to_gate: &Settings, session: &Session) -> Result<(Split, Split)> {
+    let name = to_fit.split.as_deref().unwrap_or_default();
+    if !has(name, to_fit, &session.hub)? {
+        let task = &to_fit.task.name;
+        bail!(Diagnostic::failure(format!(
+            "`{task}` has no split `{name}` to fit the temperature on"
+        ))
+        .hint("name one that it has with --fit-split; it must not be the one that gates"));
+    }
+    let to_fit = Split { gates: false, ..gating(to_fit, &session.hub)? };
+    let to_gate = gating(to_gate, &session.hub)?;
+    match to_fit.dataset.sha256 == to_gate.dataset.sha256 {
+        true => Err(anyhow::Error::from(fitted_on_gate(name)).context(format!(
+            "`{}` and `{}` are the same data",
+            to_fit.dataset.split, to_gate.dataset.split
+        ))),
+        false => Ok((to_fit, to_gate)),
+    }
+}
+
+/// The student's checkpoint with τ folded into its last layer. Its distillation.json stays behind:
+/// the loss that it records was reached by other weights.
+fn checkpoint(
+    student: &Classifier,
+    temperature: f64,
+    session: &Session,
+) -> Result<NewCheckpoint<'static>> {
+    let checkpoint = student.checkpoint();
+    Ok(NewCheckpoint {
+        config: checkpoint.config.keys().clone(),
+        tensors: recalibrated(&checkpoint.weights, temperature)?,
+        tokenizer_files: checkpoint.tokenizer_files(&session.hub)?,
+        beside: Vec::new(),
+    })
+}
+
+/// Both models run over one split.
+struct SplitRun {
+    split: Split,
+    labels: Vec<Option<u32>>,
+    teacher: Predictions,
+    student: Predictions,
+    logits: Logits,
+    truncated: (usize, usize),
+}
+
+impl SplitRun {
+    fn of(
+        [teacher, student]: &mut [Classifier; 2],
+        split: Split,
+        settings: &Settings,
+        session: &Session,
+    ) -> Result<Self> {
+        let (said, cut) = run_one(teacher, &split.dataset, settings, session)?;
+        let (logits, student_cut) = run_one(student, &split.dataset, settings, session)?;
+        Ok(SplitRun {
+            labels: split.dataset.examples.iter().map(|e| e.label).collect(),
+            teacher: Predictions::from_logits(&said.values, said.labels)?,
+            student: Predictions::from_logits(&logits.values, logits.labels)?,
+            truncated: (cut, student_cut),
+            logits,
+            split,
+        })
+    }
+
+    fn scores(&self, gate: &Gate, settings: &Settings) -> Scores {
+        Scores::new(&self.teacher, &self.logits, gate.kind, settings.threads)
+    }
+
+    /// The temperature that is best for this split.
+    fn best(&self, gate: &Gate, settings: &Settings) -> Fit {
+        fit(&self.scores(gate, settings), gate.statistic)
+    }
+
+    /// The split before and after, and at its own best temperature.
+    fn row(
+        &self,
+        temperature: f64,
+        best: Fit,
+        gate: &Gate,
+        settings: &Settings,
+    ) -> RecalibratedSplit {
+        let (dataset, n) = (&self.split.dataset, self.labels.len());
+        let bound = gate.bound_of(self.split.gates);
+        let budget = Budget::new(&bound, n);
+        let scores = self.scores(gate, settings);
+        let spend = |sums: DifferenceSums| spend(&sums, gate, &budget);
+        let (teacher, student) =
+            (correct(&self.teacher, &self.labels), correct(&self.student, &self.labels));
+        let labelled = labelled(&self.labels);
+        let share = |correct: usize| correct as f64 / labelled as f64;
+        let reason = |why: &String| ["teacher", "student"].map(|role| (role, why.clone()));
+        let undefined = dataset.unlabelled.iter().flat_map(reason).flat_map(|(role, why)| {
+            ["correct", "accuracy"].map(|figure| (format!("{role}_{figure}"), why.clone()))
+        });
+        let shown = dataset.skipped.iter().take(SKIPPED_SHOWN);
+        RecalibratedSplit {
+            split: dataset.split.clone(),
+            n,
+            of: dataset.available,
+            partial: n < dataset.available,
+            kappa: bound.kappa(n),
+            budget: budget.value(),
+            before: spend(scores.at(1.0)),
+            after: spend(scores.at(temperature)),
+            best_temperature: best.temperature,
+            best: spend(best.sums),
+            labelled,
+            teacher_correct: teacher.ok(),
+            teacher_accuracy: teacher.ok().map(share),
+            student_correct: student.ok(),
+            student_accuracy: student.ok().map(share),
+            agreement: agreement(&self.teacher, &self.student),
+            predictions_moved: moved(&self.logits, temperature),
+            teacher_truncated: self.truncated.0,
+            student_truncated: self.truncated.1,
+            skipped: Skipped {
+                count: dataset.skipped.len(),
+                first: shown.map(|s| format!("{}:{}: {}", s.file, s.line, s.reason)).collect(),
+            },
+            data_sha256: dataset.sha256.clone(),
+            data_files: dataset.names.clone(),
+            data_revision: dataset.commit.clone(),
+            undefined: undefined.collect(),
+        }
+    }
+}
+
+fn spend(sums: &DifferenceSums, gate: &Gate, budget: &Budget) -> Spend {
+    let spent = sums.spent(gate.statistic);
+    let some = "a split is never empty";
+    Spend {
+        sigma: sums.sigma().expect(some),
+        sigma_centred: sums.sigma_centred().expect(some),
+        mean_difference: sums.mean().expect(some),
+        spent: spent.to_f64(),
+        verdict: match budget.verdict(spent) {
+            Verdict::Preserved => Outcome::Preserved,
+            Verdict::NotPreserved => Outcome::NotPreserved,
+        },
+    }
+}
+
+/// Notes and warnings of a recalibration.
+fn notes(
+    on_fit: &SplitRun,
+    on_gate: &SplitRun,
+    student: &Classifier,
+    gate: &Gate,
+    found: &Fit,
+    sigma: f64,
+) -> Vec<Note> {
+    let record = student.record();
+    let mut notes: Vec<Note> =
+        record.as_ref().err().map(|e| record_unusable(e)).into_iter().collect();
+    notes.extend(found.at_edge.then(|| at_edge(found.temperature)));
+    let SplitRun { teacher, student, labels, .. } = on_gate;
+    for (role, predictions) in [("teacher", teacher), ("student", student)] {
+        notes.extend(sanity(role, predictions, labels));
+    }
+    for answers in [on_fit, on_gate] {
+        let agreed = agreement(&answers.teacher, &answers.student);
+        notes.extend(models_disagree(agreed, answers.labels.len(), answers.logits.labels));
+    }
+    let evidence = Evidence {
+        bound: gate.bound_of(true),
+        kind: gate.kind,
+        n: labels.len(),
+        labels: on_gate.logits.labels,
+        sigma: Some(sigma),
+        // What its training recorded is the student's as it was.
+        divergence: None,
+        temperature: record.ok().flatten().and_then(StudentRecord::temperature),
+        losses_reached: Vec::new(),
+    };
+    notes.extend(findings(&evidence).iter().map(note));
+    notes
+}
+
+/// A scale that brings every confidence to one end is no good fit, even where it is the best one.
+fn at_edge(temperature: f64) -> Note {
+    let (end, every) = match temperature < 1.0 {
+        true => ("lowest", "all but certain of every input"),
+        false => ("highest", "all but undecided on every input"),
+    };
+    let hint = "its confidence may tell nothing then; distil it on the teacher's logits instead";
+    coded_note(
+        Code::TemperatureAtEdge,
+        format!(
+            "τ {temperature} is the {end} temperature that is tried, of 1/{LARGEST_TEMPERATURE} to \
+             {LARGEST_TEMPERATURE}: the student is brought nearest to its teacher by being {every}, \
+             or its scores are on quite another scale"
+        ),
+        Some(hint.to_owned()),
+    )
+}
