@@ -2,11 +2,11 @@
 
 mod classifier;
 mod failed;
-mod figures;
 mod gate;
 mod judge;
 mod manifest;
 mod notes;
+mod pair;
 mod preflight;
 mod recalibrate;
 mod recalibrated;
@@ -21,12 +21,13 @@ use anyhow::{Error, Result};
 pub use classifier::{device, set_max_length, Classifier, ModelFacts, Role, Texts};
 pub use failed::failed_row;
 pub use gate::Gate;
+pub use judge::judge;
 use judge::withhold_limits;
-pub use judge::{judge, SplitPair};
 pub use manifest::{manifest, settings_sha256};
-pub use notes::{coded_note, models_disagree, note, record_unusable, sanity};
+pub use notes::{models_disagree, record_unusable, sanity};
+pub use pair::SplitPair;
 pub use recalibrate::{fitted_on_gate, recalibrate};
-pub use run::{run_one, run_options, Draws, Ending, PairRun};
+pub use run::{run_one, run_options, Ending, PairRun};
 pub use session::Session;
 pub use splits::{beside, beside_names, gating, has, Split, BESIDE};
 
@@ -120,14 +121,12 @@ impl Audit<'_> {
         });
         drop((teacher, student)); // the rows, which the predictions hold too
         let names = self.teacher.label_names().to_vec();
-        let pair = SplitPair::of(split, &names, run);
         let record = self.student.record();
         if let (true, Err(error)) = (split.gates, &record) {
             notes.push(notes::record_unusable(error));
         }
-        let (mut row, table) = judge(&pair, gate, settings, record.unwrap_or(None))?;
-        row.notes.splice(0..0, notes);
-        row.seconds = Some(started.elapsed().as_secs_f64());
+        let pair = SplitPair { notes, ..SplitPair::of(split, &names, run, started) };
+        let (row, table) = judge(&pair, gate, settings, record.unwrap_or(None))?;
         self.curves.extend(scores.map(|scores| Curve { row: outcome.rows.len(), scores }));
         outcome.rows.push(row);
         outcome.tables.push(table);

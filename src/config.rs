@@ -17,7 +17,7 @@ use anyhow::Result;
 use serde::Deserialize;
 
 pub use command::WITHOUT_EFFECT;
-pub use layer::{BoundSource, ConfidenceName, Layer, StatisticName, BOUND_KEYS};
+pub use layer::{BoundSource, Layer, BOUND_KEYS};
 pub use resolve::{Origin, Settings, Stop};
 
 use crate::error::usage;
@@ -194,13 +194,15 @@ mod tests {
     fn a_report_names_statistic_and_confidence_as_flags_do() {
         use clap::ValueEnum;
         for statistic in Statistic::ALL {
-            let name = StatisticName::from_str(statistic.as_str(), false).unwrap();
-            let flags = Layer { statistic: Some(name), ..Layer::default() };
+            assert_eq!(Statistic::from_str(statistic.as_str(), false), Ok(statistic));
+            assert_eq!(serde_json::to_value(statistic).unwrap(), statistic.as_str());
+            let flags = Layer { statistic: Some(statistic), ..Layer::default() };
             assert_eq!(Config::default().settings("sst2", &flags).unwrap().statistic, statistic);
         }
         for kind in ConfidenceKind::ALL {
-            let name = ConfidenceName::from_str(kind.as_str(), false).unwrap();
-            let flags = Layer { confidence: Some(name), ..Layer::default() };
+            assert_eq!(ConfidenceKind::from_str(kind.as_str(), false), Ok(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+            let flags = Layer { confidence: Some(kind), ..Layer::default() };
             assert_eq!(Config::default().settings("sst2", &flags).unwrap().confidence, kind);
         }
     }

@@ -144,6 +144,7 @@ fn every_form_of_an_upward_use_is_found() {
         assert_eq!(upward(&rooms, "middle", "middle.rs", code).len(), 1, "{code}");
         assert!(upward(&rooms, "high", "high.rs", code).is_empty(), "{code}");
     }
-    let tested = "use crate::low::A;\n// crate::high\n#[cfg(test)]\nmod tests {\n use crate::high;\n}";
+    let tested =
+        "use crate::low::A;\n// crate::high\n#[cfg(test)]\nmod tests {\n use crate::high;\n}";
     assert!(upward(&rooms, "middle", "middle.rs", &product_code(tested)).is_empty());
 }

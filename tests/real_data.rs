@@ -13,7 +13,7 @@ use confidence_audit::check::{draw_order, Bound, BoundPolicy, Budget, Sequential
 use confidence_audit::config::{Config, Layer};
 use confidence_audit::hub::{Connection, Hub, HubSettings};
 use confidence_audit::interrupt::Interrupt;
-use confidence_audit::report::schema::{Certainty, ModelRow, Outcome, TaskRow};
+use confidence_audit::report::schema::{Certainty, ModelStatistics, Outcome, TaskRow};
 use confidence_audit::terminal::Verbosity;
 use serde_json::Value;
 
@@ -63,14 +63,14 @@ fn agrees(row: &TaskRow, student: &str, reference: &Value) {
         let variant = row
             .variants
             .iter()
-            .find(|v| v.confidence == "teacher-class" && v.statistic == statistic)
+            .find(|v| v.confidence.as_str() == "teacher-class" && v.statistic.as_str() == statistic)
             .unwrap();
         close(variant.sigma, &pair[key], &format!("{what}: {key}"));
     }
-    about(row.agreement, &pair["agreement"], &what);
-    let correct = |model: &Option<ModelRow>| model.as_ref().unwrap().correct;
-    about(correct(&row.teacher), &expected["models"]["teacher-6l"]["correct"], &what);
-    about(correct(&row.student), &expected["models"][student]["correct"], &what);
+    about(row.figures.agreement, &pair["agreement"], &what);
+    let correct = |model: &Option<ModelStatistics>| model.as_ref().unwrap().correct;
+    about(correct(&row.figures.teacher), &expected["models"]["teacher-6l"]["correct"], &what);
+    about(correct(&row.figures.student), &expected["models"][student]["correct"], &what);
 }
 
 /// Both students of a task, and a cache that keeps what the models said.

@@ -1,239 +1,160 @@
-//! Both models' predictions of one split to a row of the report: numbers, verdict, notes.
-
-use std::collections::BTreeMap;
+//! What both models say of one split, to a row of the report: numbers, verdict, notes.
 
 use anyhow::{Context, Result};
 
-use super::failed::empty_row;
-use super::figures::figures;
 use super::gate::{audited, Gate};
-use super::notes::{note, other_notes, record_unusable};
-use super::run::{Ending, PairRun};
-use super::splits::Split;
+use super::notes::{other_notes, record_unusable};
+use super::pair::SplitPair;
 use crate::check::{
-    findings, unseen_sigma, Audited, Bound, Budget, Certainty, Course, CoursePoint, Evidence,
-    RecordError, StudentRecord, Verdict, UNSEEN_LEVEL,
+    findings, unseen_sigma, Budget, Course, Evidence, Note, RecordError, StudentRecord, UpperLimit,
+    UNSEEN_LEVEL,
 };
-use crate::confidence::label_name;
 use crate::confidence::{
-    student_confidence, ConfidenceKind, Defined, FixedSum, Interval, PairInput, PairOptions,
-    PairStatistics, Predictions, Statistic,
+    known, FixedSum, ModelStatistics, PairFigures, PairInput, PairOptions, PairStatistics,
+    Predictions, Reasons, Statistic,
 };
 use crate::config::Settings;
-use crate::report::schema as row;
+use crate::report::schema::{Prediction, Recalibrated, StudentBound, TaskRow, Variant, WorstInput};
 use crate::report::{PredictionRow, PredictionTable};
-use crate::task::Example;
+use crate::task::Metric;
 
 /// The split that a student is trained on.
 const TRAIN: &str = "train";
 /// Inputs named in the report.
 const WORST: usize = 10;
-/// Skipped rows named in the report.
-const SKIPPED_SHOWN: usize = 5;
 
-/// One split with what both models say of it.
-pub struct SplitPair<'a> {
-    /// The task's name.
-    pub task: &'a str,
-    /// The split's name.
-    pub split: &'a str,
-    /// Whether its verdict counts.
-    pub gates: bool,
-    /// Examples that the verdict is about (N).
-    pub population: usize,
-    /// Usable examples of the whole split, before `--limit`.
-    pub available: usize,
-    /// The examples behind the predictions, as positions in the split (n).
-    pub rows: Vec<u32>,
-    /// How the run ended.
-    pub ending: Ending,
-    /// The task's label names, K.
-    pub label_names: &'a [String],
-    /// The label of each example (N).
-    pub labels: Vec<Option<u32>>,
-    /// Why there are no labels.
-    pub unlabelled: Option<String>,
-    /// The texts (N), where they are known.
-    pub texts: Option<&'a [Example]>,
-    /// What the teacher says.
-    pub teacher: Predictions,
-    /// What the student says.
-    pub student: Predictions,
-    /// Texts cut at the maximum length, by the teacher and by the student.
-    pub truncated: (usize, usize),
-    /// Rows of the data that could not be used.
-    pub skipped: row::Skipped,
-    /// SHA-256 of the data's files.
-    pub data_sha256: Option<String>,
-    /// The data's files.
-    pub data_files: Vec<String>,
-    /// The commit of the Hub's data set that they are of.
-    pub data_revision: Option<String>,
-}
+/// Why a run that ended early has no σ.
+const EARLY: &str = "the run ended with a verdict before the last example";
 
-impl<'a> SplitPair<'a> {
-    /// The pair of a split that both models were run on.
-    pub fn of(split: &'a Split, label_names: &'a [String], run: PairRun) -> Self {
-        let dataset = &split.dataset;
-        let shown = dataset.skipped.iter().take(SKIPPED_SHOWN);
-        SplitPair {
-            task: &dataset.task,
-            split: &dataset.split,
-            gates: split.gates,
-            population: dataset.examples.len(),
-            available: dataset.available,
-            label_names,
-            labels: run.rows.iter().map(|&i| dataset.examples[i as usize].label).collect(),
-            rows: run.rows,
-            ending: run.ending,
-            unlabelled: dataset.unlabelled.clone(),
-            texts: Some(&dataset.examples),
-            teacher: run.teacher,
-            student: run.student,
-            truncated: run.truncated,
-            skipped: row::Skipped {
-                count: dataset.skipped.len(),
-                first: shown.map(|s| format!("{}:{}: {}", s.file, s.line, s.reason)).collect(),
-            },
-            data_sha256: Some(dataset.sha256.clone()),
-            data_files: dataset.names.clone(),
-            data_revision: dataset.commit.clone(),
-        }
-    }
-
-    fn words(&self) -> Option<Vec<usize>> {
-        let count = |text: &str| text.split_whitespace().count();
-        let words = |e: &Example| count(&e.text) + e.pair.as_deref().map_or(0, count);
-        let rows = self.rows.iter();
-        self.texts.map(|texts| rows.map(|&i| words(&texts[i as usize])).collect())
-    }
-
-    /// The text behind prediction `i`, where it is known.
-    pub(super) fn text(&self, i: usize) -> Option<&Example> {
-        self.texts.map(|texts| &texts[self.rows[i] as usize])
-    }
-
-    /// What is taken from the teacher's confidence to give d.
-    pub(super) fn student_confidence(&self, kind: ConfidenceKind, i: usize) -> f64 {
-        let confidence = student_confidence(&self.teacher, &self.student, kind, i);
-        confidence.expect("its difference is defined")
-    }
-
-    pub(super) fn label_name(&self, id: u32) -> String {
-        label_name(self.label_names, id)
-    }
-}
+/// Why the training split has no limit for unseen inputs.
+const TRAINED_ON: &str =
+    "a student is not on unseen inputs as it is on those that it was trained on";
 
 /// Judges one split.
 ///
 /// # Errors
-/// A gating confidence that is not defined for these predictions, a record that cannot be used.
+/// A gating confidence that is not defined for these predictions.
 pub fn judge(
     pair: &SplitPair,
     gate: &Gate,
     settings: &Settings,
     record: Option<&StudentRecord>,
-) -> Result<(row::TaskRow, PredictionTable)> {
+) -> Result<(TaskRow, PredictionTable)> {
     let words = pair.words();
     let input = PairInput {
         teacher: &pair.teacher,
         student: &pair.student,
         labels: &pair.labels,
         words: words.as_deref(),
+        label_names: pair.label_names,
+        truncated: pair.truncated,
     };
     let (kind, statistic) = (gate.kind, gate.statistic);
     let options = PairOptions { kind, statistic, worst: WORST, seed: settings.seed };
     let numbers = PairStatistics::new(&input, &options)
         .with_context(|| format!("cannot compare the models on {}/{}", pair.task, pair.split))?;
-    let bound = gate.bound_of(pair.gates);
-    let audited = audited(settings, pair.split);
-    let mut row = empty_row(settings, pair.split, pair.gates);
-    row.undefined.clear();
-    about_the_data(pair, &mut row);
-    verdict(pair, &bound, statistic, &numbers, &mut row);
-    figures(pair, settings.task.metric, &numbers, &mut row);
-    row.bound_origin = gate.origin.clone();
+    let table = table(pair, &numbers);
+    let (bound, audited) = (gate.bound_of(pair.gates), audited(settings, pair.split));
     let evidence = match pair.ending.early {
         None => Evidence::new(&numbers, &bound, record, audited),
         Some(_) => Evidence::of_part(&numbers, pair.population, &bound, record, audited),
     };
-    row.notes = findings(&evidence).iter().map(note).collect();
-    row.notes.extend(other_notes(pair, gate, &numbers));
-    own_bound(record, audited, pair, numbers.sums.spent(statistic), &mut row);
-    Ok((row, table(pair, &numbers)))
-}
-
-/// What was audited.
-fn about_the_data(pair: &SplitPair, row: &mut row::TaskRow) {
-    row.labels = pair.label_names.to_vec();
-    row.n = pair.population;
-    row.of = pair.available;
-    row.partial = pair.population < pair.available;
-    row.examples_run = pair.rows.len();
-    row.skipped = pair.skipped.clone();
-    row.data_sha256 = pair.data_sha256.clone();
-    row.data_files = pair.data_files.clone();
-    row.data_revision = pair.data_revision.clone();
-}
-
-/// σ, the bound, the budget and the verdict. A run that ended early knows no σ of the whole split.
-fn verdict(
-    pair: &SplitPair,
-    bound: &Bound,
-    statistic: Statistic,
-    numbers: &PairStatistics,
-    row: &mut row::TaskRow,
-) {
-    let n = pair.population;
-    let budget = Budget::new(bound, n);
+    let mut remarks = Remarks { notes: pair.notes.clone(), undefined: numbers.undefined.clone() };
+    remarks.notes.extend(findings(&evidence));
+    remarks.notes.extend(other_notes(pair, gate, &numbers));
+    let recorded = record.map(|record| record.bound_for(pair.population, audited)).transpose();
     let spent = numbers.sums.spent(statistic);
-    let mut undefined = Reasons::default();
-    row.verdict = outcome(pair.ending.early.unwrap_or_else(|| budget.verdict(spent)));
-    row.certainty = Some(match pair.ending.certainty {
-        Certainty::Exact => row::Certainty::Exact,
-        Certainty::Statistical => row::Certainty::Statistical,
-    });
-    row.sequential = pair.ending.draws.map(|draws| row::Sequential {
-        delta: draws.delta,
-        draws: draws.count,
-        seed: draws.seed,
-        sigma_interval: interval(&draws.interval),
-    });
-    if pair.ending.early.is_none() {
-        row.sigma = numbers.sums.sigma();
-        row.sigma_centred = numbers.sums.sigma_centred();
-        row.sigma_interval = Some(interval(&numbers.sigma_interval));
-        let alone = "no other split was run that a temperature could be fitted on";
-        undefined.option::<()>("recalibrated", None, alone);
-    } else {
-        for field in ["sigma", "sigma_centred", "sigma_interval", "recalibrated"] {
-            undefined.0.insert(field.to_owned(), EARLY.to_owned());
-        }
-        row.sigma_prefix = numbers.sums.sigma_of(statistic);
-        row.sigma_at_least = Some((spent.to_f64() / n as f64).sqrt());
-    }
-    row.sigma_unseen = undefined.reasoned("sigma_unseen", unseen(pair, numbers));
-    row.mean_difference = numbers.sums.mean();
-    row.variants = variants(pair, numbers, bound, &mut undefined);
-    row.kappa = Some(bound.kappa(n));
+    let student_bound = own_bound(recorded, pair, spent, &mut remarks);
+    Ok((row(pair, numbers, gate, settings, student_bound, remarks), table))
+}
+
+/// What a row says in words.
+struct Remarks {
+    notes: Vec<Note>,
+    undefined: Reasons,
+}
+
+/// The row. A run that ended early knows no σ of the whole split.
+fn row(
+    pair: &SplitPair,
+    numbers: PairStatistics,
+    gate: &Gate,
+    settings: &Settings,
+    student_bound: Option<StudentBound>,
+    Remarks { notes, mut undefined }: Remarks,
+) -> TaskRow {
+    let (n, whole, sums) = (pair.population, pair.ending.early.is_none(), numbers.sums);
+    let bound = gate.bound_of(pair.gates);
+    let (budget, spent) = (Budget::new(&bound, n), sums.spent(gate.statistic));
+    let course = Course::new(&numbers.differences, gate.statistic, &budget);
+    let of_whole = |sigma: Option<f64>| sigma.filter(|_| whole).ok_or(EARLY);
+    let of_part = |sigma: Option<f64>| sigma.filter(|_| !whole);
     let outright = "kappa was given outright";
-    row.beta = undefined.option("beta", bound.beta(n), outright);
-    row.beta_per_example =
-        undefined.option("beta_per_example", bound.beta_per_example(n), outright);
-    (row.alpha, row.gamma) = (bound.alpha(), bound.gamma());
-    row.budget = Some(budget.value());
-    row.spent = Some(spent.to_f64());
-    row.spent_share = undefined.option("spent_share", budget.share(spent), "the budget is zero");
-    let course = Course::new(&numbers.differences, statistic, &budget);
-    let point =
-        |p: &CoursePoint| row::CoursePoint { examples: p.examples, spent_share: p.spent_share };
-    row.course = course.points.iter().map(point).collect();
-    row.exhausted_at = course.exhausted_at;
-    row.undefined.extend(undefined.0);
+    let why = &mut undefined;
+    TaskRow {
+        task: settings.task.name.clone(),
+        split: pair.split.to_owned(),
+        gates: pair.gates,
+        labels: pair.label_names.to_vec(),
+        n,
+        of: pair.available,
+        partial: n < pair.available,
+        verdict: pair.ending.early.unwrap_or_else(|| budget.verdict(spent)).into(),
+        certainty: Some(pair.ending.certainty),
+        examples_run: pair.rows.len(),
+        error: None,
+        statistic: gate.statistic,
+        confidence: gate.kind,
+        sigma: known(of_whole(sums.sigma()), "sigma", why),
+        sigma_prefix: of_part(sums.sigma_of(gate.statistic)),
+        sigma_at_least: of_part(Some((spent.to_f64() / n as f64).sqrt())),
+        sequential: pair.ending.draws,
+        sigma_centred: known(of_whole(sums.sigma_centred()), "sigma_centred", why),
+        mean_difference: sums.mean(),
+        variants: variants(&numbers, &budget, whole, why),
+        sigma_interval: known(
+            whole.then_some(numbers.sigma_interval).ok_or(EARLY),
+            "sigma_interval",
+            why,
+        ),
+        sigma_unseen: known(unseen(pair, &numbers), "sigma_unseen", why),
+        recalibrated: known(not_recalibrated(whole), "recalibrated", why),
+        kappa: Some(bound.kappa(n)),
+        beta: known(bound.beta(n).ok_or(outright), "beta", why),
+        beta_per_example: known(bound.beta_per_example(n).ok_or(outright), "beta_per_example", why),
+        alpha: bound.alpha(),
+        gamma: bound.gamma(),
+        bound_origin: gate.origin.clone(),
+        budget: Some(budget.value()),
+        spent: Some(spent.to_f64()),
+        spent_share: known(budget.share(spent).ok_or("the budget is zero"), "spent_share", why),
+        course: course.points,
+        exhausted_at: course.exhausted_at,
+        student_bound,
+        worst: numbers.worst.iter().map(|&i| worst(pair, &numbers, i)).collect(),
+        figures: of_the_task(numbers.figures, settings.task.metric, pair, why),
+        notes,
+        skipped: pair.skipped.clone(),
+        undefined,
+        data_sha256: pair.data_sha256.clone(),
+        data_files: pair.data_files.clone(),
+        data_revision: pair.data_revision.clone(),
+        device: settings.device.clone(),
+        seed: settings.seed,
+        seconds: pair.started.map(|started| started.elapsed().as_secs_f64()),
+    }
+}
+
+/// Why no temperature is known yet: one needs other rows.
+fn not_recalibrated(whole: bool) -> Result<Recalibrated, &'static str> {
+    Err(match whole {
+        true => "no other split was run that a temperature could be fitted on",
+        false => EARLY,
+    })
 }
 
 /// The limit for inputs that were not run; why there is none.
-fn unseen(pair: &SplitPair, numbers: &PairStatistics) -> Result<row::UpperLimit, &'static str> {
+fn unseen(pair: &SplitPair, numbers: &PairStatistics) -> Result<UpperLimit, &'static str> {
     if pair.split == TRAIN {
         return Err(TRAINED_ON);
     }
@@ -245,16 +166,12 @@ fn unseen(pair: &SplitPair, numbers: &PairStatistics) -> Result<row::UpperLimit,
     }
     let largest = numbers.largest_difference();
     let sigma = unseen_sigma(&numbers.differences, largest, 1.0 - UNSEEN_LEVEL);
-    sigma.map(|sigma| row::UpperLimit { sigma, level: UNSEEN_LEVEL }).ok_or("no examples")
+    sigma.map(|sigma| UpperLimit { sigma, level: UNSEEN_LEVEL }).ok_or("no examples")
 }
-
-/// Why the training split has no limit for unseen inputs.
-const TRAINED_ON: &str =
-    "a student is not on unseen inputs as it is on those that it was trained on";
 
 /// Takes the limit for unseen inputs from every row whose data is that of the training split under
 /// another name.
-pub(super) fn withhold_limits(rows: &mut [row::TaskRow]) {
+pub(super) fn withhold_limits(rows: &mut [TaskRow]) {
     let Some(training) = rows.iter().find(|row| row.split == TRAIN) else { return };
     let Some(sha256) = training.data_sha256.clone() else { return };
     let same = rows.iter_mut().filter(|row| row.data_sha256.as_ref() == Some(&sha256));
@@ -264,101 +181,110 @@ pub(super) fn withhold_limits(rows: &mut [row::TaskRow]) {
     }
 }
 
-/// Why a run that ended early has no σ.
-const EARLY: &str = "the run ended with a verdict before the last example";
-
-pub(super) fn interval(interval: &Interval) -> row::Interval {
-    row::Interval { low: interval.low, high: interval.high, level: interval.level }
-}
-
-/// Collects why fields are null.
-#[derive(Default)]
-pub(super) struct Reasons(pub(super) BTreeMap<String, String>);
-
-impl Reasons {
-    pub(super) fn take<T>(&mut self, field: &str, value: Defined<T>) -> Option<T> {
-        value.map_err(|reason| self.0.insert(field.to_owned(), reason.to_string())).ok()
-    }
-
-    pub(super) fn reasoned<T>(&mut self, field: &str, value: Result<T, &str>) -> Option<T> {
-        value.map_err(|reason| self.0.insert(field.to_owned(), reason.to_owned())).ok()
-    }
-
-    pub(super) fn option<T>(&mut self, field: &str, value: Option<T>, reason: &str) -> Option<T> {
-        if value.is_none() {
-            self.0.insert(field.to_owned(), reason.to_owned());
-        }
-        value
-    }
-}
-
-fn outcome(verdict: Verdict) -> row::Outcome {
-    match verdict {
-        Verdict::Preserved => row::Outcome::Preserved,
-        Verdict::NotPreserved => row::Outcome::NotPreserved,
-    }
-}
-
 fn variants(
-    pair: &SplitPair,
     numbers: &PairStatistics,
-    bound: &Bound,
+    budget: &Budget,
+    whole: bool,
     undefined: &mut Reasons,
-) -> Vec<row::Variant> {
-    let budget = Budget::new(bound, pair.population);
-    let whole = pair.ending.early.is_none();
+) -> Vec<Variant> {
     let mut variants = Vec::new();
-    for (kind, sums) in &numbers.variants {
-        let sums = undefined.take(&format!("variants.{kind}"), *sums);
+    for (kind, sums) in numbers.variants {
+        let sums = known(sums, format!("variants.{kind}"), undefined);
         for statistic in Statistic::ALL {
-            let spent = sums.as_ref().map(|s| s.spent(statistic));
-            // Of part of the split, only an overspent budget is certain.
-            let within = spent.map(|spent| budget.allows(spent)).filter(|within| whole || !within);
-            variants.push(row::Variant {
-                confidence: kind.to_string(),
-                statistic: statistic.to_string(),
-                sigma: sums.as_ref().filter(|_| whole).and_then(|s| s.sigma_of(statistic)),
-                within_bound: within,
-                gates: *kind == numbers.kind && statistic == numbers.statistic,
+            let spent = sums.map(|sums| sums.spent(statistic));
+            let within = spent.map(|spent| budget.allows(spent));
+            variants.push(Variant {
+                confidence: kind,
+                statistic,
+                sigma: sums.filter(|_| whole).and_then(|sums| sums.sigma_of(statistic)),
+                within_bound: within.filter(|within| is_certain(*within, whole)),
+                gates: kind == numbers.kind && statistic == numbers.statistic,
             });
         }
     }
     if !whole {
-        undefined.0.insert("variants".to_owned(), EARLY.to_owned());
+        undefined.insert("variants".to_owned(), EARLY.to_owned());
     }
     variants
 }
 
+/// Of part of the split, only an overspent budget is certain.
+fn is_certain(within: bool, whole: bool) -> bool {
+    whole || !within
+}
+
 /// The student's own bound held against what was spent, for information.
 fn own_bound(
-    record: Option<&StudentRecord>,
-    audited: Audited,
+    recorded: Result<Option<Option<crate::check::Bound>>, RecordError>,
     pair: &SplitPair,
     spent: FixedSum,
-    row: &mut row::TaskRow,
-) {
-    let n = pair.population;
-    let bound = match record.map(|record| record.bound_for(n, audited)).transpose() {
-        Ok(bound) => bound.flatten(),
+    remarks: &mut Remarks,
+) -> Option<StudentBound> {
+    let bound = match recorded {
+        Ok(bound) => bound.flatten()?,
         Err(error @ RecordError::Uncounted) => {
-            row.undefined.insert("student_bound".to_owned(), error.to_string());
-            None
+            remarks.undefined.insert("student_bound".to_owned(), error.to_string());
+            return None;
         }
         Err(error) => {
-            row.notes.push(record_unusable(&error.into()));
-            None
+            remarks.notes.push(record_unusable(&error.into()));
+            return None;
         }
     };
-    let Some(bound) = bound else { return };
-    let within = Budget::new(&bound, n).allows(spent);
-    row.student_bound = bound.beta(n).map(|beta| row::StudentBound {
-        kappa: bound.kappa(n),
-        beta,
+    let within = Budget::new(&bound, pair.population).allows(spent);
+    Some(StudentBound {
+        kappa: bound.kappa(pair.population),
+        beta: bound.beta(pair.population)?,
         alpha: bound.alpha(),
         gamma: bound.gamma(),
-        // Of part of the split, only an overspent budget is certain.
-        within_bound: (pair.ending.early.is_none() || !within).then_some(within),
-    });
+        within_bound: is_certain(within, pair.ending.early.is_none()).then_some(within),
+    })
+}
+
+/// The figures of a task with this metric: those of other tasks are left out.
+fn of_the_task(
+    mut figures: PairFigures,
+    metric: Metric,
+    pair: &SplitPair,
+    undefined: &mut Reasons,
+) -> PairFigures {
+    let models = [("teacher", &mut figures.teacher), ("student", &mut figures.student)];
+    for (role, model) in models {
+        let Some(model) = model else { continue };
+        let ModelStatistics { f1, matthews_correlation, intervals, .. } = model;
+        let mut other = |name: &str, figure: &mut Option<f64>, interval: &mut Option<_>| {
+            (*figure, *interval) = (None, None);
+            undefined.insert(format!("{role}.{name}"), "another task's metric".to_owned());
+        };
+        if metric != Metric::AccuracyAndF1 {
+            other("f1", f1, &mut intervals.f1);
+        }
+        if metric != Metric::Matthews {
+            let interval = &mut intervals.matthews_correlation;
+            other("matthews_correlation", matthews_correlation, interval);
+        }
+        if let (None, Some(why)) = (model.accuracy, &pair.unlabelled) {
+            undefined.insert(format!("{role}.accuracy"), why.clone());
+        }
+    }
+    figures
+}
+
+fn worst(pair: &SplitPair, numbers: &PairStatistics, i: usize) -> WorstInput {
+    let says = |p: &Predictions, confidence| Prediction {
+        predicted: pair.label_name(p.predicted(i)),
+        confidence,
+        probabilities: p.probabilities(i).map(<[f64]>::to_vec).unwrap_or_default(),
+    };
+    WorstInput {
+        index: pair.rows[i] as usize,
+        text: pair.text(i).map(|e| e.text.clone()),
+        pair: pair.text(i).and_then(|e| e.pair.clone()),
+        label: pair.labels[i].map(|id| pair.label_name(id)),
+        teacher: says(&pair.teacher, pair.teacher.confidence(i)),
+        student: says(&pair.student, pair.student_confidence(numbers.kind, i)),
+        difference: numbers.differences[i],
+    }
 }
 
 fn table(pair: &SplitPair, numbers: &PairStatistics) -> PredictionTable {

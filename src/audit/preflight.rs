@@ -8,18 +8,16 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::classifier::{Role, Texts};
-use super::notes::{coded_note, note};
 use super::run::{run_options, Side};
 use super::Session;
 use crate::check::{
-    majority_share, worse_than_majority, worse_than_majority_p, Code, PREFLIGHT_LEVEL,
+    majority_share, worse_than_majority, worse_than_majority_p, Code, Note, PREFLIGHT_LEVEL,
 };
 use crate::checkpoint::TokenizedExample;
 use crate::confidence::{correct, Predictions};
 use crate::config::Settings;
 use crate::inference::{run, tokenize, Lane, Windows};
 use crate::model::Head;
-use crate::report::schema::Note;
 use crate::task::Example;
 
 /// Examples of the sample: enough to tell a swapped label order from chance, quick to run.
@@ -81,9 +79,7 @@ fn sanity(
     let role = side.classifier.role();
     let right = hits(&sampled(side, texts, sample, settings, session)?);
     let mut notes = Vec::new();
-    if let Some(finding) = worse_than_majority(&role.to_string(), right, labelled, majority) {
-        notes.push(note(&finding));
-    }
+    notes.extend(worse_than_majority(&role.to_string(), right, labelled, majority));
     if let Some((head, other)) = with_other_head(side, texts, sample, settings, session)? {
         let better = hits(&other);
         let share = better as f64 / labelled as f64;
@@ -138,14 +134,14 @@ fn run_sample(lane: Lane, sample: &[u32], settings: &Settings, session: &Session
 }
 
 fn head_convention(role: Role, right: usize, better: usize, n: usize, head: &str) -> Note {
-    coded_note(
+    Note::new(
         Code::HeadConvention,
         format!(
             "the {role} has {right} of {n} sampled examples right, and {better} with the head \
              convention `{head}`"
         ),
-        Some(format!("if it was trained with that head, pass --{role}-head {head}")),
     )
+    .hint(format!("if it was trained with that head, pass --{role}-head {head}"))
 }
 
 /// A model that tells segments apart, given a pair by a tokenizer that does not.
@@ -165,7 +161,7 @@ fn token_types_lost(
         );
         let hint = "its tokenizer.json lacks BERT's template for pairs; save the tokenizer again \
                     with transformers";
-        coded_note(Code::TokenTypesLost, message, Some(hint.to_owned()))
+        Note::new(Code::TokenTypesLost, message).hint(hint)
     })
 }
 
@@ -180,6 +176,6 @@ fn tokenised_differently(
              its own tokenizer",
             teacher.len()
         );
-        coded_note(Code::TokenizersDiffer, message, None)
+        Note::new(Code::TokenizersDiffer, message)
     })
 }

@@ -6,10 +6,10 @@ use anyhow::{bail, Context, Result};
 
 use super::notes::sanity;
 use super::{
-    coded_note, gating, has, manifest, models_disagree, note, record_unusable, run_one, Classifier,
-    Gate, Role, Session, Split,
+    gating, has, manifest, models_disagree, record_unusable, run_one, Classifier, Gate, Role,
+    Session, Split,
 };
-use crate::check::{findings, Budget, Code, Evidence, StudentRecord, Verdict};
+use crate::check::{findings, Budget, Code, Evidence, Note, StudentRecord};
 use crate::checkpoint::NewCheckpoint;
 use crate::confidence::{agreement, correct, labelled, DifferenceSums, Predictions};
 use crate::config::Settings;
@@ -19,7 +19,7 @@ use crate::recalibration::{fit, moved, recalibrated, Fit, Scores, LARGEST_TEMPER
 use crate::report::recalibration::{
     conclusion, write_json, RecalibratedSplit, Recalibration, Spend, RECALIBRATION_VERSION,
 };
-use crate::report::schema::{Note, Outcome, Skipped};
+use crate::report::schema::{Outcome, Skipped};
 
 /// Skipped rows named in the report.
 const SKIPPED_SHOWN: usize = 5;
@@ -227,10 +227,7 @@ fn spend(sums: &DifferenceSums, gate: &Gate, budget: &Budget) -> Spend {
         sigma_centred: sums.sigma_centred().expect(some),
         mean_difference: sums.mean().expect(some),
         spent: spent.to_f64(),
-        verdict: match budget.verdict(spent) {
-            Verdict::Preserved => Outcome::Preserved,
-            Verdict::NotPreserved => Outcome::NotPreserved,
-        },
+        verdict: budget.verdict(spent).into(),
     }
 }
 
@@ -266,7 +263,7 @@ fn notes(
         temperature: record.ok().flatten().and_then(StudentRecord::temperature),
         losses_reached: Vec::new(),
     };
-    notes.extend(findings(&evidence).iter().map(note));
+    notes.extend(findings(&evidence));
     notes
 }
 
@@ -277,13 +274,9 @@ fn at_edge(temperature: f64) -> Note {
         false => ("highest", "all but undecided on every input"),
     };
     let hint = "its confidence may tell nothing then; distil it on the teacher's logits instead";
-    coded_note(
-        Code::TemperatureAtEdge,
-        format!(
+    Note::new(Code::TemperatureAtEdge, format!(
             "τ {temperature} is the {end} temperature that is tried, of 1/{LARGEST_TEMPERATURE} to \
              {LARGEST_TEMPERATURE}: the student is brought nearest to its teacher by being {every}, \
              or its scores are on quite another scale"
-        ),
-        Some(hint.to_owned()),
-    )
+        )).hint(hint)
 }

@@ -8,10 +8,10 @@ use super::classifier::{Classifier, Texts};
 use super::gate::Gate;
 use super::Session;
 use crate::cache::Entry;
-use crate::check::{draw_order, seed_of_data, Budget, Certainty, SequentialTest, Verdict};
-use crate::confidence::{
-    confidence_differences, largest_difference, DifferenceSums, Interval, Predictions,
+use crate::check::{
+    draw_order, seed_of_data, Budget, Certainty, Sequential, SequentialTest, Verdict,
 };
+use crate::confidence::{confidence_differences, largest_difference, DifferenceSums, Predictions};
 use crate::config::{Settings, Stop};
 use crate::inference::{run, Logits, RunOptions, Windows};
 use crate::progress::Phase;
@@ -39,20 +39,7 @@ pub struct Ending {
     /// Whether the verdict could be wrong.
     pub certainty: Certainty,
     /// The draws, where examples were drawn at random.
-    pub draws: Option<Draws>,
-}
-
-/// Random draws and what they say of the whole split.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Draws {
-    /// Largest probability of a wrong verdict.
-    pub delta: f64,
-    /// Examples drawn.
-    pub count: usize,
-    /// What the order of the draws follows from.
-    pub seed: u64,
-    /// An interval for σ of the whole split at the level 1 − δ.
-    pub interval: Interval,
+    pub draws: Option<Sequential>,
 }
 
 impl Ending {
@@ -189,12 +176,7 @@ impl Watch {
 
     /// How the run ended, and how many examples were taken.
     fn end(self, seed: u64) -> (Ending, usize) {
-        let draws = self.test.as_ref().map(|test| Draws {
-            delta: test.delta(),
-            count: test.draws(),
-            seed,
-            interval: test.interval(),
-        });
+        let draws = self.test.as_ref().map(|test| test.summary(seed));
         let taken = if self.ended.is_some() { self.sums.n() } else { self.n };
         let early = self.ended.filter(|_| taken < self.n);
         let certainty = early.map_or(Certainty::Exact, |(_, certainty)| certainty);

@@ -1,6 +1,45 @@
 //! The stable codes of notes and warnings. docs/glossary.md explains each; `audit explain` prints it.
 
-use super::Level;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// How serious a note is.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum NoteLevel {
+    /// Information; nothing to do.
+    Note,
+    /// Something that makes the verdict weaker than it looks.
+    Warning,
+}
+
+/// A note or a warning.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Note {
+    /// Stable code, such as `vacuous` or `mean-for-sum`.
+    pub code: String,
+    /// How serious it is.
+    pub level: NoteLevel,
+    /// What was seen.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Note {
+    /// A note known by `code`, which says how serious it is.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        let (level, message) = (code.level(), message.into());
+        Note { code: code.to_string(), level, message, hint: None }
+    }
+
+    /// The same with what to do about it.
+    pub fn hint(self, hint: impl Into<String>) -> Self {
+        Note { hint: Some(hint.into()), ..self }
+    }
+}
 
 /// What a note or a warning is known by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,10 +130,10 @@ impl Code {
     }
 
     /// How serious it is, wherever it is found.
-    pub fn level(self) -> Level {
+    pub fn level(self) -> NoteLevel {
         match self {
-            Code::ImpliedByLoss | Code::TokenizersDiffer => Level::Note,
-            _ => Level::Warning,
+            Code::ImpliedByLoss | Code::TokenizersDiffer => NoteLevel::Note,
+            _ => NoteLevel::Warning,
         }
     }
 }

@@ -1,5 +1,8 @@
 //! How the budget was spent along the data.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::confidence::{DifferenceSums, Statistic};
 
 use super::Budget;
@@ -7,12 +10,12 @@ use super::Budget;
 /// Points of a course, at most.
 pub const COURSE_POINTS: usize = 100;
 
-/// The share of the whole set's budget that a growing number of examples has spent.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// A point of the budget's course.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CoursePoint {
-    /// Examples seen, in data set order: 1 to N.
+    /// Examples seen, in data set order.
     pub examples: usize,
-    /// Their spend over the whole set's budget; 1 is the limit.
+    /// Share of the whole set's budget that they have spent.
     pub spent_share: f64,
 }
 

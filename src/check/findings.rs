@@ -2,7 +2,7 @@
 
 use crate::confidence::{largest_difference, ConfidenceKind, Divergence, PairStatistics};
 
-use super::{Audited, Bound, BoundPolicy, Code, StudentRecord};
+use super::{Audited, Bound, BoundPolicy, Code, Note, StudentRecord};
 
 /// |σ − κ| up to which the f32 noise of logits may decide.
 pub const BORDERLINE: f64 = 1e-6;
@@ -15,26 +15,6 @@ const SET_TO_LOSS: f64 = 0.01;
 
 /// Labels from which the bound with γ = t is false in general; proved for two only.
 const UNPROVED_LABELS: usize = 5;
-
-/// How serious a finding is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Level {
-    /// Information; nothing to do.
-    Note,
-    /// Something that makes the verdict weaker than it looks.
-    Warning,
-}
-
-/// A note or a warning.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// What it is known by, and how serious it is.
-    pub code: Code,
-    /// What was seen, with its figures.
-    pub message: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-}
 
 /// What the findings are drawn from.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,7 +53,7 @@ impl Evidence {
             n: pair.n,
             labels: pair.labels,
             sigma: Some(pair.sigma()),
-            divergence: pair.divergence.ok(),
+            divergence: pair.figures.divergence,
             temperature: record.and_then(StudentRecord::temperature),
             losses_reached: reached.map_or_else(Vec::new, |reached| reached.sums(pair.n, audited)),
         }
@@ -99,39 +79,40 @@ impl Evidence {
 }
 
 /// Every finding that applies, warnings first.
-pub fn findings(evidence: &Evidence) -> Vec<Finding> {
+pub fn findings(evidence: &Evidence) -> Vec<Note> {
     let rules = [vacuous, mean_for_sum, bound_unproved, borderline, implied_by_loss];
     rules.iter().filter_map(|rule| rule(evidence)).collect()
 }
 
 /// A check that no student can fail.
-fn vacuous(evidence: &Evidence) -> Option<Finding> {
+fn vacuous(evidence: &Evidence) -> Option<Note> {
     beyond_largest(evidence).or_else(|| set_to_loss(evidence))
 }
 
 /// κ ≥ R.
-fn beyond_largest(evidence: &Evidence) -> Option<Finding> {
+fn beyond_largest(evidence: &Evidence) -> Option<Note> {
     let (kappa, largest) = (evidence.kappa(), largest_difference(evidence.kind, evidence.labels));
     // An α of 0.99 makes a κ of R less a rounding.
-    (kappa >= largest - BORDERLINE).then(|| Finding {
-        code: Code::Vacuous,
-        message: format!(
+    (kappa >= largest - BORDERLINE).then(|| {
+        Note::new(
+            Code::Vacuous,
+            format!(
             "the bound {} is not below {}, the largest difference that {} labels allow: no student \
              can fail this check",
             figure(kappa),
             figure(largest),
             evidence.labels,
         ),
-        hint: Some(
+        )
+        .hint(
             "ask for less, such as --kappa 0.05; if the threshold was meant per example, give it \
-             as --beta-per-example"
-                .into(),
-        ),
+             as --beta-per-example",
+        )
     })
 }
 
 /// A β that was read off the finished training (within 1 %).
-fn set_to_loss(evidence: &Evidence) -> Option<Finding> {
+fn set_to_loss(evidence: &Evidence) -> Option<Note> {
     let beta = evidence.bound.beta(evidence.n)?;
     // Nobody set the built-in default, so that it is near a measured loss says nothing.
     let own = evidence.bound != Bound::default();
@@ -148,29 +129,31 @@ fn set_to_loss(evidence: &Evidence) -> Option<Finding> {
     let weight = evidence.bound.soft_weight();
     let (name, loss) = (evidence.losses_reached.iter().chain(&measured))
         .find(|(_, loss)| near(*loss) || near(weight * loss))?;
-    Some(Finding {
-        code: Code::Vacuous,
-        message: format!(
+    Some(
+        Note::new(
+            Code::Vacuous,
+            format!(
             "the threshold beta = {} is the loss that this student reached ({name}: {}): such a \
              check follows from its own measurement and cannot fail",
             figure(beta),
             figure(*loss),
         ),
-        hint: Some(
+        )
+        .hint(
             "set the bound before the training and for every student alike, such as \
-             --beta-per-example 0.0025"
-                .into(),
+             --beta-per-example 0.0025",
         ),
-    })
+    )
 }
 
 /// β is a sum over the examples, and a trainer's log shows a mean.
-fn mean_for_sum(evidence: &Evidence) -> Option<Finding> {
+fn mean_for_sum(evidence: &Evidence) -> Option<Note> {
     let BoundPolicy::Beta(beta) = evidence.bound.policy() else { return None };
     let ceiling = (evidence.labels as f64).ln();
-    (beta <= ceiling && evidence.n >= MEAN_FOR_SUM_EXAMPLES).then(|| Finding {
-        code: Code::MeanForSum,
-        message: format!(
+    (beta <= ceiling && evidence.n >= MEAN_FOR_SUM_EXAMPLES).then(|| {
+        Note::new(
+            Code::MeanForSum,
+            format!(
             "beta = {} looks like a mean loss per example (it is not above ln {} = {}), and it is \
              taken as the sum over all {} examples: the bound is {}, which nearly every student \
              exceeds",
@@ -180,65 +163,62 @@ fn mean_for_sum(evidence: &Evidence) -> Option<Finding> {
             evidence.n,
             figure(evidence.kappa()),
         ),
-        hint: Some(format!(
+        )
+        .hint(format!(
             "give a mean as --beta-per-example {beta}, which makes the bound {}",
             figure(evidence.bound.gamma() * (beta / evidence.bound.soft_weight()).sqrt()),
-        )),
+        ))
     })
 }
 
 /// γ = t is proved for two labels, and false in general from five. A loss scaled by t² has γ = 1
 /// and the same constant.
-fn bound_unproved(evidence: &Evidence) -> Option<Finding> {
+fn bound_unproved(evidence: &Evidence) -> Option<Note> {
     let gamma = evidence.bound.gamma().max(evidence.temperature.unwrap_or(1.0));
     // A κ given outright claims nothing of any loss, and γ has no part in it.
     let from_loss = evidence.bound.beta(evidence.n).is_some();
-    (from_loss && gamma > 1.0 && evidence.labels >= UNPROVED_LABELS).then(|| Finding {
-        code: Code::BoundUnproved,
-        message: format!(
+    (from_loss && gamma > 1.0 && evidence.labels >= UNPROVED_LABELS).then(|| Note::new(Code::BoundUnproved, format!(
             "with {} labels and a distillation temperature of {}, a loss within beta does not by itself \
              keep the confidence within the bound {}: that is proved for two labels or at temperature \
              1, and false in general from five labels",
             evidence.labels,
             figure(gamma),
             figure(evidence.kappa()),
-        ),
-        hint: Some(
-            "the verdict holds as measured; to rest it on a theorem, distil at temperature 1, or \
-             set --kappa outright"
-                .into(),
-        ),
-    })
+        )).hint("the verdict holds as measured; to rest it on a theorem, distil at temperature 1, or \
+             set --kappa outright"))
 }
 
 /// σ and κ nearer than the noise of f32 logits.
-fn borderline(evidence: &Evidence) -> Option<Finding> {
+fn borderline(evidence: &Evidence) -> Option<Note> {
     let distance = (evidence.sigma? - evidence.kappa()).abs();
-    (distance <= BORDERLINE).then(|| Finding {
-        code: Code::Borderline,
-        message: format!(
-            "sigma and the bound {} differ by {distance:.1e}, within the numeric noise of f32 \
+    (distance <= BORDERLINE).then(|| {
+        Note::new(
+            Code::Borderline,
+            format!(
+                "sigma and the bound {} differ by {distance:.1e}, within the numeric noise of f32 \
              logits (1e-6): another machine may decide otherwise",
-            figure(evidence.kappa()),
-        ),
-        hint: Some("do not build on this verdict: improve the student, or move the bound".into()),
+                figure(evidence.kappa()),
+            ),
+        )
+        .hint("do not build on this verdict: improve the student, or move the bound")
     })
 }
 
 /// Pinsker: σ ≤ sqrt(mean KL/2), so a κ above that holds already.
-fn implied_by_loss(evidence: &Evidence) -> Option<Finding> {
+fn implied_by_loss(evidence: &Evidence) -> Option<Note> {
     let divergence = evidence.divergence?;
     let implied = (0.5 * divergence.mean_kl).sqrt();
-    (evidence.kappa() >= implied).then(|| Finding {
-        code: Code::ImpliedByLoss,
-        message: format!(
-            "the verdict already follows from the measured divergence: sigma is at most \
+    (evidence.kappa() >= implied).then(|| {
+        Note::new(
+            Code::ImpliedByLoss,
+            format!(
+                "the verdict already follows from the measured divergence: sigma is at most \
              sqrt(mean KL / 2) = {}, and the bound is {}; this is so for every well-distilled \
              student",
-            figure(implied),
-            figure(evidence.kappa()),
-        ),
-        hint: None,
+                figure(implied),
+                figure(evidence.kappa()),
+            ),
+        )
     })
 }
 
@@ -259,6 +239,7 @@ fn figure(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::NoteLevel;
 
     /// 67,349 examples of two labels, σ = 0.0446 and mean KL = 0.02, with the built-in bound.
     fn evidence() -> Evidence {
@@ -285,24 +266,26 @@ mod tests {
         Evidence { bound: Bound::new(policy, 0.0, gamma).unwrap(), ..evidence() }
     }
 
-    fn codes(evidence: &Evidence) -> Vec<&'static str> {
-        findings(evidence).iter().map(|finding| finding.code.as_str()).collect()
+    const NONE: [&str; 0] = [];
+
+    fn codes(evidence: &Evidence) -> Vec<String> {
+        findings(evidence).into_iter().map(|note| note.code).collect()
     }
 
     #[test]
     fn an_ordinary_audit_has_no_findings() {
-        assert_eq!(codes(&evidence()), [""; 0]); // sqrt(0.02/2) = 0.1 > 0.05
+        assert_eq!(codes(&evidence()), NONE); // sqrt(0.02/2) = 0.1 > 0.05
     }
 
     #[test]
     fn implied_by_loss_from_sqrt_half_mean_kl_up() {
         assert_eq!(codes(&with(BoundPolicy::Kappa(0.1 + 1e-12), 1.0)), ["implied-by-loss"]);
-        assert_eq!(codes(&with(BoundPolicy::Kappa(0.099), 1.0)), [""; 0]);
+        assert_eq!(codes(&with(BoundPolicy::Kappa(0.099), 1.0)), NONE);
         let finding = findings(&with(BoundPolicy::Kappa(0.2), 1.0)).remove(0);
-        assert_eq!((finding.code.level(), finding.hint), (Level::Note, None));
+        assert_eq!((finding.level, finding.hint), (NoteLevel::Note, None));
         assert!(finding.message.contains("sqrt(mean KL / 2) = 0.1, and the bound is 0.2"));
         let unknown = Evidence { divergence: None, ..with(BoundPolicy::Kappa(0.2), 1.0) };
-        assert_eq!(codes(&unknown), [""; 0]);
+        assert_eq!(codes(&unknown), NONE);
     }
 
     #[test]
@@ -332,22 +315,22 @@ mod tests {
         // The built-in default may come near a measured loss by chance.
         let mut chance = evidence();
         chance.divergence.as_mut().unwrap().sum_kl = 0.0025 * 67_349.0;
-        assert_eq!(codes(&chance), [""; 0]);
+        assert_eq!(codes(&chance), NONE);
     }
 
     #[test]
     fn a_mean_given_for_a_sum_is_noticed() {
         // THEORY: β = 0.1 unscaled makes κ = 0.0012 on SST-2.
         let finding = findings(&with(BoundPolicy::Beta(0.1), 1.0)).remove(0);
-        assert_eq!((finding.code, finding.code.level()), (Code::MeanForSum, Level::Warning));
+        assert_eq!((finding.code.as_str(), finding.level), ("mean-for-sum", NoteLevel::Warning));
         assert!(finding.message.contains("not above ln 2 = 0.6931"), "{}", finding.message);
         assert!(finding.message.contains("the bound is 0.001219"), "{}", finding.message);
         let hint = finding.hint.unwrap();
         assert_eq!(hint, "give a mean as --beta-per-example 0.1, which makes the bound 0.3162");
         assert_eq!(codes(&with(BoundPolicy::Beta(2f64.ln()), 1.0)), ["mean-for-sum"]);
-        assert_eq!(codes(&with(BoundPolicy::Beta(0.7), 1.0)), [""; 0]);
+        assert_eq!(codes(&with(BoundPolicy::Beta(0.7), 1.0)), NONE);
         let small = Evidence { n: 99, ..with(BoundPolicy::Beta(0.1), 1.0) };
-        assert_eq!(codes(&small), [""; 0]);
+        assert_eq!(codes(&small), NONE);
         assert_eq!(codes(&Evidence { n: 100, ..small }), ["mean-for-sum"]);
     }
 
@@ -356,9 +339,9 @@ mod tests {
         let at = |labels, policy, gamma| codes(&Evidence { labels, ..with(policy, gamma) });
         let beta = BoundPolicy::BetaPerExample(1e-4);
         assert_eq!(at(5, beta, 2.0), ["bound-unproved"]);
-        assert_eq!(at(4, beta, 2.0), [""; 0]);
-        assert_eq!(at(5, beta, 1.0), [""; 0]);
-        assert_eq!(at(5, BoundPolicy::Kappa(0.05), 2.0), [""; 0]);
+        assert_eq!(at(4, beta, 2.0), NONE);
+        assert_eq!(at(5, beta, 1.0), NONE);
+        assert_eq!(at(5, BoundPolicy::Kappa(0.05), 2.0), NONE);
     }
 
     #[test]
@@ -366,7 +349,7 @@ mod tests {
         let at = |sigma| codes(&Evidence { sigma: Some(sigma), ..evidence() });
         assert_eq!(at(0.05 + 9e-7), ["borderline"]);
         assert_eq!(at(0.05 - 9e-7), ["borderline"]);
-        assert_eq!(at(0.05 + 2e-6), [""; 0]);
+        assert_eq!(at(0.05 + 2e-6), NONE);
     }
 
     #[test]

@@ -19,16 +19,16 @@ mod unseen; //         a limit for σ on inputs that nobody has run
 
 pub use bound::{Bound, BoundError, BoundPolicy, DEFAULT_BETA_PER_EXAMPLE};
 pub use budget::{Budget, Check, NoExamples, Verdict};
-pub use code::Code;
+pub use code::{Code, Note, NoteLevel};
 pub use course::{Course, CoursePoint, COURSE_POINTS};
-pub use findings::{findings, Evidence, Finding, Level, BORDERLINE};
+pub use findings::{findings, Evidence, BORDERLINE};
 pub use preflight::{majority_share, worse_than_majority, worse_than_majority_p, PREFLIGHT_LEVEL};
 pub use sequential::{
-    draw_order, seed_of_data, Certainty, Decision, SequentialError, SequentialTest, LARGEST_DELTA,
-    SMALLEST_DELTA,
+    draw_order, seed_of_data, Certainty, Decision, Sequential, SequentialError, SequentialTest,
+    LARGEST_DELTA, SMALLEST_DELTA,
 };
 pub use student_record::{Audited, LossReached, RecordError, RecordedBound, StudentRecord};
-pub use unseen::{unseen_sigma, UNSEEN_LEVEL};
+pub use unseen::{unseen_sigma, UpperLimit, UNSEEN_LEVEL};
 
 /// The probability of a wrong verdict that a sequential test accepts, unless told otherwise.
 pub const DEFAULT_DELTA: f64 = 0.001;

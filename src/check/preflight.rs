@@ -2,7 +2,7 @@
 
 use statrs::distribution::{Binomial, DiscreteCDF};
 
-use super::{Code, Finding};
+use super::{Code, Note};
 
 /// Below this p-value a model counts as significantly worse than the majority class.
 pub const PREFLIGHT_LEVEL: f64 = 0.01;
@@ -36,26 +36,22 @@ pub fn worse_than_majority_p(correct: usize, n: usize, majority: f64) -> f64 {
 /// # Panics
 ///
 /// If `majority` is no probability.
-pub fn worse_than_majority(
-    model: &str,
-    correct: usize,
-    n: usize,
-    majority: f64,
-) -> Option<Finding> {
+pub fn worse_than_majority(model: &str, correct: usize, n: usize, majority: f64) -> Option<Note> {
     let p = worse_than_majority_p(correct, n, majority);
-    (p < PREFLIGHT_LEVEL).then(|| Finding {
-        code: Code::WorseThanMajority,
-        message: format!(
-            "{model} has {correct} of {n} examples right ({:.1} %), and always giving the \
+    (p < PREFLIGHT_LEVEL).then(|| {
+        Note::new(
+            Code::WorseThanMajority,
+            format!(
+                "{model} has {correct} of {n} examples right ({:.1} %), and always giving the \
              most frequent label would have {:.1} % (one-sided binomial test, p = {p:.1e})",
-            100.0 * correct as f64 / n as f64,
-            100.0 * majority,
-        ),
-        hint: Some(
+                100.0 * correct as f64 / n as f64,
+                100.0 * majority,
+            ),
+        )
+        .hint(
             "check the order of the labels (--label-map), the head convention (--teacher-head, \
-             --student-head) and that the checkpoint was fine-tuned on this task at all"
-                .into(),
-        ),
+             --student-head) and that the checkpoint was fine-tuned on this task at all",
+        )
     })
 }
 
@@ -80,7 +76,7 @@ mod tests {
         assert!(worse_than_majority("teacher", 109, 256, 0.5).is_none());
         assert!(worse_than_majority("teacher", 108, 256, 0.5).is_some());
         let finding = worse_than_majority("teacher `out/bert`", 20, 256, 0.56).unwrap();
-        assert_eq!(finding.code, Code::WorseThanMajority);
+        assert_eq!(finding.code, Code::WorseThanMajority.as_str());
         assert!(finding.message.starts_with(
             "teacher `out/bert` has 20 of 256 examples right (7.8 %), and always giving \
              the most frequent label would have 56.0 %"

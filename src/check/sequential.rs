@@ -25,6 +25,9 @@ mod tests;
 
 pub use order::{draw_order, seed_of_data};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::confidence::{DifferenceSums, FixedSum, Interval, Statistic, MAX_EXAMPLES};
 
 use super::{Budget, Verdict};
@@ -65,13 +68,27 @@ pub struct Decision {
     pub certainty: Certainty,
 }
 
-/// How sure a verdict is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// Whether a verdict could be wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Certainty {
-    /// No value of what was not drawn could change it.
+    /// No value of what was not run could change it.
     Exact,
-    /// Wrong with probability at most δ over the order of the draws, whatever the data.
+    /// Wrong with probability `sequential.delta` at most, over the order of the draws.
     Statistical,
+}
+
+/// Random draws and what they show of the whole split.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Sequential {
+    /// Largest probability of a wrong verdict.
+    pub delta: f64,
+    /// Examples drawn.
+    pub draws: usize,
+    /// What the order of the draws follows from: by default the data's hash.
+    pub seed: u64,
+    /// An interval that holds σ of all `n` examples at the level 1 − δ.
+    pub sigma_interval: Interval,
 }
 
 /// Why there is no test.
@@ -209,6 +226,12 @@ impl SequentialTest {
         let sigma =
             |total: i128| (FixedSum::from_units(total).to_f64() / self.population.n as f64).sqrt();
         Interval { low: sigma(low), high: sigma(high), level: 1.0 - self.delta }
+    }
+
+    /// The draws so far, in the order that `seed` gives, and what they show of the whole set.
+    pub fn summary(&self, seed: u64) -> Sequential {
+        let (draws, sigma_interval) = (self.draws(), self.interval());
+        Sequential { delta: self.delta, draws, seed, sigma_interval }
     }
 
     /// The decision that the draws so far leave no doubt about.

@@ -1,6 +1,9 @@
 //! How large σ may be on inputs that nobody has run: a limit from examples that the student has not
 //! been trained on.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 /// Level of the limit.
 pub const UNSEEN_LEVEL: f64 = 0.95;
 
@@ -19,6 +22,15 @@ const STAKES: [(f64, f64); 8] = [
 
 /// Halvings of [0, 1] in which the limit's square is sought: to 2⁻⁵⁰.
 const HALVINGS: usize = 50;
+
+/// A limit that holds with a stated probability.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct UpperLimit {
+    /// The limit of σ about zero.
+    pub sigma: f64,
+    /// Probability that the examples drawn give a limit that holds, such as 0.95.
+    pub level: f64,
+}
 
 /// What σ about zero is at most, at level 1 − `delta`, on inputs of the kind of which `differences`
 /// (N), each in [−R, R] for R = `largest`, are an independent sample. In (0, R].

@@ -4,13 +4,13 @@ use anyhow::Result;
 
 use super::audit::{refuse_without_effect, session, single};
 use super::{run_each, Sink};
-use crate::audit::{coded_note, judge, sanity, Ending, Gate, Session, SplitPair, TaskOutcome};
-use crate::check::Code;
+use crate::audit::{judge, sanity, Ending, Gate, Session, SplitPair, TaskOutcome};
+use crate::check::{Code, Note};
 use crate::cli::CheckArgs;
 use crate::config::{BoundSource, Config, Settings};
 use crate::error::{usage, Exit};
 use crate::predictions::{read_pair, PredictionFile};
-use crate::report::schema::{ModelManifest, Note, Skipped};
+use crate::report::schema::{ModelManifest, Skipped};
 
 /// Judges the student's predictions against the teacher's.
 ///
@@ -126,10 +126,11 @@ fn check(args: &CheckArgs, settings: &Settings, session: &Session) -> Result<Tas
         data_sha256: None,
         data_files: Vec::new(),
         data_revision: None,
+        notes,
+        started: None,
     };
     let gate = Gate::new(settings, None, kept)?;
-    let (mut row, table) = judge(&pair, &gate, settings, None)?;
-    row.notes.splice(0..0, notes);
+    let (row, table) = judge(&pair, &gate, settings, None)?;
     Ok(TaskOutcome { rows: vec![row], tables: vec![table], models: manifests })
 }
 
@@ -153,11 +154,10 @@ fn joined_by_row(teacher: &PredictionFile, student: &PredictionFile) -> Option<N
         ),
         (false, false) => return None,
     };
-    Some(coded_note(
-        Code::JoinedByRow,
-        format!("{why}: their rows were compared in order"),
-        Some("give both files the `id` column, so that rows cannot be mixed up".to_owned()),
-    ))
+    Some(
+        Note::new(Code::JoinedByRow, format!("{why}: their rows were compared in order"))
+            .hint("give both files the `id` column, so that rows cannot be mixed up"),
+    )
 }
 
 fn manifest(task: &str, role: &str, file: &PredictionFile) -> ModelManifest {

@@ -2,6 +2,8 @@
 
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::order::{order_free_sum, quantile};
 use super::{Defined, Statistic, Undefined};
@@ -16,7 +18,7 @@ pub const BOOTSTRAP_LEVEL: f64 = 0.95;
 pub const BOOTSTRAP_DRAWS: usize = 1 << 16;
 
 /// An interval at a stated level.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Interval {
     /// Lower end.
     pub low: f64,

@@ -2,25 +2,31 @@
 
 use std::fmt;
 
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
 use super::{Defined, Predictions, Undefined};
 
-/// Whose confidence is compared.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+/// Whose confidence is compared. C(x) = max_k p(x)_k for each model, whatever each predicts, with
+/// |d| ≤ 1 − 1/K; or p(x)_ŷ for both, with ŷ the label that the teacher predicts and |d| ≤ 1.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum ConfidenceKind {
-    /// C(x) = max_k p(x)_k for each model, whatever each predicts. |d| ≤ 1 − 1/K.
+    /// Each model's largest probability
     #[default]
     Max,
-    /// p(x)_ŷ for both, with ŷ the label that the teacher predicts. |d| ≤ 1.
+    /// Both models' probability of the teacher's label
     TeacherClass,
 }
 
-/// Which standard deviation is σ.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+/// Which standard deviation of d is σ (population).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub enum Statistic {
-    /// Root mean square about zero: sees a student that is less sure on every input.
+    /// Root mean square of d about zero
     #[default]
     Rms,
-    /// Standard deviation about the mean (population): blind to a common shift.
+    /// Standard deviation of d about its mean: blind to a constant shift
     Centred,
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{DifferenceSums, Predictions};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{DifferenceSums, Predictions, Statistic};
 
 /// Where each length group starts, in words: 0-5, 6-10, 11-20, 21-40, and 41 or more.
 pub const LENGTH_STARTS: [usize; 5] = [0, 6, 11, 21, 41];
@@ -11,8 +14,8 @@ pub const LENGTH_STARTS: [usize; 5] = [0, 6, 11, 21, 41];
 const CONFIDENCE_GROUPS: u8 = 10;
 
 /// What makes an example belong to a group. Ordered as reports list them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum GroupKey {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum GroupKey {
     /// The example's label.
     Label(u32),
     /// Its length in words, as an index into [`LENGTH_STARTS`].
@@ -23,7 +26,7 @@ pub enum GroupKey {
 
 impl GroupKey {
     /// What the split is cut by: `label`, `length` or `teacher_confidence`.
-    pub fn by(self) -> &'static str {
+    pub(super) fn by(self) -> &'static str {
         match self {
             Self::Label(_) => "label",
             Self::Length(_) => "length",
@@ -33,7 +36,7 @@ impl GroupKey {
 
     /// The group's name: the label's name (its id where `label_names` is too short), or a range
     /// such as `11-20`, `41+`, `0.9-1.0`.
-    pub fn name(self, label_names: &[String]) -> String {
+    fn name(self, label_names: &[String]) -> String {
         match self {
             Self::Label(id) => label_name(label_names, id),
             Self::Length(group) => match LENGTH_STARTS.get(group + 1) {
@@ -52,26 +55,50 @@ pub fn label_name(names: &[String], id: u32) -> String {
     names.get(id as usize).cloned().unwrap_or_else(|| id.to_string())
 }
 
-/// The differences of one group. Never empty.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// σ over part of a split.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Group {
-    /// What its examples have in common.
-    pub key: GroupKey,
-    /// Their n, σ and mean difference.
-    pub sums: DifferenceSums,
+    /// What the split is cut by: `label`, `length` (words) or `teacher_confidence`.
+    pub by: String,
+    /// The group's name, such as `positive`, `11-20` or `0.9-1.0`.
+    pub name: String,
+    /// Examples in it, at least 1.
+    pub n: usize,
+    /// The gating σ over them.
+    pub sigma: f64,
+    /// Mean of d over them.
+    pub mean_difference: f64,
 }
 
-/// Every group that has an example, in the order of [`GroupKey`].
+/// The groups of `sums`, with the labels' names and σ in the reading of `statistic`.
+pub(super) fn groups(
+    sums: &BTreeMap<GroupKey, DifferenceSums>,
+    label_names: &[String],
+    statistic: Statistic,
+) -> Vec<Group> {
+    let group = |(key, sums): (&GroupKey, &DifferenceSums)| {
+        Some(Group {
+            by: key.by().to_owned(),
+            name: key.name(label_names),
+            n: sums.n(),
+            sigma: sums.sigma_of(statistic)?,
+            mean_difference: sums.mean()?,
+        })
+    };
+    sums.iter().filter_map(group).collect()
+}
+
+/// The sums of every group that has an example.
 ///
 /// `differences`, `labels` and, where given, `words` have N entries. Unlabelled examples are in no
 /// label group; without `words` there are no length groups. Groups by teacher confidence use
 /// C_T = max_k p_k whatever the kind of `differences`.
-pub fn groups(
+pub(super) fn group_sums(
     differences: &[f64],
     teacher: &Predictions,
     labels: &[Option<u32>],
     words: Option<&[usize]>,
-) -> Vec<Group> {
+) -> BTreeMap<GroupKey, DifferenceSums> {
     let mut sums: BTreeMap<GroupKey, DifferenceSums> = BTreeMap::new();
     for (i, &d) in differences.iter().enumerate() {
         let length = words.map(|words| GroupKey::Length(length_group(words[i])));
@@ -80,7 +107,7 @@ pub fn groups(
             sums.entry(key).or_default().add(d);
         }
     }
-    sums.into_iter().map(|(key, sums)| Group { key, sums }).collect()
+    sums
 }
 
 fn length_group(words: usize) -> usize {
@@ -102,10 +129,11 @@ mod tests {
             Predictions::from_confidence(&[0.55, 0.95, 1.0, 0.9], &[0, 1, 1, 0], 2).unwrap();
         let labels = [Some(0), Some(1), None, Some(1)];
         let words = [5, 6, 41, 20];
-        let all = groups(&[0.1, 0.2, 0.3, 0.4], &teacher, &labels, Some(&words));
+        let sums = group_sums(&[0.1, 0.2, 0.3, 0.4], &teacher, &labels, Some(&words));
         let names = ["no".to_string(), "yes".to_string()];
-        let seen: Vec<(&str, String, usize)> =
-            all.iter().map(|g| (g.key.by(), g.key.name(&names), g.sums.n())).collect();
+        let all = groups(&sums, &names, Statistic::Rms);
+        let seen: Vec<(&str, &str, usize)> =
+            all.iter().map(|g| (g.by.as_str(), g.name.as_str(), g.n)).collect();
         let expected = [
             ("label", "no", 1),
             ("label", "yes", 2),
@@ -116,16 +144,16 @@ mod tests {
             ("teacher_confidence", "0.5-0.6", 1),
             ("teacher_confidence", "0.9-1.0", 3),
         ];
-        assert_eq!(seen, expected.map(|(by, name, n)| (by, name.to_string(), n)));
-        assert!((all[1].sums.mean().unwrap() - 0.3).abs() < 1e-15);
+        assert_eq!(seen, expected);
+        assert!((all[1].mean_difference - 0.3).abs() < 1e-15);
+        assert!((all[1].sigma - 0.1f64.sqrt()).abs() < 1e-15); // (0.04 + 0.16) / 2
         assert_eq!(GroupKey::Label(7).name(&names), "7");
     }
 
     #[test]
     fn unlabelled_text_has_no_label_groups() {
         let teacher = Predictions::from_confidence(&[0.7], &[0], 2).unwrap();
-        let all = groups(&[0.1], &teacher, &[None], None);
-        assert_eq!(all.len(), 1);
-        assert_eq!(all[0].key, GroupKey::TeacherConfidence(7));
+        let all = group_sums(&[0.1], &teacher, &[None], None);
+        assert!(all.into_keys().eq([GroupKey::TeacherConfidence(7)]));
     }
 }

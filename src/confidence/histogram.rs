@@ -1,5 +1,8 @@
 //! Counts for pictures: how often which difference, and which pair of confidences, occurs.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::{
     largest_difference, student_confidence, ConfidenceKind, Defined, Predictions, Undefined,
 };
@@ -11,7 +14,7 @@ pub const DIFFERENCE_BINS: usize = 100;
 pub const CONFIDENCE_BINS: usize = 20;
 
 /// Counts in bins of equal width; the last one is closed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Histogram {
     /// Where the first bin begins.
     pub low: f64,
@@ -22,12 +25,13 @@ pub struct Histogram {
 }
 
 /// How often the two models are how sure, in bins of equal width; the last ones are closed.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfidenceCounts {
     /// Where the first bin of either model begins: 1/K, or 0 where the student's probability of the
     /// teacher's label is compared. The last one ends at 1.
     pub low: f64,
-    /// Examples, by bin of the teacher's confidence, then of the student's.
+    /// Examples: a list per bin of the teacher's confidence, with a count per bin of the student's
+    /// (in the gating confidence).
     pub counts: Vec<Vec<usize>>,
 }
 

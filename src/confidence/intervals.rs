@@ -3,6 +3,8 @@
 use std::cmp::Ordering;
 
 use rayon::prelude::*;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::bootstrap::{generator, percentiles, position};
 use super::divergence::divergence_of;
@@ -14,23 +16,36 @@ use super::{Interval, Predictions, BOOTSTRAP_RESAMPLES};
 /// deviations are scaled to N. What fewer than one example in a thousand shows is told coarsely.
 pub const INTERVAL_DRAWS: usize = 1 << 12;
 
-/// 95 % percentile bootstrap intervals of one model's figures. `None` where the figure is undefined.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+/// 95 % bootstrap intervals of one model's figures; null where the figure is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelIntervals {
-    /// Of the accuracy.
+    /// Of `accuracy`.
     pub accuracy: Option<Interval>,
-    /// Of F1.
+    /// Of `f1`.
     pub f1: Option<Interval>,
-    /// Of Matthews correlation.
+    /// Of `matthews_correlation`.
     pub matthews_correlation: Option<Interval>,
-    /// Of the mean confidence.
+    /// Of `mean_confidence`.
     pub mean_confidence: Option<Interval>,
-    /// Of the Brier score.
+    /// Of `brier`.
     pub brier: Option<Interval>,
-    /// Of the mean negative log likelihood.
+    /// Of `nll`.
     pub nll: Option<Interval>,
-    /// Of the expected calibration error.
+    /// Of `ece`.
     pub ece: Option<Interval>,
+}
+
+/// 95 % bootstrap intervals of what both models give together; null where the figure is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PairIntervals {
+    /// Of the student's accuracy less its teacher's, on the same resamples.
+    pub accuracy_difference: Option<Interval>,
+    /// Of `agreement_share`.
+    pub agreement_share: Option<Interval>,
+    /// Of `mean_difference`.
+    pub mean_difference: Option<Interval>,
+    /// Of `divergence.mean_kl`.
+    pub mean_kl: Option<Interval>,
 }
 
 /// The intervals of both models' figures, all from the same resamples.
@@ -40,14 +55,8 @@ pub struct Intervals {
     pub teacher: ModelIntervals,
     /// The student's.
     pub student: ModelIntervals,
-    /// Of the student's accuracy less its teacher's.
-    pub accuracy_difference: Option<Interval>,
-    /// Of the share of examples on which they agree.
-    pub agreement_share: Option<Interval>,
-    /// Of the mean of d.
-    pub mean_difference: Option<Interval>,
-    /// Of the mean KL divergence.
-    pub mean_kl: Option<Interval>,
+    /// Those of both together.
+    pub pair: PairIntervals,
 }
 
 /// The intervals of everything that `teacher`, `student` and `labels` (N) give.
@@ -140,10 +149,12 @@ fn named(interval: impl Fn(usize) -> Option<Interval>) -> Intervals {
     Intervals {
         teacher: model(0),
         student: model(OF_MODEL),
-        accuracy_difference: interval(2 * OF_MODEL),
-        agreement_share: interval(2 * OF_MODEL + 1),
-        mean_difference: interval(2 * OF_MODEL + 2),
-        mean_kl: interval(2 * OF_MODEL + 3),
+        pair: PairIntervals {
+            accuracy_difference: interval(2 * OF_MODEL),
+            agreement_share: interval(2 * OF_MODEL + 1),
+            mean_difference: interval(2 * OF_MODEL + 2),
+            mean_kl: interval(2 * OF_MODEL + 3),
+        },
     }
 }
 
@@ -322,16 +333,18 @@ mod tests {
         let of = intervals(&teacher, &student, &labels, &d, 7);
         // A share p of 400 has the standard error sqrt(p(1−p)/400): ±1.96 of it, and the quantiles of
         // 1,000 resamples know the width to about 4 %; three times that is allowed.
-        for (interval, p) in
-            [(of.teacher.accuracy, 0.75f64), (of.student.accuracy, 0.5), (of.agreement_share, 0.75)]
-        {
+        for (interval, p) in [
+            (of.teacher.accuracy, 0.75f64),
+            (of.student.accuracy, 0.5),
+            (of.pair.agreement_share, 0.75),
+        ] {
             let i = interval.unwrap();
             let width = 2.0 * 1.96 * (p * (1.0 - p) / 400.0).sqrt();
             assert!(((i.high - i.low) / width - 1.0).abs() < 0.12, "{i:?} for {p}");
             assert!(i.low < p && p < i.high, "{i:?} for {p}");
         }
         // The student is wrong wherever the teacher is: −0.25 ± 1.96·sqrt(0.25·0.75/400).
-        let i = of.accuracy_difference.unwrap();
+        let i = of.pair.accuracy_difference.unwrap();
         assert!((i.low + 0.25 + 0.042).abs() < 0.01 && (i.high + 0.25 - 0.042).abs() < 0.01);
     }
 
@@ -339,7 +352,7 @@ mod tests {
     fn what_does_not_vary_has_an_interval_of_no_width() {
         let (teacher, student, labels, d) = pair();
         let of = intervals(&teacher, &student, &labels, &d, 0);
-        let i = of.mean_difference.unwrap();
+        let i = of.pair.mean_difference.unwrap();
         assert!((i.low - 0.125).abs() < 1e-12 && (i.high - 0.125).abs() < 1e-12);
         assert!((of.teacher.mean_confidence.unwrap().high - 0.75).abs() < 1e-12);
         // One label alone: no correlation.
@@ -350,9 +363,9 @@ mod tests {
     fn what_is_undefined_has_no_interval() {
         let bare = Predictions::from_confidence(&[0.9, 0.6], &[0, 1], 2).unwrap();
         let of = intervals(&bare, &bare, &[None, None], &[0.0, 0.0], 0);
-        assert_eq!((of.teacher.accuracy, of.student.ece, of.mean_kl), (None, None, None));
-        assert_eq!(of.accuracy_difference, None);
-        assert!(of.agreement_share.is_some() && of.teacher.mean_confidence.is_some());
+        assert_eq!((of.teacher.accuracy, of.student.ece, of.pair.mean_kl), (None, None, None));
+        assert_eq!(of.pair.accuracy_difference, None);
+        assert!(of.pair.agreement_share.is_some() && of.teacher.mean_confidence.is_some());
         let of = intervals(&bare, &bare, &[Some(0), None], &[0.0, 0.0], 0);
         assert_eq!((of.teacher.brier, of.teacher.nll), (None, None));
         assert_eq!(of.teacher.accuracy.unwrap().low, 1.0);
@@ -380,7 +393,7 @@ mod tests {
         let student = Predictions::from_confidence(&sure, &said, 2).unwrap();
         let of = intervals(&teacher, &student, &vec![Some(1); n], &vec![0.0; n], 1);
         let share = 1.0 - 1.0 / n as f64;
-        let i = of.agreement_share.unwrap();
+        let i = of.pair.agreement_share.unwrap();
         assert!(i.low <= share && share <= i.high, "{i:?}");
     }
 

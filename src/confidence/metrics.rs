@@ -3,50 +3,87 @@
 //! `labels` (N) gives each example's label id below K, or `None`; examples without one are left
 //! out of every figure that needs a label. [`super::PairStatistics`] checks the lengths and ids.
 
-use super::order::order_free_sum;
-use super::{ece, reliability, Defined, FixedSum, Predictions, ReliabilityBin, Undefined};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-/// One model's own figures.
-#[derive(Debug, Clone, PartialEq)]
+use super::order::order_free_sum;
+use super::{
+    ece, known, reliability, Defined, FixedSum, ModelIntervals, Predictions, Reasons,
+    ReliabilityBin, Undefined,
+};
+
+/// One model's own figures on one split, as a report lists them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "ModelRow")]
 pub struct ModelStatistics {
+    /// Share of labelled examples predicted right; null without labels.
+    pub accuracy: Option<f64>,
+    /// Labelled examples predicted right.
+    pub correct: Option<usize>,
     /// Labelled examples.
     pub labelled: usize,
-    /// Labelled examples that are predicted right.
-    pub correct: Defined<usize>,
-    /// correct / labelled.
-    pub accuracy: Defined<f64>,
-    /// See [`f1`].
-    pub f1: Defined<f64>,
-    /// See [`matthews_correlation`].
-    pub matthews_correlation: Defined<f64>,
-    /// See [`mean_confidence`].
+    /// F1 of the label with id 1 (MRPC, QQP).
+    pub f1: Option<f64>,
+    /// Matthews correlation (CoLA).
+    pub matthews_correlation: Option<f64>,
+    /// Mean of max_k p_k.
     pub mean_confidence: f64,
-    /// See [`brier`].
-    pub brier: Defined<f64>,
-    /// See [`nll`].
-    pub nll: Defined<f64>,
-    /// See [`ece`].
-    pub ece: Defined<f64>,
-    /// See [`reliability`].
-    pub reliability: Defined<Vec<ReliabilityBin>>,
+    /// Brier score, summed over labels, in [0, 2].
+    pub brier: Option<f64>,
+    /// Mean negative log likelihood of the label, nats.
+    pub nll: Option<f64>,
+    /// Expected calibration error, 15 equal-width bins.
+    pub ece: Option<f64>,
+    /// Examples cut at the maximum length.
+    pub truncated: usize,
+    /// 95 % bootstrap intervals of the figures above.
+    #[serde(default)]
+    pub intervals: ModelIntervals,
+    /// How often the model is right at which confidence: the bins of `ece` that have an example, in
+    /// rising order. Empty without labels.
+    #[serde(default)]
+    pub reliability: Vec<ReliabilityBin>,
+}
+
+/// One model's predictions, with what is known of it beside them.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ModelInput<'a> {
+    /// `teacher` or `student`: where its figures are in a report.
+    pub(super) role: &'a str,
+    /// N examples.
+    pub(super) predictions: &'a Predictions,
+    /// N entries, each below K.
+    pub(super) labels: &'a [Option<u32>],
+    /// Examples whose text was cut.
+    pub(super) truncated: usize,
+    /// The intervals of its figures.
+    pub(super) intervals: ModelIntervals,
 }
 
 impl ModelStatistics {
-    /// All figures of one model. `labels` has N entries, each below K.
-    pub fn new(predictions: &Predictions, labels: &[Option<u32>]) -> Self {
-        let labelled = labelled(labels);
-        let correct = correct(predictions, labels);
+    /// All figures of one model; `reasons` says why one is `None`.
+    pub(super) fn new(input: &ModelInput<'_>, reasons: &mut Reasons) -> Self {
+        let ModelInput { role, predictions, labels, truncated, intervals } = *input;
+        let mut known =
+            |figure: Defined<f64>, name| known(figure, format!("{role}.{name}"), reasons);
+        let (labelled, correct) = (labelled(labels), correct(predictions, labels));
+        known(correct.map(|c| c as f64), "correct");
         Self {
+            accuracy: known(correct.map(|c| c as f64 / labelled as f64), "accuracy"),
+            correct: correct.ok(),
             labelled,
-            correct,
-            accuracy: correct.map(|c| c as f64 / labelled as f64),
-            f1: f1(predictions, labels),
-            matthews_correlation: matthews_correlation(predictions, labels),
+            f1: known(f1(predictions, labels), "f1"),
+            matthews_correlation: known(
+                matthews_correlation(predictions, labels),
+                "matthews_correlation",
+            ),
             mean_confidence: mean_confidence(predictions),
-            brier: brier(predictions, labels),
-            nll: nll(predictions, labels),
-            ece: ece(predictions, labels),
-            reliability: reliability(predictions, labels),
+            brier: known(brier(predictions, labels), "brier"),
+            nll: known(nll(predictions, labels), "nll"),
+            ece: known(ece(predictions, labels), "ece"),
+            truncated,
+            intervals,
+            reliability: reliability(predictions, labels).unwrap_or_default(),
         }
     }
 }
@@ -223,6 +260,13 @@ mod tests {
         Predictions::from_probabilities(&rows, 2).unwrap()
     }
 
+    fn figures(predictions: &Predictions, labels: &[Option<u32>]) -> (ModelStatistics, Reasons) {
+        let intervals = ModelIntervals::default();
+        let input = ModelInput { role: "student", predictions, labels, truncated: 0, intervals };
+        let mut reasons = Reasons::new();
+        (ModelStatistics::new(&input, &mut reasons), reasons)
+    }
+
     fn some(labels: &[u32]) -> Vec<Option<u32>> {
         labels.iter().map(|&label| Some(label)).collect()
     }
@@ -233,10 +277,11 @@ mod tests {
         let model = binary(&[0.75, 0.625, 0.25, 0.375, 0.875, 0.9]);
         let mut labels = some(&[1, 0, 0, 1, 1]);
         labels.push(None);
-        let s = ModelStatistics::new(&model, &labels);
-        assert_eq!((s.labelled, s.correct, s.accuracy), (5, Ok(3), Ok(0.6)));
-        assert_eq!(s.f1, Ok(2.0 / 3.0)); // 4 / (4 + 1 + 1)
-                                         // (TP·TN − FP·FN) / sqrt(3·3·2·2) = (2 − 1) / 6.
+        let (s, reasons) = figures(&model, &labels);
+        assert_eq!((s.labelled, s.correct, s.accuracy), (5, Some(3), Some(0.6)));
+        assert!(reasons.is_empty());
+        assert_eq!(s.f1, Some(2.0 / 3.0)); // 4 / (4 + 1 + 1)
+                                           // (TP·TN − FP·FN) / sqrt(3·3·2·2) = (2 − 1) / 6.
         assert!((s.matthews_correlation.unwrap() - 1.0 / 6.0).abs() < 1e-15);
         // 2·(1/16 + 25/64 + 1/16 + 25/64 + 1/64) / 5 = 2·(59/64)/5.
         assert!((s.brier.unwrap() - 2.0 * 59.0 / 64.0 / 5.0).abs() < 1e-15);
@@ -262,10 +307,13 @@ mod tests {
 
     #[test]
     fn unlabelled_text_has_no_accuracy() {
-        let s = ModelStatistics::new(&binary(&[0.75]), &[None]);
-        assert_eq!((s.labelled, s.correct), (0, Err(Undefined::NoLabels)));
+        let (s, reasons) = figures(&binary(&[0.75]), &[None]);
+        assert_eq!((s.labelled, s.correct), (0, None));
         for figure in [s.accuracy, s.f1, s.matthews_correlation, s.brier, s.nll, s.ece] {
-            assert_eq!(figure, Err(Undefined::NoLabels));
+            assert_eq!(figure, None);
+        }
+        for name in ["correct", "accuracy", "f1", "matthews_correlation", "brier", "nll", "ece"] {
+            assert_eq!(reasons[&format!("student.{name}")], Undefined::NoLabels.to_string());
         }
         assert_eq!(s.mean_confidence, 0.75);
     }
@@ -290,10 +338,12 @@ mod tests {
     #[test]
     fn a_bare_confidence_still_has_accuracy_and_calibration() {
         let bare = Predictions::from_confidence(&[0.75, 0.75], &[1, 1], 2).unwrap();
-        let s = ModelStatistics::new(&bare, &some(&[1, 0]));
-        assert_eq!((s.accuracy, s.ece), (Ok(0.5), Ok(0.25)));
-        assert_eq!(s.brier, Err(Undefined::NoDistribution("model")));
-        assert_eq!(s.nll, Err(Undefined::NoDistribution("model")));
+        let (s, reasons) = figures(&bare, &some(&[1, 0]));
+        assert_eq!((s.accuracy, s.ece), (Some(0.5), Some(0.25)));
+        assert_eq!((s.brier, s.nll), (None, None));
+        for field in ["student.brier", "student.nll"] {
+            assert_eq!(reasons[field], Undefined::NoDistribution("model").to_string());
+        }
     }
 
     #[test]

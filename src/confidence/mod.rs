@@ -34,20 +34,20 @@ pub use difference::{
 };
 pub use divergence::{divergence, Divergence};
 pub use fixed::FixedSum;
-pub use groups::{groups, label_name, Group, GroupKey, LENGTH_STARTS};
+pub use groups::{label_name, Group, LENGTH_STARTS};
 pub use histogram::{
     confidence_counts, difference_histogram, ConfidenceCounts, Histogram, CONFIDENCE_BINS,
     DIFFERENCE_BINS,
 };
-pub use intervals::{intervals, Intervals, ModelIntervals, INTERVAL_DRAWS};
+pub use intervals::{intervals, Intervals, ModelIntervals, PairIntervals, INTERVAL_DRAWS};
 pub use metrics::{
     agreement, brier, correct, f1, labelled, matthews_correlation, mean_confidence, negative_flips,
     nll, ModelStatistics,
 };
-pub use pair::{PairError, PairInput, PairOptions, PairStatistics};
+pub use pair::{PairError, PairFigures, PairInput, PairOptions, PairStatistics};
 pub use predictions::{PredictionError, Predictions, MAX_EXAMPLES, NORMALISATION_TOLERANCE};
 pub use reliability::{ece, reliability, ReliabilityBin, ECE_BINS};
 pub use soft::soft_losses;
 pub use spread::{spread, worst, Spread};
 pub use sums::DifferenceSums;
-pub use undefined::{Defined, Undefined};
+pub use undefined::{known, Defined, Reasons, Undefined};

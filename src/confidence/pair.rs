@@ -1,10 +1,15 @@
 //! Everything that one split says of a teacher and a student, in one call.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::groups::{group_sums, groups};
+use super::metrics::ModelInput;
 use super::{
     agreement, bootstrap_interval, confidence_counts, confidence_differences, difference_histogram,
-    divergence, groups, intervals, largest_difference, negative_flips, spread, worst, Bootstrap,
+    divergence, intervals, known, largest_difference, negative_flips, spread, worst, Bootstrap,
     ConfidenceCounts, ConfidenceKind, Defined, DifferenceSums, Divergence, Group, Histogram,
-    Interval, Intervals, ModelStatistics, Predictions, Spread, Statistic, Undefined,
+    Interval, ModelStatistics, PairIntervals, Predictions, Reasons, Spread, Statistic, Undefined,
     BOOTSTRAP_RESAMPLES,
 };
 
@@ -19,6 +24,10 @@ pub struct PairInput<'a> {
     pub labels: &'a [Option<u32>],
     /// The length of each example's text in words (N), where there is a text.
     pub words: Option<&'a [usize]>,
+    /// The labels' names, which their ids index.
+    pub label_names: &'a [String],
+    /// Texts cut at the maximum length, by the teacher and by the student.
+    pub truncated: (usize, usize),
 }
 
 /// Which reading gates, and how much is reported beside it.
@@ -82,6 +91,37 @@ pub enum PairError {
     },
 }
 
+/// What both models give on one split, as a report lists it. Nothing of it is there where the split
+/// could not be run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct PairFigures {
+    /// The teacher's own figures on this split.
+    pub teacher: Option<ModelStatistics>,
+    /// The student's own figures on this split.
+    pub student: Option<ModelStatistics>,
+    /// Examples for which both models predict the same label.
+    pub agreement: Option<usize>,
+    /// agreement / n.
+    pub agreement_share: Option<f64>,
+    /// Labelled examples that the teacher has right and the student wrong.
+    pub negative_flips: Option<usize>,
+    /// 95 % bootstrap intervals of what both models give together.
+    #[serde(default)]
+    pub intervals: Option<PairIntervals>,
+    /// How |d| is spread.
+    pub difference: Option<Spread>,
+    /// How often which d occurs.
+    #[serde(default)]
+    pub differences: Option<Histogram>,
+    /// How often which pair of confidences occurs.
+    #[serde(default)]
+    pub confidences: Option<ConfidenceCounts>,
+    /// How far the two distributions are apart.
+    pub divergence: Option<Divergence>,
+    /// The gating σ by label, by length in words, by teacher confidence.
+    pub groups: Vec<Group>,
+}
+
 /// What one split says of a teacher and a student.
 ///
 /// Permuting the examples, or the labels of both models and of the data, changes no bit of it, but
@@ -105,26 +145,10 @@ pub struct PairStatistics {
     pub variants: [(ConfidenceKind, Defined<DifferenceSums>); 2],
     /// 95 % bootstrap interval of the gating σ.
     pub sigma_interval: Interval,
-    /// The teacher's own figures.
-    pub teacher: ModelStatistics,
-    /// The student's own figures.
-    pub student: ModelStatistics,
-    /// Examples for which both predict the same label.
-    pub agreement: usize,
-    /// Labelled examples that the teacher has right and the student wrong.
-    pub negative_flips: Defined<usize>,
-    /// 95 % bootstrap intervals of the figures beside σ.
-    pub intervals: Intervals,
-    /// How |d| is spread.
-    pub spread: Spread,
-    /// How often which d occurs.
-    pub histogram: Histogram,
-    /// How often which pair of confidences occurs.
-    pub confidences: ConfidenceCounts,
-    /// How far the two distributions are apart.
-    pub divergence: Defined<Divergence>,
-    /// Parts of the split.
-    pub groups: Vec<Group>,
+    /// What a report lists beside σ.
+    pub figures: PairFigures,
+    /// Why one of `figures` is not defined.
+    pub undefined: Reasons,
     /// Positions of the largest |d|, largest first.
     pub worst: Vec<usize>,
 }
@@ -138,7 +162,7 @@ impl PairStatistics {
     /// confidence for which the student shows no distribution.
     pub fn new(input: &PairInput<'_>, options: &PairOptions) -> Result<Self, PairError> {
         input.check()?;
-        let PairInput { teacher, student, labels, words } = *input;
+        let (teacher, student) = (input.teacher, input.student);
         let PairOptions { kind, statistic, .. } = *options;
         let differences = confidence_differences(teacher, student, kind)
             .map_err(|reason| PairError::GateUndefined { kind, reason })?;
@@ -147,7 +171,7 @@ impl PairStatistics {
             (kind, differences.map(|d| DifferenceSums::of(&d)))
         });
         let bootstrap = Bootstrap { seed: options.seed, resamples: BOOTSTRAP_RESAMPLES };
-        let not_empty = "predictions are never empty";
+        let mut undefined = Reasons::new();
         Ok(Self {
             n: differences.len(),
             labels: teacher.labels(),
@@ -156,18 +180,9 @@ impl PairStatistics {
             sums: DifferenceSums::of(&differences),
             variants,
             sigma_interval: bootstrap_interval(&differences, statistic, bootstrap)
-                .expect(not_empty),
-            teacher: ModelStatistics::new(teacher, labels),
-            student: ModelStatistics::new(student, labels),
-            agreement: agreement(teacher, student),
-            negative_flips: negative_flips(teacher, student, labels),
-            intervals: intervals(teacher, student, labels, &differences, options.seed),
-            spread: spread(&differences).expect(not_empty),
-            histogram: difference_histogram(&differences, kind, teacher.labels()),
-            confidences: confidence_counts(teacher, student, kind)
-                .expect("its differences are defined"),
-            divergence: divergence(teacher, student),
-            groups: groups(&differences, teacher, labels, words),
+                .expect("predictions are never empty"),
+            figures: PairFigures::new(input, options, &differences, &mut undefined),
+            undefined,
             worst: worst(&differences, options.worst),
             differences,
         })
@@ -178,14 +193,47 @@ impl PairStatistics {
         self.sums.sigma_of(self.statistic).expect("predictions are never empty")
     }
 
-    /// agreement / n, in [0, 1].
-    pub fn agreement_share(&self) -> f64 {
-        self.agreement as f64 / self.n as f64
-    }
-
     /// R: the largest |d| that the gating confidence allows.
     pub fn largest_difference(&self) -> f64 {
         largest_difference(self.kind, self.labels)
+    }
+}
+
+impl PairFigures {
+    /// The figures of a split; `reasons` says why one of them is not defined.
+    fn new(
+        input: &PairInput<'_>,
+        options: &PairOptions,
+        differences: &[f64],
+        reasons: &mut Reasons,
+    ) -> Self {
+        let PairInput { teacher, student, labels, words, label_names, truncated } = *input;
+        let PairOptions { kind, statistic, seed, .. } = *options;
+        let of = intervals(teacher, student, labels, differences, seed);
+        let model = |role, predictions, truncated, intervals, reasons: &mut Reasons| {
+            let input = ModelInput { role, predictions, labels, truncated, intervals };
+            Some(ModelStatistics::new(&input, reasons))
+        };
+        let agreement = agreement(teacher, student);
+        let sums = group_sums(differences, teacher, labels, words);
+        PairFigures {
+            teacher: model("teacher", teacher, truncated.0, of.teacher, reasons),
+            student: model("student", student, truncated.1, of.student, reasons),
+            agreement: Some(agreement),
+            agreement_share: Some(agreement as f64 / differences.len() as f64),
+            negative_flips: known(
+                negative_flips(teacher, student, labels),
+                "negative_flips",
+                reasons,
+            ),
+            intervals: Some(of.pair),
+            difference: spread(differences).ok(),
+            differences: Some(difference_histogram(differences, kind, teacher.labels())),
+            // Defined wherever the differences are.
+            confidences: confidence_counts(teacher, student, kind).ok(),
+            divergence: known(divergence(teacher, student), "divergence", reasons),
+            groups: groups(&sums, label_names, statistic),
+        }
     }
 }
 
@@ -220,6 +268,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn pair<'a>(
+        teacher: &'a Predictions,
+        student: &'a Predictions,
+        labels: &'a [Option<u32>],
+        words: Option<&'a [usize]>,
+    ) -> PairInput<'a> {
+        PairInput { teacher, student, labels, words, label_names: &[], truncated: (0, 0) }
+    }
+
     fn statistics(
         teacher: &Predictions,
         student: &Predictions,
@@ -228,7 +285,7 @@ mod tests {
     ) -> PairStatistics {
         let words: Vec<usize> =
             labels.iter().map(|label| 4 + 5 * label.map_or(0, |l| l as usize)).collect();
-        let input = PairInput { teacher, student, labels, words: Some(&words) };
+        let input = pair(teacher, student, labels, Some(&words));
         PairStatistics::new(&input, &PairOptions { kind, ..PairOptions::default() }).unwrap()
     }
 
@@ -239,11 +296,14 @@ mod tests {
             (given(&[0.75, 0.25, 0.125, 0.875]), given(&[0.375, 0.625, 0.0, 1.0]));
         let s = statistics(&teacher, &student, &[Some(0), None], ConfidenceKind::Max);
         assert_eq!(s.differences, [0.125, -0.125]);
-        assert_eq!((s.n, s.labels, s.agreement, s.negative_flips), (2, 2, 1, Ok(1)));
-        assert_eq!((s.sigma(), s.agreement_share(), s.largest_difference()), (0.125, 0.5, 0.5));
+        let figures = &s.figures;
+        assert_eq!((s.n, s.labels, figures.agreement), (2, 2, Some(1)));
+        assert_eq!((figures.negative_flips, figures.agreement_share), (Some(1), Some(0.5)));
+        assert_eq!((s.sigma(), s.largest_difference()), (0.125, 0.5));
         let teacher_class = s.variants[1].1.unwrap(); // d = 3/8, −1/8
         assert_eq!(teacher_class.sigma(), Some((5.0f64 / 64.0).sqrt()));
-        assert_eq!(s.divergence, Err(Undefined::Infinite { example: 1 }));
+        assert_eq!(figures.divergence, None);
+        assert_eq!(s.undefined["divergence"], Undefined::Infinite { example: 1 }.to_string());
         assert_eq!(s.worst, [0, 1]);
     }
 
@@ -253,7 +313,7 @@ mod tests {
         let two = Predictions::from_confidence(&[0.9, 0.9], &[0, 0], 2).unwrap();
         let three = Predictions::from_confidence(&[0.9], &[0], 3).unwrap();
         let refuse = |teacher, student, labels: &[Option<u32>], kind| {
-            let input = PairInput { teacher, student, labels, words: None };
+            let input = pair(teacher, student, labels, None);
             let options = PairOptions { kind, ..PairOptions::default() };
             PairStatistics::new(&input, &options).unwrap_err().to_string()
         };
@@ -297,8 +357,8 @@ mod tests {
                 let same: Vec<Example> = examples.iter().map(|e| (e.0, e.0, e.2)).collect();
                 let s = of(&same, kind);
                 prop_assert_eq!(s.sums.sigma(), Some(0.0));
-                prop_assert_eq!((s.agreement, s.sigma_interval.high), (s.n, 0.0));
-                prop_assert_eq!(s.divergence.unwrap().sum_kl, 0.0);
+                prop_assert_eq!((s.figures.agreement, s.sigma_interval.high), (Some(s.n), 0.0));
+                prop_assert_eq!(s.figures.divergence.unwrap().sum_kl, 0.0);
             }
         }
 
@@ -306,11 +366,11 @@ mod tests {
         fn the_spend_is_at_most_half_the_divergence(examples in split()) {
             for kind in ConfidenceKind::ALL {
                 let s = of(&examples, kind);
-                let divergence = s.divergence.unwrap();
+                let divergence = s.figures.divergence.unwrap();
                 let spent = s.sums.spent(Statistic::Rms).to_f64();
                 prop_assert!(spent <= 0.5 * divergence.sum_kl + 1e-12);
                 prop_assert!(divergence.sum_kl <= divergence.sum_cross_entropy + 1e-12);
-                prop_assert!(s.spread.max <= s.largest_difference());
+                prop_assert!(s.figures.difference.unwrap().max <= s.largest_difference());
             }
         }
 
@@ -340,13 +400,13 @@ mod tests {
                 let (mut a, mut b) = (of(&examples, kind), of(&permuted, kind));
                 // Names move with the labels, and the lengths were made from them.
                 let sorted = |groups: &mut Vec<Group>| {
-                    let mut sums: Vec<_> = groups.drain(..).map(|g| {
-                        (g.key.by(), g.sums.n(), g.sums.sum(), g.sums.spent(Statistic::Rms))
-                    }).filter(|(by, ..)| *by != "length").collect();
-                    sums.sort_unstable();
-                    sums
+                    let mut parts: Vec<_> = groups.drain(..).filter(|g| g.by != "length").map(|g| {
+                        (g.by, g.n, g.mean_difference.to_bits(), g.sigma.to_bits())
+                    }).collect();
+                    parts.sort_unstable();
+                    parts
                 };
-                prop_assert_eq!(sorted(&mut a.groups), sorted(&mut b.groups));
+                prop_assert_eq!(sorted(&mut a.figures.groups), sorted(&mut b.figures.groups));
                 prop_assert_eq!(a, b);
             }
         }

@@ -1,5 +1,8 @@
 //! How often a model is right at which confidence, and how far that is from what it says.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::metrics::{some_labelled, with_label};
 use super::{Defined, FixedSum, Predictions};
 
@@ -7,45 +10,55 @@ use super::{Defined, FixedSum, Predictions};
 /// Networks*.
 pub const ECE_BINS: usize = 15;
 
-/// Labelled examples whose confidence lies in one bin. Never empty.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Labelled examples of like confidence, and how many of them the model has right.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReliabilityBin {
-    /// Which of the [`ECE_BINS`] it is: [i/15, (i+1)/15), the last one closed.
-    pub index: usize,
+    /// Least confidence of the bin.
+    pub low: f64,
+    /// Its end, which belongs to it for the last bin alone.
+    pub high: f64,
     /// Labelled examples in it, at least 1.
     pub n: usize,
-    /// Of them, those that are predicted right.
-    pub correct: usize,
-    /// Σ C over them.
-    pub confidence: FixedSum,
+    /// Their mean confidence.
+    pub mean_confidence: f64,
+    /// The share of them that is predicted right.
+    pub accuracy: f64,
 }
 
-impl ReliabilityBin {
-    /// Where the bin begins and ends.
-    pub fn range(&self) -> (f64, f64) {
+/// The sums of one bin.
+#[derive(Debug, Clone, Copy)]
+struct BinSums {
+    n: usize,
+    correct: usize,
+    confidence: FixedSum,
+}
+
+impl BinSums {
+    fn bin(&self, index: usize) -> ReliabilityBin {
         let edge = |i: usize| i as f64 / ECE_BINS as f64;
-        (edge(self.index), edge(self.index + 1))
-    }
-
-    /// Mean of C over the bin, in [0, 1].
-    pub fn mean_confidence(&self) -> f64 {
-        self.confidence.to_f64() / self.n as f64
-    }
-
-    /// The share that is predicted right, in [0, 1].
-    pub fn accuracy(&self) -> f64 {
-        self.correct as f64 / self.n as f64
+        ReliabilityBin {
+            low: edge(index),
+            high: edge(index + 1),
+            n: self.n,
+            mean_confidence: self.confidence.to_f64() / self.n as f64,
+            accuracy: self.correct as f64 / self.n as f64,
+        }
     }
 }
 
-/// The bins that hold a labelled example, in rising order. Undefined without labels.
+/// The bins of the [`ECE_BINS`] that hold a labelled example, in rising order. Undefined without
+/// labels.
 pub fn reliability(
     predictions: &Predictions,
     labels: &[Option<u32>],
 ) -> Defined<Vec<ReliabilityBin>> {
+    let bins = bins(predictions, labels)?.into_iter().enumerate();
+    Ok(bins.filter(|(_, sums)| sums.n > 0).map(|(index, sums)| sums.bin(index)).collect())
+}
+
+fn bins(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<[BinSums; ECE_BINS]> {
     some_labelled(labels)?;
-    let empty = |index| ReliabilityBin { index, n: 0, correct: 0, confidence: FixedSum::ZERO };
-    let mut bins: Vec<ReliabilityBin> = (0..ECE_BINS).map(empty).collect();
+    let mut bins = [BinSums { n: 0, correct: 0, confidence: FixedSum::ZERO }; ECE_BINS];
     for (i, label) in with_label(labels) {
         let confidence = predictions.confidence(i);
         let bin = &mut bins[ece_bin(confidence)];
@@ -53,7 +66,6 @@ pub fn reliability(
         bin.correct += usize::from(predictions.predicted(i) == label);
         bin.confidence.add(confidence);
     }
-    bins.retain(|bin| bin.n > 0);
     Ok(bins)
 }
 
@@ -64,8 +76,8 @@ pub fn reliability(
 /// a confidence only. Undefined without labels.
 pub fn ece(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
     let n = some_labelled(labels)?;
-    let bins = reliability(predictions, labels)?;
-    let gap = |bin: &ReliabilityBin| (bin.confidence.to_f64() - bin.correct as f64).abs();
+    let bins = bins(predictions, labels)?;
+    let gap = |bin: &BinSums| (bin.confidence.to_f64() - bin.correct as f64).abs();
     Ok(bins.iter().map(gap).sum::<f64>() / n as f64)
 }
 
@@ -88,10 +100,10 @@ mod tests {
         let labels = [1, 0, 0, 1, 1].map(Some);
         assert!((ece(&model, &labels).unwrap() - 1.875 / 5.0).abs() < 1e-15);
         let bins = reliability(&model, &labels).unwrap();
-        let seen: Vec<_> = bins.iter().map(|b| (b.index, b.n, b.correct)).collect();
-        assert_eq!(seen, [(9, 2, 0), (11, 2, 2), (13, 1, 1)]);
-        assert_eq!((bins[1].mean_confidence(), bins[1].accuracy()), (0.75, 1.0));
-        assert_eq!(bins[0].range(), (0.6, 10.0 / 15.0));
+        let seen: Vec<_> = bins.iter().map(|b| (b.low, b.n, b.accuracy)).collect();
+        assert_eq!(seen, [(9.0 / 15.0, 2, 0.0), (11.0 / 15.0, 2, 1.0), (13.0 / 15.0, 1, 1.0)]);
+        assert_eq!((bins[1].mean_confidence, bins[1].accuracy), (0.75, 1.0));
+        assert_eq!((bins[0].low, bins[0].high), (0.6, 10.0 / 15.0));
     }
 
     #[test]
@@ -99,7 +111,7 @@ mod tests {
         let model = Predictions::from_confidence(&[1.0, 1.0], &[1, 0], 2).unwrap();
         let labels = [Some(1), Some(0)];
         assert_eq!(ece(&model, &labels), Ok(0.0));
-        assert_eq!(reliability(&model, &labels).unwrap()[0].index, 14);
+        assert_eq!(reliability(&model, &labels).unwrap()[0].high, 1.0);
         assert!(reliability(&model, &[None, None]).is_err());
     }
 }

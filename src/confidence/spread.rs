@@ -1,20 +1,23 @@
 //! How |d| is spread, and where it is largest.
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use super::order::quantile;
 use super::{Defined, FixedSum, Undefined};
 
 /// How |d| is spread. Quantiles by linear interpolation (NumPy's default). All in [0, 1].
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Spread {
     /// Mean of |d|.
     pub mean: f64,
-    /// 50th percentile.
+    /// 50th percentile of |d|.
     pub median: f64,
-    /// 90th percentile.
+    /// 90th percentile of |d|.
     pub p90: f64,
-    /// 99th percentile.
+    /// 99th percentile of |d|.
     pub p99: f64,
-    /// Largest.
+    /// Largest |d|.
     pub max: f64,
 }
 

@@ -1,7 +1,21 @@
 //! Why a figure is missing.
 
+use std::collections::BTreeMap;
+
 /// A figure, or the reason why it is not defined for these examples.
 pub type Defined<T> = Result<T, Undefined>;
+
+/// Why figures are not defined, by the field's path in a report, such as `teacher.accuracy`.
+pub type Reasons = BTreeMap<String, String>;
+
+/// The figure; where it is not defined `None`, and `reasons` says why under `field`.
+pub fn known<T>(
+    figure: Result<T, impl ToString>,
+    field: impl Into<String>,
+    reasons: &mut Reasons,
+) -> Option<T> {
+    figure.map_err(|reason| reasons.insert(field.into(), reason.to_string())).ok()
+}
 
 /// Why a figure is not defined. Its `Display` is the reason that a report prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

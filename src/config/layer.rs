@@ -6,31 +6,12 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 use crate::check::DEFAULT_BETA_PER_EXAMPLE;
+use crate::confidence::{ConfidenceKind, Statistic};
 use crate::model::Head;
 use crate::task::{CustomTask, Format, Metric, SplitPaths, TextColumns};
 
 /// The keys that set the bound, as one unit.
 pub const BOUND_KEYS: [&str; 5] = ["kappa", "beta", "beta_per_example", "alpha", "gamma"];
-
-/// Root mean square about zero, or standard deviation about the mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum StatisticName {
-    /// Root mean square of d about zero
-    Rms,
-    /// Standard deviation of d about its mean: blind to a constant shift
-    Centred,
-}
-
-/// Whose probability is compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "kebab-case")]
-pub enum ConfidenceName {
-    /// Each model's largest probability
-    Max,
-    /// Both models' probability of the teacher's label
-    TeacherClass,
-}
 
 /// Where the gate's bound comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -106,10 +87,10 @@ pub struct Layer {
     pub bound: Option<BoundSource>,
     /// The statistic that gates [default: rms]
     #[arg(long, value_name = "NAME", value_enum, help_heading = "Bound")]
-    pub statistic: Option<StatisticName>,
+    pub statistic: Option<Statistic>,
     /// The confidence that gates [default: max]
     #[arg(long, value_name = "NAME", value_enum, help_heading = "Bound")]
-    pub confidence: Option<ConfidenceName>,
+    pub confidence: Option<ConfidenceKind>,
 
     /// Which of a model's labels is which of the task's: MODEL_LABEL=TASK_LABEL,… with `teacher:`
     /// or `student:` ahead of an entry for one model alone
@@ -236,8 +217,8 @@ impl Layer {
             alpha: Some(0.0),
             gamma: Some(1.0),
             bound: Some(BoundSource::Policy),
-            statistic: Some(StatisticName::Rms),
-            confidence: Some(ConfidenceName::Max),
+            statistic: Some(Statistic::Rms),
+            confidence: Some(ConfidenceKind::Max),
             teacher_head: Some(Head::Auto),
             student_head: Some(Head::Auto),
             casing: Some(CasingName::Auto),

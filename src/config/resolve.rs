@@ -9,7 +9,7 @@ use anyhow::{bail, Result};
 
 use super::layer::{for_each_key, CasingName};
 use super::shown::shown;
-use super::{BoundSource, ConfidenceName, Config, Layer, StatisticName, BOUND_KEYS};
+use super::{BoundSource, Config, Layer, BOUND_KEYS};
 use crate::check::{
     Bound, BoundPolicy, DEFAULT_BETA_PER_EXAMPLE, DEFAULT_DELTA, LARGEST_DELTA, SMALLEST_DELTA,
 };
@@ -284,14 +284,8 @@ impl Settings {
             bound,
             bound_origin: bound_origin(&layer, &origins),
             bound_source: layer.bound.unwrap_or(BoundSource::Policy),
-            statistic: match layer.statistic {
-                Some(StatisticName::Centred) => Statistic::Centred,
-                _ => Statistic::Rms,
-            },
-            confidence: match layer.confidence {
-                Some(ConfidenceName::TeacherClass) => ConfidenceKind::TeacherClass,
-                _ => ConfidenceKind::Max,
-            },
+            statistic: layer.statistic.unwrap_or_default(),
+            confidence: layer.confidence.unwrap_or_default(),
             label_map,
             teacher_head: layer.teacher_head.unwrap_or_default(),
             student_head: layer.student_head.unwrap_or_default(),
@@ -419,7 +413,7 @@ fn stop(layer: &Layer) -> Result<Stop, (&'static str, String)> {
                 .to_owned(),
         )),
         (true, false) => Ok(Stop::FailFast),
-        (false, true) if layer.statistic == Some(StatisticName::Centred) => Err((
+        (false, true) if layer.statistic == Some(Statistic::Centred) => Err((
             "sequential",
             "holds for the statistic rms only: the centred one is no sum over the examples\n  \
              hint: leave --sequential or --statistic centred out"

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 
 use super::layer::{for_each_key, CasingName};
-use super::{BoundSource, ConfidenceName, Layer, StatisticName};
+use super::{BoundSource, Layer};
 use crate::check::DEFAULT_BETA_PER_EXAMPLE;
+use crate::confidence::{ConfidenceKind, Statistic};
 use crate::model::Head;
 
 /// The values of `layer` as TOML.
@@ -69,7 +70,7 @@ macro_rules! named_toml {
         }
     )*};
 }
-named_toml!(BoundSource, StatisticName, ConfidenceName, Head);
+named_toml!(BoundSource, Statistic, ConfidenceKind, Head);
 
 impl AsToml for CasingName {
     fn as_toml(&self) -> String {

@@ -91,9 +91,9 @@ fn write_properties<W: Write>(
         number("kappa", row.kappa);
         number("budget", row.budget);
         number("spent", row.spent);
-        number("teacher.accuracy", row.teacher.as_ref().and_then(|model| model.accuracy));
-        number("student.accuracy", row.student.as_ref().and_then(|model| model.accuracy));
-        number("agreement", row.agreement.map(|count| count as f64));
+        number("teacher.accuracy", row.figures.teacher.as_ref().and_then(|model| model.accuracy));
+        number("student.accuracy", row.figures.student.as_ref().and_then(|model| model.accuracy));
+        number("agreement", row.figures.agreement.map(|count| count as f64));
     }
     writer.write_event(Event::Start(BytesStart::new("properties")))?;
     for (name, value) in properties {

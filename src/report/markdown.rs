@@ -3,7 +3,7 @@
 use super::display::{neutralise, truncate};
 use super::numbers::{counted, decimal, decimal_or_absent, percent, signed, thousands, ABSENT};
 use super::rows::by_task;
-use super::schema::{ModelRow, NoteLevel, Outcome, Prediction, Report, TaskRow, WorstInput};
+use super::schema::{ModelStatistics, NoteLevel, Outcome, Prediction, Report, TaskRow, WorstInput};
 use super::summary::{disagreements, recalibrated, summary, unseen, verdict_word};
 
 /// GitHub refuses a comment above 65,536 characters; some room is left for what is put around.
@@ -121,7 +121,7 @@ fn cells(row: &TaskRow) -> Vec<String> {
     let gate = if row.gates { "" } else { " (does not gate)" };
     let (sigma, kappa) = row.sigma_and_kappa();
     let reading = row.unusual_reading().map(|it| format!(" ({})", escape(&it, CELL)));
-    let agreement = match (row.agreement, row.agreement_share) {
+    let agreement = match (row.figures.agreement, row.figures.agreement_share) {
         (Some(count), Some(share)) => format!("{} ({})", thousands(count), percent(share)),
         _ => ABSENT.to_owned(),
     };
@@ -133,15 +133,15 @@ fn cells(row: &TaskRow) -> Vec<String> {
         sigma + &reading.unwrap_or_default(),
         kappa,
         row.spent_share.map_or_else(|| ABSENT.to_owned(), percent),
-        accuracy(&row.teacher),
-        accuracy(&row.student),
+        accuracy(&row.figures.teacher),
+        accuracy(&row.figures.student),
         agreement,
         examples,
     ]
 }
 
 /// `0.9540`, with the task's own metric: `0.8820 (F1 0.9147)`.
-fn accuracy(model: &Option<ModelRow>) -> String {
+fn accuracy(model: &Option<ModelStatistics>) -> String {
     let Some(model) = model else { return ABSENT.to_owned() };
     let accuracy = decimal_or_absent(model.accuracy);
     match (model.f1, model.matthews_correlation) {
@@ -194,8 +194,8 @@ fn remarks(report: &Report) -> String {
 }
 
 fn counts(row: &TaskRow) -> Option<String> {
-    let cut = |model: &Option<ModelRow>| model.as_ref().map_or(0, |model| model.truncated);
-    let (teacher, student) = (cut(&row.teacher), cut(&row.student));
+    let cut = |model: &Option<ModelStatistics>| model.as_ref().map_or(0, |model| model.truncated);
+    let (teacher, student) = (cut(&row.figures.teacher), cut(&row.figures.student));
     let mut parts = Vec::new();
     if row.skipped.count > 0 {
         parts.push(format!("{} skipped", counted(row.skipped.count, "row", "rows")));

@@ -95,7 +95,7 @@ fn dataset(row: &TaskRow) -> String {
 fn figures(report: &Report, row: &TaskRow) -> Vec<Figure> {
     let teacher =
         model(report, &row.task, "teacher").map_or_else(|| "its teacher".to_owned(), name);
-    let student = row.student.as_ref();
+    let student = row.figures.student.as_ref();
     let reading = row.unusual_reading().map(|it| format!(" ({it})")).unwrap_or_default();
     [
         ("accuracy", student.and_then(|it| it.accuracy), "Accuracy".to_owned()),
@@ -111,7 +111,7 @@ fn figures(report: &Report, row: &TaskRow) -> Vec<Figure> {
             format!("σ, confidence difference to {teacher}{reading}"),
         ),
         ("confidence_kappa", row.kappa, "κ, bound of σ".to_owned()),
-        ("teacher_agreement", row.agreement_share, format!("Agreement with {teacher}")),
+        ("teacher_agreement", row.figures.agreement_share, format!("Agreement with {teacher}")),
     ]
     .into_iter()
     .filter_map(|(kind, value, name)| {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::display::neutralise;
-use super::schema::{Interval, ModelRow, Outcome, Report, TaskRow};
+use super::schema::{Interval, ModelStatistics, Outcome, Report, TaskRow};
 
 /// A metric: what it is called, what it says, and its samples of one row.
 struct Family {
@@ -68,16 +68,16 @@ const FAMILIES: [Family; 22] = [
         one(row.mean_difference)
     }),
     ratio("agreement_ratio", "The share of examples that both models answer alike.", |row| {
-        one(row.agreement_share)
+        one(row.figures.agreement_share)
     }),
     gauge("negative_flips", "Labelled examples that the student alone has wrong.", |row| {
-        one(row.negative_flips.map(|count| count as f64))
+        one(row.figures.negative_flips.map(|count| count as f64))
     }),
     Family {
         name: "mean_divergence_nats",
         unit: Some("nats"),
         help: "Mean Kullback-Leibler divergence of the student from its teacher.",
-        samples: |row| one(row.divergence.as_ref().map(|it| it.mean_kl)),
+        samples: |row| one(row.figures.divergence.as_ref().map(|it| it.mean_kl)),
     },
     gauge("accuracy", "The share of labelled examples that a model has right.", |row| {
         each_model(row, |model| model.accuracy)
@@ -166,8 +166,8 @@ fn labelled(labels: Vec<(&'static str, String)>, value: Option<f64>) -> Vec<Samp
     defined.map(|value| Sample { labels, value }).into_iter().collect()
 }
 
-fn each_model(row: &TaskRow, of: fn(&ModelRow) -> Option<f64>) -> Vec<Sample> {
-    [("teacher", &row.teacher), ("student", &row.student)]
+fn each_model(row: &TaskRow, of: fn(&ModelStatistics) -> Option<f64>) -> Vec<Sample> {
+    [("teacher", &row.figures.teacher), ("student", &row.figures.student)]
         .into_iter()
         .flat_map(|(role, model)| {
             labelled(vec![("model", role.to_owned())], model.as_ref().and_then(of))

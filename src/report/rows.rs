@@ -1,7 +1,10 @@
 //! What every format asks of the report: rows by task, the σ that gates, the models' names.
 
 use super::numbers::{chosen, decimal, decimal_or_absent, sigma_and_kappa, significant, thousands};
-use super::schema::{Certainty, Interval, ModelManifest, ModelRow, Note, Outcome, Report, TaskRow};
+use super::schema::{
+    Certainty, Interval, ModelManifest, ModelStatistics, Note, Outcome, Report, TaskRow,
+};
+use crate::confidence::{ConfidenceKind, Statistic};
 
 /// The rows of one task, in the report's order.
 pub(crate) struct TaskRows<'a> {
@@ -61,7 +64,7 @@ impl TaskRow {
 
     /// The σ that is compared with κ: `sigma`, or `sigma_centred` where that statistic gates.
     pub(crate) fn gating_sigma(&self) -> Option<f64> {
-        if self.statistic == "centred" {
+        if self.statistic == Statistic::Centred {
             self.sigma_centred
         } else {
             self.sigma
@@ -117,19 +120,18 @@ impl TaskRow {
 
     /// Which reading gates, where it is not the default one: `centred, teacher-class`.
     pub(crate) fn unusual_reading(&self) -> Option<String> {
-        let parts: Vec<&str> = [(&self.statistic, "rms"), (&self.confidence, "max")]
-            .into_iter()
-            .filter(|(value, default)| value.as_str() != *default)
-            .map(|(value, _)| value.as_str())
-            .collect();
+        let (statistic, kind) = (self.statistic, self.confidence);
+        let statistic = (statistic != Statistic::default()).then(|| statistic.as_str());
+        let kind = (kind != ConfidenceKind::default()).then(|| kind.as_str());
+        let parts: Vec<&str> = statistic.into_iter().chain(kind).collect();
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 
     /// What stands beside each model's prediction where inputs are shown, and what d is of it.
     pub(crate) fn difference_in_words(&self) -> &'static str {
-        match self.confidence.as_str() {
-            "teacher-class" => "probability of the teacher's label",
-            _ => "d = teacher's confidence − student's",
+        match self.confidence {
+            ConfidenceKind::TeacherClass => "probability of the teacher's label",
+            ConfidenceKind::Max => "d = teacher's confidence − student's",
         }
     }
 
@@ -164,9 +166,9 @@ impl TaskRow {
 
     /// The task's own metric beside accuracy, teacher's and student's: F1 or Matthews.
     pub(crate) fn glue_metric(&self) -> Option<GlueMetric> {
-        let read = |of: fn(&ModelRow) -> Option<f64>| {
-            let teacher = self.teacher.as_ref().and_then(of);
-            let student = self.student.as_ref().and_then(of);
+        let read = |of: fn(&ModelStatistics) -> Option<f64>| {
+            let teacher = self.figures.teacher.as_ref().and_then(of);
+            let student = self.figures.student.as_ref().and_then(of);
             (teacher.is_some() || student.is_some()).then_some((teacher, student))
         };
         let metric = |name, (teacher, student)| GlueMetric { name, teacher, student };

@@ -79,7 +79,7 @@ pub fn could_not_run() -> Report {
 /// Three tasks, one of each outcome.
 pub fn suite() -> Report {
     let mut mrpc = row("mrpc", "train", 3_668, 0.146);
-    for (model, f1) in [(&mut mrpc.teacher, 0.9652), (&mut mrpc.student, 0.9147)] {
+    for (model, f1) in [(&mut mrpc.figures.teacher, 0.9652), (&mut mrpc.figures.student, 0.9147)] {
         model.as_mut().unwrap().f1 = Some(f1);
     }
     report(vec![
@@ -93,13 +93,13 @@ pub fn suite() -> Report {
 /// Text without labels: σ is defined, accuracy is not.
 pub fn unlabelled() -> Report {
     let mut test = row("logs", "test", 1_000, 0.0446);
-    for model in [&mut test.teacher, &mut test.student] {
+    for model in [&mut test.figures.teacher, &mut test.figures.student] {
         let model = model.as_mut().unwrap();
         (model.accuracy, model.correct, model.labelled) = (None, None, 0);
         (model.brier, model.nll, model.ece) = (None, None, None);
         (model.intervals, model.reliability) = Default::default();
     }
-    test.negative_flips = None;
+    test.figures.negative_flips = None;
     let reason = "no example of this split has a label";
     for field in ["teacher.accuracy", "student.accuracy", "negative_flips"] {
         test.undefined.insert(field.into(), reason.into());
@@ -144,7 +144,7 @@ pub fn hostile() -> Report {
     bad.worst.reverse();
     bad.bound_origin = all.clone();
     bad.labels = vec![all.clone(), "b".into()];
-    bad.groups[0].name = all.clone();
+    bad.figures.groups[0].name = all.clone();
     bad.skipped = Skipped { count: 2, first: vec![all.clone()] };
     bad.notes = vec![note(NoteLevel::Warning, &all, &all, Some(&all))];
     bad.undefined.insert("f1".into(), all.clone());

@@ -3,7 +3,6 @@
 //! `configs/report.schema.json` is generated from these types; a test keeps it fresh. A value that
 //! is not defined is `null`, never NaN, and [`TaskRow::undefined`] says why a figure is.
 
-mod figures;
 mod manifest;
 
 use std::collections::BTreeMap;
@@ -11,8 +10,15 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use figures::*;
+pub use crate::check::{Certainty, CoursePoint, Note, NoteLevel, Sequential, UpperLimit};
+pub use crate::confidence::{
+    ConfidenceCounts, Divergence, Group, Histogram, Interval, ModelIntervals, ModelStatistics,
+    PairFigures, PairIntervals, ReliabilityBin, Spread,
+};
 pub use manifest::*;
+
+use crate::check::Verdict;
+use crate::confidence::{ConfidenceKind, Statistic};
 
 /// Raised when a field is renamed, removed or changes its meaning; additions do not raise it.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -34,7 +40,7 @@ pub struct Report {
 
 /// The verdict of a row or of a whole report.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+    Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
@@ -43,34 +49,21 @@ pub enum Outcome {
     /// Σd² > B.
     NotPreserved,
     /// The audit could not be carried out.
+    #[default]
     Error,
 }
 
-/// Whether a verdict could be wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Certainty {
-    /// No value of what was not run could change it.
-    Exact,
-    /// Wrong with probability `sequential.delta` at most, over the order of the draws.
-    Statistical,
-}
-
-/// Random draws and what they say of the whole split.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Sequential {
-    /// Largest probability of a wrong verdict.
-    pub delta: f64,
-    /// Examples drawn.
-    pub draws: usize,
-    /// What the order of the draws follows from: by default the data's hash.
-    pub seed: u64,
-    /// An interval that holds σ of all `n` examples at the level 1 − δ.
-    pub sigma_interval: Interval,
+impl From<Verdict> for Outcome {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Preserved => Outcome::Preserved,
+            Verdict::NotPreserved => Outcome::NotPreserved,
+        }
+    }
 }
 
 /// One split of one task.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct TaskRow {
     /// Task name, such as `sst2`.
     pub task: String,
@@ -97,9 +90,11 @@ pub struct TaskRow {
     /// Why the row could not be run.
     pub error: Option<RowError>,
     /// The statistic that gates: `rms` (about zero) or `centred`.
-    pub statistic: String,
+    #[schemars(with = "String")]
+    pub statistic: Statistic,
     /// The confidence that gates: `max` or `teacher-class`.
-    pub confidence: String,
+    #[schemars(with = "String")]
+    pub confidence: ConfidenceKind,
     /// Root mean square about zero of d, for the gating confidence. In [0, 1]. Null where the run
     /// ended early.
     pub sigma: Option<f64>,
@@ -152,31 +147,9 @@ pub struct TaskRow {
     pub exhausted_at: Option<usize>,
     /// The bound recorded by the student's own training (`distillation.json`), for information.
     pub student_bound: Option<StudentBound>,
-    /// The teacher's own figures on this split.
-    pub teacher: Option<ModelRow>,
-    /// The student's own figures on this split.
-    pub student: Option<ModelRow>,
-    /// Examples for which both models predict the same label.
-    pub agreement: Option<usize>,
-    /// agreement / n.
-    pub agreement_share: Option<f64>,
-    /// Labelled examples that the teacher has right and the student wrong.
-    pub negative_flips: Option<usize>,
-    /// 95 % bootstrap intervals of what both models give together.
-    #[serde(default)]
-    pub intervals: Option<PairIntervals>,
-    /// How |d| is spread.
-    pub difference: Option<Spread>,
-    /// How often which d occurs.
-    #[serde(default)]
-    pub differences: Option<Histogram>,
-    /// How often which pair of confidences occurs.
-    #[serde(default)]
-    pub confidences: Option<ConfidenceCounts>,
-    /// How far the two distributions are apart.
-    pub divergence: Option<Divergence>,
-    /// The gating σ by label, by length in words, by teacher confidence.
-    pub groups: Vec<Group>,
+    /// What both models give.
+    #[serde(flatten)]
+    pub figures: PairFigures,
     /// The inputs with the largest |d|, largest first.
     pub worst: Vec<WorstInput>,
     /// Notes and warnings, each with a stable code.
@@ -217,35 +190,17 @@ pub struct RowError {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Variant {
     /// `max` or `teacher-class`.
-    pub confidence: String,
+    #[schemars(with = "String")]
+    pub confidence: ConfidenceKind,
     /// `rms` or `centred`.
-    pub statistic: String,
+    #[schemars(with = "String")]
+    pub statistic: Statistic,
     /// σ in this reading; null where the model shows no distribution.
     pub sigma: Option<f64>,
     /// Whether this reading stays within the bound.
     pub within_bound: Option<bool>,
     /// Whether this reading decides the verdict.
     pub gates: bool,
-}
-
-/// An interval at a stated level.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Interval {
-    /// Lower end.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
-    /// Level, such as 0.95.
-    pub level: f64,
-}
-
-/// A point of the budget's course.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct CoursePoint {
-    /// Examples seen, in data set order.
-    pub examples: usize,
-    /// Share of the whole set's budget that they have spent.
-    pub spent_share: f64,
 }
 
 /// The bound that a student's own training recorded.
@@ -294,29 +249,19 @@ pub struct Prediction {
     pub probabilities: Vec<f64>,
 }
 
-/// How serious a note is.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
-#[serde(rename_all = "snake_case")]
-pub enum NoteLevel {
-    /// Information; nothing to do.
-    Note,
-    /// Something that makes the verdict weaker than it looks.
-    Warning,
-}
-
-/// A note or a warning.
+/// σ with the student's logits divided by one temperature.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Note {
-    /// Stable code, such as `vacuous` or `mean-for-sum`.
-    pub code: String,
-    /// How serious it is.
-    pub level: NoteLevel,
-    /// What was seen.
-    pub message: String,
-    /// What to do about it.
-    pub hint: Option<String>,
+pub struct Recalibrated {
+    /// The temperature.
+    pub temperature: f64,
+    /// The split that it was fitted on.
+    pub fitted_on: String,
+    /// Whether it is an end of the grid that is searched.
+    pub at_edge: bool,
+    /// The gating σ of this row's split at that temperature.
+    pub sigma: f64,
+    /// Whether that is within the bound.
+    pub within_bound: bool,
 }
 
 /// Rows of the data that could not be used.

@@ -3,6 +3,7 @@
 use super::numbers::{chosen, counted, decimal, sigma_and_kappa, significant, thousands};
 use super::rows::by_task;
 use super::schema::{Outcome, Report, TaskRow};
+use crate::confidence::Statistic;
 
 /// One sentence (or two) that says the verdict with σ, κ and n.
 ///
@@ -131,7 +132,7 @@ pub(crate) fn disagreements(report: &Report) -> Vec<(&TaskRow, String)> {
 /// `σ ≤ 0.0901 on unseen inputs (95 % limit, if these are unseen)`, for a split that tells.
 /// It is σ about zero, whatever statistic gates.
 pub(crate) fn unseen(row: &TaskRow) -> Option<String> {
-    let about = if row.statistic == "centred" { " about zero" } else { "" };
+    let about = if row.statistic == Statistic::Centred { " about zero" } else { "" };
     row.sigma_unseen.map(|limit| {
         let (sigma, level) = (decimal(limit.sigma), chosen(limit.level * 100.0));
         format!("σ{about} ≤ {sigma} on unseen inputs ({level} % limit, if these are unseen)")

@@ -1,8 +1,7 @@
 //! What a reader of a tune must know beside its verdict.
 
-use crate::audit::coded_note;
-use crate::check::Code;
-use crate::report::schema::{Note, Outcome, TaskRow};
+use crate::check::{Code, Note};
+use crate::report::schema::{Outcome, TaskRow};
 use crate::report::tuning::Tuning;
 
 /// The notes of `report`; `row` is the audit of the written winner, whose σ was `sigma` in its trial.
@@ -12,22 +11,22 @@ pub(super) fn notes(report: &Tuning, row: &TaskRow, sigma: f64) -> Vec<Note> {
     if let (Some(mean), true) = (winner.mean, report.verdict == Outcome::Preserved) {
         let seeds = winner.seeds.len();
         if mean.preserved < seeds {
-            notes.push(coded_note(
-                Code::LuckySeed,
-                format!(
-                    "the winner's settings keep σ within κ with {} of {} seeds",
-                    mean.preserved, seeds
-                ),
-                Some("the checkpoint is as audited; do not expect it of the next training".into()),
-            ));
+            notes.push(
+                Note::new(
+                    Code::LuckySeed,
+                    format!(
+                        "the winner's settings keep σ within κ with {} of {} seeds",
+                        mean.preserved, seeds
+                    ),
+                )
+                .hint("the checkpoint is as audited; do not expect it of the next training"),
+            );
         }
     }
     if let (Some(winner), Some(default)) = (winner.mean, default.mean) {
         let least = default.unseen_accuracy - report.epsilon;
         if winner.unseen_accuracy < least {
-            notes.push(coded_note(
-                Code::UnseenAccuracy,
-                format!(
+            notes.push(Note::new(Code::UnseenAccuracy, format!(
                     "on the {} examples that the search did not see, the winner's accuracy is {:.4} \
                      and the default's {:.4} (means of {} and {} seeds): more than ε = {} is lost",
                     report.unseen,
@@ -36,17 +35,17 @@ pub(super) fn notes(report: &Tuning, row: &TaskRow, sigma: f64) -> Vec<Note> {
                     winner.seeds,
                     default.seeds,
                     report.epsilon
-                ),
-                Some("the accuracy on the seen part is of a choice among many trials".into()),
-            ));
+                )).hint("the accuracy on the seen part is of a choice among many trials"));
         }
     }
     if let Some(audited) = row.gating_sigma().filter(|audited| (audited - sigma).abs() > 1e-6) {
-        notes.push(coded_note(
-            Code::WinnerDiffers,
-            format!("the written winner has σ {audited:.6}, and its trial had {sigma:.6}"),
-            Some("the verdict is of the written one; report this".into()),
-        ));
+        notes.push(
+            Note::new(
+                Code::WinnerDiffers,
+                format!("the written winner has σ {audited:.6}, and its trial had {sigma:.6}"),
+            )
+            .hint("the verdict is of the written one; report this"),
+        );
     }
     notes.extend(row.notes.iter().cloned());
     notes

@@ -1,7 +1,7 @@
 //! One row of both reports: what moved, and whether it got worse.
 
 use super::super::numbers::{chosen, decimal, sigma_and_kappa, signed, thousands, ABSENT};
-use super::super::schema::{ModelRow, Outcome, TaskRow, WorstInput};
+use super::super::schema::{ModelStatistics, Outcome, TaskRow, WorstInput};
 use super::{ComparedRow, ComparisonVerdict, Limits, Moved, MovedCount};
 
 /// What is below any figure's meaning and above the rounding of 0.8 − 0.7: a move by exactly the
@@ -32,18 +32,20 @@ impl ComparedRow {
             sigma: moved(TaskRow::gating_sigma),
             kappa: moved(|row| row.kappa),
             sigma_unseen: moved(|row| row.sigma_unseen.map(|limit| limit.sigma)),
-            teacher_accuracy: moved(|row| accuracy(&row.teacher)),
-            student_accuracy: moved(|row| accuracy(&row.student)),
-            agreement_share: moved(|row| row.agreement_share),
-            negative_flips: count(|row| row.negative_flips),
-            mean_kl: moved(|row| row.divergence.as_ref().map(|divergence| divergence.mean_kl)),
+            teacher_accuracy: moved(|row| accuracy(&row.figures.teacher)),
+            student_accuracy: moved(|row| accuracy(&row.figures.student)),
+            agreement_share: moved(|row| row.figures.agreement_share),
+            negative_flips: count(|row| row.figures.negative_flips),
+            mean_kl: moved(|row| {
+                row.figures.divergence.as_ref().map(|divergence| divergence.mean_kl)
+            }),
             worst_entered,
             worst_left,
         }
     }
 }
 
-fn accuracy(model: &Option<ModelRow>) -> Option<f64> {
+fn accuracy(model: &Option<ModelStatistics>) -> Option<f64> {
     model.as_ref().and_then(|model| model.accuracy)
 }
 
@@ -168,7 +170,7 @@ fn unknown_sigma(which: &str, row: &TaskRow) -> String {
 fn accuracy_limit(old: &TaskRow, new: &TaskRow, limits: &Limits) -> Answer {
     let Some(limit) = limits.max_accuracy_drop else { return Answer::Within };
     for (which, row) in [("old", old), ("new", new)] {
-        let why = match accuracy(&row.student) {
+        let why = match accuracy(&row.figures.student) {
             _ if row.ended_early() => "the run ended before the last example",
             None => row.why_undefined("student.accuracy").unwrap_or("it is null"),
             Some(_) => continue,
@@ -178,7 +180,7 @@ fn accuracy_limit(old: &TaskRow, new: &TaskRow, limits: &Limits) -> Answer {
         ));
     }
     let drop = |before: f64, after: f64| before - after;
-    match accuracy(&old.student).zip(accuracy(&new.student)) {
+    match accuracy(&old.figures.student).zip(accuracy(&new.figures.student)) {
         Some((before, after)) if drop(before, after) > limit + ROUNDING => Answer::Beyond(format!(
             "the student's accuracy fell by {}, from {} to {}; it may fall by {}",
             decimal(drop(before, after)),

@@ -23,7 +23,7 @@ fn one(sigma: f64, accuracy: f64) -> Report {
     let mut report = samples::preserved();
     report.tasks.truncate(1);
     report.tasks[0].sigma = Some(sigma);
-    report.tasks[0].student.as_mut().unwrap().accuracy = Some(accuracy);
+    report.tasks[0].figures.student.as_mut().unwrap().accuracy = Some(accuracy);
     report
 }
 
@@ -146,7 +146,7 @@ fn a_raised_bound_hides_no_verdict_that_turned() {
 fn the_statistic_that_gates_is_the_one_that_is_held() {
     let centred = |sigma: f64, centred: f64| {
         let mut report = one(sigma, 0.9);
-        report.tasks[0].statistic = "centred".into();
+        report.tasks[0].statistic = crate::confidence::Statistic::Centred;
         report.tasks[0].sigma_centred = Some(centred);
         report
     };
@@ -428,7 +428,7 @@ fn report() -> impl Strategy<Value = Report> {
             }
             task.gates = gates;
             task.sigma = known.then_some(sigma);
-            task.student.as_mut().unwrap().accuracy = known.then_some(accuracy);
+            task.figures.student.as_mut().unwrap().accuracy = known.then_some(accuracy);
             task.examples_run = task.n - ending.min(task.n - 1);
             if ending == 2 {
                 task.sequential = None::<Sequential>;

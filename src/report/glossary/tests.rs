@@ -3,7 +3,7 @@ use std::path::Path;
 
 use super::super::json_schema;
 use super::*;
-use crate::check::{Code, Level};
+use crate::check::{Code, NoteLevel};
 
 /// The group of what has a [`Code`].
 const CODED: &str = "Notes and warnings";
@@ -14,8 +14,8 @@ fn every_code_is_explained_and_every_warning_that_is_explained_has_a_code() {
         let entry = explain(code.as_str()).unwrap_or_else(|| panic!("nothing on `{code}`"));
         assert_eq!((entry.name.as_str(), entry.group.as_str()), (code.as_str(), CODED));
         let level = match code.level() {
-            Level::Note => "A note",
-            Level::Warning => "A warning",
+            NoteLevel::Note => "A note",
+            NoteLevel::Warning => "A warning",
         };
         assert!(entry.summary.starts_with(level), "{code}: {}", entry.summary);
         let named = |name: &str| {

@@ -7,6 +7,7 @@ use maud::{html, Markup};
 use super::super::numbers::{counted, decimal, percent, thousands};
 use super::super::schema::{ConfidenceCounts, TaskRow};
 use super::axes::{round, Axes, Picture, Scale};
+use crate::confidence::ConfidenceKind;
 
 /// Of the picture, user units: a little more than its width, for the legend of the axis.
 const HEIGHT: f64 = 330.0;
@@ -74,9 +75,9 @@ pub(super) fn confidences(row: &TaskRow, of: &ConfidenceCounts, id: &str) -> Mar
         decimal(cells.low),
         counted(cells.most, "example", "examples")
     );
-    let student = match row.confidence.as_str() {
-        "teacher-class" => "student's probability of the teacher's label",
-        _ => "student's confidence",
+    let student = match row.confidence {
+        ConfidenceKind::TeacherClass => "student's probability of the teacher's label",
+        ConfidenceKind::Max => "student's confidence",
     };
     let caption = format!("{}: how sure each model is", row.split);
     let drawing = drawing(&cells, student);

@@ -125,7 +125,7 @@ fn glance(report: &Report, tasks: &[TaskRows]) -> Markup {
 
 fn glance_row(row: &TaskRow, i: usize) -> Markup {
     let (sigma, kappa) = row.sigma_and_kappa();
-    let accuracy = |model: &Option<super::schema::ModelRow>| {
+    let accuracy = |model: &Option<super::schema::ModelStatistics>| {
         decimal_or_absent(model.as_ref().and_then(|model| model.accuracy))
     };
     let share = |share: Option<f64>| share.map_or_else(|| ABSENT.to_owned(), percent);
@@ -135,8 +135,8 @@ fn glance_row(row: &TaskRow, i: usize) -> Markup {
             td { (neutralise(&row.split)) @if !row.gates { span.quiet { " (beside)" } } }
             td { span.word.(class(row.verdict)) { (verdict_word(row.verdict).to_lowercase()) } }
             td.n { (sigma) } td.n { (kappa) } td.n { (share(row.spent_share)) }
-            td.n { (accuracy(&row.teacher)) } td.n { (accuracy(&row.student)) }
-            td.n { (share(row.agreement_share)) }
+            td.n { (accuracy(&row.figures.teacher)) } td.n { (accuracy(&row.figures.student)) }
+            td.n { (share(row.figures.agreement_share)) }
             td.n { @if row.n > 0 { (row.examples_in_short()) } @else { (ABSENT) } }
         }
     }
@@ -194,13 +194,13 @@ fn pictures(rows: &[&TaskRow], i: usize) -> Markup {
     };
     let budget = |row: &TaskRow, id: &str| (!row.course.is_empty()).then(|| plots::budget(row, id));
     let confidences = |row: &TaskRow, id: &str| {
-        row.confidences.as_ref().map(|of| heatmap::confidences(row, of, id))
+        row.figures.confidences.as_ref().map(|of| heatmap::confidences(row, of, id))
     };
     let differences = |row: &TaskRow, id: &str| {
-        row.differences.as_ref().map(|of| plots::differences(row, of, id))
+        row.figures.differences.as_ref().map(|of| plots::differences(row, of, id))
     };
     let reliability = |row: &TaskRow, id: &str| {
-        let (teacher, student) = (row.teacher.as_ref()?, row.student.as_ref()?);
+        let (teacher, student) = (row.figures.teacher.as_ref()?, row.figures.student.as_ref()?);
         let some = !teacher.reliability.is_empty() && !student.reliability.is_empty();
         some.then(|| plots::reliability(row, teacher, student, id))
     };
@@ -218,7 +218,8 @@ fn group_plots(ran: &[(usize, &TaskRow)], i: usize) -> Vec<Markup> {
     let mut plots = Vec::new();
     for (j, row) in ran {
         for (k, (by, name)) in CUTS.iter().enumerate() {
-            let groups: Vec<&Group> = row.groups.iter().filter(|group| group.by == *by).collect();
+            let groups: Vec<&Group> =
+                row.figures.groups.iter().filter(|group| group.by == *by).collect();
             if !groups.is_empty() {
                 plots.push(plots::groups(row, name, &groups, &format!("group-plot-{i}-{j}-{k}")));
             }

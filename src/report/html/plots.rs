@@ -4,7 +4,7 @@ use maud::{html, Markup};
 
 use super::super::display::{columns, neutralise, truncate};
 use super::super::numbers::{counted, decimal, percent, signed, thousands};
-use super::super::schema::{Group, Histogram, ModelRow, TaskRow};
+use super::super::schema::{Group, Histogram, ModelStatistics, TaskRow};
 use super::axes::{path, round, text_width, Axes, Picture, Scale, HEIGHT, WIDTH};
 
 /// Half of the least range of d that is drawn.
@@ -92,7 +92,7 @@ pub(super) fn differences(row: &TaskRow, of: &Histogram, id: &str) -> Markup {
         height: HEIGHT,
     };
     let mean = row.mean_difference.unwrap_or(0.0);
-    let largest = row.difference.as_ref().map_or(0.0, |spread| spread.max);
+    let largest = row.figures.difference.as_ref().map_or(0.0, |spread| spread.max);
     let remark = format!(
         "mean {} (solid line), largest |d| {}; shaded: within ±κ",
         signed(mean),
@@ -127,17 +127,17 @@ pub(super) fn differences(row: &TaskRow, of: &Histogram, id: &str) -> Markup {
 /// How often both models are right at which confidence.
 pub(super) fn reliability(
     row: &TaskRow,
-    teacher: &ModelRow,
-    student: &ModelRow,
+    teacher: &ModelStatistics,
+    student: &ModelStatistics,
     id: &str,
 ) -> Markup {
     let models = [("teacher", teacher), ("student", student)];
     let bins = models.iter().flat_map(|(_, model)| &model.reliability);
     let low = bins.map(|bin| bin.low).fold(1.0, f64::min);
     let axes = Axes { x: Scale::Linear(low, 1.0), y: Scale::Linear(0.0, 1.0), height: 280.0 };
-    let ece = |model: &ModelRow| model.ece.map_or_else(|| "–".to_owned(), decimal);
+    let ece = |model: &ModelStatistics| model.ece.map_or_else(|| "–".to_owned(), decimal);
     let remark = format!("calibration error: teacher {}, student {}", ece(teacher), ece(student));
-    let described = |(role, model): &(&str, &ModelRow)| {
+    let described = |(role, model): &(&str, &ModelStatistics)| {
         let points = model.reliability.iter().map(|bin| {
             format!(
                 "{} of {} at {}",
@@ -164,7 +164,7 @@ pub(super) fn reliability(
 }
 
 /// One model's bins: circles for the teacher, squares for the student, larger with more examples.
-fn reliability_curve(axes: &Axes, role: &str, model: &ModelRow) -> Markup {
+fn reliability_curve(axes: &Axes, role: &str, model: &ModelStatistics) -> Markup {
     let at = |i: usize| {
         let bin = &model.reliability[i];
         (axes.at_x(bin.mean_confidence), axes.at_y(bin.accuracy))

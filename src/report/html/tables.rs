@@ -8,9 +8,10 @@ use super::super::numbers::{
     ABSENT,
 };
 use super::super::schema::{
-    Interval, Manifest, ModelManifest, ModelRow, PairIntervals, Prediction, Report, TaskRow,
+    Interval, Manifest, ModelManifest, ModelStatistics, PairIntervals, Prediction, Report, TaskRow,
     WorstInput,
 };
+use crate::confidence::Statistic;
 
 /// Characters of all texts of a page, and of one of them.
 const ALL_TEXTS: usize = 600_000;
@@ -39,8 +40,10 @@ pub(super) fn metrics(rows: &[&TaskRow], i: usize) -> Markup {
 }
 
 fn model_metrics(row: &TaskRow) -> Markup {
-    let (Some(teacher), Some(student)) = (&row.teacher, &row.student) else { return html! {} };
-    type Figure = fn(&ModelRow) -> (Option<f64>, Option<Interval>);
+    let (Some(teacher), Some(student)) = (&row.figures.teacher, &row.figures.student) else {
+        return html! {};
+    };
+    type Figure = fn(&ModelStatistics) -> (Option<f64>, Option<Interval>);
     let figures: [(&str, Figure); 7] = [
         ("accuracy", |m| (m.accuracy, m.intervals.accuracy)),
         ("F1", |m| (m.f1, m.intervals.f1)),
@@ -86,10 +89,12 @@ fn below(interval: Option<Interval>, written: impl Fn(f64) -> String) -> Markup 
 }
 
 fn pair_metrics(row: &TaskRow) -> Markup {
-    let intervals = row.intervals.clone().unwrap_or_default();
-    let accuracy = |model: &Option<ModelRow>| model.as_ref().and_then(|model| model.accuracy);
-    let gained = accuracy(&row.student).zip(accuracy(&row.teacher)).map(|(s, t)| s - t);
-    let sum = if row.statistic == "centred" { "Σ(d − mean)²" } else { "Σd²" };
+    let intervals = row.figures.intervals.clone().unwrap_or_default();
+    let accuracy =
+        |model: &Option<ModelStatistics>| model.as_ref().and_then(|model| model.accuracy);
+    let gained =
+        accuracy(&row.figures.student).zip(accuracy(&row.figures.teacher)).map(|(s, t)| s - t);
+    let sum = if row.statistic == Statistic::Centred { "Σ(d − mean)²" } else { "Σd²" };
     html! {
         table {
             caption { (neutralise(&row.split)) ": both together" }
@@ -109,7 +114,7 @@ fn pair_metrics(row: &TaskRow) -> Markup {
                 (signed_row("accuracy, student − teacher", gained, intervals.accuracy_difference))
                 (agreement(row, &intervals))
                 (divergence(row, &intervals))
-                @if let Some(d) = &row.difference {
+                @if let Some(d) = &row.figures.difference {
                     tr {
                         th scope="row" { "|d|" }
                         td { "median " (decimal(d.median))
@@ -119,7 +124,7 @@ fn pair_metrics(row: &TaskRow) -> Markup {
                 }
                 @for other in row.variants.iter().filter(|variant| !variant.gates) {
                     tr {
-                        th scope="row" { "σ " (neutralise(&other.confidence)) ", " (neutralise(&other.statistic)) }
+                        th scope="row" { "σ " (other.confidence) ", " (other.statistic) }
                         td { (decimal_or_absent(other.sigma)) @if let Some(within) = other.within_bound {
                             span.interval { (if within { "within κ" } else { "above κ" }) } } }
                     }
@@ -139,13 +144,13 @@ fn signed_row(name: &str, value: Option<f64>, interval: Option<Interval>) -> Mar
 
 fn agreement(row: &TaskRow, intervals: &PairIntervals) -> Markup {
     html! {
-        @if let (Some(count), Some(share)) = (row.agreement, row.agreement_share) {
+        @if let (Some(count), Some(share)) = (row.figures.agreement, row.figures.agreement_share) {
             tr {
                 th scope="row" { "agreement" }
                 td { (thousands(count)) " (" (percent(share)) ")" (below(intervals.agreement_share, percent)) }
             }
         }
-        @if let Some(flips) = row.negative_flips {
+        @if let Some(flips) = row.figures.negative_flips {
             tr { th scope="row" { "negative flips" } td { (thousands(flips)) } }
         }
     }
@@ -153,7 +158,7 @@ fn agreement(row: &TaskRow, intervals: &PairIntervals) -> Markup {
 
 fn divergence(row: &TaskRow, intervals: &PairIntervals) -> Markup {
     html! {
-        @if let Some(of) = &row.divergence {
+        @if let Some(of) = &row.figures.divergence {
             tr { th scope="row" { "mean KL, nats" } td { (decimal(of.mean_kl)) (below(intervals.mean_kl, decimal)) } }
             tr { th scope="row" { "mean cross-entropy, nats" } td { (decimal(of.mean_cross_entropy)) } }
             tr { th scope="row" { "mean total variation" } td { (decimal(of.mean_total_variation)) } }

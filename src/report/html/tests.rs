@@ -150,9 +150,10 @@ fn texts_of_any_length_leave_the_page_below_two_megabytes() {
 fn a_report_of_an_older_version_has_its_page() {
     let mut report = samples::preserved();
     for row in &mut report.tasks {
-        (row.differences, row.confidences, row.intervals) = (None, None, None);
+        (row.figures.differences, row.figures.confidences, row.figures.intervals) =
+            (None, None, None);
         (row.labels, row.sigma_unseen, row.recalibrated) = (Vec::new(), None, None);
-        for model in [&mut row.teacher, &mut row.student].into_iter().flatten() {
+        for model in [&mut row.figures.teacher, &mut row.figures.student].into_iter().flatten() {
             (model.reliability, model.intervals) = Default::default();
         }
     }

@@ -8,6 +8,7 @@ use super::super::numbers::{chosen, counted, decimal, sigma_and_kappa, ABSENT};
 use super::super::rows::model;
 use super::super::schema::{Note, NoteLevel, Outcome, Report, TaskRow};
 use super::super::summary::{comparison, disagreement, extent, verdict_word};
+use crate::confidence::{ConfidenceKind, Statistic};
 
 pub(super) const BUDGET: &str =
     "Each example spends d² of a common budget κ²·n. A straight line is a student that is off \
@@ -33,10 +34,10 @@ pub(super) const NOTHING: &str = "The report holds no figures for this.";
 /// What σ ≤ κ says, where κ comes from, and what a verdict that ended early rests on.
 pub(super) fn bound(row: &TaskRow) -> Vec<String> {
     let Some(kappa) = row.kappa else { return error(row) };
-    let centred = if row.statistic == "centred" { ", about its mean" } else { "" };
-    let whose = match row.confidence.as_str() {
-        "teacher-class" => "the student's probability of its teacher's answer",
-        _ => "the student's confidence",
+    let centred = if row.statistic == Statistic::Centred { ", about its mean" } else { "" };
+    let whose = match row.confidence {
+        ConfidenceKind::TeacherClass => "the student's probability of its teacher's answer",
+        ConfidenceKind::Max => "the student's confidence",
     };
     let mut said = vec![format!(
         "The bound allows {whose} to differ from the teacher's by κ = {}, as a root mean square{centred} \
@@ -100,7 +101,7 @@ pub(super) fn beside(gating: &[&TaskRow], row: &TaskRow) -> Markup {
     let numbers = comparison(row).map(|it| format!(", {it}")).unwrap_or_default();
     let reason = row.error.as_ref().map(|error| format!(": {}", error.message));
     let limit = row.sigma_unseen.map(|limit| {
-        let about = if row.statistic == "centred" { " about zero" } else { "" };
+        let about = if row.statistic == Statistic::Centred { " about zero" } else { "" };
         let (sigma, level) = (decimal(limit.sigma), chosen(limit.level * 100.0));
         format!(
             " On unseen inputs of the same kind σ{about} is at most {sigma} ({level} % limit), if the \

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::schema::*;
+use crate::confidence::{ConfidenceKind, Statistic};
 
 pub(super) fn beside(row: TaskRow) -> TaskRow {
     TaskRow { gates: false, worst: Vec::new(), notes: Vec::new(), ..row }
@@ -58,45 +59,22 @@ pub(super) fn failed(task: &str, split: &str) -> TaskRow {
                 .into(),
             hint: Some("these look like checkpoints of two tasks; pass --label-map".into()),
         }),
-        labels: Vec::new(),
-        n: 0,
-        of: 0,
-        examples_run: 0,
-        certainty: None,
-        groups: Vec::new(),
-        sigma: None,
-        sigma_centred: None,
-        mean_difference: None,
-        variants: Vec::new(),
-        sigma_interval: None,
-        sigma_unseen: None,
-        recalibrated: None,
-        kappa: None,
-        beta: None,
-        beta_per_example: None,
-        budget: None,
-        spent: None,
-        spent_share: None,
-        course: Vec::new(),
-        exhausted_at: None,
-        teacher: None,
-        student: None,
-        agreement: None,
-        agreement_share: None,
-        negative_flips: None,
-        intervals: None,
-        difference: None,
-        differences: None,
-        confidences: None,
-        divergence: None,
-        worst: Vec::new(),
-        notes: Vec::new(),
-        ..row(task, split, 1, 0.0446)
+        task: task.into(),
+        split: split.into(),
+        gates: true,
+        bound_origin: "default".into(),
+        gamma: 1.0,
+        data_sha256: Some("9f".repeat(32)),
+        data_files: vec!["glue/SST-2/train.tsv".into()],
+        device: "cpu".into(),
+        seed: 42,
+        seconds: Some(41.5),
+        ..TaskRow::default()
     }
 }
 
-fn model_row(accuracy: f64, n: usize, mean_confidence: f64) -> ModelRow {
-    ModelRow {
+fn model_row(accuracy: f64, n: usize, mean_confidence: f64) -> ModelStatistics {
+    ModelStatistics {
         accuracy: Some(accuracy),
         correct: Some((accuracy * n as f64).round() as usize),
         labelled: n,
@@ -152,23 +130,68 @@ fn confidences(n: usize) -> ConfidenceCounts {
 }
 
 fn variants(sigma: f64) -> Vec<Variant> {
-    let readings = [("max", "rms", 1.0), ("max", "centred", 0.9), ("teacher-class", "rms", 1.01)];
+    use ConfidenceKind::{Max, TeacherClass};
+    use Statistic::{Centred, Rms};
+    let readings = [
+        (Max, Rms, 1.0),
+        (Max, Centred, 0.9),
+        (TeacherClass, Rms, 1.01),
+        (TeacherClass, Centred, 0.95),
+    ];
     readings
         .into_iter()
-        .chain([("teacher-class", "centred", 0.95)])
         .map(|(confidence, statistic, factor)| Variant {
-            confidence: confidence.into(),
-            statistic: statistic.into(),
+            confidence,
+            statistic,
             sigma: Some(sigma * factor),
             within_bound: Some(sigma * factor <= 0.05),
-            gates: (confidence, statistic) == ("max", "rms"),
+            gates: (confidence, statistic) == (Max, Rms),
         })
         .collect()
 }
 
+fn figures(n: usize, sigma: f64) -> PairFigures {
+    let agreement = n - n / 50;
+    PairFigures {
+        teacher: Some(model_row(0.954, n, 0.9712)),
+        student: Some(model_row(0.9478, n, 0.953)),
+        agreement: Some(agreement),
+        agreement_share: Some(agreement as f64 / n as f64),
+        negative_flips: Some(n / 100),
+        intervals: Some(PairIntervals {
+            accuracy_difference: Some(Interval { low: -0.0081, high: -0.0042, level: 0.95 }),
+            agreement_share: Some(around(agreement as f64 / n as f64)),
+            mean_difference: Some(around(0.0182)),
+            mean_kl: Some(around(2.2 * sigma * sigma)),
+        }),
+        difference: Some(Spread {
+            mean: 0.02,
+            median: 0.012,
+            p90: 0.0612,
+            p99: 0.1711,
+            max: 0.4512,
+        }),
+        differences: Some(differences(n)),
+        confidences: Some(confidences(n)),
+        divergence: Some(Divergence {
+            sum_kl: 2.2 * sigma * sigma * n as f64,
+            mean_kl: 2.2 * sigma * sigma,
+            sum_cross_entropy: 2.2 * sigma * sigma * n as f64 + 0.12 * n as f64,
+            mean_cross_entropy: 2.2 * sigma * sigma + 0.12,
+            mean_total_variation: 0.021,
+        }),
+        groups: vec![Group {
+            by: "label".into(),
+            name: "positive".into(),
+            n: n / 2,
+            sigma,
+            mean_difference: 0.0182,
+        }],
+    }
+}
+
 pub(super) fn row(task: &str, split: &str, n: usize, sigma: f64) -> TaskRow {
     let (budget, spent) = (0.0025 * n as f64, sigma * sigma * n as f64);
-    let agreement = n - n / 50;
     TaskRow {
         task: task.into(),
         split: split.into(),
@@ -181,8 +204,8 @@ pub(super) fn row(task: &str, split: &str, n: usize, sigma: f64) -> TaskRow {
         certainty: Some(Certainty::Exact),
         examples_run: n,
         error: None,
-        statistic: "rms".into(),
-        confidence: "max".into(),
+        statistic: Statistic::Rms,
+        confidence: ConfidenceKind::Max,
         sigma: Some(sigma),
         sigma_prefix: None,
         sigma_at_least: None,
@@ -211,40 +234,7 @@ pub(super) fn row(task: &str, split: &str, n: usize, sigma: f64) -> TaskRow {
         course: vec![CoursePoint { examples: n, spent_share: spent / budget }],
         exhausted_at: (spent > budget).then_some(n),
         student_bound: None,
-        teacher: Some(model_row(0.954, n, 0.9712)),
-        student: Some(model_row(0.9478, n, 0.953)),
-        agreement: Some(agreement),
-        agreement_share: Some(agreement as f64 / n as f64),
-        negative_flips: Some(n / 100),
-        intervals: Some(PairIntervals {
-            accuracy_difference: Some(Interval { low: -0.0081, high: -0.0042, level: 0.95 }),
-            agreement_share: Some(around(agreement as f64 / n as f64)),
-            mean_difference: Some(around(0.0182)),
-            mean_kl: Some(around(2.2 * sigma * sigma)),
-        }),
-        difference: Some(Spread {
-            mean: 0.02,
-            median: 0.012,
-            p90: 0.0612,
-            p99: 0.1711,
-            max: 0.4512,
-        }),
-        differences: Some(differences(n)),
-        confidences: Some(confidences(n)),
-        divergence: Some(Divergence {
-            sum_kl: 2.2 * spent,
-            mean_kl: 2.2 * sigma * sigma,
-            sum_cross_entropy: 2.2 * spent + 0.12 * n as f64,
-            mean_cross_entropy: 2.2 * sigma * sigma + 0.12,
-            mean_total_variation: 0.021,
-        }),
-        groups: vec![Group {
-            by: "label".into(),
-            name: "positive".into(),
-            n: n / 2,
-            sigma,
-            mean_difference: 0.0182,
-        }],
+        figures: figures(n, sigma),
         worst: worst(),
         notes: if spent <= budget { vec![implied()] } else { Vec::new() },
         skipped: Skipped::default(),

@@ -101,7 +101,7 @@ fn table(page: &mut Page, tasks: &[TaskRows<'_>]) {
 
 fn cells(row: &TaskRow) -> [String; 7] {
     let (sigma, kappa) = row.sigma_and_kappa();
-    let accuracy = |model: &Option<super::schema::ModelRow>| {
+    let accuracy = |model: &Option<super::schema::ModelStatistics>| {
         decimal_or_absent(model.as_ref().and_then(|model| model.accuracy))
     };
     let examples = if row.n > 0 { row.examples_in_short() } else { ABSENT.to_owned() };
@@ -109,9 +109,9 @@ fn cells(row: &TaskRow) -> [String; 7] {
         verdict_word(row.verdict).to_owned(),
         sigma,
         kappa,
-        accuracy(&row.teacher),
-        accuracy(&row.student),
-        row.agreement_share.map_or_else(|| ABSENT.to_owned(), percent),
+        accuracy(&row.figures.teacher),
+        accuracy(&row.figures.student),
+        row.figures.agreement_share.map_or_else(|| ABSENT.to_owned(), percent),
         examples,
     ]
 }

@@ -10,11 +10,12 @@ use super::super::numbers::{
 };
 use super::super::rows::model;
 use super::super::schema::{
-    Interval, ModelManifest, ModelRow, Note, NoteLevel, Outcome, Report, TaskRow, Variant,
+    Interval, ModelManifest, ModelStatistics, Note, NoteLevel, Outcome, Report, TaskRow, Variant,
 };
 use super::super::summary::{comparison, disagreement, extent, recalibrated, unseen, verdict_word};
 use super::page::{verdict_style, Page, DIM, INDENT, LABEL, YELLOW};
 use super::worst;
+use crate::confidence::{ConfidenceKind, Statistic};
 
 /// Everything about one row that gates, with the rows beside it.
 pub(super) fn section(page: &mut Page, report: &Report, row: &TaskRow, beside: &[&TaskRow]) {
@@ -109,7 +110,7 @@ fn statistic(page: &mut Page, row: &TaskRow) {
     if let (Some(spent), Some(budget)) = (row.spent, row.budget) {
         let share = row.spent_share.map_or_else(|| ABSENT.to_owned(), percent);
         let (spent, budget) = spent_and_budget(spent, budget);
-        let sum = if row.statistic == "centred" { "Σ(d − mean)²" } else { "Σd²" };
+        let sum = if row.statistic == Statistic::Centred { "Σ(d − mean)²" } else { "Σd²" };
         page.field("budget", &format!("{share} spent: {sum} = {spent} of {budget}"));
     }
 }
@@ -193,7 +194,7 @@ fn models_figures(page: &mut Page, row: &TaskRow) {
         page.field(metric.name, &both(metric.teacher, metric.student));
     }
     page.field("agreement", &agreement(row));
-    if let (Some(teacher), Some(student)) = (&row.teacher, &row.student) {
+    if let (Some(teacher), Some(student)) = (&row.figures.teacher, &row.figures.student) {
         let means = both(Some(teacher.mean_confidence), Some(student.mean_confidence));
         let mean = row.mean_difference.map(|d| format!(" on average; mean d {}", signed(d)));
         page.field("confidence", &format!("{means}{}", mean.unwrap_or_default()));
@@ -205,13 +206,13 @@ fn both(teacher: Option<f64>, student: Option<f64>) -> String {
 }
 
 fn accuracy(row: &TaskRow) -> String {
-    let of = |model: &Option<ModelRow>| model.as_ref().and_then(|model| model.accuracy);
-    let (teacher, student) = (of(&row.teacher), of(&row.student));
+    let of = |model: &Option<ModelStatistics>| model.as_ref().and_then(|model| model.accuracy);
+    let (teacher, student) = (of(&row.figures.teacher), of(&row.figures.student));
     if teacher.is_none() && student.is_none() {
         let why = row.why_undefined("teacher.accuracy").or(row.why_undefined("student.accuracy"));
         return why.map_or_else(|| ABSENT.to_owned(), |why| format!("{ABSENT} ({why})"));
     }
-    let labelled = row.teacher.as_ref().map_or(row.examples_run, |model| model.labelled);
+    let labelled = row.figures.teacher.as_ref().map_or(row.examples_run, |model| model.labelled);
     let of = if labelled == row.examples_run {
         String::new()
     } else {
@@ -221,13 +222,14 @@ fn accuracy(row: &TaskRow) -> String {
 }
 
 fn agreement(row: &TaskRow) -> String {
-    let (Some(count), Some(share)) = (row.agreement, row.agreement_share) else {
+    let (Some(count), Some(share)) = (row.figures.agreement, row.figures.agreement_share) else {
         return match row.why_undefined("agreement") {
             Some(why) => format!("{ABSENT} ({why})"),
             None => ABSENT.to_owned(),
         };
     };
     let flips = row
+        .figures
         .negative_flips
         .map(|flips| format!("; {}", counted(flips, "negative flip", "negative flips")));
     let of = thousands(row.examples_run);
@@ -235,7 +237,7 @@ fn agreement(row: &TaskRow) -> String {
 }
 
 fn spread(page: &mut Page, row: &TaskRow) {
-    if let Some(spread) = &row.difference {
+    if let Some(spread) = &row.figures.difference {
         page.field(
             "|d|",
             &format!(
@@ -253,10 +255,10 @@ fn spread(page: &mut Page, row: &TaskRow) {
 fn variants(page: &mut Page, row: &TaskRow) {
     let others: Vec<&Variant> =
         row.variants.iter().filter(|variant| !variant.gates && !row.ended_early()).collect();
-    let mut confidences: Vec<&str> = Vec::new();
+    let mut confidences: Vec<ConfidenceKind> = Vec::new();
     for variant in &others {
-        if !confidences.contains(&variant.confidence.as_str()) {
-            confidences.push(&variant.confidence);
+        if !confidences.contains(&variant.confidence) {
+            confidences.push(variant.confidence);
         }
     }
     let groups: Vec<String> = confidences
@@ -287,8 +289,8 @@ fn reading(row: &TaskRow, variant: &Variant) -> String {
 
 /// Examples that were cut or could not be used, where there are any.
 fn counts(page: &mut Page, report: &Report, row: &TaskRow) {
-    let cut = |model: &Option<ModelRow>| model.as_ref().map_or(0, |model| model.truncated);
-    let (teacher, student) = (cut(&row.teacher), cut(&row.student));
+    let cut = |model: &Option<ModelStatistics>| model.as_ref().map_or(0, |model| model.truncated);
+    let (teacher, student) = (cut(&row.figures.teacher), cut(&row.figures.student));
     if teacher + student > 0 {
         let (teacher, student) = (thousands(teacher), thousands(student));
         let models = report.manifest.models.iter().filter(|model| model.task == row.task);

@@ -189,7 +189,7 @@ fn what_was_skipped_or_cut_is_counted_only_where_there_is_some() {
     assert!(!render(&report, &NARROW).contains("truncated"));
     report.tasks[0].skipped.count = 1_204;
     report.tasks[0].skipped.first = vec!["train.tsv:17: 3 columns, 6 expected".into()];
-    report.tasks[0].student.as_mut().unwrap().truncated = 3;
+    report.tasks[0].figures.student.as_mut().unwrap().truncated = 3;
     let text = render(&report, &NARROW);
     assert!(text.contains("  truncated   examples cut at 128 tokens: teacher 0, student 3\n"));
     let skipped = "  skipped     1,204 rows of the data: train.tsv:17: 3 columns, 6 expected\n";
@@ -199,8 +199,8 @@ fn what_was_skipped_or_cut_is_counted_only_where_there_is_some() {
 #[test]
 fn another_reading_is_named_in_the_verdict_s_line_and_used_for_it() {
     let mut report = samples::preserved();
-    report.tasks[0].statistic = "centred".into();
-    report.tasks[0].confidence = "teacher-class".into();
+    report.tasks[0].statistic = crate::confidence::Statistic::Centred;
+    report.tasks[0].confidence = crate::confidence::ConfidenceKind::TeacherClass;
     let text = render(&report, &NARROW);
     // 0.9 · 0.0446 = 0.04014
     assert!(text.contains("σ 0.0401 ≤ κ 0.0500"), "{text}");

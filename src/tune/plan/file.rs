@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::TuneFlags;
-use crate::config::{ConfidenceName, Layer, StatisticName};
+use crate::confidence::{ConfidenceKind, Statistic};
+use crate::config::Layer;
 use crate::distill::recipe::{beside, Flags};
 use crate::error::usage;
 
@@ -93,8 +94,8 @@ pub(super) struct TuneFile {
     pub beta_per_example: Option<f64>,
     pub alpha: Option<f64>,
     pub gamma: Option<f64>,
-    pub statistic: Option<StatisticName>,
-    pub confidence: Option<ConfidenceName>,
+    pub statistic: Option<Statistic>,
+    pub confidence: Option<ConfidenceKind>,
     pub epsilon: Option<f64>,
     pub reference: Option<Value>,
     pub objective: Option<Objective>,
