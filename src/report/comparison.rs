@@ -10,6 +10,7 @@
 
 mod changes;
 mod markdown;
+mod moved;
 mod row;
 mod text;
 
@@ -24,6 +25,7 @@ use super::numbers::ABSENT;
 use super::schema::{Outcome, Report, TaskRow, WorstInput};
 use super::summary::verdict_word;
 use super::RenderOptions;
+pub use moved::{Moved, MovedCount, MovedFigure, MovedFigures};
 
 /// Raised when a field is renamed, removed or changes its meaning; additions do not raise it.
 pub const COMPARISON_VERSION: u32 = 1;
@@ -112,48 +114,13 @@ pub struct ComparedRow {
     pub new_outcome: Option<Outcome>,
     /// Examples that the verdict is about.
     pub n: MovedCount,
-    /// The σ that gates; unknown where a run ended early.
-    pub sigma: Moved,
-    /// The bound.
-    pub kappa: Moved,
-    /// The upper limit of σ on unseen inputs.
-    pub sigma_unseen: Moved,
-    /// The teacher's accuracy, over the examples that were run.
-    pub teacher_accuracy: Moved,
-    /// The student's.
-    pub student_accuracy: Moved,
-    /// The share of examples for which both models predict the same label.
-    pub agreement_share: Moved,
-    /// Labelled examples that the teacher has right and the student wrong.
-    pub negative_flips: MovedCount,
-    /// Mean KL, nats.
-    pub mean_kl: Moved,
+    /// What moved.
+    #[serde(flatten)]
+    pub figures: MovedFigures,
     /// Inputs that are among the worst now and were not. Empty where a run ended early.
     pub worst_entered: Vec<WorstInput>,
     /// Inputs that were among the worst and are no longer.
     pub worst_left: Vec<WorstInput>,
-}
-
-/// A figure in both reports.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Moved {
-    /// In the old report.
-    pub old: Option<f64>,
-    /// In the new one.
-    pub new: Option<f64>,
-    /// new − old; null unless both are known.
-    pub change: Option<f64>,
-}
-
-/// A count in both reports.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct MovedCount {
-    /// In the old report.
-    pub old: Option<usize>,
-    /// In the new one.
-    pub new: Option<usize>,
-    /// new − old; null unless both are known.
-    pub change: Option<i64>,
 }
 
 /// Something that decided the numbers and is no longer the same.
@@ -232,19 +199,6 @@ fn compared((source, report): Named) -> Compared {
         verdict: report.verdict,
         version: report.manifest.version.clone(),
         platform: report.manifest.platform.clone(),
-    }
-}
-
-impl Moved {
-    fn new(old: Option<f64>, new: Option<f64>) -> Self {
-        Moved { old, new, change: old.zip(new).map(|(old, new)| new - old) }
-    }
-}
-
-impl MovedCount {
-    fn new(old: Option<usize>, new: Option<usize>) -> Self {
-        let change = |(old, new): (usize, usize)| new as i64 - old as i64;
-        MovedCount { old, new, change: old.zip(new).map(change) }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Markdown for a pull request comment: the verdict, a table, and the rest folded away.
 
 use super::display::{neutralise, truncate};
+use super::figures::{self, Figure};
 use super::numbers::{counted, decimal, decimal_or_absent, percent, signed, thousands, ABSENT};
 use super::rows::by_task;
 use super::schema::{ModelStatistics, NoteLevel, Outcome, Prediction, Report, TaskRow, WorstInput};
@@ -98,7 +99,7 @@ pub(super) fn row_of<S: AsRef<str>>(cells: &[S]) -> String {
 }
 
 fn table(report: &Report) -> String {
-    let mut out = row_of(&[
+    let mut header = vec![
         "task",
         "split",
         "verdict",
@@ -108,9 +109,11 @@ fn table(report: &Report) -> String {
         "accuracy, teacher",
         "accuracy, student",
         "agreement",
-        "examples",
-    ]);
-    out.push_str("|---|---|---|--:|--:|--:|--:|--:|--:|--:|\n");
+    ];
+    header.extend(columns().map(|(_, name)| name));
+    header.push("examples");
+    let numbers = "--:|".repeat(header.len() - 3);
+    let mut out = format!("{}|---|---|---|{numbers}\n", row_of(&header));
     for row in &report.tasks {
         out.push_str(&row_of(&cells(row)));
     }
@@ -126,7 +129,7 @@ fn cells(row: &TaskRow) -> Vec<String> {
         _ => ABSENT.to_owned(),
     };
     let examples = if row.n > 0 { row.examples_in_short() } else { ABSENT.to_owned() };
-    vec![
+    let mut cells = vec![
         escape(&row.task, CELL),
         escape(&row.split, CELL),
         format!("{} {}{gate}", sign(row.verdict), verdict_word(row.verdict).to_lowercase()),
@@ -136,18 +139,30 @@ fn cells(row: &TaskRow) -> Vec<String> {
         accuracy(&row.figures.teacher),
         accuracy(&row.figures.student),
         agreement,
-        examples,
-    ]
+    ];
+    cells.extend(
+        columns().map(|(figure, _)| figure.in_words(row).unwrap_or_else(|| ABSENT.to_owned())),
+    );
+    cells.push(examples);
+    cells
+}
+
+/// The figures of both models together that have a column of their own.
+fn columns() -> impl Iterator<Item = (&'static Figure, &'static str)> {
+    figures::of_pairs().filter_map(|figure| Some((figure, figure.text?)))
 }
 
 /// `0.9540`, with the task's own metric: `0.8820 (F1 0.9147)`.
 fn accuracy(model: &Option<ModelStatistics>) -> String {
     let Some(model) = model else { return ABSENT.to_owned() };
     let accuracy = decimal_or_absent(model.accuracy);
-    match (model.f1, model.matthews_correlation) {
-        (Some(f1), _) => format!("{accuracy} (F1 {})", decimal(f1)),
-        (None, Some(matthews)) => format!("{accuracy} (Matthews {})", decimal(matthews)),
-        (None, None) => accuracy,
+    let others: Vec<String> = figures::of_models()
+        .filter_map(|figure| Some((figure.text?, figure, figure.of_model(model).value?)))
+        .map(|(name, figure, value)| format!("{name} {}", figure.written(value)))
+        .collect();
+    match others.is_empty() {
+        true => accuracy,
+        false => format!("{accuracy} ({})", others.join(", ")),
     }
 }
 

@@ -20,6 +20,7 @@ mod codequality;
 pub mod comparison;
 mod csv;
 mod display;
+mod figures;
 mod github;
 pub mod glossary;
 mod html;

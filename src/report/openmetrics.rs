@@ -6,13 +6,12 @@
 use std::collections::BTreeSet;
 
 use super::display::neutralise;
-use super::schema::{Interval, ModelStatistics, Outcome, Report, TaskRow};
+use super::figures::{self, Figure, Of};
+use super::schema::{Interval, Outcome, Report, TaskRow};
 
-/// A metric: what it is called, what it says, and its samples of one row.
+/// A metric that is not a figure of its own: what it is called, what it is, its samples of one row.
 struct Family {
     name: &'static str,
-    /// By the standard, also the last part of the name.
-    unit: Option<&'static str>,
     help: &'static str,
     samples: fn(&TaskRow) -> Vec<Sample>,
 }
@@ -23,100 +22,56 @@ struct Sample {
     value: f64,
 }
 
-/// Every metric, in the order in which they are written.
-const FAMILIES: [Family; 22] = [
-    gauge("preserved", "1 where the student preserves its teacher's confidence, else 0.", |row| {
-        let ran = (row.verdict != Outcome::Error).then_some(row.verdict == Outcome::Preserved);
-        one(ran.map(|preserved| f64::from(u8::from(preserved))))
-    }),
-    gauge("error", "1 where the audit could not be carried out, else 0.", |row| {
-        one(Some(f64::from(u8::from(row.verdict == Outcome::Error))))
-    }),
-    gauge("sigma", "The confidence difference that is held against kappa.", |row| {
-        one(row.gating_sigma())
-    }),
-    gauge("sigma_at_least", "What sigma is at least, where the run ended early.", |row| {
-        one(row.sigma_at_least)
-    }),
-    gauge("sigma_prefix", "Sigma of the examples run, where the run ended early.", |row| {
-        one(row.sigma_prefix)
-    }),
-    gauge("sigma_interval", "The ends of an interval of sigma, and how it was made.", |row| {
-        let bootstrap = row.sigma_interval.map(|interval| ends("bootstrap", interval));
-        let draws = row.sequential.map(|draws| ends("sequential", draws.sigma_interval));
-        bootstrap.into_iter().chain(draws).flatten().collect()
-    }),
-    gauge("sigma_unseen_limit", "What sigma of unseen inputs is at most, at a level.", |row| {
-        let limit = row
-            .sigma_unseen
-            .map(|limit| labelled(vec![("level", limit.level.to_string())], Some(limit.sigma)));
-        limit.unwrap_or_default()
-    }),
-    gauge("sigma_recalibrated", "Sigma with one temperature for the student's logits.", |row| {
-        one(row.recalibrated.as_ref().map(|found| found.sigma))
-    }),
-    gauge("recalibration_temperature", "The temperature that was fitted.", |row| {
-        one(row.recalibrated.as_ref().map(|found| found.temperature))
-    }),
-    gauge("kappa", "The bound.", |row| one(row.kappa)),
-    ratio(
-        "budget_spent_ratio",
-        "The share of the confidence budget spent; 1 is the limit.",
-        |row| one(row.spent_share),
-    ),
-    gauge("mean_difference", "Mean of the teacher's confidence less the student's.", |row| {
-        one(row.mean_difference)
-    }),
-    ratio("agreement_ratio", "The share of examples that both models answer alike.", |row| {
-        one(row.figures.agreement_share)
-    }),
-    gauge("negative_flips", "Labelled examples that the student alone has wrong.", |row| {
-        one(row.figures.negative_flips.map(|count| count as f64))
-    }),
+/// What came of the audit: written first.
+const VERDICT: [Family; 2] = [
     Family {
-        name: "mean_divergence_nats",
-        unit: Some("nats"),
-        help: "Mean Kullback-Leibler divergence of the student from its teacher.",
-        samples: |row| one(row.figures.divergence.as_ref().map(|it| it.mean_kl)),
+        name: "preserved",
+        help: "1 where the student preserves its teacher's confidence, else 0.",
+        samples: |row| {
+            let ran = (row.verdict != Outcome::Error).then_some(row.verdict == Outcome::Preserved);
+            labelled(Vec::new(), ran.map(|preserved| f64::from(u8::from(preserved))))
+        },
     },
-    gauge("accuracy", "The share of labelled examples that a model has right.", |row| {
-        each_model(row, |model| model.accuracy)
-    }),
-    gauge("f1", "F1 of the label with id 1.", |row| each_model(row, |model| model.f1)),
-    gauge("matthews_correlation", "Matthews correlation of answers and labels.", |row| {
-        each_model(row, |model| model.matthews_correlation)
-    }),
-    gauge("mean_confidence", "Mean of a model's largest probability.", |row| {
-        each_model(row, |model| Some(model.mean_confidence))
-    }),
-    gauge("calibration_error", "Expected calibration error, 15 bins.", |row| {
-        each_model(row, |model| model.ece)
-    }),
-    gauge("examples", "Examples that the verdict is about.", |row| one(count(row, row.n))),
-    gauge("examples_run", "Examples that were run.", |row| one(count(row, row.examples_run))),
+    Family {
+        name: "error",
+        help: "1 where the audit could not be carried out, else 0.",
+        samples: |row| {
+            labelled(Vec::new(), Some(f64::from(u8::from(row.verdict == Outcome::Error))))
+        },
+    },
 ];
 
-const fn gauge(
-    name: &'static str,
-    help: &'static str,
-    samples: fn(&TaskRow) -> Vec<Sample>,
-) -> Family {
-    Family { name, unit: None, help, samples }
-}
+/// How sure sigma is, with the method and the level: written before [`BEFORE`].
+const CERTAINTY: [Family; 2] = [
+    Family {
+        name: "sigma_interval",
+        help: "The ends of an interval of sigma, and how it was made.",
+        samples: |row| {
+            let bootstrap = row.sigma_interval.map(|interval| ends("bootstrap", interval));
+            let draws = row.sequential.map(|draws| ends("sequential", draws.sigma_interval));
+            bootstrap.into_iter().chain(draws).flatten().collect()
+        },
+    },
+    Family {
+        name: "sigma_unseen_limit",
+        help: "What sigma of unseen inputs is at most, at a level.",
+        samples: |row| {
+            let limit = row
+                .sigma_unseen
+                .map(|limit| labelled(vec![("level", limit.level.to_string())], Some(limit.sigma)));
+            limit.unwrap_or_default()
+        },
+    },
+];
 
-const fn ratio(
-    name: &'static str,
-    help: &'static str,
-    samples: fn(&TaskRow) -> Vec<Sample>,
-) -> Family {
-    Family { name, unit: Some("ratio"), help, samples }
-}
+/// The figure that [`CERTAINTY`] comes before.
+const BEFORE: &str = "sigma_recalibrated";
 
 /// The whole exposition.
 pub(super) fn render(report: &Report) -> String {
     let labels = row_labels(report);
     let mut out = String::new();
-    for Family { name, unit, help, samples } in &FAMILIES {
+    let mut family = |name: &str, unit: Option<&str>, help: &str, samples: &Samples| {
         let lines: String = report
             .tasks
             .iter()
@@ -125,15 +80,42 @@ pub(super) fn render(report: &Report) -> String {
             .map(|(labels, sample)| line(name, labels, &sample))
             .collect();
         if lines.is_empty() {
-            continue;
+            return;
         }
         out.push_str(&format!("# TYPE confidence_audit_{name} gauge\n"));
         if let Some(unit) = unit {
             out.push_str(&format!("# UNIT confidence_audit_{name} {unit}\n"));
         }
         out.push_str(&format!("# HELP confidence_audit_{name} {help}\n{lines}"));
+    };
+    for Family { name, help, samples } in &VERDICT {
+        family(name, None, help, samples);
+    }
+    for figure in figures::all().filter(|figure| figure.metric) {
+        if figure.name == BEFORE {
+            for Family { name, help, samples } in &CERTAINTY {
+                family(name, None, help, samples);
+            }
+        }
+        family(figure.name, figure.unit, figure.help, &|row| samples(figure, row));
     }
     out + "# EOF\n"
+}
+
+/// The samples of a metric in one row.
+type Samples = dyn Fn(&TaskRow) -> Vec<Sample>;
+
+fn samples(figure: &Figure, row: &TaskRow) -> Vec<Sample> {
+    match figure.of {
+        Of::Pair(_) => labelled(Vec::new(), figure.of_pair(row).value),
+        Of::Model(_) => [("teacher", &row.figures.teacher), ("student", &row.figures.student)]
+            .into_iter()
+            .filter_map(|(role, model)| Some((role, model.as_ref()?)))
+            .flat_map(|(role, model)| {
+                labelled(vec![("model", role.to_owned())], figure.of_model(model).value)
+            })
+            .collect(),
+    }
 }
 
 fn line(name: &str, row: &str, sample: &Sample) -> String {
@@ -157,22 +139,9 @@ fn row_labels(report: &Report) -> Vec<String> {
     report.tasks.iter().map(&mut unique).collect()
 }
 
-fn one(value: Option<f64>) -> Vec<Sample> {
-    labelled(Vec::new(), value)
-}
-
 fn labelled(labels: Vec<(&'static str, String)>, value: Option<f64>) -> Vec<Sample> {
     let defined = value.filter(|value| value.is_finite());
     defined.map(|value| Sample { labels, value }).into_iter().collect()
-}
-
-fn each_model(row: &TaskRow, of: fn(&ModelStatistics) -> Option<f64>) -> Vec<Sample> {
-    [("teacher", &row.figures.teacher), ("student", &row.figures.student)]
-        .into_iter()
-        .flat_map(|(role, model)| {
-            labelled(vec![("model", role.to_owned())], model.as_ref().and_then(of))
-        })
-        .collect()
 }
 
 fn ends(method: &str, Interval { low, high, level }: Interval) -> Vec<Sample> {
@@ -183,11 +152,6 @@ fn ends(method: &str, Interval { low, high, level }: Interval) -> Vec<Sample> {
             labelled(labels.map(|(key, value)| (key, value.to_owned())).into(), Some(value))
         })
         .collect()
-}
-
-/// A number of examples; a row that could not run has none.
-fn count(row: &TaskRow, examples: usize) -> Option<f64> {
-    (row.verdict != Outcome::Error).then_some(examples as f64)
 }
 
 /// A label's value between its quotes.

@@ -1,9 +1,7 @@
 //! What every format asks of the report: rows by task, the σ that gates, the models' names.
 
 use super::numbers::{chosen, decimal, decimal_or_absent, sigma_and_kappa, significant, thousands};
-use super::schema::{
-    Certainty, Interval, ModelManifest, ModelStatistics, Note, Outcome, Report, TaskRow,
-};
+use super::schema::{Certainty, Interval, ModelManifest, Note, Outcome, Report, TaskRow};
 use crate::confidence::{ConfidenceKind, Statistic};
 
 /// The rows of one task, in the report's order.
@@ -163,27 +161,4 @@ impl TaskRow {
         let last = field.rsplit('.').next().unwrap_or(field);
         self.undefined.get(field).or_else(|| self.undefined.get(last)).map(String::as_str)
     }
-
-    /// The task's own metric beside accuracy, teacher's and student's: F1 or Matthews.
-    pub(crate) fn glue_metric(&self) -> Option<GlueMetric> {
-        let read = |of: fn(&ModelStatistics) -> Option<f64>| {
-            let teacher = self.figures.teacher.as_ref().and_then(of);
-            let student = self.figures.student.as_ref().and_then(of);
-            (teacher.is_some() || student.is_some()).then_some((teacher, student))
-        };
-        let metric = |name, (teacher, student)| GlueMetric { name, teacher, student };
-        read(|row| row.f1).map(|values| metric("F1", values)).or_else(|| {
-            read(|row| row.matthews_correlation).map(|values| metric("Matthews", values))
-        })
-    }
-}
-
-/// A GLUE metric of both models.
-pub(crate) struct GlueMetric {
-    /// `F1` or `Matthews`.
-    pub name: &'static str,
-    /// The teacher's.
-    pub teacher: Option<f64>,
-    /// The student's.
-    pub student: Option<f64>,
 }

@@ -1,12 +1,13 @@
 //! A comparison for a pull request: the verdict, a table, and the rest folded away.
 
+use super::super::figures::{compared, ComparedFigure};
 use super::super::markdown::{
     details, escape, row_of, shorten, CELL, MOST_CHARACTERS, SENTENCE, TEXT,
 };
-use super::super::numbers::{decimal, signed, thousands, ABSENT};
+use super::super::numbers::{signed, ABSENT};
 use super::super::schema::WorstInput;
 use super::text::{from_to, gate, in_words, limits, outcomes};
-use super::{ComparedRow, Comparison, ComparisonVerdict, Moved, MovedCount};
+use super::{ComparedRow, Comparison, ComparisonVerdict, MovedFigure};
 
 /// The whole text, short enough for a comment.
 pub(super) fn render(comparison: &Comparison) -> String {
@@ -37,21 +38,12 @@ fn heading(comparison: &Comparison) -> String {
 }
 
 fn table(comparison: &Comparison) -> String {
-    let mut out = row_of(&[
-        "task",
-        "split",
-        "verdict",
-        "σ",
-        "κ",
-        "σ unseen",
-        "accuracy, teacher",
-        "accuracy, student",
-        "agreement",
-        "negative flips",
-        "mean KL",
-        "examples",
-    ]);
-    out.push_str("|---|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n");
+    let figures: Vec<String> = compared().iter().map(ComparedFigure::column).collect();
+    let mut header = vec!["task", "split", "verdict"];
+    header.extend(figures.iter().map(String::as_str));
+    header.push("examples");
+    let numbers = "--:|".repeat(header.len() - 3);
+    let mut out = format!("{}|---|---|---|{numbers}\n", row_of(&header));
     for row in &comparison.rows {
         out.push_str(&row_of(&cells(row)));
     }
@@ -60,29 +52,20 @@ fn table(comparison: &Comparison) -> String {
 
 fn cells(row: &ComparedRow) -> Vec<String> {
     let gate = if row.gates { String::new() } else { format!(" ({})", gate(row)) };
-    vec![
+    let mut cells = vec![
         escape(&row.task, CELL),
         escape(&row.split, CELL),
         format!("{}{gate}", outcomes(row).to_lowercase()),
-        moved(&row.sigma),
-        moved(&row.kappa),
-        moved(&row.sigma_unseen),
-        moved(&row.teacher_accuracy),
-        moved(&row.student_accuracy),
-        moved(&row.agreement_share),
-        moved_count(&row.negative_flips),
-        moved(&row.mean_kl),
-        moved_count(&row.n),
-    ]
+    ];
+    cells.extend(row.figures.0.iter().map(|(_, figure)| moved(figure)));
+    cells.push(moved(&MovedFigure::Count(row.n)));
+    cells
 }
 
 /// `0.0446 → 0.0802`, once where it is the same.
-fn moved(figure: &Moved) -> String {
-    arrow(figure.old.map(decimal), figure.new.map(decimal))
-}
-
-fn moved_count(count: &MovedCount) -> String {
-    arrow(count.old.map(thousands), count.new.map(thousands))
+fn moved(figure: &MovedFigure) -> String {
+    let [old, new, _] = figure.written();
+    arrow(old, new)
 }
 
 fn arrow(old: Option<String>, new: Option<String>) -> String {

@@ -1,8 +1,9 @@
 //! One row of both reports: what moved, and whether it got worse.
 
-use super::super::numbers::{chosen, decimal, sigma_and_kappa, signed, thousands, ABSENT};
+use super::super::figures::compared;
+use super::super::numbers::{chosen, decimal, sigma_and_kappa, ABSENT};
 use super::super::schema::{ModelStatistics, Outcome, TaskRow, WorstInput};
-use super::{ComparedRow, ComparisonVerdict, Limits, Moved, MovedCount};
+use super::{ComparedRow, ComparisonVerdict, Limits, MovedCount, MovedFigure, MovedFigures};
 
 /// What is below any figure's meaning and above the rounding of 0.8 − 0.7: a move by exactly the
 /// limit is within it.
@@ -12,10 +13,6 @@ impl ComparedRow {
     /// Compares a row with its old one; at least one of them is there.
     pub(super) fn new(old: Option<&TaskRow>, new: Option<&TaskRow>, limits: &Limits) -> Self {
         let any = new.or(old).expect("a pair has a row of one report at least");
-        let moved =
-            |of: fn(&TaskRow) -> Option<f64>| Moved::new(old.and_then(of), new.and_then(of));
-        let count =
-            |of: fn(&TaskRow) -> Option<usize>| MovedCount::new(old.and_then(of), new.and_then(of));
         let (verdict, reasons) =
             judge(old, new, limits).map_or((None, Vec::new()), |(v, r)| (Some(v), r));
         let (worst_entered, worst_left) = worst(old, new);
@@ -28,21 +25,17 @@ impl ComparedRow {
             reasons,
             old_outcome: old.map(|row| row.verdict),
             new_outcome: new.map(|row| row.verdict),
-            n: count(|row| (row.n > 0).then_some(row.n)),
-            sigma: moved(TaskRow::gating_sigma),
-            kappa: moved(|row| row.kappa),
-            sigma_unseen: moved(|row| row.sigma_unseen.map(|limit| limit.sigma)),
-            teacher_accuracy: moved(|row| accuracy(&row.figures.teacher)),
-            student_accuracy: moved(|row| accuracy(&row.figures.student)),
-            agreement_share: moved(|row| row.figures.agreement_share),
-            negative_flips: count(|row| row.figures.negative_flips),
-            mean_kl: moved(|row| {
-                row.figures.divergence.as_ref().map(|divergence| divergence.mean_kl)
-            }),
+            n: MovedCount::new(examples(old), examples(new)),
+            figures: MovedFigures::new(old, new),
             worst_entered,
             worst_left,
         }
     }
+}
+
+/// The examples that a row's verdict is about; none where it could not be run.
+fn examples(row: Option<&TaskRow>) -> Option<usize> {
+    row.map(|row| row.n).filter(|n| *n > 0)
 }
 
 fn accuracy(model: &Option<ModelStatistics>) -> Option<f64> {
@@ -217,55 +210,18 @@ pub(super) type Line = [String; 4];
 impl ComparedRow {
     /// What is known of the row, for people: each figure that one of the reports has.
     pub(super) fn lines(&self) -> Vec<Line> {
-        let figure = |name: &str, moved: &Moved| {
-            line(name, moved.old.map(decimal), moved.new.map(decimal), moved.change.map(change))
-        };
-        let counted = |name: &str, moved: &MovedCount| {
-            let change = moved.change.map(|change| match change {
-                0 => SAME.to_owned(),
-                _ => format!("{}{}", if change < 0 { '−' } else { '+' }, change.unsigned_abs()),
-            });
-            line(name, moved.old.map(thousands), moved.new.map(thousands), change)
-        };
-        let lines = [
-            figure("σ", &self.sigma),
-            figure("κ", &self.kappa),
-            figure("σ unseen", &self.sigma_unseen),
-            figure("accuracy T", &self.teacher_accuracy),
-            figure("accuracy S", &self.student_accuracy),
-            figure("agreement", &self.agreement_share),
-            counted("neg. flips", &self.negative_flips),
-            figure("mean KL", &self.mean_kl),
-            counted("examples", &self.n),
-        ];
-        lines.into_iter().flatten().collect()
+        let figures = compared().into_iter().zip(&self.figures.0);
+        let figures = figures.map(|(figure, (_, moved))| (figure.text(), *moved));
+        let examples = ("examples".to_owned(), MovedFigure::Count(self.n));
+        figures.chain([examples]).filter_map(|(name, moved)| line(name, moved)).collect()
     }
 }
 
-/// Stands where nothing moved.
-const SAME: &str = "=";
-
-fn change(change: f64) -> String {
-    match change == 0.0 {
-        true => SAME.to_owned(),
-        false => signed(change),
-    }
-}
-
-fn line(
-    name: &str,
-    old: Option<String>,
-    new: Option<String>,
-    change: Option<String>,
-) -> Option<Line> {
+fn line(name: String, moved: MovedFigure) -> Option<Line> {
+    let [old, new, change] = moved.written();
     if old.is_none() && new.is_none() {
         return None;
     }
     let absent = || ABSENT.to_owned();
-    Some([
-        name.to_owned(),
-        old.unwrap_or_else(absent),
-        new.unwrap_or_else(absent),
-        change.unwrap_or_default(),
-    ])
+    Some([name, old.unwrap_or_else(absent), new.unwrap_or_else(absent), change.unwrap_or_default()])
 }

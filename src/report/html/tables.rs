@@ -3,13 +3,12 @@
 use maud::{html, Markup};
 
 use super::super::display::neutralise;
+use super::super::figures::{self, Figure, Value};
 use super::super::numbers::{
-    chosen, decimal, decimal_or_absent, percent, signed, significant, spent_and_budget, thousands,
-    ABSENT,
+    chosen, decimal, decimal_or_absent, percent, signed, spent_and_budget, thousands, ABSENT,
 };
 use super::super::schema::{
-    Interval, Manifest, ModelManifest, ModelStatistics, PairIntervals, Prediction, Report, TaskRow,
-    WorstInput,
+    Interval, Manifest, ModelManifest, Prediction, Report, TaskRow, WorstInput,
 };
 use crate::confidence::Statistic;
 
@@ -43,24 +42,21 @@ fn model_metrics(row: &TaskRow) -> Markup {
     let (Some(teacher), Some(student)) = (&row.figures.teacher, &row.figures.student) else {
         return html! {};
     };
-    type Figure = fn(&ModelStatistics) -> (Option<f64>, Option<Interval>);
-    let figures: [(&str, Figure); 7] = [
-        ("accuracy", |m| (m.accuracy, m.intervals.accuracy)),
-        ("F1", |m| (m.f1, m.intervals.f1)),
-        ("Matthews correlation", |m| (m.matthews_correlation, m.intervals.matthews_correlation)),
-        ("mean confidence", |m| (Some(m.mean_confidence), m.intervals.mean_confidence)),
-        ("calibration error", |m| (m.ece, m.intervals.ece)),
-        ("Brier score", |m| (m.brier, m.intervals.brier)),
-        ("log loss, nats", |m| (m.nll, m.intervals.nll)),
-    ];
-    let known = |(_, of): &(&str, Figure)| of(teacher).0.is_some() || of(student).0.is_some();
+    let defined = |figure: &Figure| {
+        [teacher, student].into_iter().any(|model| figure.of_model(model).value.is_some())
+    };
+    let shown = figures::of_models().filter(|figure| defined(figure));
+    let shown = shown.filter_map(|figure| Some((figure, figure.html?)));
     html! {
         table {
             caption { (neutralise(&row.split)) ": each model" }
             thead { tr { th scope="col" { "" } th scope="col" { "teacher" } th scope="col" { "student" } } }
             tbody {
-                @for (name, of) in figures.into_iter().filter(known) {
-                    tr { th scope="row" { (name) } (cell(of(teacher))) (cell(of(student))) }
+                @for (figure, name) in shown {
+                    tr {
+                        th scope="row" { (name) }
+                        (cell(figure, figure.of_model(teacher))) (cell(figure, figure.of_model(student)))
+                    }
                 }
                 @if teacher.truncated + student.truncated > 0 {
                     tr {
@@ -76,8 +72,13 @@ fn model_metrics(row: &TaskRow) -> Markup {
     }
 }
 
-fn cell((value, interval): (Option<f64>, Option<Interval>)) -> Markup {
-    html! { td { (decimal_or_absent(value)) (below(interval, decimal)) } }
+fn cell(figure: &Figure, of: Value) -> Markup {
+    html! {
+        td {
+            (of.value.map_or_else(|| ABSENT.to_owned(), |value| figure.written(value)))
+            (below(of.interval, |value| figure.written(value)))
+        }
+    }
 }
 
 fn below(interval: Option<Interval>, written: impl Fn(f64) -> String) -> Markup {
@@ -89,11 +90,10 @@ fn below(interval: Option<Interval>, written: impl Fn(f64) -> String) -> Markup 
 }
 
 fn pair_metrics(row: &TaskRow) -> Markup {
-    let intervals = row.figures.intervals.clone().unwrap_or_default();
-    let accuracy =
-        |model: &Option<ModelStatistics>| model.as_ref().and_then(|model| model.accuracy);
-    let gained =
-        accuracy(&row.figures.student).zip(accuracy(&row.figures.teacher)).map(|(s, t)| s - t);
+    let shown = figures::of_pairs().filter_map(|figure| {
+        let of = figure.of_pair(row);
+        of.value.and(figure.html).map(|name| (figure, name, of))
+    });
     let sum = if row.statistic == Statistic::Centred { "Σ(d − mean)²" } else { "Σd²" };
     html! {
         table {
@@ -110,10 +110,16 @@ fn pair_metrics(row: &TaskRow) -> Markup {
                     @let (spent, budget) = spent_and_budget(spent, budget);
                     tr { th scope="row" { (sum) " of the budget" } td { (spent) " of " (budget) } }
                 }
-                (signed_row("mean d", row.mean_difference, intervals.mean_difference))
-                (signed_row("accuracy, student − teacher", gained, intervals.accuracy_difference))
-                (agreement(row, &intervals))
-                (divergence(row, &intervals))
+                @for (figure, name, of) in shown {
+                    @if let ("agreement", Some(count), Some(share)) = (name, row.figures.agreement, of.value) {
+                        tr {
+                            th scope="row" { (name) }
+                            td { (thousands(count)) " (" (percent(share)) ")" (below(of.interval, percent)) }
+                        }
+                    } @else {
+                        tr { th scope="row" { (name) } (cell(figure, of)) }
+                    }
+                }
                 @if let Some(d) = &row.figures.difference {
                     tr {
                         th scope="row" { "|d|" }
@@ -130,39 +136,6 @@ fn pair_metrics(row: &TaskRow) -> Markup {
                     }
                 }
             }
-        }
-    }
-}
-
-fn signed_row(name: &str, value: Option<f64>, interval: Option<Interval>) -> Markup {
-    html! {
-        @if let Some(value) = value {
-            tr { th scope="row" { (name) } td { (signed(value)) (below(interval, signed)) } }
-        }
-    }
-}
-
-fn agreement(row: &TaskRow, intervals: &PairIntervals) -> Markup {
-    html! {
-        @if let (Some(count), Some(share)) = (row.figures.agreement, row.figures.agreement_share) {
-            tr {
-                th scope="row" { "agreement" }
-                td { (thousands(count)) " (" (percent(share)) ")" (below(intervals.agreement_share, percent)) }
-            }
-        }
-        @if let Some(flips) = row.figures.negative_flips {
-            tr { th scope="row" { "negative flips" } td { (thousands(flips)) } }
-        }
-    }
-}
-
-fn divergence(row: &TaskRow, intervals: &PairIntervals) -> Markup {
-    html! {
-        @if let Some(of) = &row.figures.divergence {
-            tr { th scope="row" { "mean KL, nats" } td { (decimal(of.mean_kl)) (below(intervals.mean_kl, decimal)) } }
-            tr { th scope="row" { "mean cross-entropy, nats" } td { (decimal(of.mean_cross_entropy)) } }
-            tr { th scope="row" { "mean total variation" } td { (decimal(of.mean_total_variation)) } }
-            tr { th scope="row" { "Σ KL, nats" } td { (significant(of.sum_kl)) } }
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::super::display::{columns, neutralise, pad, truncate_start};
+use super::super::figures::{self, Figure};
 use super::super::glossary::explain;
 use super::super::numbers::{
     chosen, counted, decimal, decimal_or_absent, percent, sigma_and_kappa, signed, significant,
@@ -190,8 +191,8 @@ fn bound(page: &mut Page, row: &TaskRow) {
 /// Accuracy, the task's metric, agreement and mean confidence of both models.
 fn models_figures(page: &mut Page, row: &TaskRow) {
     page.field("accuracy", &accuracy(row));
-    if let Some(metric) = row.glue_metric() {
-        page.field(metric.name, &both(metric.teacher, metric.student));
+    for (name, text) in text_figures(row, figures::of_models()) {
+        page.field(name, &text);
     }
     page.field("agreement", &agreement(row));
     if let (Some(teacher), Some(student)) = (&row.figures.teacher, &row.figures.student) {
@@ -199,6 +200,18 @@ fn models_figures(page: &mut Page, row: &TaskRow) {
         let mean = row.mean_difference.map(|d| format!(" on average; mean d {}", signed(d)));
         page.field("confidence", &format!("{means}{}", mean.unwrap_or_default()));
     }
+    for (name, text) in text_figures(row, figures::of_pairs()) {
+        page.field(name, &text);
+    }
+}
+
+/// The figures that the text shows under a name, where they are defined.
+fn text_figures(
+    row: &TaskRow,
+    figures: impl Iterator<Item = &'static Figure>,
+) -> Vec<(&'static str, String)> {
+    let shown = |figure: &Figure| Some((figure.text?, figure.in_words(row)?));
+    figures.filter_map(shown).collect()
 }
 
 fn both(teacher: Option<f64>, student: Option<f64>) -> String {
@@ -323,8 +336,8 @@ fn beside_row(page: &mut Page, gating: &TaskRow, row: &TaskRow) {
     }
     if row.gating_sigma().is_some() {
         page.field("", &format!("accuracy {}", accuracy(row)));
-        if let Some(metric) = row.glue_metric() {
-            page.field("", &format!("{} {}", metric.name, both(metric.teacher, metric.student)));
+        for (name, text) in text_figures(row, figures::of_models()) {
+            page.field("", &format!("{name} {text}"));
         }
         page.field("", &format!("agreement {}", agreement(row)));
     }
