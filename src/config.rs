@@ -20,7 +20,7 @@ pub use command::WITHOUT_EFFECT;
 pub use layer::{BoundSource, Layer, BOUND_KEYS};
 pub use resolve::{Origin, Settings, Stop};
 
-use crate::error::usage;
+use crate::error::Diagnostic;
 use crate::task;
 
 /// The commented config that `audit init` writes; equal to the built-in defaults by test.
@@ -62,10 +62,12 @@ impl Config {
     }
 
     fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| usage(format!("cannot read the config `{}`: {e}", path.display())))?;
-        Self::from_text(&text, path)
-            .map_err(|e| usage(format!("the config `{}` is wrong: {e}", path.display())))
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            Diagnostic::usage(format!("cannot read the config `{}`: {e}", path.display()))
+        })?;
+        Ok(Self::from_text(&text, path).map_err(|e| {
+            Diagnostic::usage(format!("the config `{}` is wrong: {e}", path.display()))
+        })?)
     }
 
     /// A config from its text, as if it had been read from `path`.
@@ -78,12 +80,14 @@ impl Config {
     }
 
     fn parse(text: &str) -> Result<Self> {
-        let config: Config = toml::from_str(text).map_err(|e| usage(e.to_string().trim_end()))?;
+        let config: Config =
+            toml::from_str(text).map_err(|e| Diagnostic::usage(e.to_string().trim_end()))?;
         if let Some(key) = config.defaults.task_keys().first() {
-            return Err(usage(format!(
-                "`{key}` stands in [defaults], and it describes one task's data\n  hint: move it \
-                 into a [task.NAME] table"
-            )));
+            return Err(Diagnostic::usage(format!(
+                "`{key}` stands in [defaults], and it describes one task's data"
+            ))
+            .hint("move it into a [task.NAME] table")
+            .into());
         }
         Ok(Config { task: by_canonical_name(config.task)?, ..config })
     }
@@ -111,10 +115,11 @@ fn by_canonical_name(tables: BTreeMap<String, Layer>) -> Result<BTreeMap<String,
     for (name, table) in tables {
         let task = task::canonical_name(&name);
         if canonical.insert(task.clone(), table).is_some() {
-            return Err(usage(format!(
-                "two tables describe the task {task}: it has more than one spelling\n  hint: keep \
-                 [task.{task}] alone"
-            )));
+            return Err(Diagnostic::usage(format!(
+                "two tables describe the task {task}: it has more than one spelling"
+            ))
+            .hint(format!("keep [task.{task}] alone"))
+            .into());
         }
     }
     Ok(canonical)

@@ -44,7 +44,7 @@ pub struct Diagnostic {
     /// What to do about it.
     pub hint: Option<String>,
     /// The file, line or key that is at fault, where the message does not name it.
-    pub place: Option<Place>,
+    pub place: Option<Box<Place>>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -90,7 +90,7 @@ impl Diagnostic {
 
     /// The same with where it is.
     pub fn at(self, place: Place) -> Self {
-        Diagnostic { place: Some(place), ..self }
+        Diagnostic { place: Some(Box::new(place)), ..self }
     }
 
     /// The same with the error that caused it.

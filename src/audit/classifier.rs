@@ -12,7 +12,7 @@ use crate::check::StudentRecord;
 use crate::checkpoint::{labels, Checkpoint, TextTokenizer};
 use crate::confidence::Predictions;
 use crate::config::Settings;
-use crate::error::{hinted, usage};
+use crate::error::Diagnostic;
 use crate::inference::{Input, Lane, Logits};
 use crate::model::{self, Head, Model};
 use crate::report::schema::ModelManifest;
@@ -415,15 +415,14 @@ fn check_labels(dataset: &Dataset, outputs: usize) -> Result<()> {
     let beyond = |e: &Example| e.label.is_some_and(|label| label as usize >= outputs);
     match dataset.examples.iter().position(beyond) {
         None => Ok(()),
-        Some(i) => Err(hinted(
-            format!(
-                "example {i} of {}/{} has the label {}, and the model has {outputs} labels",
-                dataset.task,
-                dataset.split,
-                dataset.examples[i].label.unwrap_or_default()
-            ),
-            "labels count from 0; is this a checkpoint of another task?",
-        )),
+        Some(i) => Err(Diagnostic::failure(format!(
+            "example {i} of {}/{} has the label {}, and the model has {outputs} labels",
+            dataset.task,
+            dataset.split,
+            dataset.examples[i].label.unwrap_or_default()
+        ))
+        .hint("labels count from 0; is this a checkpoint of another task?")
+        .into()),
     }
 }
 
@@ -438,12 +437,12 @@ pub fn set_max_length(
     role: Role,
 ) -> Result<()> {
     if settings.max_length > positions && settings.max_length_is_explicit() {
-        bail!(usage(format!(
-            "the maximum length {} ({}) is above the {positions} positions of the {role}\n  hint: \
-             use {positions} or less",
+        bail!(Diagnostic::usage(format!(
+            "the maximum length {} ({}) is above the {positions} positions of the {role}",
             settings.max_length,
             settings.origin("max_length")
-        )));
+        ))
+        .hint(format!("use {positions} or less")));
     }
     tokenizer.set_max_length(settings.max_length.min(positions))
 }
@@ -461,20 +460,24 @@ pub fn device(name: &str) -> Result<Device> {
     };
     ensure!(
         cfg!(feature = "cuda"),
-        hinted(
-            format!("no CUDA device: this build of audit has none (asked for `{name}`)"),
-            "build it with `--features cuda`, or use --device cpu",
-        )
+        Diagnostic::failure(format!(
+            "no CUDA device: this build of audit has none (asked for `{name}`)"
+        ))
+        .hint("build it with `--features cuda`, or use --device cpu")
     );
     // Without a driver the CUDA bindings panic rather than fail.
     let opened = std::panic::catch_unwind(|| Device::new_cuda(ordinal));
     match opened {
         Ok(Ok(device)) => Ok(device),
-        Ok(Err(error)) => Err(hinted(format!("no CUDA device: {error}"), "use --device cpu")),
-        Err(_) => Err(hinted("no CUDA device: the driver cannot be loaded", "use --device cpu")),
+        Ok(Err(error)) => Err(Diagnostic::failure(format!("no CUDA device: {error}"))
+            .hint("use --device cpu")
+            .into()),
+        Err(_) => Err(Diagnostic::failure("no CUDA device: the driver cannot be loaded")
+            .hint("use --device cpu")
+            .into()),
     }
 }
 
 fn no_device(name: &str) -> anyhow::Error {
-    usage(format!("`{name}` is no device\n  hint: use cpu, cuda or cuda:N"))
+    Diagnostic::usage(format!("`{name}` is no device")).hint("use cpu, cuda or cuda:N").into()
 }

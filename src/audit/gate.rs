@@ -6,7 +6,7 @@ use super::Classifier;
 use crate::check::{Audited, Bound, RecordError, StudentRecord};
 use crate::confidence::{ConfidenceKind, Statistic};
 use crate::config::{BoundSource, Settings};
-use crate::error::hinted;
+use crate::error::Diagnostic;
 
 /// The bound in force, and how it came about.
 #[derive(Debug, Clone)]
@@ -76,18 +76,21 @@ fn student_bound(settings: &Settings, record: Option<&StudentRecord>, n: usize) 
     let remedy = "use --bound policy with --kappa, --beta or --beta-per-example";
     let none =
         "the student has no bound of its own: its distillation.json is missing or records none";
-    let record = record.ok_or_else(|| hinted(none, remedy))?;
+    let record = record.ok_or_else(|| Diagnostic::failure(none).hint(remedy))?;
     let split = settings.split.as_deref().unwrap_or("train");
     let bound =
         match record.bound_for(n, audited(settings, split)) {
-            Err(RecordError::Uncounted) => return Err(hinted(
+            Err(RecordError::Uncounted) => return Err(Diagnostic::failure(
                 "the student's distillation.json records a summed beta and not over how many \
                  examples, and this is not the whole training split",
+            )
+            .hint(
                 "record `loss_reached.examples` or `beta_per_example`, or audit the training split",
-            )),
+            )
+            .into()),
             other => other.context("the student's distillation.json")?,
         };
-    bound.ok_or_else(|| hinted(none, remedy))
+    Ok(bound.ok_or_else(|| Diagnostic::failure(none).hint(remedy))?)
 }
 
 /// What the sums of a student's record can tell of `split`.

@@ -8,7 +8,7 @@ use super::{run_suite, Sink};
 use crate::audit::Session;
 use crate::cli::{AuditArgs, Tasks};
 use crate::config::{Config, Layer, Settings};
-use crate::error::{usage, Exit};
+use crate::error::{Diagnostic, Exit};
 use crate::hub::Hub;
 use crate::interrupt::Interrupt;
 use crate::progress::Downloads;
@@ -58,11 +58,13 @@ fn names(tasks: &Tasks, config: &Config) -> Result<Vec<String>> {
         } else {
             format!(", {} of the config", own.join(", "))
         };
-        return Err(usage(format!(
-            "no task is named\n  hint: pass --task with one of {}{own}, or all; `audit demo` needs \
-             nothing, `audit --help` says more",
-            builtin_names().collect::<Vec<_>>().join(", "),
-        )));
+        return Err(Diagnostic::usage("no task is named")
+            .hint(format!(
+                "pass --task with one of {}{own}, or all; `audit demo` needs nothing, `audit \
+                     --help` says more",
+                builtin_names().collect::<Vec<_>>().join(", ")
+            ))
+            .into());
     }
     let mut names: Vec<String> = Vec::new();
     for task in &tasks.task {
@@ -79,10 +81,12 @@ fn names(tasks: &Tasks, config: &Config) -> Result<Vec<String>> {
 pub(super) fn refuse_without_effect(flags: &Layer, command: &str, without: &[&str]) -> Result<()> {
     match flags.given().into_iter().find(|key| without.contains(key)) {
         None => Ok(()),
-        Some(key) => Err(usage(format!(
-            "--{} has no effect on `audit {command}`\n  hint: leave it out",
+        Some(key) => Err(Diagnostic::usage(format!(
+            "--{} has no effect on `audit {command}`",
             key.replace('_', "-")
-        ))),
+        ))
+        .hint("leave it out")
+        .into()),
     }
 }
 
@@ -90,16 +94,21 @@ pub(super) fn refuse_without_effect(flags: &Layer, command: &str, without: &[&st
 pub(super) fn single(tasks: &Tasks, config: &Config, flags: &Layer) -> Result<Settings> {
     let mut all = settings(tasks, config, flags)?;
     if all.len() > 1 {
-        return Err(usage(format!("this command takes one task, and {} were named", all.len())));
+        return Err(Diagnostic::usage(format!(
+            "this command takes one task, and {} were named",
+            all.len()
+        ))
+        .into());
     }
     let settings = all.remove(0);
     match settings.beside.len() {
         0 => Ok(settings),
-        more => Err(usage(format!(
-            "this command takes one split, and `split` ({}) names {}\n  hint: leave `,{}` out",
+        more => Err(Diagnostic::usage(format!(
+            "this command takes one split, and `split` ({}) names {}",
             settings.origin("split"),
-            more + 1,
-            settings.beside.join(",")
-        ))),
+            more + 1
+        ))
+        .hint(format!("leave `,{}` out", settings.beside.join(",")))
+        .into()),
     }
 }

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use super::print;
 use crate::cache::{root_folder, Cleared, EntryInfo, Outcome, PredictionCache, Scope, Verified};
 use crate::cli::CacheCommand;
-use crate::error::{hinted, Exit};
+use crate::error::{Diagnostic, Exit};
 use crate::report::{columns, counted, thousands};
 
 /// Seconds of a day.
@@ -22,7 +22,7 @@ pub fn run(command: &CacheCommand) -> Result<Exit> {
     let configured = std::env::var_os("AUDIT_CACHE_DIR");
     let root = root_folder(configured.as_deref());
     let root = root.ok_or_else(|| {
-        hinted("this machine names no cache folder", "set AUDIT_CACHE_DIR to one")
+        Diagnostic::failure("this machine names no cache folder").hint("set AUDIT_CACHE_DIR to one")
     })?;
     let cache = PredictionCache::at(root);
     let reading = || format!("cannot read the cache `{}`", cache.root().display());

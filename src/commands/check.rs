@@ -8,7 +8,7 @@ use crate::audit::{judge, sanity, Ending, Gate, Session, SplitPair, TaskOutcome}
 use crate::check::{Code, Note};
 use crate::cli::CheckArgs;
 use crate::config::{BoundSource, Config, Settings};
-use crate::error::{usage, Exit};
+use crate::error::{Diagnostic, Exit};
 use crate::predictions::{read_pair, PredictionFile};
 use crate::report::schema::{ModelManifest, Skipped};
 
@@ -71,11 +71,13 @@ fn check_again(args: &CheckArgs, settings: &Settings) -> Vec<String> {
 fn refuse_bound_from_student(settings: &Settings) -> Result<()> {
     match settings.bound_source {
         BoundSource::Policy => Ok(()),
-        BoundSource::FromStudent => Err(usage(format!(
-            "`bound = \"from-student\"` ({}) asks for the student's record, and `audit check` has \
-             none: it reads predictions\n  hint: give --kappa, --beta or --beta-per-example",
+        BoundSource::FromStudent => Err(Diagnostic::usage(format!(
+            "`bound = \"from-student\"` ({}) asks for the student's record, and `audit \
+                     check` has none: it reads predictions",
             settings.origin("bound")
-        ))),
+        ))
+        .hint("give --kappa, --beta or --beta-per-example")
+        .into()),
     }
 }
 

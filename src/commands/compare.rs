@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::output::{render_options, to_stdout};
 use super::render::say_unknown;
 use crate::cli::CompareArgs;
-use crate::error::{usage, Exit};
+use crate::error::{Diagnostic, Exit};
 use crate::report::comparison::{
     compare, write_json, write_markdown, write_text, ComparisonVerdict, Limits,
 };
@@ -18,15 +18,17 @@ use crate::terminal::Verbosity;
 /// A file that is no report or has a row twice, a form that there is not; a regression is none.
 pub fn run(args: &CompareArgs) -> Result<Exit> {
     if !matches!(args.format, Format::Text | Format::Json | Format::Markdown) {
-        return Err(usage(format!(
-            "`audit compare` writes no comparison as {}\n  hint: use --format text, json or markdown",
+        return Err(Diagnostic::usage(format!(
+            "`audit compare` writes no comparison as {}",
             args.format
-        )));
+        ))
+        .hint("use --format text, json or markdown")
+        .into());
     }
     if [&args.old, &args.new].iter().all(|path| path.as_os_str() == "-") {
-        return Err(usage(
-            "stdin can be one of the two reports\n  hint: name a file for the other",
-        ));
+        return Err(Diagnostic::usage("stdin can be one of the two reports")
+            .hint("name a file for the other")
+            .into());
     }
     let progress = Verbosity::for_stderr(args.quiet);
     let read = |path| Saved::read(path)?.with_distinct_rows();

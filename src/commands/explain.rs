@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::output::{print, render_options};
 use crate::cli::ExplainArgs;
-use crate::error::{usage, Exit};
+use crate::error::{Diagnostic, Exit};
 use crate::report::glossary::{explain, nearest, write_entries, write_overview, Entry};
 
 /// Explains each word, or lists all of them.
@@ -24,7 +24,9 @@ pub fn run(args: &ExplainArgs) -> Result<Exit> {
 /// The words' entries, each once; several words may also be one name, such as `negative flips`.
 fn entries(words: &[String]) -> Result<Vec<&'static Entry>> {
     if words.iter().any(|word| word.trim().is_empty()) {
-        return Err(usage("an empty word means nothing\n  hint: `audit explain` lists every word"));
+        return Err(Diagnostic::usage("an empty word means nothing")
+            .hint("`audit explain` lists every word")
+            .into());
     }
     if let Some(entry) = explain(&words.join(" ")) {
         return Ok(vec![entry]);
@@ -45,5 +47,7 @@ fn unknown(word: &str) -> anyhow::Error {
         true => String::new(),
         false => format!("did you mean {}? ", near.join(" or ")),
     };
-    usage(format!("nothing is known of `{word}`\n  hint: {meant}`audit explain` lists every word"))
+    Diagnostic::usage(format!("nothing is known of `{word}`"))
+        .hint(format!("{meant}`audit explain` lists every word"))
+        .into()
 }

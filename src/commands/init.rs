@@ -5,7 +5,7 @@ use std::io::Write;
 
 use crate::cli::InitArgs;
 use crate::config::DEFAULT_TOML;
-use crate::error::{usage, Exit};
+use crate::error::{Diagnostic, Exit};
 use crate::interrupt::Temporary;
 use crate::predictions::beside;
 use crate::terminal::say;
@@ -27,10 +27,9 @@ pub fn run(args: &InitArgs) -> Result<Exit> {
     };
     match placed.map_err(|refused| refused.error) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(usage(format!(
-                "`{}` exists\n  hint: pass --force to replace it, or name another file",
-                args.file.display()
-            )))
+            return Err(Diagnostic::usage(format!("`{}` exists", args.file.display()))
+                .hint("pass --force to replace it, or name another file")
+                .into())
         }
         other => other.with_context(failed)?,
     };

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::cli::Output;
-use crate::error::{hinted, Exit};
+use crate::error::{Diagnostic, Exit};
 use crate::report::{self, Format, OutputDir, PredictionTable, RenderOptions, Report};
 use crate::terminal::Verbosity;
 
@@ -88,10 +88,8 @@ impl<'a> Sink<'a> {
 fn appended(path: &Path) -> Result<(&Path, File)> {
     let opened = OpenOptions::new().append(true).create(true).open(path);
     let file = opened.map_err(|error| {
-        hinted(
-            format!("cannot write `{}`: {error}", path.display()),
-            "choose a file that you may write with --github-output",
-        )
+        Diagnostic::failure(format!("cannot write `{}`: {error}", path.display()))
+            .hint("choose a file that you may write with --github-output")
     })?;
     Ok((path, file))
 }

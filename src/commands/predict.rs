@@ -9,7 +9,7 @@ use super::suite::say_hub_notes;
 use crate::audit::{gating, run_one, Classifier, Role, Session};
 use crate::cli::PredictArgs;
 use crate::config::{Config, Layer, Settings};
-use crate::error::{hinted, Exit};
+use crate::error::{Diagnostic, Exit};
 use crate::predictions::{beside, write_logits, LogitsFormat};
 use crate::terminal::Verbosity;
 
@@ -87,10 +87,12 @@ fn predict(
 /// A file that cannot be written is found before the long run.
 fn require_writable(output: &Path) -> Result<()> {
     if output.is_dir() {
-        return Err(hinted(
-            format!("cannot write `{}`: it is a folder", output.display()),
-            "name a file in it with --output",
-        ));
+        return Err(Diagnostic::failure(format!(
+            "cannot write `{}`: it is a folder",
+            output.display()
+        ))
+        .hint("name a file in it with --output")
+        .into());
     }
     beside(output).map(drop)
 }

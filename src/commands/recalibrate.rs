@@ -9,7 +9,7 @@ use crate::audit::{fitted_on_gate, recalibrate};
 use crate::checkpoint::require_new_folder;
 use crate::cli::RecalibrateArgs;
 use crate::config::{Config, Settings};
-use crate::error::{usage, Exit};
+use crate::error::{Diagnostic, Exit};
 use crate::report::recalibration::{write_json, write_text};
 use crate::report::schema::Outcome;
 use crate::report::Format;
@@ -24,10 +24,12 @@ pub fn run(args: &RecalibrateArgs) -> Result<Exit> {
     let without = ["fail_fast", "sequential", "delta", "seed"];
     refuse_without_effect(&args.settings, "recalibrate", &without)?;
     if !matches!(args.format, Format::Text | Format::Json) {
-        return Err(usage(format!(
-            "`audit recalibrate` writes no report as {}\n  hint: use --format text or json",
+        return Err(Diagnostic::usage(format!(
+            "`audit recalibrate` writes no report as {}",
             args.format.as_str()
-        )));
+        ))
+        .hint("use --format text or json")
+        .into());
     }
     let config = Config::load(args.tasks.config.as_deref())?;
     let (to_fit, to_gate) = settings(args, single(&args.tasks, &config, &args.settings)?)?;

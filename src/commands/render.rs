@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::output::{render_options, to_stdout};
 use crate::cli::RenderArgs;
-use crate::error::{usage, Exit};
+use crate::error::{Diagnostic, Exit};
 use crate::report::{self, Format, OutputDir, Saved};
 use crate::terminal::Verbosity;
 
@@ -28,9 +28,9 @@ pub fn run(args: &RenderArgs) -> Result<Exit> {
         false => Ok(None),
     };
     if let (Format::Csv, Err(why)) = (args.format, &predictions) {
-        return Err(usage(format!(
-            "{why}\n  hint: `audit --format csv` and `--output-dir` write it when the models are run"
-        )));
+        return Err(Diagnostic::usage(format!("{why}"))
+            .hint("`audit --format csv` and `--output-dir` write it when the models are run")
+            .into());
     }
     let files = match &args.output_dir {
         Some(folder) => {

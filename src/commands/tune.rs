@@ -8,7 +8,7 @@ use super::suite::say_hub_notes;
 use crate::cli::TuneArgs;
 use crate::config::Layer;
 use crate::distill::recipe::Flags;
-use crate::error::{usage, Exit};
+use crate::error::{Diagnostic, Exit};
 use crate::interrupt::Interrupt;
 use crate::report::schema::Outcome;
 use crate::report::tuning::{write_json, write_text};
@@ -24,11 +24,12 @@ use crate::tune::tune;
 /// a training; a search that finds nothing is none.
 pub fn run(args: &TuneArgs) -> Result<Exit> {
     if !matches!(args.format, Format::Text | Format::Json) {
-        return Err(usage(format!(
-            "`audit tune` writes no report as {} on stdout\n  hint: use --format text or json; the \
-             page and the table are in the output folder",
+        return Err(Diagnostic::usage(format!(
+            "`audit tune` writes no report as {} on stdout",
             args.format.as_str()
-        )));
+        ))
+        .hint("use --format text or json; the page and the table are in the output folder")
+        .into());
     }
     let plan = Plan::read(&args.config, &flags(args))?;
     let progress = Verbosity::for_stderr(args.of.quiet);

@@ -15,7 +15,7 @@ use crate::check::{
 };
 use crate::checkpoint::{Casing, LabelMap};
 use crate::confidence::{ConfidenceKind, Statistic};
-use crate::error::usage;
+use crate::error::Diagnostic;
 use crate::model::Head;
 use crate::task::{self, TaskSpec};
 
@@ -148,18 +148,19 @@ impl Merged {
         let Some(first) = keys.first() else { return Ok(()) };
         let thresholds: Vec<_> = keys.iter().filter(|k| BOUND_KEYS[..3].contains(k)).collect();
         let would_drop = |below: &Origin| {
-            usage(format!(
-                "{} alone would drop the bound of {below}: a bound is one unit\n  hint: give kappa, \
-                 beta or beta_per_example beside it",
+            Diagnostic::usage(format!(
+                "{} alone would drop the bound of {below}: a bound is one unit",
                 origin(first)
             ))
+            .hint("give kappa, beta or beta_per_example beside it")
         };
         match above.bound {
-            Some(BoundSource::FromStudent) => bail!(usage(format!(
-                "{} and `bound = \"from-student\"` each set the bound ({})\n  hint: keep one of them",
+            Some(BoundSource::FromStudent) => bail!(Diagnostic::usage(format!(
+                "{} and `bound = \"from-student\"` each set the bound ({})",
                 first,
                 origin(first)
-            ))),
+            ))
+            .hint("keep one of them")),
             Some(BoundSource::Policy) => {}
             None if thresholds.is_empty() && self.layer.bound == Some(BoundSource::FromStudent) => {
                 bail!(would_drop(self.origins.get("bound").unwrap_or(&Origin::Default)))
@@ -172,10 +173,8 @@ impl Merged {
         }
         if thresholds.len() > 1 {
             let places: Vec<_> = thresholds.iter().map(|k| origin(k).to_string()).collect();
-            bail!(usage(format!(
-                "the bound is set twice: {}\n  hint: give one of kappa, beta and beta_per_example",
-                places.join(" and ")
-            )));
+            bail!(Diagnostic::usage(format!("the bound is set twice: {}", places.join(" and ")))
+                .hint("give one of kappa, beta and beta_per_example"));
         }
         let below =
             self.origins.get("kappa").filter(|_| bound(&self.layer) != Ok(Bound::default()));
@@ -244,11 +243,18 @@ impl Settings {
         };
         let bound = bound(&layer).map_err(|e| {
             let origin = origins.get("kappa").unwrap_or(&Origin::Default);
-            usage(format!("{e} ({origin})"))
+            Diagnostic::usage(format!("{e} ({origin})"))
         })?;
         let wrong = |key: &str, why: &str| {
             let origin = origins.get(key).unwrap_or(&Origin::Default);
-            usage(format!("`{key}` ({origin}) {why}"))
+            Diagnostic::usage(format!("`{key}` ({origin}) {why}"))
+        };
+        let unusable = |WrongValue { key, why, hint }: WrongValue| {
+            let error = wrong(key, &why);
+            match hint {
+                Some(hint) => error.hint(hint),
+                None => error,
+            }
         };
         for (key, value, least) in [
             ("limit", layer.limit, 1),
@@ -257,12 +263,12 @@ impl Settings {
             ("max_length", layer.max_length, 8),
         ] {
             if value.is_some_and(|v| v < least) {
-                return Err(wrong(key, &format!("must be at least {least}")));
+                return Err(wrong(key, &format!("must be at least {least}")).into());
             }
         }
         if layer.sequential != Some(true) && matches!(origins.get("delta"), Some(Origin::Flag(_))) {
-            let why = "has no effect without --sequential\n  hint: give both, or neither";
-            return Err(wrong("delta", why));
+            let without = wrong("delta", "has no effect without --sequential");
+            return Err(without.hint("give both, or neither").into());
         }
         let label_map = match &layer.label_map {
             Some(text) => LabelMap::from_str(text)?,
@@ -271,8 +277,7 @@ impl Settings {
         let cores = || std::thread::available_parallelism().map_or(1, |n| n.get());
         let threads = layer.threads.unwrap_or_else(cores);
         let splits = layer.split.as_ref().map(|list| split_names(list, &task)).transpose();
-        let mut splits =
-            splits.map_err(|why| wrong("split", &why))?.unwrap_or_default().into_iter();
+        let mut splits = splits.map_err(unusable)?.unwrap_or_default().into_iter();
         Ok(Settings {
             teacher: place("teacher", &layer.teacher),
             student: place("student", &layer.student),
@@ -294,7 +299,7 @@ impl Settings {
                 Some(CasingName::Uncased) => Casing::Uncased,
                 _ => Casing::Auto,
             },
-            stop: stop(&layer).map_err(|(key, why)| wrong(key, &why))?,
+            stop: stop(&layer).map_err(unusable)?,
             max_length: layer.max_length.unwrap_or(128),
             token_budget: layer.token_budget.unwrap_or(512),
             threads,
@@ -340,28 +345,41 @@ impl Settings {
     }
 
     fn require<'a>(&self, role: &str, value: &'a Option<String>) -> Result<&'a str> {
-        value.as_deref().ok_or_else(|| {
-            usage(format!(
-                "the task {0} has no {role}\n  hint: pass --{role} DIR_OR_HUB_ID, or set \
-                 `{role}` in [task.{0}] or [defaults] of a config",
-                self.task.name
+        Ok(value.as_deref().ok_or_else(|| {
+            let task = &self.task.name;
+            Diagnostic::usage(format!("the task {task} has no {role}")).hint(format!(
+                "pass --{role} DIR_OR_HUB_ID, or set `{role}` in [task.{task}] or [defaults] of a \
+                 config"
             ))
-        })
+        })?)
     }
 }
 
+/// A key whose value cannot be used.
+struct WrongValue {
+    key: &'static str,
+    /// What is wrong, after the key: `names \`train\` twice`.
+    why: String,
+    hint: Option<&'static str>,
+}
+
 /// The splits of `train,validation,NAME`, each once and by its own name; there is one at least.
-fn split_names(list: &str, task: &TaskSpec) -> Result<Vec<String>, String> {
+fn split_names(list: &str, task: &TaskSpec) -> Result<Vec<String>, WrongValue> {
     let mut names: Vec<String> = Vec::new();
     for name in list.split(',').map(|name| task.canonical_split(name.trim())) {
         if name.is_empty() {
-            return Err(format!(
-                "is `{list}`, with a name left out\n  hint: name the splits with a comma between \
-                 two, the one that gates first"
-            ));
+            return Err(WrongValue {
+                key: "split",
+                why: format!("is `{list}`, with a name left out"),
+                hint: Some("name the splits with a comma between two, the one that gates first"),
+            });
         }
         if names.contains(&name) {
-            return Err(format!("names `{name}` twice\n  hint: name each split once"));
+            return Err(WrongValue {
+                key: "split",
+                why: format!("names `{name}` twice"),
+                hint: Some("name each split once"),
+            });
         }
         names.push(name);
     }
@@ -371,20 +389,24 @@ fn split_names(list: &str, task: &TaskSpec) -> Result<Vec<String>, String> {
 fn task_spec(config: &Config, task: &str, table: Option<&Layer>) -> Result<TaskSpec> {
     let keys = table.map(Layer::task_keys).unwrap_or_default();
     match table.and_then(Layer::custom_task) {
-        Some(_) if task::is_builtin(task) => Err(usage(format!(
-            "[task.{task}] describes its own data (`{}`), and `{task}` is a task of GLUE\n  hint: \
-             give your task another name",
+        Some(_) if task::is_builtin(task) => Err(Diagnostic::usage(format!(
+            "[task.{task}] describes its own data (`{}`), and `{task}` is a task of GLUE",
             keys.join("`, `")
-        ))),
+        ))
+        .hint("give your task another name")
+        .into()),
         Some(custom) => TaskSpec::custom(task, custom, &config.folder()),
-        None if !keys.is_empty() => Err(usage(format!(
-            "[task.{task}] names `{}` and no `text` column\n  hint: a task of your own needs `text`",
+        None if !keys.is_empty() => Err(Diagnostic::usage(format!(
+            "[task.{task}] names `{}` and no `text` column",
             keys.join("`, `")
-        ))),
-        None if table.is_some() && !task::is_builtin(task) => Err(usage(format!(
-            "[task.{task}] is no task of GLUE and describes no data\n  hint: a task of your own \
-             needs `text` and `splits` (or `dataset`)"
-        ))),
+        ))
+        .hint("a task of your own needs `text`")
+        .into()),
+        None if table.is_some() && !task::is_builtin(task) => Err(Diagnostic::usage(format!(
+            "[task.{task}] is no task of GLUE and describes no data"
+        ))
+        .hint("a task of your own needs `text` and `splits` (or `dataset`)")
+        .into()),
         None => TaskSpec::glue(task),
     }
 }
@@ -398,27 +420,27 @@ fn bound(layer: &Layer) -> Result<Bound, crate::check::BoundError> {
     Bound::new(policy, layer.alpha.unwrap_or(0.0), layer.gamma.unwrap_or(1.0))
 }
 
-/// When the run ends; a key that is wrong, and why.
-fn stop(layer: &Layer) -> Result<Stop, (&'static str, String)> {
+/// When the run ends.
+fn stop(layer: &Layer) -> Result<Stop, WrongValue> {
     let delta = layer.delta.unwrap_or(DEFAULT_DELTA);
     if !(SMALLEST_DELTA..=LARGEST_DELTA).contains(&delta) {
         let range = format!("from {SMALLEST_DELTA:e} to {LARGEST_DELTA}");
-        return Err(("delta", format!("must be a probability {range}, and it is {delta}")));
+        let why = format!("must be a probability {range}, and it is {delta}");
+        return Err(WrongValue { key: "delta", why, hint: None });
     }
     match (layer.fail_fast.unwrap_or(false), layer.sequential.unwrap_or(false)) {
-        (true, true) => Err((
-            "fail_fast",
-            "and `sequential` are both set\n  hint: keep one; a sequential run stops at a spent \
-             budget too"
-                .to_owned(),
-        )),
+        (true, true) => Err(WrongValue {
+            key: "fail_fast",
+            why: "and `sequential` are both set".to_owned(),
+            hint: Some("keep one; a sequential run stops at a spent budget too"),
+        }),
         (true, false) => Ok(Stop::FailFast),
-        (false, true) if layer.statistic == Some(Statistic::Centred) => Err((
-            "sequential",
-            "holds for the statistic rms only: the centred one is no sum over the examples\n  \
-             hint: leave --sequential or --statistic centred out"
+        (false, true) if layer.statistic == Some(Statistic::Centred) => Err(WrongValue {
+            key: "sequential",
+            why: "is for the statistic rms only: the centred one is not a sum over the examples"
                 .to_owned(),
-        )),
+            hint: Some("leave --sequential or --statistic centred out"),
+        }),
         (false, true) => Ok(Stop::Sequential { delta }),
         (false, false) => Ok(Stop::AtEnd),
     }

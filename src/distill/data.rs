@@ -10,7 +10,7 @@ use crate::check::draw_order;
 use crate::checkpoint::TokenizedExample;
 use crate::checkpoint::{Checkpoint, TextTokenizer};
 use crate::config::Settings;
-use crate::error::usage;
+use crate::error::Diagnostic;
 use crate::inference::{tokenize, Logits};
 use crate::task::Dataset;
 
@@ -53,11 +53,12 @@ impl Splits {
     pub fn require_labels(&self) -> Result<()> {
         match self.train.examples.iter().position(|example| example.label.is_none()) {
             None => Ok(()),
-            Some(i) => Err(usage(format!(
-                "example {i} of {}/{} has no label, and the `hard` loss needs one of each\n  hint: \
-                 train on the teacher's outputs alone: `losses = {{ soft = 1.0 }}`",
+            Some(i) => Err(Diagnostic::usage(format!(
+                "example {i} of {}/{} has no label, and the `hard` loss needs one of each",
                 self.train.task, self.train.split
-            ))),
+            ))
+            .hint("train on the teacher's outputs alone: `losses = { soft = 1.0 }`")
+            .into()),
         }
     }
 }

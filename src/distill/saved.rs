@@ -16,7 +16,7 @@ use super::evaluate::{Held, Score, SoftLoss};
 use super::optimizer::AdamW;
 use super::terms::Term;
 use super::trainer::EndedBy;
-use crate::error::{hinted, usage};
+use crate::error::Diagnostic;
 use crate::inference::Logits;
 use crate::model::Parameter;
 use crate::temporary::write_whole;
@@ -144,10 +144,12 @@ impl TrainingFolder {
             File::create(&path).with_context(|| format!("cannot write `{}`", path.display()))?;
         match lock.try_lock() {
             Ok(()) => Ok(lock),
-            Err(TryLockError::WouldBlock) => Err(usage(format!(
-                "another training is under way in `{}`\n  hint: name another folder with --output",
+            Err(TryLockError::WouldBlock) => Err(Diagnostic::usage(format!(
+                "another training is under way in `{}`",
                 self.0.display()
-            ))),
+            ))
+            .hint("name another folder with --output")
+            .into()),
             Err(TryLockError::Error(error)) => {
                 Err(error).with_context(|| format!("cannot lock `{}`", path.display()))
             }
@@ -199,12 +201,12 @@ impl TrainingFolder {
             return Ok(None);
         }
         if place.fingerprint != fingerprint {
-            bail!(usage(format!(
-                "the training in `{}` is another one: its recipe, seed, teacher, data or program \
-                 was not the same\n  hint: give the same ones, or remove the folder and leave \
-                 --resume out",
+            bail!(Diagnostic::usage(format!(
+                "the training in `{}` is another one: its recipe, seed, teacher, data or \
+                         program was not the same",
                 self.0.display()
-            )));
+            ))
+            .hint("give the same ones, or remove the folder and leave --resume out"));
         }
         Ok(Some(place))
     }
@@ -363,8 +365,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn damaged(path: &Path, why: &dyn std::fmt::Display) -> anyhow::Error {
-    hinted(
-        format!("the saved training `{}` is damaged: {why}", path.display()),
-        "remove its folder and leave --resume out",
-    )
+    Diagnostic::failure(format!("the saved training `{}` is damaged: {why}", path.display()))
+        .hint("remove its folder and leave --resume out")
+        .into()
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::states::Selection;
-use crate::error::hinted;
+use crate::error::Diagnostic;
 use crate::interrupt::Temporary;
 use crate::temporary::temporary_file;
 
@@ -125,13 +125,11 @@ impl Store {
     /// A file that cannot be read, is no store, or is damaged.
     pub fn open(path: &Path) -> Result<Self> {
         let damaged = |why: String| {
-            hinted(
-                format!(
-                    "the teacher's hidden states in `{}` cannot be read: {why}",
-                    path.display()
-                ),
-                "remove the file; it is written again",
-            )
+            Diagnostic::failure(format!(
+                "the teacher's hidden states in `{}` cannot be read: {why}",
+                path.display()
+            ))
+            .hint("remove the file; it is written again")
         };
         let mut file =
             File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use candle_core::{DType, Tensor};
 
 use crate::checkpoint::Weights;
-use crate::error::hinted;
+use crate::error::Diagnostic;
 
 /// What the layer that gives the logits is called: RoBERTa's and ELECTRA's heads have two layers
 /// under `classifier`, every other architecture has one.
@@ -24,10 +24,8 @@ pub fn recalibrated(weights: &Weights, temperature: f64) -> Result<BTreeMap<Stri
     let mut tensors = weights.stored()?;
     let layer = OUTPUT_LAYERS.iter().find(|name| weights.contains(&format!("{name}.weight")));
     let layer = layer.ok_or_else(|| {
-        hinted(
-            format!("`{}` holds no `classifier.weight`", weights.source()),
-            "a temperature is folded into the last linear layer of a sequence classifier",
-        )
+        Diagnostic::failure(format!("`{}` holds no `classifier.weight`", weights.source()))
+            .hint("a temperature is folded into the last linear layer of a sequence classifier")
     })?;
     for part in ["weight", "bias"] {
         let name = format!("{layer}.{part}");

@@ -10,7 +10,7 @@ use super::display::neutralise;
 use super::numbers::counted;
 use super::output_dir::PREDICTIONS;
 use super::schema::{Report, TaskRow, SCHEMA_VERSION};
-use crate::error::usage;
+use crate::error::Diagnostic;
 
 /// Stands for stdin.
 const STDIN: &str = "-";
@@ -63,9 +63,9 @@ impl Saved {
             Some(file) => std::fs::File::open(file).and_then(|mut f| f.read_to_end(&mut bytes)),
             None => std::io::stdin().lock().read_to_end(&mut bytes),
         }
-        .map_err(|error| usage(format!("cannot read {name}: {error}\n  hint: {WANTED}")))?;
+        .map_err(|error| Diagnostic::usage(format!("cannot read {name}: {error}")).hint(WANTED))?;
         let (report, unknown) =
-            parse(&bytes).map_err(|why| usage(format!("{name} {why}\n  hint: {WANTED}")))?;
+            parse(&bytes).map_err(|why| Diagnostic::usage(format!("{name} {why}")).hint(WANTED))?;
         Ok(Saved { report, unknown, file })
     }
 
@@ -77,11 +77,13 @@ impl Saved {
         let mut seen = BTreeSet::new();
         match self.report.tasks.iter().find(|row| !seen.insert((&row.task, &row.split))) {
             None => Ok(self),
-            Some(row) => Err(usage(format!(
-                "{} has two rows of {}\n  hint: {WANTED}",
+            Some(row) => Err(Diagnostic::usage(format!(
+                "{} has two rows of {}",
                 self.quoted_name(),
                 neutralise(&row.name())
-            ))),
+            ))
+            .hint(WANTED)
+            .into()),
         }
     }
 

@@ -24,7 +24,7 @@ use toml::Value;
 use super::outcome::{End, Unseen};
 use super::space::Point;
 use crate::checkpoint::require_new_folder;
-use crate::error::{hinted, usage};
+use crate::error::Diagnostic;
 
 /// Raised when an event changes its meaning.
 const SCHEMA_VERSION: u32 = 1;
@@ -192,11 +192,12 @@ impl Journal {
             [] => "its teacher, its data or its version of the program".to_owned(),
             keys => format!("its {}", keys.join(", ")),
         };
-        usage(format!(
-            "`{}` is the journal of another tune: {other} was not the same\n  hint: give the same, or \
-             name another folder with --output",
+        Diagnostic::usage(format!(
+            "`{}` is the journal of another tune: {other} was not the same",
             self.path.display()
         ))
+        .hint("give the same, or name another folder with --output")
+        .into()
     }
 
     /// Where it lies.
@@ -255,10 +256,10 @@ impl Journal {
     }
 
     fn damaged(&self, why: &dyn std::fmt::Display) -> anyhow::Error {
-        hinted(
-            format!("the journal `{}` is damaged: {why}", self.path.display()),
+        Diagnostic::failure(format!("the journal `{}` is damaged: {why}", self.path.display()))
+            .hint(
             "name another folder with --output; what is whole before that line can be copied there",
-        )
+        ).into()
     }
 }
 

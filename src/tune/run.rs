@@ -24,7 +24,7 @@ use crate::digest::hexadecimal;
 use crate::distill::evaluate::Diverged;
 use crate::distill::saved::TrainingFolder;
 use crate::distill::{check, distill_among, Among, Facts, Outcome, Sample};
-use crate::error::{hinted, usage, Interrupted};
+use crate::error::{Diagnostic, Interrupted};
 use crate::report::tuning::Tuning;
 
 /// What becomes of a tune that is stopped.
@@ -150,10 +150,11 @@ impl<'a> Tune<'a> {
         match runs.find(RunId::trial(1)).and_then(|run| run.end.as_ref()) {
             None => Ok(None),
             Some(End::Finished(default)) => Ok(Some(Rule::new(self.plan, self.kappa(), default))),
-            Some(End::Failed { error }) => Err(hinted(
-                format!("the default settings cannot be trained: {error}"),
-                "everything is held against them: choose other defaults, and another --output",
-            )),
+            Some(End::Failed { error }) => Err(Diagnostic::failure(format!(
+                "the default settings cannot be trained: {error}"
+            ))
+            .hint("everything is held against them: choose other defaults, and another --output")
+            .into()),
             Some(End::Stopped { .. }) => bail!("the default settings were given up"),
         }
     }
@@ -341,10 +342,9 @@ fn require_labels(facts: &Facts, task: &str) -> Result<()> {
         }
         Some(_) => return Ok(()),
     };
-    Err(usage(format!(
-        "{lacks}, and students are compared by their accuracy there\n  hint: name one with labels in \
-         the task's `splits`"
-    )))
+    Err(Diagnostic::usage(format!("{lacks}, and students are compared by their accuracy there"))
+        .hint("name one with labels in the task's `splits`")
+        .into())
 }
 
 /// Whether a key changes what the models must agree on, so that it is tried on them beforehand.

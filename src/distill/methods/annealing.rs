@@ -6,7 +6,7 @@ use super::{stage, Method};
 use crate::distill::objective::{Objective, Setting};
 use crate::distill::recipe::Recipe;
 use crate::distill::terms::{Annealing, Term};
-use crate::error::usage;
+use crate::error::Diagnostic;
 
 pub(super) const METHOD: Method = Method {
     name: "annealing",
@@ -28,11 +28,11 @@ fn objective(recipe: &Recipe, _: &Setting, stage: usize) -> Result<Box<dyn Objec
     }
     let (epochs, tau_max) = (recipe.stages[0].max_epochs, recipe.tau_max);
     if !epochs.is_multiple_of(tau_max) {
-        bail!(usage(format!(
-            "`stage.logits.max_epochs` = {epochs} is not a multiple of `annealing.tau_max` = \
-             {tau_max}: each temperature lasts as many epochs\n  hint: set max_epochs to {}",
-            epochs.next_multiple_of(tau_max)
-        )));
+        bail!(Diagnostic::usage(format!(
+            "`stage.logits.max_epochs` = {epochs} is not a multiple of \
+                     `annealing.tau_max` = {tau_max}: each temperature lasts as many epochs"
+        ))
+        .hint(format!("set max_epochs to {}", epochs.next_multiple_of(tau_max))));
     }
     let epochs_each = epochs / tau_max;
     Ok(Box::new(terms.annealed(Annealing { tau_max, epochs_each })))

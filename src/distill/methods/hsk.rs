@@ -8,7 +8,7 @@ use crate::distill::objective::{Objective, Setting};
 use crate::distill::recipe::Recipe;
 use crate::distill::states::Selection;
 use crate::distill::terms::{Pairs, Term};
-use crate::error::usage;
+use crate::error::Diagnostic;
 
 pub(super) const METHOD: Method = Method {
     name: "hsk",
@@ -32,7 +32,9 @@ fn objective(recipe: &Recipe, setting: &Setting, stage: usize) -> Result<Box<dyn
     super::require_same_tokens(setting)?;
     let (depth, layers) = (recipe.compression.depth, map.len());
     if depth > layers {
-        bail!(usage(format!("`hsk.depth` = {depth} is more than the student's {layers} layers")));
+        bail!(Diagnostic::usage(format!(
+            "`hsk.depth` = {depth} is more than the student's {layers} layers"
+        )));
     }
     let pairs = map.iter().enumerate().map(|(i, &teacher)| (i + 1, teacher));
     let hidden: Vec<_> = pairs.skip(layers - depth).collect();

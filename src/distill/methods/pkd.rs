@@ -7,7 +7,7 @@ use crate::distill::objective::{Objective, Setting};
 use crate::distill::recipe::{Patience, Recipe, StageLayer};
 use crate::distill::states::Selection;
 use crate::distill::terms::{Pairs, Term};
-use crate::error::usage;
+use crate::error::Diagnostic;
 
 pub(super) const METHOD: Method = Method {
     name: "pkd",
@@ -29,7 +29,7 @@ pub(super) const METHOD: Method = Method {
 fn teacher_layers(recipe: &Recipe, setting: &Setting) -> Result<Vec<usize>> {
     let (student, teacher) = (setting.student.layers, super::require_states(setting)?.layers);
     if student < 2 {
-        bail!(usage(
+        bail!(Diagnostic::usage(
             "`student.layers` must be at least 2 for pkd, which leaves out the last layer"
         ));
     }
@@ -38,7 +38,7 @@ fn teacher_layers(recipe: &Recipe, setting: &Setting) -> Result<Vec<usize>> {
         return Ok(map.clone());
     }
     if teacher < student {
-        bail!(usage(format!(
+        bail!(Diagnostic::usage(format!(
             "`student.layers` = {student} is more than the teacher's {teacher}: pkd has no layer \
              for each to imitate"
         )));

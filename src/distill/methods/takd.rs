@@ -6,7 +6,7 @@ use super::{kd, Method};
 use crate::distill::objective::{Objective, Setting};
 use crate::distill::recipe::Recipe;
 use crate::distill::terms::Term;
-use crate::error::usage;
+use crate::error::Diagnostic;
 
 pub(super) const METHOD: Method = Method {
     name: "takd",
@@ -18,9 +18,9 @@ pub(super) const METHOD: Method = Method {
 
 fn objective(recipe: &Recipe, _: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
     if recipe.assistants.is_empty() {
-        bail!(usage(
-            "`takd.assistants` names nobody\n  hint: for example `assistants = [{ layers = 4 }]`; \
-             without an assistant the method is kd"
+        bail!(Diagnostic::usage("`takd.assistants` names nobody").hint(
+            "for example `assistants = [{ layers = 4 }]`; without an assistant the method is \
+                 kd"
         ));
     }
     super::of_logits(recipe, stage)

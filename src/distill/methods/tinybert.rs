@@ -9,7 +9,7 @@ use crate::distill::recipe::{Recipe, StageLayer};
 use crate::distill::schedule::Decay;
 use crate::distill::states::Selection;
 use crate::distill::terms::{Pairs, Term};
-use crate::error::usage;
+use crate::error::Diagnostic;
 
 pub(super) const METHOD: Method = Method {
     name: "tinybert",
@@ -46,12 +46,12 @@ fn objective(recipe: &Recipe, setting: &Setting, stage: usize) -> Result<Box<dyn
     super::require_same_tokens(setting)?;
     let (student, teacher) = (setting.student.heads, super::require_states(setting)?.heads);
     if is_on(Term::Attention) && student != teacher {
-        bail!(usage(format!(
-            "`stage.{}.losses.attention` compares heads one by one, and the student has {student} \
-             heads where the teacher has {teacher}\n  hint: set `student.heads` to {teacher}, or \
-             the weight of `attention` to 0",
+        bail!(Diagnostic::usage(format!(
+            "`stage.{}.losses.attention` compares heads one by one, and the student has \
+                     {student} heads where the teacher has {teacher}",
             recipe.stages[stage].name
-        )));
+        ))
+        .hint(format!("set `student.heads` to {teacher}, or the weight of `attention` to 0")));
     }
     let mut pairs = Pairs::default();
     if is_on(Term::Embedding) {

@@ -24,7 +24,7 @@ pub use stage::Stage;
 
 use super::methods::Method;
 use crate::config::{Layer, Settings};
-use crate::error::usage;
+use crate::error::Diagnostic;
 
 /// When the theory ends a training.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -134,13 +134,18 @@ impl Recipe {
     /// A file that cannot be read, an unknown key, a value out of its range, keys that contradict
     /// each other: usage errors that name the key.
     pub fn read(path: &Path, flags: &Flags) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| usage(format!("cannot read the recipe `{}`: {e}", path.display())))?;
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            Diagnostic::usage(format!("cannot read the recipe `{}`: {e}", path.display()))
+        })?;
         let named = |e: &dyn std::fmt::Display| {
-            usage(format!("the recipe `{}` is wrong: {}", path.display(), e.to_string().trim_end()))
+            Diagnostic::usage(format!(
+                "the recipe `{}` is wrong: {}",
+                path.display(),
+                e.to_string().trim_end()
+            ))
         };
         let file: RecipeFile = toml::from_str(&text).map_err(|e| named(&e))?;
-        Self::resolve(file, path, &text, flags).map_err(|e| named(&e))
+        Ok(Self::resolve(file, path, &text, flags).map_err(|e| named(&e))?)
     }
 
     /// The recipe `text`, which nobody wrote as it is, as if it stood in the file `path`, under
@@ -152,7 +157,7 @@ impl Recipe {
         let file: RecipeFile = toml::from_str(text).map_err(|e| {
             let at = e.span().and_then(|span| line_at(text, span.start));
             let at = at.map(|line| format!("`{line}`: ")).unwrap_or_default();
-            usage(format!("{at}{}", e.message()))
+            Diagnostic::usage(format!("{at}{}", e.message()))
         })?;
         Self::resolve(file, path, text, flags)
     }

@@ -12,7 +12,7 @@ use super::{
 use crate::config::{Config, Layer, Settings};
 use crate::distill::methods::{self, Method};
 use crate::distill::terms::Term;
-use crate::error::usage;
+use crate::error::Diagnostic;
 use crate::task;
 
 /// Annealing's τ_max for BERT-small on MRPC, SST-2, QNLI and WNLI.
@@ -36,7 +36,9 @@ impl Recipe {
         let Some(method_name) = method_name else {
             let names: Vec<_> = methods::METHODS.iter().map(|method| method.name).collect();
             let names = names.join(", ");
-            bail!(usage(format!("it names no `method`\n  hint: the methods are {names}")));
+            bail!(
+                Diagnostic::usage("it names no `method`").hint(format!("the methods are {names}"))
+            );
         };
         let method = methods::find(method_name)?;
         refuse_others(&file, method)?;
@@ -47,7 +49,8 @@ impl Recipe {
         require_teacher(&settings, method, &stages, (&student, init))?;
         let output = flags.output.clone().or(file.output.as_ref().map(PathBuf::from));
         let output = output.ok_or_else(|| {
-            usage("nothing says where the model goes\n  hint: pass --output DIR, or set `output`")
+            Diagnostic::usage("nothing says where the model goes")
+                .hint("pass --output DIR, or set `output`")
         })?;
         let compression = compression(&file);
         let tau_max = file.annealing.as_ref().and_then(|a| a.tau_max).unwrap_or(TAU_MAX);
@@ -80,14 +83,13 @@ impl Recipe {
 fn settings(file: &RecipeFile, path: &Path, text: &str, flags: &Flags) -> Result<Settings> {
     let task = flags.task.as_ref().or(file.task.as_ref());
     let Some(task) = task else {
-        bail!(usage("it names no `task`\n  hint: pass --task NAME, or set `task`"));
+        bail!(Diagnostic::usage("it names no `task`").hint("pass --task NAME, or set `task`"));
     };
     let task = task::canonical_name(task);
     let own = file.own_task.clone().unwrap_or_default();
     if let Some(key) = own.given().first() {
-        bail!(usage(format!(
-            "`own_task.{key}` describes no data\n  hint: set `{key}` at the top of the recipe"
-        )));
+        bail!(Diagnostic::usage(format!("`own_task.{key}` describes no data"))
+            .hint(format!("set `{key}` at the top of the recipe")));
     }
     let defaults = Layer {
         teacher: file.teacher.clone(),
@@ -124,10 +126,11 @@ fn refuse_others(file: &RecipeFile, method: &Method) -> Result<()> {
     ];
     if let Some((name, _)) = tables.into_iter().find(|(name, given)| *given && *name != method.name)
     {
-        bail!(usage(format!(
-            "`[{name}]` belongs to the method {name}, and `method` = `{}`\n  hint: leave the table out",
+        bail!(Diagnostic::usage(format!(
+            "`[{name}]` belongs to the method {name}, and `method` = `{}`",
             method.name
-        )));
+        ))
+        .hint("leave the table out"));
     }
     let looks = |terms: &[Term]| terms.iter().any(|term| method.terms.contains(term));
     use Term::*;
@@ -141,10 +144,11 @@ fn refuse_others(file: &RecipeFile, method: &Method) -> Result<()> {
     ];
     match keys.into_iter().find(|(_, without_effect)| *without_effect) {
         None => Ok(()),
-        Some((key, _)) => Err(usage(format!(
-            "`{key}` has no effect with the method {}\n  hint: leave it out",
-            method.name
-        ))),
+        Some((key, _)) => {
+            Err(Diagnostic::usage(format!("`{key}` has no effect with the method {}", method.name))
+                .hint("leave it out")
+                .into())
+        }
     }
 }
 
@@ -164,11 +168,13 @@ fn require_teacher(
     if settings.teacher.is_some() || (begins_alone && !teaches) {
         return Ok(());
     }
-    Err(usage(format!(
-        "the method {} needs a teacher{}\n  hint: pass --teacher DIR_OR_HUB_ID, or set `teacher`",
+    Err(Diagnostic::usage(format!(
+        "the method {} needs a teacher{}",
         method.name,
         if teaches { "" } else { ", whose layers or vocabulary the student takes" }
-    )))
+    ))
+    .hint("pass --teacher DIR_OR_HUB_ID, or set `teacher`")
+    .into())
 }
 
 fn compression(file: &RecipeFile) -> Compression {
@@ -188,16 +194,14 @@ fn keep(file: &RecipeFile, settings: &Settings) -> Result<Keep> {
         Keep::BestAccuracy | Keep::Last => None,
     };
     if let (Some(keep), None) = (compares, &settings.teacher) {
-        bail!(usage(format!(
-            "`keep` = `{keep}` compares with a teacher, and there is none\n  hint: use best-accuracy \
-             or last"
-        )));
+        bail!(Diagnostic::usage(format!(
+            "`keep` = `{keep}` compares with a teacher, and there is none"
+        ))
+        .hint("use best-accuracy or last"));
     }
     if file.kappa.is_some() && keep != Keep::BestPreserved {
-        bail!(usage(
-            "`kappa` has no effect without `keep` = `best-preserved`\n  hint: leave it out; an audit \
-             has its own"
-        ));
+        bail!(Diagnostic::usage("`kappa` has no effect without `keep` = `best-preserved`")
+            .hint("leave it out; an audit has its own"));
     }
     Ok(keep)
 }
@@ -208,9 +212,8 @@ fn assistants(file: &RecipeFile) -> Result<Vec<StudentLayer>> {
         *a == StudentLayer { layers: a.layers.clone(), ..StudentLayer::default() }
     };
     if !assistants.iter().all(only_layers) {
-        bail!(usage(
-            "`takd.assistants` begin as the student does\n  hint: give them `layers` alone"
-        ));
+        bail!(Diagnostic::usage("`takd.assistants` begin as the student does")
+            .hint("give them `layers` alone"));
     }
     Ok(assistants)
 }
@@ -220,18 +223,15 @@ fn stages(file: &RecipeFile, method: &Method) -> Result<Vec<Stage>> {
     let defaults = (method.stages)();
     let names: Vec<_> = defaults.iter().map(|(name, _)| *name).collect();
     if let Some(name) = file.stage.keys().find(|name| !names.contains(&name.as_str())) {
-        bail!(usage(format!(
-            "`[stage.{name}]` is no stage of the method {}\n  hint: its stages are {}",
-            method.name,
-            names.join(", ")
-        )));
+        bail!(Diagnostic::usage(format!(
+            "`[stage.{name}]` is no stage of the method {}",
+            method.name
+        ))
+        .hint(format!("its stages are {}", names.join(", "))));
     }
     if file.training.losses.is_some() && names.len() > 1 {
-        bail!(usage(format!(
-            "`training.losses` would hold for every stage\n  hint: set it in [stage.NAME]; the \
-             stages are {}",
-            names.join(", ")
-        )));
+        bail!(Diagnostic::usage("`training.losses` would hold for every stage")
+            .hint(format!("set it in [stage.NAME]; the stages are {}", names.join(", "))));
     }
     let of = |(name, layer): (&'static str, StageLayer)| {
         let layer = Stage::common().under(&layer).under(&file.training);
@@ -255,28 +255,21 @@ fn student(
     let by_method = if method.name == "finetune" { Init::Base } else { Init::TeacherLayers };
     let init = flags.init.or(student.init).unwrap_or(by_method);
     student.init = Some(init);
-    let wrong = |key: &str, why: &str| Err(usage(format!("`student.{key}` {why}")));
+    let wrong = |key: &str, why: &str| Diagnostic::usage(format!("`student.{key}` {why}"));
     match init {
         Init::TeacherLayers if student.base.is_some() => {
-            return wrong(
-                "base",
-                "has no effect with `init` = `teacher-layers`\n  hint: leave one out",
+            bail!(
+                wrong("base", "has no effect with `init` = `teacher-layers`").hint("leave one out")
             )
         }
         Init::Base if student.base.is_none() => {
-            return wrong(
-                "base",
-                "is missing\n  hint: name a pretrained checkpoint, or pass --base",
-            )
+            bail!(wrong("base", "is missing").hint("name a pretrained checkpoint, or pass --base"))
         }
         Init::Scratch => {
             let count = matches!(student.layers, Some(Layers::Count(1..)));
             if !count || student.hidden_size.is_none() || student.heads.is_none() {
-                return wrong(
-                    "init",
-                    "= `scratch` needs the shape\n  hint: set `layers` (a number), `hidden_size` \
-                     and `heads` in [student]",
-                );
+                bail!(wrong("init", "= `scratch` needs the shape")
+                    .hint("set `layers` (a number), `hidden_size` and `heads` in [student]"));
             }
         }
         _ => {}
@@ -288,15 +281,15 @@ fn student(
     ];
     for (key, value) in sizes {
         if value == Some(0) {
-            return wrong(key, "must be at least 1");
+            bail!(wrong(key, "must be at least 1"));
         }
         if value.is_some() && init != Init::Scratch {
-            return wrong(key, "is for `init` = `scratch`; the checkpoint says it otherwise");
+            bail!(wrong(key, "is for `init` = `scratch`; the checkpoint says it otherwise"));
         }
     }
     if let (Some(hidden), Some(heads)) = (student.hidden_size, student.heads) {
         if !hidden.is_multiple_of(heads) {
-            return wrong("hidden_size", &format!("= {hidden} is not a multiple of {heads} heads"));
+            bail!(wrong("hidden_size", &format!("= {hidden} is not a multiple of {heads} heads")));
         }
     }
     Ok((student, init))
@@ -304,34 +297,36 @@ fn student(
 
 fn stopping(file: &RecipeFile, stages: &[Stage]) -> Result<Option<Stopping>> {
     let (key, beta) = match (file.beta, file.beta_per_example) {
-        (None, None) if file.stopping_loss.is_some() => bail!(usage(
-            "`stopping_loss` has no effect without `beta` or `beta_per_example`\n  hint: give one"
-        )),
+        (None, None) if file.stopping_loss.is_some() => bail!(Diagnostic::usage(
+            "`stopping_loss` has no effect without `beta` or `beta_per_example`"
+        )
+        .hint("give one")),
         (None, None) => return Ok(None),
         (Some(_), Some(_)) => {
-            bail!(usage("`beta` and `beta_per_example` are both set\n  hint: keep one"))
+            bail!(Diagnostic::usage("`beta` and `beta_per_example` are both set").hint("keep one"))
         }
         (Some(beta), None) => ("beta", Beta::Beta(beta)),
         (None, Some(mean)) => ("beta_per_example", Beta::BetaPerExample(mean)),
     };
     let value = beta.sum(1);
     if !(value.is_finite() && value > 0.0) {
-        bail!(usage(format!("`{key}` = {value} is no threshold\n  hint: nats, above 0")));
+        bail!(Diagnostic::usage(format!("`{key}` = {value} is no threshold")).hint("nats, above 0"));
     }
     let last = stages.last().expect("every method has a stage");
     if last.soft_weight() <= 0.0 {
-        bail!(usage(format!(
-            "`{key}` asks for a bound, and the last stage `{}` has no soft-label loss, so that \
-             nothing can reach it\n  hint: leave `{key}` out, or give `stage.{}.losses` a `soft`",
-            last.name, last.name
-        )));
+        bail!(Diagnostic::usage(format!(
+            "`{key}` asks for a bound, and the last stage `{}` has no soft-label loss, \
+                     so that nothing can reach it",
+            last.name
+        ))
+        .hint(format!("leave `{key}` out, or give `stage.{}.losses` a `soft`", last.name)));
     }
     let loss = file.stopping_loss.unwrap_or(StoppingLoss::Kl);
     Ok(Some(Stopping { beta, loss }))
 }
 
 fn check_numbers(file: &RecipeFile, compression: Compression, tau_max: usize) -> Result<()> {
-    let wrong = |key: &str, why: &str| Err(usage(format!("`{key}` {why}")));
+    let wrong = |key: &str, why: &str| Err(Diagnostic::usage(format!("`{key}` {why}")).into());
     let positive = [
         ("log_every", file.log_every),
         ("save_every", file.save_every),

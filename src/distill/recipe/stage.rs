@@ -10,7 +10,7 @@ use crate::distill::losses::{Divergence, SoftOptions};
 use crate::distill::methods::Method;
 use crate::distill::schedule::Decay;
 use crate::distill::terms::Term;
-use crate::error::usage;
+use crate::error::Diagnostic;
 
 /// Beyond this temperature every distribution is flat.
 const HOTTEST: f64 = 1000.0;
@@ -76,7 +76,7 @@ impl Stage {
     }
 
     pub(super) fn checked(name: &'static str, layer: StageLayer, method: &Method) -> Result<Self> {
-        let missing = |key: &str| usage(format!("`stage.{name}.{key}` is missing"));
+        let missing = |key: &str| Diagnostic::usage(format!("`stage.{name}.{key}` is missing"));
         macro_rules! required {
             ($key:ident) => {
                 layer.$key.clone().ok_or_else(|| missing(stringify!($key)))?
@@ -109,7 +109,7 @@ impl Stage {
 
     fn check_ranges(&self) -> Result<()> {
         let name = self.name;
-        let wrong = |key: &str, why: &str| usage(format!("`stage.{name}.{key}` {why}"));
+        let wrong = |key: &str, why: &str| Diagnostic::usage(format!("`stage.{name}.{key}` {why}"));
         let counts = [
             ("max_epochs", self.max_epochs),
             ("batch_size", self.batch_size),
@@ -151,7 +151,7 @@ impl Stage {
             ),
         ];
         match ranges.into_iter().find_map(|(key, why)| Some((key, why?))) {
-            Some((key, why)) => Err(wrong(key, why)),
+            Some((key, why)) => Err(wrong(key, why).into()),
             None => Ok(()),
         }
     }
@@ -161,23 +161,21 @@ impl Stage {
         let known = || method.terms.iter().map(|term| term.as_str()).collect::<Vec<_>>().join(", ");
         for (term, weight) in &self.losses {
             if !method.terms.contains(term) {
-                bail!(usage(format!(
-                    "`stage.{name}.losses.{term}` is no loss of the method {}\n  hint: its losses \
-                     are {}",
-                    method.name,
-                    known()
-                )));
+                bail!(Diagnostic::usage(format!(
+                    "`stage.{name}.losses.{term}` is no loss of the method {}",
+                    method.name
+                ))
+                .hint(format!("its losses are {}", known())));
             }
             if !(weight.is_finite() && *weight >= 0.0) {
-                bail!(usage(format!("`stage.{name}.losses.{term}` = {weight} is no weight")));
+                bail!(Diagnostic::usage(format!(
+                    "`stage.{name}.losses.{term}` = {weight} is no weight"
+                )));
             }
         }
         if self.losses.values().all(|weight| *weight == 0.0) {
-            bail!(usage(format!(
-                "`stage.{name}.losses` weighs no loss\n  hint: the losses of {} are {}",
-                method.name,
-                known()
-            )));
+            bail!(Diagnostic::usage(format!("`stage.{name}.losses` weighs no loss"))
+                .hint(format!("the losses of {} are {}", method.name, known())));
         }
         Ok(())
     }

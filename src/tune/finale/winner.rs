@@ -10,7 +10,7 @@ use toml::Table;
 use crate::checkpoint::{Checkpoint, NewCheckpoint};
 use crate::config::Layer;
 use crate::distill::recipe::Recipe;
-use crate::error::hinted;
+use crate::error::Diagnostic;
 use crate::model::Head;
 use crate::recalibration::recalibrated;
 use crate::temporary::sync_folder;
@@ -34,11 +34,8 @@ impl Finale<'_> {
             return Ok(());
         }
         if !from.join("config.json").exists() {
-            return Err(hinted(
-                format!("the student of trial {} is gone, and `{}` is not it", winner.trial, to.display()),
-                "its settings are in the journal: train it again with audit distill, or tune again in \
-                 another folder",
-            ));
+            return Err(Diagnostic::failure(format!("the student of trial {} is gone, and `{}` is not it", winner.trial, to.display())).hint("its settings are in the journal: train it again with audit distill, or tune again in \
+                 another folder").into());
         }
         for left in [&new, &old] {
             if left.exists() {

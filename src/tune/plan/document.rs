@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use crate::distill::methods::Method;
 use crate::distill::recipe::{beside, Recipe};
-use crate::error::usage;
+use crate::error::Diagnostic;
 use crate::tune::space::belongs;
 
 /// The recipe that a tune names or holds, and the file that its paths are relative to.
@@ -17,17 +17,19 @@ pub(super) fn recipe(named: Option<&Value>, path: &Path) -> Result<(Table, PathB
         Some(Value::String(name)) => {
             let file = beside(path.parent().unwrap_or(Path::new(".")), name);
             let text = std::fs::read_to_string(&file).map_err(|e| {
-                usage(format!("`recipe` = `{name}`: cannot read `{}`: {e}", file.display()))
+                Diagnostic::usage(format!(
+                    "`recipe` = `{name}`: cannot read `{}`: {e}",
+                    file.display()
+                ))
             })?;
             let table = text.parse().map_err(|e: toml::de::Error| {
-                usage(format!("`recipe` = `{name}`: {}", e.to_string().trim_end()))
+                Diagnostic::usage(format!("`recipe` = `{name}`: {}", e.to_string().trim_end()))
             })?;
             Ok((table, file))
         }
-        _ => Err(usage(
-            "there is no `recipe` to change\n  hint: set `recipe` to the file of a distillation, or \
-             write it below [recipe]",
-        )),
+        _ => Err(Diagnostic::usage("there is no `recipe` to change")
+            .hint("set `recipe` to the file of a distillation, or write it below [recipe]")
+            .into()),
     }
 }
 
@@ -117,7 +119,9 @@ fn table_at<'a>(document: &'a mut Table, name: &str, path: &[&str]) -> Result<&'
     for part in path {
         let inner = table.entry(*part).or_insert_with(|| Value::Table(Table::new()));
         let Value::Table(inner) = inner else {
-            bail!(usage(format!("`space.\"{name}\"`: `{part}` of the recipe is no table")));
+            bail!(Diagnostic::usage(format!(
+                "`space.\"{name}\"`: `{part}` of the recipe is no table"
+            )));
         };
         table = inner;
     }

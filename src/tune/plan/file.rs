@@ -11,7 +11,7 @@ use super::TuneFlags;
 use crate::confidence::{ConfidenceKind, Statistic};
 use crate::config::Layer;
 use crate::distill::recipe::{beside, Flags};
-use crate::error::usage;
+use crate::error::Diagnostic;
 
 /// What the accuracy of a student is held against.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -109,7 +109,7 @@ pub(super) struct TuneFile {
 
 impl TuneFile {
     pub fn check(&self) -> Result<()> {
-        let wrong = |key: &str, why: &str| Err(usage(format!("`{key}` {why}")));
+        let wrong = |key: &str, why: &str| Err(Diagnostic::usage(format!("`{key}` {why}")).into());
         let share = |x: f64| x > 0.0 && x < 1.0;
         if self.trials == Some(0) {
             return wrong("trials", "must be at least 1: the default settings are the first");
@@ -144,9 +144,9 @@ impl TuneFile {
             Some(Value::String(name)) if name == "teacher" => of(Whose::Teacher),
             Some(Value::Float(a)) if (0.0..=1.0).contains(a) => Ok(Reference::Accuracy(*a)),
             Some(Value::Integer(a @ 0..=1)) => Ok(Reference::Accuracy(*a as f64)),
-            Some(other) => Err(usage(format!(
+            Some(other) => Err(Diagnostic::usage(format!(
                 "`reference` = {other} is neither `default` nor `teacher` nor an accuracy from 0 to 1"
-            ))),
+            )).into()),
         }
     }
 
@@ -172,10 +172,11 @@ impl TuneFile {
     pub fn time(&self) -> Result<Option<Duration>> {
         let parse = |text: &String| {
             humantime::parse_duration(text).map_err(|e| {
-                usage(format!("`time` = `{text}`: {e}\n  hint: write it as 90m, 2h or 1h 30m"))
+                Diagnostic::usage(format!("`time` = `{text}`: {e}"))
+                    .hint("write it as 90m, 2h or 1h 30m")
             })
         };
-        self.time.as_ref().map(parse).transpose()
+        Ok(self.time.as_ref().map(parse).transpose()?)
     }
 
     /// What trainings have too, under `flags`. The bound is one unit: flags that name a part of it

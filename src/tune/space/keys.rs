@@ -2,7 +2,7 @@
 
 use crate::distill::methods::{self, Method};
 use crate::distill::terms::Term;
-use crate::error::usage;
+use crate::error::Diagnostic;
 use crate::task::spelling::did_you_mean;
 
 /// Keys whose value says what is judged, where it lies or how fast it goes, and not how the student
@@ -76,8 +76,10 @@ pub fn foreign(name: &str, methods: &[&str]) -> anyhow::Error {
         }
         _ => "leave it out".to_owned(),
     };
-    usage(format!(
-        "`space.\"{name}\"` is no key of the method {}\n  hint: {hint}",
+    Diagnostic::usage(format!(
+        "`space.\"{name}\"` is no key of the method {}",
         methods.join(" or ")
     ))
+    .hint(hint)
+    .into()
 }

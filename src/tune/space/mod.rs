@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::distill::methods;
-use crate::error::usage;
+use crate::error::Diagnostic;
 
 pub use self::keys::{belongs, foreign};
 pub use self::range::{Range, Scale};
@@ -57,10 +57,9 @@ impl Space {
         let mut written = Vec::new();
         flatten("", table, &mut written)?;
         if written.is_empty() {
-            bail!(usage(
-                "`space` is empty: there is nothing to search over\n  hint: give it a key of the \
-                 recipe, such as `\"stage.prediction.learning_rate\" = { low = 1e-5, high = 5e-4, \
-                 scale = \"log\", default = 3e-5 }`"
+            bail!(Diagnostic::usage("`space` is empty: there is nothing to search over").hint(
+                "give it a key of the recipe, such as `\"stage.prediction.learning_rate\" = \
+                     { low = 1e-5, high = 5e-4, scale = \"log\", default = 3e-5 }`"
             ));
         }
         let keys = written.into_iter().map(|(name, value)| Key::read(name, value, &known));
@@ -114,12 +113,13 @@ impl Space {
 
 impl Key {
     fn read(name: String, value: Value, known: &impl Fn(&str) -> Option<Value>) -> Result<Self> {
-        let wrong = |why: &str| usage(format!("`space.\"{name}\"` {why}"));
+        let wrong = |why: &str| Diagnostic::usage(format!("`space.\"{name}\"` {why}"));
         if !keys::is_setting(&name) {
             bail!(wrong(
-                "is no setting of the student's training: trials that differ in it could not be \
-                 compared\n  hint: leave it out; the recipe or a flag sets it"
-            ));
+                "is not a setting of the student's training: trials that differ in it could not \
+                 be compared"
+            )
+            .hint("leave it out; the recipe or a flag sets it"));
         }
         let Written { low, high, scale, choices, default } = Written::deserialize(value)
             .map_err(|e| wrong(&format!("cannot be read: {}", e.to_string().trim_end())))?;
@@ -132,14 +132,13 @@ impl Key {
         };
         let range = range.map_err(|why| wrong(&why))?;
         let default = default.or_else(|| known(&name)).ok_or_else(|| {
-            wrong("has no default\n  hint: give it `default`, the value of the first trial")
+            wrong("has no default").hint("give it `default`, the value of the first trial")
         })?;
         match range.place(&default) {
             Some(default) => Ok(Key { name, range, default }),
-            None => Err(wrong(&format!(
-                "has the default {default}, which is not {range}\n  hint: the first trial has the \
-                 default, so that it must be inside"
-            ))),
+            None => Err(wrong(&format!("has the default {default}, which is not {range}"))
+                .hint("the first trial has the default, so that it must be inside")
+                .into()),
         }
     }
 }
@@ -152,18 +151,17 @@ fn flatten(path: &str, table: &Table, keys: &mut Vec<(String, Value)>) -> Result
         match value {
             Value::Table(inner) if !inner.keys().any(|key| words.contains(&key.as_str())) => {
                 if inner.is_empty() {
-                    bail!(usage(format!(
-                        "`space.\"{path}\"` has no range\n  hint: give it `low` and `high`, or \
-                         `choices`"
-                    )));
+                    bail!(Diagnostic::usage(format!("`space.\"{path}\"` has no range"))
+                        .hint("give it `low` and `high`, or `choices`"));
                 }
                 flatten(&path, inner, keys)?;
             }
             Value::Table(_) => keys.push((path, value.clone())),
-            _ => bail!(usage(format!(
-                "`space.\"{path}\"` = {value} is no range\n  hint: write {{ low = …, high = … }} or \
-                 {{ choices = […] }}; what does not change belongs in the recipe"
-            ))),
+            _ => bail!(Diagnostic::usage(format!("`space.\"{path}\"` = {value} is no range"))
+                .hint(
+                "write { low = …, high = … } or { choices = […] }; what does not change belongs \
+                     in the recipe",
+            )),
         }
     }
     Ok(())

@@ -75,10 +75,7 @@ impl Range {
         };
         let (low, high) = range.ends().expect("numbers have ends");
         if low >= high {
-            return Err(format!(
-                "goes from {low} to {high}: it is turned round, or a single value\n  hint: `low` \
-                 must be below `high`"
-            ));
+            return Err(format!("goes from {low} to {high}: `low` must be below `high`"));
         }
         if scale == Scale::Log && low <= 0.0 {
             return Err(format!("begins at {low}: a `log` scale has positive numbers alone"));
