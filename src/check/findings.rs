@@ -255,7 +255,7 @@ mod tests {
                 mean_kl,
                 sum_cross_entropy: 0.1 * n as f64,
                 mean_cross_entropy: 0.1,
-                mean_total_variation: 0.05,
+                ..Divergence::default()
             }),
             temperature: None,
             losses_reached: Vec::new(),
