@@ -72,7 +72,7 @@ pub(super) struct Compared {
 }
 
 /// Every figure, in the order in which the formats show them.
-pub(super) const FIGURES: [Figure; 25] = [
+static FIGURES: &[Figure] = &[
     pair("sigma", "The confidence difference that is held against kappa.", |row| {
         plain(row.gating_sigma())
     })
@@ -326,8 +326,7 @@ pub(super) fn of_pairs() -> impl Iterator<Item = &'static Figure> {
 
 /// Every figure.
 pub(super) fn all() -> impl Iterator<Item = &'static Figure> {
-    static ALL: [Figure; FIGURES.len()] = FIGURES;
-    ALL.iter()
+    FIGURES.iter()
 }
 
 /// A figure that `audit compare` shows: one of both models, or one of the teacher or the student.
