@@ -437,10 +437,10 @@ pub fn set_max_length(
     role: Role,
 ) -> Result<()> {
     if settings.max_length > positions && settings.max_length_is_explicit() {
+        let origin = settings.origin("max_length");
         bail!(Diagnostic::usage(format!(
-            "the maximum length {} ({}) is above the {positions} positions of the {role}",
+            "the maximum length {} ({origin}) is above the {positions} positions of the {role}",
             settings.max_length,
-            settings.origin("max_length")
         ))
         .hint(format!("use {positions} or less")));
     }
@@ -479,5 +479,5 @@ pub fn device(name: &str) -> Result<Device> {
 }
 
 fn no_device(name: &str) -> anyhow::Error {
-    Diagnostic::usage(format!("`{name}` is no device")).hint("use cpu, cuda or cuda:N").into()
+    Diagnostic::usage(format!("`{name}` is not a device")).hint("use cpu, cuda or cuda:N").into()
 }

@@ -73,10 +73,13 @@ impl Gate {
 
 /// The bound that the student's training was to meet, for `n` examples.
 fn student_bound(settings: &Settings, record: Option<&StudentRecord>, n: usize) -> Result<Bound> {
-    let remedy = "use --bound policy with --kappa, --beta or --beta-per-example";
-    let none =
-        "the student has no bound of its own: its distillation.json is missing or records none";
-    let record = record.ok_or_else(|| Diagnostic::failure(none).hint(remedy))?;
+    let none = || {
+        Diagnostic::failure(
+            "the student has no bound of its own: its distillation.json is missing or records none",
+        )
+        .hint("use --bound policy with --kappa, --beta or --beta-per-example")
+    };
+    let record = record.ok_or_else(none)?;
     let split = settings.split.as_deref().unwrap_or("train");
     let bound =
         match record.bound_for(n, audited(settings, split)) {
@@ -90,7 +93,7 @@ fn student_bound(settings: &Settings, record: Option<&StudentRecord>, n: usize) 
             .into()),
             other => other.context("the student's distillation.json")?,
         };
-    Ok(bound.ok_or_else(|| Diagnostic::failure(none).hint(remedy))?)
+    Ok(bound.ok_or_else(none)?)
 }
 
 /// What the sums of a student's record can tell of `split`.
