@@ -174,7 +174,7 @@ mod tests {
         let config = Config::parse("[task.SST-2]\nmax_length = 64\n").unwrap();
         assert_eq!(config.settings("sst2", &Layer::default()).unwrap().max_length, 64);
         let twice = Config::parse("[task.SST-2]\nseed = 1\n[task.sst2]\nseed = 2\n");
-        assert!(twice.unwrap_err().to_string().contains("keep [task.sst2] alone"));
+        assert!(crate::error::rendered(&twice.unwrap_err()).contains("keep [task.sst2] alone"));
     }
 
     #[test]

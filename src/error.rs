@@ -193,11 +193,16 @@ pub fn message_and_hint(error: &anyhow::Error) -> (String, Option<String>) {
     (causes.join(": "), hints.filter_map(|it| it.hint.clone()).last())
 }
 
+/// An error as it is printed, without the `error: ` before it: every cause, then the hint on a line of
+/// its own.
+pub fn rendered(error: &anyhow::Error) -> String {
+    match message_and_hint(error) {
+        (message, Some(hint)) => format!("{message}\n  hint: {hint}"),
+        (message, None) => message,
+    }
+}
+
 /// Prints an error to stderr: what failed, then why, then what to do.
 pub fn print(error: &anyhow::Error) {
-    let (message, hint) = message_and_hint(error);
-    say(&format!("error: {message}"));
-    if let Some(hint) = hint {
-        say(&format!("  hint: {hint}"));
-    }
+    say(&format!("error: {}", rendered(error)));
 }

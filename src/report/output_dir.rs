@@ -167,6 +167,7 @@ fn temp_file(folder: &Path, name: &str) -> std::io::Result<NamedTempFile> {
 mod tests {
     use super::super::samples;
     use super::*;
+    use crate::error::rendered;
     use crate::temporary::names_in;
 
     #[test]
@@ -200,7 +201,7 @@ mod tests {
         let file = root.path().join("file");
         fs::write(&file, "").unwrap();
         for path in [file.clone(), file.join("below")] {
-            let message = OutputDir::prepare(&path).unwrap_err().to_string();
+            let message = rendered(&OutputDir::prepare(&path).unwrap_err());
             assert!(message.contains(&format!("`{}`", path.display())), "{message}");
             assert!(message.contains("hint: "), "{message}");
         }

@@ -315,6 +315,7 @@ fn settings(plan: &serde_json::Value) -> BTreeMap<&str, &serde_json::Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::rendered;
 
     fn point(rate: f64) -> Point {
         Point::from([
@@ -382,7 +383,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("thesis.tex"), "x").unwrap();
         let refused = Journal::open(folder.path(), "f", serde_json::json!({})).unwrap_err();
-        assert!(refused.to_string().contains("--output"), "{refused}");
+        assert!(rendered(&refused).contains("--output"), "{refused}");
     }
 
     #[test]

@@ -418,12 +418,13 @@ fn one_line(error: &anyhow::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::rendered;
 
     #[test]
     fn labels_are_asked_for_in_both_parts_of_the_validation_split() {
         let says = |labelled| {
             let facts = Facts { fingerprint: String::new(), train: 9, labelled };
-            require_labels(&facts, "own").map_err(|error| error.to_string())
+            require_labels(&facts, "own").map_err(|error| rendered(&error))
         };
         assert_eq!(says(Some([1, 1])), Ok(()));
         for (labelled, named) in [

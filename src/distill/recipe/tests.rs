@@ -19,7 +19,7 @@ fn refused(more: &str) -> String {
     let toml = format!("{KD}{more}");
     let message = match resolve(&toml, &Flags::default()) {
         Ok(_) => panic!("accepted: {more}"),
-        Err(error) => error.to_string(),
+        Err(error) => crate::error::rendered(&error),
     };
     message
 }
@@ -81,7 +81,7 @@ fn what_is_wrong_is_named() {
 #[test]
 fn an_unknown_method_names_the_known_ones() {
     let flags = Flags { method: Some("tinybart".to_owned()), ..Flags::default() };
-    let message = resolve(KD, &flags).err().map(|e| e.to_string()).unwrap_or_default();
+    let message = resolve(KD, &flags).err().map(|e| crate::error::rendered(&e)).unwrap_or_default();
     assert!(message.contains("did you mean `tinybert`?") && message.contains("hsk"), "{message}");
 }
 

@@ -19,7 +19,7 @@ fn read(text: &str) -> Result<Plan> {
 }
 
 fn refused(text: &str) -> String {
-    read(text).unwrap_err().to_string()
+    crate::error::rendered(&read(text).unwrap_err())
 }
 
 const RATE: &str =

@@ -8,7 +8,7 @@ fn read(text: &str) -> Result<Space> {
 }
 
 fn refused(text: &str) -> String {
-    read(text).unwrap_err().to_string()
+    crate::error::rendered(&read(text).unwrap_err())
 }
 
 #[test]
@@ -31,8 +31,8 @@ fn a_range_that_is_none_is_refused_by_its_key() {
         ("", "`space` is empty"),
         ("[a]", "`space.\"a\"` has no range"),
         ("a = 3", "`space.\"a\"` = 3 is no range"),
-        ("a = { low = 2, high = 1, default = 1 }", "`space.\"a\"` goes from 2 to 1: it is turned"),
-        ("a = { low = 2, high = 2, default = 2 }", "a single value"),
+        ("a = { low = 2, high = 1, default = 1 }", "`space.\"a\"` goes from 2 to 1: `low` must"),
+        ("a = { low = 2, high = 2, default = 2 }", "goes from 2 to 2: `low` must be below"),
         ("a = { low = 0.0, high = 1, scale = \"log\", default = 1 }", "begins at 0"),
         ("a = { low = \"x\", high = 1, default = 1 }", "two numbers"),
         ("a = { low = 1, default = 1 }", "needs `low` and `high`"),
@@ -46,10 +46,10 @@ fn a_range_that_is_none_is_refused_by_its_key() {
         ("a = { choices = [1, 2], default = 3 }", "not one of 1, 2"),
         ("a = { low = 1, high = 2, default = 1, step = 1 }", "unknown field `step`"),
         ("a = { choices = [1.0, inf], default = 1.0 }", "the choice inf"),
-        ("student = { choices = [{ layers = 2 }, { layers = 3 }] }", "no setting"),
-        ("seed = { low = 1, high = 2, default = 1 }", "no setting of the student's training"),
-        ("held_out.share = { low = 0.1, high = 0.2, default = 0.1 }", "no setting"),
-        ("kappa = { low = 0.02, high = 0.2, default = 0.2 }", "no setting"),
+        ("student = { choices = [{ layers = 2 }, { layers = 3 }] }", "not a setting"),
+        ("seed = { low = 1, high = 2, default = 1 }", "not a setting of the student's training"),
+        ("held_out.share = { low = 0.1, high = 0.2, default = 0.1 }", "not a setting"),
+        ("kappa = { low = 0.02, high = 0.2, default = 0.2 }", "not a setting"),
     ];
     for (text, why) in cases {
         assert!(refused(text).contains(why), "{text}: {}", refused(text));
