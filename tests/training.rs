@@ -12,8 +12,10 @@ use confidence_audit::checkpoint::{ModelConfig, Weights};
 use confidence_audit::distill::losses::{self, Averaging, Divergence, SoftOptions};
 use confidence_audit::distill::optimizer::{AdamW, AdamWOptions, Gradients};
 use confidence_audit::distill::schedule::{Decay, Schedule};
-use confidence_audit::model::encoder::{Dropout, DropoutRates, Encoder, Frozen, Mode, Wanted};
-use confidence_audit::model::{self, families, Head, PackedBatch, Parameter};
+use confidence_audit::model::encoder::Encoder;
+use confidence_audit::model::{
+    self, families, Dropout, DropoutRates, Frozen, Head, Mode, PackedBatch, Parameter, Wanted,
+};
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -12,7 +12,7 @@ use crate::confidence::{
 };
 use crate::digest::hexadecimal;
 use crate::inference::{run_tokens, Logits, NotFinite, RunOptions};
-use crate::model::encoder::Encoder;
+use crate::model::Model;
 
 /// A loss, a gradient or a logit of the student is not finite: these settings lead nowhere, others
 /// may.
@@ -96,7 +96,7 @@ impl Evaluated {
     /// # Errors
     /// Whatever keeps the student from being run, an interrupt; [`Diverged`] where a logit is not
     /// finite.
-    pub fn logits(&self, student: &Encoder, options: &RunOptions) -> Result<Logits> {
+    pub fn logits(&self, student: &dyn Model, options: &RunOptions) -> Result<Logits> {
         let what = format!("student on {}", self.split);
         run_tokens(student, &self.tokens, &what, options).map_err(|error| {
             match error.is::<NotFinite>() {

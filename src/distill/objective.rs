@@ -10,8 +10,7 @@ use candle_core::Tensor;
 use super::signals::Signals;
 use super::states::Selection;
 use super::terms::Term;
-use crate::model::encoder::{Dropout, Encoder, Mode, Outputs, Shape, Wanted};
-use crate::model::{PackedBatch, Parameter};
+use crate::model::{Dropout, Mode, Outputs, PackedBatch, Parameter, Shape, Trainable, Wanted};
 
 /// The two models as a method needs to know them before anything is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +71,7 @@ pub struct Step<'a> {
     /// Their labels in the student's order (B); empty where the stage asks for none.
     pub labels: &'a [u32],
     /// The student.
-    pub student: &'a Encoder,
+    pub student: &'a dyn Trainable,
     /// Dropout of the step's forward pass.
     pub dropout: &'a Dropout,
     /// What the teacher says.

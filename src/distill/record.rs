@@ -13,8 +13,7 @@ use super::saved::Epoch;
 use super::terms::Term;
 use super::trainer::EndedBy;
 use crate::check::{LossReached, RecordedBound};
-use crate::model::encoder::DropoutRates;
-use crate::model::Head;
+use crate::model::{DropoutRates, Head};
 
 /// Raised when a key changes its meaning.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -12,8 +12,7 @@ use super::store::{Store, StoreHeader, StoreWriter};
 use crate::checkpoint::TokenizedExample;
 use crate::inference::Logits;
 use crate::interrupt::Interrupt;
-use crate::model::encoder::{Dropout, DropoutRates, Encoder, Mode, Outputs, Shape, Wanted};
-use crate::model::PackedBatch;
+use crate::model::{Dropout, DropoutRates, Mode, Outputs, PackedBatch, Shape, Trainable, Wanted};
 
 /// The teacher's logits over the training set, and where its hidden states come from.
 #[derive(Default)]
@@ -30,8 +29,8 @@ pub struct Signals {
 
 /// A teacher that is run beside the student.
 pub struct Beside {
-    /// Its encoder.
-    pub encoder: Encoder,
+    /// The model.
+    pub model: Box<dyn Trainable>,
     /// Its tokens of the training set (N).
     pub tokens: Vec<TokenizedExample>,
     /// The column of its logits for each of the student's labels (K).
@@ -48,7 +47,7 @@ impl Beside {
     fn outputs(&self, batch: &PackedBatch, wanted: Wanted, number: u64) -> Result<Outputs> {
         let dropout = self.dropout.map(|(rates, seed)| Dropout::new(rates, seed, number));
         let mode = dropout.as_ref().map_or(Mode::Eval, Mode::Train);
-        Ok(self.encoder.outputs(batch, wanted, mode)?)
+        Ok(self.model.outputs(batch, wanted, mode)?)
     }
 }
 
@@ -85,7 +84,7 @@ impl Signals {
         let batch = beside.batch(step.rows);
         let outputs = beside.outputs(&batch, selection.wanted(), step.number)?;
         let records = selection.records(&outputs, &batch)?;
-        let Shape { hidden, heads, .. } = beside.encoder.shape();
+        let Shape { hidden, heads, .. } = beside.model.shape();
         selection.states(&records, step.batch, hidden, heads)
     }
 }
@@ -104,7 +103,7 @@ pub fn is_stored(asked: TeacherStates, named: bool, bytes: u64, compressed: bool
 
 /// Bytes that the records of texts of these tokens take.
 pub fn bytes_of(selection: &Selection, beside: &Beside) -> u64 {
-    let Shape { hidden, heads, .. } = beside.encoder.shape();
+    let Shape { hidden, heads, .. } = beside.model.shape();
     beside.tokens.iter().map(|t| selection.bytes(t.len(), hidden, heads) as u64).sum()
 }
 

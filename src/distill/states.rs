@@ -7,8 +7,7 @@ use candle_core::{Device, Tensor};
 use half::f16;
 use serde::{Deserialize, Serialize};
 
-use crate::model::encoder::{Outputs, Shape, Wanted};
-use crate::model::PackedBatch;
+use crate::model::{Outputs, PackedBatch, Shape, Wanted};
 
 /// What is taken of the teacher's hidden states. Outputs are counted from the embeddings' at 0,
 /// layers from 0.

@@ -10,15 +10,14 @@ use serde_json::{json, Map, Value};
 use super::recipe::{Compat, Init, Layers, StudentLayer};
 use crate::checkpoint::{Checkpoint, Draws, ModelConfig, Weights};
 use crate::error::usage;
-use crate::model::encoder::{DropoutRates, Encoder};
 use crate::model::families::{self, Family};
-use crate::model::{conventions, Head};
+use crate::model::{conventions, load_trainable, DropoutRates, Head, Trainable};
 use crate::task::find_label;
 
 /// A student before its training, and what its folder is written from.
 pub struct NewStudent {
     /// Its encoder and head, in the task's label order.
-    pub encoder: Encoder,
+    pub model: Box<dyn Trainable>,
     /// Its config.json.
     pub config: Map<String, Value>,
     /// Dropout that config.json asks for.
@@ -73,8 +72,9 @@ pub fn begin(
     let family = families::family(&architecture).ok_or_else(|| {
         usage(format!(
             "`{}` is a {architecture} model, which can be audited and not trained here\n  hint: \
-             a student is of the BERT family: bert, roberta, xlm-roberta, electra, distilbert",
-            source.source
+             a student is of the BERT family: {}",
+            source.source,
+            families::model_types().collect::<Vec<_>>().join(", ")
         ))
     })?;
     let source_layers = source.config.size(family.keys.layers)?;
@@ -94,18 +94,14 @@ pub fn begin(
     let new_head = head(&mut tensors, family, columns, hidden, plan, &draws)?;
     let name = format!("student of {}", source.source);
     let mut weights = Weights::from_tensors(&name, tensors)?.with_draws(draws);
-    let convention = match plan.compat {
-        Compat::Huawei if architecture == "bert" => Head::PooledRelu.as_str(),
-        _ => families::head_convention(family, &model_config, Head::Pooled),
+    let convention = match (family.has_two_heads, plan.compat) {
+        (true, Compat::Huawei) => Head::PooledRelu,
+        (true, Compat::None) => Head::Pooled,
+        (false, _) => Head::Auto,
     };
-    let encoder = Encoder::load(family, &model_config, &mut weights, convention, &Device::Cpu)?;
-    weights.finish()?;
-    Ok(NewStudent {
-        encoder,
-        dropout: DropoutRates::read(family, &model_config)?,
-        config,
-        new_head,
-    })
+    let loaded = load_trainable(&model_config, &mut weights, convention)?;
+    let (model, dropout) = loaded.context("a family without a model")?;
+    Ok(NewStudent { model, dropout, config, new_head })
 }
 
 /// Which of `there` layers, counted from 1.
@@ -169,7 +165,7 @@ fn config(
         set(keys.heads, json!(heads));
         set(keys.intermediate, json!(asked.intermediate_size.unwrap_or(4 * hidden)));
     }
-    if plan.compat == Compat::Huawei && architecture == "bert" {
+    if plan.compat == Compat::Huawei && family.has_two_heads {
         mark_as_original_tinybert(&mut config);
     }
     Ok(config)

@@ -12,9 +12,8 @@ use super::objective::{Needs, Objective, Setting, Step, Weighted};
 use super::recipe::Compat;
 use super::states::{Selection, States};
 use crate::checkpoint::Draws;
-use crate::model::encoder::{Outputs, Wanted};
 use crate::model::kernels::Activation;
-use crate::model::{ops, Parameter};
+use crate::model::{ops, Outputs, Parameter, Wanted};
 
 /// A loss by name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

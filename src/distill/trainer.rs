@@ -26,8 +26,7 @@ use super::speaker::{Pace, Speaker};
 use crate::error::{hinted, Interrupted};
 use crate::inference::RunOptions;
 use crate::interrupt::Interrupt;
-use crate::model::encoder::{Dropout, DropoutRates, Encoder};
-use crate::model::{ops, PackedBatch, Parameter};
+use crate::model::{ops, Dropout, DropoutRates, PackedBatch, Parameter, Trainable};
 
 pub use self::ending::{Ended, EndedBy, Finish, Watch};
 
@@ -39,7 +38,7 @@ pub struct Training<'a> {
     /// The recipe in force.
     pub recipe: &'a Recipe,
     /// The student, over parameters that training changes.
-    pub student: &'a Encoder,
+    pub student: &'a dyn Trainable,
     /// These parameters.
     pub parameters: &'a [Parameter],
     /// The student's own dropout.

@@ -8,16 +8,17 @@ mod fused; //    the audit's forward pass
 mod tensors; //  every tensor by name: what training changes, what a checkpoint is written from
 mod training; // the differentiable forward pass
 
+use std::collections::BTreeMap;
+
 use anyhow::{bail, ensure, Context, Result};
 use candle_core::{DType, Device, Tensor};
 
 pub use fused::Workspace;
-pub use tensors::Frozen;
-pub use training::{Dropout, DropoutRates, Mode, Outputs, Wanted};
 
 use super::families::Family;
 use super::kernels::Activation;
-use super::{Head, Model, PackedBatch};
+use super::{Frozen, Head, Mode, Model, Outputs, PackedBatch, Parameter};
+use super::{Shape, Trainable, Wanted};
 use crate::checkpoint::{ModelConfig, Weights};
 
 #[derive(Clone)]
@@ -72,21 +73,6 @@ pub struct Encoder {
     dense: Linear, // (H, H)
     dense_activation: Activation,
     classifier: Linear, // (H, K)
-    /// Whether TinyBERT's head convention exists beside the family's own.
-    has_two_heads: bool,
-}
-
-/// The sizes of an encoder that others look at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shape {
-    /// Layers.
-    pub layers: usize,
-    /// H.
-    pub hidden: usize,
-    /// Attention heads.
-    pub heads: usize,
-    /// The longest sequence that has positions, in tokens.
-    pub positions: usize,
 }
 
 impl Shape {
@@ -132,10 +118,12 @@ impl Sizes {
             keys.hidden,
             keys.heads
         );
-        let electra = family.model_types == ["electra"];
         Ok(Sizes {
             hidden,
-            embedding: if electra { config.size_or("embedding_size", hidden)? } else { hidden },
+            embedding: match keys.embedding {
+                Some(key) => config.size_or(key, hidden)?,
+                None => hidden,
+            },
             intermediate: config.size(keys.intermediate)?,
             layers: config.size(keys.layers)?,
             heads,
@@ -214,7 +202,6 @@ impl Encoder {
                 false => family.head.activation,
             },
             classifier: Linear::load(weights, output, h, labels)?,
-            has_two_heads: family.model_types == ["bert"],
         };
         if device.is_cpu() {
             return Ok(encoder);
@@ -272,10 +259,40 @@ impl Model for Encoder {
     fn with_other_head(&self) -> Option<(Head, Box<dyn Model>)> {
         let (head, dense_activation) = match self.dense_activation {
             Activation::TanhThenRelu => (Head::Pooled, Activation::Tanh),
-            Activation::Tanh if self.has_two_heads => (Head::PooledRelu, Activation::TanhThenRelu),
+            Activation::Tanh if self.family.has_two_heads => {
+                (Head::PooledRelu, Activation::TanhThenRelu)
+            }
             _ => return None,
         };
         Some((head, Box::new(Encoder { dense_activation, ..self.clone() })))
+    }
+}
+
+impl Trainable for Encoder {
+    fn outputs(
+        &self,
+        batch: &PackedBatch,
+        wanted: Wanted,
+        mode: Mode,
+    ) -> candle_core::Result<Outputs> {
+        Encoder::outputs(self, batch, wanted, mode)
+    }
+
+    fn shape(&self) -> Shape {
+        Encoder::shape(self)
+    }
+
+    fn parameters(&self, frozen: Frozen) -> Result<(Box<dyn Trainable>, Vec<Parameter>)> {
+        let (encoder, parameters) = self.trainable(frozen)?;
+        Ok((Box::new(encoder), parameters))
+    }
+
+    fn snapshot(&self) -> Result<Box<dyn Trainable>> {
+        Ok(Box::new(Encoder::snapshot(self)?))
+    }
+
+    fn export(&self) -> Result<BTreeMap<String, Tensor>> {
+        Encoder::export(self)
     }
 }
 

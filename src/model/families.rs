@@ -6,8 +6,8 @@ use crate::checkpoint::{ModelConfig, Weights};
 
 /// What the checkpoints of one family of architectures call the parts of the encoder.
 pub struct Family {
-    /// The `model_type`s that share these names.
-    pub model_types: &'static [&'static str],
+    /// The `model_type`s that share these names, each with transformers' class of its classifiers.
+    pub architectures: &'static [(&'static str, &'static str)],
     pub(crate) prefix: &'static str,
     pub(crate) layers: &'static str,
     /// Query, key, value, attention output, intermediate, output, and the two layer norms.
@@ -20,6 +20,8 @@ pub struct Family {
     pub(crate) token_types: bool,
     pub(crate) dropout: DropoutPlaces,
     pub(crate) head: HeadNames,
+    /// Whether its checkpoints come with TinyBERT's head, too.
+    pub(crate) has_two_heads: bool,
 }
 
 /// Where a family drops out in training, beyond what all do, and what config.json calls the rates.
@@ -35,6 +37,8 @@ pub(crate) struct DropoutPlaces {
 /// What config.json calls the sizes.
 pub(crate) struct ConfigKeys {
     pub(crate) hidden: &'static str,
+    /// The width of the embeddings, where it may differ from the hidden size.
+    pub(crate) embedding: Option<&'static str>,
     pub(crate) layers: &'static str,
     pub(crate) heads: &'static str,
     pub(crate) intermediate: &'static str,
@@ -60,6 +64,7 @@ const BERT_LAYER: [&str; 8] = [
 ];
 const BERT_KEYS: ConfigKeys = ConfigKeys {
     hidden: "hidden_size",
+    embedding: None,
     layers: "num_hidden_layers",
     heads: "num_attention_heads",
     intermediate: "intermediate_size",
@@ -75,7 +80,7 @@ const BERT_DROPOUT: DropoutPlaces = DropoutPlaces {
 /// The families, one row each.
 pub static FAMILIES: [Family; 4] = [
     Family {
-        model_types: &["bert"],
+        architectures: &[("bert", "BertForSequenceClassification")],
         prefix: "bert.",
         layers: "encoder.layer.",
         layer: BERT_LAYER,
@@ -89,9 +94,13 @@ pub static FAMILIES: [Family; 4] = [
             activation: Activation::Tanh,
             output: "classifier",
         },
+        has_two_heads: true,
     },
     Family {
-        model_types: &["roberta", "xlm-roberta"],
+        architectures: &[
+            ("roberta", "RobertaForSequenceClassification"),
+            ("xlm-roberta", "XLMRobertaForSequenceClassification"),
+        ],
         prefix: "roberta.",
         layers: "encoder.layer.",
         layer: BERT_LAYER,
@@ -105,13 +114,14 @@ pub static FAMILIES: [Family; 4] = [
             activation: Activation::Tanh,
             output: "classifier.out_proj",
         },
+        has_two_heads: false,
     },
     Family {
-        model_types: &["electra"],
+        architectures: &[("electra", "ElectraForSequenceClassification")],
         prefix: "electra.",
         layers: "encoder.layer.",
         layer: BERT_LAYER,
-        keys: BERT_KEYS,
+        keys: ConfigKeys { embedding: Some("embedding_size"), ..BERT_KEYS },
         positions_after_padding: false,
         eps_key: Some("layer_norm_eps"),
         token_types: true,
@@ -121,9 +131,10 @@ pub static FAMILIES: [Family; 4] = [
             activation: Activation::Gelu,
             output: "classifier.out_proj",
         },
+        has_two_heads: false,
     },
     Family {
-        model_types: &["distilbert"],
+        architectures: &[("distilbert", "DistilBertForSequenceClassification")],
         prefix: "distilbert.",
         layers: "transformer.layer.",
         layer: [
@@ -138,6 +149,7 @@ pub static FAMILIES: [Family; 4] = [
         ],
         keys: ConfigKeys {
             hidden: "dim",
+            embedding: None,
             layers: "n_layers",
             heads: "n_heads",
             intermediate: "hidden_dim",
@@ -156,24 +168,25 @@ pub static FAMILIES: [Family; 4] = [
             activation: Activation::Relu,
             output: "classifier",
         },
+        has_two_heads: false,
     },
 ];
 
-/// The family of the architecture `name`; `None` where its encoder is not our own.
+/// The family of the architecture `name`; `None` where no row has it.
 pub fn family(name: &str) -> Option<&'static Family> {
-    FAMILIES.iter().find(|family| family.model_types.contains(&name))
+    FAMILIES.iter().find(|family| family.class_of(name).is_some())
+}
+
+/// The `model_type`s of all rows.
+pub fn model_types() -> impl Iterator<Item = &'static str> {
+    FAMILIES.iter().flat_map(|family| family.architectures).map(|(model_type, _)| *model_type)
 }
 
 impl Family {
-    /// The class of transformers that reads a classifier of the architecture `name`.
-    pub fn class_of(&self, name: &str) -> &'static str {
-        match name {
-            "roberta" => "RobertaForSequenceClassification",
-            "xlm-roberta" => "XLMRobertaForSequenceClassification",
-            "electra" => "ElectraForSequenceClassification",
-            "distilbert" => "DistilBertForSequenceClassification",
-            _ => "BertForSequenceClassification",
-        }
+    /// The class of transformers that reads a classifier of the architecture `name`; `None` where it
+    /// is not of this family.
+    pub fn class_of(&self, name: &str) -> Option<&'static str> {
+        self.architectures.iter().find(|(model_type, _)| *model_type == name).map(|row| row.1)
     }
 
     /// The prefix that the names of an encoder's tensors have in `weights`.
@@ -188,7 +201,7 @@ impl Family {
 
 /// The head convention that is in force, as the report names it.
 pub fn head_convention(family: &Family, config: &ModelConfig, asked: Head) -> &'static str {
-    if family.model_types != ["bert"] {
+    if !family.has_two_heads {
         return "standard";
     }
     match asked {

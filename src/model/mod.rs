@@ -11,6 +11,7 @@ pub mod kernels;
 pub mod ops;
 pub mod packed;
 mod parameter;
+mod trainable;
 
 use anyhow::{bail, Result};
 use candle_core::{Device, Tensor};
@@ -19,6 +20,7 @@ pub use encoder::Workspace;
 pub use kernels::fingerprint;
 pub use packed::PackedBatch;
 pub use parameter::Parameter;
+pub use trainable::{Dropout, DropoutRates, Frozen, Mode, Outputs, Shape, Trainable, Wanted};
 
 use crate::checkpoint::{ModelConfig, Weights};
 
@@ -95,17 +97,13 @@ impl Head {
     }
 }
 
+/// Architectures that can be audited and not trained, as `model_type` names them.
+const AUDITED_ONLY: [&str; 2] = ["deberta-v2", "modernbert"];
+
 /// The architectures that [`load`] knows, as `model_type` names them.
-pub const ARCHITECTURES: [&str; 8] = [
-    "bert",
-    "distilbert",
-    "electra",
-    "roberta",
-    "xlm-roberta",
-    "deberta-v2",
-    "modernbert",
-    "tinybert (as bert)",
-];
+fn architectures() -> Vec<&'static str> {
+    families::model_types().chain(AUDITED_ONLY).collect()
+}
 
 /// A model with what the report says of it.
 pub struct Loaded {
@@ -168,36 +166,37 @@ pub fn load(
         (None, other) => bail!(
             "`{}` is a `{other}` model, which this program does not know; it knows {}",
             config.path().display(),
-            ARCHITECTURES.join(", ")
+            architectures().join(", ")
         ),
     };
     weights.finish()?;
     Ok(Loaded { model, architecture, head })
 }
 
-/// The encoder of a checkpoint and its family; `None` where the architecture is not our own.
+/// The model of a checkpoint for training, and the dropout that its config.json asks for; `None`
+/// where the architecture can be audited and not trained.
 ///
 /// # Errors
 /// As [`load`].
-pub fn load_encoder(
+pub fn load_trainable(
     config: &ModelConfig,
     weights: &mut Weights,
     head: Head,
-) -> Result<Option<(encoder::Encoder, &'static families::Family)>> {
+) -> Result<Option<(Box<dyn Trainable>, DropoutRates)>> {
     let (architecture, head) = conventions(config, weights, head)?;
     let Some(family) = families::family(&architecture) else { return Ok(None) };
     let encoder = encoder::Encoder::load(family, config, weights, head, &Device::Cpu)?;
     weights.finish()?;
-    Ok(Some((encoder, family)))
+    Ok(Some((Box::new(encoder), DropoutRates::read(family, config)?)))
 }
 
-/// The sizes of a checkpoint's encoder without its weights; `None` where it is not our own.
+/// The sizes of a checkpoint that can be trained, without its weights; `None` of any other.
 ///
 /// # Errors
 /// An architecture that cannot be told, a size that is missing.
-pub fn encoder_shape(config: &ModelConfig, weights: &Weights) -> Result<Option<encoder::Shape>> {
+pub fn trainable_shape(config: &ModelConfig, weights: &Weights) -> Result<Option<Shape>> {
     match families::family(&architecture(config, weights)?) {
-        Some(family) => encoder::Shape::read(family, config).map(Some),
+        Some(family) => Shape::read(family, config).map(Some),
         None => Ok(None),
     }
 }
@@ -208,21 +207,15 @@ fn architecture(config: &ModelConfig, weights: &Weights) -> Result<String> {
         return Ok(name.to_owned());
     }
     let class = config.architectures().join(" ").to_lowercase();
-    let by_class = [
-        ("xlmroberta", "xlm-roberta"),
-        ("distilbert", "distilbert"),
-        ("modernbert", "modernbert"),
-        ("debertav2", "deberta-v2"),
-        ("electra", "electra"),
-        ("roberta", "roberta"),
-        ("bert", "bert"),
-    ];
-    if let Some((_, name)) = by_class.iter().find(|(part, _)| class.contains(part)) {
+    // The longest first: "bert" is a part of most of the others.
+    let mut names = architectures();
+    names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+    if let Some(name) = names.iter().find(|name| class.contains(&name.replace('-', ""))) {
         return Ok((*name).to_owned());
     }
-    let prefixes = ["distilbert.", "electra.", "roberta.", "bert."];
-    if let Some(prefix) = prefixes.iter().find(|p| weights.names().any(|n| n.starts_with(*p))) {
-        return Ok(prefix.trim_end_matches('.').to_owned());
+    let has = |family: &&families::Family| weights.names().any(|n| n.starts_with(family.prefix));
+    if let Some(family) = families::FAMILIES.iter().find(has) {
+        return Ok(family.architectures[0].0.to_owned());
     }
     if weights.names().any(|n| n.starts_with("encoder.layer.0.attention.self.")) {
         return Ok("bert".to_owned());
@@ -231,7 +224,7 @@ fn architecture(config: &ModelConfig, weights: &Weights) -> Result<String> {
         "`{}` has no `model_type`, and neither its `architectures` nor its tensor names say which \
          architecture it is; add `\"model_type\"`: one of {}",
         config.path().display(),
-        ARCHITECTURES.join(", ")
+        architectures().join(", ")
     )
 }
 

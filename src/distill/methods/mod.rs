@@ -16,7 +16,7 @@ use super::objective::{Objective, Setting};
 use super::recipe::{Recipe, StageLayer, StoppingLoss};
 use super::terms::{Term, Terms};
 use crate::error::usage;
-use crate::model::encoder::Shape;
+use crate::model::Shape;
 
 /// A method: its stages, what they minimise by default, and what it asks of the models.
 pub struct Method {

@@ -21,7 +21,7 @@ use crate::check::draw_order;
 use crate::checkpoint::{require_new_folder, Checkpoint};
 use crate::error::{exit_code, usage, Exit, Interrupted, NO_REPORT};
 use crate::inference::{Logits, Windows};
-use crate::model::encoder::{Encoder, Frozen};
+use crate::model::{Frozen, Trainable};
 
 pub use self::written::{Answers, SplitAnswers, Student};
 
@@ -169,10 +169,10 @@ impl Distillation<'_> {
         for (i, assistant) in assistants.iter().enumerate() {
             says = Some(self.assistant(i, assistant, says, resume)?);
         }
-        let (encoder, finish) = self.train(&student, says, STUDENT, resume)?;
+        let (model, finish) = self.train(&student, says, STUDENT, resume)?;
         let outcome = match finish {
             Finish::Ended(ended) => {
-                Outcome::Trained(Box::new(self.write(student, &encoder, ended)?))
+                Outcome::Trained(Box::new(self.write(student, &*model, ended)?))
             }
             Finish::Stopped(course) => Outcome::Stopped(course),
         };
@@ -195,28 +195,28 @@ impl Distillation<'_> {
         if let Some(known) = known.filter(|_| resume) {
             return Ok(known);
         }
-        let (encoder, _) = self.train(assistant, says, &name, resume)?;
+        let (model, _) = self.train(assistant, says, &name, resume)?;
         let options = run_options(&self.recipe.settings, self.session, Windows::WHOLE);
-        let logits = assistant.train.logits(&encoder, &options)?;
+        let logits = assistant.train.logits(&*model, &options)?;
         self.folder.finish_assistant(&name, &fingerprint, &logits)?;
         Ok(logits)
     }
 
-    /// Trains `prepared` under a teacher that says `says`; the encoder as it is kept.
+    /// Trains `prepared` under a teacher that says `says`; the model as it is kept.
     fn train(
         &self,
         prepared: &Prepared,
         says: Option<Logits>,
         name: &str,
         resume: bool,
-    ) -> Result<(Encoder, Finish)> {
+    ) -> Result<(Box<dyn Trainable>, Finish)> {
         let (recipe, session) = (self.recipe, self.session);
         let fingerprint = self.fingerprint(name, prepared)?;
         let frozen = match recipe.freezes_embeddings() {
             true => Frozen::Embeddings,
             false => Frozen::Nothing,
         };
-        let (encoder, parameters) = prepared.student.encoder.trainable(frozen)?;
+        let (model, parameters) = prepared.student.model.parameters(frozen)?;
         let saved = match resume {
             true => self.folder.place(name, &fingerprint)?,
             false => None,
@@ -231,7 +231,7 @@ impl Distillation<'_> {
         });
         let training = Training {
             recipe,
-            student: &encoder,
+            student: &*model,
             parameters: &parameters,
             dropout: prepared.student.dropout,
             train: &prepared.train,
@@ -249,7 +249,7 @@ impl Distillation<'_> {
             let signals = self.signals(&*objective, prepared, says.clone())?;
             Ok((objective, signals))
         })?;
-        Ok((encoder.snapshot()?, finish))
+        Ok((model.snapshot()?, finish))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::distill::saved::TrainingFolder;
 use crate::distill::student::{begin, columns_by_name, NewStudent, Plan};
 use crate::distill::terms::Term;
 use crate::error::usage;
-use crate::model::{encoder_shape, Model};
+use crate::model::trainable_shape;
 
 /// A student with the splits in its tokens.
 pub(super) struct Prepared {
@@ -63,7 +63,7 @@ impl<'a> Distillation<'a> {
         };
         let mut checkpoint = Checkpoint::open(begun_from, settings.casing, &session.hub)
             .with_context(|| format!("cannot open `{begun_from}`"))?;
-        let shape = encoder_shape(&checkpoint.config, &checkpoint.weights)?;
+        let shape = trainable_shape(&checkpoint.config, &checkpoint.weights)?;
         if let Some(shape) = shape {
             set_max_length(&mut checkpoint.tokenizer, shape.positions, settings, Role::Student)?;
         }
@@ -119,7 +119,7 @@ impl<'a> Distillation<'a> {
         };
         let student = begin(asked, init, &mut self.checkpoint, columns.as_deref(), &plan)?;
         let tokenizer = &self.checkpoint.tokenizer;
-        let vocabulary = student.encoder.vocabulary();
+        let vocabulary = student.model.vocabulary();
         let train = evaluated(&self.splits.train, tokenizer, vocabulary)?;
         let validation = self.splits.validation.as_ref();
         let validation = validation.map(|split| evaluated(split, tokenizer, vocabulary));
@@ -146,7 +146,7 @@ impl<'a> Distillation<'a> {
 
     fn setting(&self, student: &NewStudent, train: &Evaluated) -> Result<Setting> {
         let mut setting = Setting {
-            student: student.encoder.shape(),
+            student: student.model.shape(),
             teacher: None,
             same_tokens: true,
             // Every sequence of the BERT family ends with [SEP].
@@ -154,7 +154,7 @@ impl<'a> Distillation<'a> {
         };
         if let Some(teacher) = &self.teacher {
             let checkpoint = teacher.classifier.checkpoint();
-            setting.teacher = encoder_shape(&checkpoint.config, &checkpoint.weights)?;
+            setting.teacher = trainable_shape(&checkpoint.config, &checkpoint.weights)?;
             let vocabulary = teacher.classifier.facts().vocabulary;
             let tokenizer = teacher.classifier.tokenizer();
             let of_teacher = tokens(&self.splits.train, tokenizer, vocabulary)?;

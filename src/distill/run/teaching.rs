@@ -18,8 +18,7 @@ use crate::distill::states::{bytes_of_everything, Selection};
 use crate::distill::store::{Store, StoreHeader};
 use crate::error::usage;
 use crate::inference::{Logits, Observer};
-use crate::model::encoder::DropoutRates;
-use crate::model::{load_encoder, Model};
+use crate::model::load_trainable;
 
 impl Distillation<'_> {
     /// What the teacher says to a stage.
@@ -55,20 +54,19 @@ impl Distillation<'_> {
         let source = settings.require_teacher()?;
         let mut checkpoint = Checkpoint::open(source, settings.casing, &self.session.hub)?;
         let config = &checkpoint.config;
-        let loaded = load_encoder(config, &mut checkpoint.weights, settings.teacher_head)?;
-        let Some((encoder, family)) = loaded else {
+        let loaded = load_trainable(config, &mut checkpoint.weights, settings.teacher_head)?;
+        let Some((model, rates)) = loaded else {
             bail!("`{source}` shows no hidden states here");
         };
-        let rates = DropoutRates::read(family, &checkpoint.config)?;
         let teacher = self.teacher.as_ref().context("no teacher")?;
         let tokens = match prepared.setting.same_tokens {
             true => prepared.train.tokens.clone(),
             false => {
-                tokens(&self.splits.train, teacher.classifier.tokenizer(), encoder.vocabulary())?
+                tokens(&self.splits.train, teacher.classifier.tokenizer(), model.vocabulary())?
             }
         };
         Ok(Beside {
-            encoder,
+            model,
             tokens,
             columns: teacher.classifier.columns().iter().map(|&column| column as u32).collect(),
             // Another seed than the student's, so that the two do not drop the same elements.
@@ -78,7 +76,7 @@ impl Distillation<'_> {
 
     /// The teacher's hidden states in a file, written now unless they are there.
     fn store(&self, selection: &Selection, beside: &Beside) -> Result<Store> {
-        let shape = beside.encoder.shape();
+        let shape = beside.model.shape();
         let teacher = self.sources.0.as_ref().context("no teacher")?;
         let header = StoreHeader {
             selection: selection.clone(),
@@ -125,7 +123,7 @@ impl Distillation<'_> {
 
     fn say_stored(&self, path: &Path, bytes: u64, beside: &Beside) {
         let lengths: Vec<usize> = beside.tokens.iter().map(|t| t.len()).collect();
-        let all = bytes_of_everything(&lengths, beside.encoder.shape());
+        let all = bytes_of_everything(&lengths, beside.model.shape());
         self.session.progress.message(&format!(
             "stored the teacher's hidden states in {}: {:.1} MB, of {:.1} MB for all of them",
             path.display(),

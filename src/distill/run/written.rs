@@ -14,7 +14,7 @@ use crate::distill::evaluate::{Evaluated, Score, SoftLoss};
 use crate::distill::record::{self, DistillationRecord};
 use crate::distill::trainer::Ended;
 use crate::inference::{Logits, Windows};
-use crate::model::encoder::Encoder;
+use crate::model::Trainable;
 
 /// A student that was trained and written.
 pub struct Student {
@@ -59,18 +59,18 @@ impl Distillation<'_> {
     pub(super) fn write(
         &self,
         prepared: Prepared,
-        encoder: &Encoder,
+        model: &dyn Trainable,
         ended: Ended,
     ) -> Result<Student> {
         let (recipe, session) = (self.recipe, self.session);
         let options = run_options(&recipe.settings, session, Windows::WHOLE);
-        let logits = prepared.train.logits(encoder, &options)?;
+        let logits = prepared.train.logits(model, &options)?;
         let train = prepared.train.score(&logits)?;
-        let parameters = encoder.export()?.values().map(|tensor| tensor.elem_count()).sum();
+        let parameters = model.export()?.values().map(|tensor| tensor.elem_count()).sum();
         let last = recipe.last_stage();
         let soft_loss = prepared.train.soft_loss(&logits, last.temperature, last.t_squared);
         let answered =
-            |split| -> Result<_> { Ok((split, Evaluated::logits(split, encoder, &options)?)) };
+            |split| -> Result<_> { Ok((split, Evaluated::logits(split, model, &options)?)) };
         let seen = prepared.validation.as_ref().map(answered).transpose()?;
         let validation = seen.as_ref().map(|(split, logits)| split.score(logits)).transpose()?;
         let mut data = BTreeMap::from([("train", recorded(&self.splits.train, &prepared.train))]);
@@ -99,7 +99,7 @@ impl Distillation<'_> {
         json.push(b'\n');
         let checkpoint = NewCheckpoint {
             config: prepared.student.config,
-            tensors: encoder.export()?,
+            tensors: model.export()?,
             tokenizer_files: self.checkpoint.tokenizer_files(&session.hub)?,
             beside: vec![("distillation.json", json)],
         };
@@ -112,7 +112,7 @@ impl Distillation<'_> {
         let validation_said = seen.map(|(split, logits)| answers(split, logits));
         let said = Answers { train: answers(&prepared.train, logits), validation: validation_said };
         let folder = recipe.output.clone();
-        let layers = encoder.shape().layers;
+        let layers = model.shape().layers;
         Ok(Student { folder, ended, train, validation, soft_loss, said, parameters, layers })
     }
 }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use candle_core::{DType, Tensor};
 
 use super::{Encoder, Layer, Linear};
-use crate::model::Parameter;
+use crate::model::{Frozen, Parameter};
 
 /// What is known of a tensor beside its value.
 pub(super) struct Place {
@@ -16,16 +16,6 @@ pub(super) struct Place {
     pub(super) decays: bool,
     /// Whether it belongs to the embeddings.
     pub(super) embeds: bool,
-}
-
-/// Which parameters training leaves as they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Frozen {
-    /// None.
-    #[default]
-    Nothing,
-    /// The embeddings of tokens, positions and segments, and the layer norm that follows them.
-    Embeddings,
 }
 
 /// Makes a tensor of a tensor.
@@ -199,8 +189,7 @@ mod tests {
     use super::*;
     use crate::checkpoint::TokenizedExample;
     use crate::checkpoint::{ModelConfig, Weights};
-    use crate::model::encoder::{Mode, Wanted};
-    use crate::model::{conventions, families, Head, Model, PackedBatch};
+    use crate::model::{conventions, families, Head, Mode, Model, PackedBatch, Wanted};
 
     fn load(config: &ModelConfig, weights: &mut Weights) -> Encoder {
         let (architecture, head) = conventions(config, weights, Head::Auto).unwrap();

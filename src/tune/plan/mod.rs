@@ -22,7 +22,7 @@ use crate::distill::methods;
 use crate::distill::recipe::{Flags, Recipe};
 use crate::distill::record::RecordedRecipe;
 use crate::error::usage;
-use crate::model::encoder::DropoutRates;
+use crate::model::DropoutRates;
 
 /// Accuracy that a student may lose.
 const EPSILON: f64 = 0.01;

@@ -1,0 +1,186 @@
+//! What training asks of a model, whatever its architecture.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use candle_core::Tensor;
+use rand::{RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::families::Family;
+use super::{Model, PackedBatch, Parameter};
+use crate::checkpoint::ModelConfig;
+
+/// A classifier that training can change. Distillation knows its models by this trait alone.
+///
+/// `Encoder` implements it for the BERT family. An architecture with another encoder implements it in
+/// a file of its own and adds an arm to [`super::load_trainable`].
+pub trait Trainable: Model {
+    /// Logits of every sequence of `batch`, and what else is `wanted`; differentiable.
+    ///
+    /// # Errors
+    /// Whatever candle refuses.
+    fn outputs(
+        &self,
+        batch: &PackedBatch,
+        wanted: Wanted,
+        mode: Mode,
+    ) -> candle_core::Result<Outputs>;
+
+    /// Its sizes.
+    fn shape(&self) -> Shape;
+
+    /// The same model over tensors of its own that training can change, and these, in a fixed order.
+    ///
+    /// # Errors
+    /// A tensor that cannot be copied.
+    fn parameters(&self, frozen: Frozen) -> Result<(Box<dyn Trainable>, Vec<Parameter>)>;
+
+    /// A copy of the model with the weights as they are now.
+    ///
+    /// # Errors
+    /// A tensor that cannot be copied.
+    fn snapshot(&self) -> Result<Box<dyn Trainable>>;
+
+    /// Copies of the weights, by the names that Hugging Face checkpoints use.
+    ///
+    /// # Errors
+    /// A tensor that cannot be copied.
+    fn export(&self) -> Result<BTreeMap<String, Tensor>>;
+}
+
+/// The sizes of an encoder that others look at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Layers.
+    pub layers: usize,
+    /// H.
+    pub hidden: usize,
+    /// Attention heads.
+    pub heads: usize,
+    /// The longest sequence that has positions, in tokens.
+    pub positions: usize,
+}
+
+/// Which parameters training leaves as they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Frozen {
+    /// None.
+    #[default]
+    Nothing,
+    /// The embeddings of tokens, positions and segments, and the layer norm that follows them.
+    Embeddings,
+}
+
+/// What [`Trainable::outputs`] returns beside the logits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Wanted {
+    /// The embeddings' output and every layer's.
+    pub hidden: bool,
+    /// Every layer's attention scores.
+    pub scores: bool,
+}
+
+/// What a forward pass gives.
+#[derive(Debug, Clone)]
+pub struct Outputs {
+    /// Raw scores (B, K).
+    pub logits: Tensor,
+    /// The embeddings' output, then each layer's, (T, H) each; empty where not wanted.
+    pub hidden: Vec<Tensor>,
+    /// Each layer's attention scores before the softmax, scaled by 1/√width: sequence by sequence,
+    /// head by head, query by query, key by key (Σ heads·L²) each; empty where not wanted.
+    pub scores: Vec<Tensor>,
+}
+
+/// Whether a forward pass drops out.
+#[derive(Debug, Clone, Copy)]
+pub enum Mode<'a> {
+    /// As in an audit.
+    Eval,
+    /// With dropout.
+    Train(&'a Dropout),
+}
+
+/// Shares of elements that training sets to zero, each in [0, 1).
+#[derive(Debug, Clone, Copy, PartialEq, Default, serde::Serialize)]
+pub struct DropoutRates {
+    /// After the embeddings and after the dense layers.
+    pub hidden: f64,
+    /// Of the attention probabilities.
+    pub attention: f64,
+    /// Of what the head's layers read.
+    pub classifier: f64,
+}
+
+impl DropoutRates {
+    /// Those of config.json, 0 where it has none; the classifier's is the hidden one by default.
+    ///
+    /// # Errors
+    /// A rate that is not a number.
+    pub fn read(family: &Family, config: &ModelConfig) -> Result<Self> {
+        let [hidden, attention, classifier] = family.dropout.keys;
+        let hidden = config.number_or(hidden, 0.0)?;
+        Ok(DropoutRates {
+            hidden,
+            attention: config.number_or(attention, 0.0)?,
+            classifier: config.number_or(classifier, hidden)?,
+        })
+    }
+}
+
+/// Dropout of one forward pass: the same pass of the same step drops the same elements, whatever
+/// came before.
+#[derive(Debug, Clone)]
+pub struct Dropout {
+    rates: DropoutRates,
+    seed: u64,
+    pass: u64,
+}
+
+/// Places of dropout in a forward pass, counted; each has its own stream of random numbers.
+const SITES: u64 = 1 << 16;
+
+impl Dropout {
+    /// The dropout of forward pass number `pass` of a training with `seed`.
+    pub fn new(rates: DropoutRates, seed: u64, pass: u64) -> Self {
+        Dropout { rates, seed, pass }
+    }
+
+    /// A factor for each of `count` elements: 0, or 1/(1 − rate).
+    fn factors(&self, site: u64, rate: f64, count: usize) -> Vec<f32> {
+        let mut random = ChaCha8Rng::seed_from_u64(self.seed);
+        random.set_stream(self.pass * SITES + site);
+        let dropped_below = (rate * 2f64.powi(32)) as u32;
+        let kept = (1.0 / (1.0 - rate)) as f32;
+        let mut draw = || if random.next_u32() < dropped_below { 0.0 } else { kept };
+        (0..count).map(|_| draw()).collect()
+    }
+}
+
+impl Mode<'_> {
+    pub(super) fn rates(self) -> DropoutRates {
+        match self {
+            Mode::Eval => DropoutRates::default(),
+            Mode::Train(dropout) => dropout.rates,
+        }
+    }
+
+    /// The factors of `count` elements at `site`; `None` where none is dropped.
+    pub(super) fn factors(self, site: u64, rate: f64, count: usize) -> Option<Vec<f32>> {
+        match self {
+            Mode::Train(dropout) if rate > 0.0 => Some(dropout.factors(site, rate, count)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn drop(self, site: u64, rate: f64, x: Tensor) -> candle_core::Result<Tensor> {
+        match self.factors(site, rate, x.elem_count()) {
+            None => Ok(x),
+            Some(factors) => {
+                let factors = Tensor::from_vec(factors, x.shape(), x.device())?;
+                &x * factors.to_dtype(x.dtype())?
+            }
+        }
+    }
+}
