@@ -1,7 +1,7 @@
-//! What README.md and docs/ say is so: examples run, flags exist, links lead somewhere.
+//! README.md and docs/ match the program: examples run, flags exist, links lead somewhere.
 //!
-//! - A ```console block is a session: the lines behind `$ ` are run with the built binary in one
-//!   temporary folder, and what is shown must be what they print, stderr included. A line `…` stands
+//! - A ```console block is a session: the lines after `$ ` are run with the built binary in one
+//!   temporary folder, and the block must show what they print, stderr included. A line `…` stands
 //!   for any number of lines, `$ echo $?` for the exit code of the command before it, and
 //!   `cargo run --release --` for `audit`.
 //! - A block whose paragraph ends with a file's name, as in "`reviews.toml`:", is that file.
@@ -14,11 +14,16 @@ use std::process::Command;
 use clap::{CommandFactory, Parser};
 use confidence_audit::check::Code;
 use confidence_audit::cli::Cli;
+use confidence_audit::error::Exit;
 
 /// A line that stands for any number of lines.
 const ELLIPSIS: &str = "…";
 /// What a newcomer types in place of `audit`.
 const CARGO_RUN: &str = "cargo run --release -- ";
+/// The documents whose sessions are run.
+const RUN: [&str; 2] = ["README.md", "docs/reference.md"];
+/// Where flags, formats, exit codes, notes and warnings are listed.
+const REFERENCE: &str = "docs/reference.md";
 
 /// A fenced block.
 struct Block {
@@ -76,7 +81,7 @@ impl Block {
             match (line.strip_prefix("$ "), session.last_mut()) {
                 (Some(command), _) => session.push((command.to_owned(), Vec::new())),
                 (None, Some((_, shown))) => shown.push(line.clone()),
-                (None, None) => panic!("README.md:{}: output before any command", self.line),
+                (None, None) => panic!("line {}: output before any command", self.line),
             }
         }
         session
@@ -145,13 +150,13 @@ fn run(command: &str, folder: &Path) -> (String, i32) {
     (text, output.status.code().expect("the command was not killed"))
 }
 
+/// Runs the sessions of a document in one temporary folder and returns how many commands ran.
 #[cfg(unix)]
-#[test]
-fn console_examples_print_what_they_show() {
+fn run_sessions(document: &str) -> usize {
     let folder = tempfile::tempdir().unwrap();
     let mut code = None;
     let mut commands = 0;
-    for block in blocks(&read("README.md")) {
+    for block in blocks(&read(document)) {
         if let Some(name) = block.file() {
             std::fs::write(folder.path().join(name), block.lines.join("\n") + "\n").unwrap();
         }
@@ -161,7 +166,7 @@ fn console_examples_print_what_they_show() {
         for (command, shown) in block.session() {
             let printed = match (command.as_str(), code) {
                 ("echo $?", Some(code)) => format!("{code}"),
-                ("echo $?", None) => panic!("README.md:{}: no command before it", block.line),
+                ("echo $?", None) => panic!("{document}:{}: no command before it", block.line),
                 (command, _) => {
                     let command = command.replace(CARGO_RUN, "audit ");
                     let (printed, status) = run(&command, folder.path());
@@ -174,19 +179,27 @@ fn console_examples_print_what_they_show() {
             let shown: Vec<&str> = shown.iter().map(String::as_str).collect();
             assert!(
                 matches(&lines, &shown),
-                "README.md:{}: `{command}` shows\n{}\nand prints\n{printed}",
+                "{document}:{}: `{command}` shows\n{}\nand prints\n{printed}",
                 block.line,
                 shown.join("\n"),
             );
         }
     }
-    assert!(commands >= 4, "only {commands} commands were run");
+    commands
+}
+
+#[cfg(unix)]
+#[test]
+fn console_examples_print_what_they_show() {
+    let commands: usize = RUN.iter().map(|document| run_sessions(document)).sum();
+    assert!(commands >= 6, "only {commands} commands were run");
 }
 
 #[test]
 fn commands_that_need_models_parse() {
     let mut calls = 0;
-    for document in ["README.md", "docs/pipelines.md"] {
+    let others = ["docs/pipelines.md", "docs/distillation.md", "docs/tuning.md"];
+    for document in RUN.into_iter().chain(others) {
         for block in blocks(&read(document)) {
             if !matches!(block.language.as_str(), "sh" | "yaml") {
                 continue;
@@ -199,18 +212,29 @@ fn commands_that_need_models_parse() {
             }
         }
     }
-    assert!(calls >= 8, "only {calls} commands were parsed");
+    assert!(calls >= 25, "only {calls} commands were parsed");
 }
 
-/// `--kappa` and the like in the first column of the table under `### Flags`.
+/// The code in the first column of the tables under `## heading` of the reference, cell by cell.
+fn first_column(heading: &str) -> Vec<String> {
+    let reference = read(REFERENCE);
+    let section = reference.split(&format!("\n## {heading}\n")).nth(1);
+    let section = section.unwrap_or_else(|| panic!("{REFERENCE} has no section `{heading}`"));
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let rows = section.lines().filter(|line| line.starts_with('|'));
+    rows.map(|row| row.split('|').nth(1).unwrap_or_default().trim().to_owned()).collect()
+}
+
+/// What stands in backticks.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+/// `--kappa` and the like in the table of flags.
 fn flags_of_the_table() -> BTreeSet<String> {
-    let readme = read("README.md");
-    let section = readme.split("### Flags\n").nth(1).expect("README.md has a section on flags");
-    let section = section.split("\n### ").next().unwrap_or_default();
-    let rows = section.lines().filter(|line| line.starts_with("| `-"));
-    let cells = rows.map(|row| row.split('|').nth(1).unwrap_or_default());
-    let code = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2));
-    code.map(|code| code.split(' ').next().unwrap_or_default().to_owned()).collect()
+    let cells = first_column("Flags");
+    let flags = cells.iter().filter(|cell| cell.starts_with("`-")).flat_map(|cell| code(cell));
+    flags.map(|code| code.split(' ').next().unwrap_or_default().to_owned()).collect()
 }
 
 /// Every flag of `audit` and of its subcommands, but for help and version.
@@ -230,6 +254,34 @@ fn flags_of_the_program() -> BTreeSet<String> {
 #[test]
 fn the_table_of_flags_is_the_program_s() {
     assert_eq!(flags_of_the_table(), flags_of_the_program());
+}
+
+#[test]
+fn the_table_of_formats_is_the_program_s() {
+    let command = Cli::command();
+    let format = command.get_arguments().find(|argument| argument.get_id() == "format");
+    let values = format.expect("`audit` has --format").get_possible_values();
+    let values: BTreeSet<String> = values.iter().map(|value| value.get_name().to_owned()).collect();
+    let cells = first_column("Formats");
+    let listed = cells.iter().flat_map(|cell| code(cell)).filter(|name| !name.starts_with('-'));
+    assert_eq!(listed.map(str::to_owned).collect::<BTreeSet<_>>(), values);
+}
+
+#[test]
+fn the_table_of_exit_codes_is_the_program_s() {
+    let codes = [
+        Exit::Preserved,
+        Exit::NotPreserved,
+        Exit::Usage,
+        Exit::CouldNotRun,
+        Exit::Interrupted,
+    ];
+    let codes: Vec<String> = codes.iter().map(|code| (*code as u8).to_string()).collect();
+    assert_eq!(first_column("Exit codes")[2..], codes);
+    let readme = read("README.md");
+    for code in &codes[..4] {
+        assert!(readme.contains(&format!("\n| {code} | ")), "README.md has no exit code {code}");
+    }
 }
 
 /// The codes that the sources of a folder write out.
@@ -253,12 +305,12 @@ fn every_code_of_a_note_is_explained() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let strays = written_codes(&src);
     assert!(strays.is_empty(), "{strays:?} belong into `Code`");
-    for document in ["README.md", "docs/glossary.md"] {
+    for document in [REFERENCE, "docs/glossary.md"] {
         let text = read(document);
         let named = |line: &&str| line.starts_with("| `") || line.starts_with("### `");
         let named: String = text.lines().filter(named).collect();
         for code in Code::ALL {
-            assert!(named.contains(&format!("`{code}`")), "{document} says nothing of `{code}`");
+            assert!(named.contains(&format!("`{code}`")), "{document} does not list `{code}`");
         }
     }
 }
@@ -268,29 +320,50 @@ fn documents() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path());
     let mut documents: Vec<_> = docs
-        .chain([root.join("README.md"), root.join("CHANGELOG.md")])
+        .chain(["README.md", "CHANGELOG.md", "CONTRIBUTING.md"].map(|name| root.join(name)))
         .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
         .collect();
     documents.sort();
     documents
 }
 
+/// The anchor that GitHub gives a heading.
+fn anchor(heading: &str) -> String {
+    let kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
+    let heading = heading.trim_start_matches('#').trim().to_lowercase();
+    heading.chars().filter(kept).map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
 #[test]
-fn relative_links_lead_to_files() {
+fn relative_links_lead_to_files_and_headings() {
     let mut links = 0;
     for document in documents() {
         let text = prose(&std::fs::read_to_string(&document).unwrap());
         for link in text.split("](").skip(1) {
-            let target = link.split([')', '#', ' ']).next().unwrap_or_default();
-            if target.is_empty() || target.contains("://") {
+            let link = link.split([')', ' ']).next().unwrap_or_default();
+            let (target, heading) = link.split_once('#').unwrap_or((link, ""));
+            if link.is_empty() || link.contains("://") {
                 continue;
             }
-            let path = document.parent().unwrap().join(target);
+            let path = match target {
+                "" => document.clone(),
+                target => document.parent().unwrap().join(target),
+            };
             assert!(path.exists(), "{}: there is no `{target}`", document.display());
+            if !heading.is_empty() {
+                let text = prose(&std::fs::read_to_string(&path).unwrap());
+                let mut headings = text.lines().filter(|line| line.starts_with('#'));
+                assert!(
+                    headings.any(|line| anchor(line) == heading),
+                    "{}: `{}` has no heading `#{heading}`",
+                    document.display(),
+                    path.display(),
+                );
+            }
             links += 1;
         }
     }
-    assert!(links >= 4, "only {links} links were followed");
+    assert!(links >= 100, "only {links} links were followed");
 }
 
 #[test]
