@@ -269,13 +269,8 @@ fn the_table_of_formats_is_the_program_s() {
 
 #[test]
 fn the_table_of_exit_codes_is_the_program_s() {
-    let codes = [
-        Exit::Preserved,
-        Exit::NotPreserved,
-        Exit::Usage,
-        Exit::CouldNotRun,
-        Exit::Interrupted,
-    ];
+    let codes =
+        [Exit::Preserved, Exit::NotPreserved, Exit::Usage, Exit::CouldNotRun, Exit::Interrupted];
     let codes: Vec<String> = codes.iter().map(|code| (*code as u8).to_string()).collect();
     assert_eq!(first_column("Exit codes")[2..], codes);
     let readme = read("README.md");

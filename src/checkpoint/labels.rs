@@ -3,9 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 
-use crate::error::{hinted, usage};
+use crate::error::Diagnostic;
 use crate::task::{find_label, label_ids};
 
 /// `--label-map`: what some of a model's labels are called in the task.
@@ -29,10 +29,7 @@ impl FromStr for LabelMap {
 
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |part: &str| {
-            usage(format!(
-                "`{part}` in the label map is not MODEL_LABEL=TASK_LABEL\n  hint: for example \
-                 `LABEL_0=negative,LABEL_1=positive`, or `student:NEG=negative,student:POS=positive`"
-            ))
+            Diagnostic::usage(format!("`{part}` in the label map is not MODEL_LABEL=TASK_LABEL")).hint("for example `LABEL_0=negative,LABEL_1=positive`, or `student:NEG=negative,student:POS=positive`").into()
         };
         let entries = text.split(',').map(|part| {
             let (left, right) = part.split_once('=').ok_or_else(|| wrong(part))?;
@@ -51,7 +48,10 @@ impl FromStr for LabelMap {
         for (i, entry) in entries.iter().enumerate() {
             let same = |e: &Entry| (&e.role, &e.model_label) == (&entry.role, &entry.model_label);
             if entries[..i].iter().any(same) {
-                return Err(usage(format!("the label map maps `{}` twice", entry.model_label)));
+                bail!(Diagnostic::usage(format!(
+                    "the label map maps `{}` twice",
+                    entry.model_label
+                )));
             }
         }
         Ok(LabelMap { entries })
@@ -109,11 +109,12 @@ impl LabelMap {
     pub fn refuse_roles(&self) -> Result<()> {
         let with_role = self.entries.iter().find_map(|e| e.role.as_ref().map(|role| (role, e)));
         let Some((role, entry)) = with_role else { return Ok(()) };
-        Err(usage(format!(
-            "the label map has `{role}:{}={}`, and a model that is run alone is no {role}\n  hint: \
-             pass --label-map with the entries of this model, without `teacher:` and `student:`",
+        Err(Diagnostic::usage(format!(
+            "the label map has `{role}:{}={}`, and a model that is run alone is no {role}",
             entry.model_label, entry.task_label
-        )))
+        ))
+        .hint("pass --label-map with the entries of this model, without `teacher:` and `student:`")
+        .into())
     }
 
     /// Fails where an entry for both models names a label that neither has.
@@ -138,12 +139,13 @@ impl Entry {
     }
 
     fn names_nothing(&self, whose: &str, names: &[String]) -> anyhow::Error {
-        usage(format!(
-            "the label map names `{}`, and {whose} are [{}]\n  hint: a label without a name is \
-             LABEL_0, LABEL_1, …",
+        Diagnostic::usage(format!(
+            "the label map names `{}`, and {whose} are [{}]",
             self.model_label,
             names.join(", ")
         ))
+        .hint("a label without a name is LABEL_0, LABEL_1, …")
+        .into()
     }
 }
 
@@ -162,33 +164,30 @@ pub fn align(
     map: &LabelMap,
 ) -> Result<Vec<usize>> {
     if model_names.len() != task_names.len() {
-        return Err(hinted(
-            format!(
-                "{role} `{source}` has {} labels [{}], and the task {task} has {} [{}]",
-                model_names.len(),
-                model_names.join(", "),
-                task_names.len(),
-                task_names.join(", ")
-            ),
-            "is this a checkpoint of another task?",
-        ));
+        bail!(Diagnostic::failure(format!(
+            "{role} `{source}` has {} labels [{}], and the task {task} has {} [{}]",
+            model_names.len(),
+            model_names.join(", "),
+            task_names.len(),
+            task_names.join(", ")
+        ))
+        .hint("is this a checkpoint of another task?"));
     }
     let renamed = map.rename(role, model_names)?;
     // Of a model that is run alone there is no other to tell it from.
     let scope = if role == "model" { String::new() } else { format!("{role}:") };
     by_name(&renamed, task_names).or_else(|| by_id(&renamed)).ok_or_else(|| {
-        hinted(
-            format!(
-                "{role} `{source}` and the task {task} name different labels: [{}] against [{}]",
-                renamed.join(", "),
-                task_names.join(", ")
-            ),
-            format!(
-                "if they mean the same, say which is which: --label-map {scope}{}={},…; otherwise \
+        Diagnostic::failure(format!(
+            "{role} `{source}` and the task {task} name different labels: [{}] against [{}]",
+            renamed.join(", "),
+            task_names.join(", ")
+        ))
+        .hint(format!(
+            "if they mean the same, say which is which: --label-map {scope}{}={},…; otherwise \
                  this is a checkpoint of another task",
-                model_names[0], task_names[0]
-            ),
-        )
+            model_names[0], task_names[0]
+        ))
+        .into()
     })
 }
 
@@ -208,6 +207,7 @@ fn by_id(model_names: &[String]) -> Option<Vec<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::rendered;
 
     fn names(list: &[&str]) -> Vec<String> {
         list.iter().map(|s| s.to_string()).collect()
@@ -237,7 +237,7 @@ mod tests {
     #[test]
     fn other_names_are_refused_with_the_remedy() {
         let error = columns(Some(&["neg", "pos"]), &["negative", "positive"], "").unwrap_err();
-        assert!(error.to_string().contains("--label-map student:neg=negative"), "{error}");
+        assert!(rendered(&error).contains("--label-map student:neg=negative"), "{error}");
         let map = "student:neg=negative,pos=positive";
         assert_eq!(columns(Some(&["neg", "pos"]), &["negative", "positive"], map).unwrap(), [0, 1]);
     }
@@ -254,7 +254,7 @@ mod tests {
         let model = names(&["a", "b"]);
         let map = LabelMap::default();
         let error = align("teacher", "m", &model, "mnli", &names(&MNLI), &map).unwrap_err();
-        assert!(error.to_string().contains("another task"));
+        assert!(rendered(&error).contains("another task"));
     }
 
     #[test]

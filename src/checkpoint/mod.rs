@@ -21,7 +21,7 @@ pub use weights::{Draws, Weights};
 pub use write::{require_new_folder, NewCheckpoint};
 
 use crate::digest::sha256_of;
-use crate::error::hinted;
+use crate::error::Diagnostic;
 use crate::hub::{is_id, Hub, HubRepo, RepoKind};
 
 /// A sequence classifier on disk: everything but the built model.
@@ -107,17 +107,14 @@ impl<'a> Place<'a> {
             return Ok(Place::Folder(path.to_owned()));
         }
         if path.is_file() {
-            return Err(hinted(
-                format!("`{source}` is a file, not a checkpoint"),
-                "name the folder that holds config.json, the tokenizer and the weights",
-            ));
+            bail!(Diagnostic::failure(format!("`{source}` is a file, not a checkpoint"))
+                .hint("name the folder that holds config.json, the tokenizer and the weights"));
         }
         let is_path = source.starts_with(['.', '/', '~']) || source.ends_with('/');
         if is_path || !is_id(source.split('@').next().unwrap_or_default()) {
-            return Err(hinted(
-                format!("there is no folder `{source}`"),
+            bail!(Diagnostic::failure(format!("there is no folder `{source}`")).hint(
                 "name a folder with config.json, a tokenizer and weights, or a Hub id such as \
-                 org/model or org/model@revision",
+                 org/model or org/model@revision"
             ));
         }
         Ok(Place::Hub(hub, HubRepo::parse(RepoKind::Model, source)?))
@@ -137,10 +134,7 @@ impl<'a> Place<'a> {
     fn require(&self, name: &str) -> Result<PathBuf> {
         match self {
             Place::Folder(folder) => self.get(name)?.ok_or_else(|| {
-                hinted(
-                    format!("`{}` holds no `{name}`", folder.display()),
-                    "name the folder of a checkpoint as transformers' save_pretrained writes it",
-                )
+                Diagnostic::failure(format!("`{}` holds no `{name}`", folder.display())).hint("name the folder of a checkpoint as transformers' save_pretrained writes it").into()
             }),
             Place::Hub(hub, repo) => hub.fetch(repo, name).map_err(|error| {
                 error
@@ -183,8 +177,5 @@ fn weight_files(place: &Place) -> Result<Vec<PathBuf>> {
     if place.get("pytorch_model.bin.index.json")?.is_some() {
         bail!("`{}` holds a sharded pickle; save it again as safetensors", place.name());
     }
-    Err(hinted(
-        format!("`{}` holds no weights", place.name()),
-        "it needs model.safetensors, model.safetensors.index.json with its shards, or pytorch_model.bin",
-    ))
+    Err(Diagnostic::failure(format!("`{}` holds no weights", place.name())).hint("it needs model.safetensors, model.safetensors.index.json with its shards, or pytorch_model.bin").into())
 }

@@ -13,7 +13,7 @@ use candle_core::pickle::{Object, Stack};
 use candle_core::{DType, Tensor};
 
 use super::weights::{instead_of_weights, tensor};
-use crate::error::hinted;
+use crate::error::Diagnostic;
 
 /// Number of pickles ahead of the storages in the legacy layout: magic number, protocol version,
 /// system information, the state dict, the storage keys.
@@ -50,14 +50,17 @@ impl PthFile {
             false => Self::open_legacy(path, &bytes),
         };
         file.map_err(|error| match instead_of_weights(&bytes) {
-            Some(instead) => hinted(format!("`{}` holds no tensors", path.display()), instead),
+            Some(instead) => Diagnostic::failure(format!("`{}` holds no tensors", path.display()))
+                .hint(instead)
+                .into(),
             None => error.context(format!("cannot read the weights in `{}`", path.display())),
         })
     }
 
     fn open_zip(path: &Path) -> Result<Self> {
         let mut zip = zip::ZipArchive::new(BufReader::new(File::open(path)?)).map_err(|e| {
-            hinted(e.to_string(), "the file is truncated or damaged; fetch it again")
+            Diagnostic::failure(e.to_string())
+                .hint("the file is truncated or damaged; fetch it again")
         })?;
         let pickle = zip
             .file_names()
@@ -160,7 +163,9 @@ impl Stored {
 }
 
 fn cut_short() -> anyhow::Error {
-    hinted("the file ends early", "the copy or the download was cut short; fetch it again")
+    Diagnostic::failure("the file ends early")
+        .hint("the copy or the download was cut short; fetch it again")
+        .into()
 }
 
 fn read_entry(zip: &mut zip::ZipArchive<BufReader<File>>, name: &str) -> Result<Vec<u8>> {
@@ -191,10 +196,11 @@ fn check_magic(reader: &mut Cursor<&[u8]>) -> Result<()> {
 }
 
 fn refused(what: &str) -> anyhow::Error {
-    hinted(
-        format!("the pickle names {what}, which builds no tensor, and nothing of it was run"),
-        "take weights from someone you trust, saved as safetensors",
-    )
+    Diagnostic::failure(format!(
+        "the pickle names {what}, which builds no tensor, and nothing of it was run"
+    ))
+    .hint("take weights from someone you trust, saved as safetensors")
+    .into()
 }
 
 /// The tensors of a state dict: an ordered dict of names and `_rebuild_tensor_v2` calls.

@@ -13,7 +13,7 @@ use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, Tokenizer, TruncationDirection, TruncationParams};
 
 use super::{ModelConfig, Place, TokenizedExample};
-use crate::error::hinted;
+use crate::error::Diagnostic;
 
 /// Whether a vocab.txt alone is read as cased or not; a tokenizer.json says so itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -75,15 +75,16 @@ pub(super) fn files(place: &Place, config: &ModelConfig) -> Result<TokenizerFile
     if let (Some(vocabulary), Some(merges)) = (place.get("vocab.json")?, place.get("merges.txt")?) {
         return Ok(TokenizerFiles::ByteLevelBpe { vocabulary, merges });
     }
-    Err(hinted(
-        format!(
-            "`{}` holds no tokenizer this program can read (a {} model)",
-            place.name(),
-            config.text("model_type")?.unwrap_or("bert")
-        ),
+    Err(Diagnostic::failure(format!(
+        "`{}` holds no tokenizer this program can read (a {} model)",
+        place.name(),
+        config.text("model_type")?.unwrap_or("bert")
+    ))
+    .hint(
         "it needs tokenizer.json, vocab.txt, or vocab.json with merges.txt; a SentencePiece model \
          is turned into tokenizer.json by saving the fast tokenizer of transformers",
-    ))
+    )
+    .into())
 }
 
 /// Turns text into token ids, special tokens included, without padding.
@@ -128,9 +129,10 @@ impl TextTokenizer {
         let params = TruncationParams { max_length: tokens, direction, ..Default::default() };
         // A pair has the more special tokens: four in RoBERTa.
         if tokens < 8 {
-            bail!(crate::error::usage(format!(
-                "a maximum length of {tokens} tokens leaves no room for text\n  hint: use 8 or more"
-            )));
+            bail!(Diagnostic::usage(format!(
+                "a maximum length of {tokens} tokens leaves no room for text"
+            ))
+            .hint("use 8 or more"));
         }
         self.inner.with_truncation(Some(params)).map_err(|e| anyhow!("{e}"))?;
         self.max_length = tokens;
@@ -180,14 +182,12 @@ fn from_json(file: &Path, config: Option<&Path>) -> Result<Tokenizer> {
             continue;
         };
         if !beside.is_null() && inside != beside {
-            return Err(hinted(
-                format!(
-                    "`{}` has `{key}` = {inside}, and `{}` has `{name}` = {beside}",
-                    file.display(),
-                    config.display()
-                ),
-                "make them agree: save the tokenizer again with transformers' save_pretrained",
-            ));
+            bail!(Diagnostic::failure(format!(
+                "`{}` has `{key}` = {inside}, and `{}` has `{name}` = {beside}",
+                file.display(),
+                config.display()
+            ))
+            .hint("make them agree: save the tokenizer again with transformers' save_pretrained"));
         }
     }
     Ok(tokenizer)
@@ -213,14 +213,12 @@ fn word_piece(vocabulary: &Path, config: Option<&Path>, casing: Casing) -> Resul
         (Casing::Auto, Some(lower_case)) => lower_case,
         (Casing::Auto, None) if !has_capitals(vocab.keys()) => true,
         (Casing::Auto, None) => {
-            return Err(hinted(
-                format!(
-                    "`{}` has tokens with capital letters, and nothing says whether text is \
+            bail!(Diagnostic::failure(format!(
+                "`{}` has tokens with capital letters, and nothing says whether text is \
                      lower-cased",
-                    vocabulary.display()
-                ),
-                "pass --cased or --uncased, or put a tokenizer.json beside it",
+                vocabulary.display()
             ))
+            .hint("pass --cased or --uncased, or put a tokenizer.json beside it"))
         }
     };
     let tokens: Vec<_> = special

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::pth::PthFile;
 use super::safetensors_file::SafetensorsFile;
-use crate::error::hinted;
+use crate::error::Diagnostic;
 
 /// Tensors that old checkpoints carry and no classifier needs.
 ///
@@ -194,10 +194,11 @@ impl Weights {
         let tensor = stored.to_dtype(DType::F32)?;
         self.parameters += tensor.elem_count();
         if let Some((at, value)) = first_not_finite(&tensor)? {
-            return Err(hinted(
-                format!("`{}`: the tensor `{name}` holds {value} at element {at}", self.source),
-                "the checkpoint is damaged or its training diverged; save it again",
-            ));
+            bail!(Diagnostic::failure(format!(
+                "`{}`: the tensor `{name}` holds {value} at element {at}",
+                self.source
+            ))
+            .hint("the checkpoint is damaged or its training diverged; save it again"));
         }
         self.taken.insert(name.to_owned());
         Ok(tensor)
@@ -227,14 +228,15 @@ impl Weights {
         } else {
             String::new()
         };
-        Err(hinted(
-            format!(
-                "`{}` holds tensors that its config.json does not account for: `{}`{more}",
-                self.source,
-                surplus[..surplus.len().min(3)].join("`, `")
-            ),
-            "config.json and the weights are of two models; put the right config.json beside them",
+        Err(Diagnostic::failure(format!(
+            "`{}` holds tensors that its config.json does not account for: `{}`{more}",
+            self.source,
+            surplus[..surplus.len().min(3)].join("`, `")
         ))
+        .hint(
+            "config.json and the weights are of two models; put the right config.json beside them",
+        )
+        .into())
     }
 }
 

@@ -14,13 +14,13 @@ use std::fs;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use candle_core::{Device, Tensor};
 use safetensors::tensor::{Dtype, View};
 use serde_json::{json, Map, Value};
 use tempfile::NamedTempFile;
 
-use crate::error::usage;
+use crate::error::Diagnostic;
 use crate::interrupt::Temporary;
 use crate::temporary::{sync_folder, temporary_file};
 
@@ -183,24 +183,21 @@ const PROBE: &str = ".writable.";
 pub fn require_new_folder(folder: &Path, flag: &str) -> Result<()> {
     let name = folder.display();
     if folder.exists() && !folder.is_dir() {
-        return Err(usage(format!(
-            "cannot write a checkpoint to `{name}`: it is a file\n  hint: name a new folder with \
-             {flag}"
-        )));
+        bail!(Diagnostic::usage(format!("cannot write a checkpoint to `{name}`: it is a file"))
+            .hint(format!("name a new folder with {flag}")));
     }
     let refused = |error: std::io::Error| {
-        usage(format!(
-            "cannot write a checkpoint into `{name}`: {error}\n  hint: name a folder with {flag} \
-             that you may write in"
-        ))
+        Diagnostic::usage(format!("cannot write a checkpoint into `{name}`: {error}"))
+            .hint(format!("name a folder with {flag} that you may write in"))
+            .into()
     };
     let is_probe = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with(PROBE);
     let mut entries = folder.is_dir().then(|| fs::read_dir(folder).map_err(refused)).transpose()?;
     if entries.iter_mut().flatten().any(|entry| !entry.is_ok_and(is_probe)) {
-        return Err(usage(format!(
-            "cannot write a checkpoint into `{name}`: it is not empty\n  hint: name a new folder \
-             with {flag}, or empty this one"
-        )));
+        bail!(Diagnostic::usage(format!(
+            "cannot write a checkpoint into `{name}`: it is not empty"
+        ))
+        .hint(format!("name a new folder with {flag}, or empty this one")));
     }
     let there = folder.ancestors().find(|path| path.as_os_str().is_empty() || path.exists());
     let there = there.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -212,7 +209,7 @@ pub fn require_new_folder(folder: &Path, flag: &str) -> Result<()> {
 mod tests {
     use super::*;
     use crate::checkpoint::{Casing, Checkpoint, Weights};
-    use crate::error::is_usage;
+    use crate::error::{is_usage, rendered};
     use crate::hub::{Connection, Hub, HubSettings};
     use crate::temporary::names_in;
     use candle_core::DType;
@@ -340,7 +337,7 @@ mod tests {
             (root.path().to_owned(), "it is not empty"),
         ] {
             let error = require_new_folder(&path, "--output").unwrap_err();
-            let message = error.to_string();
+            let message = rendered(&error);
             assert!(is_usage(&error), "{message}");
             assert!(message.contains(words) && message.contains("--output"), "{message}");
             assert!(message.contains(&format!("`{}`", path.display())), "{message}");

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{HubRepo, HubSettings};
-use crate::error::hinted;
+use crate::error::Diagnostic;
 
 /// One request that did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,26 +58,11 @@ impl Refusal {
             Refusal::Status { status, code } => {
                 explain_status(*status, code.as_deref(), repo, file, settings)
             }
-            Refusal::Unreachable { reason } => hinted(
-                says(&format!("`{endpoint}` cannot be reached: {reason}")),
-                "without a network, give a local folder, or set HF_HUB_OFFLINE=1 to use what is cached; HF_ENDPOINT names a mirror",
-            ),
-            Refusal::NotTheHub { reason } => hinted(
-                says(&format!("`{endpoint}` does not answer as the Hugging Face Hub does: {reason}")),
-                "check HF_ENDPOINT, and whether a proxy or a login page stands in between",
-            ),
-            Refusal::Locked { path } => hinted(
-                says(&format!("another process has been downloading it (lock `{path}`)")),
-                "wait for the other process to finish, then run this again",
-            ),
-            Refusal::Corrupt { reason } => hinted(
-                says(&format!("what `{endpoint}` sent is not the file: {reason}")),
-                "run this again; nothing of the failed download was kept",
-            ),
-            Refusal::Disk { reason } => hinted(
-                says(&format!("the cache `{}` cannot be written: {reason}", settings.cache_dir.display())),
-                "make room or set HF_HOME to a folder that can be written",
-            ),
+            Refusal::Unreachable { reason } => Diagnostic::failure(says(&format!("`{endpoint}` cannot be reached: {reason}"))).hint("without a network, give a local folder, or set HF_HUB_OFFLINE=1 to use what is cached; HF_ENDPOINT names a mirror").into(),
+            Refusal::NotTheHub { reason } => Diagnostic::failure(says(&format!("`{endpoint}` does not answer as the Hugging Face Hub does: {reason}"))).hint("check HF_ENDPOINT, and whether a proxy or a login page stands in between").into(),
+            Refusal::Locked { path } => Diagnostic::failure(says(&format!("another process has been downloading it (lock `{path}`)"))).hint("wait for the other process to finish, then run this again").into(),
+            Refusal::Corrupt { reason } => Diagnostic::failure(says(&format!("what `{endpoint}` sent is not the file: {reason}"))).hint("run this again; nothing of the failed download was kept").into(),
+            Refusal::Disk { reason } => Diagnostic::failure(says(&format!("the cache `{}` cannot be written: {reason}", settings.cache_dir.display()))).hint("make room or set HF_HOME to a folder that can be written").into(),
         }
     }
 }
@@ -113,30 +98,12 @@ fn explain_status(
         "if it is private or gated, set HF_TOKEN to a token with access to it"
     };
     match (status, code) {
-        (_, Some("GatedRepo")) | (403, _) => hinted(
-            format!("cannot get {wanted}: `{id}` is private or gated ({endpoint} answered {status})"),
-            format!("{access}; accept its terms at {endpoint}/{id} first if it asks for that"),
-        ),
-        (401, _) | (_, Some("RepoNotFound")) => hinted(
-            format!("cannot get {wanted}: there is no {kind} `{id}`, or it is private ({endpoint} answered {status})"),
-            format!("check the id; {access}"),
-        ),
-        (404, Some("RevisionNotFound")) => hinted(
-            format!("cannot get {wanted}: {kind} `{id}` has no revision `{}`", repo.revision()),
-            "check what stands after the `@`: a branch, a tag or a whole commit id",
-        ),
-        (404, _) => hinted(
-            format!("cannot get {wanted}: {endpoint} has nothing there (status 404)"),
-            format!("check the id, the revision and, if it is a local folder that was meant, its path; {access}"),
-        ),
-        (408 | 429 | 500..=599, _) => hinted(
-            format!("cannot get {wanted}: {endpoint} answers with status {status} for now"),
-            "try again later, give a local folder, or set HF_HUB_OFFLINE=1 to use what is cached",
-        ),
-        _ => hinted(
-            format!("cannot get {wanted}: {endpoint} answered with status {status}"),
-            "check HF_ENDPOINT, or give a local folder",
-        ),
+        (_, Some("GatedRepo")) | (403, _) => Diagnostic::failure(format!("cannot get {wanted}: `{id}` is private or gated ({endpoint} answered {status})")).hint(format!("{access}; accept its terms at {endpoint}/{id} first if it asks for that")).into(),
+        (401, _) | (_, Some("RepoNotFound")) => Diagnostic::failure(format!("cannot get {wanted}: there is no {kind} `{id}`, or it is private ({endpoint} answered {status})")).hint(format!("check the id; {access}")).into(),
+        (404, Some("RevisionNotFound")) => Diagnostic::failure(format!("cannot get {wanted}: {kind} `{id}` has no revision `{}`", repo.revision())).hint("check what stands after the `@`: a branch, a tag or a whole commit id").into(),
+        (404, _) => Diagnostic::failure(format!("cannot get {wanted}: {endpoint} has nothing there (status 404)")).hint(format!("check the id, the revision and, if it is a local folder that was meant, its path; {access}")).into(),
+        (408 | 429 | 500..=599, _) => Diagnostic::failure(format!("cannot get {wanted}: {endpoint} answers with status {status} for now")).hint("try again later, give a local folder, or set HF_HUB_OFFLINE=1 to use what is cached").into(),
+        _ => Diagnostic::failure(format!("cannot get {wanted}: {endpoint} answered with status {status}")).hint("check HF_ENDPOINT, or give a local folder").into(),
     }
 }
 
@@ -147,10 +114,9 @@ pub(super) fn no_such_file(repo: &HubRepo, file: &str, files: &[String]) -> anyh
     if files.len() > SHOWN {
         shown.push("…");
     }
-    hinted(
-        format!("{repo} has no file `{file}`"),
-        format!("its {} files are {}", files.len(), shown.join(", ")),
-    )
+    Diagnostic::failure(format!("{repo} has no file `{file}`"))
+        .hint(format!("its {} files are {}", files.len(), shown.join(", ")))
+        .into()
 }
 
 /// Something that only the Hub could give, which cannot be asked.
@@ -160,14 +126,13 @@ pub(super) fn not_cached(
     because: &str,
     settings: &HubSettings,
 ) -> anyhow::Error {
-    hinted(
-        format!(
-            "{} is not in the cache `{}`, and the Hub was not asked: {because}",
-            wanted(repo, file),
-            settings.cache_dir.display()
-        ),
-        "run once with a network and without HF_HUB_OFFLINE, or give a local folder",
-    )
+    Diagnostic::failure(format!(
+        "{} is not in the cache `{}`, and the Hub was not asked: {because}",
+        wanted(repo, file),
+        settings.cache_dir.display()
+    ))
+    .hint("run once with a network and without HF_HUB_OFFLINE, or give a local folder")
+    .into()
 }
 
 fn wanted(repo: &HubRepo, file: Option<&str>) -> String {

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::error;
+use anyhow::bail;
+
+use crate::error::Diagnostic;
 
 /// What a repository holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -53,14 +55,14 @@ impl HubRepo {
             None => (text, None),
         };
         if !is_id(id) {
-            return Err(error::usage(format!(
-                "`{id}` is no {kind} id of the Hub\n  hint: an id is `name` or `owner/name`, with `@revision` after it if wanted"
-            )));
+            bail!(Diagnostic::usage(format!("`{id}` is not a {kind} id of the Hub"))
+                .hint("an id is `name` or `owner/name`, with `@revision` after it if wanted"));
         }
         if let Some(revision) = revision.filter(|revision| !is_safe_path(revision)) {
-            return Err(error::usage(format!(
-                "`{revision}` is no revision of {kind} `{id}`\n  hint: a revision is a branch, a tag or a commit, for example `{id}@main`"
-            )));
+            bail!(Diagnostic::usage(format!("`{revision}` is not a revision of {kind} `{id}`"))
+                .hint(format!(
+                    "a revision is a branch, a tag or a commit, for example `{id}@main`"
+                )));
         }
         Ok(HubRepo { kind, id: id.to_owned(), revision: revision.map(str::to_owned) })
     }
@@ -112,6 +114,7 @@ pub(super) fn is_commit(revision: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::{exit_code, rendered, Exit};
 
     #[test]
     fn an_id_may_carry_a_revision() {
@@ -128,8 +131,8 @@ mod tests {
             ["", "a/b/c", "../x", "a/..", "/a", "a/", "a b", "a@", "a@../x", "a@x y", "C:\\x"];
         for text in ids {
             let error = HubRepo::parse(RepoKind::Dataset, text).unwrap_err();
-            assert_eq!(error::exit_code(&error), error::Exit::Usage, "{text}");
-            assert!(error.to_string().contains("\n  hint: "), "{text}");
+            assert_eq!(exit_code(&error), Exit::Usage, "{text}");
+            assert!(rendered(&error).contains("\n  hint: "), "{text}");
         }
     }
 }

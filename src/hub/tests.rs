@@ -10,6 +10,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::error::rendered;
 use crate::error::Interrupted;
 
 const FIRST: &str = "1111111111111111111111111111111111111111";
@@ -222,7 +223,7 @@ fn a_file_is_downloaded_once_and_found_without_the_server() {
 fn offline_and_uncached_names_what_is_missing() {
     let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
     let offline = hub(cache.path(), &server, Connection::Offline);
-    let error = offline.fetch(&model("owner/name"), "config.json").unwrap_err().to_string();
+    let error = rendered(&offline.fetch(&model("owner/name"), "config.json").unwrap_err());
     assert!(error.contains("model `owner/name` at revision `main` is not in the cache"), "{error}");
     assert!(error.contains("HF_HUB_OFFLINE is set"), "{error}");
     assert!(server.requests().is_empty(), "offline must not connect");
@@ -230,7 +231,7 @@ fn offline_and_uncached_names_what_is_missing() {
     let online = hub(cache.path(), &server, Connection::Online);
     online.fetch(&model("owner/name"), "config.json").unwrap();
     let offline = hub(cache.path(), &server, Connection::Offline);
-    let error = offline.fetch(&model("owner/name"), "model.safetensors").unwrap_err().to_string();
+    let error = rendered(&offline.fetch(&model("owner/name"), "model.safetensors").unwrap_err());
     assert!(error.contains("`model.safetensors` of model `owner/name`"), "{error}");
 }
 
@@ -239,7 +240,7 @@ fn nobody_listening_says_what_can_be_done() {
     let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
     server.shut_down();
     let hub = hub(cache.path(), &server, Connection::Online);
-    let error = hub.fetch(&model("owner/name@v1"), "config.json").unwrap_err().to_string();
+    let error = rendered(&hub.fetch(&model("owner/name@v1"), "config.json").unwrap_err());
     assert!(error.contains("model `owner/name` at revision `v1`"), "{error}");
     assert!(error.contains(&server.url) && error.contains("cannot be reached"), "{error}");
     for remedy in ["HF_HUB_OFFLINE", "HF_ENDPOINT", "local folder"] {
@@ -253,16 +254,16 @@ fn a_missing_file_is_none_and_a_missing_repository_an_error() {
     let hub = hub(cache.path(), &server, Connection::Online);
     assert_eq!(hub.fetch_optional(&model("a/b"), "vocab.txt").unwrap(), None);
     assert!(hub.fetch_optional(&model("a/b"), "config.json").unwrap().is_some());
-    let error = hub.fetch(&model("a/b"), "vocab.txt").unwrap_err().to_string();
+    let error = rendered(&hub.fetch(&model("a/b"), "vocab.txt").unwrap_err());
     assert!(error.contains("no file `vocab.txt`") && error.contains("config.json"), "{error}");
 
-    let error = hub.fetch(&model("a/b@nowhere"), "config.json").unwrap_err().to_string();
+    let error = rendered(&hub.fetch(&model("a/b@nowhere"), "config.json").unwrap_err());
     assert!(error.contains("404") && error.contains("`nowhere`"), "{error}");
     *lock(&server.store.refuses) = Some((404, "RepoNotFound"));
-    let error = hub.fetch_optional(&model("a/other"), "vocab.txt").unwrap_err().to_string();
+    let error = rendered(&hub.fetch_optional(&model("a/other"), "vocab.txt").unwrap_err());
     assert!(error.contains("there is no model `a/other`"), "{error}");
     *lock(&server.store.refuses) = Some((404, "RevisionNotFound"));
-    let error = hub.list(&model("a/b@v9")).unwrap_err().to_string();
+    let error = rendered(&hub.list(&model("a/b@v9")).unwrap_err());
     assert!(error.contains("has no revision `v9`"), "{error}");
 }
 
@@ -273,7 +274,7 @@ fn private_and_gated_ask_for_a_token_and_the_cache_does_not_hide_it() {
     for (status, code) in [(401, "RepoNotFound"), (401, "GatedRepo"), (403, "GatedRepo")] {
         *lock(&server.store.refuses) = Some((status, code));
         let hub = hub(cache.path(), &server, Connection::Online);
-        let error = hub.fetch(&model("a/b"), "config.json").unwrap_err().to_string();
+        let error = rendered(&hub.fetch(&model("a/b"), "config.json").unwrap_err());
         assert!(error.contains("private") && error.contains("HF_TOKEN"), "{error}");
         assert!(error.contains(&status.to_string()), "{error}");
     }
@@ -285,7 +286,7 @@ fn a_gate_that_shuts_only_at_the_file_is_reported_too() {
     let hub = hub(cache.path(), &server, Connection::Online);
     hub.list(&model("a/b")).unwrap();
     *lock(&server.store.refuses) = Some((403, "GatedRepo"));
-    let error = hub.fetch(&model("a/b"), "config.json").unwrap_err().to_string();
+    let error = rendered(&hub.fetch(&model("a/b"), "config.json").unwrap_err());
     assert!(error.contains("`config.json` of model `a/b`"), "{error}");
     assert!(error.contains("private or gated") && error.contains("HF_TOKEN"), "{error}");
 }
@@ -342,7 +343,7 @@ fn a_connection_dropped_in_the_middle_leaves_no_file_and_is_resumed() {
     server.put("main", FIRST, "weights", &weights);
     server.store.drops.store(true, SeqCst);
     let first = hub(cache.path(), &server, Connection::Online);
-    let error = first.fetch(&model("a/b"), "weights").unwrap_err().to_string();
+    let error = rendered(&first.fetch(&model("a/b"), "weights").unwrap_err());
     assert!(error.contains("`weights` of model `a/b`"), "{error}");
     assert_eq!(cached_files(cache.path()), [""; 0]);
     let offline = hub(cache.path(), &server, Connection::Offline);
@@ -359,7 +360,7 @@ fn bytes_that_do_not_have_the_announced_hash_are_thrown_away() {
     server.put("main", FIRST, "weights", &[7; 1000]);
     server.store.lies.store(true, SeqCst);
     let hub = hub(cache.path(), &server, Connection::Online);
-    let error = hub.fetch(&model("a/b"), "weights").unwrap_err().to_string();
+    let error = rendered(&hub.fetch(&model("a/b"), "weights").unwrap_err());
     assert!(error.contains("SHA-256"), "{error}");
     assert_eq!(cached_files(cache.path()), [""; 0]);
     server.store.lies.store(false, SeqCst);
@@ -389,7 +390,7 @@ fn a_silent_server_does_not_hold_us_for_ever() {
     let mut settings = hub(cache.path(), &server, Connection::Online).settings().clone();
     settings.stall = Duration::from_millis(400);
     let hub = Hub::new(settings).unwrap();
-    let error = hub.fetch(&model("a/b"), "config.json").unwrap_err().to_string();
+    let error = rendered(&hub.fetch(&model("a/b"), "config.json").unwrap_err());
     assert!(error.contains("nothing has arrived"), "{error}");
 }
 
@@ -430,7 +431,7 @@ fn a_cache_that_cannot_be_written_is_said_to_be_so() {
     let cache = folder.path().join("cache");
     std::fs::write(&cache, "a file where the cache should be").unwrap();
     let hub = hub(&cache, &server, Connection::Online);
-    let error = hub.fetch(&model("a/b"), "config.json").unwrap_err().to_string();
+    let error = rendered(&hub.fetch(&model("a/b"), "config.json").unwrap_err());
     assert!(error.contains("cannot be written") && error.contains("HF_HOME"), "{error}");
 }
 
@@ -439,7 +440,7 @@ fn a_page_that_is_no_hub_is_said_to_be_none() {
     let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
     *lock(&server.store.refuses) = Some((200, "")); // an empty page, as of a login portal
     let hub = hub(cache.path(), &server, Connection::Online);
-    let error = hub.fetch(&model("a/b"), "config.json").unwrap_err().to_string();
+    let error = rendered(&hub.fetch(&model("a/b"), "config.json").unwrap_err());
     assert!(error.contains("does not answer as the Hugging Face Hub does"), "{error}");
 }
 
@@ -448,7 +449,7 @@ fn a_file_name_cannot_leave_the_cache() {
     let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
     let hub = hub(cache.path(), &server, Connection::Online);
     for name in ["../x", "/etc/passwd", "a/../../x", ""] {
-        let error = hub.fetch(&model("a/b"), name).unwrap_err().to_string();
+        let error = rendered(&hub.fetch(&model("a/b"), name).unwrap_err());
         assert!(error.contains("is no path inside a repository"), "{error}");
     }
     assert!(server.requests().is_empty());

@@ -71,12 +71,9 @@ pub enum Input<'a> {
     Tokens(&'a [TokenizedExample]),
 }
 
-/// A logit that is no number.
+/// A logit that is NaN or infinite.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "{what}: the logits of example {index} hold {score}\n  hint: the model overflows on this input; its \
-     training diverged, or it needs another dtype"
-)]
+#[error("{what}: the logits of example {index} hold {score}")]
 pub struct NotFinite {
     /// Which model over what, such as `teacher on sst2/train`.
     pub what: String,

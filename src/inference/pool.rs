@@ -12,7 +12,7 @@ use super::window::{LaneWindow, Window};
 use super::{Input, Lane, NotFinite, Observer, RunOptions};
 use crate::cache::Entry;
 use crate::checkpoint::TokenizedExample;
-use crate::error::{Interrupted, NO_REPORT};
+use crate::error::{Diagnostic, Interrupted, NO_REPORT};
 use crate::model::{Model, PackedBatch, Workspace};
 
 /// Texts that a worker tokenises at a time.
@@ -243,7 +243,10 @@ impl Pool<'_> {
         });
         let (position, what, score) = found.min_by_key(|(position, ..)| *position)?;
         let index = self.rows[window.range.start + position];
-        Some(NotFinite { what: what.to_owned(), index: index as usize, score }.into())
+        let cause = Diagnostic::failure("the model overflows on this input")
+            .hint("its training diverged, or it needs another dtype");
+        let found = NotFinite { what: what.to_owned(), index: index as usize, score };
+        Some(Error::new(cause).context(found))
     }
 
     /// Windows that may be in flight: enough work ahead for every worker, and little to lose.

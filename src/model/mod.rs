@@ -23,6 +23,7 @@ pub use parameter::Parameter;
 pub use trainable::{Dropout, DropoutRates, Frozen, Mode, Outputs, Shape, Trainable, Wanted};
 
 use crate::checkpoint::{ModelConfig, Weights};
+use crate::error::Diagnostic;
 
 /// A sequence classifier.
 pub trait Model: Send + Sync {
@@ -130,12 +131,12 @@ pub fn conventions(
 ) -> Result<(String, &'static str)> {
     let architecture = architecture(config, weights)?;
     if head != Head::Auto && architecture != "bert" {
-        bail!(crate::error::usage(format!(
-            "`{}` is a {architecture} model: the head convention `{}` is BERT's and TinyBERT's\n  \
-             hint: leave --teacher-head and --student-head out for other architectures",
+        bail!(Diagnostic::usage(format!(
+            "`{}` is a {architecture} model: the head convention `{}` is BERT's and TinyBERT's",
             weights.source(),
             head.as_str()
-        )));
+        ))
+        .hint("leave --teacher-head and --student-head out for other architectures"));
     }
     let head = match families::family(&architecture) {
         Some(family) => families::head_convention(family, config, head),
@@ -233,13 +234,13 @@ fn architecture(config: &ModelConfig, weights: &Weights) -> Result<String> {
 fn require_classification_head(config: &ModelConfig) -> Result<()> {
     let classes = config.architectures();
     if !classes.is_empty() && !classes.iter().any(|c| c.contains("SequenceClassification")) {
-        return Err(crate::error::hinted(
-            format!(
-                "`{}` is a `{}`, which has no sequence-classification head",
-                config.path().display(),
-                classes.join(", ")
-            ),
-            "fine-tune it on the task first; a pretrained encoder alone has no confidence to audit",
+        bail!(Diagnostic::failure(format!(
+            "`{}` is a `{}`, which has no sequence-classification head",
+            config.path().display(),
+            classes.join(", ")
+        ))
+        .hint(
+            "fine-tune it on the task first; a pretrained encoder alone has no confidence to audit"
         ));
     }
     match config.text("problem_type")? {

@@ -8,7 +8,7 @@ use anyhow::{bail, Context, Result};
 use crate::checkpoint::labels::align;
 use crate::checkpoint::LabelMap;
 use crate::confidence::Predictions;
-use crate::error::hinted;
+use crate::error::Diagnostic;
 use crate::interrupt::Interrupt;
 use crate::task::table::{expand_patterns, read_table, Cell, Table};
 use crate::task::{find_label, label_ids, LabelReader};
@@ -63,13 +63,13 @@ pub fn read_pair(
         let order = join(wanted, given, &teacher, &student)?;
         student = student.reordered(&order)?;
     } else if teacher.labels.len() != student.labels.len() {
-        return Err(hinted(
-            format!(
-                "the teacher's predictions have {} rows, and the student's {}",
-                teacher.labels.len(),
-                student.labels.len()
-            ),
-            "both must be of the same examples; with an `id` column in both they are joined by it",
+        bail!(Diagnostic::failure(format!(
+            "the teacher's predictions have {} rows, and the student's {}",
+            teacher.labels.len(),
+            student.labels.len()
+        ))
+        .hint(
+            "both must be of the same examples; with an `id` column in both they are joined by it"
         ));
     }
     for i in 0..teacher.labels.len() {
@@ -148,10 +148,10 @@ pub fn read_predictions(
         }
         (true, Some(own)) => own.clone(),
         (true, None) => {
-            return Err(hinted(
-                format!("`{source}` shows only `predicted`, and the task {task} names no labels"),
-                "give the task `labels` in a [task.NAME] table",
+            bail!(Diagnostic::failure(format!(
+                "`{source}` shows only `predicted`, and the task {task} names no labels"
             ))
+            .hint("give the task `labels` in a [task.NAME] table"))
         }
     };
     let (own, columns) = match (own, &shown) {
@@ -220,10 +220,8 @@ fn rename_predicted(
     for (row, text) in kept {
         if let Some((own, given)) = entries.iter().find(|(_, given)| *given == text.trim()) {
             let twice = format!("`{text}` is what the label map calls `{own}`: `{own}={given}`");
-            return Err(hinted(
-                table.wrong(row, column, &twice).to_string(),
-                "say of every label that the table has what the task calls it",
-            ));
+            bail!(Diagnostic::failure(table.wrong(row, column, &twice).to_string())
+                .hint("say of every label that the table has what the task calls it"));
         }
     }
     let called = |name: &String| entries.iter().find(|(_, given)| given == name);
@@ -252,14 +250,15 @@ fn shown(table: &Table, source: &str) -> Result<(Option<Vec<String>>, Shown)> {
         (Some(confidence), Some(predicted)) => {
             Ok((None, Shown::Confidence { confidence, predicted }))
         }
-        _ => Err(hinted(
-            format!(
-                "`{source}` has the columns [{}], and none says how sure the model is",
-                table.columns.join(", ")
-            ),
+        _ => Err(Diagnostic::failure(format!(
+            "`{source}` has the columns [{}], and none says how sure the model is",
+            table.columns.join(", ")
+        ))
+        .hint(
             "it needs logit_<label> for every label, or probability_<label>, or confidence and \
              predicted",
-        )),
+        )
+        .into()),
     }
 }
 

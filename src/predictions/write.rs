@@ -12,7 +12,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
 use tempfile::NamedTempFile;
 
-use crate::error::usage;
+use crate::error::Diagnostic;
 use crate::inference::Logits;
 use crate::interrupt::Temporary;
 use crate::temporary::temporary_file;
@@ -38,11 +38,12 @@ impl LogitsFormat {
             Some("csv") => Ok(LogitsFormat::Csv),
             Some("jsonl") => Ok(LogitsFormat::Jsonl),
             Some("parquet") => Ok(LogitsFormat::Parquet),
-            _ => Err(usage(format!(
-                "`{}`: its extension does not say how to write it\n  hint: use .parquet, .csv or \
-                 .jsonl",
+            _ => Err(Diagnostic::usage(format!(
+                "`{}`: its extension does not say how to write it",
                 path.display()
-            ))),
+            ))
+            .hint("use .parquet, .csv or .jsonl")
+            .into()),
         }
     }
 }

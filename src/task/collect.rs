@@ -7,7 +7,7 @@ use super::readers::{Cell, DataFile, Header, RowSink};
 use super::spec::{Source, TaskSpec};
 use super::spelling::did_you_mean;
 use super::{Example, SkippedRow};
-use crate::error::hinted;
+use crate::error::Diagnostic;
 
 /// Gathers the examples of one split from its files.
 pub(super) struct Collector<'a> {
@@ -59,15 +59,14 @@ impl<'a> Collector<'a> {
         let first = &alternatives[0];
         let absent = first.iter().find(|name| !columns.contains(name)).unwrap_or(&first[0]);
         let guess = did_you_mean(absent, columns.iter().map(String::as_str));
-        Err(hinted(
-            format!(
-                "`{}` lacks the text columns of `{}`: {}",
-                file.name,
-                self.spec.name,
-                alternatives.iter().map(wanted).collect::<Vec<_>>().join(" or ")
-            ),
-            format!("{guess}its columns are [{}]", shortened(columns)),
+        Err(Diagnostic::failure(format!(
+            "`{}` lacks the text columns of `{}`: {}",
+            file.name,
+            self.spec.name,
+            alternatives.iter().map(wanted).collect::<Vec<_>>().join(" or ")
         ))
+        .hint(format!("{guess}its columns are [{}]", shortened(columns)))
+        .into())
     }
 
     fn label_column(&self, file: &DataFile, columns: &[String]) -> Result<Option<&'a String>> {
@@ -76,13 +75,14 @@ impl<'a> Collector<'a> {
         // A test split has no labels by custom; anywhere else a missing column is a mistyped one.
         if found.is_none() && self.spec.columns.label_expected && self.split != "test" {
             let guess = did_you_mean(&wanted[0], columns.iter().map(String::as_str));
-            return Err(hinted(
-                format!("`{}` has no label column `{}`", file.name, wanted[0]),
-                format!(
-                    "{guess}its columns are [{}]; leave `label` out to audit without labels",
-                    shortened(columns)
-                ),
-            ));
+            bail!(Diagnostic::failure(format!(
+                "`{}` has no label column `{}`",
+                file.name, wanted[0]
+            ))
+            .hint(format!(
+                "{guess}its columns are [{}]; leave `label` out to audit without labels",
+                shortened(columns)
+            )));
         }
         Ok(found)
     }
@@ -113,16 +113,15 @@ impl<'a> Collector<'a> {
         if known || !matches!(self.spec.source, Source::Glue(_)) {
             return Ok(());
         }
-        Err(hinted(
-            format!(
-                "`{}` names the labels [{}], and the task {} has [{}]",
-                file.name,
-                shortened(names),
-                self.spec.name,
-                shortened(&self.label_names)
-            ),
-            "describe the file as a task of your own, with `labels` in the order of its ids",
+        Err(Diagnostic::failure(format!(
+            "`{}` names the labels [{}], and the task {} has [{}]",
+            file.name,
+            shortened(names),
+            self.spec.name,
+            shortened(&self.label_names)
         ))
+        .hint("describe the file as a task of your own, with `labels` in the order of its ids")
+        .into())
     }
 
     fn skip(&mut self, line: usize, reason: String) {
@@ -187,7 +186,7 @@ impl RowSink for Collector<'_> {
             }
             label = reader.read(&cell).map_err(|bad| {
                 let place = format!("`{}` line {line}, column `{column}`", self.current.name);
-                hinted(format!("{place}: {}", bad.what), bad.hint)
+                Diagnostic::failure(format!("{place}: {}", bad.what)).hint(bad.hint)
             })?;
         }
         self.available += 1;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::readers::Format;
 use super::spec::Metric;
-use crate::error;
+use crate::error::Diagnostic;
 use crate::hub::{HubRepo, RepoKind};
 
 /// The data of a user's own task.
@@ -106,7 +106,7 @@ impl CustomTask {
     /// Finds what contradicts itself.
     pub(super) fn validate(&self, name: &str) -> Result<()> {
         let wrong = |what: &str, hint: &str| {
-            Err(error::usage(format!("`[task.{name}]`: {what}\n  hint: {hint}")))
+            Err(Diagnostic::usage(format!("`[task.{name}]`: {what}")).hint(hint).into())
         };
         if let Some(repo) = self.repo() {
             repo?;
@@ -149,6 +149,7 @@ impl CustomTask {
 mod tests {
     use super::super::spec::TaskSpec;
     use super::*;
+    use crate::error::{exit_code, Exit};
     use std::path::Path;
 
     fn parse(text: &str) -> CustomTask {
@@ -196,7 +197,7 @@ mod tests {
             "text = 'a'\nsplits = { train = [] }",
         ] {
             let error = TaskSpec::custom("mine", parse(text), Path::new(".")).unwrap_err();
-            assert_eq!(error::exit_code(&error), error::Exit::Usage, "{text}");
+            assert_eq!(exit_code(&error), Exit::Usage, "{text}");
         }
     }
 

@@ -9,7 +9,7 @@ use super::glue::{plain, GlueTask, GLUE};
 use super::natural::natural_key;
 use super::readers::{DataFile, Format};
 use super::spec::{Source, TaskSpec};
-use crate::error::{self, hinted};
+use crate::error::Diagnostic;
 use crate::hub::{Hub, HubRepo};
 
 /// The files of a split, or what was looked for and not found.
@@ -40,10 +40,10 @@ impl Located {
             Source::Glue(_) => None,
         };
         let Some(format) = forced.or_else(|| Format::of(&name)) else {
-            return Err(hinted(
-                format!("`{shown}`: its extension does not say how it is written"),
-                "say so: format = \"tsv\", \"csv\", \"jsonl\" or \"parquet\"",
-            ));
+            bail!(Diagnostic::failure(format!(
+                "`{shown}`: its extension does not say how it is written"
+            ))
+            .hint("say so: format = \"tsv\", \"csv\", \"jsonl\" or \"parquet\""));
         };
         Ok(DataFile {
             path,
@@ -81,10 +81,9 @@ fn refuse_no_folder(folder: &Path) -> Result<()> {
         return Ok(());
     }
     let what = if folder.exists() { "is a file, not a folder" } else { "does not exist" };
-    Err(error::usage(format!(
-        "the data folder `{}` {what}\n  hint: --data takes a folder, for example one that holds SST-2/train.tsv",
-        folder.display()
-    )))
+    Err(Diagnostic::usage(format!("the data folder `{}` {what}", folder.display()))
+        .hint("--data takes a folder, for example one that holds SST-2/train.tsv")
+        .into())
 }
 
 /// The names that a split's file may have.
@@ -343,8 +342,9 @@ pub(super) fn expand(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn pattern(text: &str) -> Result<glob::Pattern> {
-    glob::Pattern::new(text)
-        .map_err(|error| error::usage(format!("`{text}` is no path or pattern: {error}")))
+    glob::Pattern::new(text).map_err(|error| {
+        Diagnostic::usage(format!("`{text}` is no path or pattern: {error}")).into()
+    })
 }
 
 fn subfolders(folder: &Path) -> Vec<String> {

@@ -10,7 +10,7 @@ use super::readers;
 use super::spec::{Source, TaskSpec};
 use super::{Dataset, SkippedRow};
 use crate::digest::sha256_of;
-use crate::error::{self, hinted};
+use crate::error::Diagnostic;
 use crate::hub::Hub;
 
 #[cfg(test)]
@@ -43,9 +43,8 @@ pub struct LoadOptions<'a> {
 /// `allow_skipped` is off, or nothing is left.
 pub fn load(spec: &TaskSpec, split: &str, options: &LoadOptions) -> Result<Dataset> {
     if options.limit == Some(0) {
-        return Err(error::usage(
-            "a limit of 0 leaves nothing to audit\n  hint: --limit takes 1 or more",
-        ));
+        bail!(Diagnostic::usage("a limit of 0 leaves nothing to audit")
+            .hint("--limit takes 1 or more"));
     }
     let split = spec.canonical_split(split);
     let found = match locate(spec, &split, options.data.as_deref(), options.hub)? {
@@ -124,14 +123,11 @@ fn refuse_many_skipped(
     if skipped.len() > SHOWN {
         shown.push_str(&format!("\n  and {} more", skipped.len() - SHOWN));
     }
-    Err(hinted(
-        format!(
+    Err(Diagnostic::failure(format!(
             "{} of {rows} rows of split `{split}` of `{}` cannot be used, more than one in {ONE_SKIPPED_IN}:{shown}",
             skipped.len(),
             spec.name
-        ),
-        "mend these rows, or pass --allow-skipped to go on without them (they are counted in the report)",
-    ))
+        )).hint("mend these rows, or pass --allow-skipped to go on without them (they are counted in the report)").into())
 }
 
 fn not_found(spec: &TaskSpec, split: &str, tried: &[String]) -> anyhow::Error {
@@ -154,5 +150,5 @@ fn not_found(spec: &TaskSpec, split: &str, tried: &[String]) -> anyhow::Error {
             task.splits.keys().cloned().collect::<Vec<_>>().join(", ")
         ),
     };
-    hinted(format!("{message}{looked}"), hint)
+    Diagnostic::failure(format!("{message}{looked}")).hint(hint).into()
 }

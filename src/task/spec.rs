@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 use serde::{Deserialize, Serialize};
 
 use super::custom::CustomTask;
 use super::glue::{plain, GlueTask, GLUE, HUB_ID};
 use super::spelling::did_you_mean;
-use crate::error;
+use crate::error::Diagnostic;
 use crate::hub::{HubRepo, RepoKind};
 
 /// The figure that a task is judged by, beside plain accuracy.
@@ -68,10 +68,7 @@ impl TaskSpec {
             key => key.to_owned(),
         };
         if key == "stsb" {
-            return Err(error::usage(format!(
-                "task `{name}` is a regression: it has no classes, so confidence is not defined for it\n  hint: the classification tasks are {}",
-                names()
-            )));
+            bail!(Diagnostic::usage(format!("task `{name}` is a regression: it has no classes, so confidence is not defined for it")).hint(format!("the classification tasks are {}", names())));
         }
         let Some(task) = GLUE.iter().find(|task| plain(task.name) == key) else {
             return Err(unknown(name));
@@ -99,9 +96,10 @@ impl TaskSpec {
     /// itself.
     pub fn custom(name: &str, task: CustomTask, base_dir: &Path) -> Result<TaskSpec> {
         if is_builtin(name) {
-            return Err(error::usage(format!(
-                "`[task.{name}]` describes data, but `{name}` is a built-in task\n  hint: give your own task another name"
-            )));
+            bail!(Diagnostic::usage(format!(
+                "`[task.{name}]` describes data, but `{name}` is a built-in task"
+            ))
+            .hint("give your own task another name"));
         }
         task.validate(name)?;
         Ok(TaskSpec {
@@ -204,17 +202,19 @@ fn names() -> String {
 }
 
 fn unknown(name: &str) -> anyhow::Error {
-    error::usage(format!(
-        "there is no task `{name}`\n  hint: {}the tasks are {}, and what `[task.NAME]` tables of a config describe",
-        did_you_mean(name, builtin_names()),
-        names()
-    ))
+    Diagnostic::usage(format!("there is no task `{name}`"))
+        .hint(format!(
+            "{}the tasks are {}, and what `[task.NAME]` tables of a config describe",
+            did_you_mean(name, builtin_names()),
+            names()
+        ))
+        .into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{exit_code, Exit};
+    use crate::error::{exit_code, rendered, Exit};
 
     #[test]
     fn names_are_found_however_they_are_written() {
@@ -269,7 +269,7 @@ mod tests {
     fn an_unknown_task_names_the_known_ones() {
         let error = TaskSpec::glue("sst").unwrap_err();
         assert_eq!(exit_code(&error), Exit::Usage);
-        let text = error.to_string();
+        let text = rendered(&error);
         assert!(text.contains("did you mean `sst2`?") && text.contains("mnli-mm"), "{text}");
     }
 

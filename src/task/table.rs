@@ -8,7 +8,7 @@ use super::files::expand;
 use super::labels::LabelReader;
 use super::readers::{self, DataFile, Format, Header, RowSink};
 use crate::digest::sha256_of;
-use crate::error::hinted;
+use crate::error::Diagnostic;
 use crate::interrupt::Interrupt;
 
 pub use super::readers::Cell;
@@ -94,9 +94,11 @@ impl Table {
     /// # Errors
     /// Naming file, line and column of a cell that is no label of the reader's task.
     pub fn label(&self, row: usize, column: usize, labels: &LabelReader) -> Result<Option<u32>> {
-        labels
-            .read(&self.rows[row].cells[column])
-            .map_err(|bad| hinted(self.wrong(row, column, &bad.what).to_string(), bad.hint))
+        labels.read(&self.rows[row].cells[column]).map_err(|bad| {
+            Diagnostic::failure(self.wrong(row, column, &bad.what).to_string())
+                .hint(bad.hint)
+                .into()
+        })
     }
 
     /// An error about one cell: file, line, column, and what is wrong.
@@ -116,10 +118,10 @@ pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<
         let path = path.as_ref();
         let name = path.display().to_string();
         let Some(format) = Format::of(path) else {
-            return Err(hinted(
-                format!("`{name}`: its extension does not say how it is written"),
-                "a table is a .csv, .tsv, .jsonl or .parquet file",
-            ));
+            bail!(Diagnostic::failure(format!(
+                "`{name}`: its extension does not say how it is written"
+            ))
+            .hint("a table is a .csv, .tsv, .jsonl or .parquet file"));
         };
         builder.file = index;
         let file = DataFile {
@@ -148,10 +150,8 @@ pub fn expand_patterns<S: AsRef<str>>(patterns: &[S]) -> Result<Vec<PathBuf>> {
         let path = Path::new(pattern);
         let matched = if path.is_file() { vec![path.to_owned()] } else { expand(path)? };
         if matched.is_empty() {
-            return Err(hinted(
-                format!("there is no file `{pattern}`"),
-                "a path, or a pattern in quotes: 'logits-*.parquet'",
-            ));
+            bail!(Diagnostic::failure(format!("there is no file `{pattern}`"))
+                .hint("a path, or a pattern in quotes: 'logits-*.parquet'"));
         }
         if let Some(twice) = matched.iter().find(|file| files.contains(file)) {
             bail!("`{}` is named twice: its rows would count double", twice.display());
@@ -180,15 +180,14 @@ impl RowSink for Builder {
         let order: Option<Vec<usize>> = self.columns.iter().map(index).collect();
         match order {
             Some(order) if order.len() == header.columns.len() => Ok(order),
-            _ => Err(hinted(
-                format!(
-                    "`{}` has the columns [{}], the file before it [{}]",
-                    file.name,
-                    header.columns.join(", "),
-                    self.columns.join(", ")
-                ),
-                "files of one table have the same columns",
-            )),
+            _ => Err(Diagnostic::failure(format!(
+                "`{}` has the columns [{}], the file before it [{}]",
+                file.name,
+                header.columns.join(", "),
+                self.columns.join(", ")
+            ))
+            .hint("files of one table have the same columns")
+            .into()),
         }
     }
 

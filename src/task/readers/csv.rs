@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 
 use super::lines::LONGEST_LINE;
 use super::lines::{decode, not_utf8, refuse_nul, refuse_twins, refuse_utf16, too_long};
 use super::{empty, in_column, pick, DataFile, Header, RowSink};
-use crate::error::hinted;
+use crate::error::Diagnostic;
 
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let bytes =
@@ -99,14 +99,14 @@ impl<'a> Records<'a> {
                 if !matches!(after.first(), None | Some(b',' | b'\r' | b'\n')) {
                     let opens = self.line + newlines(&self.bytes[self.start..end - rest.len()]);
                     let closes = self.line + newlines(&self.bytes[self.start..end - after.len()]);
-                    return Err(hinted(
-                        format!(
-                            "`{}` line {opens}: the field that a quote opens here goes on after \
+                    bail!(Diagnostic::failure(format!(
+                        "`{}` line {opens}: the field that a quote opens here goes on after \
                              its closing quote in line {closes}",
-                            self.file.name
-                        ),
+                        self.file.name
+                    ))
+                    .hint(
                         "write each quote inside a quoted field twice, or give the file as `.tsv` \
-                         if its quotes are data",
+                         if its quotes are data"
                     ));
                 }
                 rest = after;
@@ -124,13 +124,11 @@ impl<'a> Records<'a> {
         let last = self.bytes[self.start..].trim_ascii();
         let quotes = last.iter().filter(|&&byte| byte == b'"').count();
         if quotes % 2 == 1 && newlines(last) > 0 {
-            return Err(hinted(
-                format!(
-                    "`{}` line {}: a quote that opens here is never closed",
-                    self.file.name, self.line
-                ),
-                "close it, or give the file as `.tsv` if its quotes are data",
-            ));
+            bail!(Diagnostic::failure(format!(
+                "`{}` line {}: a quote that opens here is never closed",
+                self.file.name, self.line
+            ))
+            .hint("close it, or give the file as `.tsv` if its quotes are data"));
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::lines::{decode, not_utf8, Lines};
 use super::{empty, Cell, DataFile, Header, RowSink};
-use crate::error::hinted;
+use crate::error::Diagnostic;
 
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let columns = keys(file)?;
@@ -48,10 +48,12 @@ fn keys(file: &DataFile) -> Result<Vec<String>> {
     }
     match first {
         None => Err(empty(file)),
-        Some(b'[') => Err(hinted(
-            format!("`{}` is a JSON array, not one object a line", file.name),
-            "write each object on a line of its own, for example: jq -c '.[]'",
-        )),
+        Some(b'[') => Err(Diagnostic::failure(format!(
+            "`{}` is a JSON array, not one object a line",
+            file.name
+        ))
+        .hint("write each object on a line of its own, for example: jq -c '.[]'")
+        .into()),
         Some(_) => Ok(keys.ordered),
     }
 }

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use anyhow::{bail, Context, Result};
 
 use super::{open, DataFile};
-use crate::error::hinted;
+use crate::error::Diagnostic;
 
 /// A line longer than this is no example but a broken file (16 MiB).
 pub(super) const LONGEST_LINE: usize = 16 << 20;
@@ -63,29 +63,24 @@ impl<'a> Lines<'a> {
 }
 
 pub(super) fn too_long(name: &str, line: usize) -> anyhow::Error {
-    hinted(
-        format!("`{name}` line {line} is longer than {} MiB", LONGEST_LINE >> 20),
-        "no example is that long: a line end or a closing quote is missing there",
-    )
+    Diagnostic::failure(format!("`{name}` line {line} is longer than {} MiB", LONGEST_LINE >> 20))
+        .hint("no example is that long: a line end or a closing quote is missing there")
+        .into()
 }
 
 /// UTF-16 is what some spreadsheets write; its byte-order mark gives it away.
 pub(super) fn refuse_utf16(name: &str, start: &[u8]) -> Result<()> {
     if start.starts_with(b"\xFF\xFE") || start.starts_with(b"\xFE\xFF") {
-        return Err(hinted(
-            format!("`{name}` is written in UTF-16"),
-            "save it as UTF-8, for example: iconv -f UTF-16 -t UTF-8",
-        ));
+        bail!(Diagnostic::failure(format!("`{name}` is written in UTF-16"))
+            .hint("save it as UTF-8, for example: iconv -f UTF-16 -t UTF-8"));
     }
     Ok(())
 }
 
 pub(super) fn refuse_nul(name: &str, line: usize, bytes: &[u8]) -> Result<()> {
     if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
-        return Err(hinted(
-            format!("`{name}` line {line}: a NUL byte at byte {}", at + 1),
-            "this is no text file, or one that was damaged",
-        ));
+        bail!(Diagnostic::failure(format!("`{name}` line {line}: a NUL byte at byte {}", at + 1))
+            .hint("this is no text file, or one that was damaged"));
     }
     Ok(())
 }
@@ -97,10 +92,9 @@ pub(super) fn decode(bytes: &[u8]) -> Result<&str, usize> {
 
 /// What to say of a place that is not UTF-8.
 pub(super) fn not_utf8(name: &str, line: usize, column: &str, byte: usize) -> anyhow::Error {
-    hinted(
-        format!("`{name}` line {line}{column}: byte {byte} is not UTF-8"),
-        "convert the file, for example: iconv -f LATIN1 -t UTF-8",
-    )
+    Diagnostic::failure(format!("`{name}` line {line}{column}: byte {byte} is not UTF-8"))
+        .hint("convert the file, for example: iconv -f LATIN1 -t UTF-8")
+        .into()
 }
 
 /// Refuses a header with two columns of one name.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{hinted, Interrupted};
+use crate::error::{Diagnostic, Interrupted};
 use crate::interrupt::Interrupt;
 
 mod csv;
@@ -147,10 +147,11 @@ fn refuse_pointer(file: &DataFile) -> Result<()> {
         .read_to_end(&mut head)
         .with_context(|| format!("cannot read `{}`", file.name))?;
     if head == POINTER {
-        return Err(hinted(
-            format!("`{}` is a Git LFS pointer, not the data itself", file.name),
-            "run `git lfs pull` in the repository it comes from, or download the file itself",
-        ));
+        bail!(Diagnostic::failure(format!(
+            "`{}` is a Git LFS pointer, not the data itself",
+            file.name
+        ))
+        .hint("run `git lfs pull` in the repository it comes from, or download the file itself"));
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::lines::refuse_twins;
 use super::{open, Cell, DataFile, Header, RowSink};
-use crate::error::hinted;
+use crate::error::Diagnostic;
 
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let name = &file.name;
@@ -62,10 +62,9 @@ fn guarded<T>(name: &str, call: impl FnOnce() -> parquet::errors::Result<T>) -> 
 }
 
 fn damaged(name: &str, reason: &str) -> anyhow::Error {
-    hinted(
-        format!("`{name}` cannot be read as Parquet: {reason}"),
-        "it is cut short, damaged or of another format; download or write it again",
-    )
+    Diagnostic::failure(format!("`{name}` cannot be read as Parquet: {reason}"))
+        .hint("it is cut short, damaged or of another format; download or write it again")
+        .into()
 }
 
 thread_local! {

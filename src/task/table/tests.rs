@@ -7,7 +7,7 @@ use crate::error::Interrupted;
 use crate::task::testing::{write_parquet, Column, Folder};
 
 fn failure<T: std::fmt::Debug>(result: Result<T>) -> String {
-    result.unwrap_err().to_string()
+    crate::error::rendered(&result.unwrap_err())
 }
 
 fn read_table<P: AsRef<Path>>(paths: &[P]) -> Result<Table> {

@@ -1,6 +1,7 @@
 //! Splits from files of every format, GLUE's quirks, and what is wrong with files.
 
 use super::*;
+use crate::error::rendered;
 use crate::task::testing::{custom, offline, write_parquet, Column, Folder};
 use crate::task::Example;
 
@@ -19,7 +20,7 @@ fn pair(text: &str, second: &str, label: Option<u32>) -> Example {
 
 /// The error of a load that must fail, as the user sees it.
 fn failure(result: Result<Dataset>) -> String {
-    format!("{:#}", result.expect_err("the load must fail"))
+    rendered(&result.expect_err("the load must fail"))
 }
 
 #[track_caller]
