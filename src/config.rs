@@ -66,7 +66,8 @@ impl Config {
             Diagnostic::usage(format!("cannot read the config `{}`: {e}", path.display()))
         })?;
         Ok(Self::from_text(&text, path).map_err(|e| {
-            Diagnostic::usage(format!("the config `{}` is wrong: {e}", path.display()))
+            let name = path.display();
+            Diagnostic::usage_around(&e, |why| format!("the config `{name}` is wrong: {why}"))
         })?)
     }
 

@@ -79,6 +79,12 @@ impl Diagnostic {
         Self::new(ErrorKind::Failure, message.into())
     }
 
+    /// A usage error with the hint of `error`, worded around its message.
+    pub fn usage_around(error: &anyhow::Error, word: impl FnOnce(&str) -> String) -> Self {
+        let (message, hint) = message_and_hint(error);
+        Diagnostic { hint, ..Self::usage(word(message.trim_end())) }
+    }
+
     fn new(kind: ErrorKind, message: String) -> Self {
         Diagnostic { kind, message, hint: None, place: None, source: None }
     }
@@ -151,22 +157,6 @@ impl fmt::Display for Interrupted {
             _ => write!(f, "interrupted: {done} of {total} examples were done ({what}); {outcome}"),
         }
     }
-}
-
-// Until every caller has moved to `Diagnostic`:
-
-/// A usage error whose hint is glued to its text.
-pub fn usage(message: impl Into<String>) -> anyhow::Error {
-    let text = message.into();
-    match text.split_once("\n  hint: ") {
-        Some((message, hint)) => Diagnostic::usage(message).hint(hint).into(),
-        None => Diagnostic::usage(text).into(),
-    }
-}
-
-/// A failure with its hint.
-pub fn hinted(message: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
-    Diagnostic::failure(message).hint(hint).into()
 }
 
 /// Whether the command line or the configuration caused `error`.

@@ -635,7 +635,7 @@ fn what_contradicts_itself_is_refused_before_the_first_trial() {
         (space(""), "`space` is empty"),
         (
             space("\"stage.prediction.learning_rate\" = { low = 1e-3, high = 1e-4 }"),
-            "`space.\"stage.prediction.learning_rate\"` goes from 0.001 to 0.0001: it is turned round",
+            "`space.\"stage.prediction.learning_rate\"` goes from 0.001 to 0.0001: `low` must be below `high`",
         ),
         (
             space("\"stage.train.learning_rate\" = { low = 1e-4, high = 1e-3, default = 1e-4 }"),
@@ -653,7 +653,7 @@ fn what_contradicts_itself_is_refused_before_the_first_trial() {
             space("\"student.layers\" = { choices = [2, 9], default = 2 }"),
             "`space.\"student.layers\"`: with 9",
         ),
-        (space("seed = { low = 1, high = 2 }"), "`space.\"seed\"` is no setting"),
+        (space("seed = { low = 1, high = 2 }"), "`space.\"seed\"` is not a setting"),
         (TUNE.replace("kappa = 0.05", "kapa = 0.05"), "unknown field `kapa`"),
         (TUNE.replace("tinybert", "tinibert"), "`method` = `tinibert`"),
         (

@@ -262,7 +262,7 @@ mod tests {
             let mut bytes = whole.clone();
             bytes[at] ^= 1;
             std::fs::write(&path, &bytes).unwrap();
-            let error = Store::open(&path).err().expect("damaged").to_string();
+            let error = crate::error::rendered(&Store::open(&path).err().expect("damaged"));
             assert!(error.contains("checksum") && error.contains("remove the file"), "{error}");
         }
         std::fs::write(&path, &whole[..whole.len() - 40]).unwrap();

@@ -9,7 +9,7 @@ use serde_json::{json, Map, Value};
 
 use super::recipe::{Compat, Init, Layers, StudentLayer};
 use crate::checkpoint::{Checkpoint, Draws, ModelConfig, Weights};
-use crate::error::usage;
+use crate::error::Diagnostic;
 use crate::model::families::{self, Family};
 use crate::model::{conventions, load_trainable, DropoutRates, Head, Trainable};
 use crate::task::find_label;
@@ -70,10 +70,12 @@ pub fn begin(
 ) -> Result<NewStudent> {
     let (architecture, _) = conventions(&source.config, &source.weights, Head::Auto)?;
     let family = families::family(&architecture).ok_or_else(|| {
-        usage(format!(
-            "`{}` is a {architecture} model, which can be audited and not trained here\n  hint: \
-             a student is of the BERT family: {}",
-            source.source,
+        Diagnostic::usage(format!(
+            "`{}` is a {architecture} model, which can be audited and not trained here",
+            source.source
+        ))
+        .hint(format!(
+            "a student is of the BERT family: {}",
             families::model_types().collect::<Vec<_>>().join(", ")
         ))
     })?;
@@ -110,22 +112,23 @@ fn chosen_layers(asked: Option<&Layers>, there: usize) -> Result<Vec<usize>> {
         None => Ok((1..=there).collect()),
         Some(Layers::Count(count)) => {
             if !there.is_multiple_of(*count) || *count == 0 {
-                bail!(usage(format!(
-                    "`student.layers` = {count} does not divide the {there} layers that there are\n  \
-                     hint: name them, counted from 1: `layers = [2, 4]`"
-                )));
+                bail!(Diagnostic::usage(format!(
+                    "`student.layers` = {count} does not divide the {there} layers that \
+                             there are"
+                ))
+                .hint("name them, counted from 1: `layers = [2, 4]`"));
             }
             Ok((1..=*count).map(|i| i * (there / count)).collect())
         }
         Some(Layers::These(layers)) => {
             let wrong = layers.iter().find(|layer| !(1..=there).contains(*layer));
             if let Some(layer) = wrong {
-                bail!(usage(format!(
+                bail!(Diagnostic::usage(format!(
                     "`student.layers` names layer {layer}, and there are the layers 1 to {there}"
                 )));
             }
             if layers.is_empty() {
-                bail!(usage("`student.layers` names no layer"));
+                bail!(Diagnostic::usage("`student.layers` names no layer"));
             }
             Ok(layers.clone())
         }
@@ -158,7 +161,9 @@ fn config(
         let (Some(Layers::Count(layers)), Some(hidden), Some(heads)) =
             (&asked.layers, asked.hidden_size, asked.heads)
         else {
-            bail!(usage("`student.init` = `scratch` needs `layers`, `hidden_size` and `heads`"));
+            bail!(Diagnostic::usage(
+                "`student.init` = `scratch` needs `layers`, `hidden_size` and `heads`"
+            ));
         };
         set(keys.layers, json!(layers));
         set(keys.hidden, json!(hidden));

@@ -23,7 +23,7 @@ use super::saved::{Place, TrainingFolder};
 use super::schedule::Schedule;
 use super::signals::Signals;
 use super::speaker::{Pace, Speaker};
-use crate::error::{hinted, Interrupted};
+use crate::error::{Diagnostic, Interrupted};
 use crate::inference::RunOptions;
 use crate::interrupt::Interrupt;
 use crate::model::{ops, Dropout, DropoutRates, PackedBatch, Parameter, Trainable};
@@ -398,18 +398,18 @@ impl<'a> StageRun<'a> {
     fn diverged(&self, what: &str, rows: &[u32]) -> anyhow::Error {
         let shown: Vec<_> = rows.iter().take(8).map(u32::to_string).collect();
         let more = if rows.len() > shown.len() { ", …" } else { "" };
-        let error = hinted(
-            format!(
-                "{what} in stage `{}`, epoch {}, step {}, in the batch of the examples {}{more}",
-                self.stage.name,
-                self.place.epoch + 1,
-                self.place.step + 1,
-                shown.join(", ")
-            ),
+        let error = Diagnostic::failure(format!(
+            "{what} in stage `{}`, epoch {}, step {}, in the batch of the examples {}{more}",
+            self.stage.name,
+            self.place.epoch + 1,
+            self.place.step + 1,
+            shown.join(", ")
+        ))
+        .hint(
             "the training diverges: look at these examples, or begin anew with a lower \
              `learning_rate` (remove the folder, or name another one with --output)",
         );
-        error.context(Diverged)
+        anyhow::Error::from(error).context(Diverged)
     }
 
     fn save(&self) -> Result<()> {

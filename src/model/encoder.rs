@@ -20,6 +20,7 @@ use super::kernels::Activation;
 use super::{Frozen, Head, Mode, Model, Outputs, PackedBatch, Parameter};
 use super::{Shape, Trainable, Wanted};
 use crate::checkpoint::{ModelConfig, Weights};
+use crate::error::Diagnostic;
 
 #[derive(Clone)]
 struct Linear {
@@ -362,13 +363,13 @@ fn require_head(weights: &Weights, config: &ModelConfig, names: &[&str]) -> Resu
     if missing.is_empty() {
         return Ok(());
     }
-    Err(crate::error::hinted(
-        format!(
-            "`{}` has no classification head: `{}` is missing",
-            weights.source(),
-            missing.join("`, `")
-        ),
-        "this looks like a pretrained encoder; name a checkpoint that was fine-tuned on the task",
+    let error = Diagnostic::failure(format!(
+        "`{}` has no classification head: `{}` is missing",
+        weights.source(),
+        missing.join("`, `")
     ))
-    .with_context(|| format!("config `{}`", config.path().display()))
+    .hint(
+        "this looks like a pretrained encoder; name a checkpoint that was fine-tuned on the task",
+    );
+    Err(error).with_context(|| format!("config `{}`", config.path().display()))
 }

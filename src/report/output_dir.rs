@@ -8,7 +8,7 @@ use anyhow::Context;
 use tempfile::NamedTempFile;
 
 use super::{Format, PredictionTable, RenderOptions, Report, Saved};
-use crate::error::{hinted, usage};
+use crate::error::Diagnostic;
 use crate::interrupt::Temporary;
 use crate::temporary::{sync_folder, temporary_file};
 
@@ -52,10 +52,11 @@ impl OutputDir {
     /// When it can be neither; called before the long run, so that no run is lost for it.
     pub fn prepare(path: &Path) -> anyhow::Result<OutputDir> {
         let refused = |error: std::io::Error| {
-            hinted(
-                format!("cannot write in the output folder `{}`: {error}", path.display()),
-                "choose a folder that you may write in with --output-dir",
-            )
+            Diagnostic::failure(format!(
+                "cannot write in the output folder `{}`: {error}",
+                path.display()
+            ))
+            .hint("choose a folder that you may write in with --output-dir")
         };
         fs::create_dir_all(path).map_err(refused)?;
         let mut probe = temp_file(path, "writable").map_err(refused)?;
@@ -93,10 +94,12 @@ impl OutputDir {
     ) -> anyhow::Result<Vec<PathBuf>> {
         let strangers = self.path.join(PREDICTIONS);
         if predictions.is_none() && strangers.exists() {
-            return Err(usage(format!(
-                "`{}` is there and is not of this report\n  hint: name another folder, or remove it",
+            return Err(Diagnostic::usage(format!(
+                "`{}` is there and is not of this report",
                 strangers.display()
-            )));
+            ))
+            .hint("name another folder, or remove it")
+            .into());
         }
         let sources: Vec<&Path> = saved.file.as_deref().into_iter().chain(predictions).collect();
         let rows = predictions.map_or(Rows::Unknown, Rows::Copied);
@@ -167,7 +170,7 @@ fn temp_file(folder: &Path, name: &str) -> std::io::Result<NamedTempFile> {
 mod tests {
     use super::super::samples;
     use super::*;
-    use crate::error::rendered;
+    use crate::error::{rendered, Diagnostic};
     use crate::temporary::names_in;
 
     #[test]

@@ -15,7 +15,7 @@ use super::losses::Divergence;
 use super::objective::{Objective, Setting};
 use super::recipe::{Recipe, StageLayer, StoppingLoss};
 use super::terms::{Term, Terms};
-use crate::error::usage;
+use crate::error::Diagnostic;
 use crate::model::Shape;
 
 /// A method: its stages, what they minimise by default, and what it asks of the models.
@@ -51,13 +51,13 @@ pub static METHODS: [Method; 8] = [
 /// A usage error that names those there are.
 pub fn find(name: &str) -> Result<&'static Method> {
     let names: Vec<_> = METHODS.iter().map(|method| method.name).collect();
-    METHODS.iter().find(|method| method.name == name).ok_or_else(|| {
-        usage(format!(
-            "`method` = `{name}` is not known\n  hint: {}the methods are {}",
+    Ok(METHODS.iter().find(|method| method.name == name).ok_or_else(|| {
+        Diagnostic::usage(format!("`method` = `{name}` is not known")).hint(format!(
+            "{}the methods are {}",
             crate::task::spelling::did_you_mean(name, names.iter().copied()),
             names.join(", ")
         ))
-    })
+    })?)
 }
 
 /// What a method says of a stage; the rest is what most published recipes share.
@@ -87,12 +87,13 @@ fn of_logits(recipe: &Recipe, stage: usize) -> Result<Box<dyn Objective>> {
 
 /// The teacher's shape, for a method that looks into it.
 fn require_states(setting: &Setting) -> Result<Shape> {
-    setting.teacher.ok_or_else(|| {
-        usage(
-            "the `method` looks at hidden states, and the teacher's architecture shows none here\n  \
-             hint: use kd, annealing or takd, or a teacher of the BERT family",
+    Ok(setting.teacher.ok_or_else(|| {
+        Diagnostic::usage(
+            "the `method` looks at hidden states, and the teacher's architecture shows none \
+                 here",
         )
-    })
+        .hint("use kd, annealing or takd, or a teacher of the BERT family")
+    })?)
 }
 
 /// Tokens are compared one by one.
@@ -100,11 +101,15 @@ fn require_same_tokens(setting: &Setting) -> Result<()> {
     if setting.same_tokens {
         return Ok(());
     }
-    Err(usage(
-        "the `method` compares hidden states token by token, and the tokenizers of teacher and \
-         student differ\n  hint: set `student.init` to teacher-layers or scratch, or `student.base` \
-         to a checkpoint with the teacher's vocabulary; kd, annealing and takd need neither",
-    ))
+    Err(Diagnostic::usage(
+        "the `method` compares hidden states token by token, and the tokenizers of teacher \
+             and student differ",
+    )
+    .hint(
+        "set `student.init` to teacher-layers or scratch, or `student.base` to a checkpoint \
+             with the teacher's vocabulary; kd, annealing and takd need neither",
+    )
+    .into())
 }
 
 /// Vectors are compared without a projection.
@@ -113,10 +118,11 @@ fn require_same_width(setting: &Setting, why: &str) -> Result<()> {
     if student == teacher {
         return Ok(());
     }
-    Err(usage(format!(
-        "`student.hidden_size` is {student} and the teacher's {teacher}: {why}\n  hint: use \
-         tinybert or hsk, which project, or a student of the teacher's width"
-    )))
+    Err(Diagnostic::usage(format!(
+        "`student.hidden_size` is {student} and the teacher's {teacher}: {why}"
+    ))
+    .hint("use tinybert or hsk, which project, or a student of the teacher's width")
+    .into())
 }
 
 /// The teacher's layer, counted from 1, that each student layer looks at.
@@ -133,20 +139,25 @@ fn layer_map(recipe: &Recipe, setting: &Setting) -> Result<Vec<usize>> {
 }
 
 fn does_not_divide(student: usize, teacher: usize) -> anyhow::Error {
-    usage(format!(
-        "the teacher's {teacher} layers do not divide among the student's {student}\n  hint: set \
-         `layer_map`: for each student layer the teacher's, counted from 1"
+    Diagnostic::usage(format!(
+        "the teacher's {teacher} layers do not divide among the student's {student}"
     ))
+    .hint("set `layer_map`: for each student layer the teacher's, counted from 1")
+    .into()
 }
 
 fn check_map(map: &[usize], wanted: usize, teacher: usize) -> Result<()> {
     if map.len() != wanted {
-        bail!(usage(format!("`layer_map` has {} layers, and {wanted} are asked for", map.len())));
+        bail!(Diagnostic::usage(format!(
+            "`layer_map` has {} layers, and {wanted} are asked for",
+            map.len()
+        )));
     }
     match map.iter().find(|layer| !(1..=teacher).contains(*layer)) {
         None => Ok(()),
-        Some(layer) => Err(usage(format!(
+        Some(layer) => Err(Diagnostic::usage(format!(
             "`layer_map` names layer {layer}, and the teacher's layers are 1 to {teacher}"
-        ))),
+        ))
+        .into()),
     }
 }

@@ -13,7 +13,7 @@ mod tests;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Error, Result};
 use serde::Serialize;
 
 pub use file::{
@@ -137,15 +137,12 @@ impl Recipe {
         let text = std::fs::read_to_string(path).map_err(|e| {
             Diagnostic::usage(format!("cannot read the recipe `{}`: {e}", path.display()))
         })?;
-        let named = |e: &dyn std::fmt::Display| {
-            Diagnostic::usage(format!(
-                "the recipe `{}` is wrong: {}",
-                path.display(),
-                e.to_string().trim_end()
-            ))
+        let named = |e: Error| {
+            let name = path.display();
+            Diagnostic::usage_around(&e, |why| format!("the recipe `{name}` is wrong: {why}"))
         };
-        let file: RecipeFile = toml::from_str(&text).map_err(|e| named(&e))?;
-        Ok(Self::resolve(file, path, &text, flags).map_err(|e| named(&e))?)
+        let file: RecipeFile = toml::from_str(&text).map_err(|e| named(e.into()))?;
+        Ok(Self::resolve(file, path, &text, flags).map_err(named)?)
     }
 
     /// The recipe `text`, which nobody wrote as it is, as if it stood in the file `path`, under

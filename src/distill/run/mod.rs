@@ -19,7 +19,7 @@ use super::trainer::{Finish, Training, Watch, SAVED};
 use crate::audit::{run_options, Session};
 use crate::check::draw_order;
 use crate::checkpoint::{require_new_folder, Checkpoint};
-use crate::error::{exit_code, usage, Exit, Interrupted, NO_REPORT};
+use crate::error::{exit_code, Diagnostic, Exit, Interrupted, NO_REPORT};
 use crate::inference::{Logits, Windows};
 use crate::model::{Frozen, Trainable};
 
@@ -123,15 +123,18 @@ pub fn check(recipe: &Recipe, session: &Session) -> Result<Facts> {
 fn prepare(recipe: &Recipe, resume: bool, folder: &TrainingFolder) -> Result<()> {
     match (resume, folder.holds_state()) {
         (true, true) => Ok(()),
-        (true, false) => Err(usage(format!(
-            "there is no training to go on with in `{}`\n  hint: leave --resume out",
+        (true, false) => Err(Diagnostic::usage(format!(
+            "there is no training to go on with in `{}`",
             folder.path().display()
-        ))),
-        (false, true) => Err(usage(format!(
-            "`{}` holds a training that is not finished\n  hint: pass --resume to go on with it, or \
-             remove the folder",
+        ))
+        .hint("leave --resume out")
+        .into()),
+        (false, true) => Err(Diagnostic::usage(format!(
+            "`{}` holds a training that is not finished",
             folder.path().display()
-        ))),
+        ))
+        .hint("pass --resume to go on with it, or remove the folder")
+        .into()),
         // Killed before its first state was saved: there is nothing to go on with, nor to lose.
         (false, false) if folder.is_alone() => Ok(()),
         (false, false) => require_new_folder(&recipe.output, "--output"),

@@ -12,7 +12,7 @@ use crate::distill::recipe::{Init, Recipe, StudentLayer};
 use crate::distill::saved::TrainingFolder;
 use crate::distill::student::{begin, columns_by_name, NewStudent, Plan};
 use crate::distill::terms::Term;
-use crate::error::usage;
+use crate::error::Diagnostic;
 use crate::model::trainable_shape;
 
 /// A student with the splits in its tokens.
@@ -125,11 +125,11 @@ impl<'a> Distillation<'a> {
         let validation = validation.map(|split| evaluated(split, tokenizer, vocabulary));
         let mut validation = validation.transpose()?;
         if recipe.held_out.is_some() && validation.is_none() {
-            bail!(usage(format!(
-                "`{}` has no validation split, and `held_out` keeps a part of it back\n  hint: name one \
-                 in the task's `splits`; a recipe can do without `held_out`",
+            bail!(Diagnostic::usage(format!(
+                "`{}` has no validation split, and `held_out` keeps a part of it back",
                 recipe.settings.task.name
-            )));
+            ))
+            .hint("name one in the task's `splits`; a recipe can do without `held_out`"));
         }
         let both = validation.as_ref().zip(recipe.held_out);
         let seen = both.map(|(split, held_out)| cut(split.tokens.len(), held_out).0);
@@ -174,11 +174,12 @@ fn check_stages(recipe: &Recipe, setting: &Setting) -> Result<()> {
         }
     }
     match (&recipe.store, looking.as_slice()) {
-        (Some(_), [_, _, ..]) => Err(usage(format!(
-            "`store` holds the hidden states of one stage, and {} look at some\n  hint: leave \
-             `store` out",
+        (Some(_), [_, _, ..]) => Err(Diagnostic::usage(format!(
+            "`store` holds the hidden states of one stage, and {} look at some",
             looking.join(" and ")
-        ))),
+        ))
+        .hint("leave `store` out")
+        .into()),
         _ => Ok(()),
     }
 }

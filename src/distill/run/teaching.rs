@@ -16,7 +16,7 @@ use crate::distill::recipe::Compat;
 use crate::distill::signals::{bytes_of, is_stored, write_store, Beside, Signals};
 use crate::distill::states::{bytes_of_everything, Selection};
 use crate::distill::store::{Store, StoreHeader};
-use crate::error::usage;
+use crate::error::Diagnostic;
 use crate::inference::{Logits, Observer};
 use crate::model::load_trainable;
 
@@ -91,11 +91,12 @@ impl Distillation<'_> {
             Some(Ok(store)) if *store.header() == header => return Ok(store),
             // A file that the user named is not written over.
             Some(Err(error)) if self.recipe.store.is_some() => return Err(error),
-            Some(Ok(_)) if self.recipe.store.is_some() => bail!(usage(format!(
-                "`store` = `{}` holds hidden states of another teacher, other texts or another \
-                 selection\n  hint: name another file, or remove this one",
+            Some(Ok(_)) if self.recipe.store.is_some() => bail!(Diagnostic::usage(format!(
+                "`store` = `{}` holds hidden states of another teacher, other texts or \
+                         another selection",
                 path.display()
-            ))),
+            ))
+            .hint("name another file, or remove this one")),
             _ => {}
         }
         let phase = self.session.progress.phase("the teacher's hidden states", header.examples);

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{bail, Result};
+use anyhow::{bail, Error, Result};
 use toml::{Table, Value};
 
 use document::{recipe, said, set, strip};
@@ -21,7 +21,7 @@ use crate::config::Settings;
 use crate::distill::methods;
 use crate::distill::recipe::{Flags, Recipe};
 use crate::distill::record::RecordedRecipe;
-use crate::error::usage;
+use crate::error::Diagnostic;
 use crate::model::DropoutRates;
 
 /// Accuracy that a student may lose.
@@ -98,45 +98,50 @@ impl Plan {
     /// A file that cannot be read, an unknown key, a value out of its range, a key that no method of
     /// the search has: usage errors that name the key.
     pub fn read(path: &Path, flags: &TuneFlags) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| usage(format!("cannot read the tune `{}`: {e}", path.display())))?;
-        let named = |e: &dyn std::fmt::Display| {
-            usage(format!("the tune `{}` is wrong: {}", path.display(), e.to_string().trim_end()))
+        let text = std::fs::read_to_string(path).map_err(|e| {
+            Diagnostic::usage(format!("cannot read the tune `{}`: {e}", path.display()))
+        })?;
+        let named = |e: Error| {
+            let name = path.display();
+            Diagnostic::usage_around(&e, |why| format!("the tune `{name}` is wrong: {why}"))
         };
-        let file: TuneFile = toml::from_str(&text).map_err(|e| named(&e))?;
-        let plan = Self::resolve(file, path, flags).map_err(|e| named(&e))?;
-        plan.check().map_err(|e| named(&e))?;
+        let file: TuneFile = toml::from_str(&text).map_err(|e| named(e.into()))?;
+        let plan = Self::resolve(file, path, flags).map_err(named)?;
+        plan.check().map_err(named)?;
         Ok(plan)
     }
 
     fn resolve(file: TuneFile, path: &Path, flags: &TuneFlags) -> Result<Self> {
         file.check()?;
         if flags.trials == Some(0) {
-            bail!(usage("--trials must be at least 1: the default settings are the first"));
+            bail!(Diagnostic::usage(
+                "--trials must be at least 1: the default settings are the first"
+            ));
         }
         let (document, recipe_path) = recipe(file.recipe.as_ref(), path)?;
         let output = flags.training.output.clone().or(file.output.as_ref().map(PathBuf::from));
         let output = output.ok_or_else(|| {
-            usage("nothing says where the results go\n  hint: pass --output DIR, or set `output`")
+            Diagnostic::usage("nothing says where the results go")
+                .hint("pass --output DIR, or set `output`")
         })?;
         refuse_own(&document)?;
         let seed = flags.training.settings.seed.or(file.seed).unwrap_or(0);
         let further_seeds = file.further_seeds.unwrap_or(FURTHER_SEEDS);
         if seed.checked_add(further_seeds).is_none_or(|last| last > i64::MAX as u64) {
-            bail!(usage("`seed` and those after it must be below 2^63: a recipe cannot hold more"));
+            bail!(Diagnostic::usage(
+                "`seed` and those after it must be below 2^63: a recipe cannot hold more"
+            ));
         }
         let training = file.under(&flags.training, path);
         let probe = Flags { output: Some(output.clone()), ..training.clone() };
         let recipe = match recipe_path == path {
             true => Recipe::parse(&toml::to_string(&document)?, path, &probe)
-                .map_err(|e| usage(format!("`recipe`: {e}")))?,
+                .map_err(|e| Diagnostic::usage_around(&e, |why| format!("`recipe`: {why}")))?,
             false => Recipe::read(&recipe_path, &probe)?,
         };
         if recipe.settings.teacher.is_none() {
-            bail!(usage(
-                "students are held against a teacher, and none is named\n  hint: pass --teacher \
-                 DIR_OR_HUB_ID, or set `teacher`"
-            ));
+            bail!(Diagnostic::usage("students are held against a teacher, and none is named")
+                .hint("pass --teacher DIR_OR_HUB_ID, or set `teacher`"));
         }
         let space = Space::read(&file.space, |name| said(&document, &recipe, name))?;
         let chooses_method = space.0.iter().any(|key| key.name == "method");
@@ -250,7 +255,9 @@ impl Plan {
     fn check(&self) -> Result<()> {
         let names = self.space.methods(&self.method);
         for name in &names {
-            methods::find(name).map_err(|e| usage(format!("`space.method`: {e}")))?;
+            methods::find(name).map_err(|e| {
+                Diagnostic::usage_around(&e, |why| format!("`space.method`: {why}"))
+            })?;
         }
         let has = |name: &str| {
             names.iter().any(|method| methods::find(method).is_ok_and(|m| belongs(name, m)))
@@ -269,10 +276,12 @@ impl Plan {
         let same = |recipes: &Vec<serde_json::Value>| recipes.iter().all(|r| *r == recipes[0]);
         match made.into_iter().find(|(_, by_method)| by_method.values().all(same)) {
             None => Ok(()),
-            Some((name, _)) => Err(usage(format!(
-                "`space.\"{name}\"` changes nothing: the recipe says it elsewhere, or nothing reads \
-                 it\n  hint: name the key of the stage's own table, or leave it out"
-            ))),
+            Some((name, _)) => Err(Diagnostic::usage(format!(
+                "`space.\"{name}\"` changes nothing: the recipe says it elsewhere, or \
+                         nothing reads it"
+            ))
+            .hint("name the key of the stage's own table, or leave it out")
+            .into()),
         }
     }
 
@@ -310,7 +319,9 @@ fn refuse_own(recipe: &Table) -> Result<()> {
     match own.into_iter().find(|(key, _)| recipe.contains_key(*key)) {
         None => Ok(()),
         Some((key, hint)) => {
-            Err(usage(format!("`recipe.{key}` has no effect in a tune\n  hint: {hint}")))
+            Err(Diagnostic::usage(format!("`recipe.{key}` has no effect in a tune"))
+                .hint(format!("{hint}"))
+                .into())
         }
     }
 }
@@ -324,5 +335,6 @@ fn in_force(recipe: &Recipe) -> Result<serde_json::Value> {
 /// An error of a recipe, by the key of the space that led to it.
 pub fn wrong(name: &str, point: &Point, error: &anyhow::Error) -> anyhow::Error {
     let value = point.get(name).map(Value::to_string).unwrap_or_default();
-    usage(format!("`space.\"{name}\"`: with {value}, {error}"))
+    let word = |why: &str| format!("`space.\"{name}\"`: with {value}, {why}");
+    Diagnostic::usage_around(error, word).into()
 }
