@@ -3,12 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::Layer;
 use crate::distill::recipe::Init;
-use crate::report::Format;
+use crate::report::comparison::Comparison;
+use crate::report::recalibration::Recalibration;
+use crate::report::tuning::Tuning;
+use crate::report::{Envelope, Format, Report};
 use crate::tune::plan::SearchName;
 
 const EXAMPLES: &str = "\
@@ -97,13 +101,17 @@ pub struct Tasks {
 /// Where the report goes, and in which form.
 #[derive(Debug, Args)]
 pub struct Output {
-    /// Form of the report on stdout: text, json, markdown, html, junit, csv, github, openmetrics,
-    /// codequality or model-card
-    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Report")]
-    pub format: Format,
-    /// Also write report.json, report.md, junit.xml, predictions.csv, metrics.txt, codequality.json,
-    /// model-index.yaml and report.html into this folder
-    #[arg(long, value_name = "DIR", help_heading = "Report")]
+    /// Form of the report on stdout
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_parser = formats::<Report>(),
+        default_value = "text",
+        help_heading = "Report"
+    )]
+    pub format: &'static Format<Report>,
+    /// Also write the files of the formats into this folder
+    #[arg(long, value_name = "DIR", help = output_dir_help(), help_heading = "Report")]
     pub output_dir: Option<PathBuf>,
     /// Append `verdict=…` and `sigma=…` to this file, as a step of GitHub Actions gives its outputs
     #[arg(long, value_name = "FILE", help_heading = "Report")]
@@ -114,6 +122,24 @@ pub struct Output {
     /// Exit with 0 when a student is not preserved; errors keep their codes
     #[arg(long, help_heading = "Report")]
     pub exit_zero: bool,
+}
+
+/// The values of `--format` for a report: the names in its table of formats.
+fn formats<R: Envelope>() -> impl TypedValueParser<Value = &'static Format<R>> {
+    let listed = R::FORMATS.iter().map(|format| PossibleValue::new(format.name).help(format.about));
+    PossibleValuesParser::new(listed)
+        .try_map(|name| Format::named(&name).ok_or_else(|| format!("unknown format `{name}`")))
+}
+
+/// The help of `--output-dir`: the files of the formats that have one.
+fn output_dir_help() -> String {
+    let files: Vec<&str> = Format::<Report>::files().map(|(file, _)| file).collect();
+    match files.split_last() {
+        Some((last, others)) => {
+            format!("Also write {} and {last} into this folder", others.join(", "))
+        }
+        None => String::new(),
+    }
 }
 
 /// `audit predict …`
@@ -176,9 +202,15 @@ pub struct RecalibrateArgs {
     /// Folder for the recalibrated checkpoint: new or empty
     #[arg(long, short, value_name = "DIR", help_heading = "Report")]
     pub output: Option<PathBuf>,
-    /// Form of the report on stdout: text or json
-    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Report")]
-    pub format: Format,
+    /// Form of the report on stdout
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_parser = formats::<Recalibration>(),
+        default_value = "text",
+        help_heading = "Report"
+    )]
+    pub format: &'static Format<Recalibration>,
     /// Say nothing on stderr but errors
     #[arg(long, short, help_heading = "Report")]
     pub quiet: bool,
@@ -208,8 +240,14 @@ pub struct RenderArgs {
     #[arg(value_name = "REPORT.json")]
     pub report: PathBuf,
     /// Form of the report on stdout; csv is the predictions.csv beside the report
-    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Report")]
-    pub format: Format,
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_parser = formats::<Report>(),
+        default_value = "text",
+        help_heading = "Report"
+    )]
+    pub format: &'static Format<Report>,
     /// Also write the files of the audit's --output-dir into this folder
     #[arg(long, value_name = "DIR", help_heading = "Report")]
     pub output_dir: Option<PathBuf>,
@@ -242,9 +280,14 @@ pub struct CompareArgs {
     /// The student's accuracy may fall by at most so much, from 0 to below 1
     #[arg(long, value_name = "X", value_parser = limit, allow_negative_numbers = true)]
     pub max_accuracy_drop: Option<f64>,
-    /// Form of the comparison on stdout: text, json or markdown
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub format: Format,
+    /// Form of the comparison on stdout
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_parser = formats::<Comparison>(),
+        default_value = "text"
+    )]
+    pub format: &'static Format<Comparison>,
     /// Say nothing on stderr but errors
     #[arg(long, short)]
     pub quiet: bool,
@@ -351,9 +394,14 @@ pub struct TuneArgs {
     /// What its trainings are of.
     #[command(flatten)]
     pub of: TrainedOn,
-    /// Form of the report on stdout: text or json
-    #[arg(long, value_name = "FORMAT", default_value = "text")]
-    pub format: Format,
+    /// Form of the report on stdout
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_parser = formats::<Tuning>(),
+        default_value = "text"
+    )]
+    pub format: &'static Format<Tuning>,
     /// Tell the steps of every training, too
     #[arg(long, short, conflicts_with = "quiet")]
     pub verbose: bool,

@@ -1,9 +1,8 @@
-//! What is in force, and where each value comes from: built-in defaults, a config file, flags.
+//! The settings of each task, and the origin of each value: built-in defaults, a config file, flags.
 //!
-//! A later layer wins key by key: the built-in defaults, the config's `[defaults]`, its
-//! `[task.NAME]`, the flags. The bound alone is one unit: a layer that names any of `kappa`,
-//! `beta`, `beta_per_example`, `alpha` and `gamma` replaces what the layers before it said of all
-//! five.
+//! Layers are merged key by key, and the last one wins: the built-in defaults, the config's
+//! `[defaults]`, its `[task.NAME]`, the flags. Only the bound is one unit: a layer that sets any of
+//! `kappa`, `beta`, `beta_per_example`, `alpha` and `gamma` replaces all five.
 
 mod command;
 mod layer;
@@ -51,8 +50,7 @@ impl Config {
     /// Reads `path`; without one, `audit.toml` of the current folder if there is one.
     ///
     /// # Errors
-    /// A file that cannot be read, is no TOML, or has a key that is not known (with line and
-    /// column).
+    /// A file that cannot be read, is not valid TOML, or has an unknown key (with line and column).
     pub fn load(path: Option<&Path>) -> Result<Self> {
         match path {
             Some(path) => Self::read(path),
@@ -71,7 +69,7 @@ impl Config {
         })?)
     }
 
-    /// A config from its text, as if it had been read from `path`.
+    /// Parses config text; relative paths resolve against the folder of `path`.
     ///
     /// # Errors
     /// As [`Config::load`].
@@ -93,24 +91,24 @@ impl Config {
         Ok(Config { task: by_canonical_name(config.task)?, ..config })
     }
 
-    /// The folder that relative paths of the file are looked for in.
+    /// The folder that relative paths in the file resolve against.
     pub fn folder(&self) -> PathBuf {
         let parent =
             self.path.as_deref().and_then(Path::parent).filter(|p| !p.as_os_str().is_empty());
         parent.unwrap_or(Path::new(".")).to_owned()
     }
 
-    /// What is in force for `task`.
+    /// The merged settings of `task`.
     ///
     /// # Errors
-    /// A value out of its range, or settings that contradict each other, naming the key and its
-    /// origin.
+    /// A value outside its range, or settings that contradict each other; the message names the key
+    /// and its origin.
     pub fn settings(&self, task: &str, flags: &Layer) -> Result<Settings> {
         Settings::resolve(self, task, flags)
     }
 }
 
-/// `[task.SST-2]` is `[task.sst2]`, as `--task SST-2` is `--task sst2`.
+/// Canonical task names: `[task.SST-2]` is `[task.sst2]`, as `--task SST-2` is `--task sst2`.
 fn by_canonical_name(tables: BTreeMap<String, Layer>) -> Result<BTreeMap<String, Layer>> {
     let mut canonical = BTreeMap::new();
     for (name, table) in tables {

@@ -3,7 +3,8 @@
 mod common;
 
 use common::{edit_json, says, tiny_pair, with, Run, Sandbox};
-use confidence_audit::report::comparison::comparison_schema;
+use confidence_audit::report::comparison::Comparison;
+use confidence_audit::report::json_schema;
 use serde_json::{json, Value};
 
 /// `old/report.json`, of the teacher against itself, and `new/report.json`, of the tiny pair, which
@@ -33,7 +34,7 @@ fn compared(sandbox: &Sandbox, arguments: &[&str]) -> Value {
     let run = compare(sandbox, &[arguments, &["--format", "json"]].concat());
     let comparison = run.json();
     assert_eq!(comparison["exit_code"], run.code, "{}", run.stderr);
-    let validator = jsonschema::validator_for(&comparison_schema()).unwrap();
+    let validator = jsonschema::validator_for(&json_schema::<Comparison>()).unwrap();
     let errors: Vec<_> = validator.iter_errors(&comparison).map(|e| e.to_string()).collect();
     assert!(errors.is_empty(), "{errors:?}");
     comparison
@@ -221,7 +222,10 @@ fn mistakes_are_usage_errors() {
         (&["twice.json", report], &["`twice.json` has two rows of sst2/train"]),
         (&["missing.json", report], &["cannot read `missing.json`"]),
         (&["-", "-"], &["stdin can be one of the two"]),
-        (&[report, report, "--format", "junit"], &["writes no comparison as junit"]),
+        (
+            &[report, report, "--format", "junit"],
+            &["invalid value 'junit'", "text, json, markdown"],
+        ),
         (&[report], &["NEW.json"]),
         (&[report, report, "--max-sigma-increase", "NaN"], &["at least 0 and below 1"]),
         (&[report, report, "--max-sigma-increase", "-0.1"], &["at least 0 and below 1"]),

@@ -3,7 +3,8 @@
 mod common;
 
 use common::{codes, demo, edit_json, number, read_tensors, says, with, Run, Sandbox};
-use confidence_audit::report::recalibration::recalibration_schema;
+use confidence_audit::report::json_schema;
+use confidence_audit::report::recalibration::Recalibration;
 use serde_json::Value;
 
 /// Arguments for a student of the demo, or for a folder of the sandbox.
@@ -18,7 +19,7 @@ fn report(sandbox: &Sandbox, student: &str, more: &[&str]) -> Value {
     let run = sandbox.audit(&arguments(student, &with_json(more)));
     let report = run.json();
     assert_eq!(report["exit_code"], run.code, "{}", run.stderr);
-    let validator = jsonschema::validator_for(&recalibration_schema()).unwrap();
+    let validator = jsonschema::validator_for(&json_schema::<Recalibration>()).unwrap();
     let errors: Vec<_> = validator.iter_errors(&report).map(|e| e.to_string()).collect();
     assert!(errors.is_empty(), "{errors:?}");
     report
@@ -230,7 +231,7 @@ fn what_will_not_do_is_refused_before_the_run() {
     sandbox.write("full/file", "");
     refused(&["--output", "full"], &["`full`", "not empty", "--output"]);
     refused(&["--output", "full/file"], &["`full/file`", "a file"]);
-    refused(&["--format", "markdown"], &["markdown", "text or json"]);
+    refused(&["--format", "junit"], &["invalid value 'junit'", "text, json"]);
     for flag in ["--fail-fast", "--sequential"] {
         refused(&[flag], &[flag, "no effect on `audit recalibrate`"]);
     }

@@ -5,7 +5,7 @@ mod common;
 use std::process::Stdio;
 
 use common::{edit_json, says, tiny_pair, with, Run, Sandbox};
-use confidence_audit::report::Format;
+use confidence_audit::report::{Envelope, Report};
 
 /// The tiny pair, audited with `--output-dir out` and in `format`.
 fn audited(format: &str) -> (Sandbox, Run) {
@@ -22,7 +22,7 @@ fn render(sandbox: &Sandbox, arguments: &[&str]) -> Run {
 #[test]
 fn every_format_of_a_saved_report_is_what_the_audit_printed() {
     let (sandbox, arguments) = tiny_pair();
-    for format in Format::ALL.map(Format::as_str) {
+    for format in Report::FORMATS.iter().map(|format| format.name) {
         // A run for each: its seconds stand in some formats.
         let audit = sandbox.audit(&with(&arguments, &["--format", format, "--output-dir", "out"]));
         let run = render(&sandbox, &["out/report.json", "--format", format]);
@@ -135,7 +135,8 @@ fn what_is_no_report_is_named_with_its_line_or_its_key() {
         run.fails(2, words).fails(2, &["hint: pass what `audit --format json` printed"]);
         run.prints_no_report();
     }
-    render(&sandbox, &["out/report.json", "--format", "yaml"]).fails(2, &["unknown format"]);
+    render(&sandbox, &["out/report.json", "--format", "yaml"])
+        .fails(2, &["invalid value 'yaml'", "text, json, "]);
 }
 
 #[test]

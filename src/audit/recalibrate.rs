@@ -17,9 +17,10 @@ use crate::error::Diagnostic;
 use crate::inference::Logits;
 use crate::recalibration::{fit, moved, recalibrated, Fit, Scores, LARGEST_TEMPERATURE};
 use crate::report::recalibration::{
-    conclusion, write_json, RecalibratedSplit, Recalibration, Spend, RECALIBRATION_VERSION,
+    conclusion, RecalibratedSplit, Recalibration, Spend, RECALIBRATION_VERSION,
 };
 use crate::report::schema::{Outcome, Skipped};
+use crate::report::write_json;
 
 /// Skipped rows named in the report.
 const SKIPPED_SHOWN: usize = 5;
@@ -67,7 +68,7 @@ pub fn recalibrate(
         manifest: manifest(std::slice::from_ref(settings), Vec::new(), Vec::new()),
     };
     report.verdict = report.gate.after.verdict;
-    report.exit_code = u8::from(report.verdict != Outcome::Preserved);
+    report.exit_code = report.verdict.exit() as u8;
     report.conclusion = conclusion(&report);
     session.interrupt.check(|| "about to write the report".to_owned())?;
     let [teacher, student] = models;

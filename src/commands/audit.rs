@@ -18,7 +18,7 @@ use crate::terminal::Verbosity;
 /// Runs the audit and writes its report.
 ///
 /// # Errors
-/// Usage, an unwritable output, an interrupt; what could not be run is in the report.
+/// Usage, an unwritable output, an interrupt. A task that could not be run is in the report.
 pub fn run(args: &AuditArgs) -> Result<Exit> {
     let config = Config::load(args.tasks.config.as_deref())?;
     let settings = settings(&args.tasks, &config, &args.settings)?;
@@ -28,12 +28,12 @@ pub fn run(args: &AuditArgs) -> Result<Exit> {
     sink.write(&report, &tables)
 }
 
-/// What a run over the tasks of `all` shares; with the cache, unless a task refuses it.
+/// The session that the tasks of `all` share; with the cache, unless a task turns it off.
 pub(super) fn session(progress: Verbosity, all: &[Settings]) -> Result<Session> {
     stoppable_session(Interrupt::from_signals(progress), progress, all)
 }
 
-/// As [`session`], for a command that has listened to signals before it.
+/// As [`session`], for a command that already handles signals.
 pub(super) fn stoppable_session(
     interrupt: Interrupt,
     progress: Verbosity,
@@ -44,7 +44,7 @@ pub(super) fn stoppable_session(
     Ok(if all.iter().all(|s| s.cache) { session.with_cache() } else { session })
 }
 
-/// The settings of every task that was named.
+/// The settings of every named task.
 pub(super) fn settings(tasks: &Tasks, config: &Config, flags: &Layer) -> Result<Vec<Settings>> {
     names(tasks, config)?.iter().map(|task| config.settings(task, flags)).collect()
 }
@@ -77,7 +77,7 @@ fn names(tasks: &Tasks, config: &Config) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// Fails where a flag was given that `command` has no use for.
+/// Fails where a flag was given that has no effect on `command`.
 pub(super) fn refuse_without_effect(flags: &Layer, command: &str, without: &[&str]) -> Result<()> {
     match flags.given().into_iter().find(|key| without.contains(key)) {
         None => Ok(()),

@@ -1,4 +1,4 @@
-//! `audit cache list|clear|verify`: what earlier runs kept of the models' logits.
+//! `audit cache list|clear|verify`: the logits that earlier runs stored.
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
@@ -14,7 +14,7 @@ use crate::report::{columns, counted, thousands};
 /// Seconds of a day.
 const DAY: u64 = 24 * 60 * 60;
 
-/// Does what was asked for; damaged entries are an exit code of 1.
+/// Runs the subcommand; exit code 1 where an entry is damaged.
 ///
 /// # Errors
 /// A machine without a cache folder, a folder that cannot be read.

@@ -10,7 +10,7 @@ use crate::report::glossary::{explain, nearest, write_entries, write_overview, E
 /// Explains each word, or lists all of them.
 ///
 /// # Errors
-/// A word that nothing is known of.
+/// A word that is not in the glossary.
 pub fn run(args: &ExplainArgs) -> Result<Exit> {
     let mut text = Vec::new();
     match args.words.as_slice() {

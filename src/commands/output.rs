@@ -8,13 +8,13 @@ use anyhow::{Context, Result};
 
 use crate::cli::Output;
 use crate::error::{Diagnostic, Exit};
-use crate::report::{self, Format, OutputDir, PredictionTable, RenderOptions, Report};
+use crate::report::{self, Envelope, OutputDir, PredictionTable, RenderOptions, Report};
 use crate::terminal::Verbosity;
 
 /// Columns of a terminal that does not say how many it has.
 const COLUMNS: usize = 80;
 
-/// The outputs that were asked for, proven writable before the run.
+/// The requested outputs, checked to be writable before the run.
 pub struct Sink<'a> {
     output: &'a Output,
     folder: Option<OutputDir>,
@@ -32,12 +32,12 @@ impl<'a> Sink<'a> {
         Ok(Sink { output, folder, step_outputs })
     }
 
-    /// What a person at a terminal sees meanwhile.
+    /// How much the run writes to stderr.
     pub fn progress(&self) -> Verbosity {
         Verbosity::for_stderr(self.output.quiet)
     }
 
-    /// Writes the report everywhere it was asked for, and gives the run's exit code.
+    /// Writes the report to every requested output; returns the exit code of the run.
     ///
     /// # Errors
     /// Whatever could not be written; a reader that closed the pipe is none.
@@ -45,8 +45,8 @@ impl<'a> Sink<'a> {
         self.write_with(report, tables, None)
     }
 
-    /// As [`Sink::write`], with a remark that ends the text report, and goes to stderr beside any
-    /// other format. The files are named after it.
+    /// As [`Sink::write`], with a remark: the last line of the text report, or a line on stderr for
+    /// any other format.
     ///
     /// # Errors
     /// As [`Sink::write`].
@@ -65,9 +65,10 @@ impl<'a> Sink<'a> {
         });
         let options = render_options();
         let mut stdout = std::io::stdout().lock();
-        let mut written = report::write(self.output.format, report, tables, &options, &mut stdout);
+        let format = self.output.format;
+        let mut written = format.write(report, tables, &options, &mut stdout);
         match remark {
-            Some(remark) if self.output.format == Format::Text => {
+            Some(remark) if format.is_for_terminals() => {
                 written = written.and_then(|()| writeln!(stdout, "\n{remark}"));
             }
             Some(remark) => self.progress().message(remark),
@@ -80,7 +81,7 @@ impl<'a> Sink<'a> {
         }
         outputs.transpose()?;
         unless_closed(written)?;
-        Ok(exit(report, self.output.exit_zero))
+        Ok(report.exit(self.output.exit_zero))
     }
 }
 
@@ -115,16 +116,6 @@ fn unless_closed(written: std::io::Result<()>) -> Result<()> {
     match written {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("cannot write to stdout"),
-    }
-}
-
-/// The report's exit code; with `--exit-zero` a failed gate is 0 too.
-fn exit(report: &Report, exit_zero: bool) -> Exit {
-    match report.exit_code {
-        0 => Exit::Preserved,
-        1 if exit_zero => Exit::Preserved,
-        1 => Exit::NotPreserved,
-        _ => Exit::CouldNotRun,
     }
 }
 

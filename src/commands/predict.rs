@@ -61,7 +61,7 @@ pub fn run(args: &PredictArgs) -> Result<Exit> {
     Ok(Exit::Preserved)
 }
 
-/// Runs the model and writes the file; returns what to say of it.
+/// Runs the model and writes the file; returns the message to print.
 fn predict(
     args: &PredictArgs,
     format: LogitsFormat,

@@ -9,10 +9,8 @@ use crate::audit::{fitted_on_gate, recalibrate};
 use crate::checkpoint::require_new_folder;
 use crate::cli::RecalibrateArgs;
 use crate::config::{Config, Settings};
-use crate::error::{Diagnostic, Exit};
-use crate::report::recalibration::{write_json, write_text};
-use crate::report::schema::Outcome;
-use crate::report::Format;
+use crate::error::Exit;
+use crate::report::Envelope;
 use crate::terminal::Verbosity;
 
 /// Fits the temperature, reports what it does, and writes the checkpoint where one was asked for.
@@ -23,14 +21,6 @@ use crate::terminal::Verbosity;
 pub fn run(args: &RecalibrateArgs) -> Result<Exit> {
     let without = ["fail_fast", "sequential", "delta", "seed"];
     refuse_without_effect(&args.settings, "recalibrate", &without)?;
-    if !matches!(args.format, Format::Text | Format::Json) {
-        return Err(Diagnostic::usage(format!(
-            "`audit recalibrate` writes no report as {}",
-            args.format.as_str()
-        ))
-        .hint("use --format text or json")
-        .into());
-    }
     let config = Config::load(args.tasks.config.as_deref())?;
     let (to_fit, to_gate) = settings(args, single(&args.tasks, &config, &args.settings)?)?;
     if let Some(folder) = &args.output {
@@ -41,18 +31,11 @@ pub fn run(args: &RecalibrateArgs) -> Result<Exit> {
     let done = recalibrate(args.output.as_deref(), &to_fit, &to_gate, &session);
     say_hub_notes(&session);
     let report = done?;
-    to_stdout(|out| match args.format {
-        Format::Json => write_json(&report, out),
-        _ => write_text(&report, &render_options(), out),
-    })?;
+    to_stdout(|out| args.format.write(&report, &[], &render_options(), out))?;
     if let Some(folder) = &args.output {
         progress.message(&format!("wrote {}: a checkpoint with τ folded in", folder.display()));
     }
-    Ok(match report.verdict {
-        Outcome::Preserved => Exit::Preserved,
-        _ if args.exit_zero => Exit::Preserved,
-        _ => Exit::NotPreserved,
-    })
+    Ok(report.exit(args.exit_zero))
 }
 
 /// The settings for the split to fit on, and for the one that gates.

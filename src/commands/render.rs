@@ -3,34 +3,33 @@
 use std::fs::File;
 use std::io;
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 
 use super::output::{render_options, to_stdout};
 use crate::cli::RenderArgs;
 use crate::error::{Diagnostic, Exit};
-use crate::report::{self, Format, OutputDir, Saved};
+use crate::report::{OutputDir, Saved};
 use crate::terminal::Verbosity;
 
 /// Unknown keys that are named.
 const UNKNOWN_SHOWN: usize = 3;
 
-/// Writes the report everywhere it was asked for. The verdict in it is no exit code here.
+/// Writes the report to every requested output. Its verdict does not change the exit code.
 ///
 /// # Errors
-/// A file that is no report, predictions that are not there, an unwritable output.
+/// A file that is not a report, missing predictions, an unwritable output.
 pub fn run(args: &RenderArgs) -> Result<Exit> {
     let progress = Verbosity::for_stderr(args.quiet);
     let saved = Saved::read(&args.report)?;
     say_unknown(&saved, progress);
     // Every row of a table that may be long is read to know whose it is.
-    let predictions = match args.format == Format::Csv || args.output_dir.is_some() {
+    let predictions = match args.format.is_of_predictions() || args.output_dir.is_some() {
         true => saved.predictions().map(Some),
         false => Ok(None),
     };
-    if let (Format::Csv, Err(why)) = (args.format, &predictions) {
-        return Err(Diagnostic::usage(format!("{why}"))
-            .hint("`audit --format csv` and `--output-dir` write it when the models are run")
-            .into());
+    if let (true, Err(why)) = (args.format.is_of_predictions(), &predictions) {
+        bail!(Diagnostic::usage(why.to_string())
+            .hint("`audit --format csv` and `--output-dir` write it when the models are run"));
     }
     let files = match &args.output_dir {
         Some(folder) => {
@@ -42,9 +41,11 @@ pub fn run(args: &RenderArgs) -> Result<Exit> {
         }
         None => None,
     };
-    let written = to_stdout(|out| match (args.format, &predictions) {
-        (Format::Csv, Ok(Some(table))) => io::copy(&mut File::open(table)?, out).map(|_| ()),
-        _ => report::write(args.format, &saved.report, &[], &render_options(), out),
+    let written = to_stdout(|out| match &predictions {
+        Ok(Some(table)) if args.format.is_of_predictions() => {
+            io::copy(&mut File::open(table)?, out).map(|_| ())
+        }
+        _ => args.format.write(&saved.report, &[], &render_options(), out),
     });
     if let Some(files) = files.transpose()? {
         let names: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();

@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use crate::audit::{audit, failed_row, manifest, Session, TaskOutcome};
 use crate::config::Settings;
-use crate::error::{is_usage, print, Exit, Interrupted};
+use crate::error::{is_usage, print, Interrupted};
 use crate::report::schema::{ModelManifest, Outcome, Report, TaskCommand, SCHEMA_VERSION};
 use crate::report::{row_summary, PredictionTable};
 use crate::terminal::say;
@@ -97,15 +97,10 @@ pub fn build_report(
     }
     let gating = tasks.iter().filter(|row| row.gates).map(|row| row.verdict);
     let verdict = gating.max().unwrap_or(Outcome::Error);
-    let exit = match verdict {
-        Outcome::Preserved => Exit::Preserved,
-        Outcome::NotPreserved => Exit::NotPreserved,
-        Outcome::Error => Exit::CouldNotRun,
-    };
     let report = Report {
         schema_version: SCHEMA_VERSION,
         verdict,
-        exit_code: exit as u8,
+        exit_code: verdict.exit() as u8,
         tasks,
         manifest: manifest(all, models, commands),
     };

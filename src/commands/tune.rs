@@ -8,11 +8,9 @@ use super::suite::say_hub_notes;
 use crate::cli::TuneArgs;
 use crate::config::Layer;
 use crate::distill::recipe::Flags;
-use crate::error::{Diagnostic, Exit};
+use crate::error::Exit;
 use crate::interrupt::Interrupt;
-use crate::report::schema::Outcome;
-use crate::report::tuning::{write_json, write_text};
-use crate::report::Format;
+use crate::report::Envelope;
 use crate::terminal::Verbosity;
 use crate::tune::plan::{Plan, TuneFlags};
 use crate::tune::tune;
@@ -23,14 +21,6 @@ use crate::tune::tune;
 /// A plan that contradicts itself, its models or its data, before anything is trained; whatever ends
 /// a training; a search that finds nothing is none.
 pub fn run(args: &TuneArgs) -> Result<Exit> {
-    if !matches!(args.format, Format::Text | Format::Json) {
-        return Err(Diagnostic::usage(format!(
-            "`audit tune` writes no report as {} on stdout",
-            args.format.as_str()
-        ))
-        .hint("use --format text or json; the page and the table are in the output folder")
-        .into());
-    }
     let plan = Plan::read(&args.config, &flags(args))?;
     let progress = Verbosity::for_stderr(args.of.quiet);
     let of_trainings = if args.verbose { progress } else { Verbosity::Quiet };
@@ -42,18 +32,12 @@ pub fn run(args: &TuneArgs) -> Result<Exit> {
     say_hub_notes(&session);
     say_hub_notes(&trainings);
     let report = tuned?;
-    to_stdout(|out| match args.format {
-        Format::Json => write_json(&report, out),
-        _ => write_text(&report, &render_options(), out),
-    })?;
+    to_stdout(|out| args.format.write(&report, &[], &render_options(), out))?;
     let folder = plan.output.display();
     progress.message(&format!(
         "wrote {folder}: winner, winner.toml, tune.html, trials.csv, tune.json, journal.jsonl"
     ));
-    Ok(match report.verdict {
-        Outcome::Preserved => Exit::Preserved,
-        _ => Exit::NotPreserved,
-    })
+    Ok(report.exit(false))
 }
 
 fn flags(args: &TuneArgs) -> TuneFlags {

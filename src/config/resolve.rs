@@ -1,4 +1,4 @@
-//! Layers to settings: who wins, who said so, and what contradicts itself.
+//! Merges layers into settings, records the origin of each value, and rejects contradictions.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +19,7 @@ use crate::error::Diagnostic;
 use crate::model::Head;
 use crate::task::{self, TaskSpec};
 
-/// Who set a value.
+/// Where a value was set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// The program.
@@ -48,18 +48,18 @@ impl fmt::Display for Origin {
 /// When a run over the gating split ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Stop {
-    /// With the last example.
+    /// After the last example.
     AtEnd,
     /// Once the budget is spent.
     FailFast,
-    /// Once an anytime-valid test has a verdict.
+    /// As soon as an anytime-valid test reaches a verdict.
     Sequential {
         /// Largest probability of a wrong verdict.
         delta: f64,
     },
 }
 
-/// What is in force for one task.
+/// The settings of one task.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// The task.
@@ -70,19 +70,19 @@ pub struct Settings {
     pub student: Option<String>,
     /// Folder of the data.
     pub data: Option<PathBuf>,
-    /// The split that gates; `None` for train with validation beside it.
+    /// The gating split; `None` for train, with validation as the secondary split.
     pub split: Option<String>,
     /// The splits that `--split` names after it: run too, and not gated on.
     pub beside: Vec<String>,
-    /// Audit the first so many examples only.
+    /// Number of examples to audit, from the first; `None` for all.
     pub limit: Option<usize>,
-    /// Accept more skipped rows than 0.1 %.
+    /// Whether more than 0.1 % of the rows may be unusable.
     pub allow_skipped: bool,
     /// The policy's bound.
     pub bound: Bound,
-    /// Who set it, such as `flag --kappa`.
+    /// Where it was set, such as `flag --kappa`.
     pub bound_origin: String,
-    /// Whether the policy gates or the student's record.
+    /// Whether the bound of the policy gates, or the one in the student's record.
     pub bound_source: BoundSource,
     /// The statistic that gates.
     pub statistic: Statistic,
@@ -94,21 +94,21 @@ pub struct Settings {
     pub teacher_head: Head,
     /// Head convention of the student.
     pub student_head: Head,
-    /// How a vocab.txt alone is read.
+    /// How a vocab.txt without a tokenizer.json is read.
     pub casing: Casing,
-    /// When the run over the gating split ends.
+    /// When the run over the gating split stops.
     pub stop: Stop,
-    /// Longest sequence, tokens.
+    /// Longest sequence, in tokens.
     pub max_length: usize,
     /// Most tokens of a batch.
     pub token_budget: usize,
-    /// Workers.
+    /// Worker threads.
     pub threads: usize,
     /// Seed of everything random.
     pub seed: u64,
     /// `cpu`, `cuda` or `cuda:N`.
     pub device: String,
-    /// Whether logits are kept on disk and taken from there.
+    /// Whether logits are read from and written to the prediction cache.
     pub cache: bool,
     /// The config file, where there is one.
     pub config: Option<PathBuf>,
@@ -116,7 +116,7 @@ pub struct Settings {
     values: BTreeMap<&'static str, String>,
 }
 
-/// The layers of one task on top of each other.
+/// The layers of one task merged so far.
 struct Merged {
     layer: Layer,
     origins: BTreeMap<&'static str, Origin>,
@@ -129,7 +129,7 @@ impl Merged {
         merged
     }
 
-    /// Puts `above` on top, key by key.
+    /// Merges the keys that `above` sets.
     fn keys(&mut self, above: &Layer, origin: impl Fn(&str) -> Origin) {
         macro_rules! take {
             ($field:ident) => {
@@ -142,7 +142,7 @@ impl Merged {
         for_each_key!(take);
     }
 
-    /// Puts `above`'s bound on top, as one unit.
+    /// Replaces the bound by that of `above`, as one unit.
     fn bound(&mut self, above: &Layer, origin: impl Fn(&str) -> Origin) -> Result<()> {
         let keys = above.bound_keys();
         let Some(first) = keys.first() else { return Ok(()) };
@@ -165,7 +165,7 @@ impl Merged {
             None if thresholds.is_empty() && self.layer.bound == Some(BoundSource::FromStudent) => {
                 bail!(would_drop(self.origins.get("bound").unwrap_or(&Origin::Default)))
             }
-            // Who gives a bound means it to gate, whatever a layer below said.
+            // A bound that is set is meant to gate, even over a from-student of a lower layer.
             None => {
                 self.layer.bound = Some(BoundSource::Policy);
                 self.origins.insert("bound", origin(first));
@@ -313,33 +313,33 @@ impl Settings {
         })
     }
 
-    /// Who set `key`.
+    /// Where `key` was set.
     pub fn origin(&self, key: &str) -> Origin {
         self.origins.get(key).cloned().unwrap_or(Origin::Default)
     }
 
-    /// Each key with what is in force as TOML, in a fixed order; `None` where nothing is.
+    /// Each key with its value as TOML, in a fixed order; `None` for a key that is not set.
     pub fn values(&self) -> impl Iterator<Item = (&'static str, Option<&str>)> {
         Layer::keys().into_iter().map(|key| (key, self.values.get(key).map(String::as_str)))
     }
 
-    /// What is in force for `key`, as TOML; `None` where nothing is.
+    /// The value of `key` as TOML; `None` where it is not set.
     pub fn value(&self, key: &str) -> Option<&str> {
         self.values.get(key).map(String::as_str)
     }
 
-    /// Whether the maximum length was asked for, rather than left at its default.
+    /// Whether the maximum length was set to another value than the default.
     pub fn max_length_is_explicit(&self) -> bool {
         self.origin("max_length") != Origin::Default
             && Some(self.max_length) != Layer::built_in().max_length
     }
 
-    /// The teacher's name, or a usage error that says how to give one.
+    /// The teacher; a usage error where none is set.
     pub fn require_teacher(&self) -> Result<&str> {
         self.require("teacher", &self.teacher)
     }
 
-    /// The student's name, or a usage error that says how to give one.
+    /// The student; a usage error where none is set.
     pub fn require_student(&self) -> Result<&str> {
         self.require("student", &self.student)
     }

@@ -14,17 +14,15 @@ mod moved;
 mod row;
 mod text;
 
-use std::io::{self, Write};
+pub(super) use markdown::render as markdown;
+pub(super) use text::render as text;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::json::schema_of;
 use super::numbers::ABSENT;
 use super::schema::{Outcome, Report, TaskRow, WorstInput};
 use super::summary::verdict_word;
-use super::RenderOptions;
 pub use moved::{Moved, MovedCount, MovedFigure, MovedFigures};
 
 /// Raised when a field is renamed, removed or changes its meaning; additions do not raise it.
@@ -67,6 +65,17 @@ pub enum ComparisonVerdict {
     Regression,
     /// Something that the limits need is not known, or is not the same thing in both reports.
     NotComparable,
+}
+
+impl ComparisonVerdict {
+    /// As good or as bad as an audit's: it has the same exit code, colour and sign.
+    pub(super) fn outcome(self) -> Outcome {
+        match self {
+            ComparisonVerdict::NoRegression => Outcome::Preserved,
+            ComparisonVerdict::Regression => Outcome::NotPreserved,
+            ComparisonVerdict::NotComparable => Outcome::Error,
+        }
+    }
 }
 
 /// One of the two reports.
@@ -166,11 +175,7 @@ pub fn compare(old: Named, new: Named, limits: Limits) -> Comparison {
     Comparison {
         schema_version: COMPARISON_VERSION,
         verdict,
-        exit_code: match verdict {
-            ComparisonVerdict::NoRegression => 0,
-            ComparisonVerdict::Regression => 1,
-            ComparisonVerdict::NotComparable => 3,
-        },
+        exit_code: verdict.outcome().exit() as u8,
         old: compared(old),
         new: compared(new),
         limits,
@@ -233,40 +238,6 @@ impl Comparison {
         let names: Vec<String> = self.rows.iter().filter(is_new).map(named).collect();
         (!names.is_empty()).then(|| format!("{}: nothing to compare with", names.join(", ")))
     }
-}
-
-/// Writes the comparison as indented JSON with a newline at its end.
-///
-/// # Errors
-/// Whatever `out` answers.
-pub fn write_json(comparison: &Comparison, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, comparison)?;
-    out.write_all(b"\n")
-}
-
-/// Writes the comparison for a terminal.
-///
-/// # Errors
-/// Whatever `out` answers.
-pub fn write_text(
-    comparison: &Comparison,
-    options: &RenderOptions,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    out.write_all(text::render(comparison, options).as_bytes())
-}
-
-/// Writes the comparison for a pull request.
-///
-/// # Errors
-/// Whatever `out` answers.
-pub fn write_markdown(comparison: &Comparison, out: &mut dyn Write) -> io::Result<()> {
-    out.write_all(markdown::render(comparison).as_bytes())
-}
-
-/// The JSON Schema of [`Comparison`]: configs/comparison.schema.json.
-pub fn comparison_schema() -> Value {
-    schema_of::<Comparison>()
 }
 
 #[cfg(test)]

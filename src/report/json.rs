@@ -1,30 +1,27 @@
-//! The report as JSON, and the JSON Schema that describes it.
+//! Reports as JSON, and the JSON Schema that describes each.
 
 use std::io::{self, Write};
 
 use schemars::generate::SchemaSettings;
 use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::schema::Report;
-
-/// Writes the report as indented JSON with a newline at its end.
-pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+/// Writes a report as indented JSON with a newline at its end.
+///
+/// # Errors
+/// Whatever `out` answers.
+pub fn write_json<R: Serialize>(report: &R, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, report)?;
     out.write_all(b"\n")
 }
 
-/// The JSON Schema (draft 2020-12) of what `--format json` writes: configs/report.schema.json.
+/// The JSON Schema (draft 2020-12) of a report: that of an audit is configs/report.schema.json.
 ///
 /// Every field is required: a value that is not defined is written as `null`.
-pub fn json_schema() -> Value {
-    schema_of::<Report>()
-}
-
-/// The JSON Schema of what is serialised as a `T`.
-pub(super) fn schema_of<T: JsonSchema>() -> Value {
+pub fn json_schema<R: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft2020_12().for_serialize();
-    let schema = settings.into_generator().into_root_schema_for::<T>().to_value();
+    let schema = settings.into_generator().into_root_schema_for::<R>().to_value();
     match schema {
         Value::Object(fields) => Value::Object(named_first(fields)),
         other => other,
@@ -43,33 +40,42 @@ fn named_first(mut fields: Map<String, Value>) -> Map<String, Value> {
 mod tests {
     use std::path::Path;
 
-    use super::super::samples;
+    use super::super::comparison::Comparison;
+    use super::super::recalibration::Recalibration;
+    use super::super::tuning::Tuning;
+    use super::super::{samples, Report};
     use super::*;
 
     fn written(report: &Report) -> String {
         let mut out = Vec::new();
-        write(report, &mut out).unwrap();
+        write_json(report, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn the_schema_on_disk_is_fresh() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/report.schema.json");
-        let fresh = serde_json::to_string_pretty(&json_schema()).unwrap() + "\n";
-        if std::env::var_os("UPDATE_SCHEMA").is_some() {
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(&path, &fresh).unwrap();
+    fn the_schemas_on_disk_are_fresh() {
+        for (name, schema) in [
+            ("report", json_schema::<Report>()),
+            ("comparison", json_schema::<Comparison>()),
+            ("recalibration", json_schema::<Recalibration>()),
+            ("tuning", json_schema::<Tuning>()),
+        ] {
+            let file = format!("configs/{name}.schema.json");
+            let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);
+            let fresh = serde_json::to_string_pretty(&schema).unwrap() + "\n";
+            if std::env::var_os("UPDATE_SCHEMA").is_some() {
+                std::fs::write(&path, &fresh).unwrap();
+            }
+            assert!(
+                std::fs::read_to_string(&path).unwrap_or_default() == fresh,
+                "{file} is stale; run `UPDATE_SCHEMA=1 cargo test --lib report::json`"
+            );
         }
-        let stands = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            stands == fresh,
-            "configs/report.schema.json is stale; run `UPDATE_SCHEMA=1 cargo test --lib report::json`"
-        );
     }
 
     #[test]
     fn every_report_is_valid_by_the_schema_and_reads_back_the_same() {
-        let validator = jsonschema::validator_for(&json_schema()).unwrap();
+        let validator = jsonschema::validator_for(&json_schema::<Report>()).unwrap();
         for (name, report) in samples::all() {
             let text = written(&report);
             let instance: Value = serde_json::from_str(&text).unwrap();
@@ -85,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_schema_refuses_what_is_no_report() {
-        let validator = jsonschema::validator_for(&json_schema()).unwrap();
+        let validator = jsonschema::validator_for(&json_schema::<Report>()).unwrap();
         let mut instance = serde_json::to_value(samples::preserved()).unwrap();
         instance["verdict"] = "perhaps".into();
         assert!(!validator.is_valid(&instance));

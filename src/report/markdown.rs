@@ -69,7 +69,7 @@ fn render_with(report: &Report, detail: Detail) -> String {
     out
 }
 
-fn sign(outcome: Outcome) -> &'static str {
+pub(super) fn sign(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Preserved => "✅",
         Outcome::NotPreserved => "❌",

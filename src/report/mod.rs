@@ -7,9 +7,7 @@
 //!                         ├─► openmetrics, codequality  for GitLab
 //!                         ├─► model-card                for the Hugging Face Hub
 //!  PredictionTable ───────┴─► csv                       one line per example
-//!  Recalibration ───────────► text, json                `audit recalibrate`
-//!  Comparison ──────────────► text, markdown, json      `audit compare`
-//!  Tuning ──────────────────► text, html, json, csv     `audit tune`
+//!  Recalibration, Comparison, Tuning: a table of formats each, as the report of an audit (below)
 //!  glossary (docs/) ────────► text, html                `audit explain`
 //! ```
 //!
@@ -21,6 +19,7 @@ pub mod comparison;
 mod csv;
 mod display;
 mod figures;
+mod format;
 mod github;
 pub mod glossary;
 mod html;
@@ -41,140 +40,156 @@ mod summary;
 mod text;
 pub mod tuning;
 
-use std::io::{self, BufWriter, Write};
-use std::str::FromStr;
-
 pub use csv::{PredictionRow, PredictionTable};
 pub(crate) use display::table as columns;
+pub use format::{Envelope, Format, RenderOptions};
 pub use github::step_outputs;
-pub use json::json_schema;
+pub use json::{json_schema, write_json};
 pub(crate) use numbers::{counted, thousands};
 pub use output_dir::OutputDir;
 pub use saved::{NoPredictions, Saved};
 pub use schema::Report;
 pub use summary::{row_summary, summary};
 
-/// What a report can be written as.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum Format {
-    /// For a terminal.
-    #[default]
-    Text,
-    /// The whole report, after configs/report.schema.json.
-    Json,
-    /// For a pull request comment or a job summary.
-    Markdown,
-    /// One page for a browser, with plots.
-    Html,
-    /// JUnit XML, for test dashboards.
-    Junit,
-    /// The predictions, a line per example.
-    Csv,
-    /// Workflow commands that GitHub shows as annotations.
-    Github,
-    /// OpenMetrics text, for GitLab's metrics report.
-    OpenMetrics,
-    /// GitLab's code quality report.
-    CodeQuality,
-    /// The `model-index` of a Hugging Face model card.
-    ModelCard,
-}
+use comparison::Comparison;
+use format::Writer;
+use recalibration::Recalibration;
+use schema::Outcome;
+use tuning::Tuning;
 
-impl Format {
-    /// Every format, in the order in which help texts list them.
-    pub const ALL: [Format; 10] = [
-        Format::Text,
-        Format::Json,
-        Format::Markdown,
-        Format::Html,
-        Format::Junit,
-        Format::Csv,
-        Format::Github,
-        Format::OpenMetrics,
-        Format::CodeQuality,
-        Format::ModelCard,
+/// The formats of an audit's report.
+impl Envelope for Report {
+    const FORMATS: &'static [Format<Report>] = &[
+        Format {
+            name: "text",
+            file: None,
+            about: "for a terminal",
+            writer: Writer::Terminal(text::render),
+        },
+        Format::json(Some("report.json")),
+        Format {
+            name: "markdown",
+            file: Some("report.md"),
+            about: "for a pull request comment or a job summary",
+            writer: Writer::Whole(markdown::render),
+        },
+        Format {
+            name: "junit",
+            file: Some("junit.xml"),
+            about: "JUnit XML, for test dashboards",
+            writer: Writer::Streamed(junit::write),
+        },
+        Format {
+            name: "csv",
+            file: Some(output_dir::PREDICTIONS),
+            about: "the predictions, a line per example",
+            writer: Writer::Predictions,
+        },
+        Format {
+            name: "github",
+            file: None,
+            about: "workflow commands, which GitHub shows as annotations",
+            writer: Writer::Whole(github::render),
+        },
+        Format {
+            name: "openmetrics",
+            file: Some("metrics.txt"),
+            about: "OpenMetrics text, for GitLab's metrics report",
+            writer: Writer::Whole(openmetrics::render),
+        },
+        Format {
+            name: "codequality",
+            file: Some("codequality.json"),
+            about: "GitLab's code quality report",
+            writer: Writer::Streamed(codequality::write),
+        },
+        Format {
+            name: "model-card",
+            file: Some("model-index.yaml"),
+            about: "the `model-index` of a Hugging Face model card",
+            writer: Writer::Whole(model_card::render),
+        },
+        // The last file that is named, where a person looks.
+        Format {
+            name: "html",
+            file: Some("report.html"),
+            about: "one page for a browser, with plots",
+            writer: Writer::Whole(html::render),
+        },
     ];
 
-    /// The name on the command line.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Format::Text => "text",
-            Format::Json => "json",
-            Format::Markdown => "markdown",
-            Format::Html => "html",
-            Format::Junit => "junit",
-            Format::Csv => "csv",
-            Format::Github => "github",
-            Format::OpenMetrics => "openmetrics",
-            Format::CodeQuality => "codequality",
-            Format::ModelCard => "model-card",
-        }
+    fn outcome(&self) -> Outcome {
+        self.verdict
     }
 }
 
-impl std::fmt::Display for Format {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.pad(self.as_str())
+/// The formats of `audit compare`.
+impl Envelope for Comparison {
+    const FORMATS: &'static [Format<Comparison>] = &[
+        Format {
+            name: "text",
+            file: None,
+            about: "for a terminal",
+            writer: Writer::Terminal(comparison::text),
+        },
+        Format::json(None),
+        Format {
+            name: "markdown",
+            file: None,
+            about: "for a pull request comment or a job summary",
+            writer: Writer::Whole(comparison::markdown),
+        },
+    ];
+
+    fn outcome(&self) -> Outcome {
+        self.verdict.outcome()
     }
 }
 
-/// A name that is no [`Format`]'s.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown format `{0}`: expected one of {known}", known = Format::ALL.map(Format::as_str).join(", "))]
-pub struct UnknownFormat(pub String);
+/// The formats of `audit recalibrate`.
+impl Envelope for Recalibration {
+    const FORMATS: &'static [Format<Recalibration>] = &[
+        Format {
+            name: "text",
+            file: None,
+            about: "for a terminal",
+            writer: Writer::Terminal(text::recalibration),
+        },
+        Format::json(None),
+    ];
 
-impl FromStr for Format {
-    type Err = UnknownFormat;
-
-    fn from_str(name: &str) -> Result<Self, Self::Err> {
-        Format::ALL
-            .into_iter()
-            .find(|format| format.as_str() == name)
-            .ok_or_else(|| UnknownFormat(name.to_owned()))
+    fn outcome(&self) -> Outcome {
+        self.verdict
     }
 }
 
-/// How the text report is laid out; the other formats ignore it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RenderOptions {
-    /// Whether ANSI colours are written. The caller asks the terminal and `NO_COLOR`.
-    pub color: bool,
-    /// Columns of the terminal. Below 60 counts as 60.
-    pub width: usize,
-}
+/// The formats of `audit tune`.
+impl Envelope for Tuning {
+    const FORMATS: &'static [Format<Tuning>] = &[
+        Format {
+            name: "text",
+            file: None,
+            about: "for a terminal",
+            writer: Writer::Terminal(text::tuning),
+        },
+        Format {
+            name: "csv",
+            file: Some("trials.csv"),
+            about: "every trial, a line each",
+            writer: Writer::Streamed(tuning::write_csv),
+        },
+        Format {
+            name: "html",
+            file: Some("tune.html"),
+            about: "one page for a browser, with plots",
+            writer: Writer::Whole(html::tuning),
+        },
+        Format::json(Some("tune.json")),
+    ];
 
-impl Default for RenderOptions {
-    fn default() -> Self {
-        RenderOptions { color: false, width: 80 }
+    fn outcome(&self) -> Outcome {
+        self.verdict
     }
-}
-
-/// Writes the report in `format`. `tables` is needed by [`Format::Csv`] alone, and streamed.
-///
-/// # Errors
-///
-/// Whatever `out` answers: a full disk, a closed pipe.
-pub fn write(
-    format: Format,
-    report: &Report,
-    tables: &[PredictionTable],
-    options: &RenderOptions,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    let mut out = BufWriter::new(out);
-    match format {
-        Format::Text => out.write_all(text::render(report, options).as_bytes()),
-        Format::Json => json::write(report, &mut out),
-        Format::Markdown => out.write_all(markdown::render(report).as_bytes()),
-        Format::Html => out.write_all(html::render(report).as_bytes()),
-        Format::Junit => junit::write(report, &mut out),
-        Format::Csv => csv::write(tables, &mut out),
-        Format::Github => out.write_all(github::render(report).as_bytes()),
-        Format::OpenMetrics => out.write_all(openmetrics::render(report).as_bytes()),
-        Format::CodeQuality => codequality::write(report, &mut out),
-        Format::ModelCard => out.write_all(model_card::render(report).as_bytes()),
-    }?;
-    out.flush()
 }
 
 #[cfg(test)]

@@ -4,25 +4,13 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{bail, Context};
 use tempfile::NamedTempFile;
 
 use super::{Format, PredictionTable, RenderOptions, Report, Saved};
 use crate::error::Diagnostic;
 use crate::interrupt::Temporary;
 use crate::temporary::{sync_folder, temporary_file};
-
-/// What the folder holds after a run.
-const FILES: [(&str, Format); 8] = [
-    ("report.json", Format::Json),
-    ("report.md", Format::Markdown),
-    ("junit.xml", Format::Junit),
-    (PREDICTIONS, Format::Csv),
-    ("metrics.txt", Format::OpenMetrics),
-    ("codequality.json", Format::CodeQuality),
-    ("model-index.yaml", Format::ModelCard),
-    ("report.html", Format::Html), // named last, where a person looks
-];
 
 /// The file with a row per example.
 pub(super) const PREDICTIONS: &str = "predictions.csv";
@@ -52,11 +40,9 @@ impl OutputDir {
     /// When it can be neither; called before the long run, so that no run is lost for it.
     pub fn prepare(path: &Path) -> anyhow::Result<OutputDir> {
         let refused = |error: std::io::Error| {
-            Diagnostic::failure(format!(
-                "cannot write in the output folder `{}`: {error}",
-                path.display()
-            ))
-            .hint("choose a folder that you may write in with --output-dir")
+            let path = path.display();
+            Diagnostic::failure(format!("cannot write in the output folder `{path}`: {error}"))
+                .hint("choose a folder that you may write in with --output-dir")
         };
         fs::create_dir_all(path).map_err(refused)?;
         let mut probe = temp_file(path, "writable").map_err(refused)?;
@@ -94,12 +80,11 @@ impl OutputDir {
     ) -> anyhow::Result<Vec<PathBuf>> {
         let strangers = self.path.join(PREDICTIONS);
         if predictions.is_none() && strangers.exists() {
-            return Err(Diagnostic::usage(format!(
-                "`{}` is there and is not of this report",
+            bail!(Diagnostic::usage(format!(
+                "`{}` exists and does not belong to this report",
                 strangers.display()
             ))
-            .hint("name another folder, or remove it")
-            .into());
+            .hint("name another folder, or remove it"));
         }
         let sources: Vec<&Path> = saved.file.as_deref().into_iter().chain(predictions).collect();
         let rows = predictions.map_or(Rows::Unknown, Rows::Copied);
@@ -112,10 +97,10 @@ impl OutputDir {
         rows: Rows,
         sources: &[&Path],
     ) -> anyhow::Result<Vec<PathBuf>> {
-        let mut written = Vec::with_capacity(FILES.len());
-        for (name, format) in FILES {
+        let mut written = Vec::new();
+        for (name, format) in Format::files() {
             let target = self.path.join(name);
-            let unknown = format == Format::Csv && matches!(rows, Rows::Unknown);
+            let unknown = format.is_of_predictions() && matches!(rows, Rows::Unknown);
             if unknown || sources.iter().any(|source| is_same_file(source, &target)) {
                 continue;
             }
@@ -124,7 +109,7 @@ impl OutputDir {
             fill(&mut file, format, report, rows).with_context(failed)?;
             written.push((file, target));
         }
-        let mut paths = Vec::with_capacity(FILES.len());
+        let mut paths = Vec::with_capacity(written.len());
         for (file, target) in written {
             let (file, _listed) = file.into_parts();
             file.persist(&target)
@@ -140,19 +125,19 @@ impl OutputDir {
 
 fn fill(
     file: &mut NamedTempFile,
-    format: Format,
+    format: &Format<Report>,
     report: &Report,
     rows: Rows,
 ) -> std::io::Result<()> {
-    let tables = match (format, rows) {
-        (Format::Csv, Rows::Copied(source)) => {
+    let tables = match rows {
+        Rows::Copied(source) if format.is_of_predictions() => {
             std::io::copy(&mut fs::File::open(source)?, file)?;
             return file.as_file().sync_all();
         }
-        (_, Rows::Tables(tables)) => tables,
+        Rows::Tables(tables) => tables,
         _ => &[],
     };
-    super::write(format, report, tables, &RenderOptions::default(), file)?;
+    format.write(report, tables, &RenderOptions::default(), file)?;
     file.as_file().sync_all()
 }
 
@@ -170,7 +155,7 @@ fn temp_file(folder: &Path, name: &str) -> std::io::Result<NamedTempFile> {
 mod tests {
     use super::super::samples;
     use super::*;
-    use crate::error::{rendered, Diagnostic};
+    use crate::error::message_and_hint;
     use crate::temporary::names_in;
 
     #[test]
@@ -180,7 +165,7 @@ mod tests {
         let output = OutputDir::prepare(&folder).unwrap();
         assert!(names_in(&folder).is_empty());
         let paths = output.write_all(&samples::suite(), &[samples::predictions()]).unwrap();
-        let mut expected = FILES.map(|(name, _)| name);
+        let mut expected: Vec<_> = Format::<Report>::files().map(|(name, _)| name).collect();
         expected.sort_unstable();
         assert_eq!(names_in(&folder), expected);
         assert!(paths.iter().all(|path| path.metadata().unwrap().len() > 0));
@@ -204,9 +189,9 @@ mod tests {
         let file = root.path().join("file");
         fs::write(&file, "").unwrap();
         for path in [file.clone(), file.join("below")] {
-            let message = rendered(&OutputDir::prepare(&path).unwrap_err());
+            let (message, hint) = message_and_hint(&OutputDir::prepare(&path).unwrap_err());
             assert!(message.contains(&format!("`{}`", path.display())), "{message}");
-            assert!(message.contains("hint: "), "{message}");
+            assert!(hint.is_some(), "{message}");
         }
     }
 

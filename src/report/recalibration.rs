@@ -4,16 +4,12 @@
 //! `configs/recalibration.schema.json` is generated from these types; a test keeps it fresh.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
-use super::json::schema_of;
 use super::numbers::{decimal, sigma_and_kappa};
 use super::schema::{Manifest, Note, Outcome, Skipped};
-use super::RenderOptions;
 use crate::confidence::Statistic;
 
 /// Raised when a field is renamed, removed or changes its meaning; additions do not raise it.
@@ -167,37 +163,12 @@ pub fn conclusion(report: &Recalibration) -> String {
     }
 }
 
-/// Writes the report as indented JSON with a newline at its end.
-///
-/// # Errors
-/// Whatever `out` answers.
-pub fn write_json(report: &Recalibration, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, report)?;
-    out.write_all(b"\n")
-}
-
-/// Writes the report for a terminal.
-///
-/// # Errors
-/// Whatever `out` answers.
-pub fn write_text(
-    report: &Recalibration,
-    options: &RenderOptions,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    out.write_all(super::text::recalibration(report, options).as_bytes())
-}
-
-/// The JSON Schema of [`Recalibration`]: configs/recalibration.schema.json.
-pub fn recalibration_schema() -> Value {
-    schema_of::<Recalibration>()
-}
-
 #[cfg(test)]
 pub(super) mod tests {
-    use std::path::Path;
+    use serde_json::Value;
 
-    use super::super::samples;
+    use super::super::text::recalibration;
+    use super::super::{json_schema, samples, write_json, RenderOptions};
     use super::*;
 
     /// The figures of a student that one temperature does not mend.
@@ -253,25 +224,11 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_schema_on_disk_is_fresh() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/recalibration.schema.json");
-        let fresh = serde_json::to_string_pretty(&recalibration_schema()).unwrap() + "\n";
-        if std::env::var_os("UPDATE_SCHEMA").is_some() {
-            std::fs::write(&path, &fresh).unwrap();
-        }
-        assert!(
-            std::fs::read_to_string(&path).unwrap_or_default() == fresh,
-            "configs/recalibration.schema.json is stale; run `UPDATE_SCHEMA=1 cargo test --lib \
-             report::recalibration`"
-        );
-    }
-
-    #[test]
     fn a_report_is_valid_by_the_schema_and_reads_back_the_same() {
         let mut text = Vec::new();
         write_json(&sample(), &mut text).unwrap();
         let instance: Value = serde_json::from_slice(&text).unwrap();
-        let validator = jsonschema::validator_for(&recalibration_schema()).unwrap();
+        let validator = jsonschema::validator_for(&json_schema::<Recalibration>()).unwrap();
         let errors: Vec<_> = validator.iter_errors(&instance).map(|e| e.to_string()).collect();
         assert!(errors.is_empty(), "{errors:?}");
         assert_eq!(serde_json::from_slice::<Recalibration>(&text).unwrap(), sample());
@@ -279,11 +236,7 @@ pub(super) mod tests {
 
     #[test]
     fn the_text_says_what_was_fit_where_and_what_is_left() {
-        let text = |report: &Recalibration| {
-            let mut out = Vec::new();
-            write_text(report, &RenderOptions::default(), &mut out).unwrap();
-            String::from_utf8(out).unwrap()
-        };
+        let text = |report: &Recalibration| recalibration(report, &RenderOptions::default());
         let shown = text(&sample());
         for words in [
             "NOT PRESERVED  sst2/train  τ 1.3000  σ 0.0600 > κ 0.0500  1,000 examples",

@@ -18,7 +18,7 @@ const STDIN: &str = "-";
 /// What stdin is called.
 const STDIN_NAME: &str = "stdin";
 
-/// What to pass instead of a file that is no report.
+/// What to pass instead of a file that is not a report.
 const WANTED: &str =
     "pass what `audit --format json` printed, or the report.json of an --output-dir";
 
@@ -63,9 +63,8 @@ impl Saved {
             Some(file) => std::fs::File::open(file).and_then(|mut f| f.read_to_end(&mut bytes)),
             None => std::io::stdin().lock().read_to_end(&mut bytes),
         }
-        .map_err(|error| Diagnostic::usage(format!("cannot read {name}: {error}")).hint(WANTED))?;
-        let (report, unknown) =
-            parse(&bytes).map_err(|why| Diagnostic::usage(format!("{name} {why}")).hint(WANTED))?;
+        .map_err(|error| refused(format!("cannot read {name}: {error}")))?;
+        let (report, unknown) = parse(&bytes).map_err(|why| refused(format!("{name} {why}")))?;
         Ok(Saved { report, unknown, file })
     }
 
@@ -77,13 +76,10 @@ impl Saved {
         let mut seen = BTreeSet::new();
         match self.report.tasks.iter().find(|row| !seen.insert((&row.task, &row.split))) {
             None => Ok(self),
-            Some(row) => Err(Diagnostic::usage(format!(
-                "{} has two rows of {}",
-                self.quoted_name(),
-                neutralise(&row.name())
-            ))
-            .hint(WANTED)
-            .into()),
+            Some(row) => {
+                let (file, row) = (self.quoted_name(), neutralise(&row.name()));
+                Err(refused(format!("{file} has two rows of {row}")).into())
+            }
         }
     }
 
@@ -113,6 +109,11 @@ impl Saved {
             Err(why) => Err(NoPredictions::Other(path, why)),
         }
     }
+}
+
+/// The error of a file that is not a report, or not one that can be used.
+fn refused(message: String) -> Diagnostic {
+    Diagnostic::usage(message).hint(WANTED)
 }
 
 fn quoted(file: Option<&Path>) -> String {
@@ -213,23 +214,23 @@ fn of_this_run(path: &Path, report: &Report) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{samples, write, Format, RenderOptions};
+    use super::super::{samples, Envelope, Format, RenderOptions};
     use super::*;
 
-    fn written(report: &Report, format: Format) -> Vec<u8> {
+    fn written(report: &Report, format: &str) -> Vec<u8> {
         let (tables, options) = ([samples::predictions()], RenderOptions::default());
         let mut out = Vec::new();
-        write(format, report, &tables, &options, &mut out).unwrap();
+        Format::named(format).unwrap().write(report, &tables, &options, &mut out).unwrap();
         out
     }
 
     #[test]
     fn a_report_read_back_is_written_to_the_same_bytes_in_every_format() {
         for (name, report) in samples::all() {
-            let json = written(&report, Format::Json);
+            let json = written(&report, "json");
             let (back, unknown) = parse(&json).unwrap();
             assert!(unknown.is_empty(), "{name}: {unknown:?}");
-            for format in Format::ALL {
+            for Format { name: format, .. } in Report::FORMATS {
                 assert!(written(&back, format) == written(&report, format), "{format} of {name}");
             }
         }
@@ -243,7 +244,7 @@ mod tests {
 
     #[test]
     fn what_is_no_report_is_refused_with_the_line_or_the_key() {
-        let json = written(&samples::preserved(), Format::Json);
+        let json = written(&samples::preserved(), "json");
         let cut = parse(&json[..json.len() / 2]).unwrap_err();
         assert!(cut.starts_with("ends too soon: ") && cut.contains(" at line "), "{cut}");
         assert!(parse(b"").unwrap_err().starts_with("ends too soon"));
@@ -296,7 +297,7 @@ mod tests {
         let saved = Saved { report, unknown: Vec::new(), file: Some(file) };
         let table = folder.path().join(PREDICTIONS);
         assert_eq!(saved.predictions(), Err(NoPredictions::Missing(table.clone())));
-        let csv = String::from_utf8(written(&saved.report, Format::Csv)).unwrap();
+        let csv = String::from_utf8(written(&saved.report, "csv")).unwrap();
         std::fs::write(&table, &csv).unwrap();
         assert_eq!(saved.predictions(), Ok(table.clone()));
         let last = csv.trim_end().rsplit_once('\n').unwrap();

@@ -7,18 +7,15 @@ pub(super) mod csv; // every trial, a line each
 pub(super) mod samples;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-pub use csv::write_csv;
+pub(super) use csv::write_csv;
 
-use super::json::schema_of;
 use super::numbers::decimal;
 use super::schema::{Manifest, Note, Outcome};
-use super::RenderOptions;
 
 /// Raised when a field is renamed, removed or changes its meaning; additions do not raise it.
 pub const TUNING_VERSION: u32 = 1;
@@ -250,61 +247,18 @@ impl Tuning {
     }
 }
 
-/// Writes what a terminal shows at the end.
-///
-/// # Errors
-/// Whatever `to` refuses.
-pub fn write_text(report: &Tuning, options: &RenderOptions, to: &mut dyn Write) -> io::Result<()> {
-    to.write_all(super::text::tuning(report, options).as_bytes())
-}
-
-/// Writes the page.
-///
-/// # Errors
-/// Whatever `to` refuses.
-pub fn write_html(report: &Tuning, to: &mut dyn Write) -> io::Result<()> {
-    to.write_all(super::html::tuning(report).as_bytes())
-}
-
-/// Writes the report as JSON.
-///
-/// # Errors
-/// Whatever `to` refuses.
-pub fn write_json(report: &Tuning, to: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *to, report)?;
-    to.write_all(b"\n")
-}
-
-/// The JSON Schema of [`Tuning`]: configs/tuning.schema.json.
-pub fn tuning_schema() -> Value {
-    schema_of::<Tuning>()
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
+    use super::super::{json_schema, write_json};
     use super::*;
-
-    #[test]
-    fn the_schema_on_disk_is_fresh() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/tuning.schema.json");
-        let fresh = serde_json::to_string_pretty(&tuning_schema()).unwrap() + "\n";
-        if std::env::var_os("UPDATE_SCHEMA").is_some() {
-            std::fs::write(&path, &fresh).unwrap();
-        }
-        assert!(
-            std::fs::read_to_string(&path).unwrap_or_default() == fresh,
-            "configs/tuning.schema.json is stale; run `UPDATE_SCHEMA=1 cargo test --lib \
-             report::tuning`"
-        );
-    }
 
     #[test]
     fn a_report_is_valid_by_the_schema_and_reads_back_the_same() {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tuning/tune.json");
         let real: Tuning = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
-        let validator = jsonschema::validator_for(&tuning_schema()).unwrap();
+        let validator = jsonschema::validator_for(&json_schema::<Tuning>()).unwrap();
         for report in [samples::tuning(), real] {
             let mut text = Vec::new();
             write_json(&report, &mut text).unwrap();

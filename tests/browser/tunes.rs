@@ -2,7 +2,8 @@
 
 use std::sync::OnceLock;
 
-use confidence_audit::report::tuning::{write_html, Tuning};
+use confidence_audit::report::tuning::Tuning;
+use confidence_audit::report::{Format, RenderOptions};
 use serde_json::{json, Value};
 
 use super::pages::hostile_texts;
@@ -26,7 +27,8 @@ pub fn tunes() -> &'static [TunePage] {
             change(&mut tune);
             let report: Tuning = serde_json::from_value(tune.clone()).unwrap();
             let mut html = Vec::new();
-            write_html(&report, &mut html).unwrap();
+            let page = Format::named("html").unwrap();
+            page.write(&report, &[], &RenderOptions::default(), &mut html).unwrap();
             TunePage { name, html: String::from_utf8(html).unwrap(), tune }
         };
         vec![

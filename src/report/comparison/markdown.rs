@@ -2,7 +2,7 @@
 
 use super::super::figures::{compared, ComparedFigure};
 use super::super::markdown::{
-    details, escape, row_of, shorten, CELL, MOST_CHARACTERS, SENTENCE, TEXT,
+    details, escape, row_of, shorten, sign, CELL, MOST_CHARACTERS, SENTENCE, TEXT,
 };
 use super::super::numbers::{signed, ABSENT};
 use super::super::schema::WorstInput;
@@ -10,7 +10,7 @@ use super::text::{from_to, gate, in_words, limits, outcomes};
 use super::{ComparedRow, Comparison, ComparisonVerdict, MovedFigure};
 
 /// The whole text, short enough for a comment.
-pub(super) fn render(comparison: &Comparison) -> String {
+pub(in super::super) fn render(comparison: &Comparison) -> String {
     let brief = heading(comparison) + &table(comparison) + &remarks(comparison);
     let full = format!("{brief}{}{}", worst(comparison), changes(comparison));
     match full.chars().count() <= MOST_CHARACTERS {
@@ -20,11 +20,7 @@ pub(super) fn render(comparison: &Comparison) -> String {
 }
 
 fn heading(comparison: &Comparison) -> String {
-    let sign = match comparison.verdict {
-        ComparisonVerdict::NoRegression => "✅",
-        ComparisonVerdict::Regression => "❌",
-        ComparisonVerdict::NotComparable => "⚠️",
-    };
+    let sign = sign(comparison.verdict.outcome());
     let (word, rows) = comparison.headline();
     let rows = if rows.is_empty() { rows } else { format!(": {}", escape(&rows, SENTENCE)) };
     let [old, new] =

@@ -1,10 +1,9 @@
-use std::path::Path;
-
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::super::display::columns;
-use super::super::samples;
 use super::super::schema::Sequential;
+use super::super::{json_schema, samples, write_json, RenderOptions};
 use super::*;
 use ComparisonVerdict::{NoRegression, NotComparable, Regression};
 
@@ -28,9 +27,7 @@ fn one(sigma: f64, accuracy: f64) -> Report {
 }
 
 fn text(comparison: &Comparison) -> String {
-    let mut out = Vec::new();
-    write_text(comparison, &RenderOptions::default(), &mut out).unwrap();
-    String::from_utf8(out).unwrap()
+    super::text(comparison, &RenderOptions::default())
 }
 
 /// By how much a figure moved.
@@ -40,22 +37,8 @@ fn change(row: &ComparedRow, key: &str) -> Option<f64> {
 }
 
 #[test]
-fn the_schema_on_disk_is_fresh() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs/comparison.schema.json");
-    let fresh = serde_json::to_string_pretty(&comparison_schema()).unwrap() + "\n";
-    if std::env::var_os("UPDATE_SCHEMA").is_some() {
-        std::fs::write(&path, &fresh).unwrap();
-    }
-    assert!(
-        std::fs::read_to_string(&path).unwrap_or_default() == fresh,
-        "configs/comparison.schema.json is stale; run `UPDATE_SCHEMA=1 cargo test --lib \
-         report::comparison`"
-    );
-}
-
-#[test]
 fn every_comparison_is_valid_by_the_schema_and_reads_back_the_same() {
-    let validator = jsonschema::validator_for(&comparison_schema()).unwrap();
+    let validator = jsonschema::validator_for(&json_schema::<Comparison>()).unwrap();
     for (_, old) in samples::all() {
         for (_, new) in samples::all() {
             let comparison = against(&old, &new, limits(0.01, 0.01));
@@ -190,7 +173,7 @@ fn what_the_limits_need_and_is_not_known_cannot_be_compared() {
         assert_eq!((found.rows[0].gates, found.rows[0].gated), (false, true));
         let shown = text(&found);
         assert!(shown.contains(&format!("sst2/train  {gone}  (gated before)\n")), "{shown}");
-        let shown = super::markdown::render(&found);
+        let shown = super::markdown(&found);
         assert!(shown.contains(&format!("{} (gated before) |", gone.to_lowercase())), "{shown}");
     }
     // Could not be run.
@@ -341,7 +324,7 @@ fn a_row_that_only_the_new_report_has_stands_apart_from_what_was_compared() {
     assert!(shown.starts_with("NO REGRESSION  sst2/train\n"), "{shown}");
     let apart = "rte/train (NOT PRESERVED): nothing to compare with";
     assert!(shown.contains(&format!("\n  new rows    {apart}\n")), "{shown}");
-    let shown = super::markdown::render(&found);
+    let shown = super::markdown(&found);
     assert!(shown.starts_with("## ✅ NO REGRESSION: sst2/train\n"), "{shown}");
     assert!(shown.contains(&format!(" New rows: {apart}.\n")), "{shown}");
     assert!(!text(&against(&old, &old, NONE)).contains("new rows"));
@@ -382,12 +365,12 @@ fn hostile_text_acts_nowhere_and_lines_keep_to_the_width() {
     let found = compare((&names.0, &old), (&names.1, &new), limits(0.1, 0.1));
     for width in [60, 80, 200] {
         let options = RenderOptions { color: false, width };
-        for line in super::text::render(&found, &options).lines() {
+        for line in super::text(&found, &options).lines() {
             assert!(columns(line) <= width, "{width}: {line}");
             assert!(line.chars().all(|c| !c.is_control()) && !line.trim_start().starts_with("::"));
         }
     }
-    let markdown = super::markdown::render(&found);
+    let markdown = super::markdown(&found);
     assert!(markdown.chars().count() < 65_536);
     for tag in markdown.split('<').skip(1) {
         let known = ["details>", "/details>", "summary>", "/summary>", "br>"];
@@ -400,7 +383,7 @@ fn hostile_text_acts_nowhere_and_lines_keep_to_the_width() {
         assert!(counts.contains(&pipes), "{pipes} in {line}");
     }
     let many = Report { tasks: vec![new.tasks[0].clone(); 60], ..new.clone() };
-    let markdown = super::markdown::render(&against(&many, &many, NONE));
+    let markdown = super::markdown(&against(&many, &many, NONE));
     assert!(markdown.chars().count() < 65_536);
 }
 
@@ -409,7 +392,7 @@ fn markdown_has_a_row_of_moves_and_folds_the_rest_away() {
     let mut new = samples::not_preserved();
     new.tasks[0].worst[0].index = 3;
     new.manifest.models[1].weights_sha256 = "22".repeat(32);
-    let shown = super::markdown::render(&against(&samples::preserved(), &new, NONE));
+    let shown = super::markdown(&against(&samples::preserved(), &new, NONE));
     for words in [
         "## ❌ REGRESSION: sst2/train\n\nFrom old.json to new.json. Limits: none: ",
         "| sst2 | train | preserved → not preserved | 0.0446 → 0.0802 | 0.0500 |",

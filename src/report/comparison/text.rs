@@ -2,7 +2,7 @@
 
 use super::super::display::{columns, neutralise, pad, pad_left, truncate, truncate_start};
 use super::super::numbers::{chosen, signed, ABSENT};
-use super::super::schema::{Outcome, WorstInput};
+use super::super::schema::WorstInput;
 use super::super::summary::verdict_word;
 use super::super::text::page::{verdict_style, Page, BOLD, DIM, INDENT, LABEL, YELLOW};
 use super::super::RenderOptions;
@@ -13,7 +13,7 @@ use super::{Change, Compared, ComparedRow, Comparison, ComparisonVerdict};
 const HASH_SHOWN: usize = 12;
 
 /// The whole text.
-pub(super) fn render(comparison: &Comparison, options: &RenderOptions) -> String {
+pub(in super::super) fn render(comparison: &Comparison, options: &RenderOptions) -> String {
     let mut page = Page::new(options);
     let (word, rows) = comparison.headline();
     page.parts(style(comparison.verdict), word, &[rows]);
@@ -39,13 +39,9 @@ pub(super) fn render(comparison: &Comparison, options: &RenderOptions) -> String
     page.finish()
 }
 
-/// The colour of a verdict: as good or as bad as an audit's.
+/// The colour of a verdict.
 fn style(verdict: ComparisonVerdict) -> anstyle::Style {
-    verdict_style(match verdict {
-        ComparisonVerdict::NoRegression => Outcome::Preserved,
-        ComparisonVerdict::Regression => Outcome::NotPreserved,
-        ComparisonVerdict::NotComparable => Outcome::Error,
-    })
+    verdict_style(verdict.outcome())
 }
 
 fn source(page: &mut Page, name: &str, report: &Compared) {

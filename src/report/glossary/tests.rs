@@ -1,7 +1,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::super::json_schema;
+use super::super::{json_schema, Report};
 use super::*;
 use crate::check::{Code, NoteLevel};
 
@@ -165,7 +165,7 @@ const PLAIN: [&str; 35] = [
 
 #[test]
 fn every_figure_of_a_report_is_explained() {
-    let schema = json_schema();
+    let schema = json_schema::<Report>();
     let types = schema["$defs"].as_object().unwrap();
     let fields: BTreeSet<&String> = types
         .iter()

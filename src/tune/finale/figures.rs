@@ -35,10 +35,11 @@ impl Finale<'_> {
         let first = runs.find(RunId::trial(1)).context("a tune without its default")?;
         let teacher = first.unseen.map(|unseen| unseen.teacher).context("no unseen part")?;
         let seen = winner.student.teacher_seen;
+        let verdict = if feasible { Outcome::Preserved } else { Outcome::NotPreserved };
         let mut report = Tuning {
             schema_version: TUNING_VERSION,
-            verdict: if feasible { Outcome::Preserved } else { Outcome::NotPreserved },
-            exit_code: u8::from(!feasible),
+            verdict,
+            exit_code: verdict.exit() as u8,
             task: recipe.settings.task.name.clone(),
             statistic: tune.gate.statistic.to_string(),
             confidence: tune.gate.kind.to_string(),

@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 
 use crate::audit::audit;
 use crate::report::schema::{ModelManifest, TaskRow};
-use crate::report::tuning::{self, Tuning};
+use crate::report::tuning::Tuning;
+use crate::report::{Format, RenderOptions};
 use crate::temporary::write_whole;
 use crate::tune::journal::{Run, RunId, Runs};
 use crate::tune::outcome::{Candidate, End, Rule};
@@ -79,20 +80,12 @@ impl Finale<'_> {
     /// The files of the output folder.
     fn write(&self, report: &Tuning, winner: &Candidate, runs: &Runs) -> Result<()> {
         let output = &self.0.plan.output;
-        let mut json = Vec::new();
-        tuning::write_json(report, &mut json)?;
-        let mut csv = Vec::new();
-        tuning::write_csv(report, &mut csv)?;
-        let mut html = Vec::new();
-        tuning::write_html(report, &mut html)?;
         let of = runs.find(RunId::trial(winner.trial)).context("a winner without a trial")?;
         let recipe = self.winning_recipe(of, winner, runs)?;
-        for (name, bytes) in [
-            ("trials.csv", csv),
-            ("winner.toml", recipe.into_bytes()),
-            ("tune.html", html),
-            ("tune.json", json),
-        ] {
+        write_whole(&output.join("winner.toml"), recipe.as_bytes())?;
+        for (name, format) in Format::files() {
+            let mut bytes = Vec::new();
+            format.write(report, &[], &RenderOptions::default(), &mut bytes)?;
             write_whole(&output.join(name), &bytes)?;
         }
         Ok(())
