@@ -319,8 +319,9 @@ fn a_mistake_in_the_config_names_line_and_column() {
 fn an_unknown_format_or_device_says_which_there_are() {
     let sandbox = sandbox();
     let run = sandbox.audit(&audit(&["--format", "yaml"]));
-    run.fails(2, &["`yaml`", "text, json, markdown, html, junit, csv, github, openmetrics"])
-        .prints_no_report();
+    let formats =
+        "text, json, markdown, junit, csv, github, openmetrics, codequality, model-card, html";
+    run.fails(2, &["'yaml'", formats]).prints_no_report();
     let run = sandbox.audit(&audit(&["--device", "gpu"]));
     run.fails(2, &["`gpu`", "cpu, cuda or cuda:N"]).prints_no_report();
     let run = sandbox.audit(&audit(&["--student-head", "pooled"]));

@@ -80,7 +80,7 @@ fn without_predictions_there_is_no_csv() {
     // A folder that holds another run's is not made to look like this one's.
     sandbox.write("again/predictions.csv", "x");
     let run = render(&sandbox, &["out/report.json", "--output-dir", "again"]);
-    run.fails(2, &["`again/predictions.csv` is there and is not of this report"]);
+    run.fails(2, &["`again/predictions.csv` exists and does not belong to this report"]);
     std::fs::rename(sandbox.path("rows.csv"), sandbox.path("out/predictions.csv")).unwrap();
     assert!(render(&sandbox, &csv).stdout == audit.stdout);
     names.push("predictions.csv".to_owned());
