@@ -320,7 +320,7 @@ fn refuse_own(recipe: &Table) -> Result<()> {
         None => Ok(()),
         Some((key, hint)) => {
             Err(Diagnostic::usage(format!("`recipe.{key}` has no effect in a tune"))
-                .hint(format!("{hint}"))
+                .hint(hint)
                 .into())
         }
     }
