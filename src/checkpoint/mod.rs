@@ -177,5 +177,10 @@ fn weight_files(place: &Place) -> Result<Vec<PathBuf>> {
     if place.get("pytorch_model.bin.index.json")?.is_some() {
         bail!("`{}` holds a sharded pickle; save it again as safetensors", place.name());
     }
-    Err(Diagnostic::failure(format!("`{}` holds no weights", place.name())).hint("it needs model.safetensors, model.safetensors.index.json with its shards, or pytorch_model.bin").into())
+    Err(Diagnostic::failure(format!("`{}` holds no weights", place.name()))
+        .hint(
+            "it needs model.safetensors, model.safetensors.index.json with its shards, or \
+         pytorch_model.bin",
+        )
+        .into())
 }

@@ -127,7 +127,7 @@ fn refuse_many_skipped(
             "{} of {rows} rows of split `{split}` of `{}` cannot be used, more than one in {ONE_SKIPPED_IN}:{shown}",
             skipped.len(),
             spec.name
-        )).hint("mend these rows, or pass --allow-skipped to go on without them (they are counted in the report)").into())
+        )).hint("repair these rows, or pass --allow-skipped to leave them out (the report counts them)").into())
 }
 
 fn not_found(spec: &TaskSpec, split: &str, tried: &[String]) -> anyhow::Error {
