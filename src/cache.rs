@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Nothing here fails an audit: what cannot be read is computed again, what cannot be written is
-//! not stored, and a [`Note`] says why. Everything that is read back carries a checksum.
+//! not stored, and a [`CacheNote`] says why. Everything that is read back carries a checksum.
 
 mod appender;
 mod clear;
@@ -39,28 +39,28 @@ mod tests;
 use std::path::{Path, PathBuf};
 
 pub use clear::{Cleared, Kept, Scope};
-pub use entry::{Entry, Row};
-pub use identity::{Key, ModelIdentity, TextsHasher, TextsIdentity};
+pub use entry::{CacheEntry, Row};
+pub use identity::{CacheKey, ModelIdentity, TextsHasher, TextsIdentity};
 pub use list::EntryInfo;
 pub use location::root_folder;
 pub use model_file::ModelFile;
-pub use note::{Note, NoteKind};
+pub use note::{CacheNote, NoteKind};
 pub use open::EntrySpec;
-pub use verify::{Outcome, Verified};
+pub use verify::{Integrity, Verified};
 
-use note::Said;
+use note::ReportedReasons;
 
 /// The cache under one root folder. Making one touches no file; clones share what was said.
 #[derive(Debug, Clone)]
 pub struct PredictionCache {
     root: PathBuf,
-    said: Said,
+    said: ReportedReasons,
 }
 
 impl PredictionCache {
     /// The cache under `root`, which need not exist yet.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        PredictionCache { root: root.into(), said: Said::default() }
+        PredictionCache { root: root.into(), said: ReportedReasons::default() }
     }
 
     /// The folder that everything lies under.
@@ -69,7 +69,7 @@ impl PredictionCache {
     }
 
     /// The folder of one model's files.
-    fn shelf(&self, model: Key) -> PathBuf {
+    fn shelf(&self, model: CacheKey) -> PathBuf {
         self.root.join(PREDICTIONS).join(model.to_string())
     }
 }

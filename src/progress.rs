@@ -28,7 +28,7 @@ impl Verbosity {
     }
 
     /// Writes a note about a file of the prediction cache.
-    pub fn cache_note(self, note: &cache::Note) {
+    pub fn cache_note(self, note: &cache::CacheNote) {
         self.message(&format!("note: {note}"));
     }
 
@@ -80,7 +80,7 @@ impl Observer for Phase {
         }
     }
 
-    fn cache_note(&self, note: &cache::Note) {
+    fn cache_note(&self, note: &cache::CacheNote) {
         self.progress.cache_note(note);
     }
 }

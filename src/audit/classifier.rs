@@ -7,7 +7,7 @@ use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
 use super::Session;
-use crate::cache::{Entry, EntrySpec, ModelFile, ModelIdentity, TextsIdentity};
+use crate::cache::{CacheEntry, EntrySpec, ModelFile, ModelIdentity, TextsIdentity};
 use crate::check::StudentRecord;
 use crate::checkpoint::{labels, Checkpoint, TextTokenizer};
 use crate::confidence::Predictions;
@@ -225,7 +225,7 @@ impl Classifier {
     ///
     /// # Errors
     /// A label of the data that the model does not have.
-    pub fn entry(&self, texts: &Texts, session: &Session) -> Result<Entry> {
+    pub fn entry(&self, texts: &Texts, session: &Session) -> Result<CacheEntry> {
         check_labels(texts.dataset, self.facts.labels)?;
         Ok(self.entry_of(&self.identity, texts, session))
     }
@@ -234,18 +234,22 @@ impl Classifier {
     /// first writes to the cache.
     pub(super) fn entry_beside(
         &self,
-        (other, rows): (&Classifier, &Entry),
+        (other, rows): (&Classifier, &CacheEntry),
         texts: &Texts,
         session: &Session,
-    ) -> Result<Entry> {
+    ) -> Result<CacheEntry> {
         if self.identity == other.identity && rows.writable() {
-            return Ok(Entry::in_memory(texts.dataset.examples.len(), self.facts.labels));
+            return Ok(CacheEntry::in_memory(texts.dataset.examples.len(), self.facts.labels));
         }
         self.entry(texts, session)
     }
 
     /// The rows of the same weights under the other head convention, where there is one.
-    pub(super) fn entry_of_other_head(&self, texts: &Texts, session: &Session) -> Option<Entry> {
+    pub(super) fn entry_of_other_head(
+        &self,
+        texts: &Texts,
+        session: &Session,
+    ) -> Option<CacheEntry> {
         let head = self.facts.other_head?.as_str().to_owned();
         let name = format!("{} ({head})", self.checkpoint.source);
         let identity = ModelIdentity { head, ..self.identity.clone() };
@@ -258,10 +262,10 @@ impl Classifier {
         Some(self.entry_of(&identity, texts, session))
     }
 
-    fn entry_of(&self, identity: &ModelIdentity, texts: &Texts, session: &Session) -> Entry {
+    fn entry_of(&self, identity: &ModelIdentity, texts: &Texts, session: &Session) -> CacheEntry {
         let dataset = texts.dataset;
         let Some(cache) = &session.cache else {
-            return Entry::in_memory(dataset.examples.len(), self.facts.labels);
+            return CacheEntry::in_memory(dataset.examples.len(), self.facts.labels);
         };
         let (entry, notes) = cache.open(&EntrySpec {
             model: identity.key(),
@@ -278,7 +282,7 @@ impl Classifier {
     ///
     /// # Errors
     /// Whatever [`model::load`] refuses.
-    pub fn load_for(&mut self, entry: &Entry, rows: &[u32]) -> Result<()> {
+    pub fn load_for(&mut self, entry: &CacheEntry, rows: &[u32]) -> Result<()> {
         if self.model.is_none() && rows.iter().any(|&row| entry.row(row as usize).is_none()) {
             let loaded = load(&mut self.checkpoint, self.asked_head, &self.device);
             let source = &self.checkpoint.source;
@@ -299,7 +303,7 @@ impl Classifier {
         &'a self,
         what: &'a str,
         dataset: &'a Dataset,
-        entry: &'a mut Entry,
+        entry: &'a mut CacheEntry,
     ) -> Lane<'a> {
         Lane { what, model: self.model(), input: self.input(dataset), entry }
     }
@@ -316,7 +320,7 @@ impl Classifier {
     ///
     /// # Panics
     /// A row that `entry` does not hold.
-    pub fn logits(&self, entry: &Entry, rows: &[u32]) -> (Logits, usize) {
+    pub fn logits(&self, entry: &CacheEntry, rows: &[u32]) -> (Logits, usize) {
         let labels = self.columns.len();
         let mut values = Vec::with_capacity(rows.len() * labels);
         let mut cut = 0;
@@ -329,7 +333,7 @@ impl Classifier {
     }
 
     /// As [`Classifier::logits`], as confidences and predicted labels.
-    pub fn predictions(&self, entry: &Entry, rows: &[u32]) -> Result<(Predictions, usize)> {
+    pub fn predictions(&self, entry: &CacheEntry, rows: &[u32]) -> Result<(Predictions, usize)> {
         let (logits, cut) = self.logits(entry, rows);
         Ok((Predictions::from_logits(&logits.values, logits.labels)?, cut))
     }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use super::classifier::{Classifier, Texts};
 use super::gate::Gate;
 use super::Session;
-use crate::cache::Entry;
+use crate::cache::CacheEntry;
 use crate::check::{
     draw_order, seed_of_data, Budget, Certainty, Sequential, SequentialTest, Verdict,
 };
@@ -50,7 +50,7 @@ impl Ending {
 /// A classifier with its rows over a split.
 pub(super) struct Side<'a> {
     pub(super) classifier: &'a mut Classifier,
-    pub(super) entry: Entry,
+    pub(super) entry: CacheEntry,
 }
 
 /// Runs both models over `dataset` as the settings ask for; only a gating split ends early.
@@ -146,8 +146,8 @@ impl Watch {
     /// Takes in a window; whether to go on.
     fn window(
         &mut self,
-        teacher: (&Classifier, &Entry),
-        student: (&Classifier, &Entry),
+        teacher: (&Classifier, &CacheEntry),
+        student: (&Classifier, &CacheEntry),
         rows: &[u32],
         phase: &Phase,
     ) -> Result<ControlFlow<()>> {

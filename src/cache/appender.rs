@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 
 use super::entry::Row;
-use super::format::{encode_block, Extent, Header, Seal, BLOCK_ROWS};
+use super::format::{encode_block, EntryHeader, Extent, Seal, BLOCK_ROWS};
 
 /// A file that can be written at its end and shortened.
 pub(super) trait Tail: Write {
@@ -33,7 +33,7 @@ pub(super) struct Appender<F> {
 
 impl<F: Tail> Appender<F> {
     /// Replaces whatever `file` holds by `header`.
-    pub(super) fn start(mut file: F, header: &Header) -> io::Result<Self> {
+    pub(super) fn start(mut file: F, header: &EntryHeader) -> io::Result<Self> {
         let (bytes, seal) = header.encode();
         file.cut(0)?;
         let mut appender = Appender { file, seal, length: 0, blocks: 0 };
@@ -78,7 +78,7 @@ impl<F: Tail> Appender<F> {
 #[cfg(test)]
 mod tests {
     use super::super::format::read_blocks;
-    use super::super::identity::Key;
+    use super::super::identity::CacheKey;
     use super::*;
 
     /// A file on a disk with room for `room` bytes, that can or cannot be shortened.
@@ -113,10 +113,10 @@ mod tests {
         }
     }
 
-    fn header() -> Header {
-        let (model, texts) = (Key([1; 32]), Key([2; 32]));
+    fn header() -> EntryHeader {
+        let (model, texts) = (CacheKey([1; 32]), CacheKey([2; 32]));
         let (task, split) = ("mrpc".to_owned(), "test".to_owned());
-        Header { model, texts, task, split, examples: 10, labels: 1 }
+        EntryHeader { model, texts, task, split, examples: 10, labels: 1 }
     }
 
     fn row(index: usize) -> Row<'static> {
@@ -125,7 +125,7 @@ mod tests {
 
     fn rows_of(bytes: &[u8]) -> (Vec<usize>, Extent) {
         let mut reader = bytes;
-        let start = Header::read(&mut reader).unwrap();
+        let start = EntryHeader::read(&mut reader).unwrap();
         let mut rows = Vec::new();
         let extent = read_blocks(&mut reader, &start, |index, _, _| rows.push(index));
         (rows, extent)
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn many_rows_are_several_blocks() {
-        let header = Header { examples: 10_000, ..header() };
+        let header = EntryHeader { examples: 10_000, ..header() };
         let mut bytes = Vec::new();
         let disk = SmallDisk { bytes: &mut bytes, room: 1 << 20, can_cut: true };
         let rows: Vec<Row> = (0..10_000).map(row).collect();

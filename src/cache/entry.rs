@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use super::appender::Appender;
-use super::note::{Note, Said};
+use super::note::{CacheNote, ReportedReasons};
 
 /// What the model said about one example.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -19,24 +19,24 @@ pub struct Row<'a> {
 
 /// The known rows of one model over N texts; holds N·K scores in memory, known or not.
 #[derive(Debug)]
-pub struct Entry {
-    pub(super) table: Table,
-    pub(super) store: Option<Store>,
+pub struct CacheEntry {
+    pub(super) table: RowTable,
+    pub(super) store: Option<EntryFile>,
 }
 
 /// Where an entry's new rows go.
 #[derive(Debug)]
-pub(super) struct Store {
+pub(super) struct EntryFile {
     pub path: PathBuf,
     /// `None` once nothing more is to be written.
     pub appender: Option<Appender<File>>,
-    pub said: Said,
+    pub said: ReportedReasons,
 }
 
-impl Entry {
+impl CacheEntry {
     /// An entry that is on no disk: for an audit without a cache.
     pub fn in_memory(examples: usize, labels: usize) -> Self {
-        Entry { table: Table::new(examples, labels), store: None }
+        CacheEntry { table: RowTable::new(examples, labels), store: None }
     }
 
     /// The scores of example `i` (K) and whether its text was cut; `None` while they are unknown.
@@ -63,7 +63,7 @@ impl Entry {
         (0..self.table.examples).filter(|&i| !self.table.known.get(i))
     }
 
-    /// Whether [`Entry::append`] stores rows on disk. `false` for an entry that is complete: there
+    /// Whether [`CacheEntry::append`] stores rows on disk. `false` for an entry that is complete: there
     /// is nothing left to store, and its file is free for others.
     pub fn writable(&self) -> bool {
         self.store.as_ref().is_some_and(|store| store.appender.is_some())
@@ -84,7 +84,7 @@ impl Entry {
     /// For an index of N or more, or a row that has not K scores: they belong to other texts, or
     /// to another model.
     #[must_use = "a note is there to be told"]
-    pub fn append(&mut self, rows: &[Row<'_>]) -> Option<Note> {
+    pub fn append(&mut self, rows: &[Row<'_>]) -> Option<CacheNote> {
         let new: Vec<&Row<'_>> = rows.iter().filter(|row| self.table.take(row)).collect();
         let store = self.store.as_mut()?;
         let appender = store.appender.as_mut()?;
@@ -98,7 +98,7 @@ impl Entry {
 
 /// N rows of K scores, and which of them are known.
 #[derive(Debug)]
-pub(super) struct Table {
+pub(super) struct RowTable {
     /// Row-major (N, K); 0 where unknown.
     values: Vec<f32>,
     known: Bits,
@@ -108,9 +108,9 @@ pub(super) struct Table {
     pub labels: usize,
 }
 
-impl Table {
+impl RowTable {
     pub(super) fn new(examples: usize, labels: usize) -> Self {
-        Table {
+        RowTable {
             values: vec![0.0; examples * labels],
             known: Bits::default(),
             truncated: Bits::default(),
@@ -179,7 +179,7 @@ mod tests {
 
     #[test]
     fn an_entry_in_memory_takes_each_row_once() {
-        let mut entry = Entry::in_memory(3, 2);
+        let mut entry = CacheEntry::in_memory(3, 2);
         let row = |index, logits| Row { index, logits, truncated: index == 2 };
         let note = entry.append(&[row(2, &[1.0, -0.0]), row(0, &[0.5, f32::NAN])]);
         assert!(note.is_none() && !entry.writable());
@@ -192,14 +192,17 @@ mod tests {
 
     #[test]
     fn no_texts_are_a_complete_entry() {
-        assert!(Entry::in_memory(0, 2).is_complete());
+        assert!(CacheEntry::in_memory(0, 2).is_complete());
     }
 
     #[test]
     #[should_panic(expected = "row 3 of 3")]
     fn a_row_of_other_texts_is_a_mistake_in_the_program() {
-        let _ =
-            Entry::in_memory(3, 1).append(&[Row { index: 3, logits: &[0.0], truncated: false }]);
+        let _ = CacheEntry::in_memory(3, 1).append(&[Row {
+            index: 3,
+            logits: &[0.0],
+            truncated: false,
+        }]);
     }
 
     #[test]

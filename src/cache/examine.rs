@@ -5,14 +5,14 @@ use std::io::{self, BufReader, Seek};
 use std::path::Path;
 
 use super::entry::Bits;
-use super::format::{read_blocks, Fault, Header};
-use super::identity::Key;
+use super::format::{read_blocks, EntryHeader, Fault};
+use super::identity::CacheKey;
 use super::lock;
 
 /// What an entry's file was found to hold.
 pub(super) struct Examination {
     /// `None` where it is damaged, foreign, or created and no more.
-    pub header: Option<Header>,
+    pub header: Option<EntryHeader>,
     /// Known rows.
     pub known: usize,
     pub metadata: Metadata,
@@ -26,7 +26,7 @@ pub(super) struct Examination {
 ///
 /// # Errors
 /// When it cannot be opened.
-pub(super) fn examine(path: &Path, model: Key, texts: Key) -> io::Result<Examination> {
+pub(super) fn examine(path: &Path, model: CacheKey, texts: CacheKey) -> io::Result<Examination> {
     let mut file = lock::open_to_read(path)?;
     let mut examination = read(&file, model, texts)?;
     // A writer may have come and gone since, so what looks wrong is read again with writers kept
@@ -41,11 +41,11 @@ pub(super) fn examine(path: &Path, model: Key, texts: Key) -> io::Result<Examina
     Ok(examination)
 }
 
-fn read(file: &File, model: Key, texts: Key) -> io::Result<Examination> {
+fn read(file: &File, model: CacheKey, texts: CacheKey) -> io::Result<Examination> {
     let metadata = file.metadata()?;
     let mut found = Examination { header: None, known: 0, metadata, in_use: false, fault: None };
     let mut reader = BufReader::with_capacity(1 << 16, file);
-    let start = match Header::read(&mut reader) {
+    let start = match EntryHeader::read(&mut reader) {
         Ok(start) => start,
         Err(Fault::Empty) => return Ok(found),
         Err(fault) => return Ok(Examination { fault: Some(fault), ..found }),

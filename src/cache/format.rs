@@ -15,7 +15,7 @@ use std::io::{self, Read};
 use sha2::{Digest, Sha256};
 
 use super::entry::Row;
-use super::identity::Key;
+use super::identity::CacheKey;
 
 /// The first byte is no text, and the last is what a transfer in text mode changes.
 const MAGIC: [u8; 8] = *b"\x89audlgt\n";
@@ -34,9 +34,9 @@ const CHECKSUM: usize = 8;
 
 /// Whose rows an entry holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Header {
-    pub model: Key,
-    pub texts: Key,
+pub(super) struct EntryHeader {
+    pub model: CacheKey,
+    pub texts: CacheKey,
     /// For people only; the same texts may come under another name.
     pub task: String,
     pub split: String,
@@ -72,7 +72,7 @@ impl std::fmt::Display for Fault {
     }
 }
 
-impl Header {
+impl EntryHeader {
     /// The header's bytes, and their seal.
     pub(super) fn encode(&self) -> (Vec<u8>, Seal) {
         let mut body = Vec::new();
@@ -92,7 +92,7 @@ impl Header {
     }
 
     /// Reads a header; also returns its seal and its length in bytes.
-    pub(super) fn read(reader: &mut impl Read) -> Result<(Header, Seal, u64), Fault> {
+    pub(super) fn read(reader: &mut impl Read) -> Result<(EntryHeader, Seal, u64), Fault> {
         let short = || Fault::Damaged("its header is cut short".to_owned());
         let mut bytes = Vec::new();
         fill(reader, &mut bytes, MAGIC.len() + 8)?;
@@ -157,10 +157,10 @@ impl<'a> Fields<'a> {
         String::from_utf8(self.bytes()?.to_vec()).ok()
     }
 
-    fn header(mut self) -> Option<Header> {
-        let header = Header {
-            model: Key(self.bytes()?.try_into().ok()?),
-            texts: Key(self.bytes()?.try_into().ok()?),
+    fn header(mut self) -> Option<EntryHeader> {
+        let header = EntryHeader {
+            model: CacheKey(self.bytes()?.try_into().ok()?),
+            texts: CacheKey(self.bytes()?.try_into().ok()?),
             task: self.text()?,
             split: self.text()?,
             examples: self.number()?,
@@ -214,7 +214,7 @@ pub(super) struct Extent {
 /// `visit` as (index, truncated, K logits as bytes). Ends at the first block that is not sound.
 pub(super) fn read_blocks(
     reader: &mut impl Read,
-    (header, seal, length): &(Header, Seal, u64),
+    (header, seal, length): &(EntryHeader, Seal, u64),
     mut visit: impl FnMut(usize, bool, &[u8]),
 ) -> Extent {
     let mut extent = Extent { length: *length, blocks: 0, fault: None };
@@ -246,7 +246,7 @@ pub(super) fn read_blocks(
 /// The next block into `block`, checked; its number of rows, 0 at the end of the file.
 fn read_block(
     reader: &mut impl Read,
-    header: &Header,
+    header: &EntryHeader,
     seal: &Seal,
     sequence: u64,
     block: &mut Vec<u8>,
@@ -294,10 +294,10 @@ pub(super) fn logits_of(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
 mod tests {
     use super::*;
 
-    fn header() -> Header {
-        Header {
-            model: Key([1; 32]),
-            texts: Key([2; 32]),
+    fn header() -> EntryHeader {
+        EntryHeader {
+            model: CacheKey([1; 32]),
+            texts: CacheKey([2; 32]),
             task: "sst2".to_owned(),
             split: "validation".to_owned(),
             examples: 9,
@@ -305,14 +305,14 @@ mod tests {
         }
     }
 
-    fn block(header: &Header, sequence: u64, index: usize, logits: &[f32]) -> Vec<u8> {
+    fn block(header: &EntryHeader, sequence: u64, index: usize, logits: &[f32]) -> Vec<u8> {
         encode_block(&header.encode().1, sequence, &[&Row { index, logits, truncated: false }])
     }
 
     /// Indices of the rows of a file, and what stopped the reading.
     fn read(bytes: &[u8]) -> (Vec<usize>, Option<String>) {
         let mut reader = bytes;
-        let start = Header::read(&mut reader).unwrap();
+        let start = EntryHeader::read(&mut reader).unwrap();
         let mut rows = Vec::new();
         let extent = read_blocks(&mut reader, &start, |index, _, _| rows.push(index));
         (rows, extent.fault.map(|fault| fault.to_string()))
@@ -321,20 +321,20 @@ mod tests {
     #[test]
     fn a_header_is_read_back() {
         let (bytes, seal) = header().encode();
-        let (read, read_seal, length) = Header::read(&mut &bytes[..]).unwrap();
+        let (read, read_seal, length) = EntryHeader::read(&mut &bytes[..]).unwrap();
         assert_eq!((read, read_seal, length), (header(), seal, bytes.len() as u64));
     }
 
     #[test]
     fn a_long_name_is_cut_between_characters() {
-        let header = Header { task: "é".repeat(5000), ..header() };
-        let (read, ..) = Header::read(&mut &header.encode().0[..]).unwrap();
+        let header = EntryHeader { task: "é".repeat(5000), ..header() };
+        let (read, ..) = EntryHeader::read(&mut &header.encode().0[..]).unwrap();
         assert_eq!(read.task, "é".repeat(2048)); // 4096 bytes of two-byte characters
     }
 
     #[test]
     fn another_format_is_told_from_damage() {
-        let found = |bytes: &[u8]| Header::read(&mut &bytes[..]).unwrap_err();
+        let found = |bytes: &[u8]| EntryHeader::read(&mut &bytes[..]).unwrap_err();
         assert!(matches!(found(b""), Fault::Empty));
         assert!(matches!(found(b"PK\x03\x04"), Fault::Foreign(_)));
         let (mut bytes, _) = header().encode();
@@ -345,7 +345,7 @@ mod tests {
 
     #[test]
     fn a_block_counts_only_at_its_place_in_its_own_file() {
-        let (own, other) = (header(), Header { texts: Key([3; 32]), ..header() });
+        let (own, other) = (header(), EntryHeader { texts: CacheKey([3; 32]), ..header() });
         let first = block(&own, 0, 4, &[1.0, 2.0]);
         let second = block(&own, 1, 5, &[1.0, 2.0]);
         let join = |blocks: &[&[u8]]| [&own.encode().0, blocks.concat().as_slice()].concat();

@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::identity::Key;
+use super::identity::CacheKey;
 use super::replace::replace;
 use super::{PredictionCache, HASHES};
 
@@ -127,7 +127,7 @@ impl PredictionCache {
     }
 
     fn memo_path(&self, canonical: &Path) -> PathBuf {
-        let name = Key(Sha256::digest(canonical.as_os_str().as_encoded_bytes()).into());
+        let name = CacheKey(Sha256::digest(canonical.as_os_str().as_encoded_bytes()).into());
         self.root.join(HASHES).join(format!("{name}.json"))
     }
 }
@@ -139,7 +139,7 @@ fn remembered(memo_path: &Path, canonical: &Path, stamp: &Stamp) -> Option<Strin
         && memo.path == canonical.to_string_lossy()
         && memo.stamp == *stamp
         && memo.stamp.is_settled(memo.hashed_at_ns)
-        && Key::parse(&memo.sha256).is_some();
+        && CacheKey::parse(&memo.sha256).is_some();
     is_valid.then_some(memo.sha256)
 }
 

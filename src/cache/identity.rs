@@ -11,11 +11,11 @@ use crate::digest::hexadecimal;
 
 /// A SHA-256 that names a file or a folder of the cache.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key(pub(super) [u8; 32]);
+pub struct CacheKey(pub(super) [u8; 32]);
 
-impl Key {
+impl CacheKey {
     /// The key that 64 lower-case hexadecimal digits spell.
-    pub(super) fn parse(digits: &str) -> Option<Key> {
+    pub(super) fn parse(digits: &str) -> Option<CacheKey> {
         let mut bytes = [0; 32];
         if digits.len() != 64 || !digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
             return None;
@@ -23,17 +23,17 @@ impl Key {
         for (i, byte) in bytes.iter_mut().enumerate() {
             *byte = u8::from_str_radix(&digits[2 * i..][..2], 16).ok()?;
         }
-        Some(Key(bytes))
+        Some(CacheKey(bytes))
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for CacheKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&hexadecimal(&self.0))
     }
 }
 
-impl fmt::Debug for Key {
+impl fmt::Debug for CacheKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Key({self})")
     }
@@ -64,7 +64,7 @@ pub struct ModelIdentity {
 
 impl ModelIdentity {
     /// The name of this model's folder: another value, or another field, is another key.
-    pub fn key(&self) -> Key {
+    pub fn key(&self) -> CacheKey {
         let fields = serde_json::to_value(self).expect("strings and integers are always JSON");
         key_of(&fields)
     }
@@ -72,10 +72,10 @@ impl ModelIdentity {
 
 /// The key of an identity as it stands in model.json, whatever fields it has: so the identities
 /// that another version of this program wrote can be checked, too.
-pub(super) fn key_of(identity: &Value) -> Key {
+pub(super) fn key_of(identity: &Value) -> CacheKey {
     let mut hasher = Sha256::new_with_prefix("confidence-audit model identity\0");
     hasher.update(canonical(identity));
-    Key(hasher.finalize().into())
+    CacheKey(hasher.finalize().into())
 }
 
 /// JSON without spaces and with the members of every object in the order of their names.
@@ -103,7 +103,7 @@ pub(super) fn canonical(value: &Value) -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextsIdentity {
     /// The name of their entries' files.
-    pub key: Key,
+    pub key: CacheKey,
     /// N.
     pub examples: usize,
 }
@@ -153,7 +153,7 @@ impl TextsHasher {
     /// The identity of what was added.
     pub fn finish(mut self) -> TextsIdentity {
         self.hasher.update((self.examples as u64).to_le_bytes());
-        TextsIdentity { key: Key(self.hasher.finalize().into()), examples: self.examples }
+        TextsIdentity { key: CacheKey(self.hasher.finalize().into()), examples: self.examples }
     }
 }
 
@@ -203,9 +203,9 @@ mod tests {
     #[test]
     fn a_key_is_read_back_from_its_digits_only() {
         let key = testing::identity().key();
-        assert_eq!(Key::parse(&key.to_string()), Some(key));
+        assert_eq!(CacheKey::parse(&key.to_string()), Some(key));
         for wrong in ["", "ab", &"A".repeat(64), &"é".repeat(32), &"+1".repeat(32)] {
-            assert_eq!(Key::parse(wrong), None, "{wrong}");
+            assert_eq!(CacheKey::parse(wrong), None, "{wrong}");
         }
     }
 
@@ -222,7 +222,7 @@ mod tests {
             &[("b", None), ("a", None)],
             &[("ab", Some(""))],
         ];
-        let mut keys: Vec<Key> =
+        let mut keys: Vec<CacheKey> =
             lists.iter().map(|list| TextsIdentity::of(list.iter().copied()).key).collect();
         keys.sort();
         keys.dedup();

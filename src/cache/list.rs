@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use anyhow::Result;
 
 use super::examine::examine;
-use super::identity::Key;
+use super::identity::CacheKey;
 use super::model_file;
 use super::PredictionCache;
 
@@ -16,9 +16,9 @@ pub struct EntryInfo {
     /// As the user named the model; `None` where model.json cannot be read.
     pub model_name: Option<String>,
     /// The name of the model's folder.
-    pub model: Key,
+    pub model: CacheKey,
     /// The name of the entry's file.
-    pub texts: Key,
+    pub texts: CacheKey,
     /// The task; empty, as the split, where the header cannot be read.
     pub task: String,
     /// The split.
@@ -63,7 +63,12 @@ impl PredictionCache {
 }
 
 /// The entry in the file at `path`; `None` for one that was removed in between.
-fn info(model_name: Option<String>, model: Key, texts: Key, path: PathBuf) -> Option<EntryInfo> {
+fn info(
+    model_name: Option<String>,
+    model: CacheKey,
+    texts: CacheKey,
+    path: PathBuf,
+) -> Option<EntryInfo> {
     let mut info = EntryInfo {
         model_name,
         model,

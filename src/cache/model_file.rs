@@ -10,9 +10,9 @@ use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
 
 use super::identity::{canonical, key_of};
-use super::note::{Note, NoteKind};
+use super::note::{CacheNote, NoteKind};
 use super::replace::replace;
-use super::{Key, ModelIdentity, PredictionCache, MODEL_FILE};
+use super::{CacheKey, ModelIdentity, PredictionCache, MODEL_FILE};
 use crate::digest::hexadecimal;
 
 /// Raised when a model.json of this program can no longer be read by an earlier one.
@@ -38,14 +38,14 @@ impl PredictionCache {
     pub fn read_model<T: DeserializeOwned>(
         &self,
         identity: &ModelIdentity,
-    ) -> Result<Option<ModelFile<T>>, Note> {
+    ) -> Result<Option<ModelFile<T>>, CacheNote> {
         let key = identity.key();
         let path = self.shelf(key).join(MODEL_FILE);
-        let damaged = |found: String| Note::new(NoteKind::Damaged, &path, found);
+        let damaged = |found: String| CacheNote::new(NoteKind::Damaged, &path, found);
         let Some(value) = read(&path).map_err(|error| damaged(error.to_string()))? else {
             return Ok(None);
         };
-        let foreign = |found: String| Note::new(NoteKind::Foreign, &path, found);
+        let foreign = |found: String| CacheNote::new(NoteKind::Foreign, &path, found);
         if value["schema_version"] != SCHEMA_VERSION {
             return Err(foreign(format!("its schema version is {}", value["schema_version"])));
         }
@@ -61,7 +61,7 @@ impl PredictionCache {
     /// # Errors
     /// A note that it cannot be stored, where the same reason was not told before; a model that is
     /// not stored is no hindrance.
-    pub fn write_model<T: Serialize>(&self, model: &ModelFile<T>) -> Result<(), Note> {
+    pub fn write_model<T: Serialize>(&self, model: &ModelFile<T>) -> Result<(), CacheNote> {
         let path = self.shelf(model.identity.key()).join(MODEL_FILE);
         let written = encode(model).and_then(|bytes| {
             if fs::read(&path).is_ok_and(|found| found == bytes) {
@@ -119,7 +119,7 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Value>> {
 }
 
 /// Holds a model.json to its checksum and to the name of its folder; says what does not hold.
-pub(super) fn check(value: &Value, folder: Key) -> Result<(), String> {
+pub(super) fn check(value: &Value, folder: CacheKey) -> Result<(), String> {
     if value["checksum"].as_str() != Some(&checksum(value)) {
         return Err("it fails its checksum".to_owned());
     }
@@ -134,9 +134,9 @@ mod tests {
     use super::super::testing;
     use super::*;
 
-    type Facts = Vec<String>;
+    type TestFacts = Vec<String>;
 
-    fn model() -> ModelFile<Facts> {
+    fn model() -> ModelFile<TestFacts> {
         let facts = vec!["negative".to_owned(), "positive".to_owned()];
         ModelFile { name: "out/bert".to_owned(), identity: testing::identity(), facts }
     }
@@ -145,7 +145,7 @@ mod tests {
     fn a_model_is_read_back() {
         let root = tempfile::tempdir().unwrap();
         let cache = PredictionCache::at(root.path());
-        assert_eq!(cache.read_model::<Facts>(&testing::identity()), Ok(None));
+        assert_eq!(cache.read_model::<TestFacts>(&testing::identity()), Ok(None));
         cache.write_model(&model()).unwrap();
         assert_eq!(cache.read_model(&testing::identity()), Ok(Some(model())));
 
@@ -178,7 +178,7 @@ mod tests {
             let mut changed = bytes.clone();
             changed[at] = byte ^ 1;
             fs::write(&path, &changed).unwrap();
-            let note = cache.read_model::<Facts>(&testing::identity()).unwrap_err();
+            let note = cache.read_model::<TestFacts>(&testing::identity()).unwrap_err();
             assert_eq!(note.path, path, "byte {at}");
         }
         cache.write_model(&model()).unwrap();
@@ -191,7 +191,7 @@ mod tests {
         let cache = PredictionCache::at(root.path());
         let old = ModelFile { name: "a".to_owned(), identity: testing::identity(), facts: 7 };
         cache.write_model(&old).unwrap();
-        let note = cache.read_model::<Facts>(&testing::identity()).unwrap_err();
+        let note = cache.read_model::<TestFacts>(&testing::identity()).unwrap_err();
         assert_eq!(note.kind, NoteKind::Foreign);
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Something that the user may want to know about a file of the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
+pub struct CacheNote {
     /// What sort of thing happened.
     pub kind: NoteKind,
     /// The file.
@@ -16,7 +16,7 @@ pub struct Note {
     pub found: String,
 }
 
-/// The sorts of [`Note`].
+/// The sorts of [`CacheNote`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NoteKind {
     /// The file ends early or fails a checksum: the part before is used, the rest computed again.
@@ -29,15 +29,15 @@ pub enum NoteKind {
     NotStored,
 }
 
-impl Note {
+impl CacheNote {
     pub(super) fn new(kind: NoteKind, path: &Path, found: impl fmt::Display) -> Self {
-        Note { kind, path: path.to_owned(), found: found.to_string() }
+        CacheNote { kind, path: path.to_owned(), found: found.to_string() }
     }
 }
 
-impl fmt::Display for Note {
+impl fmt::Display for CacheNote {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Note { kind, path, found } = self;
+        let CacheNote { kind, path, found } = self;
         let path = path.display();
         match kind {
             NoteKind::Damaged => write!(
@@ -64,12 +64,12 @@ impl fmt::Display for Note {
 
 /// Why nothing could be stored, as told so far: six tasks on one full disk are one warning.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Said(Arc<Mutex<BTreeSet<String>>>);
+pub(super) struct ReportedReasons(Arc<Mutex<BTreeSet<String>>>);
 
-impl Said {
+impl ReportedReasons {
     /// A [`NoteKind::NotStored`] note, unless its reason was told before.
-    pub(super) fn not_stored(&self, path: &Path, why: impl fmt::Display) -> Option<Note> {
-        let note = Note::new(NoteKind::NotStored, path, why);
+    pub(super) fn not_stored(&self, path: &Path, why: impl fmt::Display) -> Option<CacheNote> {
+        let note = CacheNote::new(NoteKind::NotStored, path, why);
         let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         said.insert(note.found.clone()).then_some(note)
     }
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_reason_is_told_once_whatever_the_file() {
-        let said = Said::default();
+        let said = ReportedReasons::default();
         assert!(said.not_stored(Path::new("a"), "disk full").is_some());
         assert!(said.clone().not_stored(Path::new("b"), "disk full").is_none());
         assert!(said.not_stored(Path::new("b"), "no permission").is_some());
@@ -91,7 +91,7 @@ mod tests {
     fn every_kind_names_the_file_and_what_was_found() {
         use NoteKind::*;
         for kind in [Damaged, Foreign, InUse, NotStored] {
-            let text = Note::new(kind, Path::new("a/b.logits"), "xyz").to_string();
+            let text = CacheNote::new(kind, Path::new("a/b.logits"), "xyz").to_string();
             assert!(text.contains("`a/b.logits`") && text.contains("xyz"), "{text}");
         }
     }

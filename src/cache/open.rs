@@ -5,18 +5,18 @@ use std::io::{BufReader, ErrorKind};
 use std::path::Path;
 
 use super::appender::Appender;
-use super::entry::{Entry, Store, Table};
-use super::format::{logits_of, read_blocks, Extent, Fault, Header, Seal, MAX_EXAMPLES};
-use super::identity::{Key, TextsIdentity};
+use super::entry::{CacheEntry, EntryFile, RowTable};
+use super::format::{logits_of, read_blocks, EntryHeader, Extent, Fault, Seal, MAX_EXAMPLES};
+use super::identity::{CacheKey, TextsIdentity};
 use super::lock::{self, Refusal};
-use super::note::{Note, NoteKind};
+use super::note::{CacheNote, NoteKind};
 use super::{PredictionCache, ENTRY_SUFFIX};
 
 /// Which entry is meant.
 #[derive(Debug, Clone, Copy)]
 pub struct EntrySpec<'a> {
     /// Whose rows.
-    pub model: Key,
+    pub model: CacheKey,
     /// Over which texts (N).
     pub texts: TextsIdentity,
     /// K.
@@ -29,9 +29,9 @@ pub struct EntrySpec<'a> {
 
 impl EntrySpec<'_> {
     /// The header of this entry; `None` where its numbers fit in no file.
-    fn header(&self) -> Option<Header> {
+    fn header(&self) -> Option<EntryHeader> {
         (self.texts.examples <= MAX_EXAMPLES).then_some(())?;
-        Some(Header {
+        Some(EntryHeader {
             model: self.model,
             texts: self.texts.key,
             task: self.task.to_owned(),
@@ -49,10 +49,10 @@ impl PredictionCache {
     /// the entry is dropped or complete, and cut behind its last sound block. Where another
     /// process has the lock, or nothing can be written, the entry is not
     /// [writable](Entry::writable).
-    pub fn open(&self, spec: &EntrySpec<'_>) -> (Entry, Vec<Note>) {
+    pub fn open(&self, spec: &EntrySpec<'_>) -> (CacheEntry, Vec<CacheNote>) {
         let path = self.shelf(spec.model).join(format!("{}{ENTRY_SUFFIX}", spec.texts.key));
         let Some(header) = spec.header() else {
-            let table = Table::new(spec.texts.examples, spec.labels);
+            let table = RowTable::new(spec.texts.examples, spec.labels);
             let note = self.said.not_stored(&path, "there are too many examples for one file");
             return (self.entry(&path, table), Vec::from_iter(note));
         };
@@ -73,7 +73,7 @@ impl PredictionCache {
             }
             Err(Refusal::InUse) => {
                 // What looks like damage is the block that is being written.
-                let note = Note::new(NoteKind::InUse, &path, "another process writes it");
+                let note = CacheNote::new(NoteKind::InUse, &path, "another process writes it");
                 (self.entry(&path, seen.table), vec![note])
             }
             Err(Refusal::Failed(error)) => {
@@ -85,7 +85,12 @@ impl PredictionCache {
     }
 
     /// The entry in `file`, which is locked, ready for more rows.
-    fn open_claimed(&self, path: &Path, file: File, header: &Header) -> (Entry, Vec<Note>) {
+    fn open_claimed(
+        &self,
+        path: &Path,
+        file: File,
+        header: &EntryHeader,
+    ) -> (CacheEntry, Vec<CacheNote>) {
         let Contents { table, sound, fault } = Contents::read(&file, header);
         let mut notes = Vec::from_iter(damage(path, fault.as_ref()));
         let appender = match (fault, sound) {
@@ -101,22 +106,22 @@ impl PredictionCache {
                 None
             }
         };
-        let store = Store { appender, ..self.store(path) };
-        (Entry { table, store: Some(store) }, notes)
+        let store = EntryFile { appender, ..self.store(path) };
+        (CacheEntry { table, store: Some(store) }, notes)
     }
 
     /// The entry that is read only.
-    fn entry(&self, path: &Path, table: Table) -> Entry {
-        Entry { table, store: Some(self.store(path)) }
+    fn entry(&self, path: &Path, table: RowTable) -> CacheEntry {
+        CacheEntry { table, store: Some(self.store(path)) }
     }
 
-    fn store(&self, path: &Path) -> Store {
-        Store { path: path.to_owned(), appender: None, said: self.said.clone() }
+    fn store(&self, path: &Path) -> EntryFile {
+        EntryFile { path: path.to_owned(), appender: None, said: self.said.clone() }
     }
 }
 
 /// What a fault tells the user.
-fn damage(path: &Path, fault: Option<&Fault>) -> Option<Note> {
+fn damage(path: &Path, fault: Option<&Fault>) -> Option<CacheNote> {
     let fault = fault?;
     let kind = match fault {
         Fault::Foreign(_) => NoteKind::Foreign,
@@ -124,27 +129,27 @@ fn damage(path: &Path, fault: Option<&Fault>) -> Option<Note> {
         // Nothing was lost, or the failure to open it for writing tells the same.
         Fault::Empty | Fault::Unreadable(_) => return None,
     };
-    Some(Note::new(kind, path, fault))
+    Some(CacheNote::new(kind, path, fault))
 }
 
 /// What a file holds of the entry that is looked for.
 struct Contents {
-    table: Table,
+    table: RowTable,
     /// The seal of its header and the extent of its sound blocks; `None` for no such header.
     sound: Option<(Seal, Extent)>,
     fault: Option<Fault>,
 }
 
 impl Contents {
-    fn absent(header: &Header) -> Self {
-        let table = Table::new(header.examples as usize, header.labels as usize);
+    fn absent(header: &EntryHeader) -> Self {
+        let table = RowTable::new(header.examples as usize, header.labels as usize);
         Contents { table, sound: None, fault: None }
     }
 
-    fn read(file: &File, header: &Header) -> Self {
+    fn read(file: &File, header: &EntryHeader) -> Self {
         let mut contents = Contents::absent(header);
         let mut reader = BufReader::with_capacity(1 << 16, file);
-        let start = match Header::read(&mut reader) {
+        let start = match EntryHeader::read(&mut reader) {
             Ok((found, seal, length)) => match mismatch(&found, header) {
                 None => (found, seal, length),
                 Some(found) => {
@@ -168,8 +173,8 @@ impl Contents {
 }
 
 /// How a header that was found differs from the one that belongs there, names for people aside.
-fn mismatch(found: &Header, expected: &Header) -> Option<String> {
-    let fields = |header: &Header| {
+fn mismatch(found: &EntryHeader, expected: &EntryHeader) -> Option<String> {
+    let fields = |header: &EntryHeader| {
         [
             ("model", header.model.to_string()),
             ("list of texts", header.texts.to_string()),

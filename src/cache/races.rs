@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::testing::{append, identity, known, spec, store};
-use super::{ModelFile, NoteKind, Outcome, PredictionCache, Scope};
+use super::{Integrity, ModelFile, NoteKind, PredictionCache, Scope};
 
 #[test]
 fn the_second_process_reads_what_is_complete_and_computes_the_rest_itself() {
@@ -74,7 +74,7 @@ fn a_busy_cache_stays_sound() {
             let list = cache.list().unwrap();
             assert!(list.iter().all(|entry| entry.damage.is_none()), "{list:?}");
             let files = cache.verify().unwrap();
-            let is_damaged = |outcome: &Outcome| matches!(outcome, Outcome::Damaged(_));
+            let is_damaged = |outcome: &Integrity| matches!(outcome, Integrity::Damaged(_));
             assert!(!files.iter().any(|file| is_damaged(&file.outcome)), "{files:?}");
         }
     };
@@ -101,7 +101,7 @@ fn a_busy_cache_stays_sound() {
     let missing: Vec<usize> = entry.missing().collect();
     append(&mut entry, 2, &missing);
     drop(entry);
-    assert!(cache.verify().unwrap().iter().all(|file| file.outcome == Outcome::Sound));
+    assert!(cache.verify().unwrap().iter().all(|file| file.outcome == Integrity::Sound));
 }
 
 #[test]
@@ -173,6 +173,6 @@ fn a_killed_writer_loses_no_whole_block_and_leaves_no_lock() {
         before = entry.known();
     }
     let file = cache.verify().unwrap().remove(0);
-    assert_eq!(file.outcome, Outcome::Sound);
+    assert_eq!(file.outcome, Integrity::Sound);
     store(&cache, &spec("test", MANY, 2), &[MANY - 1]);
 }

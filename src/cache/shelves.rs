@@ -6,16 +6,16 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::identity::Key;
+use super::identity::CacheKey;
 use super::replace::is_unfinished;
 use super::{PredictionCache, ENTRY_SUFFIX, HASHES, MODEL_FILE, PREDICTIONS};
 
 /// One model's folder.
 pub(super) struct Shelf {
-    pub model: Key,
+    pub model: CacheKey,
     pub folder: PathBuf,
     /// Its entries, in the order of their keys.
-    pub entries: Vec<(Key, PathBuf)>,
+    pub entries: Vec<(CacheKey, PathBuf)>,
     /// model.json, where there is one.
     pub model_file: Option<PathBuf>,
     /// What a killed process did not put in its place.
@@ -34,7 +34,7 @@ impl PredictionCache {
     pub(super) fn shelves(&self) -> Result<Vec<Shelf>> {
         let mut shelves = Vec::new();
         for (name, folder, metadata) in children(&self.root.join(PREDICTIONS))? {
-            if let (Some(model), true) = (Key::parse(&name), metadata.is_dir()) {
+            if let (Some(model), true) = (CacheKey::parse(&name), metadata.is_dir()) {
                 shelves.push(Shelf::read(model, folder)?);
             }
         }
@@ -45,7 +45,7 @@ impl PredictionCache {
     pub(super) fn hash_files(&self) -> Result<HashFiles> {
         let mut files = HashFiles::default();
         for (name, path, metadata) in children(&self.root.join(HASHES))? {
-            let is_memo = name.strip_suffix(".json").and_then(Key::parse).is_some();
+            let is_memo = name.strip_suffix(".json").and_then(CacheKey::parse).is_some();
             if metadata.is_file() && is_memo {
                 files.memos.push(path);
             } else if metadata.is_file() && is_unfinished(&name) {
@@ -57,10 +57,10 @@ impl PredictionCache {
 }
 
 impl Shelf {
-    fn read(model: Key, folder: PathBuf) -> Result<Shelf> {
+    fn read(model: CacheKey, folder: PathBuf) -> Result<Shelf> {
         let (mut entries, mut model_file, mut unfinished) = (Vec::new(), None, Vec::new());
         for (name, path, metadata) in children(&folder)? {
-            let texts = name.strip_suffix(ENTRY_SUFFIX).and_then(Key::parse);
+            let texts = name.strip_suffix(ENTRY_SUFFIX).and_then(CacheKey::parse);
             match texts {
                 _ if !metadata.is_file() => {}
                 Some(texts) => entries.push((texts, path)),

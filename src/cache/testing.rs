@@ -29,7 +29,7 @@ pub(super) fn logits(i: usize, labels: usize) -> Vec<f32> {
 }
 
 /// Appends the rows of `indices` as one block; every third text was cut. Expects no note.
-pub(super) fn append(entry: &mut super::Entry, labels: usize, indices: &[usize]) {
+pub(super) fn append(entry: &mut super::CacheEntry, labels: usize, indices: &[usize]) {
     let logits: Vec<Vec<f32>> = indices.iter().map(|&i| logits(i, labels)).collect();
     let rows: Vec<super::Row> = indices
         .iter()
@@ -40,7 +40,7 @@ pub(super) fn append(entry: &mut super::Entry, labels: usize, indices: &[usize])
 }
 
 /// Asserts that every known row is the one that was appended; returns which are known.
-pub(super) fn known(entry: &super::Entry, examples: usize, labels: usize) -> Vec<usize> {
+pub(super) fn known(entry: &super::CacheEntry, examples: usize, labels: usize) -> Vec<usize> {
     let bits = |row: &[f32]| row.iter().map(|logit| logit.to_bits()).collect::<Vec<_>>();
     let known: Vec<usize> = (0..examples).filter(|&i| entry.row(i).is_some()).collect();
     for &i in &known {

@@ -6,7 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::testing::{append, known, logits, spec, store};
-use super::{Key, NoteKind, Outcome, PredictionCache, Row, Scope};
+use super::{CacheKey, Integrity, NoteKind, PredictionCache, Row, Scope};
 
 fn cache() -> (tempfile::TempDir, PredictionCache) {
     let root = tempfile::tempdir().unwrap();
@@ -112,7 +112,7 @@ proptest! {
 fn a_foreign_file_is_replaced() {
     let (_root, cache) = cache();
     let own = spec("test", 4, 2);
-    let other_model = super::EntrySpec { model: Key([7; 32]), ..own };
+    let other_model = super::EntrySpec { model: CacheKey([7; 32]), ..own };
     let path = cache.shelf(own.model).join(format!("{}.logits", own.texts.key));
     let mut foreign = vec![b"{\"an\": \"other program's\"}".to_vec()];
     // Another model's, other texts', another number of labels.
@@ -210,7 +210,7 @@ fn an_entry_that_can_only_be_read_still_gives_its_rows() {
     assert_eq!(known(&entry, 4, 2), [2]);
     let (entry, notes) = cache.open(&whole);
     assert_eq!((known(&entry, 2, 2), notes), (vec![0, 1], vec![]));
-    assert!(cache.verify().unwrap().iter().all(|file| file.outcome == Outcome::Sound));
+    assert!(cache.verify().unwrap().iter().all(|file| file.outcome == Integrity::Sound));
     let cleared = cache.clear(Scope::Everything, std::time::SystemTime::now()).unwrap();
     assert_eq!((cleared.removed.len(), cleared.kept.len()), (0, 2));
     allow(&shelf, 0o755);

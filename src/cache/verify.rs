@@ -15,12 +15,12 @@ pub struct Verified {
     /// The file.
     pub path: PathBuf,
     /// What was found.
-    pub outcome: Outcome,
+    pub outcome: Integrity,
 }
 
 /// How a file was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum Integrity {
     /// Every checksum holds, and it lies where it belongs.
     Sound,
     /// A process writes it: what stands there so far is sound, its end was not judged.
@@ -40,21 +40,21 @@ impl PredictionCache {
         for shelf in self.shelves()? {
             for (texts, path) in &shelf.entries {
                 let outcome = match examine(path, shelf.model, *texts) {
-                    Ok(found) if found.in_use => Outcome::InUse,
+                    Ok(found) if found.in_use => Integrity::InUse,
                     Ok(found) => found
                         .fault
-                        .map_or(Outcome::Sound, |fault| Outcome::Damaged(fault.to_string())),
+                        .map_or(Integrity::Sound, |fault| Integrity::Damaged(fault.to_string())),
                     Err(error) if error.kind() == ErrorKind::NotFound => continue, // just removed
-                    Err(error) => Outcome::Damaged(format!("it cannot be read: {error}")),
+                    Err(error) => Integrity::Damaged(format!("it cannot be read: {error}")),
                 };
                 verified.push(Verified { path: path.clone(), outcome });
             }
             let Some(path) = shelf.model_file else { continue };
             let outcome = match model_file::read(&path) {
                 Ok(Some(value)) => model_file::check(&value, shelf.model)
-                    .map_or_else(Outcome::Damaged, |()| Outcome::Sound),
+                    .map_or_else(Integrity::Damaged, |()| Integrity::Sound),
                 Ok(None) => continue, // just removed
-                Err(error) => Outcome::Damaged(error.to_string()),
+                Err(error) => Integrity::Damaged(error.to_string()),
             };
             verified.push(Verified { path, outcome });
         }
@@ -82,7 +82,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let verified = filled(root.path()).verify().unwrap();
         assert_eq!(verified.len(), 3); // two entries, model.json
-        assert!(verified.iter().all(|file| file.outcome == Outcome::Sound), "{verified:?}");
+        assert!(verified.iter().all(|file| file.outcome == Integrity::Sound), "{verified:?}");
     }
 
     #[test]
@@ -96,7 +96,7 @@ mod tests {
                 changed[at] ^= 1;
                 fs::write(&path, changed).unwrap();
                 let damaged: Vec<PathBuf> = (cache.verify().unwrap().into_iter())
-                    .filter(|file| matches!(file.outcome, Outcome::Damaged(_)))
+                    .filter(|file| matches!(file.outcome, Integrity::Damaged(_)))
                     .map(|file| file.path)
                     .collect();
                 assert_eq!(damaged, std::slice::from_ref(&path), "byte {at}");
@@ -113,7 +113,7 @@ mod tests {
         let other = folder.with_file_name("0".repeat(64));
         fs::rename(folder, other).unwrap();
         let verified = cache.verify().unwrap();
-        assert!(verified.iter().all(|file| matches!(file.outcome, Outcome::Damaged(_))));
+        assert!(verified.iter().all(|file| matches!(file.outcome, Integrity::Damaged(_))));
     }
 
     #[test]
@@ -129,8 +129,8 @@ mod tests {
             files.into_iter().find(|file| file.path == path).unwrap().outcome
         };
         let path = entry.path().unwrap().to_owned();
-        assert_eq!(outcome(&path), Outcome::InUse);
+        assert_eq!(outcome(&path), Integrity::InUse);
         drop(entry);
-        assert!(matches!(outcome(&path), Outcome::Damaged(_)));
+        assert!(matches!(outcome(&path), Integrity::Damaged(_)));
     }
 }

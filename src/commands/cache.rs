@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result};
 
 use super::print;
-use crate::cache::{root_folder, Cleared, EntryInfo, Outcome, PredictionCache, Scope, Verified};
+use crate::cache::{root_folder, Cleared, EntryInfo, Integrity, PredictionCache, Scope, Verified};
 use crate::cli::CacheCommand;
 use crate::error::{Diagnostic, Exit};
 use crate::report::{columns, counted, thousands};
@@ -44,7 +44,7 @@ pub fn run(command: &CacheCommand) -> Result<Exit> {
         CacheCommand::Verify => {
             let verified = cache.verify().with_context(reading)?;
             print(&judged(&cache, &verified))?;
-            let damaged = verified.iter().any(|v| matches!(v.outcome, Outcome::Damaged(_)));
+            let damaged = verified.iter().any(|v| matches!(v.outcome, Integrity::Damaged(_)));
             Ok(if damaged { Exit::NotPreserved } else { Exit::Preserved })
         }
     }
@@ -103,7 +103,7 @@ fn judged(cache: &PredictionCache, verified: &[Verified]) -> String {
     let mut out = String::new();
     let mut damaged = 0;
     for file in verified {
-        if let Outcome::Damaged(why) = &file.outcome {
+        if let Integrity::Damaged(why) = &file.outcome {
             damaged += 1;
             let _ = writeln!(out, "damaged: {}: {why}", file.path.display());
         }

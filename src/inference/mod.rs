@@ -26,7 +26,7 @@ pub use plan::batches;
 pub use pool::run;
 pub use tokenize::tokenize;
 
-use crate::cache::{Entry, Note};
+use crate::cache::{CacheEntry, CacheNote};
 use crate::checkpoint::TextTokenizer;
 use crate::checkpoint::TokenizedExample;
 use crate::interrupt::Interrupt;
@@ -92,7 +92,7 @@ pub struct Lane<'a> {
     /// Its tokens.
     pub input: Input<'a>,
     /// The rows that are known, and where new ones go, in the model's own label order.
-    pub entry: &'a mut Entry,
+    pub entry: &'a mut CacheEntry,
 }
 
 /// How many examples are taken at a time: `first`, then twice as many, up to `largest`.
@@ -141,7 +141,7 @@ pub trait Observer: Sync {
     fn rows_done(&self, _rows: usize, _tokens: usize) {}
 
     /// Something about the cache that the user may want to know.
-    fn cache_note(&self, _note: &Note) {}
+    fn cache_note(&self, _note: &CacheNote) {}
 }
 
 /// An observer that does not listen.
@@ -160,7 +160,7 @@ pub fn run_tokens(
     options: &RunOptions,
 ) -> Result<Logits> {
     let labels = model.labels();
-    let mut entry = Entry::in_memory(examples.len(), labels);
+    let mut entry = CacheEntry::in_memory(examples.len(), labels);
     let rows: Vec<u32> = (0..examples.len() as u32).collect();
     let lane = Lane { what, model: Some(model), input: Input::Tokens(examples), entry: &mut entry };
     run(&mut [lane], &rows, options, &Silent, |_, _| Ok(ControlFlow::Continue(())))?;

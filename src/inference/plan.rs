@@ -9,9 +9,9 @@ use crate::checkpoint::TokenizedExample;
 /// The sequences that a lane has met, by half their SHA-256: with 2⁶⁴ tries for a collision, equal
 /// digests are equal sequences.
 #[derive(Debug, Default)]
-pub(super) struct Seen(HashMap<[u8; 16], u32>);
+pub(super) struct DistinctSequences(HashMap<[u8; 16], u32>);
 
-impl Seen {
+impl DistinctSequences {
     /// The row that brought the same tokens first; `None` where `row` is it.
     pub(super) fn twin(&mut self, tokens: &TokenizedExample, row: u32) -> Option<u32> {
         let mut digest = Sha256::new();
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_twin_has_the_same_tokens_in_the_same_segments() {
-        let mut seen = Seen::default();
+        let mut seen = DistinctSequences::default();
         assert_eq!(seen.twin(&sequence(&[1, 2], &[0, 0]), 7), None);
         assert_eq!(seen.twin(&sequence(&[1, 2], &[0, 1]), 8), None);
         assert_eq!(seen.twin(&sequence(&[1], &[2]), 9), None);

@@ -6,11 +6,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{anyhow, bail, Context, Error, Result};
 
-use super::plan::{batches, Seen};
+use super::plan::{batches, DistinctSequences};
 use super::tokenize::check;
 use super::window::{LaneWindow, Window};
 use super::{Input, Lane, NotFinite, Observer, RunOptions};
-use crate::cache::Entry;
+use crate::cache::CacheEntry;
 use crate::checkpoint::TokenizedExample;
 use crate::error::{Diagnostic, Interrupted, NO_REPORT};
 use crate::model::{Model, PackedBatch, Workspace};
@@ -38,7 +38,7 @@ pub fn run<F>(
     each: F,
 ) -> Result<()>
 where
-    F: FnMut(&[u32], &[&mut Entry]) -> Result<ControlFlow<()>> + Send,
+    F: FnMut(&[u32], &[&mut CacheEntry]) -> Result<ControlFlow<()>> + Send,
 {
     let mut runners: Vec<Runner> = Vec::new();
     let mut entries = Vec::new();
@@ -48,7 +48,7 @@ where
         runners.push(Runner { what: lane.what, model: lane.model, input: lane.input, group });
         entries.push(&mut *lane.entry);
     }
-    let seen = runners.iter().map(|_| Seen::default()).collect();
+    let seen = runners.iter().map(|_| DistinctSequences::default()).collect();
     let pool = Pool { runners, rows, options, observer, ready: Condvar::new() };
     let state = Mutex::new(State {
         next: 0,
@@ -102,9 +102,9 @@ struct State<'a, F> {
     tokenising: VecDeque<Tokenise>,
     batches: VecDeque<Batch>,
     /// Per lane.
-    seen: Vec<Seen>,
+    seen: Vec<DistinctSequences>,
     /// Per lane.
-    entries: Vec<&'a mut Entry>,
+    entries: Vec<&'a mut CacheEntry>,
     each: F,
     ended: Option<Result<()>>,
 }
@@ -131,7 +131,7 @@ impl Pool<'_> {
     /// Takes jobs until the run ends.
     fn work<F>(&self, state: &Mutex<State<F>>, takes_batches: bool)
     where
-        F: FnMut(&[u32], &[&mut Entry]) -> Result<ControlFlow<()>>,
+        F: FnMut(&[u32], &[&mut CacheEntry]) -> Result<ControlFlow<()>>,
     {
         let _end = EndOnPanic { pool: self, state };
         let mut workspace = Workspace::default();
@@ -158,7 +158,7 @@ impl Pool<'_> {
 
     fn next_job<F>(&self, state: &Mutex<State<F>>, takes_batches: bool) -> Option<Job>
     where
-        F: FnMut(&[u32], &[&mut Entry]) -> Result<ControlFlow<()>>,
+        F: FnMut(&[u32], &[&mut CacheEntry]) -> Result<ControlFlow<()>>,
     {
         let mut state = self.lock(state);
         loop {
@@ -273,7 +273,7 @@ impl<F> Drop for EndOnPanic<'_, '_, '_, F> {
 
 impl<F> State<'_, F>
 where
-    F: FnMut(&[u32], &[&mut Entry]) -> Result<ControlFlow<()>>,
+    F: FnMut(&[u32], &[&mut CacheEntry]) -> Result<ControlFlow<()>>,
 {
     /// Takes the next examples into a window; whether there was room and there were any.
     fn open_window(&mut self, pool: &Pool) -> bool {
@@ -283,7 +283,7 @@ where
         let size = pool.options.windows.size(self.opened).min(pool.rows.len() - self.next);
         let (number, range) = (self.opened, self.next..self.next + size);
         (self.opened, self.next) = (number + 1, range.end);
-        let missing = |entry: &&mut Entry| -> Vec<u32> {
+        let missing = |entry: &&mut CacheEntry| -> Vec<u32> {
             let row = |position: u32| pool.rows[range.start + position as usize] as usize;
             (0..size as u32).filter(|&p| entry.row(row(p)).is_none()).collect()
         };

@@ -19,8 +19,8 @@ use crate::error::Interrupted;
 use crate::hub::Hub;
 
 /// An entry in which the rows `known` stand with scores that no model gives.
-fn entry_with(known: &[usize], examples: usize) -> Entry {
-    let mut entry = Entry::in_memory(examples, LABELS);
+fn entry_with(known: &[usize], examples: usize) -> CacheEntry {
+    let mut entry = CacheEntry::in_memory(examples, LABELS);
     for &index in known {
         let logits = [-1e6 - index as f32; LABELS];
         assert!(entry.append(&[Row { index, logits: &logits, truncated: true }]).is_none());
@@ -110,7 +110,7 @@ proptest! {
         let models: Vec<Fake> =
             (0..case.lanes.len()).map(|i| Fake::new(i as u32, &case.options)).collect();
         let tokens: Vec<_> = case.lanes.iter().map(|lane| sequences(&lane.first)).collect();
-        let mut entries: Vec<Entry> =
+        let mut entries: Vec<CacheEntry> =
             case.lanes.iter().map(|lane| entry_with(&lane.known, examples)).collect();
         let mut lanes: Vec<Lane> = entries
             .iter_mut()
@@ -187,7 +187,7 @@ fn run_tokens_of_both(
 ) -> (Result<()>, usize) {
     let examples = tokens[0].len();
     let models = [0, 1].map(|name| Fake::new(name, options));
-    let mut entries = [0, 1].map(|_| Entry::in_memory(examples, LABELS));
+    let mut entries = [0, 1].map(|_| CacheEntry::in_memory(examples, LABELS));
     let whats = ["teacher on a/train", "student on a/train"];
     let mut lanes: Vec<Lane> = entries
         .iter_mut()
@@ -338,7 +338,7 @@ fn an_error_of_the_caller_ends_the_run_and_no_window_follows() {
         let options = threads(workers);
         let first: Vec<u32> = (0..50).collect();
         let (model, tokens) = (Fake::new(0, &options), sequences(&first));
-        let mut entry = Entry::in_memory(50, LABELS);
+        let mut entry = CacheEntry::in_memory(50, LABELS);
         let input = Input::Tokens(&tokens);
         let lane = Lane { what: "model", model: Some(&model), input, entry: &mut entry };
         let mut heard = 0;
@@ -400,7 +400,7 @@ fn a_text_is_tokenised_once_for_all_lanes_of_one_key() {
     // The second lane's tokenizer makes other tokens: whose were run shows who made them.
     for (keys, cut) in [(["one", "one"], false), (["one", "two"], true)] {
         let models = [0, 1].map(|name| Fake::new(name, &options));
-        let mut entries = [0, 1].map(|_| Entry::in_memory(3, LABELS));
+        let mut entries = [0, 1].map(|_| CacheEntry::in_memory(3, LABELS));
         let mut lanes = Vec::new();
         for (i, entry) in entries.iter_mut().enumerate() {
             let tokenizer = [&tokenizer, &cutting][i];

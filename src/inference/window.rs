@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use anyhow::{Context, Error, Result};
 
-use crate::cache::{Entry, Note, Row};
+use crate::cache::{CacheEntry, CacheNote, Row};
 use crate::checkpoint::TokenizedExample;
 
 /// Some examples on their way.
@@ -56,9 +56,9 @@ impl LaneWindow {
         rows: &[u32],
         tokens: &[TokenizedExample],
         labels: usize,
-        entry: &mut Entry,
+        entry: &mut CacheEntry,
         what: &str,
-    ) -> Result<Option<Note>> {
+    ) -> Result<Option<CacheNote>> {
         let mut twins = self.twins.iter().peekable();
         let mut new = Vec::with_capacity(self.missing.len() - self.twins.len());
         for &position in &self.missing {
