@@ -10,7 +10,7 @@ use serde_json::{json, Map, Value};
 use super::recipe::{Compat, Init, Layers, StudentLayer};
 use crate::checkpoint::{Checkpoint, Draws, ModelConfig, Weights};
 use crate::error::Diagnostic;
-use crate::model::families::{self, Family};
+use crate::model::families::{self, EncoderFamily};
 use crate::model::{conventions, load_trainable, DropoutRates, Head, Trainable};
 use crate::task::find_label;
 
@@ -139,7 +139,7 @@ fn chosen_layers(asked: Option<&Layers>, there: usize) -> Result<Vec<usize>> {
 fn config(
     asked: &StudentLayer,
     init: Init,
-    (family, architecture): (&Family, &str),
+    (family, architecture): (&EncoderFamily, &str),
     source: &Checkpoint,
     layers: usize,
     plan: &Plan,
@@ -187,7 +187,7 @@ fn mark_as_original_tinybert(config: &mut Map<String, Value>) {
 /// The source's tensors, of its layers the `chosen` ones, renumbered.
 fn inherited(
     weights: &mut Weights,
-    family: &Family,
+    family: &EncoderFamily,
     chosen: &[usize],
 ) -> Result<BTreeMap<String, Tensor>> {
     let layers = format!("{}{}", family.prefix_in(weights), family.layers);
@@ -215,7 +215,7 @@ fn inherited(
 }
 
 /// What of the student is drawn: all of one from scratch, else a head that is missing.
-fn draws(config: &ModelConfig, family: &Family, init: Init, seed: u64) -> Result<Draws> {
+fn draws(config: &ModelConfig, family: &EncoderFamily, init: Init, seed: u64) -> Result<Draws> {
     let deviation = config.number_or("initializer_range", INITIALIZER_RANGE)?;
     let prefixes = match init {
         Init::Scratch => vec![String::new()],
@@ -231,7 +231,7 @@ fn draws(config: &ModelConfig, family: &Family, init: Init, seed: u64) -> Result
 /// Puts the last layer into the task's label order, or a new one in its place; whether it is new.
 fn head(
     tensors: &mut BTreeMap<String, Tensor>,
-    family: &Family,
+    family: &EncoderFamily,
     columns: Option<&[usize]>,
     hidden: usize,
     plan: &Plan,

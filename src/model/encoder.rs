@@ -1,6 +1,6 @@
 //! The BERT family over packed batches: BERT, TinyBERT, DistilBERT, RoBERTa, XLM-RoBERTa, ELECTRA.
 //!
-//! One post-norm transformer encoder serves them all; a [`Family`] says what their checkpoints call
+//! One post-norm transformer encoder serves them all; a [`EncoderFamily`] says what their checkpoints call
 //! its parts and which head follows. Matches Hugging Face transformers' `*ForSequenceClassification`
 //! in evaluation mode.
 
@@ -15,7 +15,7 @@ use candle_core::{DType, Device, Tensor};
 
 pub use fused::Workspace;
 
-use super::families::Family;
+use super::families::EncoderFamily;
 use super::kernels::Activation;
 use super::{Frozen, Head, Mode, Model, Outputs, PackedBatch, Parameter};
 use super::{Shape, Trainable, Wanted};
@@ -23,24 +23,24 @@ use crate::checkpoint::{ModelConfig, Weights};
 use crate::error::Diagnostic;
 
 #[derive(Clone)]
-struct Linear {
+struct LinearLayer {
     weight: Tensor, // (I, O)
     bias: Tensor,   // (O)
 }
 
-impl Linear {
+impl LinearLayer {
     /// Reads `name.weight`, stored (O, I) as PyTorch does, and `name.bias`.
     fn load(weights: &mut Weights, name: &str, inner: usize, outer: usize) -> Result<Self> {
         let weight = weights.take(&format!("{name}.weight"), &[outer, inner])?;
         let bias = weights.take(&format!("{name}.bias"), &[outer])?;
-        Ok(Linear { weight: weight.t()?.contiguous()?, bias })
+        Ok(LinearLayer { weight: weight.t()?.contiguous()?, bias })
     }
 
     /// Several layers over the same input as one, their outputs side by side.
-    fn side_by_side(parts: &[Linear]) -> Result<Self> {
+    fn side_by_side(parts: &[LinearLayer]) -> Result<Self> {
         let weights: Vec<_> = parts.iter().map(|p| &p.weight).collect();
         let biases: Vec<_> = parts.iter().map(|p| &p.bias).collect();
-        Ok(Linear {
+        Ok(LinearLayer {
             weight: Tensor::cat(&weights, 1)?.contiguous()?,
             bias: Tensor::cat(&biases, 0)?,
         })
@@ -48,32 +48,32 @@ impl Linear {
 }
 
 #[derive(Clone)]
-struct Layer {
-    query_key_value: Linear, // (H, 3H)
-    attention_output: Linear,
+struct EncoderLayer {
+    query_key_value: LinearLayer, // (H, 3H)
+    attention_output: LinearLayer,
     attention_norm: Tensor, // (2, H): gain, bias
-    intermediate: Linear,
-    output: Linear,
+    intermediate: LinearLayer,
+    output: LinearLayer,
     output_norm: Tensor, // (2, H)
 }
 
 /// Embeddings, transformer layers and a classification head. Clones share the weights.
 #[derive(Clone)]
 pub struct Encoder {
-    family: &'static Family,
-    words: Tensor,               // (V, E)
-    positions: Tensor,           // (P, E)
-    first_position: usize,       // where the first token of a sequence stands in it
-    token_types: Option<Tensor>, // (types, E)
-    embedding_norm: Tensor,      // (2, E)
-    projection: Option<Linear>,  // (E, H), where E is not H
-    layers: Vec<Layer>,
+    family: &'static EncoderFamily,
+    words: Tensor,                   // (V, E)
+    positions: Tensor,               // (P, E)
+    first_position: usize,           // where the first token of a sequence stands in it
+    token_types: Option<Tensor>,     // (types, E)
+    embedding_norm: Tensor,          // (2, E)
+    projection: Option<LinearLayer>, // (E, H), where E is not H
+    layers: Vec<EncoderLayer>,
     heads: usize,
     activation: Activation,
     eps: f64,
-    dense: Linear, // (H, H)
+    dense: LinearLayer, // (H, H)
     dense_activation: Activation,
-    classifier: Linear, // (H, K)
+    classifier: LinearLayer, // (H, K)
 }
 
 impl Shape {
@@ -81,14 +81,14 @@ impl Shape {
     ///
     /// # Errors
     /// A size that is missing or no number.
-    pub fn read(family: &Family, config: &ModelConfig) -> Result<Self> {
+    pub fn read(family: &EncoderFamily, config: &ModelConfig) -> Result<Self> {
         let Sizes { layers, hidden, heads, positions, .. } = Sizes::read(family, config)?;
         Ok(Shape { layers, hidden, heads, positions: positions - first_position(family, config)? })
     }
 }
 
 /// Where the first token of a sequence stands in the table of positions.
-fn first_position(family: &Family, config: &ModelConfig) -> Result<usize> {
+fn first_position(family: &EncoderFamily, config: &ModelConfig) -> Result<usize> {
     match family.positions_after_padding {
         true => Ok(config.size_or_zero("pad_token_id", 1)? + 1),
         false => Ok(0),
@@ -108,7 +108,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn read(family: &Family, config: &ModelConfig) -> Result<Self> {
+    fn read(family: &EncoderFamily, config: &ModelConfig) -> Result<Self> {
         let keys = &family.keys;
         let hidden = config.size(keys.hidden)?;
         let heads = config.size(keys.heads)?;
@@ -141,7 +141,7 @@ impl Encoder {
     /// # Errors
     /// A missing or misshapen tensor, a value of config.json that this encoder does not implement.
     pub fn load(
-        family: &'static Family,
+        family: &'static EncoderFamily,
         config: &ModelConfig,
         weights: &mut Weights,
         head: &str,
@@ -169,10 +169,17 @@ impl Encoder {
         let embedding_norm = norm(weights, &part("embeddings.LayerNorm"), e)?;
         let projection = match e == h {
             true => None,
-            false => Some(Linear::load(weights, &part("embeddings_project"), e, h)?),
+            false => Some(LinearLayer::load(weights, &part("embeddings_project"), e, h)?),
         };
         let layers = (0..sizes.layers)
-            .map(|i| Layer::load(family, weights, &part(&format!("{}{i}.", family.layers)), &sizes))
+            .map(|i| {
+                EncoderLayer::load(
+                    family,
+                    weights,
+                    &part(&format!("{}{i}.", family.layers)),
+                    &sizes,
+                )
+            })
             .collect::<Result<Vec<_>>>()?;
 
         let dense_name = match family.head.dense.strip_prefix(family.prefix) {
@@ -197,12 +204,12 @@ impl Encoder {
                 Some(key) => config.number_or(key, 1e-12)?,
                 None => 1e-12,
             },
-            dense: Linear::load(weights, &dense_name, h, h)?,
+            dense: LinearLayer::load(weights, &dense_name, h, h)?,
             dense_activation: match head == Head::PooledRelu.as_str() {
                 true => Activation::TanhThenRelu,
                 false => family.head.activation,
             },
-            classifier: Linear::load(weights, output, h, labels)?,
+            classifier: LinearLayer::load(weights, output, h, labels)?,
         };
         if device.is_cpu() {
             return Ok(encoder);
@@ -297,20 +304,25 @@ impl Trainable for Encoder {
     }
 }
 
-impl Layer {
-    fn load(family: &Family, weights: &mut Weights, prefix: &str, sizes: &Sizes) -> Result<Self> {
+impl EncoderLayer {
+    fn load(
+        family: &EncoderFamily,
+        weights: &mut Weights,
+        prefix: &str,
+        sizes: &Sizes,
+    ) -> Result<Self> {
         let (h, i) = (sizes.hidden, sizes.intermediate);
         let name = |part: usize| format!("{prefix}{}", family.layer[part]);
         let query_key_value = [
-            Linear::load(weights, &name(0), h, h)?,
-            Linear::load(weights, &name(1), h, h)?,
-            Linear::load(weights, &name(2), h, h)?,
+            LinearLayer::load(weights, &name(0), h, h)?,
+            LinearLayer::load(weights, &name(1), h, h)?,
+            LinearLayer::load(weights, &name(2), h, h)?,
         ];
-        Ok(Layer {
-            query_key_value: Linear::side_by_side(&query_key_value)?,
-            attention_output: Linear::load(weights, &name(3), h, h)?,
-            intermediate: Linear::load(weights, &name(4), h, i)?,
-            output: Linear::load(weights, &name(5), i, h)?,
+        Ok(EncoderLayer {
+            query_key_value: LinearLayer::side_by_side(&query_key_value)?,
+            attention_output: LinearLayer::load(weights, &name(3), h, h)?,
+            intermediate: LinearLayer::load(weights, &name(4), h, i)?,
+            output: LinearLayer::load(weights, &name(5), i, h)?,
             attention_norm: norm(weights, &name(6), h)?,
             output_norm: norm(weights, &name(7), h)?,
         })

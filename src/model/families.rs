@@ -5,7 +5,7 @@ use super::Head;
 use crate::checkpoint::{ModelConfig, Weights};
 
 /// What the checkpoints of one family of architectures call the parts of the encoder.
-pub struct Family {
+pub struct EncoderFamily {
     /// The `model_type`s that share these names, each with transformers' class of its classifiers.
     pub architectures: &'static [(&'static str, &'static str)],
     pub(crate) prefix: &'static str,
@@ -78,8 +78,8 @@ const BERT_DROPOUT: DropoutPlaces = DropoutPlaces {
 };
 
 /// The families, one row each.
-pub static FAMILIES: [Family; 4] = [
-    Family {
+pub static FAMILIES: [EncoderFamily; 4] = [
+    EncoderFamily {
         architectures: &[("bert", "BertForSequenceClassification")],
         prefix: "bert.",
         layers: "encoder.layer.",
@@ -96,7 +96,7 @@ pub static FAMILIES: [Family; 4] = [
         },
         has_two_heads: true,
     },
-    Family {
+    EncoderFamily {
         architectures: &[
             ("roberta", "RobertaForSequenceClassification"),
             ("xlm-roberta", "XLMRobertaForSequenceClassification"),
@@ -116,7 +116,7 @@ pub static FAMILIES: [Family; 4] = [
         },
         has_two_heads: false,
     },
-    Family {
+    EncoderFamily {
         architectures: &[("electra", "ElectraForSequenceClassification")],
         prefix: "electra.",
         layers: "encoder.layer.",
@@ -133,7 +133,7 @@ pub static FAMILIES: [Family; 4] = [
         },
         has_two_heads: false,
     },
-    Family {
+    EncoderFamily {
         architectures: &[("distilbert", "DistilBertForSequenceClassification")],
         prefix: "distilbert.",
         layers: "transformer.layer.",
@@ -173,7 +173,7 @@ pub static FAMILIES: [Family; 4] = [
 ];
 
 /// The family of the architecture `name`; `None` where no row has it.
-pub fn family(name: &str) -> Option<&'static Family> {
+pub fn family(name: &str) -> Option<&'static EncoderFamily> {
     FAMILIES.iter().find(|family| family.class_of(name).is_some())
 }
 
@@ -182,7 +182,7 @@ pub fn model_types() -> impl Iterator<Item = &'static str> {
     FAMILIES.iter().flat_map(|family| family.architectures).map(|(model_type, _)| *model_type)
 }
 
-impl Family {
+impl EncoderFamily {
     /// The class of transformers that reads a classifier of the architecture `name`; `None` where it
     /// is not of this family.
     pub fn class_of(&self, name: &str) -> Option<&'static str> {
@@ -200,7 +200,7 @@ impl Family {
 }
 
 /// The head convention that is in force, as the report names it.
-pub fn head_convention(family: &Family, config: &ModelConfig, asked: Head) -> &'static str {
+pub fn head_convention(family: &EncoderFamily, config: &ModelConfig, asked: Head) -> &'static str {
     if !family.has_two_heads {
         return "standard";
     }

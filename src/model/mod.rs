@@ -214,7 +214,8 @@ fn architecture(config: &ModelConfig, weights: &Weights) -> Result<String> {
     if let Some(name) = names.iter().find(|name| class.contains(&name.replace('-', ""))) {
         return Ok((*name).to_owned());
     }
-    let has = |family: &&families::Family| weights.names().any(|n| n.starts_with(family.prefix));
+    let has =
+        |family: &&families::EncoderFamily| weights.names().any(|n| n.starts_with(family.prefix));
     if let Some(family) = families::FAMILIES.iter().find(has) {
         return Ok(family.architectures[0].0.to_owned());
     }

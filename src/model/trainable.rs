@@ -7,7 +7,7 @@ use candle_core::Tensor;
 use rand::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::families::Family;
+use super::families::EncoderFamily;
 use super::{Model, PackedBatch, Parameter};
 use crate::checkpoint::ModelConfig;
 
@@ -118,7 +118,7 @@ impl DropoutRates {
     ///
     /// # Errors
     /// A rate that is not a number.
-    pub fn read(family: &Family, config: &ModelConfig) -> Result<Self> {
+    pub fn read(family: &EncoderFamily, config: &ModelConfig) -> Result<Self> {
         let [hidden, attention, classifier] = family.dropout.keys;
         let hidden = config.number_or(hidden, 0.0)?;
         Ok(DropoutRates {

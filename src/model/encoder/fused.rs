@@ -8,7 +8,7 @@ use std::ops::Deref;
 
 use candle_core::{CpuStorage, Result, Storage, Tensor};
 
-use super::{Encoder, Layer, Linear};
+use super::{Encoder, EncoderLayer, LinearLayer};
 use crate::model::kernels::{
     self, sized, Activation, AttentionBuffers, AttentionView, Embed, LinearView, Lookup, Norm,
     Queries, View,
@@ -56,7 +56,7 @@ impl<G: Deref<Target = Storage>> Deref for Elements<G> {
     }
 }
 
-impl Linear {
+impl LinearLayer {
     /// `act(x · weight + bias)` for the columns `from..to` of the layer.
     fn columns(
         &self,
@@ -153,7 +153,7 @@ impl Encoder {
     /// One layer over every token: `hidden` (T, H) -> `hidden` (T, H).
     fn fused_layer(
         &self,
-        layer: &Layer,
+        layer: &EncoderLayer,
         batch: &PackedBatch,
         workspace: &mut Workspace,
     ) -> Result<()> {
@@ -172,7 +172,7 @@ impl Encoder {
     /// The last layer for the first token of each sequence: `hidden` (T, H) -> `first` (B, H).
     fn fused_last_layer(
         &self,
-        layer: &Layer,
+        layer: &EncoderLayer,
         batch: &PackedBatch,
         workspace: &mut Workspace,
     ) -> Result<()> {
@@ -204,7 +204,7 @@ impl Encoder {
     /// What follows attention, for R rows: `residual` (R, H) comes in and the layer's output out.
     fn fused_feed_forward(
         &self,
-        layer: &Layer,
+        layer: &EncoderLayer,
         mixed: &[f32], // (R, H)
         (attended, wide, panel): (&mut [f32], &mut Vec<f32>, &mut Vec<f32>),
         residual: &mut [f32], // (R, H)

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use candle_core::{DType, Tensor};
 
-use super::{Encoder, Layer, Linear};
+use super::{Encoder, EncoderLayer, LinearLayer};
 use crate::model::{Frozen, Parameter};
 
 /// What is known of a tensor beside its value.
-pub(super) struct Place {
+pub(super) struct TensorRole {
     /// Such as `layers.0.output.weight`.
     pub(super) name: String,
     /// Whether weight decay applies: to matrices, not to biases and layer norms.
@@ -19,13 +19,13 @@ pub(super) struct Place {
 }
 
 /// Makes a tensor of a tensor.
-type Change<'a> = &'a mut dyn FnMut(Place, &Tensor) -> candle_core::Result<Tensor>;
+type TensorMap<'a> = &'a mut dyn FnMut(TensorRole, &Tensor) -> candle_core::Result<Tensor>;
 
 impl Encoder {
     /// The encoder with every tensor replaced by what `change` makes of it, in a fixed order.
-    pub(super) fn map(&self, change: Change) -> Result<Encoder> {
+    pub(super) fn map(&self, change: TensorMap) -> Result<Encoder> {
         let mut embedding = |name: &str, decays, tensor: &Tensor| {
-            change(Place { name: name.to_owned(), decays, embeds: true }, tensor)
+            change(TensorRole { name: name.to_owned(), decays, embeds: true }, tensor)
         };
         let words = embedding("words", true, &self.words)?;
         let positions = embedding("positions", true, &self.positions)?;
@@ -57,7 +57,7 @@ impl Encoder {
     pub fn trainable(&self, frozen: Frozen) -> Result<(Encoder, Vec<Parameter>)> {
         let mut parameters = Vec::new();
         let encoder = self.map(&mut |place, tensor| {
-            let Place { name, decays, embeds } = place;
+            let TensorRole { name, decays, embeds } = place;
             if embeds && frozen == Frozen::Embeddings {
                 return Ok(tensor.clone());
             }
@@ -113,13 +113,13 @@ impl Encoder {
     }
 }
 
-impl Linear {
-    fn map(&self, name: &str, change: Change) -> Result<Linear> {
+impl LinearLayer {
+    fn map(&self, name: &str, change: TensorMap) -> Result<LinearLayer> {
         let mut part = |part: &str, decays, tensor| {
-            change(Place { name: format!("{name}.{part}"), decays, embeds: false }, tensor)
+            change(TensorRole { name: format!("{name}.{part}"), decays, embeds: false }, tensor)
         };
         let weight = part("weight", true, &self.weight)?;
-        Ok(Linear { weight, bias: part("bias", false, &self.bias)? })
+        Ok(LinearLayer { weight, bias: part("bias", false, &self.bias)? })
     }
 
     /// As PyTorch stores it: the weight (O, I).
@@ -130,24 +130,24 @@ impl Linear {
     }
 
     /// The `i`-th of `n` layers that stand side by side.
-    fn part(&self, i: usize, n: usize) -> Result<Linear> {
+    fn part(&self, i: usize, n: usize) -> Result<LinearLayer> {
         let width = self.bias.elem_count() / n;
         let weight = self.weight.narrow(1, i * width, width)?;
-        Ok(Linear { weight, bias: self.bias.narrow(0, i * width, width)?.contiguous()? })
+        Ok(LinearLayer { weight, bias: self.bias.narrow(0, i * width, width)?.contiguous()? })
     }
 }
 
-impl Layer {
-    fn map(&self, name: &str, change: Change) -> Result<Layer> {
+impl EncoderLayer {
+    fn map(&self, name: &str, change: TensorMap) -> Result<EncoderLayer> {
         let within = |part: &str| format!("{name}.{part}");
         let query_key_value = self.query_key_value.map(&within("query_key_value"), change)?;
         let attention_output = self.attention_output.map(&within("attention_output"), change)?;
         let mut norm = |part: &str, tensor| {
-            change(Place { name: within(part), decays: false, embeds: false }, tensor)
+            change(TensorRole { name: within(part), decays: false, embeds: false }, tensor)
         };
         let attention_norm = norm("attention_norm", &self.attention_norm)?;
         let output_norm = norm("output_norm", &self.output_norm)?;
-        Ok(Layer {
+        Ok(EncoderLayer {
             query_key_value,
             attention_output,
             attention_norm,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
-use super::{Encoder, Layer, Linear};
+use super::{Encoder, EncoderLayer, LinearLayer};
 use crate::model::kernels::Activation;
 use crate::model::{ops, Mode, Model, Outputs, PackedBatch, Shape, Wanted};
 
@@ -82,7 +82,7 @@ impl Pass<'_> {
     }
 
     /// What layer number `i` makes of `hidden` (T, H), given its queries, keys and values (T, 3H).
-    fn layer(&self, layer: &Layer, i: u64, hidden: &Tensor, qkv: &Tensor) -> Result<Tensor> {
+    fn layer(&self, layer: &EncoderLayer, i: u64, hidden: &Tensor, qkv: &Tensor) -> Result<Tensor> {
         let Encoder { heads, activation, eps, family, .. } = *self.encoder;
         let (mode, rates) = (self.mode, self.mode.rates());
         let site = |place: u64| FIRST_LAYER + i * PER_LAYER + place;
@@ -115,7 +115,7 @@ impl Pass<'_> {
     }
 }
 
-impl Linear {
+impl LinearLayer {
     fn forward(&self, x: &Tensor, act: Activation) -> Result<Tensor> {
         ops::linear(x, &self.weight, &self.bias, act)
     }

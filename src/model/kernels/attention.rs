@@ -64,7 +64,7 @@ pub fn packed_attention(
     buffers: &mut AttentionBuffers,
     out: &mut [f32],
 ) {
-    Arch::new().dispatch(Attention { input, asked, keep: &[], buffers, out });
+    Arch::new().dispatch(AttentionKernel { input, asked, keep: &[], buffers, out });
 }
 
 /// As [`packed_attention`] with every token asking, under dropout: `keep` holds a factor for each
@@ -75,10 +75,10 @@ pub fn dropped_attention(
     buffers: &mut AttentionBuffers,
     out: &mut [f32],
 ) {
-    Arch::new().dispatch(Attention { input, asked: Queries::Every, keep, buffers, out });
+    Arch::new().dispatch(AttentionKernel { input, asked: Queries::Every, keep, buffers, out });
 }
 
-struct Attention<'a> {
+struct AttentionKernel<'a> {
     input: AttentionView<'a>,
     asked: Queries,
     keep: &'a [f32],
@@ -86,12 +86,12 @@ struct Attention<'a> {
     out: &'a mut [f32],
 }
 
-impl WithSimd for Attention<'_> {
+impl WithSimd for AttentionKernel<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Attention { input, asked, mut keep, buffers, out } = self;
+        let AttentionKernel { input, asked, mut keep, buffers, out } = self;
         let (width, hidden) = (input.width, input.heads * input.width);
         for (b, sequence) in input.offsets.windows(2).enumerate() {
             let (start, length) = (sequence[0], sequence[1] - sequence[0]);
@@ -103,7 +103,7 @@ impl WithSimd for Attention<'_> {
                 Queries::First => (b, 1),
             };
             for offset in (0..hidden).step_by(width) {
-                let head = Head {
+                let head = HeadView {
                     queries: input.queries.from(first, offset),
                     keys: input.keys.from(start, offset),
                     values: input.values.from(start, offset),
@@ -120,7 +120,7 @@ impl WithSimd for Attention<'_> {
 }
 
 /// One head of one sequence: `rows` queries over `length` keys and values.
-pub(super) struct Head<'a> {
+pub(super) struct HeadView<'a> {
     pub queries: View<'a>,
     pub keys: View<'a>,
     pub values: View<'a>,
@@ -129,7 +129,7 @@ pub(super) struct Head<'a> {
     pub width: usize,
 }
 
-impl Head<'_> {
+impl HeadView<'_> {
     /// softmax(q·kᵀ/√width)·v -> `out` (rows, width), rows `stride` apart. The probabilities are
     /// multiplied by `keep` (rows, length), unless that is empty.
     #[inline(always)]
@@ -141,7 +141,7 @@ impl Head<'_> {
         out: &mut [f32],
         stride: usize,
     ) {
-        let &Head { rows, length, width, .. } = self;
+        let &HeadView { rows, length, width, .. } = self;
         let AttentionBuffers { keys, scores } = buffers;
         let columns = length.next_multiple_of(LANES);
         let scores = sized(scores, rows * columns);
@@ -161,7 +161,7 @@ impl Head<'_> {
     /// elements of a row is undefined.
     #[inline(always)]
     pub fn probabilities<S: Simd>(&self, simd: S, keys: &mut Vec<f32>, scores: &mut [f32]) {
-        let &Head { length, width, .. } = self;
+        let &HeadView { length, width, .. } = self;
         let scale = 1.0 / (width as f32).sqrt();
         let columns = length.next_multiple_of(LANES);
         self.products(simd, self.queries, self.keys, keys, scores);
@@ -187,7 +187,7 @@ impl Head<'_> {
         transposed: &mut Vec<f32>,
         out: &mut [f32],
     ) {
-        let &Head { rows, length, width, .. } = self;
+        let &HeadView { rows, length, width, .. } = self;
         let columns = length.next_multiple_of(LANES);
         if length <= SHORT {
             let transposed = sized(transposed, width * columns);

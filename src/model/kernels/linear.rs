@@ -53,7 +53,7 @@ pub fn linear(
         let panel = sized(panel, rows * (end - start));
         product(x, inner, weight, end - start, panel);
         let bias = &layer.bias[start..end];
-        Arch::new().dispatch(Finish {
+        Arch::new().dispatch(FinishKernel {
             panel,
             bias,
             activation,
@@ -80,7 +80,7 @@ fn product(x: &[f32], inner: usize, w: View, cols: usize, out: &mut [f32]) {
 }
 
 /// `out = activation(panel + bias)` for a panel (rows, bias); rows of `out` are `stride` apart.
-struct Finish<'a> {
+struct FinishKernel<'a> {
     panel: &'a [f32],
     bias: &'a [f32],
     activation: Activation,
@@ -88,7 +88,7 @@ struct Finish<'a> {
     stride: usize,
 }
 
-impl WithSimd for Finish<'_> {
+impl WithSimd for FinishKernel<'_> {
     type Output = ();
 
     #[inline(always)]
@@ -97,10 +97,10 @@ impl WithSimd for Finish<'_> {
     }
 }
 
-impl Elementwise for Finish<'_> {
+impl Elementwise for FinishKernel<'_> {
     #[inline(always)]
     fn each(self, activation: impl Fn(f32) -> f32) {
-        let Finish { panel, bias, out, stride, .. } = self;
+        let FinishKernel { panel, bias, out, stride, .. } = self;
         for (panel, out) in panel.chunks_exact(bias.len()).zip(out.chunks_mut(stride)) {
             for ((out, x), b) in out.iter_mut().zip(panel).zip(bias) {
                 *out = activation(x + b);

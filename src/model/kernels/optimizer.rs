@@ -31,22 +31,22 @@ pub struct AdamWStep {
 ///
 /// m = β₁·m + (1 − β₁)·g, v = β₂·v + (1 − β₂)·g², x = kept·x − rate·m / (√v/root_bias + eps).
 pub fn adamw(step: AdamWStep, gradient: &[f32], values: &mut [f32], moments: [&mut [f32]; 2]) {
-    Arch::new().dispatch(AdamW { step, gradient, values, moments });
+    Arch::new().dispatch(AdamWKernel { step, gradient, values, moments });
 }
 
-struct AdamW<'a> {
+struct AdamWKernel<'a> {
     step: AdamWStep,
     gradient: &'a [f32],
     values: &'a mut [f32],
     moments: [&'a mut [f32]; 2],
 }
 
-impl WithSimd for AdamW<'_> {
+impl WithSimd for AdamWKernel<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let AdamW { step, gradient, values, moments: [first, second] } = self;
+        let AdamWKernel { step, gradient, values, moments: [first, second] } = self;
         let moments = first.iter_mut().zip(second.iter_mut());
         for ((x, g), (m, v)) in values.iter_mut().zip(gradient).zip(moments) {
             let g = g * step.gradient_scale;

@@ -6,7 +6,7 @@ use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Tensor, D};
 use rayon::prelude::*;
 
 use super::{gradient_of, has_kernel, values, with_values};
-use crate::model::kernels::gradients::{self, GradientBuffers, Sequence};
+use crate::model::kernels::gradients::{self, GradientBuffers, SequenceView};
 use crate::model::kernels::{self, AttentionBuffers, AttentionView, Queries};
 
 /// Self-attention within each sequence: `qkv` (T, 3H) -> (T, H).
@@ -19,7 +19,7 @@ pub fn attention(
     heads: usize,
     keep: Option<Arc<Vec<f32>>>,
 ) -> Result<Tensor> {
-    let op = Attention { offsets: offsets.clone(), heads, keep };
+    let op = AttentionOp { offsets: offsets.clone(), heads, keep };
     op.check()?;
     if has_kernel(qkv) {
         qkv.apply_op1(op)
@@ -31,7 +31,7 @@ pub fn attention(
 /// The scores of [`attention`] before its softmax, scaled by 1/√width: sequence by sequence, head by
 /// head, query by query, key by key (Σ heads·L²).
 pub fn attention_scores(qkv: &Tensor, offsets: &Arc<Vec<usize>>, heads: usize) -> Result<Tensor> {
-    let op = Scores(Attention { offsets: offsets.clone(), heads, keep: None });
+    let op = ScoresOp(AttentionOp { offsets: offsets.clone(), heads, keep: None });
     if has_kernel(qkv) {
         qkv.apply_op1(op)
     } else {
@@ -39,13 +39,13 @@ pub fn attention_scores(qkv: &Tensor, offsets: &Arc<Vec<usize>>, heads: usize) -
     }
 }
 
-pub(super) struct Attention {
+pub(super) struct AttentionOp {
     pub offsets: Arc<Vec<usize>>,
     pub heads: usize,
     pub keep: Option<Arc<Vec<f32>>>,
 }
 
-impl Attention {
+impl AttentionOp {
     /// The length of each sequence that is not empty.
     fn lengths(&self) -> impl Iterator<Item = usize> + '_ {
         self.offsets.windows(2).map(|w| w[1] - w[0]).filter(|length| *length > 0)
@@ -104,13 +104,13 @@ impl Attention {
     }
 
     /// Each sequence that is not empty, with its own part of `keep`, or none.
-    fn cut<'a>(&'a self, qkv: &'a [f32]) -> Vec<(Sequence<'a>, &'a [f32])> {
+    fn cut<'a>(&'a self, qkv: &'a [f32]) -> Vec<(SequenceView<'a>, &'a [f32])> {
         let keep = self.keep.as_ref().map_or(&[][..], |keep| keep);
         let row = self.offsets.last().map_or(0, |tokens| qkv.len() / (*tokens).max(1));
         let keeps = pieces(keep, self.squares().map(|n| if keep.is_empty() { 0 } else { n }));
         let rows = pieces(qkv, self.lengths().map(|length| length * row));
         let parts = rows.into_iter().zip(keeps).zip(self.lengths());
-        let sequence = |qkv, length| Sequence { qkv, length, heads: self.heads };
+        let sequence = |qkv, length| SequenceView { qkv, length, heads: self.heads };
         parts.map(|((qkv, keep), length)| (sequence(qkv, length), keep)).collect()
     }
 }
@@ -125,7 +125,7 @@ fn pieces_mut(mut x: &mut [f32], sizes: impl Iterator<Item = usize>) -> Vec<&mut
     sizes.map(|size| x.split_off_mut(..size).expect("the sizes add up to the whole")).collect()
 }
 
-impl CustomOp1 for Attention {
+impl CustomOp1 for AttentionOp {
     fn name(&self) -> &'static str {
         "packed-attention"
     }
@@ -168,9 +168,9 @@ impl CustomOp1 for Attention {
 }
 
 /// The scores of an attention, whose `keep` is none.
-pub(super) struct Scores(pub Attention);
+pub(super) struct ScoresOp(pub AttentionOp);
 
-impl Scores {
+impl ScoresOp {
     pub fn compose(&self, qkv: &Tensor) -> Result<Tensor> {
         let sequences = self.0.sequences(qkv)?;
         let scores: Result<Vec<_>> = sequences.iter().map(|(s, _)| s.flatten_all()).collect();
@@ -178,7 +178,7 @@ impl Scores {
     }
 }
 
-impl CustomOp1 for Scores {
+impl CustomOp1 for ScoresOp {
     fn name(&self) -> &'static str {
         "attention-scores"
     }

@@ -10,7 +10,7 @@ use crate::model::kernels::gradients;
 /// # Errors
 /// An id that is not below V.
 pub fn embed(table: &Tensor, ids: Vec<u32>) -> Result<Tensor> {
-    let op = Embed { ids };
+    let op = EmbedOp { ids };
     if has_kernel(table) {
         table.apply_op1(op)
     } else {
@@ -18,17 +18,17 @@ pub fn embed(table: &Tensor, ids: Vec<u32>) -> Result<Tensor> {
     }
 }
 
-pub(super) struct Embed {
+pub(super) struct EmbedOp {
     pub ids: Vec<u32>,
 }
 
-impl Embed {
+impl EmbedOp {
     pub fn compose(&self, table: &Tensor) -> Result<Tensor> {
         table.index_select(&Tensor::from_slice(&self.ids, self.ids.len(), table.device())?, 0)
     }
 }
 
-impl CustomOp1 for Embed {
+impl CustomOp1 for EmbedOp {
     fn name(&self) -> &'static str {
         "embed"
     }

@@ -15,13 +15,13 @@ const ELEMENTS: usize = 1 << 15;
 ///
 /// Where a gradient is asked for, the sum is kept for it, and the activation follows by itself.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, act: Activation) -> Result<Tensor> {
-    let op = Linear { act };
+    let op = LinearOp { act };
     if !has_kernel(x) {
         return op.compose(x, weight, bias);
     }
     let tracked = [x, weight, bias].iter().any(|argument| argument.track_op());
     if tracked && act != Activation::Identity {
-        let sum = x.apply_op3(weight, bias, Linear { act: Activation::Identity })?;
+        let sum = x.apply_op3(weight, bias, LinearOp { act: Activation::Identity })?;
         return sum.apply_op1(Activate { act });
     }
     x.apply_op3(weight, bias, op)
@@ -42,17 +42,17 @@ pub fn activate(x: &Tensor, act: Activation) -> Result<Tensor> {
     }
 }
 
-pub(super) struct Linear {
+pub(super) struct LinearOp {
     pub act: Activation,
 }
 
-impl Linear {
+impl LinearOp {
     pub fn compose(&self, x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
         activate(&x.matmul(weight)?.broadcast_add(bias)?, self.act)
     }
 }
 
-impl CustomOp3 for Linear {
+impl CustomOp3 for LinearOp {
     fn name(&self) -> &'static str {
         "linear"
     }

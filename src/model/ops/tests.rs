@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use candle_core::{DType, Device, Result, Tensor, Var};
 
-use super::attention::{Attention, Scores};
-use super::embed::Embed;
-use super::linear::Linear;
+use super::attention::{AttentionOp, ScoresOp};
+use super::embed::EmbedOp;
+use super::linear::LinearOp;
 use super::norm::LayerNorm;
 use super::*;
 use crate::model::kernels::Activation;
@@ -68,7 +68,7 @@ fn linear_is_its_composition() {
             agrees(
                 args,
                 |v| linear(&v[0], &(v[1].as_tensor() * 0.2)?, &v[2], act),
-                |v| Linear { act }.compose(&v[0], &(v[1].as_tensor() * 0.2)?, &v[2]),
+                |v| LinearOp { act }.compose(&v[0], &(v[1].as_tensor() * 0.2)?, &v[2]),
             );
         }
     }
@@ -106,7 +106,7 @@ fn attention_is_its_composition() {
     for (offsets, heads, hidden) in OFFSETS.iter().flat_map(|o| [(o, 2, 16), (o, 3, 78)]) {
         let offsets = Arc::new(offsets.to_vec());
         for keep in [None, Some(factors(&offsets, heads))] {
-            let op = Attention { offsets: offsets.clone(), heads, keep: keep.clone() };
+            let op = AttentionOp { offsets: offsets.clone(), heads, keep: keep.clone() };
             agrees(
                 [tensor(&[*offsets.last().unwrap(), 3 * hidden], 0)],
                 |v| attention(&v[0], &offsets, heads, keep.clone()),
@@ -127,7 +127,7 @@ fn attention_refuses_dropout_factors_of_other_sequences() {
 fn attention_scores_are_their_composition() {
     for (offsets, heads, hidden) in OFFSETS.iter().flat_map(|o| [(o, 2, 16), (o, 3, 78)]) {
         let offsets = Arc::new(offsets.to_vec());
-        let op = Scores(Attention { offsets: offsets.clone(), heads, keep: None });
+        let op = ScoresOp(AttentionOp { offsets: offsets.clone(), heads, keep: None });
         agrees(
             [tensor(&[*offsets.last().unwrap(), 3 * hidden], 0)],
             |v| attention_scores(&v[0], &offsets, heads),
@@ -142,7 +142,7 @@ fn embed_is_its_composition() {
     agrees(
         [tensor(&[9, 10], 0)],
         |v| embed(&v[0], ids.clone()),
-        |v| Embed { ids: ids.clone() }.compose(&v[0]),
+        |v| EmbedOp { ids: ids.clone() }.compose(&v[0]),
     );
     assert!(embed(&tensor(&[9, 10], 0), vec![9]).is_err());
 }
@@ -157,7 +157,7 @@ fn a_variable_used_twice_gets_the_sum_of_its_gradients() {
         },
         |v| {
             let (inner, outer) =
-                (Linear { act: Activation::Gelu }, Linear { act: Activation::Tanh });
+                (LinearOp { act: Activation::Gelu }, LinearOp { act: Activation::Tanh });
             outer.compose(&inner.compose(&v[0], &v[0], &v[1])?, &v[0], &v[1])? + v[0].as_tensor()
         },
     );

@@ -2,7 +2,7 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use crate::model::kernels::attention::{product, transposed_product, Head};
+use crate::model::kernels::attention::{product, transposed_product, HeadView};
 use crate::model::kernels::norm::sum_of_products;
 use crate::model::kernels::{sized, View, LANES};
 
@@ -16,7 +16,7 @@ pub struct GradientBuffers {
 
 /// One sequence: its queries, keys and values side by side.
 #[derive(Clone, Copy)]
-pub struct Sequence<'a> {
+pub struct SequenceView<'a> {
     /// (L, 3H)
     pub qkv: &'a [f32],
     /// L, at least 1.
@@ -25,61 +25,71 @@ pub struct Sequence<'a> {
     pub heads: usize,
 }
 
-impl Sequence<'_> {
+impl SequenceView<'_> {
     fn hidden(&self) -> usize {
         self.qkv.len() / self.length / 3
     }
 
-    fn head(&self, index: usize) -> Head<'_> {
+    fn head(&self, index: usize) -> HeadView<'_> {
         let (hidden, length) = (self.hidden(), self.length);
         let width = hidden / self.heads;
         let part =
             |i: usize| View { data: &self.qkv[i * hidden + index * width..], stride: 3 * hidden };
-        Head { queries: part(0), keys: part(1), values: part(2), rows: length, length, width }
+        HeadView { queries: part(0), keys: part(1), values: part(2), rows: length, length, width }
     }
 }
 
 /// q·kᵀ/√width of one sequence -> `out` (heads, L, L).
-pub fn attention_scores(sequence: Sequence, buffers: &mut GradientBuffers, out: &mut [f32]) {
-    Arch::new().dispatch(Scores { sequence, buffers, out });
+pub fn attention_scores(sequence: SequenceView, buffers: &mut GradientBuffers, out: &mut [f32]) {
+    Arch::new().dispatch(ScoresKernel { sequence, buffers, out });
 }
 
 /// The gradient of a sequence's `qkv` -> `out` (L, 3H), given that of its attention, `grad` (L, H).
 ///
 /// `keep` is what the probabilities were multiplied by (heads, L, L), or empty.
 pub fn attention_gradient(
-    sequence: Sequence,
+    sequence: SequenceView,
     keep: &[f32],
     grad: &[f32],
     buffers: &mut GradientBuffers,
     out: &mut [f32],
 ) {
-    Arch::new().dispatch(Gradient { sequence, of: Of::Mixed { keep, grad }, buffers, out });
+    Arch::new().dispatch(AttentionGradientKernel {
+        sequence,
+        of: GivenGradient::Mixed { keep, grad },
+        buffers,
+        out,
+    });
 }
 
 /// The gradient of a sequence's `qkv` -> `out` (L, 3H), given that of its scores, `grad`
 /// (heads, L, L). That of the values is 0.
 pub fn scores_gradient(
-    sequence: Sequence,
+    sequence: SequenceView,
     grad: &[f32],
     buffers: &mut GradientBuffers,
     out: &mut [f32],
 ) {
-    Arch::new().dispatch(Gradient { sequence, of: Of::Scores { grad }, buffers, out });
+    Arch::new().dispatch(AttentionGradientKernel {
+        sequence,
+        of: GivenGradient::ScoresKernel { grad },
+        buffers,
+        out,
+    });
 }
 
-struct Scores<'a> {
-    sequence: Sequence<'a>,
+struct ScoresKernel<'a> {
+    sequence: SequenceView<'a>,
     buffers: &'a mut GradientBuffers,
     out: &'a mut [f32],
 }
 
-impl WithSimd for Scores<'_> {
+impl WithSimd for ScoresKernel<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Scores { sequence, buffers, out } = self;
+        let ScoresKernel { sequence, buffers, out } = self;
         let length = sequence.length;
         let columns = length.next_multiple_of(LANES);
         let GradientBuffers { transposed, weights, .. } = buffers;
@@ -98,39 +108,39 @@ impl WithSimd for Scores<'_> {
 }
 
 /// Whose gradient is given.
-enum Of<'a> {
+enum GivenGradient<'a> {
     /// Of the mixed values, (L, H).
     Mixed { keep: &'a [f32], grad: &'a [f32] },
     /// Of the scores, (heads, L, L).
-    Scores { grad: &'a [f32] },
+    ScoresKernel { grad: &'a [f32] },
 }
 
-struct Gradient<'a> {
-    sequence: Sequence<'a>,
-    of: Of<'a>,
+struct AttentionGradientKernel<'a> {
+    sequence: SequenceView<'a>,
+    of: GivenGradient<'a>,
     buffers: &'a mut GradientBuffers,
     out: &'a mut [f32],
 }
 
-impl WithSimd for Gradient<'_> {
+impl WithSimd for AttentionGradientKernel<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Gradient { sequence, of, buffers, out } = self;
+        let AttentionGradientKernel { sequence, of, buffers, out } = self;
         let (length, hidden) = (sequence.length, sequence.hidden());
         let squares = length * length;
         for index in 0..sequence.heads {
             let head = sequence.head(index);
             let offset = index * head.width;
             match of {
-                Of::Mixed { keep, grad } => {
+                GivenGradient::Mixed { keep, grad } => {
                     let grad = View { data: &grad[offset..], stride: hidden };
                     let keep = keep.get(index * squares..(index + 1) * squares).unwrap_or(&[]);
                     let values = &mut out[2 * hidden + offset..];
                     mixed(simd, &head, keep, grad, buffers, values, 3 * hidden);
                 }
-                Of::Scores { grad } => {
+                GivenGradient::ScoresKernel { grad } => {
                     let scale = 1.0 / (head.width as f32).sqrt();
                     let slopes = slopes(&mut buffers.slopes, length);
                     let grad = grad[index * squares..].chunks_exact(length);
@@ -161,14 +171,14 @@ fn slopes(buffer: &mut Vec<f32>, length: usize) -> std::slice::ChunksExactMut<'_
 #[inline(always)]
 fn mixed<S: Simd>(
     simd: S,
-    head: &Head,
+    head: &HeadView,
     keep: &[f32],
     grad: View, // (L, width)
     buffers: &mut GradientBuffers,
     values: &mut [f32],
     stride: usize,
 ) {
-    let &Head { length, width, .. } = head;
+    let &HeadView { length, width, .. } = head;
     let columns = length.next_multiple_of(LANES);
     let GradientBuffers { transposed, weights, slopes } = buffers;
     let (weights, slopes) = (sized(weights, length * columns), sized(slopes, length * columns));
@@ -209,12 +219,12 @@ fn mixed<S: Simd>(
 #[inline(always)]
 fn queries_and_keys<S: Simd>(
     simd: S,
-    head: &Head,
+    head: &HeadView,
     buffers: &mut GradientBuffers,
     out: &mut [f32],
     hidden: usize,
 ) {
-    let &Head { length, width, .. } = head;
+    let &HeadView { length, width, .. } = head;
     let GradientBuffers { transposed, slopes, .. } = buffers;
     let slopes = View { data: slopes, stride: length.next_multiple_of(LANES) };
     let shape = (length, width, length);

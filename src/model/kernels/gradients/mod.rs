@@ -10,7 +10,7 @@ mod norm; //       layer norm, its means computed anew
 
 pub use activation::{activate, activation_gradient};
 pub use attention::{
-    attention_gradient, attention_scores, scores_gradient, GradientBuffers, Sequence,
+    attention_gradient, attention_scores, scores_gradient, GradientBuffers, SequenceView,
 };
 pub use linear::{add_rows, input_gradient, transpose, weight_gradient};
 pub use norm::layer_norm_gradient;

@@ -18,10 +18,10 @@ pub fn layer_norm_gradient(
     out: &mut [f32],
     scale: &mut [f32],
 ) {
-    Arch::new().dispatch(Gradient { x, residual, norm, grad, row, out, scale });
+    Arch::new().dispatch(LayerNormGradientKernel { x, residual, norm, grad, row, out, scale });
 }
 
-struct Gradient<'a> {
+struct LayerNormGradientKernel<'a> {
     x: &'a [f32],
     residual: &'a [f32],
     norm: Norm<'a>,
@@ -31,12 +31,12 @@ struct Gradient<'a> {
     scale: &'a mut [f32],
 }
 
-impl WithSimd for Gradient<'_> {
+impl WithSimd for LayerNormGradientKernel<'_> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, _: S) {
-        let Gradient { x, residual, norm, grad, row, out, scale } = self;
+        let LayerNormGradientKernel { x, residual, norm, grad, row, out, scale } = self;
         let hidden = norm.gain.len();
         let row = sized(row, hidden);
         let (gain, bias) = scale.split_at_mut(hidden);
