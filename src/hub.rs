@@ -26,7 +26,7 @@ pub use repo::{is_id, HubRepo, RepoKind};
 pub use settings::{Connection, HubSettings};
 
 use crate::interrupt::Interrupt;
-use failure::Refusal;
+use failure::FailedRequest;
 use repo::{is_commit, is_safe_path};
 
 /// The Hub, as one run sees it.
@@ -44,11 +44,11 @@ pub struct Hub {
 #[derive(Debug, Clone)]
 struct Snapshot {
     commit: String,
-    origin: Origin,
+    origin: SnapshotSource,
 }
 
 #[derive(Debug, Clone)]
-enum Origin {
+enum SnapshotSource {
     /// The Hub answered: these are all the files there are.
     Hub { files: Vec<String> },
     /// The cache answered: it may hold only some of the files. Why the Hub was not asked, or
@@ -133,15 +133,15 @@ impl Hub {
             return Ok(path);
         }
         match &snapshot.origin {
-            Origin::Hub { files } if !files.iter().any(|name| name == file) => {
+            SnapshotSource::Hub { files } if !files.iter().any(|name| name == file) => {
                 Err(failure::no_such_file(repo, file, files))
             }
-            Origin::Hub { .. } => {
+            SnapshotSource::Hub { .. } => {
                 let path = self.download(repo, &snapshot.commit, file)?;
                 self.remember(repo, &snapshot.commit);
                 Ok(path)
             }
-            Origin::Cache { because } => {
+            SnapshotSource::Cache { because } => {
                 Err(failure::not_cached(repo, Some(file), because, &self.settings))
             }
         }
@@ -169,8 +169,10 @@ impl Hub {
     pub fn list(&self, repo: &HubRepo) -> Result<Vec<String>> {
         let snapshot = self.resolve(repo)?;
         match snapshot.origin {
-            Origin::Hub { files } => Ok(files),
-            Origin::Cache { .. } => Ok(files_below(&self.snapshot_dir(repo, &snapshot.commit))),
+            SnapshotSource::Hub { files } => Ok(files),
+            SnapshotSource::Cache { .. } => {
+                Ok(files_below(&self.snapshot_dir(repo, &snapshot.commit)))
+            }
         }
     }
 
@@ -191,7 +193,7 @@ impl Hub {
             Connection::Offline => {
                 let because = "HF_HUB_OFFLINE is set".to_owned();
                 match self.cached_commit(repo) {
-                    Some(commit) => Snapshot { commit, origin: Origin::Cache { because } },
+                    Some(commit) => Snapshot { commit, origin: SnapshotSource::Cache { because } },
                     None => return Err(failure::not_cached(repo, None, &because, &self.settings)),
                 }
             }
@@ -227,30 +229,33 @@ impl Hub {
             "{repo} was taken from the cache (commit `{commit}`): `{}` did not say whether it is current: {because}",
             self.settings.endpoint
         ));
-        Ok(Snapshot { commit, origin: Origin::Cache { because } })
+        Ok(Snapshot { commit, origin: SnapshotSource::Cache { because } })
     }
 
-    fn ask_once(&self, repo: &HubRepo) -> Result<Snapshot, Refusal> {
+    fn ask_once(&self, repo: &HubRepo) -> Result<Snapshot, FailedRequest> {
         let request = self.api.repo(repo.at(repo.revision())).info_request().config();
         let request = request.http_status_as_error(false).timeout_global(Some(self.settings.stall));
         let mut response = request
             .build()
             .call()
-            .map_err(|error| Refusal::Unreachable { reason: error.to_string() })?;
+            .map_err(|error| FailedRequest::Unreachable { reason: error.to_string() })?;
         let code = response.headers().get("x-error-code").and_then(|code| code.to_str().ok());
         let code = code.map(str::to_owned);
         match response.status().as_u16() {
             200 => {}
-            status => return Err(Refusal::Status { status, code }),
+            status => return Err(FailedRequest::Status { status, code }),
         }
         let info = response.body_mut().with_config().limit(LARGEST_LISTING);
-        let info: hf_hub::api::RepoInfo =
-            info.read_json().map_err(|error| Refusal::NotTheHub { reason: error.to_string() })?;
+        let info: hf_hub::api::RepoInfo = info
+            .read_json()
+            .map_err(|error| FailedRequest::NotTheHub { reason: error.to_string() })?;
         if !is_safe_path(&info.sha) || info.sha.contains('/') {
-            return Err(Refusal::NotTheHub { reason: format!("`{}` is no commit", info.sha) });
+            return Err(FailedRequest::NotTheHub {
+                reason: format!("`{}` is no commit", info.sha),
+            });
         }
         let files = info.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
-        Ok(Snapshot { commit: info.sha, origin: Origin::Hub { files } })
+        Ok(Snapshot { commit: info.sha, origin: SnapshotSource::Hub { files } })
     }
 
     /// Waits before another attempt, or until the user asks to stop.

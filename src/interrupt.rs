@@ -67,23 +67,23 @@ static TEMPORARY: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 pub struct Temporary<T> {
     // Dropped in this order: what is being removed stays listed until it is gone.
     held: T,
-    listed: Listed,
+    listed: RemovalGuard,
 }
 
 /// A path among [`TEMPORARY`].
 #[derive(Debug)]
-pub struct Listed(PathBuf);
+pub struct RemovalGuard(PathBuf);
 
 impl<T: AsRef<Path>> Temporary<T> {
     /// Lists the path of `held`.
     pub fn new(held: T) -> Self {
         let path = held.as_ref().to_owned();
         temporary().push(path.clone());
-        Temporary { held, listed: Listed(path) }
+        Temporary { held, listed: RemovalGuard(path) }
     }
 
     /// What is held, and what keeps it listed.
-    pub fn into_parts(self) -> (T, Listed) {
+    pub fn into_parts(self) -> (T, RemovalGuard) {
         (self.held, self.listed)
     }
 }
@@ -102,7 +102,7 @@ impl<T> DerefMut for Temporary<T> {
     }
 }
 
-impl Drop for Listed {
+impl Drop for RemovalGuard {
     fn drop(&mut self) {
         let mut paths = temporary();
         if let Some(i) = paths.iter().position(|path| *path == self.0) {

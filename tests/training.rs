@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use candle_core::{DType, Device, Tensor, Var};
 use confidence_audit::checkpoint::TokenizedExample;
 use confidence_audit::checkpoint::{ModelConfig, Weights};
-use confidence_audit::distill::losses::{self, Averaging, Divergence, SoftOptions};
+use confidence_audit::distill::losses::{self, Averaging, SoftLossKind, SoftOptions};
 use confidence_audit::distill::optimizer::{AdamW, AdamWOptions, Gradients};
 use confidence_audit::distill::schedule::{Decay, Schedule};
 use confidence_audit::model::encoder::Encoder;
@@ -375,8 +375,8 @@ impl Case {
             temperature: self.options["temperature"].as_f64().unwrap(),
             t_squared: flag("t_squared"),
             divergence: match self.options["divergence"].as_str().unwrap() {
-                "kl" => Divergence::Kl,
-                _ => Divergence::CrossEntropy,
+                "kl" => SoftLossKind::Kl,
+                _ => SoftLossKind::CrossEntropy,
             },
             over_labels: flag("over_labels"),
         }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Error, Result};
 
 use super::Classifier;
-use crate::check::{Audited, Bound, RecordError, StudentRecord};
+use crate::check::{AuditedExamples, Bound, RecordError, StudentRecord};
 use crate::confidence::{ConfidenceKind, Statistic};
 use crate::config::{BoundSource, Settings};
 use crate::error::Diagnostic;
@@ -97,9 +97,9 @@ fn student_bound(settings: &Settings, record: Option<&StudentRecord>, n: usize) 
 }
 
 /// What the sums of a student's record can tell of `split`.
-pub(super) fn audited(settings: &Settings, split: &str) -> Audited {
+pub(super) fn audited(settings: &Settings, split: &str) -> AuditedExamples {
     match settings.limit.is_none() && split == "train" {
-        true => Audited::TrainingSplit,
-        false => Audited::OtherExamples,
+        true => AuditedExamples::TrainingSplit,
+        false => AuditedExamples::OtherExamples,
     }
 }

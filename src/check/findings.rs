@@ -2,7 +2,7 @@
 
 use crate::confidence::{largest_difference, ConfidenceKind, Divergence, PairStatistics};
 
-use super::{Audited, Bound, BoundPolicy, Code, Note, StudentRecord};
+use super::{AuditedExamples, Bound, BoundPolicy, Code, Note, StudentRecord};
 
 /// |σ − κ| up to which the f32 noise of logits may decide.
 pub const BORDERLINE: f64 = 1e-6;
@@ -44,7 +44,7 @@ impl Evidence {
         pair: &PairStatistics,
         bound: &Bound,
         record: Option<&StudentRecord>,
-        audited: Audited,
+        audited: AuditedExamples,
     ) -> Self {
         let reached = record.and_then(|record| record.loss_reached);
         Self {
@@ -65,7 +65,7 @@ impl Evidence {
         n: usize,
         bound: &Bound,
         record: Option<&StudentRecord>,
-        audited: Audited,
+        audited: AuditedExamples,
     ) -> Self {
         let reached = record.and_then(|record| record.loss_reached);
         let losses_reached = reached.map_or_else(Vec::new, |reached| reached.sums(n, audited));

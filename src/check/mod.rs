@@ -27,7 +27,7 @@ pub use sequential::{
     draw_order, seed_of_data, Certainty, Decision, Sequential, SequentialError, SequentialTest,
     LARGEST_DELTA, SMALLEST_DELTA,
 };
-pub use student_record::{Audited, LossReached, RecordError, RecordedBound, StudentRecord};
+pub use student_record::{AuditedExamples, LossReached, RecordError, RecordedBound, StudentRecord};
 pub use unseen::{unseen_sigma, UpperLimit, UNSEEN_LEVEL};
 
 /// The probability of a wrong verdict that a sequential test accepts, unless told otherwise.

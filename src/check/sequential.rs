@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 use crate::confidence::{DifferenceSums, FixedSum, Interval, Statistic, MAX_EXAMPLES};
 
 use super::{Budget, Verdict};
-use wager::{Claim, Population, Wager};
+use wager::{Population, SumClaim, Wager};
 
 /// Smallest δ: its inverse must stay far from what f64 cannot hold.
 pub const SMALLEST_DELTA: f64 = 1e-100;
@@ -160,8 +160,8 @@ impl SequentialTest {
             delta,
             sums: DifferenceSums::default(),
             squares: Vec::new(),
-            not_preserved: Wager::new(Claim::Above, total, population),
-            preserved: Wager::new(Claim::Below, total, population),
+            not_preserved: Wager::new(SumClaim::Above, total, population),
+            preserved: Wager::new(SumClaim::Below, total, population),
             decision: None,
         };
         // A bound of R or more can be decided without any draw.

@@ -99,7 +99,7 @@ pub enum RecordError {
 
 /// What is audited, as far as a record's sums can tell of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Audited {
+pub enum AuditedExamples {
     /// The whole training split: what sums are over where the record does not count its examples.
     TrainingSplit,
     /// Another split, or a part of one.
@@ -149,10 +149,14 @@ impl StudentRecord {
     ///
     /// As [`StudentRecord::bound`]; [`RecordError::Uncounted`] for a summed β without that number,
     /// unless `audited` is what it is summed over.
-    pub fn bound_for(&self, n: usize, audited: Audited) -> Result<Option<Bound>, RecordError> {
+    pub fn bound_for(
+        &self,
+        n: usize,
+        audited: AuditedExamples,
+    ) -> Result<Option<Bound>, RecordError> {
         let Some(bound) = self.bound()? else { return Ok(None) };
         let summed = matches!(bound.policy(), BoundPolicy::Beta(_));
-        if summed && self.trained_on().is_none() && audited == Audited::OtherExamples {
+        if summed && self.trained_on().is_none() && audited == AuditedExamples::OtherExamples {
             return Err(RecordError::Uncounted);
         }
         Ok(Some(match self.trained_on().filter(|trained_on| *trained_on != n) {
@@ -194,11 +198,11 @@ impl RecordedBound {
 impl LossReached {
     /// The losses that are told, as sums over the `n` examples that are `audited`, each with its
     /// name. A sum that comes without its number of examples tells of the training split alone.
-    pub fn sums(&self, n: usize, audited: Audited) -> Vec<(&'static str, f64)> {
+    pub fn sums(&self, n: usize, audited: AuditedExamples) -> Vec<(&'static str, f64)> {
         let share = match (self.examples.filter(|examples| *examples > 0), audited) {
             (Some(examples), _) => Some(n as f64 / examples as f64),
-            (None, Audited::TrainingSplit) => Some(1.0),
-            (None, Audited::OtherExamples) => None,
+            (None, AuditedExamples::TrainingSplit) => Some(1.0),
+            (None, AuditedExamples::OtherExamples) => None,
         };
         let summed = |sum: Option<f64>, mean: Option<f64>| {
             sum.zip(share).map(|(sum, share)| sum * share).or(mean.map(|mean| mean * n as f64))
@@ -265,14 +269,14 @@ mod tests {
         let reached = StudentRecord::parse(json).unwrap().loss_reached.unwrap();
         // Per example 0.5 and 7/4, for a hundred of them.
         let expected = vec![("sum of KL", 50.0), ("sum of cross-entropies", 175.0)];
-        assert_eq!(reached.sums(100, Audited::OtherExamples), expected);
+        assert_eq!(reached.sums(100, AuditedExamples::OtherExamples), expected);
         let bare = LossReached { mean_kl: Some(0.5), ..LossReached::default() };
-        assert_eq!(bare.sums(100, Audited::OtherExamples), [("sum of KL", 50.0)]);
-        assert_eq!(LossReached::default().sums(100, Audited::TrainingSplit), []);
+        assert_eq!(bare.sums(100, AuditedExamples::OtherExamples), [("sum of KL", 50.0)]);
+        assert_eq!(LossReached::default().sums(100, AuditedExamples::TrainingSplit), []);
         // Over which examples the sum is, the record does not say.
         let sum = LossReached { sum_kl: Some(7.0), ..LossReached::default() };
-        assert_eq!(sum.sums(100, Audited::TrainingSplit), [("sum of KL", 7.0)]);
-        assert_eq!(sum.sums(100, Audited::OtherExamples), []);
+        assert_eq!(sum.sums(100, AuditedExamples::TrainingSplit), [("sum of KL", 7.0)]);
+        assert_eq!(sum.sums(100, AuditedExamples::OtherExamples), []);
     }
 
     #[test]
@@ -280,21 +284,21 @@ mod tests {
         let json = r#"{"bound": {"beta": 50}, "loss_reached": {"examples": 20000}}"#;
         let record = StudentRecord::parse(json).unwrap();
         // sqrt(50/20000) = 0.05, whatever is audited.
-        let other = record.bound_for(500, Audited::OtherExamples).unwrap().unwrap();
+        let other = record.bound_for(500, AuditedExamples::OtherExamples).unwrap().unwrap();
         assert!((other.kappa(500) - 0.05).abs() < 1e-12);
-        let same = record.bound_for(20_000, Audited::TrainingSplit).unwrap().unwrap();
+        let same = record.bound_for(20_000, AuditedExamples::TrainingSplit).unwrap().unwrap();
         assert_eq!(same.policy(), BoundPolicy::Beta(50.0));
     }
 
     #[test]
     fn a_summed_beta_without_its_examples_tells_of_the_training_split_alone() {
         let record = StudentRecord::parse(r#"{"bound": {"beta": 50}}"#).unwrap();
-        let own = record.bound_for(20_000, Audited::TrainingSplit).unwrap().unwrap();
+        let own = record.bound_for(20_000, AuditedExamples::TrainingSplit).unwrap().unwrap();
         assert_eq!(own.policy(), BoundPolicy::Beta(50.0));
-        let other = record.bound_for(500, Audited::OtherExamples);
+        let other = record.bound_for(500, AuditedExamples::OtherExamples);
         assert!(matches!(other, Err(RecordError::Uncounted)), "{other:?}");
         let mean = StudentRecord::parse(r#"{"bound": {"beta_per_example": 0.01}}"#).unwrap();
-        assert!(mean.bound_for(500, Audited::OtherExamples).unwrap().is_some());
+        assert!(mean.bound_for(500, AuditedExamples::OtherExamples).unwrap().is_some());
     }
 
     #[test]

@@ -14,11 +14,11 @@ use crate::task::{find_label, label_ids};
 /// ahead of an entry. A label without a name is `LABEL_0`, `LABEL_1`, ….
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LabelMap {
-    entries: Vec<Entry>,
+    entries: Vec<LabelMapEntry>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Entry {
+struct LabelMapEntry {
     role: Option<String>,
     model_label: String,
     task_label: String,
@@ -42,11 +42,12 @@ impl FromStr for LabelMap {
             if model_label.is_empty() || task_label.is_empty() {
                 return Err(wrong(part));
             }
-            Ok(Entry { role, model_label, task_label })
+            Ok(LabelMapEntry { role, model_label, task_label })
         });
-        let entries: Vec<Entry> = entries.collect::<Result<_>>()?;
+        let entries: Vec<LabelMapEntry> = entries.collect::<Result<_>>()?;
         for (i, entry) in entries.iter().enumerate() {
-            let same = |e: &Entry| (&e.role, &e.model_label) == (&entry.role, &entry.model_label);
+            let same =
+                |e: &LabelMapEntry| (&e.role, &e.model_label) == (&entry.role, &entry.model_label);
             if entries[..i].iter().any(same) {
                 bail!(Diagnostic::usage(format!(
                     "the label map maps `{}` twice",
@@ -61,7 +62,8 @@ impl FromStr for LabelMap {
 /// As it is written: `teacher:NEG=negative,teacher:POS=positive`.
 impl fmt::Display for LabelMap {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        for (i, Entry { role, model_label, task_label }) in self.entries.iter().enumerate() {
+        for (i, LabelMapEntry { role, model_label, task_label }) in self.entries.iter().enumerate()
+        {
             let comma = if i == 0 { "" } else { "," };
             let role = role.as_ref().map(|role| format!("{role}:")).unwrap_or_default();
             write!(f, "{comma}{role}{model_label}={task_label}")?;
@@ -91,7 +93,7 @@ impl LabelMap {
     /// What it says of the models of `role`, said of them alone.
     pub fn only(&self, role: &str) -> LabelMap {
         let concerning = self.entries.iter().filter(|entry| entry.concerns(role)).cloned();
-        let alone = concerning.map(|entry| Entry { role: Some(role.to_owned()), ..entry });
+        let alone = concerning.map(|entry| LabelMapEntry { role: Some(role.to_owned()), ..entry });
         LabelMap { entries: alone.collect() }
     }
 
@@ -133,7 +135,7 @@ impl LabelMap {
     }
 }
 
-impl Entry {
+impl LabelMapEntry {
     fn concerns(&self, role: &str) -> bool {
         self.role.as_deref().is_none_or(|r| r == role)
     }

@@ -52,7 +52,7 @@ impl Checkpoint {
     /// # Errors
     /// No such folder or repository, a missing file, one that cannot be read.
     pub fn open(source: &str, casing: Casing, hub: &Hub) -> Result<Self> {
-        let place = Place::find(source, hub)?;
+        let place = CheckpointFiles::find(source, hub)?;
         let config_path = place.require("config.json")?;
         let config = ModelConfig::read(&config_path)?;
         let weight_files = weight_files(&place)?;
@@ -79,7 +79,7 @@ impl Checkpoint {
     /// # Errors
     /// A file that cannot be downloaded.
     pub fn tokenizer_files(&self, hub: &Hub) -> Result<Vec<PathBuf>> {
-        let place = Place::find(&self.source, hub)?;
+        let place = CheckpointFiles::find(&self.source, hub)?;
         let files = tokenizer::NAMES.iter().map(|name| place.get(name));
         Ok(files.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
@@ -93,18 +93,18 @@ impl Checkpoint {
 }
 
 /// Where a checkpoint's files lie.
-pub(crate) enum Place<'a> {
+pub(crate) enum CheckpointFiles<'a> {
     /// A folder on this machine.
     Folder(PathBuf),
     /// A repository of the Hub.
     Hub(&'a Hub, HubRepo),
 }
 
-impl<'a> Place<'a> {
+impl<'a> CheckpointFiles<'a> {
     fn find(source: &str, hub: &'a Hub) -> Result<Self> {
         let path = Path::new(source);
         if path.is_dir() {
-            return Ok(Place::Folder(path.to_owned()));
+            return Ok(CheckpointFiles::Folder(path.to_owned()));
         }
         if path.is_file() {
             bail!(Diagnostic::failure(format!("`{source}` is a file, not a checkpoint"))
@@ -117,26 +117,26 @@ impl<'a> Place<'a> {
                  org/model or org/model@revision"
             ));
         }
-        Ok(Place::Hub(hub, HubRepo::parse(RepoKind::Model, source)?))
+        Ok(CheckpointFiles::Hub(hub, HubRepo::parse(RepoKind::Model, source)?))
     }
 
     /// The file `name`, if there is one.
     pub(crate) fn get(&self, name: &str) -> Result<Option<PathBuf>> {
         match self {
-            Place::Folder(folder) => {
+            CheckpointFiles::Folder(folder) => {
                 let path = folder.join(name);
                 Ok(path.exists().then_some(path))
             }
-            Place::Hub(hub, repo) => hub.fetch_optional(repo, name),
+            CheckpointFiles::Hub(hub, repo) => hub.fetch_optional(repo, name),
         }
     }
 
     fn require(&self, name: &str) -> Result<PathBuf> {
         match self {
-            Place::Folder(folder) => self.get(name)?.ok_or_else(|| {
+            CheckpointFiles::Folder(folder) => self.get(name)?.ok_or_else(|| {
                 Diagnostic::failure(format!("`{}` holds no `{name}`", folder.display())).hint("name the folder of a checkpoint as transformers' save_pretrained writes it").into()
             }),
-            Place::Hub(hub, repo) => hub.fetch(repo, name).map_err(|error| {
+            CheckpointFiles::Hub(hub, repo) => hub.fetch(repo, name).map_err(|error| {
                 error
                     .context(format!("there is no folder `{0}`, and as a Hub id it fails", repo.id))
             }),
@@ -145,22 +145,22 @@ impl<'a> Place<'a> {
 
     fn revision(&self) -> Option<String> {
         match self {
-            Place::Folder(_) => None,
-            Place::Hub(hub, repo) => hub.commit(repo),
+            CheckpointFiles::Folder(_) => None,
+            CheckpointFiles::Hub(hub, repo) => hub.commit(repo),
         }
     }
 
     /// How messages name the place.
     pub(crate) fn name(&self) -> String {
         match self {
-            Place::Folder(folder) => folder.display().to_string(),
-            Place::Hub(_, repo) => repo.id.clone(),
+            CheckpointFiles::Folder(folder) => folder.display().to_string(),
+            CheckpointFiles::Hub(_, repo) => repo.id.clone(),
         }
     }
 }
 
 /// One safetensors file, else the shards of an index, else a PyTorch pickle.
-fn weight_files(place: &Place) -> Result<Vec<PathBuf>> {
+fn weight_files(place: &CheckpointFiles) -> Result<Vec<PathBuf>> {
     if let Some(file) = place.get("model.safetensors")? {
         return Ok(vec![file]);
     }

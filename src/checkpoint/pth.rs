@@ -24,12 +24,12 @@ const LEGACY_MAGIC: &str = "1950a86a20f9469cfc6c";
 /// A state dict and the bytes of its storages.
 pub struct PthFile {
     path: PathBuf,
-    tensors: BTreeMap<String, Stored>,
+    tensors: BTreeMap<String, StorageView>,
     storages: BTreeMap<String, Vec<u8>>,
 }
 
 /// A view of a storage: element (i, j, …) is number offset + i·strides[0] + j·strides[1] + ….
-struct Stored {
+struct StorageView {
     storage: String,
     dtype: DType,
     dims: Vec<usize>,
@@ -135,7 +135,7 @@ impl PthFile {
     }
 }
 
-impl Stored {
+impl StorageView {
     /// The elements in row-major order; `None` if one lies outside the storage.
     fn gather(&self, storage: &[u8]) -> Option<Vec<u8>> {
         let size = self.dtype.size_in_bytes();
@@ -204,7 +204,7 @@ fn refused(what: &str) -> anyhow::Error {
 }
 
 /// The tensors of a state dict: an ordered dict of names and `_rebuild_tensor_v2` calls.
-fn state_dict(object: Object) -> Result<BTreeMap<String, Stored>> {
+fn state_dict(object: Object) -> Result<BTreeMap<String, StorageView>> {
     let entries = match object {
         Object::Dict(entries) => entries,
         // OrderedDict with attributes (`_metadata`): the dict stands under the BUILD.
@@ -255,7 +255,7 @@ fn describe(object: &Object) -> String {
 }
 
 /// The view that a `_rebuild_tensor_v2` (or a `_rebuild_parameter` around one) describes.
-fn rebuilt(object: Object) -> Result<Stored> {
+fn rebuilt(object: Object) -> Result<StorageView> {
     let (callable, args) = object.reduce().map_err(|o| refused(&describe(&o)))?;
     let Object::Class { module_name, class_name } = &callable else {
         return Err(refused(&describe(&callable)));
@@ -271,7 +271,7 @@ fn rebuilt(object: Object) -> Result<Stored> {
 }
 
 /// Arguments of `_rebuild_tensor_v2`: storage, offset, size, stride, and more that is not needed.
-fn view(args: Vec<Object>) -> Result<Stored> {
+fn view(args: Vec<Object>) -> Result<StorageView> {
     let [storage, offset, dims, strides]: [Object; 4] = args
         .into_iter()
         .take(4)
@@ -301,7 +301,7 @@ fn view(args: Vec<Object>) -> Result<Stored> {
     let strides = sizes(strides)?;
     ensure!(dims.len() == strides.len(), "its size and its stride differ in length");
     let storage = text(key.context("its storage has no key")?)?;
-    Ok(Stored { storage, dtype, dims, strides, offset: size(offset)? })
+    Ok(StorageView { storage, dtype, dims, strides, offset: size(offset)? })
 }
 
 fn text(object: Object) -> Result<String> {

@@ -19,10 +19,10 @@ const LENGTH_BYTES: usize = 8;
 pub struct SafetensorsFile {
     path: PathBuf,
     bytes: Mmap,
-    tensors: BTreeMap<String, Stored>,
+    tensors: BTreeMap<String, TensorSpan>,
 }
 
-struct Stored {
+struct TensorSpan {
     dtype: DType,
     dims: Vec<usize>,
     start: usize,
@@ -53,7 +53,7 @@ impl SafetensorsFile {
             if end > bytes.len() {
                 return Err(truncated(path, bytes.len(), end));
             }
-            tensors.insert(name, Stored { dtype, dims: info.shape.clone(), start, end });
+            tensors.insert(name, TensorSpan { dtype, dims: info.shape.clone(), start, end });
         }
         Ok(SafetensorsFile { path: path.to_owned(), bytes, tensors })
     }

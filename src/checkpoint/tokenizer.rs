@@ -12,7 +12,7 @@ use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, Tokenizer, TruncationDirection, TruncationParams};
 
-use super::{ModelConfig, Place, TokenizedExample};
+use super::{CheckpointFiles, ModelConfig, TokenizedExample};
 use crate::error::Diagnostic;
 
 /// Whether a vocab.txt alone is read as cased or not; a tokenizer.json says so itself.
@@ -63,7 +63,7 @@ impl TokenizerFiles {
 }
 
 /// Finds the tokenizer's files.
-pub(super) fn files(place: &Place, config: &ModelConfig) -> Result<TokenizerFiles> {
+pub(super) fn files(place: &CheckpointFiles, config: &ModelConfig) -> Result<TokenizerFiles> {
     if let Some(tokenizer) = place.get("tokenizer.json")? {
         let config = place.get("tokenizer_config.json")?;
         return Ok(TokenizerFiles::Json { tokenizer, config });

@@ -79,13 +79,14 @@ pub fn intervals(
 ) -> Intervals {
     let n = teacher.len();
     assert_eq!((student.len(), labels.len(), differences.len()), (n, n, n));
-    let mut examples: Vec<Example> =
-        (0..n).map(|i| Example::new(teacher, student, labels[i], differences[i], i)).collect();
-    examples.sort_unstable_by(Example::order);
+    let mut examples: Vec<ExampleFigures> = (0..n)
+        .map(|i| ExampleFigures::new(teacher, student, labels[i], differences[i], i))
+        .collect();
+    examples.sort_unstable_by(ExampleFigures::order);
     let observed = figures(&examples, teacher.labels(), 0..n);
     let draws = n.min(INTERVAL_DRAWS);
     let shrink = (draws as f64 / n as f64).sqrt();
-    let resampled: Vec<Figures> = (0..BOOTSTRAP_RESAMPLES)
+    let resampled: Vec<FigureValues> = (0..BOOTSTRAP_RESAMPLES)
         .into_par_iter()
         .map(|resample| {
             let mut random = generator(seed, resample);
@@ -98,7 +99,7 @@ pub fn intervals(
 }
 
 /// Figures of one resample, in the order of [`named`]; NaN where one is undefined.
-type Figures = [f64; 2 * OF_MODEL + 4];
+type FigureValues = [f64; 2 * OF_MODEL + 4];
 
 /// Figures of one model, and which of them is the calibration error.
 const OF_MODEL: usize = 7;
@@ -129,7 +130,11 @@ const RANGE: [(f64, f64); 2 * OF_MODEL + 4] = {
 };
 
 /// The figures of the examples at `positions`.
-fn figures(examples: &[Example], labels: usize, positions: impl Iterator<Item = usize>) -> Figures {
+fn figures(
+    examples: &[ExampleFigures],
+    labels: usize,
+    positions: impl Iterator<Item = usize>,
+) -> FigureValues {
     let mut sums = Sums::new(labels);
     positions.for_each(|at| sums.add(&examples[at]));
     sums.figures()
@@ -158,7 +163,7 @@ fn named(interval: impl Fn(usize) -> Option<Interval>) -> Intervals {
     }
 }
 
-fn interval(resampled: &[Figures], observed: Figures, figure: usize) -> Option<Interval> {
+fn interval(resampled: &[FigureValues], observed: FigureValues, figure: usize) -> Option<Interval> {
     let observed = Some(observed[figure]).filter(|observed| !observed.is_nan())?;
     let values = resampled.iter().map(|figures| figures[figure]).filter(|value| !value.is_nan());
     // Resampling adds noise to every bin's gap, which a sum of absolute values cannot lose: what the
@@ -190,14 +195,14 @@ struct Own {
 
 /// What one example adds to every figure; `kl` is NaN where it is undefined.
 #[derive(Debug, Clone, Copy)]
-struct Example {
+struct ExampleFigures {
     models: [Own; 2],
     difference: f64,
     kl: f64,
     label: Option<u32>,
 }
 
-impl Example {
+impl ExampleFigures {
     fn new(
         teacher: &Predictions,
         student: &Predictions,
@@ -212,7 +217,7 @@ impl Example {
             predicted: model.predicted(i),
         };
         let kl = divergence_of(teacher, student, i).map_or(f64::NAN, |apart| apart.kl);
-        Example { models: [own(teacher), own(student)], difference, kl, label }
+        ExampleFigures { models: [own(teacher), own(student)], difference, kl, label }
     }
 
     /// An order that depends on what the example says and not on where it stands; the ids of labels
@@ -264,7 +269,7 @@ impl Sums {
         Sums { n: 0, labelled: 0, agreement: 0, difference: 0.0, kl: 0.0, models }
     }
 
-    fn add(&mut self, example: &Example) {
+    fn add(&mut self, example: &ExampleFigures) {
         let [teacher, student] = &example.models;
         self.n += 1;
         self.labelled += usize::from(example.label.is_some());
@@ -284,7 +289,7 @@ impl Sums {
         }
     }
 
-    fn figures(&self) -> Figures {
+    fn figures(&self) -> FigureValues {
         // Over no labelled example each of these is 0/0, which is the NaN that is meant.
         let (n, labelled) = (self.n as f64, self.labelled as f64);
         let mut figures = [f64::NAN; 2 * OF_MODEL + 4];

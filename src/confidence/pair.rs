@@ -337,10 +337,10 @@ mod tests {
         prop::collection::vec((logits(), logits(), prop::option::of(0u32..3)), 1..30)
     }
 
-    type Example = ([f32; 3], [f32; 3], Option<u32>);
+    type ExampleLogits = ([f32; 3], [f32; 3], Option<u32>);
 
-    fn of(examples: &[Example], kind: ConfidenceKind) -> PairStatistics {
-        let logits = |side: fn(&Example) -> [f32; 3]| {
+    fn of(examples: &[ExampleLogits], kind: ConfidenceKind) -> PairStatistics {
+        let logits = |side: fn(&ExampleLogits) -> [f32; 3]| {
             let all: Vec<f32> = examples.iter().flat_map(side).collect();
             Predictions::from_logits(&all, 3).unwrap()
         };
@@ -354,7 +354,7 @@ mod tests {
         #[test]
         fn a_model_against_itself_differs_nowhere(examples in split()) {
             for kind in ConfidenceKind::ALL {
-                let same: Vec<Example> = examples.iter().map(|e| (e.0, e.0, e.2)).collect();
+                let same: Vec<ExampleLogits> = examples.iter().map(|e| (e.0, e.0, e.2)).collect();
                 let s = of(&same, kind);
                 prop_assert_eq!(s.sums.sigma(), Some(0.0));
                 prop_assert_eq!((s.figures.agreement, s.sigma_interval.high), (Some(s.n), 0.0));
@@ -393,7 +393,7 @@ mod tests {
         fn permuting_the_labels_changes_no_bit(examples in split()) {
             let distinct = |z: &[f32; 3]| z[0] != z[1] && z[1] != z[2] && z[0] != z[2];
             prop_assume!(examples.iter().all(|e| distinct(&e.0) && distinct(&e.1)));
-            let permuted: Vec<Example> = examples.iter().map(|(t, s, label)| {
+            let permuted: Vec<ExampleLogits> = examples.iter().map(|(t, s, label)| {
                 ([t[2], t[0], t[1]], [s[2], s[0], s[1]], label.map(|l| (l + 1) % 3))
             }).collect();
             for kind in ConfidenceKind::ALL {

@@ -10,7 +10,7 @@ impl Settings {
     /// force, and what was typed, but for what changes no result. `teacher` and `student`, where they
     /// are given, take the models' places: a Hub id at the commit that it was at.
     pub fn arguments(&self, teacher: Option<&str>, student: Option<&str>) -> Vec<String> {
-        let mut words = Words::default();
+        let mut words = CommandLine::default();
         words.option("task", &self.task.name);
         if let Some(config) = &self.config {
             words.option("config", &config.display().to_string());
@@ -27,7 +27,7 @@ impl Settings {
 
     /// The flags that were typed, models and what changes no result apart.
     pub fn flags(&self) -> Vec<String> {
-        let mut words = Words::default();
+        let mut words = CommandLine::default();
         let keys = self.values().map(|(key, _)| key);
         let others = keys.filter(|key| !["teacher", "student"].contains(key));
         for key in others.filter(|key| !WITHOUT_EFFECT.contains(key)) {
@@ -37,7 +37,7 @@ impl Settings {
     }
 
     /// Adds `key` if a flag set it.
-    fn typed(&self, key: &str, words: &mut Words) {
+    fn typed(&self, key: &str, words: &mut CommandLine) {
         let (Origin::Flag(flag), Some(value)) = (self.origin(key), self.value(key)) else { return };
         // A bound is one unit: what it leaves at 0 or 1 was not typed, or does as if it had not been.
         let neutral = matches!((key, value), ("alpha", "0.0") | ("gamma", "1.0"));
@@ -54,9 +54,9 @@ impl Settings {
 
 /// The words of a command line.
 #[derive(Default)]
-struct Words(Vec<String>);
+struct CommandLine(Vec<String>);
 
-impl Words {
+impl CommandLine {
     fn flag(&mut self, key: &str) {
         self.0.push(format!("--{}", key.replace('_', "-")));
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::check::DEFAULT_BETA_PER_EXAMPLE;
 use crate::confidence::{ConfidenceKind, Statistic};
 use crate::model::Head;
-use crate::task::{CustomTask, Format, Metric, SplitPaths, TextColumns};
+use crate::task::{CustomTask, DataFormat, Metric, SplitPaths, TextColumns};
 
 /// The keys that set the bound, as one unit.
 pub const BOUND_KEYS: [&str; 5] = ["kappa", "beta", "beta_per_example", "alpha", "gamma"];
@@ -173,7 +173,7 @@ pub struct Layer {
     pub splits: Option<BTreeMap<String, SplitPaths>>,
     /// How its files are written.
     #[arg(skip)]
-    pub format: Option<Format>,
+    pub format: Option<DataFormat>,
     /// The figure reported beside its accuracy.
     #[arg(skip)]
     pub metric: Option<Metric>,

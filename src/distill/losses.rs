@@ -40,7 +40,7 @@ pub fn hard(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
 
 /// Which divergence of the student from the teacher; both have the same gradient in the student.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Divergence {
+pub enum SoftLossKind {
     /// −Σ p_T·log p_S, at least the teacher's entropy.
     CrossEntropy,
     /// Σ p_T·(log p_T − log p_S) ≥ 0: the cross-entropy less the teacher's entropy.
@@ -56,7 +56,7 @@ pub struct SoftOptions {
     /// (Hinton et al. 2015, arXiv:1503.02531, section 2).
     pub t_squared: bool,
     /// What is measured.
-    pub divergence: Divergence,
+    pub divergence: SoftLossKind,
     /// Whether the loss is divided by K once more, as the original TinyBERT code does by averaging
     /// over B and K.
     pub over_labels: bool,
@@ -75,8 +75,8 @@ pub fn soft(student: &Tensor, teacher: &Tensor, options: SoftOptions) -> Result<
     let p = softmax(&(teacher / t)?, D::Minus1)?; // (B, K)
     let log_q = log_softmax(&(student / t)?, D::Minus1)?; // (B, K)
     let terms = match options.divergence {
-        Divergence::CrossEntropy => (p * log_q.neg()?)?,
-        Divergence::Kl => (p * (log_softmax(&(teacher / t)?, D::Minus1)? - log_q)?)?,
+        SoftLossKind::CrossEntropy => (p * log_q.neg()?)?,
+        SoftLossKind::Kl => (p * (log_softmax(&(teacher / t)?, D::Minus1)? - log_q)?)?,
     };
     let mut scale = 1.0 / examples as f64;
     if options.t_squared {

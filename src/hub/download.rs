@@ -15,7 +15,7 @@ use anyhow::Result;
 use hf_hub::api::sync::{ApiError, ApiRepo};
 use hf_hub::api::Progress;
 
-use super::failure::Refusal;
+use super::failure::FailedRequest;
 use super::{Hub, HubRepo, TICK};
 use crate::digest::sha256_of;
 
@@ -46,7 +46,7 @@ impl Hub {
                 return Ok(path); // another process finished it meanwhile
             }
             match refusal {
-                Refusal::Locked { .. } if waits < LOCK_WAITS => waits += 1,
+                FailedRequest::Locked { .. } if waits < LOCK_WAITS => waits += 1,
                 _ if refusal.is_passing() && attempt < self.settings.retries => {
                     self.pause(attempt);
                     self.interrupt.check(|| format!("downloading `{file}` of {repo}"))?;
@@ -57,7 +57,12 @@ impl Hub {
         }
     }
 
-    fn download_once(&self, repo: &HubRepo, commit: &str, file: &str) -> Result<PathBuf, Refusal> {
+    fn download_once(
+        &self,
+        repo: &HubRepo,
+        commit: &str,
+        file: &str,
+    ) -> Result<PathBuf, FailedRequest> {
         let size = Arc::new(AtomicU64::new(u64::MAX));
         match self.transfer(repo, commit, file, &size) {
             Ok(path) => match verify(&path, size.load(Ordering::Relaxed)) {
@@ -69,20 +74,20 @@ impl Hub {
             },
             Err(ApiOutcome::Error(error)) => {
                 let refusal = refusal(&error);
-                if matches!(refusal, Refusal::Corrupt { .. }) {
+                if matches!(refusal, FailedRequest::Corrupt { .. }) {
                     self.discard_part(repo, commit, file);
                 }
                 Err(refusal)
             }
-            Err(ApiOutcome::Silent(wait)) => Err(Refusal::Unreachable {
+            Err(ApiOutcome::Silent(wait)) => Err(FailedRequest::Unreachable {
                 reason: format!("nothing has arrived for {} s", wait.as_secs()),
             }),
             Err(ApiOutcome::Stopped) => {
-                Err(Refusal::Unreachable { reason: "the user asked to stop".to_owned() })
+                Err(FailedRequest::Unreachable { reason: "the user asked to stop".to_owned() })
             }
-            Err(ApiOutcome::Panicked) => {
-                Err(Refusal::NotTheHub { reason: "hf-hub could not read the answer".to_owned() })
-            }
+            Err(ApiOutcome::Panicked) => Err(FailedRequest::NotTheHub {
+                reason: "hf-hub could not read the answer".to_owned(),
+            }),
         }
     }
 
@@ -177,12 +182,12 @@ impl Progress for Meter {
 
 /// Compares what arrived with what was announced: its size, and its SHA-256 where the Hub gives
 /// one (the blob of a large file is named by it).
-fn verify(path: &Path, size: u64) -> Result<(), Refusal> {
-    let disk = |error: std::io::Error| Refusal::Disk { reason: error.to_string() };
+fn verify(path: &Path, size: u64) -> Result<(), FailedRequest> {
+    let disk = |error: std::io::Error| FailedRequest::Disk { reason: error.to_string() };
     let blob = path.canonicalize().map_err(disk)?;
     let arrived = blob.metadata().map_err(disk)?.len();
     if arrived != size {
-        return Err(Refusal::Corrupt {
+        return Err(FailedRequest::Corrupt {
             reason: format!("{arrived} bytes arrived of {size}; the connection broke off"),
         });
     }
@@ -190,7 +195,7 @@ fn verify(path: &Path, size: u64) -> Result<(), Refusal> {
     if name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         let digest = sha256_of(&[&blob]).map_err(disk)?;
         if digest != name.to_ascii_lowercase() {
-            return Err(Refusal::Corrupt { reason: format!("its SHA-256 is {digest}") });
+            return Err(FailedRequest::Corrupt { reason: format!("its SHA-256 is {digest}") });
         }
     }
     Ok(())
@@ -204,7 +209,7 @@ fn discard(path: &Path) {
     let _ = std::fs::remove_file(path);
 }
 
-fn refusal(error: &ApiError) -> Refusal {
+fn refusal(error: &ApiError) -> FailedRequest {
     match error {
         ApiError::RequestError(error) => {
             // hf-hub does not re-export ureq's error, so its text is what there is to look at.
@@ -212,10 +217,10 @@ fn refusal(error: &ApiError) -> Refusal {
             match text.strip_prefix("http status: ").map(str::parse) {
                 // The part is complete, or longer than the file.
                 Some(Ok(416)) => {
-                    Refusal::Corrupt { reason: "nothing is left to resume".to_owned() }
+                    FailedRequest::Corrupt { reason: "nothing is left to resume".to_owned() }
                 }
-                Some(Ok(status)) => Refusal::Status { status, code: None },
-                _ => Refusal::Unreachable { reason: text },
+                Some(Ok(status)) => FailedRequest::Status { status, code: None },
+                _ => FailedRequest::Unreachable { reason: text },
             }
         }
         ApiError::IoError(error) => match error.kind() {
@@ -225,12 +230,16 @@ fn refusal(error: &ApiError) -> Refusal {
             | ErrorKind::ReadOnlyFilesystem
             | ErrorKind::NotADirectory
             | ErrorKind::AlreadyExists
-            | ErrorKind::NotFound => Refusal::Disk { reason: error.to_string() },
-            _ => Refusal::Unreachable { reason: format!("the connection broke off: {error}") },
+            | ErrorKind::NotFound => FailedRequest::Disk { reason: error.to_string() },
+            _ => {
+                FailedRequest::Unreachable { reason: format!("the connection broke off: {error}") }
+            }
         },
-        ApiError::InvalidResume => Refusal::Corrupt { reason: error.to_string() },
-        ApiError::LockAcquisition(path) => Refusal::Locked { path: path.display().to_string() },
+        ApiError::InvalidResume => FailedRequest::Corrupt { reason: error.to_string() },
+        ApiError::LockAcquisition(path) => {
+            FailedRequest::Locked { path: path.display().to_string() }
+        }
         ApiError::TooManyRetries(error) => refusal(error),
-        _ => Refusal::NotTheHub { reason: error.to_string() },
+        _ => FailedRequest::NotTheHub { reason: error.to_string() },
     }
 }

@@ -7,7 +7,7 @@ use crate::error::Diagnostic;
 
 /// One request that did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub(super) enum FailedRequest {
     /// The Hub answered with an error; `code` is its `X-Error-Code`.
     Status { status: u16, code: Option<String> },
     /// No answer: no network, no such host, refused, silent, broken off.
@@ -22,26 +22,28 @@ pub(super) enum Refusal {
     Disk { reason: String },
 }
 
-impl Refusal {
+impl FailedRequest {
     /// Whether the same request may succeed in a moment.
     pub(super) fn is_passing(&self) -> bool {
         match self {
-            Refusal::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
-            Refusal::Unreachable { reason } => {
+            FailedRequest::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
+            FailedRequest::Unreachable { reason } => {
                 // Nobody listens there, or a wait has just been given up: asking again at once
                 // finds the same.
                 let lasting =
                     ["refused", "host not found", "lookup address", "unreachable", "has arrived"];
                 !lasting.iter().any(|word| reason.contains(word))
             }
-            Refusal::Corrupt { .. } => true,
-            Refusal::NotTheHub { .. } | Refusal::Locked { .. } | Refusal::Disk { .. } => false,
+            FailedRequest::Corrupt { .. } => true,
+            FailedRequest::NotTheHub { .. }
+            | FailedRequest::Locked { .. }
+            | FailedRequest::Disk { .. } => false,
         }
     }
 
     /// Whether the Hub itself gave this answer, so that the cache must not hide it.
     pub(super) fn is_answer(&self) -> bool {
-        matches!(self, Refusal::Status { .. }) && !self.is_passing()
+        matches!(self, FailedRequest::Status { .. }) && !self.is_passing()
     }
 
     /// The error that the user sees.
@@ -55,30 +57,30 @@ impl Refusal {
         let endpoint = &settings.endpoint;
         let says = |what: &str| format!("cannot get {wanted}: {what}");
         match self {
-            Refusal::Status { status, code } => {
+            FailedRequest::Status { status, code } => {
                 explain_status(*status, code.as_deref(), repo, file, settings)
             }
-            Refusal::Unreachable { reason } => Diagnostic::failure(says(&format!("`{endpoint}` cannot be reached: {reason}"))).hint("without a network, give a local folder, or set HF_HUB_OFFLINE=1 to use what is cached; HF_ENDPOINT names a mirror").into(),
-            Refusal::NotTheHub { reason } => Diagnostic::failure(says(&format!("`{endpoint}` does not answer as the Hugging Face Hub does: {reason}"))).hint("check HF_ENDPOINT, and whether a proxy or a login page stands in between").into(),
-            Refusal::Locked { path } => Diagnostic::failure(says(&format!("another process has been downloading it (lock `{path}`)"))).hint("wait for the other process to finish, then run this again").into(),
-            Refusal::Corrupt { reason } => Diagnostic::failure(says(&format!("what `{endpoint}` sent is not the file: {reason}"))).hint("run this again; nothing of the failed download was kept").into(),
-            Refusal::Disk { reason } => Diagnostic::failure(says(&format!("the cache `{}` cannot be written: {reason}", settings.cache_dir.display()))).hint("make room or set HF_HOME to a folder that can be written").into(),
+            FailedRequest::Unreachable { reason } => Diagnostic::failure(says(&format!("`{endpoint}` cannot be reached: {reason}"))).hint("without a network, give a local folder, or set HF_HUB_OFFLINE=1 to use what is cached; HF_ENDPOINT names a mirror").into(),
+            FailedRequest::NotTheHub { reason } => Diagnostic::failure(says(&format!("`{endpoint}` does not answer as the Hugging Face Hub does: {reason}"))).hint("check HF_ENDPOINT, and whether a proxy or a login page stands in between").into(),
+            FailedRequest::Locked { path } => Diagnostic::failure(says(&format!("another process has been downloading it (lock `{path}`)"))).hint("wait for the other process to finish, then run this again").into(),
+            FailedRequest::Corrupt { reason } => Diagnostic::failure(says(&format!("what `{endpoint}` sent is not the file: {reason}"))).hint("run this again; nothing of the failed download was kept").into(),
+            FailedRequest::Disk { reason } => Diagnostic::failure(says(&format!("the cache `{}` cannot be written: {reason}", settings.cache_dir.display()))).hint("make room or set HF_HOME to a folder that can be written").into(),
         }
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for FailedRequest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Refusal::Status { status, code: None } => write!(formatter, "status {status}"),
-            Refusal::Status { status, code: Some(code) } => {
+            FailedRequest::Status { status, code: None } => write!(formatter, "status {status}"),
+            FailedRequest::Status { status, code: Some(code) } => {
                 write!(formatter, "status {status} ({code})")
             }
-            Refusal::Locked { path } => write!(formatter, "locked by `{path}`"),
-            Refusal::Unreachable { reason }
-            | Refusal::NotTheHub { reason }
-            | Refusal::Corrupt { reason }
-            | Refusal::Disk { reason } => formatter.write_str(reason),
+            FailedRequest::Locked { path } => write!(formatter, "locked by `{path}`"),
+            FailedRequest::Unreachable { reason }
+            | FailedRequest::NotTheHub { reason }
+            | FailedRequest::Corrupt { reason }
+            | FailedRequest::Disk { reason } => formatter.write_str(reason),
         }
     }
 }

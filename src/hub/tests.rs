@@ -18,7 +18,7 @@ const SECOND: &str = "2222222222222222222222222222222222222222";
 
 /// What the server holds, and how it misbehaves.
 #[derive(Default)]
-struct Store {
+struct FakeHub {
     /// Revision -> commit.
     refs: Mutex<BTreeMap<String, String>>,
     /// (commit, file) -> bytes.
@@ -36,7 +36,7 @@ struct Store {
 }
 
 struct Server {
-    store: Arc<Store>,
+    store: Arc<FakeHub>,
     url: String,
     stop: Arc<AtomicBool>,
 }
@@ -45,7 +45,7 @@ impl Server {
     fn start() -> Server {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let (store, stop) = (Arc::new(Store::default()), Arc::new(AtomicBool::new(false)));
+        let (store, stop) = (Arc::new(FakeHub::default()), Arc::new(AtomicBool::new(false)));
         let server = Server { store: store.clone(), url, stop: stop.clone() };
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -79,7 +79,7 @@ impl Server {
     }
 }
 
-impl Store {
+impl FakeHub {
     fn answer(&self, stream: TcpStream) {
         let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
         let Some(Ok(request)) = lines.next() else { return };

@@ -35,7 +35,7 @@ pub struct PredictionFile {
 }
 
 /// What the columns of a file say.
-enum Shown {
+enum PredictionColumns {
     Logits(Vec<usize>),
     Probabilities(Vec<usize>),
     Confidence { confidence: usize, predicted: usize },
@@ -159,7 +159,7 @@ pub fn read_predictions(
             let columns = align(role, &source, &own, task, &names, map)?;
             (own, columns)
         }
-        (None, Shown::Confidence { predicted, .. }) => {
+        (None, PredictionColumns::Confidence { predicted, .. }) => {
             let own = rename_predicted(&mut table, *predicted, role, &names, map)?;
             (own, (0..names.len()).collect())
         }
@@ -229,14 +229,14 @@ fn rename_predicted(
 }
 
 /// The label names in the columns' order (`None` for a bare confidence), and the columns.
-fn shown(table: &Table, source: &str) -> Result<(Option<Vec<String>>, Shown)> {
+fn shown(table: &Table, source: &str) -> Result<(Option<Vec<String>>, PredictionColumns)> {
     let with_prefix = |prefix: &str| -> (Vec<String>, Vec<usize>) {
         let columns = table.columns.iter().enumerate();
         columns.filter_map(|(i, c)| Some((c.strip_prefix(prefix)?.to_owned(), i))).unzip()
     };
     for (prefix, shown) in [
-        ("logit_", Shown::Logits as fn(Vec<usize>) -> Shown),
-        ("probability_", Shown::Probabilities),
+        ("logit_", PredictionColumns::Logits as fn(Vec<usize>) -> PredictionColumns),
+        ("probability_", PredictionColumns::Probabilities),
     ] {
         let (names, columns) = with_prefix(prefix);
         if names.len() == 1 {
@@ -248,7 +248,7 @@ fn shown(table: &Table, source: &str) -> Result<(Option<Vec<String>>, Shown)> {
     }
     match (table.column("confidence"), table.column("predicted")) {
         (Some(confidence), Some(predicted)) => {
-            Ok((None, Shown::Confidence { confidence, predicted }))
+            Ok((None, PredictionColumns::Confidence { confidence, predicted }))
         }
         _ => Err(Diagnostic::failure(format!(
             "`{source}` has the columns [{}], and none says how sure the model is",
@@ -264,7 +264,7 @@ fn shown(table: &Table, source: &str) -> Result<(Option<Vec<String>>, Shown)> {
 
 fn predictions(
     table: &Table,
-    shown: &Shown,
+    shown: &PredictionColumns,
     order: &[usize],
     reader: &LabelReader,
     labels: usize,
@@ -275,14 +275,14 @@ fn predictions(
         None => error.into(),
     };
     match shown {
-        Shown::Logits(columns) | Shown::Probabilities(columns) => {
+        PredictionColumns::Logits(columns) | PredictionColumns::Probabilities(columns) => {
             let mut values = Vec::with_capacity(table.rows.len() * labels);
             for row in rows {
                 for &label in order {
                     values.push(number(table, row, columns[label])?);
                 }
             }
-            if matches!(shown, Shown::Probabilities(_)) {
+            if matches!(shown, PredictionColumns::Probabilities(_)) {
                 return Predictions::from_probabilities(&values, labels).map_err(at_row);
             }
             let logits: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
@@ -292,7 +292,7 @@ fn predictions(
             }
             Predictions::from_logits(&logits, labels).map_err(at_row)
         }
-        Shown::Confidence { confidence, predicted } => {
+        PredictionColumns::Confidence { confidence, predicted } => {
             let (mut sure, mut classes) = (Vec::new(), Vec::new());
             for row in rows {
                 sure.push(number(table, row, *confidence)?);

@@ -59,7 +59,7 @@ pub fn write_logits(
     label_names: &[String],
     labels: &[Option<u32>],
 ) -> Result<()> {
-    let rows = Rows { logits, label_names, labels };
+    let rows = LogitRows { logits, label_names, labels };
     let failed = || format!("cannot write `{}`", path.display());
     let mut file = Temporary::new(beside(path)?);
     match format {
@@ -84,13 +84,13 @@ pub fn beside(path: &Path) -> Result<NamedTempFile> {
         .with_context(|| format!("cannot write into `{}`", folder.display()))
 }
 
-struct Rows<'a> {
+struct LogitRows<'a> {
     logits: &'a Logits,
     label_names: &'a [String],
     labels: &'a [Option<u32>],
 }
 
-impl Rows<'_> {
+impl LogitRows<'_> {
     fn columns(&self) -> Vec<String> {
         self.label_names.iter().map(|name| format!("logit_{name}")).collect()
     }

@@ -3,8 +3,8 @@
 use anyhow::{bail, Result};
 
 use super::labels::{find_label, label_ids, LabelReader};
-use super::readers::{Cell, DataFile, Header, RowSink};
-use super::spec::{Source, TaskSpec};
+use super::readers::{Cell, DataFile, RowSink, TableHeader};
+use super::spec::{TaskSource, TaskSpec};
 use super::spelling::did_you_mean;
 use super::{Example, SkippedRow};
 use crate::error::Diagnostic;
@@ -110,7 +110,7 @@ impl<'a> Collector<'a> {
     fn refuse_other_names(&self, file: &DataFile, in_file: Option<&Vec<String>>) -> Result<()> {
         let Some(names) = in_file.filter(|names| label_ids(names).is_none()) else { return Ok(()) };
         let known = names.iter().all(|name| find_label(&self.label_names, name).is_some());
-        if known || !matches!(self.spec.source, Source::Glue(_)) {
+        if known || !matches!(self.spec.source, TaskSource::Glue(_)) {
             return Ok(());
         }
         Err(Diagnostic::failure(format!(
@@ -138,7 +138,7 @@ fn shortened(names: &[String]) -> String {
 }
 
 impl RowSink for Collector<'_> {
-    fn header(&mut self, file: &DataFile, header: &Header) -> Result<Vec<usize>> {
+    fn header(&mut self, file: &DataFile, header: &TableHeader) -> Result<Vec<usize>> {
         let columns = header.columns;
         let text = self.text_columns(file, columns)?;
         let label = self.label_column(file, columns)?;

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
-use super::readers::Format;
+use super::readers::DataFormat;
 use super::spec::Metric;
 use crate::error::Diagnostic;
 use crate::hub::{HubRepo, RepoKind};
@@ -48,7 +48,7 @@ pub struct CustomTask {
     pub splits: BTreeMap<String, SplitPaths>,
     /// How the files are written, where their extension does not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub format: Option<Format>,
+    pub format: Option<DataFormat>,
     /// The figure reported beside accuracy; `accuracy` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<Metric>,
@@ -164,7 +164,7 @@ mod tests {
         );
         assert_eq!(task.text.names(), ["a", "b"]);
         assert_eq!(task.splits["validation"].paths(), ["d1.csv", "d2.csv"]);
-        assert_eq!(task.format, Some(Format::Csv));
+        assert_eq!(task.format, Some(DataFormat::Csv));
         let spec = TaskSpec::custom("mine", task, Path::new(".")).unwrap();
         assert_eq!(spec.columns.text, [["a", "b"]]);
         assert_eq!(spec.label_names, ["x", "y"]);

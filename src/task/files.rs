@@ -7,13 +7,13 @@ use anyhow::{bail, Context, Result};
 use super::custom::CustomTask;
 use super::glue::{plain, GlueTask, GLUE};
 use super::natural::natural_key;
-use super::readers::{DataFile, Format};
-use super::spec::{Source, TaskSpec};
+use super::readers::{DataFile, DataFormat};
+use super::spec::{TaskSource, TaskSpec};
 use crate::error::Diagnostic;
 use crate::hub::{Hub, HubRepo};
 
 /// The files of a split, or what was looked for and not found.
-pub(super) enum Found {
+pub(super) enum FoundFiles {
     /// In the order they are read.
     Files(Vec<Located>),
     /// Nothing, and every place that was tried.
@@ -36,10 +36,10 @@ impl Located {
             }
         };
         let forced = match &spec.source {
-            Source::Custom { task, .. } => task.format,
-            Source::Glue(_) => None,
+            TaskSource::Custom { task, .. } => task.format,
+            TaskSource::Glue(_) => None,
         };
-        let Some(format) = forced.or_else(|| Format::of(&name)) else {
+        let Some(format) = forced.or_else(|| DataFormat::of(&name)) else {
             bail!(Diagnostic::failure(format!(
                 "`{shown}`: its extension does not say how it is written"
             ))
@@ -61,18 +61,20 @@ pub(super) fn locate(
     split: &str,
     data: Option<&Path>,
     hub: &Hub,
-) -> Result<Found> {
+) -> Result<FoundFiles> {
     if let Some(folder) = data {
         refuse_no_folder(folder)?;
     }
     match (&spec.source, data) {
-        (Source::Glue(task), Some(folder)) => glue_in_folder(task, split, folder),
-        (Source::Glue(task), None) => {
+        (TaskSource::Glue(task), Some(folder)) => glue_in_folder(task, split, folder),
+        (TaskSource::Glue(task), None) => {
             let repo = spec.hub_repo()?.expect("GLUE is on the Hub");
             let names = Names::of_glue(task, split);
             on_hub(hub, &repo, &[task.config.to_owned()], &names)
         }
-        (Source::Custom { task, base_dir }, data) => custom(spec, task, split, data, base_dir, hub),
+        (TaskSource::Custom { task, base_dir }, data) => {
+            custom(spec, task, split, data, base_dir, hub)
+        }
     }
 }
 
@@ -169,7 +171,7 @@ fn shards(present: &[String], stem: &str, extension: &str) -> Result<Option<Vec<
 }
 
 /// The task's own folder below `folder`, then `folder` itself.
-fn glue_in_folder(task: &GlueTask, split: &str, folder: &Path) -> Result<Found> {
+fn glue_in_folder(task: &GlueTask, split: &str, folder: &Path) -> Result<FoundFiles> {
     let names = Names::of_glue(task, split);
     let is_ours = |name: &str| plain(name) == task.config || plain(name) == plain(task.name);
     let mut folders: Vec<PathBuf> = subfolders(folder)
@@ -196,22 +198,22 @@ fn is_folder_of_another(task: &GlueTask, folder: &Path) -> bool {
     name != task.config && (name == "stsb" || GLUE.iter().any(|other| other.config == name))
 }
 
-fn local(folders: &[PathBuf], names: &Names, mut tried: Vec<String>) -> Result<Found> {
+fn local(folders: &[PathBuf], names: &Names, mut tried: Vec<String>) -> Result<FoundFiles> {
     for folder in folders {
         let present = files_in(folder);
         match names.choose(&present) {
             Ok(Some(chosen)) => {
                 let path = |name: String| Located::Local(folder.join(name));
-                return Ok(Found::Files(chosen.into_iter().map(path).collect()));
+                return Ok(FoundFiles::Files(chosen.into_iter().map(path).collect()));
             }
             Ok(None) => tried.extend(names.tried_in(&folder.display().to_string())),
             Err(error) => return Err(error.context(format!("in `{}`", folder.display()))),
         }
     }
-    Ok(Found::Nothing { tried })
+    Ok(FoundFiles::Nothing { tried })
 }
 
-fn on_hub(hub: &Hub, repo: &HubRepo, folders: &[String], names: &Names) -> Result<Found> {
+fn on_hub(hub: &Hub, repo: &HubRepo, folders: &[String], names: &Names) -> Result<FoundFiles> {
     let files = hub.list(repo)?;
     let mut tried = Vec::new();
     for folder in folders {
@@ -224,11 +226,11 @@ fn on_hub(hub: &Hub, repo: &HubRepo, folders: &[String], names: &Names) -> Resul
             .collect();
         if let Some(chosen) = names.choose(&present).with_context(|| repo.to_string())? {
             let file = |name: String| Located::Hub(repo.clone(), format!("{prefix}{name}"));
-            return Ok(Found::Files(chosen.into_iter().map(file).collect()));
+            return Ok(FoundFiles::Files(chosen.into_iter().map(file).collect()));
         }
         tried.extend(names.tried_in(&format!("{}/{folder}", repo.id)));
     }
-    Ok(Found::Nothing { tried })
+    Ok(FoundFiles::Nothing { tried })
 }
 
 fn custom(
@@ -238,7 +240,7 @@ fn custom(
     data: Option<&Path>,
     base_dir: &Path,
     hub: &Hub,
-) -> Result<Found> {
+) -> Result<FoundFiles> {
     let patterns = task.splits.get(split).map(|paths| paths.paths());
     let repo = task.repo().transpose()?;
     match (repo, data, patterns) {
@@ -247,7 +249,7 @@ fn custom(
             matching(patterns, &data.into_iter().chain([base_dir]).collect::<Vec<_>>())
         }
         // Who names splits names them all: a file that happens to be called so is none of them.
-        (_, _, None) if !task.splits.is_empty() => Ok(Found::Nothing { tried: Vec::new() }),
+        (_, _, None) if !task.splits.is_empty() => Ok(FoundFiles::Nothing { tried: Vec::new() }),
         (repo, data, None) => {
             let mut folders = Vec::new();
             for folder in data.into_iter().chain(repo.is_none().then_some(base_dir)) {
@@ -267,14 +269,14 @@ fn custom_on_hub(
     patterns: Option<&[String]>,
     repo: &HubRepo,
     hub: &Hub,
-) -> Result<Found> {
+) -> Result<FoundFiles> {
     let folders: Vec<String> = match &task.subset {
         Some(subset) => vec![subset.clone(), format!("data/{subset}")],
         None => ["", "data", "default"].map(str::to_owned).to_vec(),
     };
     match patterns {
         // A bare name is what the data set calls the split.
-        Some([name]) if Format::of(Path::new(name)).is_none() && !name.contains(['*', '/']) => {
+        Some([name]) if DataFormat::of(Path::new(name)).is_none() && !name.contains(['*', '/']) => {
             on_hub(hub, repo, &folders, &Names::of_custom(name))
         }
         Some(patterns) => {
@@ -286,20 +288,20 @@ fn custom_on_hub(
                     files.iter().filter(|file| pattern.matches(file)).collect();
                 matched.sort_by_cached_key(|file| natural_key(file));
                 if matched.is_empty() {
-                    return Ok(Found::Nothing { tried: vec![format!("{}/{text}", repo.id)] });
+                    return Ok(FoundFiles::Nothing { tried: vec![format!("{}/{text}", repo.id)] });
                 }
                 found.extend(
                     matched.into_iter().map(|file| Located::Hub(repo.clone(), file.clone())),
                 );
             }
-            Ok(Found::Files(found))
+            Ok(FoundFiles::Files(found))
         }
         None => on_hub(hub, repo, &folders, &Names::of_custom(split)),
     }
 }
 
 /// The files that each pattern stands for, from the first folder that has any of it.
-fn matching(patterns: &[String], folders: &[&Path]) -> Result<Found> {
+fn matching(patterns: &[String], folders: &[&Path]) -> Result<FoundFiles> {
     let mut found = Vec::new();
     for text in patterns {
         let mut tried = Vec::new();
@@ -318,10 +320,10 @@ fn matching(patterns: &[String], folders: &[&Path]) -> Result<Found> {
             }
         }
         if !tried.is_empty() {
-            return Ok(Found::Nothing { tried });
+            return Ok(FoundFiles::Nothing { tried });
         }
     }
-    Ok(Found::Files(found))
+    Ok(FoundFiles::Files(found))
 }
 
 /// The files that a pattern (`*`, `?`, `[ab]`, `**`) stands for, in the order of their names, as

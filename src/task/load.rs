@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::{bail, Context, Result};
 
 use super::collect::Collector;
-use super::files::{locate, Found, Located};
+use super::files::{locate, FoundFiles, Located};
 use super::readers;
-use super::spec::{Source, TaskSpec};
+use super::spec::{TaskSource, TaskSpec};
 use super::{Dataset, SkippedRow};
 use crate::digest::sha256_of;
 use crate::error::Diagnostic;
@@ -48,8 +48,8 @@ pub fn load(spec: &TaskSpec, split: &str, options: &LoadOptions) -> Result<Datas
     }
     let split = spec.canonical_split(split);
     let found = match locate(spec, &split, options.data.as_deref(), options.hub)? {
-        Found::Files(files) => files,
-        Found::Nothing { tried } => return Err(not_found(spec, &split, &tried)),
+        FoundFiles::Files(files) => files,
+        FoundFiles::Nothing { tried } => return Err(not_found(spec, &split, &tried)),
     };
     let mut collector = Collector::new(spec, &split, options.limit);
     let (mut files, mut names) = (Vec::new(), Vec::new());
@@ -99,11 +99,11 @@ pub fn has_split(spec: &TaskSpec, split: &str, options: &LoadOptions) -> Result<
     let split = spec.canonical_split(split);
     let found = locate(spec, &split, options.data.as_deref(), options.hub)?;
     match found {
-        Found::Files(_) => Ok(true),
-        Found::Nothing { tried } if spec.names_split(&split) => {
+        FoundFiles::Files(_) => Ok(true),
+        FoundFiles::Nothing { tried } if spec.names_split(&split) => {
             Err(not_found(spec, &split, &tried))
         }
-        Found::Nothing { .. } => Ok(false),
+        FoundFiles::Nothing { .. } => Ok(false),
     }
 }
 
@@ -137,14 +137,14 @@ fn not_found(spec: &TaskSpec, split: &str, tried: &[String]) -> anyhow::Error {
         tried => format!("; looked for\n    {}", tried.join("\n    ")),
     };
     let hint = match &spec.source {
-        Source::Glue(_) => "a split is train, validation, test or the name of a file; --data takes GLUE's folder or the task's own".to_owned(),
-        Source::Custom { task, .. } if task.splits.is_empty() => {
+        TaskSource::Glue(_) => "a split is train, validation, test or the name of a file; --data takes GLUE's folder or the task's own".to_owned(),
+        TaskSource::Custom { task, .. } if task.splits.is_empty() => {
             format!("name its file in the config: splits = {{ {split} = \"…\" }}")
         }
-        Source::Custom { .. } if spec.names_split(split) => {
+        TaskSource::Custom { .. } if spec.names_split(split) => {
             format!("mend `splits.{split}` of `[task.{}]`, which names it", spec.name)
         }
-        Source::Custom { task, .. } => format!(
+        TaskSource::Custom { task, .. } => format!(
             "`[task.{}]` names the splits {}",
             spec.name,
             task.splits.keys().cloned().collect::<Vec<_>>().join(", ")

@@ -20,7 +20,7 @@ pub use custom::{CustomTask, SplitPaths, TextColumns};
 pub use glue::ALL_TASKS;
 pub use labels::{find_label, label_ids, LabelReader};
 pub use load::{has_split, load, LoadOptions};
-pub use readers::Format;
+pub use readers::DataFormat;
 pub use spec::{builtin_names, canonical_name, hub_split, is_builtin, HubSplit, Metric, TaskSpec};
 
 /// One row of a task.

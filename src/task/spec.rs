@@ -33,7 +33,7 @@ pub struct TaskSpec {
     /// The task's own figure.
     pub metric: Metric,
     pub(super) columns: Columns,
-    pub(super) source: Source,
+    pub(super) source: TaskSource,
 }
 
 /// Which columns hold what.
@@ -51,7 +51,7 @@ pub(super) struct Columns {
 
 /// Where the splits are to be looked for.
 #[derive(Debug, Clone)]
-pub(super) enum Source {
+pub(super) enum TaskSource {
     Glue(&'static GlueTask),
     Custom { task: Box<CustomTask>, base_dir: PathBuf },
 }
@@ -84,7 +84,7 @@ impl TaskSpec {
                 label_expected: false,
                 headerless: task.headerless,
             },
-            source: Source::Glue(task),
+            source: TaskSource::Glue(task),
         })
     }
 
@@ -112,7 +112,7 @@ impl TaskSpec {
                 label_expected: task.label.is_some(),
                 headerless: None,
             },
-            source: Source::Custom { task: Box::new(task), base_dir: base_dir.to_owned() },
+            source: TaskSource::Custom { task: Box::new(task), base_dir: base_dir.to_owned() },
         })
     }
 
@@ -120,11 +120,13 @@ impl TaskSpec {
     /// `validation` means for it.
     pub fn canonical_split(&self, split: &str) -> String {
         let canonical = match &self.source {
-            Source::Glue(task) => ["train", "validation", "test"].into_iter().find(|canonical| {
-                let files = task.split(canonical).expect("each task has these three");
-                *canonical == split || files.stems.contains(&split)
-            }),
-            Source::Custom { .. } => None,
+            TaskSource::Glue(task) => {
+                ["train", "validation", "test"].into_iter().find(|canonical| {
+                    let files = task.split(canonical).expect("each task has these three");
+                    *canonical == split || files.stems.contains(&split)
+                })
+            }
+            TaskSource::Custom { .. } => None,
         };
         match canonical {
             Some(canonical) => canonical.to_owned(),
@@ -139,22 +141,22 @@ impl TaskSpec {
     /// Never for a built-in task, nor for one that [`TaskSpec::custom`] accepted.
     pub fn hub_repo(&self) -> Result<Option<HubRepo>> {
         match &self.source {
-            Source::Glue(_) => HubRepo::parse(RepoKind::Dataset, HUB_ID).map(Some),
-            Source::Custom { task, .. } => task.repo().transpose(),
+            TaskSource::Glue(_) => HubRepo::parse(RepoKind::Dataset, HUB_ID).map(Some),
+            TaskSource::Custom { task, .. } => task.repo().transpose(),
         }
     }
 
     /// What describes a user's own task; `None` for a built-in one.
     pub fn description(&self) -> Option<&CustomTask> {
         match &self.source {
-            Source::Glue(_) => None,
-            Source::Custom { task, .. } => Some(task),
+            TaskSource::Glue(_) => None,
+            TaskSource::Custom { task, .. } => Some(task),
         }
     }
 
     /// Whether a user's own task says where the split lies.
     pub(super) fn names_split(&self, split: &str) -> bool {
-        matches!(&self.source, Source::Custom { task, .. } if task.splits.contains_key(split))
+        matches!(&self.source, TaskSource::Custom { task, .. } if task.splits.contains_key(split))
     }
 }
 

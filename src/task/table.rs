@@ -6,7 +6,7 @@ use anyhow::{anyhow, bail, Result};
 
 use super::files::expand;
 use super::labels::LabelReader;
-use super::readers::{self, DataFile, Format, Header, RowSink};
+use super::readers::{self, DataFile, DataFormat, RowSink, TableHeader};
 use crate::digest::sha256_of;
 use crate::error::Diagnostic;
 use crate::interrupt::Interrupt;
@@ -117,7 +117,7 @@ pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<
     for (index, path) in paths.iter().enumerate() {
         let path = path.as_ref();
         let name = path.display().to_string();
-        let Some(format) = Format::of(path) else {
+        let Some(format) = DataFormat::of(path) else {
             bail!(Diagnostic::failure(format!(
                 "`{name}`: its extension does not say how it is written"
             ))
@@ -171,7 +171,7 @@ struct Builder {
 }
 
 impl RowSink for Builder {
-    fn header(&mut self, file: &DataFile, header: &Header) -> Result<Vec<usize>> {
+    fn header(&mut self, file: &DataFile, header: &TableHeader) -> Result<Vec<usize>> {
         self.name.clone_from(&file.name);
         if self.file == 0 {
             self.columns = header.columns.to_vec();

@@ -1,6 +1,6 @@
 //! The interval: which sums over the whole set the draws do not refute.
 
-use super::wager::{Claim, Population, Wager};
+use super::wager::{Population, SumClaim, Wager};
 
 /// Halvings of what is possible: an end is known to N·R²·2⁻⁵⁰ of Σd², so R²·2⁻⁵⁰ of σ².
 const HALVINGS: usize = 50;
@@ -22,8 +22,8 @@ pub(super) fn totals(squares: &[i128], population: Population, delta: f64) -> (i
             wager.refutes_at(delta / 2.0)
         })
     };
-    let low = last_refuted(certain.0, certain.1, |total| refuted(Claim::Above, total));
-    let high = last_refuted(certain.1, certain.0, |total| refuted(Claim::Below, total));
+    let low = last_refuted(certain.0, certain.1, |total| refuted(SumClaim::Above, total));
+    let high = last_refuted(certain.1, certain.0, |total| refuted(SumClaim::Below, total));
     match (low, high) {
         (Some(low), Some(high)) if low <= high => (low, high),
         // Nothing that is possible has withstood both: one of the unlikely cases (δ at most) in

@@ -18,7 +18,7 @@ const LEVEL: f64 = 0.95;
 
 /// How the differences are distributed.
 #[derive(Debug, Clone, Copy)]
-enum Shape {
+enum DrawShape {
     /// Zero, or one other size.
     TwoPoint,
     /// Mostly near zero, with a Pareto tail up to R.
@@ -45,7 +45,7 @@ struct Drawn {
 /// A kind of population.
 #[derive(Debug, Clone, Copy)]
 struct Kind {
-    shape: Shape,
+    shape: DrawShape,
     threshold: Threshold,
     /// R = 1/2: the larger of two confidences. R = 1: that of the teacher's class.
     largest: f64,
@@ -53,7 +53,7 @@ struct Kind {
 
 fn kinds() -> impl Iterator<Item = Kind> {
     [0.5, 1.0].into_iter().flat_map(|largest| {
-        [Shape::TwoPoint, Shape::HeavyTail].into_iter().flat_map(move |shape| {
+        [DrawShape::TwoPoint, DrawShape::HeavyTail].into_iter().flat_map(move |shape| {
             [Threshold::At, Threshold::JustBeyond].map(|threshold| Kind {
                 shape,
                 threshold,
@@ -63,7 +63,7 @@ fn kinds() -> impl Iterator<Item = Kind> {
     })
 }
 
-impl Shape {
+impl DrawShape {
     /// The sizes of the differences, in units of R.
     fn sizes(self, mut uniform: impl FnMut() -> f64) -> Vec<f64> {
         let (scale, share) = (uniform(), uniform().powi(2));

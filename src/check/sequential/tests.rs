@@ -41,8 +41,8 @@ fn wealth_follows_the_tickets() {
     // T = 1 for two examples with R = 1, so m = 1/2. d² = 1/4 pays 1/2 to the one and
     // (1 − 1/4)/(1 − 1/2) = 3/2 to the other.
     let population = Population { n: 2, most: ONE };
-    let mut above = Wager::new(Claim::Above, ONE, population);
-    let mut below = Wager::new(Claim::Below, ONE, population);
+    let mut above = Wager::new(SumClaim::Above, ONE, population);
+    let mut below = Wager::new(SumClaim::Below, ONE, population);
     assert_near(above.wealth(), 1.0);
     assert_near(below.wealth(), 1.0);
     above.draw(ONE / 4);
@@ -81,7 +81,7 @@ const SMALL_SETS: [[f64; 7]; 4] = [
 fn wealth_neither_grows_nor_falls_on_average_where_the_claim_is_just_false() {
     for set in SMALL_SETS {
         let total = DifferenceSums::of(&set).spent(Statistic::Rms).units();
-        for (claim, off) in [(Claim::Above, 1), (Claim::Below, -1)] {
+        for (claim, off) in [(SumClaim::Above, 1), (SumClaim::Below, -1)] {
             // After each number of draws, over all 5,040 orders, against Σd² and against a T by
             // a 2²⁰th away, which makes the claim more false.
             let (mut fair, mut unfair) = ([0.0; 7], [0.0; 7]);
@@ -126,11 +126,11 @@ fn of_all_orders_no_more_than_delta_lead_to_a_wrong_verdict() {
 #[test]
 fn wealth_never_runs_out_nor_overflows() {
     let population = Population { n: 1_000_000, most: ONE };
-    let mut poor = Wager::new(Claim::Above, 500_000 * ONE, population);
+    let mut poor = Wager::new(SumClaim::Above, 500_000 * ONE, population);
     (0..500_000).for_each(|_| poor.draw(0));
     assert_near(poor.wealth(), 1.0 / 1024.0);
     // T of one unit: the first draw pays 1,000,000 for each unit of it.
-    let mut rich = Wager::new(Claim::Above, 1, population);
+    let mut rich = Wager::new(SumClaim::Above, 1, population);
     rich.draw(1);
     assert_near(rich.wealth(), 1.0 + 999_999.0 * STAKED_ABOVE);
     // Nothing remains, and nothing comes: nothing is at stake.

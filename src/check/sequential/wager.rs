@@ -39,7 +39,7 @@ const ROUNDING: f64 = 1e-6;
 
 /// What is claimed of Σd² over the whole set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Claim {
+pub(super) enum SumClaim {
     /// It exceeds T.
     Above,
     /// It stays below T.
@@ -58,7 +58,7 @@ pub(super) struct Population {
 /// A gambler who stakes on one claim, with a wealth of 1 at the start.
 #[derive(Debug, Clone)]
 pub(super) struct Wager {
-    claim: Claim,
+    claim: SumClaim,
     most: i128,
     /// Examples not drawn yet.
     left: i128,
@@ -68,7 +68,7 @@ pub(super) struct Wager {
     parts: [f64; STAKES.len()],
 }
 
-impl Claim {
+impl SumClaim {
     /// How the wealth, less [`KEPT`], is divided among the [`STAKES`] at the start.
     fn division(self) -> [f64; STAKES.len()] {
         match self {
@@ -83,7 +83,7 @@ impl Claim {
 
 impl Wager {
     /// A wager on `claim` about T = `total`, in units of 2⁻⁹⁶, at least 0.
-    pub(super) fn new(claim: Claim, total: i128, population: Population) -> Self {
+    pub(super) fn new(claim: SumClaim, total: i128, population: Population) -> Self {
         let Population { n, most } = population;
         Self { claim, most, left: n as i128, remaining: total, parts: claim.division() }
     }
@@ -113,8 +113,8 @@ impl Wager {
     /// The products stay below 2¹²⁶ and the differences are exact, so only three roundings remain.
     fn payment(&self, square: i128) -> f64 {
         let (pays, price) = match self.claim {
-            Claim::Above => (square, self.remaining),
-            Claim::Below => (self.most - square, self.left * self.most - self.remaining),
+            SumClaim::Above => (square, self.remaining),
+            SumClaim::Below => (self.most - square, self.left * self.most - self.remaining),
         };
         // At a price of zero what is left is known: all 0, or all R². Nothing is at stake.
         match price {

@@ -26,10 +26,10 @@ fn close(found: f64, expected: f64) {
 const PLAIN: SoftOptions = SoftOptions {
     temperature: 1.0,
     t_squared: false,
-    divergence: Divergence::CrossEntropy,
+    divergence: SoftLossKind::CrossEntropy,
     over_labels: false,
 };
-const KL: SoftOptions = SoftOptions { divergence: Divergence::Kl, ..PLAIN };
+const KL: SoftOptions = SoftOptions { divergence: SoftLossKind::Kl, ..PLAIN };
 
 /// The gradient of `loss` in each of `inputs` is what central differences say.
 ///
@@ -64,7 +64,7 @@ fn check_gradient(inputs: &[Tensor], loss: impl Fn(&[Tensor]) -> Result<Tensor>)
 fn gradients_are_those_of_finite_differences() {
     let logits = [drawn(&[3, 4], 0), drawn(&[3, 4], 77)];
     check_gradient(&logits[..1], |x| hard(&x[0], &[3, 0, 2]));
-    for divergence in [Divergence::CrossEntropy, Divergence::Kl] {
+    for divergence in [SoftLossKind::CrossEntropy, SoftLossKind::Kl] {
         let options =
             SoftOptions { temperature: 2.5, t_squared: true, divergence, over_labels: true };
         check_gradient(&logits, |x| soft(&x[0], &x[1], options));
@@ -105,7 +105,7 @@ fn soft_at_a_temperature_is_the_divergence_of_the_softened_distributions() {
     let at_two = |options| scalar(soft(&student, &teacher, options));
     let ce = SoftOptions { temperature: 2.0, ..PLAIN };
     close(at_two(ce), 2f64.ln());
-    close(at_two(SoftOptions { divergence: Divergence::Kl, ..ce }), 2f64.ln() - entropy);
+    close(at_two(SoftOptions { divergence: SoftLossKind::Kl, ..ce }), 2f64.ln() - entropy);
     close(at_two(SoftOptions { t_squared: true, ..ce }), 4.0 * 2f64.ln());
     close(at_two(SoftOptions { over_labels: true, ..ce }), 2f64.ln() / 2.0); // K = 2
 }

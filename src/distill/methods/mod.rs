@@ -11,7 +11,7 @@ mod tinybert;
 
 use anyhow::{bail, Result};
 
-use super::losses::Divergence;
+use super::losses::SoftLossKind;
 use super::objective::{Objective, Setting};
 use super::recipe::{Recipe, StageLayer, StoppingLoss};
 use super::terms::{Term, Terms};
@@ -73,8 +73,8 @@ fn stage(max_epochs: usize, learning_rate: f64, losses: &[(Term, f64)]) -> Stage
 /// The weighted losses of a stage, of logits alone.
 fn terms(recipe: &Recipe, stage: usize) -> Terms {
     let divergence = match recipe.stopping.map(|stopping| stopping.loss) {
-        Some(StoppingLoss::Ce) => Divergence::CrossEntropy,
-        _ => Divergence::Kl,
+        Some(StoppingLoss::Ce) => SoftLossKind::CrossEntropy,
+        _ => SoftLossKind::Kl,
     };
     let stage = &recipe.stages[stage];
     Terms::of_logits(&stage.losses, stage.soft_options(divergence, recipe.compat), recipe.compat)

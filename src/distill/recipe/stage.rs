@@ -6,7 +6,7 @@ use anyhow::{bail, Result};
 use serde::Serialize;
 
 use super::{Compat, DropoutLayer, StageLayer};
-use crate::distill::losses::{Divergence, SoftOptions};
+use crate::distill::losses::{SoftLossKind, SoftOptions};
 use crate::distill::methods::Method;
 use crate::distill::schedule::Decay;
 use crate::distill::terms::Term;
@@ -186,7 +186,7 @@ impl Stage {
     }
 
     /// The conventions of the soft-label loss.
-    pub fn soft_options(&self, divergence: Divergence, compat: Compat) -> SoftOptions {
+    pub fn soft_options(&self, divergence: SoftLossKind, compat: Compat) -> SoftOptions {
         SoftOptions {
             temperature: self.temperature,
             t_squared: self.t_squared,

@@ -6,7 +6,7 @@ use anyhow::{bail, Context, Result};
 
 use super::lines::LONGEST_LINE;
 use super::lines::{decode, not_utf8, refuse_nul, refuse_twins, refuse_utf16, too_long};
-use super::{empty, in_column, pick, DataFile, Header, RowSink};
+use super::{empty, in_column, pick, DataFile, RowSink, TableHeader};
 use crate::error::Diagnostic;
 
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
@@ -21,7 +21,8 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
         records.fields(&[])?.into_iter().map(|name| name.trim().to_owned()).collect();
     refuse_twins(&file.name, &columns)?;
     let class_names = BTreeMap::new();
-    let wanted = sink.header(file, &Header { columns: &columns, class_names: &class_names })?;
+    let wanted =
+        sink.header(file, &TableHeader { columns: &columns, class_names: &class_names })?;
 
     while records.advance()? {
         match pick(&records.fields(&columns)?, &wanted, columns.len()) {

@@ -7,15 +7,16 @@ use anyhow::Result;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::lines::{decode, not_utf8, Lines};
-use super::{empty, Cell, DataFile, Header, RowSink};
+use super::lines::{decode, not_utf8, LineReader};
+use super::{empty, Cell, DataFile, RowSink, TableHeader};
 use crate::error::Diagnostic;
 
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let columns = keys(file)?;
     let class_names = BTreeMap::new();
-    let wanted = sink.header(file, &Header { columns: &columns, class_names: &class_names })?;
-    let mut lines = Lines::of(file)?;
+    let wanted =
+        sink.header(file, &TableHeader { columns: &columns, class_names: &class_names })?;
+    let mut lines = LineReader::of(file)?;
     while let Some((number, line)) = lines.next()? {
         let text = decode(line).map_err(|byte| not_utf8(&file.name, number, "", byte))?;
         if text.trim().is_empty() {
@@ -36,7 +37,7 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
 /// the second reading to report.
 fn keys(file: &DataFile) -> Result<Vec<String>> {
     let mut keys = Keys::default();
-    let mut lines = Lines::of(file)?;
+    let mut lines = LineReader::of(file)?;
     let mut first = None;
     while let Some((_, line)) = lines.next()? {
         let line = line.trim_ascii();

@@ -12,17 +12,17 @@ use crate::error::Diagnostic;
 pub(super) const LONGEST_LINE: usize = 16 << 20;
 
 /// The lines of one file without their ends (`\n`, `\r\n`), byte-order mark removed.
-pub(super) struct Lines<'a> {
+pub(super) struct LineReader<'a> {
     file: &'a DataFile,
     reader: BufReader<File>,
     line: Vec<u8>,
     number: usize,
 }
 
-impl<'a> Lines<'a> {
-    pub(super) fn of(file: &'a DataFile) -> Result<Lines<'a>> {
+impl<'a> LineReader<'a> {
+    pub(super) fn of(file: &'a DataFile) -> Result<LineReader<'a>> {
         let reader = BufReader::with_capacity(1 << 16, open(file)?);
-        Ok(Lines { file, reader, line: Vec::new(), number: 0 })
+        Ok(LineReader { file, reader, line: Vec::new(), number: 0 })
     }
 
     /// The next line and its number, counted from 1; `None` after the last.

@@ -24,7 +24,7 @@ mod tsv;
 /// How a file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Format {
+pub enum DataFormat {
     /// Tab-separated without quoting, as GLUE's official release: a `"` is data.
     Tsv,
     /// Comma-separated, fields quoted where they need it (RFC 4180).
@@ -35,15 +35,15 @@ pub enum Format {
     Parquet,
 }
 
-impl Format {
+impl DataFormat {
     /// The format that a file's extension stands for.
-    pub fn of(path: &Path) -> Option<Format> {
+    pub fn of(path: &Path) -> Option<DataFormat> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         Some(match extension.as_str() {
-            "tsv" | "txt" => Format::Tsv,
-            "csv" => Format::Csv,
-            "jsonl" | "ndjson" | "json" => Format::Jsonl,
-            "parquet" => Format::Parquet,
+            "tsv" | "txt" => DataFormat::Tsv,
+            "csv" => DataFormat::Csv,
+            "jsonl" | "ndjson" | "json" => DataFormat::Jsonl,
+            "parquet" => DataFormat::Parquet,
             _ => return None,
         })
     }
@@ -89,7 +89,7 @@ pub(crate) struct DataFile {
     pub(crate) path: PathBuf,
     /// What to call it: its path, or `hub id/file`.
     pub(crate) name: String,
-    pub(crate) format: Format,
+    pub(crate) format: DataFormat,
     /// The columns, should the file have no header line (TSV only).
     pub(crate) headerless: Option<&'static [&'static str]>,
     /// Ends the reading between two rows.
@@ -104,7 +104,7 @@ impl DataFile {
 }
 
 /// What a file says of its columns.
-pub(crate) struct Header<'a> {
+pub(crate) struct TableHeader<'a> {
     pub(crate) columns: &'a [String],
     /// Column → names of the ids in it, as Hugging Face writes them into Parquet files.
     pub(crate) class_names: &'a BTreeMap<String, Vec<String>>,
@@ -113,7 +113,7 @@ pub(crate) struct Header<'a> {
 /// Takes the rows of a file.
 pub(crate) trait RowSink {
     /// Hears the columns, once per file, and returns the indices of those it wants.
-    fn header(&mut self, file: &DataFile, header: &Header) -> Result<Vec<usize>>;
+    fn header(&mut self, file: &DataFile, header: &TableHeader) -> Result<Vec<usize>>;
     /// Takes one row: the wanted cells in the wanted order. `line` counts from 1 (rows in Parquet).
     fn row(&mut self, line: usize, cells: Vec<Cell>) -> Result<()>;
     /// Hears of a row that cannot be read.
@@ -124,10 +124,10 @@ pub(crate) trait RowSink {
 pub(crate) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     refuse_pointer(file)?;
     match file.format {
-        Format::Tsv => tsv::read(file, sink),
-        Format::Csv => csv::read(file, sink),
-        Format::Jsonl => jsonl::read(file, sink),
-        Format::Parquet => parquet::read(file, sink),
+        DataFormat::Tsv => tsv::read(file, sink),
+        DataFormat::Csv => csv::read(file, sink),
+        DataFormat::Jsonl => jsonl::read(file, sink),
+        DataFormat::Parquet => parquet::read(file, sink),
     }
 }
 

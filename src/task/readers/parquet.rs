@@ -13,7 +13,7 @@ use parquet::schema::types::Type;
 use serde_json::Value;
 
 use super::lines::refuse_twins;
-use super::{open, Cell, DataFile, Header, RowSink};
+use super::{open, Cell, DataFile, RowSink, TableHeader};
 use crate::error::Diagnostic;
 
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
@@ -26,7 +26,8 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
         schema.get_fields().iter().map(|field| field.name().to_owned()).collect();
     refuse_twins(name, &columns)?;
     let class_names = class_names(metadata.key_value_metadata());
-    let wanted = sink.header(file, &Header { columns: &columns, class_names: &class_names })?;
+    let wanted =
+        sink.header(file, &TableHeader { columns: &columns, class_names: &class_names })?;
 
     // Columns come in the file's order, whatever the order they are wanted in.
     let mut ordered = wanted.clone();

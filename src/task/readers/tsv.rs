@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 
-use super::lines::{decode, not_utf8, refuse_twins, Lines};
-use super::{empty, in_column, pick, DataFile, Header, RowSink};
+use super::lines::{decode, not_utf8, refuse_twins, LineReader};
+use super::{empty, in_column, pick, DataFile, RowSink, TableHeader};
 
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
-    let mut lines = Lines::of(file)?;
+    let mut lines = LineReader::of(file)?;
     let Some((number, first)) = lines.next()? else { return Err(empty(file)) };
     let first = split(file, number, first, &[])?;
     let (columns, first_row) = match file.headerless {
@@ -19,7 +19,8 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     };
     refuse_twins(&file.name, &columns)?;
     let class_names = BTreeMap::new();
-    let wanted = sink.header(file, &Header { columns: &columns, class_names: &class_names })?;
+    let wanted =
+        sink.header(file, &TableHeader { columns: &columns, class_names: &class_names })?;
 
     let row = |number: usize, fields: &[&str], sink: &mut dyn RowSink| match pick(
         fields,
