@@ -29,7 +29,7 @@ pub use pair::SplitPair;
 pub use recalibrate::{fitted_on_gate, recalibrate};
 pub use run::{run_one, run_options, Ending, PairRun};
 pub use session::Session;
-pub use splits::{beside, beside_names, gating, has, Split, BESIDE};
+pub use splits::{gating, has, secondary_names, secondary_split, Split, SECONDARY_SPLIT};
 
 use crate::config::Settings;
 use crate::error::{print, Interrupted};
@@ -58,7 +58,7 @@ pub struct TaskOutcome {
 pub fn audit(settings: &Settings, session: &Session) -> Result<TaskOutcome> {
     let (teacher, student) = (settings.require_teacher()?, settings.require_student()?);
     let split = gating(settings, &session.hub)?;
-    let beside_names = beside_names(settings, &session.hub)?;
+    let secondary_names = secondary_names(settings, &session.hub)?;
     let data = &split.dataset;
     let mut teacher = Classifier::open(Role::Teacher, teacher, settings, &[], data, session)?;
     let names = teacher.label_names().to_vec();
@@ -76,9 +76,9 @@ pub fn audit(settings: &Settings, session: &Session) -> Result<TaskOutcome> {
 
     let mut outcome = TaskOutcome::default();
     audit.split(&split, &mut outcome)?;
-    for name in &beside_names {
-        let beside = beside(name, settings, &session.hub);
-        let audited = beside.and_then(|split| audit.split(&split, &mut outcome));
+    for name in &secondary_names {
+        let secondary = secondary_split(name, settings, &session.hub);
+        let audited = secondary.and_then(|split| audit.split(&split, &mut outcome));
         audited.or_else(|error| audit.failed_beside(name, error, &mut outcome))?;
     }
     withhold_limits(&mut outcome.rows);

@@ -195,7 +195,7 @@ pub struct RecalibrateArgs {
     #[arg(
         long,
         value_name = "NAME",
-        default_value = crate::audit::BESIDE,
+        default_value = crate::audit::SECONDARY_SPLIT,
         help_heading = "What is audited"
     )]
     pub fit_split: String,

@@ -215,7 +215,7 @@ fn fold(from: &Path, to: &Path, temperature: f64) {
         config: checkpoint.config.keys().clone(),
         tensors: recalibrated(&checkpoint.weights, temperature).unwrap(),
         tokenizer_files: checkpoint.tokenizer_files(&offline()).unwrap(),
-        beside: vec![("reference.json", std::fs::read(from.join("reference.json")).unwrap())],
+        extra_files: vec![("reference.json", std::fs::read(from.join("reference.json")).unwrap())],
     };
     new.write(to).unwrap();
 }

@@ -34,7 +34,7 @@ pub fn settings_sha256(all: &[Settings]) -> String {
 
 /// The splits that were asked for, by their own names; none where nobody asked.
 fn splits(settings: &Settings) -> Vec<&String> {
-    settings.split.iter().chain(&settings.beside).collect()
+    settings.split.iter().chain(&settings.secondary_splits).collect()
 }
 
 /// The manifest of a run over the tasks of `all`, which `commands` run again.

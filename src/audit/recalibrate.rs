@@ -77,7 +77,7 @@ pub fn recalibrate(
     if let (Some(mut new), Some(folder)) = (new, output) {
         let mut record = Vec::new();
         write_json(&report, &mut record)?;
-        new.beside.push(("recalibration.json", record));
+        new.extra_files.push(("recalibration.json", record));
         new.write(folder).context("the recalibrated checkpoint was not written")?;
     }
     Ok(report)
@@ -124,7 +124,7 @@ fn checkpoint(
         config: checkpoint.config.keys().clone(),
         tensors: recalibrated(&checkpoint.weights, temperature)?,
         tokenizer_files: checkpoint.tokenizer_files(&session.hub)?,
-        beside: Vec::new(),
+        extra_files: Vec::new(),
     })
 }
 

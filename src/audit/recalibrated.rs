@@ -1,6 +1,6 @@
 //! What one temperature would make of σ: fitted on one split of the run, told of the others.
 
-use super::splits::BESIDE;
+use super::splits::SECONDARY_SPLIT;
 use super::Gate;
 use crate::check::Budget;
 use crate::recalibration::{fit, Scores};
@@ -18,7 +18,7 @@ pub(super) struct Curve {
 /// makes of σ into the rows of the others. Where no split was run beside the gate, none is fitted.
 pub(super) fn recalibrate_rows(curves: &[Curve], gate: &Gate, rows: &mut [TaskRow]) {
     let beside = || curves.iter().filter(|curve| !rows[curve.row].gates);
-    let named = beside().find(|curve| rows[curve.row].split == BESIDE);
+    let named = beside().find(|curve| rows[curve.row].split == SECONDARY_SPLIT);
     let Some(fitted) = named.or_else(|| beside().next()) else { return };
     let found = fit(&fitted.scores, gate.statistic);
     let fitted_on = rows[fitted.row].split.clone();

@@ -1,4 +1,4 @@
-//! Which splits are run: the one that gates, and those beside it.
+//! The gating split and the secondary splits.
 
 use anyhow::Result;
 
@@ -6,8 +6,8 @@ use crate::config::Settings;
 use crate::hub::Hub;
 use crate::task::{self, Dataset, LoadOptions};
 
-/// The split that is run beside the one that gates, unless others are named.
-pub const BESIDE: &str = "validation";
+/// The secondary split that is run unless `--split` names others.
+pub const SECONDARY_SPLIT: &str = "validation";
 
 /// One split, and whether its verdict counts.
 pub struct Split {
@@ -27,20 +27,20 @@ pub fn gating(settings: &Settings, hub: &Hub) -> Result<Split> {
     Ok(Split { dataset, gates: true })
 }
 
-/// The splits that are run beside it: those that `--split` names after the first; where it names
-/// none at all, validation if there is one.
+/// The secondary splits: those that `--split` names after the first; without `--split`, validation
+/// if there is one.
 ///
 /// # Errors
-/// A split that was asked for and is not there: found before the long run.
-pub fn beside_names(settings: &Settings, hub: &Hub) -> Result<Vec<String>> {
-    for name in &settings.beside {
+/// A named split that does not exist.
+pub fn secondary_names(settings: &Settings, hub: &Hub) -> Result<Vec<String>> {
+    for name in &settings.secondary_splits {
         if !has(name, settings, hub)? {
-            beside(name, settings, hub)?;
+            secondary_split(name, settings, hub)?;
         }
     }
     Ok(match settings.split {
-        None if has(BESIDE, settings, hub)? => vec![BESIDE.to_owned()],
-        _ => settings.beside.clone(),
+        None if has(SECONDARY_SPLIT, settings, hub)? => vec![SECONDARY_SPLIT.to_owned()],
+        _ => settings.secondary_splits.clone(),
     })
 }
 
@@ -52,11 +52,11 @@ pub fn has(name: &str, settings: &Settings, hub: &Hub) -> Result<bool> {
     task::has_split(&settings.task, name, &options(settings, hub))
 }
 
-/// Reads a split beside the gating one.
+/// Reads a secondary split.
 ///
 /// # Errors
 /// A split that is missing, empty or damaged.
-pub fn beside(name: &str, settings: &Settings, hub: &Hub) -> Result<Split> {
+pub fn secondary_split(name: &str, settings: &Settings, hub: &Hub) -> Result<Split> {
     let dataset = task::load(&settings.task, name, &options(settings, hub))?;
     Ok(Split { dataset, gates: false })
 }

@@ -39,7 +39,7 @@ pub struct NewCheckpoint<'a> {
     /// The tokenizer's files, copied under their own names.
     pub tokenizer_files: Vec<PathBuf>,
     /// Other files by name, such as `distillation.json`.
-    pub beside: Vec<(&'a str, Vec<u8>)>,
+    pub extra_files: Vec<(&'a str, Vec<u8>)>,
 }
 
 impl NewCheckpoint<'_> {
@@ -72,7 +72,7 @@ impl NewCheckpoint<'_> {
             let name = name.with_context(|| format!("`{}` is no file", path.display()))?;
             files.add(name, |file| copy(path, file))?;
         }
-        for (name, bytes) in &self.beside {
+        for (name, bytes) in &self.extra_files {
             files.add(name, |file| Ok(file.write_all(bytes)?))?;
         }
         files.add(CONFIG, |file| {
@@ -234,7 +234,7 @@ mod tests {
             config: checkpoint.config.keys().clone(),
             tensors: checkpoint.weights.stored().unwrap(),
             tokenizer_files: checkpoint.tokenizer_files(&hub()).unwrap(),
-            beside: vec![("distillation.json", b"{}".to_vec())],
+            extra_files: vec![("distillation.json", b"{}".to_vec())],
         }
     }
 
@@ -280,7 +280,7 @@ mod tests {
             config: Map::new(),
             tensors: tensors.clone().map(|(name, tensor)| (name.to_owned(), tensor)).into(),
             tokenizer_files: Vec::new(),
-            beside: Vec::new(),
+            extra_files: Vec::new(),
         };
         let [first, second] = ["a", "b"].map(|name| {
             new.write(&root.path().join(name)).unwrap();
@@ -320,7 +320,7 @@ mod tests {
     fn two_files_of_one_name_are_refused() {
         let root = tempfile::tempdir().unwrap();
         let mut new = copied();
-        new.beside.push((WEIGHTS, Vec::new()));
+        new.extra_files.push((WEIGHTS, Vec::new()));
         let error = format!("{:#}", new.write(root.path()).unwrap_err());
         assert!(error.contains("two files"), "{error}");
         assert!(names_in(root.path()).is_empty());

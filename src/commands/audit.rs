@@ -101,14 +101,14 @@ pub(super) fn single(tasks: &Tasks, config: &Config, flags: &Layer) -> Result<Se
         .into());
     }
     let settings = all.remove(0);
-    match settings.beside.len() {
+    match settings.secondary_splits.len() {
         0 => Ok(settings),
         more => Err(Diagnostic::usage(format!(
             "this command takes one split, and `split` ({}) names {}",
             settings.origin("split"),
             more + 1
         ))
-        .hint(format!("leave `,{}` out", settings.beside.join(",")))
+        .hint(format!("leave `,{}` out", settings.secondary_splits.join(",")))
         .into()),
     }
 }

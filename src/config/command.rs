@@ -95,7 +95,7 @@ mod tests {
             settings.teacher,
             settings.student,
             settings.data,
-            (&settings.split, &settings.beside),
+            (&settings.split, &settings.secondary_splits),
             settings.limit,
             settings.allow_skipped,
             settings.bound,

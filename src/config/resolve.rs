@@ -72,8 +72,8 @@ pub struct Settings {
     pub data: Option<PathBuf>,
     /// The gating split; `None` for train, with validation as the secondary split.
     pub split: Option<String>,
-    /// The splits that `--split` names after it: run too, and not gated on.
-    pub beside: Vec<String>,
+    /// The splits that `--split` names after it: audited, but not gated on.
+    pub secondary_splits: Vec<String>,
     /// Number of examples to audit, from the first; `None` for all.
     pub limit: Option<usize>,
     /// Whether more than 0.1 % of the rows may be unusable.
@@ -283,7 +283,7 @@ impl Settings {
             student: place("student", &layer.student),
             data: place("data", &layer.data).map(PathBuf::from),
             split: splits.next(),
-            beside: splits.collect(),
+            secondary_splits: splits.collect(),
             limit: layer.limit,
             allow_skipped: layer.allow_skipped.unwrap_or(false),
             bound,

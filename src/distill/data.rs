@@ -5,7 +5,7 @@ use anyhow::Result;
 use super::evaluate::Evaluated;
 use super::recipe::HeldOut;
 use super::record::{Data, Source};
-use crate::audit::{beside, beside_names, gating, run_one, Classifier, Role, Session};
+use crate::audit::{gating, run_one, secondary_names, secondary_split, Classifier, Role, Session};
 use crate::check::draw_order;
 use crate::checkpoint::TokenizedExample;
 use crate::checkpoint::{Checkpoint, TextTokenizer};
@@ -32,8 +32,8 @@ impl Splits {
         // A limit is one of the training set: the best epoch is chosen on the whole split.
         let mut whole = settings.clone();
         whole.limit = None;
-        let names = beside_names(&whole, &session.hub)?;
-        let validation = names.first().map(|name| beside(name, &whole, &session.hub));
+        let names = secondary_names(&whole, &session.hub)?;
+        let validation = names.first().map(|name| secondary_split(name, &whole, &session.hub));
         Ok(Splits { train, validation: validation.transpose()?.map(|split| split.dataset) })
     }
 

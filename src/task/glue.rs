@@ -25,27 +25,27 @@ pub(super) struct GlueTask {
     pub(super) folder: &'static str,
     /// The configuration of the Hub's data set.
     pub(super) config: &'static str,
-    pub(super) train: FoundFiles,
-    pub(super) validation: FoundFiles,
-    pub(super) test: FoundFiles,
+    pub(super) train: SplitFiles,
+    pub(super) validation: SplitFiles,
+    pub(super) test: SplitFiles,
 }
 
 /// Where a split lies.
 #[derive(Debug)]
-pub(super) struct FoundFiles {
+pub(super) struct SplitFiles {
     /// File names of the official release and of what it was made from.
     pub(super) official: &'static [&'static str],
     /// Names before `.csv`, `.jsonl`, `.parquet` or `-00000-of-00001.parquet`.
     pub(super) stems: &'static [&'static str],
 }
 
-const fn files(official: &'static [&'static str], stems: &'static [&'static str]) -> FoundFiles {
-    FoundFiles { official, stems }
+const fn files(official: &'static [&'static str], stems: &'static [&'static str]) -> SplitFiles {
+    SplitFiles { official, stems }
 }
 
-const TRAIN: FoundFiles = files(&["train.tsv"], &["train"]);
-const VALIDATION: FoundFiles = files(&["dev.tsv"], &["validation", "dev"]);
-const TEST: FoundFiles = files(&["test.tsv"], &["test"]);
+const TRAIN: SplitFiles = files(&["train.tsv"], &["train"]);
+const VALIDATION: SplitFiles = files(&["dev.tsv"], &["validation", "dev"]);
+const TEST: SplitFiles = files(&["test.tsv"], &["test"]);
 const ENTAILMENT_FIRST: &[&str] = &["entailment", "not_entailment"];
 
 /// What most tasks share; never listed itself.
@@ -150,7 +150,7 @@ pub(super) static GLUE: [GlueTask; 9] = [
 
 impl GlueTask {
     /// The files of a canonical split name (`train`, `validation`, `test`).
-    pub(super) fn split(&self, split: &str) -> Option<&FoundFiles> {
+    pub(super) fn split(&self, split: &str) -> Option<&SplitFiles> {
         match split {
             "train" => Some(&self.train),
             "validation" => Some(&self.validation),

@@ -101,7 +101,7 @@ impl Distillation<'_> {
             config: prepared.student.config,
             tensors: model.export()?,
             tokenizer_files: self.checkpoint.tokenizer_files(&session.hub)?,
-            beside: vec![("distillation.json", json)],
+            extra_files: vec![("distillation.json", json)],
         };
         checkpoint.write(&recipe.output)?;
         let answers = |split: &Evaluated, student: Logits| SplitAnswers {

@@ -78,7 +78,7 @@ impl Finale<'_> {
             config: checkpoint.config.keys().clone(),
             tensors: recalibrated(&checkpoint.weights, temperature)?,
             tokenizer_files: checkpoint.tokenizer_files(hub)?,
-            beside: vec![("distillation.json", record)],
+            extra_files: vec![("distillation.json", record)],
         };
         new.write(to)
     }
