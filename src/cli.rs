@@ -1,9 +1,10 @@
 //! What a user may type.
 
+mod output;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
@@ -12,8 +13,9 @@ use crate::distill::recipe::Init;
 use crate::report::comparison::Comparison;
 use crate::report::recalibration::Recalibration;
 use crate::report::tuning::Tuning;
-use crate::report::{Envelope, Format, Report};
+use crate::report::Report;
 use crate::tune::plan::SearchName;
+pub use output::{FormatArgs, Output};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -98,50 +100,6 @@ pub struct Tasks {
     pub config: Option<PathBuf>,
 }
 
-/// Where the report goes, and in which form.
-#[derive(Debug, Args)]
-pub struct Output {
-    /// Form of the report on stdout
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        value_parser = formats::<Report>(),
-        default_value = "text",
-        help_heading = "Report"
-    )]
-    pub format: &'static Format<Report>,
-    /// Also write the files of the formats into this folder
-    #[arg(long, value_name = "DIR", help = output_dir_help(), help_heading = "Report")]
-    pub output_dir: Option<PathBuf>,
-    /// Append `verdict=…` and `sigma=…` to this file, as a step of GitHub Actions gives its outputs
-    #[arg(long, value_name = "FILE", help_heading = "Report")]
-    pub github_output: Option<PathBuf>,
-    /// Say nothing on stderr but errors
-    #[arg(long, short, help_heading = "Report")]
-    pub quiet: bool,
-    /// Exit with 0 when a student is not preserved; errors keep their codes
-    #[arg(long, help_heading = "Report")]
-    pub exit_zero: bool,
-}
-
-/// The values of `--format` for a report: the names in its table of formats.
-fn formats<R: Envelope>() -> impl TypedValueParser<Value = &'static Format<R>> {
-    let listed = R::FORMATS.iter().map(|format| PossibleValue::new(format.name).help(format.about));
-    PossibleValuesParser::new(listed)
-        .try_map(|name| Format::named(&name).ok_or_else(|| format!("unknown format `{name}`")))
-}
-
-/// The help of `--output-dir`: the files of the formats that have one.
-fn output_dir_help() -> String {
-    let files: Vec<&str> = Format::<Report>::files().map(|(file, _)| file).collect();
-    match files.split_last() {
-        Some((last, others)) => {
-            format!("Also write {} and {last} into this folder", others.join(", "))
-        }
-        None => String::new(),
-    }
-}
-
 /// `audit predict …`
 #[derive(Debug, Args)]
 pub struct PredictArgs {
@@ -202,15 +160,9 @@ pub struct RecalibrateArgs {
     /// Folder for the recalibrated checkpoint: new or empty
     #[arg(long, short, value_name = "DIR", help_heading = "Report")]
     pub output: Option<PathBuf>,
-    /// Form of the report on stdout
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        value_parser = formats::<Recalibration>(),
-        default_value = "text",
-        help_heading = "Report"
-    )]
-    pub format: &'static Format<Recalibration>,
+    /// The form on stdout.
+    #[command(flatten)]
+    pub on_stdout: FormatArgs<Recalibration>,
     /// Say nothing on stderr but errors
     #[arg(long, short, help_heading = "Report")]
     pub quiet: bool,
@@ -233,21 +185,18 @@ pub struct DemoArgs {
     pub output: Output,
 }
 
+const RENDERED: &str = "Form of the report on stdout; csv is the predictions.csv beside the report";
+
 /// `audit render …`
 #[derive(Debug, Args)]
+#[command(mut_arg("format", |format| format.help(RENDERED)))]
 pub struct RenderArgs {
     /// The report.json of an earlier run, or - for stdin
     #[arg(value_name = "REPORT.json")]
     pub report: PathBuf,
-    /// Form of the report on stdout; csv is the predictions.csv beside the report
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        value_parser = formats::<Report>(),
-        default_value = "text",
-        help_heading = "Report"
-    )]
-    pub format: &'static Format<Report>,
+    /// The form on stdout.
+    #[command(flatten)]
+    pub on_stdout: FormatArgs<Report>,
     /// Also write the files of the audit's --output-dir into this folder
     #[arg(long, value_name = "DIR", help_heading = "Report")]
     pub output_dir: Option<PathBuf>,
@@ -266,7 +215,9 @@ limits need could not be compared";
 
 /// `audit compare …`
 #[derive(Debug, Args)]
-#[command(after_help = COMPARED)]
+#[command(after_help = COMPARED, mut_arg("format", |format| {
+    format.help("Form of the comparison on stdout").help_heading(None::<&str>)
+}))]
 pub struct CompareArgs {
     /// The report to compare with, or - for stdin
     #[arg(value_name = "OLD.json")]
@@ -280,14 +231,9 @@ pub struct CompareArgs {
     /// The student's accuracy may fall by at most so much, from 0 to below 1
     #[arg(long, value_name = "X", value_parser = limit, allow_negative_numbers = true)]
     pub max_accuracy_drop: Option<f64>,
-    /// Form of the comparison on stdout
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        value_parser = formats::<Comparison>(),
-        default_value = "text"
-    )]
-    pub format: &'static Format<Comparison>,
+    /// The form on stdout.
+    #[command(flatten)]
+    pub on_stdout: FormatArgs<Comparison>,
     /// Say nothing on stderr but errors
     #[arg(long, short)]
     pub quiet: bool,
@@ -298,7 +244,7 @@ pub struct CompareArgs {
 
 /// How far a share may move. From 1 on nothing could go beyond it: whoever types 1 means per cent.
 fn limit(text: &str) -> Result<f64, String> {
-    let value: f64 = text.parse().map_err(|_| "it is no number".to_owned())?;
+    let value: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
     match (0.0..1.0).contains(&value) {
         true => Ok(value),
         false => {
@@ -365,6 +311,7 @@ pub struct FinetuneArgs {
 
 /// `audit tune …`
 #[derive(Debug, Args)]
+#[command(mut_arg("format", |format| format.help_heading(None::<&str>)))]
 pub struct TuneArgs {
     /// The tune: a recipe, what may change in it, constraints; configs/tune has examples
     #[arg(long, value_name = "FILE")]
@@ -394,14 +341,9 @@ pub struct TuneArgs {
     /// What its trainings are of.
     #[command(flatten)]
     pub of: TrainedOn,
-    /// Form of the report on stdout
-    #[arg(
-        long,
-        value_name = "FORMAT",
-        value_parser = formats::<Tuning>(),
-        default_value = "text"
-    )]
-    pub format: &'static Format<Tuning>,
+    /// The form on stdout.
+    #[command(flatten)]
+    pub on_stdout: FormatArgs<Tuning>,
     /// Tell the steps of every training, too
     #[arg(long, short, conflicts_with = "quiet")]
     pub verbose: bool,

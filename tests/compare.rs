@@ -231,7 +231,7 @@ fn mistakes_are_usage_errors() {
         (&[report, report, "--max-sigma-increase", "-0.1"], &["at least 0 and below 1"]),
         (&[report, report, "--max-accuracy-drop", "1"], &["at least 0 and below 1"]),
         (&[report, report, "--max-accuracy-drop", "inf"], &["at least 0 and below 1"]),
-        (&[report, report, "--max-accuracy-drop", "much"], &["it is no number"]),
+        (&[report, report, "--max-accuracy-drop", "much"], &["it is not a number"]),
     ] {
         compare(&sandbox, arguments).fails(2, words).prints_no_report();
     }

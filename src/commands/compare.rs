@@ -30,6 +30,6 @@ pub fn run(args: &CompareArgs) -> Result<Exit> {
     };
     let names = [old.name(), new.name()];
     let comparison = compare((&names[0], &old.report), (&names[1], &new.report), limits);
-    to_stdout(|out| args.format.write(&comparison, &[], &render_options(), out))?;
+    to_stdout(|out| args.on_stdout.format.write(&comparison, &[], &render_options(), out))?;
     Ok(comparison.exit(args.exit_zero))
 }

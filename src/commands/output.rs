@@ -65,7 +65,7 @@ impl<'a> Sink<'a> {
         });
         let options = render_options();
         let mut stdout = std::io::stdout().lock();
-        let format = self.output.format;
+        let format = self.output.on_stdout.format;
         let mut written = format.write(report, tables, &options, &mut stdout);
         match remark {
             Some(remark) if format.is_for_terminals() => {

@@ -31,7 +31,7 @@ pub fn run(args: &RecalibrateArgs) -> Result<Exit> {
     let done = recalibrate(args.output.as_deref(), &to_fit, &to_gate, &session);
     say_hub_notes(&session);
     let report = done?;
-    to_stdout(|out| args.format.write(&report, &[], &render_options(), out))?;
+    to_stdout(|out| args.on_stdout.format.write(&report, &[], &render_options(), out))?;
     if let Some(folder) = &args.output {
         progress.message(&format!("wrote {}: a checkpoint with τ folded in", folder.display()));
     }

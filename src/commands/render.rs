@@ -23,11 +23,11 @@ pub fn run(args: &RenderArgs) -> Result<Exit> {
     let saved = Saved::read(&args.report)?;
     say_unknown(&saved, progress);
     // Every row of a table that may be long is read to know whose it is.
-    let predictions = match args.format.is_of_predictions() || args.output_dir.is_some() {
+    let predictions = match args.on_stdout.format.is_of_predictions() || args.output_dir.is_some() {
         true => saved.predictions().map(Some),
         false => Ok(None),
     };
-    if let (true, Err(why)) = (args.format.is_of_predictions(), &predictions) {
+    if let (true, Err(why)) = (args.on_stdout.format.is_of_predictions(), &predictions) {
         bail!(Diagnostic::usage(why.to_string())
             .hint("`audit --format csv` and `--output-dir` write it when the models are run"));
     }
@@ -42,10 +42,10 @@ pub fn run(args: &RenderArgs) -> Result<Exit> {
         None => None,
     };
     let written = to_stdout(|out| match &predictions {
-        Ok(Some(table)) if args.format.is_of_predictions() => {
+        Ok(Some(table)) if args.on_stdout.format.is_of_predictions() => {
             io::copy(&mut File::open(table)?, out).map(|_| ())
         }
-        _ => args.format.write(&saved.report, &[], &render_options(), out),
+        _ => args.on_stdout.format.write(&saved.report, &[], &render_options(), out),
     });
     if let Some(files) = files.transpose()? {
         let names: Vec<_> = files.iter().map(|f| f.display().to_string()).collect();

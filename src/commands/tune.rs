@@ -32,7 +32,7 @@ pub fn run(args: &TuneArgs) -> Result<Exit> {
     say_hub_notes(&session);
     say_hub_notes(&trainings);
     let report = tuned?;
-    to_stdout(|out| args.format.write(&report, &[], &render_options(), out))?;
+    to_stdout(|out| args.on_stdout.format.write(&report, &[], &render_options(), out))?;
     let folder = plan.output.display();
     progress.message(&format!(
         "wrote {folder}: winner, winner.toml, tune.html, trials.csv, tune.json, journal.jsonl"

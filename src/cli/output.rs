@@ -1,0 +1,60 @@
+//! Where a report goes, and in which form.
+
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::Args;
+
+use crate::report::{Envelope, Format, Report};
+
+/// `--format` of a command that writes a report of type `R`.
+#[derive(Debug, Args)]
+pub struct FormatArgs<R: Envelope> {
+    /// Form of the report on stdout
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        value_parser = formats::<R>(),
+        default_value = "text",
+        help_heading = "Report"
+    )]
+    pub format: &'static Format<R>,
+}
+
+/// Where the report goes, and in which form.
+#[derive(Debug, Args)]
+pub struct Output {
+    /// The form on stdout.
+    #[command(flatten)]
+    pub on_stdout: FormatArgs<Report>,
+    /// Also write the files of the formats into this folder
+    #[arg(long, value_name = "DIR", help = output_dir_help(), help_heading = "Report")]
+    pub output_dir: Option<PathBuf>,
+    /// Append `verdict=…` and `sigma=…` to this file, as a step of GitHub Actions gives its outputs
+    #[arg(long, value_name = "FILE", help_heading = "Report")]
+    pub github_output: Option<PathBuf>,
+    /// Say nothing on stderr but errors
+    #[arg(long, short, help_heading = "Report")]
+    pub quiet: bool,
+    /// Exit with 0 when a student is not preserved; errors keep their codes
+    #[arg(long, help_heading = "Report")]
+    pub exit_zero: bool,
+}
+
+/// The values of `--format` for a report: the names in its table of formats.
+fn formats<R: Envelope>() -> impl TypedValueParser<Value = &'static Format<R>> {
+    let listed = R::FORMATS.iter().map(|format| PossibleValue::new(format.name).help(format.about));
+    PossibleValuesParser::new(listed)
+        .try_map(|name| Format::named(&name).ok_or_else(|| format!("unknown format `{name}`")))
+}
+
+/// The help of `--output-dir`: the files of the formats that have one.
+fn output_dir_help() -> String {
+    let files: Vec<&str> = Format::<Report>::files().map(|(file, _)| file).collect();
+    match files.split_last() {
+        Some((last, others)) => {
+            format!("Also write {} and {last} into this folder", others.join(", "))
+        }
+        None => String::new(),
+    }
+}
