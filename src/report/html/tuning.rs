@@ -4,7 +4,6 @@
 //! verdict, notes ──► plots ──► winner and default ──► what mattered ──► every trial ──► manifest
 //! ```
 
-mod labels; // where names stand in a plot
 mod plots; //  σ against accuracy, σ by trial
 mod points; // trials as points, with their marks
 mod tables; // finalists, importance, trials

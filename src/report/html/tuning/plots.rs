@@ -4,9 +4,8 @@ use maud::{html, Markup};
 
 use super::super::super::numbers::{chosen, counted, decimal};
 use super::super::super::tuning::{Finalist, Tuning};
-use super::super::axes::{round, text_width, Axes, Picture, Scale, HEIGHT, WIDTH};
-use super::labels::Labels;
-use super::points::{accuracy_scale, points, sigma_scale, Mark, Point, RADIUS, SMALL};
+use super::super::axes::{Axes, Picture, Scale, HEIGHT};
+use super::points::{accuracy_scale, points, sigma_scale, Mark, Point, SMALL};
 
 /// Of the plot of σ against accuracy, user units.
 const TALL: f64 = 320.0;
@@ -34,26 +33,17 @@ fn against_accuracy(report: &Tuning, points: &[Point]) -> Markup {
     let (kappa, least) = (report.kappa, report.least_accuracy());
     let (at_kappa, at_least) = (axes.at_x(kappa), axes.at_y(least));
     let region = format!("M{} {}H{at_kappa}V{at_least}H{}Z", axes.left(), axes.top(), axes.left());
-    let mut labels = Labels::new(&axes);
-    labels.line((at_kappa, axes.top()), (at_kappa, axes.foot()));
-    labels.line((axes.left(), at_least), (axes.right(), at_least));
     let at = |point: &Point, sigma: f64| (axes.at_x(sigma), axes.at_y(point.figures.accuracy));
-    let marks = marks(report, points, &mut labels, &at);
     let drawing = html! {
         path.region d=(region) {}
         (axes.draw(&sigma_label("σ on the training set", x), "accuracy on the seen part"))
         line.limit x1=(at_kappa) x2=(at_kappa) y1=(axes.top()) y2=(axes.foot()) {}
-        (on_top(&axes, at_kappa, &kappa_label(kappa, x)))
         line.diagonal x1=(axes.left()) x2=(axes.right()) y1=(at_least) y2=(at_least) {}
         path.front d=(front(&axes, points)) {}
-        (marks)
-        (labels.along(&format!("at least {}", decimal(least)), at_least))
+        (marks(report, points, &at))
     };
-    let remark = format!(
-        "shaded: σ ≤ κ {} and accuracy at least {}",
-        chosen(kappa),
-        decimal(report.least_accuracy())
-    );
+    let remark =
+        format!("shaded: σ ≤ {} and accuracy at least {}", kappa_in(x, kappa), decimal(least));
     let named = [("winner", &report.winner), ("default", &report.default)];
     let named = named.iter().filter_map(|(name, finalist)| {
         let point = of(points, finalist)?;
@@ -86,22 +76,19 @@ fn by_trial(report: &Tuning, points: &[Point]) -> Markup {
     let last = report.trials.iter().map(|trial| trial.trial).max().unwrap_or(0).max(LEAST_TRIALS);
     let axes = Axes { x: Scale::Linear(0.5, last as f64 + 0.5), y, height: HEIGHT };
     let at_kappa = axes.at_y(report.kappa);
-    let mut labels = Labels::new(&axes);
-    labels.line((axes.left(), at_kappa), (axes.right(), at_kappa));
     let at = |point: &Point, sigma: f64| (axes.at_x(point.trial.trial as f64), axes.at_y(sigma));
-    let marks = marks(report, points, &mut labels, &at);
     let drawing = html! {
         (axes.draw("trial", &sigma_label("σ", y)))
         line.limit x1=(axes.left()) x2=(axes.right()) y1=(at_kappa) y2=(at_kappa) {}
-        (marks)
-        (labels.along(&kappa_label(report.kappa, y), at_kappa))
+        (marks(report, points, &at))
     };
     let least = points.iter().filter(|point| point.mark != Mark::GivenUp);
     let least = least.map(|point| point.figures.sigma).reduce(f64::min);
     let least = least.map(|least| format!("least σ of a finished trial: {}", decimal(least)));
-    let remark = least.unwrap_or_else(|| "no trial finished".to_owned());
+    let least = least.unwrap_or_else(|| "no trial finished".to_owned());
+    let remark = format!("dashed: {}; {least}", kappa_in(y, report.kappa));
     let description = format!(
-        "Scatter plot of σ on the training set by the number of the trial, for {}. The {remark}. κ is {}.",
+        "Scatter plot of σ on the training set by the number of the trial, for {}. The {least}. κ is {}.",
         counted(points.len(), "trial", "trials"),
         chosen(report.kappa)
     );
@@ -116,30 +103,16 @@ fn by_trial(report: &Tuning, points: &[Point]) -> Markup {
     .figure(&drawing)
 }
 
-/// Every point where `at` has it, feasible ones above the others; then the rings and their names.
-fn marks(
-    report: &Tuning,
-    points: &[Point],
-    labels: &mut Labels,
-    at: &dyn Fn(&Point, f64) -> (f64, f64),
-) -> Markup {
-    let places = places(points, at);
-    for place in &places {
-        labels.mark(place.at, RADIUS);
-    }
-    let joints: Vec<Markup> =
-        points.iter().filter_map(|point| joint(report, point, labels, at)).collect();
-    let rings = rings(report, points, at);
-    for ring in &rings {
-        labels.mark(ring.at, ring.radius);
-    }
+/// Where a student of that σ stands, user units.
+type At<'a> = dyn Fn(&Point, f64) -> (f64, f64) + 'a;
+
+/// Every point where `at` has it, feasible ones above the others, and the rings around finalists.
+fn marks(report: &Tuning, points: &[Point], at: &At) -> Markup {
     html! {
-        @for joint in joints { (joint) }
-        @for place in &places { (place.mark.draw(place.at, &place.words(report.kappa))) }
-        @for ring in &rings { circle.ring.(ring.name) cx=(ring.at.0) cy=(ring.at.1) r=(ring.radius) {} }
-        @for ring in &rings { (labels.beside(ring.name, ring.at, ring.radius + 1.0)) }
-        @for place in places.iter().filter(|place| place.points.len() > 1) {
-            (labels.beside(&format!("×{}", place.points.len()), place.at, RADIUS))
+        @for joint in points.iter().filter_map(|point| joint(report, point, at)) { (joint) }
+        @for place in places(points, at) { (place.mark.draw(place.at, &place.words(report.kappa))) }
+        @for Ring { name, trial, at, radius } in rings(report, points, at) {
+            circle.ring.(name) cx=(at.0) cy=(at.1) r=(radius) { title { (name) ": trial " (trial) } }
         }
     }
 }
@@ -147,17 +120,19 @@ fn marks(
 /// What tells a finalist from the other trials.
 struct Ring {
     name: &'static str,
+    trial: usize,
     at: (f64, f64),
     radius: f64,
 }
 
 /// Around winner and default, where they have figures.
-fn rings(report: &Tuning, points: &[Point], at: &dyn Fn(&Point, f64) -> (f64, f64)) -> Vec<Ring> {
+fn rings(report: &Tuning, points: &[Point], at: &At) -> Vec<Ring> {
     let finalists =
         [("winner", &report.winner, WINNER_RING), ("default", &report.default, DEFAULT_RING)];
     let rings = finalists.into_iter().filter_map(|(name, finalist, radius)| {
         let point = of(points, finalist)?;
-        Some(Ring { name, at: at(point, point.sigma_of(finalist)), radius })
+        let trial = finalist.trial;
+        Some(Ring { name, trial, at: at(point, point.sigma_of(finalist)), radius })
     });
     rings.collect()
 }
@@ -170,14 +145,16 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
+    /// A line for each trial; ahead of several of them how many they are: `×2`.
     fn words(&self, kappa: f64) -> String {
-        let words: Vec<String> = self.points.iter().map(|point| point.words(kappa)).collect();
-        words.join("\n")
+        let several = (self.points.len() > 1).then(|| format!("×{}", self.points.len()));
+        let words = self.points.iter().map(|point| point.words(kappa));
+        several.into_iter().chain(words).collect::<Vec<_>>().join("\n")
     }
 }
 
 /// Where there are points, the lowest layer first.
-fn places<'a>(points: &'a [Point<'a>], at: &dyn Fn(&Point, f64) -> (f64, f64)) -> Vec<Place<'a>> {
+fn places<'a>(points: &'a [Point<'a>], at: &At) -> Vec<Place<'a>> {
     let mut places: Vec<Place> = Vec::new();
     for (mark, _) in Mark::ALL {
         for point in points.iter().filter(|point| point.mark == mark) {
@@ -196,12 +173,7 @@ fn places<'a>(points: &'a [Point<'a>], at: &dyn Fn(&Point, f64) -> (f64, f64)) -
 }
 
 /// From a student to the same one with its temperature, where that is to be seen.
-fn joint(
-    report: &Tuning,
-    point: &Point,
-    labels: &mut Labels,
-    at: &dyn Fn(&Point, f64) -> (f64, f64),
-) -> Option<Markup> {
+fn joint(report: &Tuning, point: &Point, at: &At) -> Option<Markup> {
     let sigma = point.recalibrated()?;
     let (from, to) = (at(point, point.figures.sigma), at(point, sigma));
     let length = (from.0 - to.0).abs() + (from.1 - to.1).abs();
@@ -209,8 +181,6 @@ fn joint(
     if length < LEAST_JOINT && !won {
         return None;
     }
-    labels.mark(to, SMALL);
-    labels.line(from, to);
     Some(html! {
         line.joint x1=(from.0) y1=(from.1) x2=(to.0) y2=(to.1) {}
         circle.recalibrated cx=(to.0) cy=(to.1) r=(SMALL) {
@@ -234,15 +204,8 @@ fn of<'a>(points: &'a [Point<'a>], finalist: &Finalist) -> Option<&'a Point<'a>>
     points.iter().find(|point| point.trial.trial == finalist.trial)
 }
 
-/// A name above the drawing, at most as far out as the drawing reaches.
-fn on_top(axes: &Axes, x: f64, text: &str) -> Markup {
-    let half = text_width(text) / 2.0;
-    let x = x.clamp(axes.left() + half, (WIDTH - 2.0 - half).max(axes.left() + half));
-    html! { text.label x=(round(x)) y=(axes.top() - 4.0) text-anchor="middle" { (text) } }
-}
-
-/// `κ 0.05`, with an arrow where it is beyond what is drawn.
-fn kappa_label(kappa: f64, scale: Scale) -> String {
+/// `κ 0.05`, and whether it is beyond what is drawn.
+fn kappa_in(scale: Scale, kappa: f64) -> String {
     let high = match scale {
         Scale::Linear(_, high) | Scale::Log(_, high) | Scale::Counts(high) => high,
     };

@@ -8,9 +8,7 @@ use super::super::super::tuning::csv::plain;
 use super::super::super::tuning::{Figures, Finalist, Trial, Tuning};
 use super::super::axes::{round, Scale};
 
-/// Room that a mark takes to each side, user units.
-pub(super) const RADIUS: f64 = 4.0;
-/// Of the marks of students with a temperature.
+/// Radius of the marks of students with a temperature, user units.
 pub(super) const SMALL: f64 = 2.25;
 
 /// Columns of a trial's settings that its mark tells.
