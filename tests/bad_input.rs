@@ -5,7 +5,8 @@ mod common;
 use std::fs;
 use std::net::TcpListener;
 
-use common::{fixture, glue, names_in, note, says, with, Run, Sandbox, REPORT_FILES};
+use common::{fixture, glue, names_in, note, report_files, says, with, Run, Sandbox};
+use confidence_audit::report::{Envelope, Report};
 use serde_json::Value;
 
 /// A good teacher, a good student and four sentences; `--data glue` is theirs.
@@ -319,9 +320,8 @@ fn a_mistake_in_the_config_names_line_and_column() {
 fn an_unknown_format_or_device_says_which_there_are() {
     let sandbox = sandbox();
     let run = sandbox.audit(&audit(&["--format", "yaml"]));
-    let formats =
-        "text, json, markdown, junit, csv, github, openmetrics, codequality, model-card, html";
-    run.fails(2, &["'yaml'", formats]).prints_no_report();
+    let formats: Vec<&str> = Report::FORMATS.iter().map(|format| format.name).collect();
+    run.fails(2, &["'yaml'", "text, json, markdown", &formats.join(", ")]).prints_no_report();
     let run = sandbox.audit(&audit(&["--device", "gpu"]));
     run.fails(2, &["`gpu`", "cpu, cuda or cuda:N"]).prints_no_report();
     let run = sandbox.audit(&audit(&["--student-head", "pooled"]));
@@ -389,7 +389,7 @@ fn predictions_that_cannot_be_written_are_found_before_the_run() {
 fn files_of_an_earlier_run_stay_when_a_run_cannot_begin() {
     let sandbox = sandbox();
     assert_eq!(sandbox.audit(&audit(&["--output-dir", "out"])).code, 0);
-    let files = REPORT_FILES;
+    let files = report_files();
     assert_eq!(sandbox.names("out"), files);
     let before: Vec<String> = files.iter().map(|f| sandbox.read(&format!("out/{f}"))).collect();
     for wrong in [["--kappa", "x"], ["--device", "gpu"], ["--max-length", "64"]] {
@@ -427,5 +427,5 @@ fn a_full_disk_under_stdout_is_an_error_and_the_folder_has_the_report() {
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(3), "{stderr}");
     says(&stderr, &["cannot write to stdout", "No space left", "wrote out/report.json"]);
-    assert_eq!(sandbox.names("out"), REPORT_FILES);
+    assert_eq!(sandbox.names("out"), report_files());
 }

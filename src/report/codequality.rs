@@ -16,9 +16,9 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::display::{neutralise, truncate};
+use super::findings::{Finding, FindingKind};
 use super::rows::model;
 use super::schema::{NoteLevel, Outcome, Report, TaskRow};
-use super::summary::{disagreements, row_summary};
 use crate::digest::hexadecimal;
 
 /// Columns of a description and of a check's name.
@@ -41,7 +41,7 @@ enum Severity {
 
 /// One finding, with the fields that GitLab reads.
 #[derive(Debug, Serialize)]
-struct Finding {
+struct CodeQualityFinding {
     description: String,
     check_name: String,
     fingerprint: String,
@@ -60,76 +60,49 @@ struct Lines {
     begin: usize,
 }
 
-/// What is to be said of a row, before it has a fingerprint and a place.
-struct Remark<'a> {
-    row: &'a TaskRow,
-    check: &'a str,
-    severity: Severity,
-    text: String,
-}
-
 /// Writes the findings as one JSON array; an empty one where there is nothing to say.
 pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, &findings(report, &Place::here()))?;
     out.write_all(b"\n")
 }
 
-fn findings(report: &Report, place: &Place) -> Vec<Finding> {
+fn findings(report: &Report, place: &Place) -> Vec<CodeQualityFinding> {
     let mut taken = BTreeSet::new();
-    let finding = |remark: Remark<'_>| {
-        let Remark { row, check, severity, text } = remark;
-        let mut candidates = (0_u64..).map(|before| fingerprint(row, check, before));
+    let finding = |finding: Finding<'_>| {
+        let severity = severity(&finding)?;
+        let Finding { row, code, kind, text, hint } = finding;
+        let row_ahead =
+            if let FindingKind::Note(_) = kind { row.name() + ": " } else { String::new() };
+        let hint = hint.map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+        let mut candidates = (0_u64..).map(|before| fingerprint(row, code, before));
         let fingerprint = candidates.find(|it| taken.insert(it.clone()));
-        Finding {
-            description: truncate(&neutralise(&text), DESCRIPTION),
-            check_name: truncate(&neutralise(check), NAME),
-            fingerprint: fingerprint.expect("the numbers go on for ever"),
+        Some(CodeQualityFinding {
+            description: truncate(&neutralise(&format!("{row_ahead}{text}{hint}")), DESCRIPTION),
+            check_name: truncate(&neutralise(code), NAME),
+            fingerprint: fingerprint.expect("unbounded range yields a free fingerprint"),
             severity,
             location: Location { path: path(report, row, place), lines: Lines { begin: 1 } },
-        }
+        })
     };
-    remarks(report).into_iter().map(finding).collect()
+    super::findings::findings(report).into_iter().filter_map(finding).collect()
 }
 
-fn remarks(report: &Report) -> Vec<Remark<'_>> {
-    let mut remarks: Vec<Remark<'_>> = report.tasks.iter().filter_map(verdict).collect();
-    remarks.extend(disagreements(report).into_iter().map(|(row, text)| Remark {
-        row,
-        check: "splits-disagree",
-        severity: Severity::Minor,
-        text,
-    }));
-    for row in &report.tasks {
-        remarks.extend(row.notes_by_weight().into_iter().map(|note| Remark {
-            row,
-            check: &note.code,
-            severity: match note.level {
-                NoteLevel::Warning => Severity::Minor,
-                NoteLevel::Note => Severity::Info,
-            },
-            text: hinted(format!("{}: {}", row.name(), note.message), note.hint.as_deref()),
-        }));
-    }
-    remarks
-}
-
-/// What the verdict itself gives rise to.
-fn verdict(row: &TaskRow) -> Option<Remark<'_>> {
-    let (check, severity) = match (row.verdict, row.gates) {
-        (Outcome::Error, true) => ("could-not-run", Severity::Blocker),
-        (Outcome::Error, false) => ("could-not-run", Severity::Minor),
-        (Outcome::NotPreserved, true) if row.partial || row.is_statistical() => {
-            ("not-preserved", Severity::Major)
+/// How serious a finding is; `None` for a gate that was preserved.
+fn severity(Finding { row, kind, .. }: &Finding) -> Option<Severity> {
+    Some(match (kind, row.verdict) {
+        (FindingKind::Verdict, Outcome::Preserved) => return None,
+        (FindingKind::Verdict, Outcome::Error) if row.gates => Severity::Blocker,
+        (FindingKind::Verdict, Outcome::NotPreserved) => {
+            let is_partial = row.partial || row.is_statistical();
+            if is_partial {
+                Severity::Major
+            } else {
+                Severity::Critical
+            }
         }
-        (Outcome::NotPreserved, true) => ("not-preserved", Severity::Critical),
-        (Outcome::NotPreserved, false) | (Outcome::Preserved, _) => return None,
-    };
-    let hint = row.error.as_ref().and_then(|error| error.hint.as_deref());
-    Some(Remark { row, check, severity, text: hinted(row_summary(row), hint) })
-}
-
-fn hinted(text: String, hint: Option<&str>) -> String {
-    hint.map_or_else(|| text.clone(), |hint| format!("{text} (hint: {hint})"))
+        (FindingKind::Note(NoteLevel::Note), _) => Severity::Info,
+        _ => Severity::Minor,
+    })
 }
 
 /// SHA-256 of task, split and code: no figure, so that GitLab knows a finding again in the next run.

@@ -2,8 +2,8 @@
 //! into annotations, and a step's outputs.
 
 use super::display::{neutralise, truncate};
+use super::findings::{findings, Finding, FindingKind};
 use super::schema::{NoteLevel, Outcome, Report, TaskRow};
-use super::summary::{disagreements, row_summary, verdict_word};
 
 /// Annotations in all, of whatever kind: what is shown of one step is at least that.
 const MOST: usize = 10;
@@ -25,13 +25,7 @@ struct Annotation {
 
 /// Errors for gates that failed or could not run, then warnings, then notices: at most ten in all.
 pub(super) fn render(report: &Report) -> String {
-    let mut all: Vec<Annotation> = report.tasks.iter().filter_map(verdict).collect();
-    all.extend(disagreements(report).into_iter().map(|(row, message)| Annotation {
-        kind: "warning",
-        title: format!("{}: splits disagree", row.name()),
-        message,
-    }));
-    all.extend(report.tasks.iter().flat_map(notes));
+    let mut all: Vec<Annotation> = findings(report).iter().map(annotation).collect();
     if all.is_empty() {
         return "::error title=confidence audit::No task was audited.\n".to_owned();
     }
@@ -41,33 +35,20 @@ pub(super) fn render(report: &Report) -> String {
     shortened(all).iter().map(command).collect()
 }
 
-/// What a row's verdict is shown as; nothing for a split beside the gate that could be run.
-fn verdict(row: &TaskRow) -> Option<Annotation> {
-    let kind = match (row.gates, row.verdict) {
-        (true, Outcome::Preserved) => "notice",
-        (true, Outcome::NotPreserved | Outcome::Error) => "error",
-        (false, Outcome::Error) => "warning",
-        (false, _) => return None,
+fn annotation(Finding { row, code, kind, text, hint }: &Finding) -> Annotation {
+    let level = match (kind, row.verdict) {
+        (FindingKind::Verdict, Outcome::Preserved) => "notice",
+        (FindingKind::Verdict, _) if row.gates => "error",
+        (FindingKind::Note(NoteLevel::Note), _) => "notice",
+        _ => "warning",
     };
-    let hint = row.error.as_ref().and_then(|error| error.hint.as_ref());
+    let what = match kind {
+        FindingKind::Note(_) => (*code).to_owned(),
+        _ => code.replace('-', " "),
+    };
     let hint = hint.map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-    let word = verdict_word(row.verdict).to_lowercase();
-    let title = format!("{}: {word}", row.name());
-    Some(Annotation { kind, title, message: row_summary(row) + &hint })
-}
-
-fn notes(row: &TaskRow) -> impl Iterator<Item = Annotation> + '_ {
-    row.notes.iter().map(|note| {
-        let hint = note.hint.as_ref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
-        Annotation {
-            kind: match note.level {
-                NoteLevel::Warning => "warning",
-                NoteLevel::Note => "notice",
-            },
-            title: format!("{}: {}", row.name(), note.code),
-            message: format!("{}{hint}", note.message),
-        }
-    })
+    let title = format!("{}: {what}", row.name());
+    Annotation { kind: level, title, message: format!("{text}{hint}") }
 }
 
 /// From the eleventh on, the tenth says how many are left out, as the gravest of them.

@@ -19,6 +19,7 @@ pub mod comparison;
 mod csv;
 mod display;
 mod figures;
+mod findings;
 mod format;
 mod github;
 pub mod glossary;
@@ -77,7 +78,7 @@ impl Envelope for Report {
             name: "junit",
             file: Some("junit.xml"),
             about: "JUnit XML, for test dashboards",
-            writer: Writer::Streamed(junit::write),
+            writer: Writer::Whole(junit::render),
         },
         Format {
             name: "csv",

@@ -134,7 +134,7 @@ fn row_labels(report: &Report) -> Vec<String> {
         let split = escape(&row.split);
         let again = (2..).map(|time| labels(&format!("{split} ({time})")));
         let mut candidates = std::iter::once(labels(&split)).chain(again);
-        candidates.find(|it| taken.insert(it.clone())).expect("the numbers go on for ever")
+        candidates.find(|it| taken.insert(it.clone())).expect("unbounded range yields a free split")
     };
     report.tasks.iter().map(&mut unique).collect()
 }

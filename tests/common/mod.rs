@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use confidence_audit::report::{Format, Report};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -17,16 +18,31 @@ pub mod glue;
 pub const SIX: [&str; 6] = ["cola", "sst2", "mrpc", "qqp", "qnli", "rte"];
 
 /// What `--output-dir` leaves, sorted.
-pub const REPORT_FILES: [&str; 8] = [
-    "codequality.json",
-    "junit.xml",
-    "metrics.txt",
-    "model-index.yaml",
-    "predictions.csv",
-    "report.html",
-    "report.json",
-    "report.md",
-];
+pub fn report_files() -> Vec<&'static str> {
+    let mut files: Vec<&str> = Format::<Report>::files().map(|(file, _)| file).collect();
+    files.sort_unstable();
+    files
+}
+
+/// The first heading of a Markdown text, and all of its text as a reader sees it. HTML is there to
+/// fold parts away and to break lines, and for nothing else.
+#[track_caller]
+pub fn read_markdown(markdown: &str) -> (String, String) {
+    use pulldown_cmark::{Event, Options, Parser, TagEnd};
+    let (mut heading, mut text) = (None, String::new());
+    for event in Parser::new_ext(markdown, Options::ENABLE_TABLES) {
+        match event {
+            Event::Text(part) => text.push_str(&part),
+            Event::End(TagEnd::Heading(_)) => heading = heading.or_else(|| Some(text.clone())),
+            Event::Html(html) | Event::InlineHtml(html) => {
+                let known = ["<details>", "</details>", "<summary>", "<br>"];
+                assert!(known.iter().any(|tag| html.trim_start().starts_with(tag)), "{html}");
+            }
+            _ => {}
+        }
+    }
+    (heading.expect("a heading"), text)
+}
 
 /// A folder of tests/fixtures.
 pub fn fixture(name: &str) -> PathBuf {
