@@ -2,7 +2,9 @@
 
 mod common;
 
-use common::{codes, demo, edit_json, number, read_tensors, says, with, Run, Sandbox};
+use common::{
+    codes, demo, edit_json, number, read_markdown, read_tensors, says, with, Run, Sandbox,
+};
 use confidence_audit::report::json_schema;
 use confidence_audit::report::recalibration::Recalibration;
 use serde_json::Value;
@@ -112,6 +114,25 @@ fn the_folder_is_the_student_s_but_for_its_last_layer() {
         let bytes = |folder: &str| std::fs::read(sandbox.path(folder).join(&name)).unwrap();
         assert_eq!(bytes("out"), bytes("again"), "{name}");
     }
+}
+
+#[test]
+fn the_report_as_markdown_has_the_verdict_and_the_figures() {
+    let sandbox = Sandbox::new();
+    let student = demo("student-overconfident");
+    let report = report(&sandbox, &student, &[]);
+    let run = sandbox.audit(&arguments(&student, &["--format", "markdown"]));
+    assert_eq!(report["exit_code"], run.code, "{}", run.stderr);
+    let (heading, text) = read_markdown(&run.stdout);
+    let word = if report["exit_code"] == 0 { "✅ PRESERVED" } else { "❌ NOT PRESERVED" };
+    let tau = number(&report, "temperature");
+    assert!(heading.ends_with("examples") && heading.contains(&format!("τ {tau:.4}")), "{heading}");
+    assert!(heading.starts_with(&format!("{word}: sst2/train, ")), "{heading}");
+    for split in ["fit", "gate"] {
+        let [before, after] = ["before", "after"].map(|when| sigma(&report, split, when));
+        assert!(text.contains(&format!("σ {before:.4} → {after:.4}")), "{text}");
+    }
+    assert!(text.contains(report["conclusion"].as_str().unwrap()), "{text}");
 }
 
 /// A copy of the demo's teacher whose logits are `factor` times as large, in the sandbox.

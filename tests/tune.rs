@@ -8,7 +8,7 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{demo, number, says, with, Run, Sandbox};
+use common::{demo, number, read_markdown, says, with, Run, Sandbox};
 use confidence_audit::distill::data::cut;
 use confidence_audit::distill::recipe::HeldOut;
 use serde_json::Value;
@@ -614,6 +614,24 @@ fn another_tune_s_folder_is_left_alone() {
     tuned(&sandbox, &brief(), "out", &["--limit", "100"])
         .fails(2, &["another tune: its teacher, its data"]);
     assert_eq!(sandbox.read("out/journal.jsonl"), before);
+}
+
+#[test]
+fn the_report_as_markdown_has_the_verdict_and_the_figures() {
+    let sandbox = Sandbox::new();
+    let run = tuned(&sandbox, &brief(), "out", &["--time", "0s", "--format", "markdown"]);
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    let (heading, text) = read_markdown(&run.stdout);
+    let report = report(&sandbox, "out");
+    let sigma = number(&report["audited"], "sigma");
+    let verdict = format!("❌ NOT PRESERVED: sst2, σ {sigma:.4} > κ 0.0500, 1 trial");
+    assert_eq!(heading, verdict);
+    let figures = &report["winner"]["seeds"][0]["figures"];
+    let (seen, unseen) = (number(figures, "seen_accuracy"), number(figures, "unseen_accuracy"));
+    let accuracy = format!("accuracy {seen:.4} seen, {unseen:.4} unseen");
+    for part in ["trial 1: ", "stage.prediction.learning_rate 0.0001", &accuracy] {
+        assert!(text.contains(part), "`{part}` is not in {text}");
+    }
 }
 
 #[test]

@@ -9,13 +9,11 @@
 //! `configs/comparison.schema.json` is generated from these types; a test keeps it fresh.
 
 mod changes;
-mod markdown;
+mod document;
 mod moved;
 mod row;
-mod text;
 
-pub(super) use markdown::render as markdown;
-pub(super) use text::render as text;
+pub(super) use document::document;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -94,17 +94,27 @@ pub(crate) fn pad_left(text: &str, width: usize) -> String {
     format!("{}{text}", " ".repeat(width.saturating_sub(columns(text))))
 }
 
+/// A line for each row of cells, as columns two spaces apart, those that `is_right` names aligned to
+/// the right. Lines keep the spaces at their ends.
+pub(crate) fn aligned(rows: &[Vec<String>], is_right: impl Fn(usize) -> bool) -> Vec<String> {
+    let width = |i: usize| rows.iter().map(|row| columns(&row[i])).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len)).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells =
+            row.iter().zip(&widths).enumerate().map(|(i, (cell, width))| match is_right(i) {
+                true => pad_left(cell, *width),
+                false => pad(cell, *width),
+            });
+        cells.collect::<Vec<_>>().join("  ")
+    };
+    rows.iter().map(line).collect()
+}
+
 /// Rows of cells as columns two spaces apart; text from elsewhere is made harmless.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let rows: Vec<Vec<String>> =
         rows.iter().map(|row| row.iter().map(|cell| neutralise(cell)).collect()).collect();
-    let width = |i: usize| rows.iter().map(|row| columns(&row[i])).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..rows.first().map_or(0, Vec::len)).map(width).collect();
-    let line = |row: &Vec<String>| {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, w)| pad(cell, *w)).collect();
-        cells.join("  ").trim_end().to_owned() + "\n"
-    };
-    rows.iter().map(line).collect()
+    aligned(&rows, |_| false).iter().map(|line| line.trim_end().to_owned() + "\n").collect()
 }
 
 /// `text` in lines of at most `limit` columns, broken at spaces, inside a word where it must be.

@@ -8,6 +8,7 @@ use std::io::{self, BufWriter, Write};
 
 use serde::Serialize;
 
+use super::document::{Document, Layout};
 use super::schema::Outcome;
 use super::{csv, json, PredictionTable};
 use crate::error::Exit;
@@ -77,6 +78,8 @@ pub(super) enum Writer<R: ?Sized> {
     Whole(fn(&R) -> String),
     /// Written piece by piece.
     Streamed(fn(&R, &mut dyn Write) -> io::Result<()>),
+    /// A document, in one of its layouts.
+    Document(fn(&R) -> Document, Layout),
     /// The predictions, a line per example; the report itself is not read.
     Predictions,
 }
@@ -90,9 +93,22 @@ impl<R: Serialize> Format<R> {
 }
 
 impl<R> Format<R> {
+    /// A report that is a document, for a terminal.
+    pub(super) const fn text(document: fn(&R) -> Document) -> Self {
+        let writer = Writer::Document(document, Layout::Text);
+        Format { name: "text", file: None, about: "for a terminal", writer }
+    }
+
+    /// A report that is a document, as Markdown.
+    pub(super) const fn markdown(document: fn(&R) -> Document) -> Self {
+        let about = "for a pull request comment or a job summary";
+        let writer = Writer::Document(document, Layout::Markdown);
+        Format { name: "markdown", file: None, about, writer }
+    }
+
     /// Whether a terminal's width and colours are used.
     pub fn is_for_terminals(&self) -> bool {
-        matches!(self.writer, Writer::Terminal(_))
+        matches!(self.writer, Writer::Terminal(_) | Writer::Document(_, Layout::Text))
     }
 
     /// Whether it lists predictions, which the report does not hold.
@@ -116,6 +132,9 @@ impl<R> Format<R> {
             Writer::Terminal(render) => out.write_all(render(report, options).as_bytes()),
             Writer::Whole(render) => out.write_all(render(report).as_bytes()),
             Writer::Streamed(write) => write(report, &mut out),
+            Writer::Document(document, layout) => {
+                out.write_all(document(report).written(layout, options).as_bytes())
+            }
             Writer::Predictions => csv::write(tables, &mut out),
         }?;
         out.flush()

@@ -18,6 +18,7 @@ mod codequality;
 pub mod comparison;
 mod csv;
 mod display;
+mod document;
 mod figures;
 mod findings;
 mod format;
@@ -127,19 +128,9 @@ impl Envelope for Report {
 /// The formats of `audit compare`.
 impl Envelope for Comparison {
     const FORMATS: &'static [Format<Comparison>] = &[
-        Format {
-            name: "text",
-            file: None,
-            about: "for a terminal",
-            writer: Writer::Terminal(comparison::text),
-        },
+        Format::text(comparison::document),
         Format::json(None),
-        Format {
-            name: "markdown",
-            file: None,
-            about: "for a pull request comment or a job summary",
-            writer: Writer::Whole(comparison::markdown),
-        },
+        Format::markdown(comparison::document),
     ];
 
     fn outcome(&self) -> Outcome {
@@ -150,13 +141,9 @@ impl Envelope for Comparison {
 /// The formats of `audit recalibrate`.
 impl Envelope for Recalibration {
     const FORMATS: &'static [Format<Recalibration>] = &[
-        Format {
-            name: "text",
-            file: None,
-            about: "for a terminal",
-            writer: Writer::Terminal(text::recalibration),
-        },
+        Format::text(recalibration::document),
         Format::json(None),
+        Format::markdown(recalibration::document),
     ];
 
     fn outcome(&self) -> Outcome {
@@ -167,12 +154,7 @@ impl Envelope for Recalibration {
 /// The formats of `audit tune`.
 impl Envelope for Tuning {
     const FORMATS: &'static [Format<Tuning>] = &[
-        Format {
-            name: "text",
-            file: None,
-            about: "for a terminal",
-            writer: Writer::Terminal(text::tuning),
-        },
+        Format::text(tuning::document),
         Format {
             name: "csv",
             file: Some("trials.csv"),
@@ -186,6 +168,7 @@ impl Envelope for Tuning {
             writer: Writer::Whole(html::tuning),
         },
         Format::json(Some("tune.json")),
+        Format::markdown(tuning::document),
     ];
 
     fn outcome(&self) -> Outcome {

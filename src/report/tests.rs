@@ -1,8 +1,13 @@
 //! What holds for every format and every report.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 use std::io::{self, Write};
 
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+
+use super::comparison::{compare, Limits};
 use super::*;
 
 /// A disk with room for so many bytes.
@@ -39,25 +44,39 @@ fn names_and_formats_are_one_to_one() {
     names_differ::<Tuning>();
 }
 
-#[test]
-fn every_format_renders_every_report_and_ends_its_last_line() {
-    for (name, report) in samples::all() {
-        for format in Report::FORMATS {
-            let mut out = Vec::new();
-            let tables = [samples::predictions()];
-            format.write(&report, &tables, &RenderOptions::default(), &mut out).unwrap();
-            let text = String::from_utf8(out).unwrap();
-            assert!(text.ends_with('\n'), "{format} of {name}");
-            assert!(!text.contains("NaN"), "{format} of {name}");
-        }
+/// Fails where a report is not valid by its schema or is not read back as it was.
+fn are_valid_and_read_back<R>(reports: impl IntoIterator<Item = R>)
+where
+    R: Envelope + DeserializeOwned + JsonSchema + PartialEq + Debug,
+{
+    let validator = jsonschema::validator_for(&json_schema::<R>()).unwrap();
+    for report in reports {
+        let text = written("json", &report);
+        let instance = serde_json::from_str(&text).unwrap();
+        let errors: Vec<_> = validator.iter_errors(&instance).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{errors:?}");
+        assert_eq!(serde_json::from_str::<R>(&text).unwrap(), report);
     }
 }
 
-/// The report in `format`, with the predictions of three examples.
-fn written(format: &Format<Report>, report: &Report) -> String {
+#[test]
+fn every_report_is_valid_by_its_schema_and_reads_back_the_same() {
+    let reports = || samples::all().into_iter().map(|(_, report)| report);
+    are_valid_and_read_back(reports());
+    let pairs = reports().flat_map(|old| reports().map(move |new| (old.clone(), new)));
+    let limits = Limits { max_sigma_increase: Some(0.01), max_accuracy_drop: Some(0.01) };
+    are_valid_and_read_back(pairs.map(|(old, new)| compare(("a", &old), ("b", &new), limits)));
+    are_valid_and_read_back([recalibration::tests::sample()]);
+    let real = std::fs::read("tests/fixtures/tuning/tune.json").unwrap();
+    let real: Tuning = serde_json::from_slice(&real).unwrap();
+    are_valid_and_read_back([tuning::samples::tuning(), real]);
+}
+
+/// The report in the format with that name, with the predictions of three examples.
+pub(super) fn written<R: Envelope>(format: &str, report: &R) -> String {
+    let (tables, options) = ([samples::predictions()], RenderOptions::default());
     let mut out = Vec::new();
-    let tables = [samples::predictions()];
-    format.write(report, &tables, &RenderOptions::default(), &mut out).unwrap();
+    Format::named(format).unwrap().write(report, &tables, &options, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
@@ -75,17 +94,13 @@ fn every_format_is_read_by_a_parser_of_its_own() {
     let schema = jsonschema::validator_for(&schema).unwrap();
     for (name, report) in samples::all() {
         for format in Report::FORMATS {
-            let text = written(format, &report);
+            let text = written(format.name, &report);
             let (ran, gating) = counts(&report);
             let what = format!("{format} of {name}");
+            assert!(text.ends_with('\n') && !text.contains("NaN"), "{what}");
             match format.name {
-                "text" => {
-                    assert!(!text.contains('\u{1b}') && text.lines().count() > 2, "{what}")
-                }
-                "json" => {
-                    let value = serde_json::from_str(&text).unwrap();
-                    assert!(schema.is_valid(&value), "{what}");
-                }
+                "text" => assert!(!text.contains('\u{1b}') && text.lines().count() > 2, "{what}"),
+                "json" => assert!(schema.is_valid(&serde_json::from_str(&text).unwrap()), "{what}"),
                 "markdown" => assert_eq!(markdown_rows(&text), report.tasks.len(), "{what}"),
                 "html" => html_verdicts(&text, &report, &what),
                 "junit" => {

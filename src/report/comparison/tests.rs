@@ -1,9 +1,8 @@
 use proptest::prelude::*;
-use serde_json::Value;
 
 use super::super::display::columns;
 use super::super::schema::Sequential;
-use super::super::{json_schema, samples, write_json, RenderOptions};
+use super::super::{samples, RenderOptions};
 use super::*;
 use ComparisonVerdict::{NoRegression, NotComparable, Regression};
 
@@ -27,29 +26,13 @@ fn one(sigma: f64, accuracy: f64) -> Report {
 }
 
 fn text(comparison: &Comparison) -> String {
-    super::text(comparison, &RenderOptions::default())
+    document(comparison).text(&RenderOptions::default())
 }
 
 /// By how much a figure moved.
 fn change(row: &ComparedRow, key: &str) -> Option<f64> {
     let (_, moved) = row.figures.0.iter().find(|(name, _)| name == key).unwrap();
     serde_json::to_value(moved).unwrap()["change"].as_f64()
-}
-
-#[test]
-fn every_comparison_is_valid_by_the_schema_and_reads_back_the_same() {
-    let validator = jsonschema::validator_for(&json_schema::<Comparison>()).unwrap();
-    for (_, old) in samples::all() {
-        for (_, new) in samples::all() {
-            let comparison = against(&old, &new, limits(0.01, 0.01));
-            let mut json = Vec::new();
-            write_json(&comparison, &mut json).unwrap();
-            let instance: Value = serde_json::from_slice(&json).unwrap();
-            let errors: Vec<_> = validator.iter_errors(&instance).map(|e| e.to_string()).collect();
-            assert!(errors.is_empty(), "{errors:?}");
-            assert_eq!(serde_json::from_slice::<Comparison>(&json).unwrap(), comparison);
-        }
-    }
 }
 
 #[test]
@@ -173,7 +156,7 @@ fn what_the_limits_need_and_is_not_known_cannot_be_compared() {
         assert_eq!((found.rows[0].gates, found.rows[0].gated), (false, true));
         let shown = text(&found);
         assert!(shown.contains(&format!("sst2/train  {gone}  (gated before)\n")), "{shown}");
-        let shown = super::markdown(&found);
+        let shown = document(&found).markdown();
         assert!(shown.contains(&format!("{} (gated before) |", gone.to_lowercase())), "{shown}");
     }
     // Could not be run.
@@ -256,7 +239,7 @@ fn what_changed_is_named_and_what_makes_it_doubtful_is_a_warning() {
     new.manifest.models[0].weights_sha256 = "22".repeat(32);
     new.manifest.models[1].tokenizer_sha256 = None;
     let found = against(&old, &new, NONE);
-    let changes: Vec<String> = found.changes.iter().map(super::text::in_words).collect();
+    let changes: Vec<String> = found.changes.iter().map(super::document::in_words).collect();
     assert_eq!(
         changes,
         [
@@ -324,7 +307,7 @@ fn a_row_that_only_the_new_report_has_stands_apart_from_what_was_compared() {
     assert!(shown.starts_with("NO REGRESSION  sst2/train\n"), "{shown}");
     let apart = "rte/train (NOT PRESERVED): nothing to compare with";
     assert!(shown.contains(&format!("\n  new rows    {apart}\n")), "{shown}");
-    let shown = super::markdown(&found);
+    let shown = document(&found).markdown();
     assert!(shown.starts_with("## ✅ NO REGRESSION: sst2/train\n"), "{shown}");
     assert!(shown.contains(&format!(" New rows: {apart}.\n")), "{shown}");
     assert!(!text(&against(&old, &old, NONE)).contains("new rows"));
@@ -365,12 +348,12 @@ fn hostile_text_acts_nowhere_and_lines_keep_to_the_width() {
     let found = compare((&names.0, &old), (&names.1, &new), limits(0.1, 0.1));
     for width in [60, 80, 200] {
         let options = RenderOptions { color: false, width };
-        for line in super::text(&found, &options).lines() {
+        for line in document(&found).text(&options).lines() {
             assert!(columns(line) <= width, "{width}: {line}");
             assert!(line.chars().all(|c| !c.is_control()) && !line.trim_start().starts_with("::"));
         }
     }
-    let markdown = super::markdown(&found);
+    let markdown = document(&found).markdown();
     assert!(markdown.chars().count() < 65_536);
     for tag in markdown.split('<').skip(1) {
         let known = ["details>", "/details>", "summary>", "/summary>", "br>"];
@@ -383,7 +366,7 @@ fn hostile_text_acts_nowhere_and_lines_keep_to_the_width() {
         assert!(counts.contains(&pipes), "{pipes} in {line}");
     }
     let many = Report { tasks: vec![new.tasks[0].clone(); 60], ..new.clone() };
-    let markdown = super::markdown(&against(&many, &many, NONE));
+    let markdown = document(&against(&many, &many, NONE)).markdown();
     assert!(markdown.chars().count() < 65_536);
 }
 
@@ -392,7 +375,7 @@ fn markdown_has_a_row_of_moves_and_folds_the_rest_away() {
     let mut new = samples::not_preserved();
     new.tasks[0].worst[0].index = 3;
     new.manifest.models[1].weights_sha256 = "22".repeat(32);
-    let shown = super::markdown(&against(&samples::preserved(), &new, NONE));
+    let shown = document(&against(&samples::preserved(), &new, NONE)).markdown();
     for words in [
         "## ❌ REGRESSION: sst2/train\n\nFrom old.json to new.json. Limits: none: ",
         "| sst2 | train | preserved → not preserved | 0.0446 → 0.0802 | 0.0500 |",

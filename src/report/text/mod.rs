@@ -2,9 +2,7 @@
 
 mod glossary;
 pub(super) mod page;
-mod recalibration;
 mod row;
-mod tuning;
 mod worst;
 
 use super::display::{columns, neutralise, pad, pad_left, truncate};
@@ -15,8 +13,7 @@ use super::summary::{tally, verdict_word};
 use super::RenderOptions;
 pub(super) use glossary::{entries, overview};
 use page::{verdict_style, Page, BOLD};
-pub(super) use recalibration::recalibration;
-pub(super) use tuning::tuning;
+pub(super) use row::explained_codes;
 
 /// The whole text. Several tasks begin with a table of them and end with a line that counts them.
 pub(super) fn render(report: &Report, options: &RenderOptions) -> String {

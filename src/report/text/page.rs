@@ -2,7 +2,7 @@
 
 use anstyle::{AnsiColor, Style};
 
-use super::super::display::{columns, neutralise, pad, truncate, wrap};
+use super::super::display::{columns, neutralise, pad, truncate, truncate_start, wrap};
 use super::super::schema::Outcome;
 use super::super::RenderOptions;
 
@@ -114,6 +114,15 @@ impl Page {
             self.line(&format!("{start}{painted}"));
             start = " ".repeat(INDENT + LABEL);
         }
+    }
+
+    /// A name, a path whose end is kept where it must be cut, and a remark behind it.
+    pub fn path(&mut self, name: &str, path: &str, about: &str) {
+        let room = self.width.saturating_sub(INDENT + LABEL);
+        let about = truncate(&neutralise(about), room * 2 / 3);
+        let path = truncate_start(&neutralise(path), room - columns(&about));
+        let about = if about.is_empty() { about } else { self.paint(DIM, &about) };
+        self.line(&format!("{}{}{path}{about}", " ".repeat(INDENT), pad(name, LABEL)));
     }
 
     /// `name: text`, wrapped, indented by `indent` and from the second line on by two more.

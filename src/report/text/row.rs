@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::display::{columns, neutralise, pad, truncate_start};
+use super::super::display::{columns, pad};
 use super::super::figures::{self, Figure};
 use super::super::glossary::explain;
 use super::super::numbers::{
@@ -65,11 +65,7 @@ fn headline(row: &TaskRow) -> Vec<String> {
 fn models(page: &mut Page, report: &Report, row: &TaskRow) {
     for role in ["teacher", "student"] {
         if let Some(model) = model(report, &row.task, role) {
-            let about = about(model);
-            let room = page.width.saturating_sub(INDENT + LABEL + columns(&about)).max(10);
-            let source = truncate_start(&neutralise(&model.source), room);
-            let about = page.paint(DIM, &about);
-            page.line(&format!("{}{}{source}{about}", " ".repeat(INDENT), pad(role, LABEL)));
+            page.path(role, &model.source, &about(model));
         }
     }
 }
@@ -78,10 +74,9 @@ fn models(page: &mut Page, report: &Report, row: &TaskRow) {
 fn about(model: &ModelManifest) -> String {
     let weights = model.parameters.map(|count| counted(count, "weight", "weights"));
     let known: Vec<String> = model.architecture.iter().cloned().chain(weights).collect();
-    if known.is_empty() {
-        String::new()
-    } else {
-        format!(" ({})", neutralise(&known.join(", ")))
+    match known.is_empty() {
+        true => String::new(),
+        false => format!(" ({})", known.join(", ")),
     }
 }
 
@@ -367,32 +362,23 @@ fn notes(page: &mut Page, report: &Report, row: &TaskRow, beside: &[&TaskRow]) {
     // Once in a report is enough.
     let first = report.tasks.iter().find(|row| !row.notes.is_empty());
     if first.is_some_and(|first| shown().any(|row| std::ptr::eq(row, first))) {
-        more_about(page, shown().flat_map(|row| row.notes_by_weight()));
+        if let Some(text) = explained_codes(shown().flat_map(|row| row.notes_by_weight())) {
+            page.remark(INDENT, DIM, "more", &text);
+        }
     }
 }
 
-/// The notes of a report that has one row, and where to read more.
-pub(super) fn closing_notes(page: &mut Page, notes: &[Note]) {
-    if !notes.is_empty() {
-        page.blank();
-    }
-    for note in notes {
-        remark(page, note, "");
-    }
-    more_about(page, notes.iter());
-}
-
-/// Where to read on about the codes of `notes`.
-fn more_about<'a>(page: &mut Page, notes: impl Iterator<Item = &'a Note>) {
+/// `audit explain …` with the codes of `notes`, each once; `None` where the glossary has none.
+pub(in super::super) fn explained_codes<'a>(
+    notes: impl Iterator<Item = &'a Note>,
+) -> Option<String> {
     let mut codes: Vec<&str> = Vec::new();
     for entry in notes.filter_map(|note| explain(&note.code)) {
         if !codes.contains(&entry.name.as_str()) {
             codes.push(&entry.name);
         }
     }
-    if !codes.is_empty() {
-        page.remark(INDENT, DIM, "more", &format!("`audit explain {}`", codes.join(" ")));
-    }
+    (!codes.is_empty()).then(|| format!("`audit explain {}`", codes.join(" ")))
 }
 
 fn remark(page: &mut Page, note: &Note, place: &str) {

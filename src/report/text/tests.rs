@@ -1,4 +1,5 @@
 use super::super::samples;
+use super::super::schema::StudentBound;
 use super::*;
 
 const NARROW: RenderOptions = RenderOptions { color: false, width: 80 };
@@ -97,8 +98,10 @@ fn a_suite_in_80_columns_begins_with_a_table_and_ends_with_a_count() {
     for row in &mut report.tasks {
         row.worst.clear();
     }
-    assert_eq!(
-        render(&report, &NARROW),
+    let mut alone = samples::preserved();
+    alone.tasks[0].worst.clear();
+    let (alone, shown) = (render(&alone, &NARROW), render(&report, &NARROW));
+    let expected = format!(
         "\
 COULD NOT RUN  3 audits: 1 preserved, 1 not preserved, 1 could not run
 
@@ -107,32 +110,7 @@ sst2  PRESERVED      0.0446  0.0500  0.9540  0.9478     98.0 %    67,349
 mrpc  NOT PRESERVED  0.1460  0.0500  0.9540  0.9478     98.0 %     3,668
 rte   COULD NOT RUN       –       –       –       –          –         –
 
-PRESERVED  sst2/train  σ 0.0446 ≤ κ 0.0500  67,349 examples
-  teacher     models/sst2/teacher (bert, 66,955,010 weights)
-  student     models/sst2/student (bert, 66,955,010 weights)
-
-  σ 0.0446    ██████████████████████████████████████████████████░░░░░░│ κ 0.0500
-  interval    0.0437 to 0.0455 (95 % bootstrap)
-  budget      79.6 % spent: Σd² = 134.0 of 168.4
-  bound       β 168.4 nats (0.0025 per example), α 0, γ 1; set by default
-  accuracy    teacher 0.9540, student 0.9478
-  agreement   66,003 of 67,349 (98.0 %); 673 negative flips
-  confidence  teacher 0.9712, student 0.9530 on average; mean d +0.0182
-  |d|         median 0.0120, 90 % 0.0612, 99 % 0.1711, largest 0.4512
-  other σ     max centred 0.0401; teacher-class rms 0.0450, centred 0.0424
-
-  not gating  validation: NOT PRESERVED, σ 0.1010 > κ 0.0500, 872 examples
-              accuracy teacher 0.9540, student 0.9478
-              agreement 855 of 872 (98.1 %); 8 negative flips
-              σ ≤ 0.1111 on unseen inputs (95 % limit, if these are unseen)
-              The two splits disagree: confidence is preserved on train, which
-              gates, and not on validation. The bound on train does not carry
-              over to inputs that the student has not seen.
-
-  note: the verdict already follows from the measured loss: κ ≥ sqrt(mean KL /
-    2) [implied-by-loss]
-  more: `audit explain implied-by-loss`
-
+{alone}
 NOT PRESERVED  mrpc/train  σ 0.1460 > κ 0.0500  3,668 examples
   teacher     models/mrpc/teacher (bert, 66,955,010 weights)
   student     models/mrpc/student (bert, 66,955,010 weights)
@@ -159,6 +137,7 @@ COULD NOT RUN  rte/train
 COULD NOT RUN  3 audits: 1 preserved, 1 not preserved, 1 could not run  exit 3
 "
     );
+    assert_eq!(shown, expected);
 }
 
 #[test]
@@ -168,19 +147,6 @@ fn in_200_columns_an_input_and_its_text_share_a_line() {
         "51007  +0.4512  positive 0.9812  positive 0.5300  positive  “a gripping film that never \
          lets its audience go, and never lets them forget the price”\n"
     ));
-}
-
-#[test]
-fn a_partial_audit_says_so_in_the_verdict_s_line() {
-    let text = render(&samples::partial(), &NARROW);
-    let first = text.lines().next().unwrap();
-    assert_eq!(first, "PRESERVED  sst2/train  σ 0.0446 ≤ κ 0.0500  (partial: 500 of 67,349)");
-}
-
-#[test]
-fn a_missing_accuracy_says_why() {
-    let text = render(&samples::unlabelled(), &NARROW);
-    assert!(text.contains("  accuracy    – (no example of this split has a label)\n"), "{text}");
 }
 
 #[test]
@@ -196,39 +162,36 @@ fn what_was_skipped_or_cut_is_counted_only_where_there_is_some() {
     assert!(text.contains(skipped), "{text}");
 }
 
-#[test]
-fn another_reading_is_named_in_the_verdict_s_line_and_used_for_it() {
+/// The words of the text of a report whose first row is changed, a space between two.
+fn words_with(change: impl FnOnce(&mut TaskRow)) -> String {
     let mut report = samples::preserved();
-    report.tasks[0].statistic = crate::confidence::Statistic::Centred;
-    report.tasks[0].confidence = crate::confidence::ConfidenceKind::TeacherClass;
-    let text = render(&report, &NARROW);
-    // 0.9 · 0.0446 = 0.04014
-    assert!(text.contains("σ 0.0401 ≤ κ 0.0500"), "{text}");
-    assert!(text.contains("(centred, teacher-class)"), "{text}");
+    change(&mut report.tasks[0]);
+    render(&report, &NARROW).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]
-fn a_reading_that_gives_the_other_verdict_says_so() {
-    let mut report = samples::preserved();
-    report.tasks[0].variants[2].sigma = Some(0.0512);
-    report.tasks[0].variants[2].within_bound = Some(false);
-    let text = render(&report, &NARROW);
-    assert!(text.contains("teacher-class rms 0.0512 (> κ), centred 0.0424\n"), "{text}");
-}
-
-#[test]
-fn the_student_s_own_record_stands_beside_the_bound() {
-    let mut report = samples::preserved();
-    report.tasks[0].student_bound = Some(super::super::schema::StudentBound {
-        kappa: 0.04,
-        beta: 107.7584,
-        alpha: 0.0,
-        gamma: 1.0,
-        within_bound: Some(false),
+fn a_row_says_what_is_not_as_usual() {
+    let first = render(&samples::partial(), &NARROW).lines().next().unwrap().to_owned();
+    assert_eq!(first, "PRESERVED  sst2/train  σ 0.0446 ≤ κ 0.0500  (partial: 500 of 67,349)");
+    let unlabelled = render(&samples::unlabelled(), &NARROW);
+    assert!(unlabelled.contains("  accuracy    – (no example of this split has a label)\n"));
+    let other_reading = words_with(|row| {
+        row.statistic = crate::confidence::Statistic::Centred;
+        row.confidence = crate::confidence::ConfidenceKind::TeacherClass;
     });
-    let text = render(&report, &NARROW);
-    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(flat.contains(
+    // 0.9 · 0.0446 = 0.04014
+    assert!(other_reading.contains("σ 0.0401 ≤ κ 0.0500"), "{other_reading}");
+    assert!(other_reading.contains("(centred, teacher-class)"), "{other_reading}");
+    let disagreeing = words_with(|row| {
+        (row.variants[2].sigma, row.variants[2].within_bound) = (Some(0.0512), Some(false));
+    });
+    assert!(disagreeing.contains("teacher-class rms 0.0512 (> κ), centred 0.0424"));
+    let (kappa, beta, alpha, gamma) = (0.04, 107.7584, 0.0, 1.0);
+    let within_bound = Some(false);
+    let recorded = words_with(|row| {
+        row.student_bound = Some(StudentBound { kappa, beta, alpha, gamma, within_bound });
+    });
+    assert!(recorded.contains(
         "own record κ 0.0400 (β 107.8 nats, α 0, γ 1) by the student's training: σ is above it"
     ));
 }

@@ -1,6 +1,6 @@
 //! The inputs on which the two confidences are furthest apart.
 
-use super::super::display::{columns, neutralise, pad, pad_left, truncate};
+use super::super::display::{aligned, columns, neutralise, truncate};
 use super::super::numbers::{decimal, signed, ABSENT};
 use super::super::schema::{Prediction, TaskRow, WorstInput};
 use super::page::{Page, BOLD, DIM};
@@ -25,34 +25,22 @@ pub(super) fn table(page: &mut Page, row: &TaskRow) {
     }
     page.blank();
     let names = name_columns(page.width);
-    let cells: Vec<[String; 5]> = inputs.iter().map(|input| cells(input, names)).collect();
-    let header = ["index", "d", "teacher", "student", "label"];
-    let widths: Vec<usize> = (0..header.len())
-        .map(|column| {
-            let cells = cells.iter().map(|cells| columns(&cells[column]));
-            cells.max().unwrap_or(0).max(columns(header[column]))
-        })
-        .collect();
-    let format_line = |cells: &[&str]| {
-        let right = cells[..2].iter().zip(&widths).map(|(cell, width)| pad_left(cell, *width));
-        let left = cells[2..].iter().zip(&widths[2..]).map(|(cell, width)| pad(cell, *width));
-        format!("  {}", right.chain(left).collect::<Vec<_>>().join("  "))
-    };
+    let header = ["index", "d", "teacher", "student", "label"].map(str::to_owned).to_vec();
+    let cells = inputs.iter().map(|input| cells(input, names).to_vec());
+    let rows: Vec<Vec<String>> = std::iter::once(header).chain(cells).collect();
+    let indent = 4 + rows.iter().map(|row| columns(&row[0])).max().unwrap_or(0);
+    let lines = aligned(&rows, |i| i < 2);
     let title = page.paint(BOLD, "furthest apart");
     page.line(&format!("  {title} ({})", row.difference_in_words()));
-    let line = page.paint(DIM, format_line(&header).trim_end());
-    page.line(&line);
-    for (input, cells) in inputs.iter().zip(&cells) {
-        let cells: Vec<&str> = cells.iter().map(String::as_str).collect();
-        let line = format_line(&cells);
+    let header = page.paint(DIM, &format!("  {}", lines[0].trim_end()));
+    page.line(&header);
+    for (input, line) in inputs.iter().zip(&lines[1..]) {
         if page.width >= ROOM_FOR_TEXT {
-            let room = page.width.saturating_sub(columns(&line) + 2);
-            page.line(&format!("{line}  {}", text(input, room)));
+            let room = page.width.saturating_sub(columns(line) + 4);
+            page.line(&format!("  {line}  {}", text(input, room)));
         } else {
-            page.line(&line);
-            let indent = 2 + widths[0] + 2;
-            let shown = text(input, page.width - indent);
-            page.line(&format!("{}{shown}", " ".repeat(indent)));
+            page.line(&format!("  {line}"));
+            page.line(&format!("{}{}", " ".repeat(indent), text(input, page.width - indent)));
         }
     }
 }

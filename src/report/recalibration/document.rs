@@ -1,55 +1,50 @@
-//! `audit recalibrate` for a terminal: the verdict, τ, both splits before and after, what is left.
+//! A recalibration for people: the verdict, τ, both splits before and after, what is left to do.
 
-use super::super::display::{neutralise, pad, truncate_start};
+use super::super::document::{Block, Document};
 use super::super::numbers::{
     against_kappa, counted, decimal, decimal_or_absent, sigma_and_kappa, signed, thousands, ABSENT,
 };
-use super::super::recalibration::{RecalibratedSplit, Recalibration, Spend};
 use super::super::schema::Outcome;
 use super::super::summary::verdict_word;
-use super::super::RenderOptions;
-use super::page::{verdict_style, Page, INDENT, LABEL};
-use super::row::closing_notes;
+use super::{RecalibratedSplit, Recalibration, Spend};
 
-/// The whole text.
-pub(in super::super) fn recalibration(report: &Recalibration, options: &RenderOptions) -> String {
-    let mut page = Page::new(options);
+/// The whole report.
+pub(in super::super) fn document(report: &Recalibration) -> Document {
     let gate = &report.gate;
-    let headline = [
+    let headline = vec![
         format!("{}/{}", report.task, gate.split),
         format!("τ {}", decimal(report.temperature)),
         comparison(report, gate, &gate.after),
         extent(gate),
     ];
-    page.parts(verdict_style(report.verdict), verdict_word(report.verdict), &headline);
+    let mut document = Document::new(report.verdict, verdict_word(report.verdict), headline);
     for model in &report.manifest.models {
-        let room = page.width.saturating_sub(INDENT + LABEL);
-        let source = truncate_start(&neutralise(&model.source), room);
-        page.line(&format!("{}{}{source}", " ".repeat(INDENT), pad(&model.role, LABEL)));
+        let (name, path) = (model.role.clone(), model.source.clone());
+        document.push(Block::Path { name, path, about: String::new() });
     }
-    page.blank();
-    for (name, split) in [("fit on", &report.fit), ("gates", gate)] {
-        page.field(name, &format!("{}, {}: {}", split.split, extent(split), verdicts(split)));
-        page.field("", &change(report, split));
-    }
-    let best = sigma(report, gate, &gate.best);
-    page.field(
-        "",
-        &format!(
-            "τ {} is the best for {} itself: σ {best}",
-            decimal(gate.best_temperature),
-            gate.split
-        ),
-    );
-    page.field("bound", &format!("κ {} ({})", decimal(gate.kappa), report.bound_origin));
+    document.push(Block::Gap);
+    let split = |split: &RecalibratedSplit| {
+        let verdicts = format!("{}, {}: {}", split.split, extent(split), verdicts(split));
+        vec![verdicts, change(report, split)]
+    };
+    let mut of_gate = split(gate);
+    of_gate.push(format!(
+        "τ {} is the best for {} itself: σ {}",
+        decimal(gate.best_temperature),
+        gate.split,
+        sigma(report, gate, &gate.best)
+    ));
+    document.push(Block::Field { name: "fit on", lines: split(&report.fit) });
+    document.push(Block::Field { name: "gates", lines: of_gate });
+    document.field("bound", format!("κ {} ({})", decimal(gate.kappa), report.bound_origin));
     if (report.statistic.as_str(), report.confidence.as_str()) != ("rms", "max") {
-        page.field("reading", &format!("{}, {}", report.confidence, report.statistic));
+        document.field("reading", format!("{}, {}", report.confidence, report.statistic));
     }
-    page.field("accuracy", &accuracy(gate));
-    page.blank();
-    page.field("conclusion", &report.conclusion);
-    closing_notes(&mut page, &report.notes);
-    page.finish()
+    document.field("accuracy", accuracy(gate));
+    document.push(Block::Gap);
+    document.field("conclusion", report.conclusion.clone());
+    document.notes(&report.notes);
+    document
 }
 
 fn extent(split: &RecalibratedSplit) -> String {

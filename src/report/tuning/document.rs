@@ -1,84 +1,62 @@
-//! What `audit tune` says at its end: the verdict, winner and default on both parts of the validation
-//! split, what mattered.
+//! A tune for people: the verdict, winner and default on both parts of the validation split, what
+//! mattered.
 
-use super::super::display::{neutralise, pad};
+use super::super::display::pad;
+use super::super::document::{Block, Document};
 use super::super::numbers::{against_kappa, counted, decimal, sigma_and_kappa, thousands};
 use super::super::summary::verdict_word;
-use super::super::tuning::csv::plain;
-use super::super::tuning::{Finalist, Tuning};
-use super::super::RenderOptions;
-use super::page::{verdict_style, Page};
-use super::row::closing_notes;
+use super::csv::plain;
+use super::{Finalist, Seeded, Tuning};
 
 /// Keys whose importance is named.
 const KEYS: usize = 3;
 
-/// The whole text.
-pub(in super::super) fn tuning(report: &Tuning, options: &RenderOptions) -> String {
-    let mut page = Page::new(options);
+/// The whole report.
+pub(in super::super) fn document(report: &Tuning) -> Document {
     let comparison = against_kappa(report.audited.sigma, report.audited.preserved, report.kappa);
     let trials = counted(report.trials.len(), "trial", "trials");
-    let headline = [report.task.clone(), format!("σ {comparison}{}", shortfall(report)), trials];
-    page.parts(verdict_style(report.verdict), verdict_word(report.verdict), &headline);
-    page.blank();
+    let headline =
+        vec![report.task.clone(), format!("σ {comparison}{}", shortfall(report)), trials];
+    let mut document = Document::new(report.verdict, verdict_word(report.verdict), headline);
+    document.push(Block::Gap);
     if let Some(obstacle) = &report.obstacle {
-        page.field("in the way", obstacle);
+        document.field("in the way", obstacle.clone());
     }
     for (name, finalist) in [("winner", &report.winner), ("default", &report.default)] {
-        page.field(name, &settings(finalist));
-        for line in seeds(finalist, report) {
-            page.field("", &line);
-        }
+        let lines = std::iter::once(settings(finalist)).chain(seeds(finalist, report)).collect();
+        document.push(Block::Field { name, lines });
     }
-    page.field(
-        "teacher",
-        &format!(
-            "accuracy {:.4} seen, {:.4} unseen",
-            report.teacher_accuracy[0], report.teacher_accuracy[1]
-        ),
-    );
-    page.field(
-        "asked for",
-        &format!(
-            "σ ≤ κ {} on {} training examples ({}); accuracy at least {:.4} on the seen part: {} less \
-             ε {}; then the best {}",
-            decimal(report.kappa),
-            thousands(report.n),
-            report.bound_origin,
-            report.least_accuracy(),
-            report.reference_in_words(),
-            report.epsilon,
-            report.objective
-        ),
-    );
-    page.field(
-        "parts",
-        &format!(
-            "of the validation split {} examples seen, {} unseen",
-            thousands(report.seen),
-            thousands(report.unseen)
-        ),
-    );
-    page.field(
-        "trials",
-        &format!(
-            "{}, {} feasible ({})",
-            outcomes(report),
-            report.trials.iter().filter(|trial| trial.feasible).count(),
-            report.search
-        ),
-    );
-    let keys: Vec<String> = report
-        .importance
-        .iter()
-        .take(KEYS)
-        .map(|key| format!("{} {:.0} %", neutralise(&key.key), 100.0 * key.of_sigma))
-        .collect();
+    let [seen, unseen] = report.teacher_accuracy;
+    document.field("teacher", format!("accuracy {seen:.4} seen, {unseen:.4} unseen"));
+    document.field("asked for", asked_for(report));
+    let (seen, unseen) = (thousands(report.seen), thousands(report.unseen));
+    let parts = format!("of the validation split {seen} examples seen, {unseen} unseen");
+    document.field("parts", parts);
+    let feasible = report.trials.iter().filter(|trial| trial.feasible).count();
+    let trials = format!("{}, {feasible} feasible ({})", outcomes(report), report.search);
+    document.field("trials", trials);
+    let keys = report.importance.iter().take(KEYS);
+    let keys: Vec<String> =
+        keys.map(|key| format!("{} {:.0} %", key.key, 100.0 * key.of_sigma)).collect();
     if !keys.is_empty() {
-        page.field("σ follows", &keys.join(", "));
+        document.field("σ follows", keys.join(", "));
     }
-    closing_notes(&mut page, &report.notes);
-    page.finish()
+    document.notes(&report.notes);
+    document
+}
+
+fn asked_for(report: &Tuning) -> String {
+    format!(
+        "σ ≤ κ {} on {} training examples ({}); accuracy at least {:.4} on the seen part: {} less \
+         ε {}; then the best {}",
+        decimal(report.kappa),
+        thousands(report.n),
+        report.bound_origin,
+        report.least_accuracy(),
+        report.reference_in_words(),
+        report.epsilon,
+        report.objective
+    )
 }
 
 /// ` but accuracy 0.7500 < 0.8037`, of a winner that keeps σ and not the accuracy.
@@ -104,58 +82,49 @@ fn outcomes(report: &Tuning) -> String {
 
 /// `trial 7: stage.prediction.max_epochs 9, …`.
 fn settings(finalist: &Finalist) -> String {
-    let settings: Vec<String> = finalist
-        .values
-        .iter()
-        .map(|(key, value)| neutralise(&format!("{key} {}", plain(value))))
-        .collect();
+    let settings = finalist.values.iter().map(|(key, value)| format!("{key} {}", plain(value)));
     let with = if finalist.recalibrated { ", recalibrated" } else { "" };
-    format!("trial {}{with}: {}", finalist.trial, settings.join(", "))
+    format!("trial {}{with}: {}", finalist.trial, settings.collect::<Vec<_>>().join(", "))
 }
 
 /// A line a seed, and their means.
 fn seeds(finalist: &Finalist, report: &Tuning) -> Vec<String> {
-    let mut lines: Vec<String> = finalist
-        .seeds
-        .iter()
-        .map(|seed| match (&seed.figures, &seed.error) {
+    let seed = |seed: &Seeded| {
+        let text = match (&seed.figures, &seed.error) {
             (Some(f), _) => format!(
-                "{}σ {} {} κ{}, accuracy {:.4} seen, {:.4} unseen",
-                pad(&format!("seed {}", seed.seed), 9),
+                "σ {} {} κ{}, accuracy {:.4} seen, {:.4} unseen",
                 sigma_and_kappa(f.sigma, report.kappa).0,
                 if f.preserved { "≤" } else { ">" },
                 f.temperature.map(|t| format!(" with τ {t:.3}")).unwrap_or_default(),
                 f.seen_accuracy,
                 f.unseen_accuracy,
             ),
-            (None, Some(error)) => {
-                format!("{}{}", pad(&format!("seed {}", seed.seed), 9), neutralise(error))
-            }
-            (None, None) => format!("{}not trained", pad(&format!("seed {}", seed.seed), 9)),
-        })
-        .collect();
-    if let Some(mean) = finalist.mean.filter(|mean| mean.seeds > 1) {
-        lines.push(format!(
-            "{}σ {:.4} ({}/{} ≤ κ), accuracy {:.4} seen, {:.4} unseen",
-            pad("mean", 9),
-            mean.sigma,
-            mean.preserved,
-            finalist.seeds.len(),
-            mean.seen_accuracy,
-            mean.unseen_accuracy,
-        ));
-    }
-    lines
+            (None, Some(error)) => error.clone(),
+            (None, None) => "not trained".to_owned(),
+        };
+        (format!("seed {}", seed.seed), text)
+    };
+    let mean = finalist.mean.filter(|mean| mean.seeds > 1).map(|mean| {
+        let (preserved, seeds) = (mean.preserved, finalist.seeds.len());
+        let text = format!(
+            "σ {:.4} ({preserved}/{seeds} ≤ κ), accuracy {:.4} seen, {:.4} unseen",
+            mean.sigma, mean.seen_accuracy, mean.unseen_accuracy,
+        );
+        ("mean".to_owned(), text)
+    });
+    let lines = finalist.seeds.iter().map(seed).chain(mean);
+    lines.map(|(name, text)| format!("{}{text}", pad(&name, 9))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::super::schema::Outcome;
-    use super::super::super::tuning::samples::tuning;
+    use super::super::super::RenderOptions;
+    use super::super::samples::tuning;
     use super::*;
 
     fn told(report: &Tuning) -> String {
-        super::tuning(report, &RenderOptions::default())
+        document(report).text(&RenderOptions::default())
     }
 
     #[test]
