@@ -3,15 +3,18 @@
 //! Texts stand in the tree as they are; each layout neutralises or escapes them. Most blocks are in both
 //! layouts, some in one of the two.
 
+mod markdown;
+mod text;
+
+use std::ops::Range;
+
 use anstyle::Style;
 
-use super::display::{aligned, neutralise, pad, truncate};
-use super::markdown::{details, escape, row_of, shorten, sign};
-use super::markdown::{CELL, MOST_CHARACTERS, SENTENCE, TEXT};
 use super::schema::{Note, NoteLevel, Outcome};
 use super::text::explained_codes;
-use super::text::page::{verdict_style, Page, BOLD, DIM, INDENT, LABEL, YELLOW};
+use super::text::page::{DIM, YELLOW};
 use super::RenderOptions;
+pub(super) use markdown::{verdict_sign, CELL};
 
 /// A report, ready to be laid out.
 pub(super) struct Document {
@@ -68,9 +71,9 @@ pub(super) struct Table {
 }
 
 impl Table {
-    /// A table without rows; `left` columns at its left hold words, the others numbers.
-    pub fn new(left: usize, columns: &[&str]) -> Self {
-        let column = |(i, name): (usize, &&str)| ((*name).to_owned(), i >= left);
+    /// A table without rows; the columns `numbers` are aligned to the right.
+    pub fn new(numbers: Range<usize>, columns: &[&str]) -> Self {
+        let column = |(i, name): (usize, &&str)| ((*name).to_owned(), numbers.contains(&i));
         Table { columns: columns.iter().enumerate().map(column).collect(), rows: Vec::new() }
     }
 
@@ -101,19 +104,22 @@ impl Document {
         self.push(Block::Field { name, lines: vec![text] });
     }
 
+    /// Adds a note about a row, or about the whole.
+    pub fn note(&mut self, note: &Note, about: Option<String>) {
+        let (kind, style) = match note.level {
+            NoteLevel::Warning => ("warning", YELLOW),
+            NoteLevel::Note => ("note", DIM),
+        };
+        let text = format!("{} [{}]", note.message, note.code);
+        self.push(Block::Remark { kind, style, about, text, hint: note.hint.clone() });
+    }
+
     /// Adds a report's notes, and which words `audit explain` explains.
     pub fn notes(&mut self, notes: &[Note]) {
         if !notes.is_empty() {
             self.push(Block::Gap);
         }
-        for note in notes {
-            let (kind, style) = match note.level {
-                NoteLevel::Warning => ("warning", YELLOW),
-                NoteLevel::Note => ("note", DIM),
-            };
-            let text = format!("{} [{}]", note.message, note.code);
-            self.push(Block::Remark { kind, style, about: None, text, hint: note.hint.clone() });
-        }
+        notes.iter().for_each(|note| self.note(note, None));
         if let Some(text) = explained_codes(notes.iter()) {
             let more = Block::Remark { kind: "more", style: DIM, about: None, text, hint: None };
             self.push_in(Layout::Text, more);
@@ -132,147 +138,92 @@ impl Document {
             Layout::Markdown => self.markdown(),
         }
     }
-
-    /// The document for a terminal.
-    pub fn text(&self, options: &RenderOptions) -> String {
-        let mut page = Page::new(options);
-        page.parts(verdict_style(self.outcome), self.word, &self.parts);
-        let mut section: Option<&str> = None;
-        for block in self.blocks_in(Layout::Text) {
-            match block {
-                Block::Section { title, .. } => section = Some(title),
-                Block::Gap => section = None,
-                _ => {}
-            }
-            text_block(&mut page, block, section);
-        }
-        page.finish()
-    }
-
-    /// The document as Markdown, short enough for a comment.
-    pub fn markdown(&self) -> String {
-        let full = self.markdown_with(true);
-        match full.chars().count() <= MOST_CHARACTERS {
-            true => full,
-            false => shorten(self.markdown_with(false)),
-        }
-    }
-
-    fn markdown_with(&self, folded: bool) -> String {
-        let parts: Vec<&str> =
-            self.parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
-        let behind = if parts.is_empty() { "" } else { ": " };
-        let parts = escape(&parts.join(", "), SENTENCE);
-        let mut out = format!("## {} {}{behind}{parts}\n", sign(self.outcome), self.word);
-        let mut in_list = false;
-        for block in self.blocks_in(Layout::Markdown) {
-            let is_item =
-                matches!(block, Block::Field { .. } | Block::Path { .. } | Block::Remark { .. });
-            if matches!(block, Block::Gap) || (!folded && matches!(block, Block::Folded { .. })) {
-                in_list = false;
-                continue;
-            }
-            if !(is_item && in_list) && !matches!(block, Block::Folded { .. }) {
-                out.push('\n');
-            }
-            in_list = is_item;
-            out.push_str(&markdown_block(block));
-        }
-        out
-    }
 }
 
-fn text_block(page: &mut Page, block: &Block, section: Option<&str>) {
-    match block {
-        Block::Section { title, parts } => page.parts(BOLD, title, parts),
-        Block::Field { name, lines } => {
-            for (i, line) in lines.iter().enumerate() {
-                page.field(if i == 0 { name } else { "" }, line);
-            }
-        }
-        Block::Path { name, path, about } => page.path(name, path, about),
-        Block::Paragraph(text) => page.field("", text),
-        Block::Table(table) | Block::Folded { table, .. } => text_table(page, table),
-        Block::List { title, items } => {
-            let indent = " ".repeat(if section.is_some() { INDENT } else { 0 });
-            let title = page.paint(BOLD, title);
-            page.line(&format!("{indent}{title}"));
-            for item in items {
-                let item = truncate(&neutralise(item), page.width - INDENT);
-                page.line(&format!("{}{item}", " ".repeat(INDENT)));
-            }
-        }
-        Block::Remark { kind, style, about, text, hint } => {
-            let about = about.as_deref().filter(|about| section != Some(*about));
-            let about = about.map(|about| format!("{about}: ")).unwrap_or_default();
-            page.remark(INDENT, *style, kind, &format!("{about}{text}"));
-            if let Some(hint) = hint {
-                page.remark(INDENT + 2, DIM, "hint", hint);
-            }
-        }
-        Block::Gap => page.blank(),
-    }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn text_table(page: &mut Page, table: &Table) {
-    let mut header: Vec<String> = table.columns.iter().map(|(name, _)| name.clone()).collect();
-    // Numbers begin where the text of a field does.
-    header[0] = pad(&header[0], LABEL - 2);
-    let cells =
-        |row: &Vec<Vec<String>>| row.iter().map(|cell| neutralise(&cell.join(" "))).collect();
-    let rows: Vec<_> = std::iter::once(header).chain(table.rows.iter().map(cells)).collect();
-    let lines = aligned(&rows, |i| table.columns[i].1);
-    for (number, line) in lines.iter().enumerate() {
-        let line = format!("{}{}", " ".repeat(INDENT), line.trim_end());
-        let line = if number == 0 { page.paint(DIM, &line) } else { line };
-        page.line(&line);
+    /// A document with a block of every kind.
+    fn every_block() -> Document {
+        let mut document = Document::new(Outcome::Preserved, "PRESERVED", vec!["a|b".to_owned()]);
+        let (title, path) = ("a section".to_owned(), "some/folder".to_owned());
+        let mut table = Table::new(1..2, &["name", "number"]);
+        table.row(["σ".to_owned(), "0.5".to_owned()]);
+        let mut folded = Table::new(0..0, &["folded"]);
+        folded.row(["unfolded".to_owned()]);
+        let (name, about) = ("a path".to_owned(), " (old)".to_owned());
+        for block in [
+            Block::Paragraph("a *paragraph*".to_owned()),
+            Block::Section { title, parts: vec!["part".to_owned()] },
+            Block::Field { name: "field", lines: vec!["one".to_owned(), "two".to_owned()] },
+            Block::Path { name, path, about },
+            Block::Table(table),
+            Block::List { title: "a list", items: vec!["an <item>".to_owned()] },
+            Block::Gap,
+            Block::Folded { title: "a fold".to_owned(), table: folded },
+        ] {
+            document.push(block);
+        }
+        let (code, hint) = ("vacuous".to_owned(), Some("do so".to_owned()));
+        let (level, message) = (NoteLevel::Warning, "odd".to_owned());
+        document.note(&Note { code, level, message, hint }, Some("sst2".to_owned()));
+        document
     }
-}
 
-fn markdown_block(block: &Block) -> String {
-    match block {
-        Block::Section { title, parts } => {
-            let title = [&[title.clone()], &parts[..]].concat().join("  ");
-            format!("### {}\n", escape(&title, SENTENCE))
-        }
-        Block::Field { name, lines } => {
-            let lines: Vec<String> = lines.iter().map(|line| escape(line, SENTENCE)).collect();
-            format!("- **{}**: {}\n", escape(name, CELL), lines.join("<br>"))
-        }
-        Block::Path { name, path, about } => {
-            let text = format!("{path}{about}");
-            format!("- **{}**: {}\n", escape(name, CELL), escape(&text, SENTENCE))
-        }
-        Block::Paragraph(text) => format!("{}\n", escape(text, SENTENCE)),
-        Block::Table(table) => markdown_table(table, CELL),
-        Block::Folded { title, table } => {
-            details(&escape(title, TEXT), &markdown_table(table, TEXT))
-        }
-        Block::List { title, items } => {
-            let items = items.iter().map(|item| format!("- {}\n", escape(item, SENTENCE)));
-            format!("**{title}**\n\n{}", items.collect::<String>())
-        }
-        Block::Remark { kind, about, text, hint, .. } => {
-            let about = about.as_ref().map(|about| format!(" ({})", escape(about, CELL)));
-            let hint = hint.as_ref().map(|hint| format!(" Hint: {}", escape(hint, SENTENCE)));
-            let (about, hint) = (about.unwrap_or_default(), hint.unwrap_or_default());
-            format!("- **{kind}**{about}: {}{hint}\n", escape(text, SENTENCE))
-        }
-        Block::Gap => String::new(),
-    }
-}
+    #[test]
+    fn every_block_is_in_the_text() {
+        let text = "\
+PRESERVED  a|b
+              a *paragraph*
+a section  part
+  field       one
+              two
+  a path      some/folder (old)
+  name        number
+  σ              0.5
+  a list
+  an <item>
 
-/// A table whose lines of cells are cut at `limit` columns each.
-fn markdown_table(table: &Table, limit: usize) -> String {
-    let names: Vec<&str> = table.columns.iter().map(|(name, _)| name.as_str()).collect();
-    let rule = |(_, right): &(String, bool)| if *right { "--:|" } else { "---|" };
-    let rules: String = table.columns.iter().map(rule).collect();
-    let mut out = format!("{}|{rules}\n", row_of(&names));
-    for row in &table.rows {
-        let cell = |lines: &Vec<String>| {
-            lines.iter().map(|line| escape(line, limit)).collect::<Vec<_>>().join("<br>")
-        };
-        out.push_str(&row_of(&row.iter().map(cell).collect::<Vec<_>>()));
+  folded
+  unfolded
+  warning: sst2: odd [vacuous]
+    hint: do so
+";
+        assert_eq!(every_block().text(&RenderOptions::default()), text);
     }
-    out
+
+    #[test]
+    fn every_block_is_in_markdown_and_user_text_is_escaped() {
+        let markdown = "\
+## ✅ PRESERVED: a&#124;b
+
+a &#42;paragraph&#42;
+
+### a section: part
+
+- **field**: one<br>two
+- **a path**: some/folder (old)
+
+| name | number |
+|---|--:|
+| σ | 0.5 |
+
+**a list**
+
+- an &lt;item&gt;
+
+<details>
+<summary>a fold</summary>
+
+| folded |
+|---|
+| unfolded |
+
+</details>
+
+- **warning** (sst2): odd &#91;vacuous&#93; Hint: do so
+";
+        assert_eq!(every_block().markdown(), markdown);
+    }
 }

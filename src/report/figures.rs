@@ -107,9 +107,8 @@ static FIGURES: &[Figure] = &[
     .shown_as(Style::Signed)
     .html("mean d"),
     pair("accuracy_difference", "The student's accuracy less its teacher's.", |row| {
-        let accuracy = |model: &Option<ModelStatistics>| model.as_ref()?.accuracy;
-        let (teacher, student) = (&row.figures.teacher, &row.figures.student);
-        let gained = accuracy(student).zip(accuracy(teacher)).map(|(s, t)| s - t);
+        let [teacher, student] = row.accuracies();
+        let gained = student.zip(teacher).map(|(student, teacher)| student - teacher);
         with(gained, row.figures.intervals.and_then(|of| of.accuracy_difference))
     })
     .shown_as(Style::Signed)

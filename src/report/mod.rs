@@ -54,6 +54,7 @@ pub use schema::Report;
 pub use summary::{row_summary, summary};
 
 use comparison::Comparison;
+use document::Layout;
 use format::Writer;
 use recalibration::Recalibration;
 use schema::Outcome;
@@ -73,7 +74,7 @@ impl Envelope for Report {
             name: "markdown",
             file: Some("report.md"),
             about: "for a pull request comment or a job summary",
-            writer: Writer::Whole(markdown::render),
+            writer: Writer::Document(markdown::document, Layout::Markdown),
         },
         Format {
             name: "junit",

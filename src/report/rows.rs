@@ -1,7 +1,8 @@
 //! What every format asks of the report: rows by task, the σ that gates, the models' names.
 
 use super::numbers::{chosen, decimal, decimal_or_absent, sigma_and_kappa, significant, thousands};
-use super::schema::{Certainty, Interval, ModelManifest, Note, Outcome, Report, TaskRow};
+use super::schema::{Certainty, Interval, ModelManifest, ModelStatistics};
+use super::schema::{Note, Outcome, Report, TaskRow};
 use crate::confidence::{ConfidenceKind, Statistic};
 
 /// The rows of one task, in the report's order.
@@ -87,6 +88,17 @@ impl TaskRow {
             }
             _ => (decimal_or_absent(self.gating_sigma()), kappa),
         }
+    }
+
+    /// The accuracies of teacher and student.
+    pub(crate) fn accuracies(&self) -> [Option<f64>; 2] {
+        [&self.figures.teacher, &self.figures.student].map(|model| model.as_ref()?.accuracy)
+    }
+
+    /// Texts of teacher and student that were cut at the maximum length.
+    pub(crate) fn texts_cut(&self) -> [usize; 2] {
+        let cut = |model: &Option<ModelStatistics>| model.as_ref().map_or(0, |it| it.truncated);
+        [cut(&self.figures.teacher), cut(&self.figures.student)]
     }
 
     /// `67,349`, `500 of 67,349` with `--limit`, `222 of 67,349` of a run that ended early.

@@ -79,7 +79,7 @@ fn section(document: &mut Document, row: &ComparedRow) {
     let parts = vec![outcomes(row), format!("({})", gate(row))];
     document.push_in(Layout::Text, Block::Gap);
     document.push_in(Layout::Text, Block::Section { title, parts });
-    let mut moves = Table::new(1, &["", "old", "new", "change"]);
+    let mut moves = Table::new(1..4, &["", "old", "new", "change"]);
     row.lines().into_iter().for_each(|line| moves.row(line));
     if !moves.rows.is_empty() {
         document.push_in(Layout::Text, Block::Table(moves));
@@ -119,7 +119,7 @@ fn overview(comparison: &Comparison) -> Table {
     let names: Vec<String> = compared().iter().map(|figure| figure.column()).collect();
     let names = names.iter().map(String::as_str).chain(["examples"]);
     let columns: Vec<&str> = ["task", "split", "verdict"].into_iter().chain(names).collect();
-    let mut table = Table::new(3, &columns);
+    let mut table = Table::new(3..columns.len(), &columns);
     for row in &comparison.rows {
         let gate = if row.gates { String::new() } else { format!(" ({})", gate(row)) };
         let verdict = format!("{}{gate}", outcomes(row).to_lowercase());
@@ -163,8 +163,7 @@ fn outcomes(row: &ComparedRow) -> String {
 /// The worst inputs that entered or left, row by row, and what changed.
 fn folded(document: &mut Document, comparison: &Comparison) {
     for row in &comparison.rows {
-        let mut table = Table::new(1, &["", "index", "d", "text"]);
-        table.columns[3].1 = false;
+        let mut table = Table::new(1..3, &["", "index", "d", "text"]);
         for (how, inputs) in [("entered", &row.worst_entered), ("left", &row.worst_left)] {
             for input in inputs {
                 let texts = texts(input);
@@ -178,7 +177,7 @@ fn folded(document: &mut Document, comparison: &Comparison) {
             document.push_in(Layout::Markdown, Block::Folded { title, table });
         }
     }
-    let mut table = Table::new(2, &["what", "old → new"]);
+    let mut table = Table::new(0..0, &["what", "old → new"]);
     comparison.changes.iter().for_each(|it| table.row([in_words(it), from_to(it)]));
     if !table.rows.is_empty() {
         let title = "What changed".to_owned();

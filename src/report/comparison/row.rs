@@ -2,7 +2,7 @@
 
 use super::super::figures::compared;
 use super::super::numbers::{chosen, decimal, sigma_and_kappa, ABSENT};
-use super::super::schema::{ModelStatistics, Outcome, TaskRow, WorstInput};
+use super::super::schema::{Outcome, TaskRow, WorstInput};
 use super::{ComparedRow, ComparisonVerdict, Limits, MovedCount, MovedFigure, MovedFigures};
 
 /// What is below any figure's meaning and above the rounding of 0.8 − 0.7: a move by exactly the
@@ -36,10 +36,6 @@ impl ComparedRow {
 /// The examples that a row's verdict is about; none where it could not be run.
 fn examples(row: Option<&TaskRow>) -> Option<usize> {
     row.map(|row| row.n).filter(|n| *n > 0)
-}
-
-fn accuracy(model: &Option<ModelStatistics>) -> Option<f64> {
-    model.as_ref().and_then(|model| model.accuracy)
 }
 
 /// What came of the row and why; `None` for one that gates in neither report, and for one that ran
@@ -84,9 +80,9 @@ fn judge(
     let limited = [sigma_limit(old, new, limits), accuracy_limit(old, new, limits)];
     for asked in std::iter::once(raised_bound(old, new)).chain(limited) {
         match asked {
-            Answer::Within => {}
-            Answer::Beyond(why) => worse.push(why),
-            Answer::Unknown(why) => unknown.push(why),
+            LimitCheck::Within => {}
+            LimitCheck::Beyond(why) => worse.push(why),
+            LimitCheck::Unknown(why) => unknown.push(why),
         }
     }
     // What is certain is not undone by what is not known.
@@ -98,40 +94,40 @@ fn judge(
 }
 
 /// What a limit says of a row.
-enum Answer {
+enum LimitCheck {
     Within,
     Beyond(String),
     Unknown(String),
 }
 
 /// Whether the student would pass under the old bound too: a raised one would hide that it does not.
-fn raised_bound(old: &TaskRow, new: &TaskRow) -> Answer {
+fn raised_bound(old: &TaskRow, new: &TaskRow) -> LimitCheck {
     let passed = [old, new].iter().all(|row| row.verdict == Outcome::Preserved);
     let (kappa, raised) = match (old.kappa, new.kappa) {
         (Some(before), Some(now)) if passed && now > before => (before, now),
-        _ => return Answer::Within,
+        _ => return LimitCheck::Within,
     };
     let (sigma, least) = match (new.gating_sigma(), new.sigma_at_least, &new.sequential) {
         (Some(sigma), ..) => (sigma, ""),
         // Of a run that ended early, the examples that are left can only add.
         (None, Some(sigma), _) if sigma > kappa + ROUNDING => (sigma, "at least "),
-        (None, _, Some(draws)) if draws.sigma_interval.high <= kappa => return Answer::Within,
-        _ => return Answer::Unknown(unknown_sigma("new", new) + ", and κ was raised"),
+        (None, _, Some(draws)) if draws.sigma_interval.high <= kappa => return LimitCheck::Within,
+        _ => return LimitCheck::Unknown(unknown_sigma("new", new) + ", and κ was raised"),
     };
     if sigma <= kappa + ROUNDING {
-        return Answer::Within;
+        return LimitCheck::Within;
     }
     let (sigma, kappa) = sigma_and_kappa(sigma, kappa);
-    Answer::Beyond(format!(
+    LimitCheck::Beyond(format!(
         "σ is {least}{sigma}, above the old report's κ of {kappa}: it passes only since κ was raised \
          to {}",
         decimal(raised)
     ))
 }
 
-fn sigma_limit(old: &TaskRow, new: &TaskRow, limits: &Limits) -> Answer {
-    let Some(limit) = limits.max_sigma_increase else { return Answer::Within };
-    let unknown = |which: &str, row: &TaskRow| Answer::Unknown(unknown_sigma(which, row));
+fn sigma_limit(old: &TaskRow, new: &TaskRow, limits: &Limits) -> LimitCheck {
+    let Some(limit) = limits.max_sigma_increase else { return LimitCheck::Within };
+    let unknown = |which: &str, row: &TaskRow| LimitCheck::Unknown(unknown_sigma(which, row));
     let Some(before) = old.gating_sigma() else { return unknown("old", old) };
     let (after, least) = match (new.gating_sigma(), new.sigma_at_least) {
         (Some(after), _) => (after, ""),
@@ -140,8 +136,8 @@ fn sigma_limit(old: &TaskRow, new: &TaskRow, limits: &Limits) -> Answer {
         _ => return unknown("new", new),
     };
     match after - before > limit + ROUNDING {
-        false => Answer::Within,
-        true => Answer::Beyond(format!(
+        false => LimitCheck::Within,
+        true => LimitCheck::Beyond(format!(
             "σ rose by {least}{}, from {} to {least}{}; it may rise by {}",
             decimal(after - before),
             decimal(before),
@@ -160,28 +156,27 @@ fn unknown_sigma(which: &str, row: &TaskRow) -> String {
     format!("σ of the {which} report is not known: {why}")
 }
 
-fn accuracy_limit(old: &TaskRow, new: &TaskRow, limits: &Limits) -> Answer {
-    let Some(limit) = limits.max_accuracy_drop else { return Answer::Within };
+fn accuracy_limit(old: &TaskRow, new: &TaskRow, limits: &Limits) -> LimitCheck {
+    let Some(limit) = limits.max_accuracy_drop else { return LimitCheck::Within };
     for (which, row) in [("old", old), ("new", new)] {
-        let why = match accuracy(&row.figures.student) {
+        let why = match row.accuracies()[1] {
             _ if row.ended_early() => "the run ended before the last example",
             None => row.why_undefined("student.accuracy").unwrap_or("it is null"),
             Some(_) => continue,
         };
-        return Answer::Unknown(format!(
+        return LimitCheck::Unknown(format!(
             "the student's accuracy of the {which} report is not known: {why}"
         ));
     }
-    let drop = |before: f64, after: f64| before - after;
-    match accuracy(&old.figures.student).zip(accuracy(&new.figures.student)) {
-        Some((before, after)) if drop(before, after) > limit + ROUNDING => Answer::Beyond(format!(
+    match old.accuracies()[1].zip(new.accuracies()[1]) {
+        Some((before, after)) if before - after > limit + ROUNDING => LimitCheck::Beyond(format!(
             "the student's accuracy fell by {}, from {} to {}; it may fall by {}",
-            decimal(drop(before, after)),
+            decimal(before - after),
             decimal(before),
             decimal(after),
             chosen(limit)
         )),
-        _ => Answer::Within,
+        _ => LimitCheck::Within,
     }
 }
 

@@ -125,9 +125,7 @@ fn glance(report: &Report, tasks: &[TaskRows]) -> Markup {
 
 fn glance_row(row: &TaskRow, i: usize) -> Markup {
     let (sigma, kappa) = row.sigma_and_kappa();
-    let accuracy = |model: &Option<super::schema::ModelStatistics>| {
-        decimal_or_absent(model.as_ref().and_then(|model| model.accuracy))
-    };
+    let [teacher, student] = row.accuracies().map(decimal_or_absent);
     let share = |share: Option<f64>| share.map_or_else(|| ABSENT.to_owned(), percent);
     html! {
         tr {
@@ -135,7 +133,7 @@ fn glance_row(row: &TaskRow, i: usize) -> Markup {
             td { (neutralise(&row.split)) @if !row.gates { span.quiet { " (beside)" } } }
             td { span.word.(class(row.verdict)) { (verdict_word(row.verdict).to_lowercase()) } }
             td.n { (sigma) } td.n { (kappa) } td.n { (share(row.spent_share)) }
-            td.n { (accuracy(&row.figures.teacher)) } td.n { (accuracy(&row.figures.student)) }
+            td.n { (teacher) } td.n { (student) }
             td.n { (share(row.figures.agreement_share)) }
             td.n { @if row.n > 0 { (row.examples_in_short()) } @else { (ABSENT) } }
         }

@@ -5,7 +5,7 @@ pub(super) mod page;
 mod row;
 mod worst;
 
-use super::display::{columns, neutralise, pad, pad_left, truncate};
+use super::display::{aligned, columns, neutralise, truncate};
 use super::numbers::{decimal_or_absent, percent, ABSENT};
 use super::rows::{by_task, TaskRows};
 use super::schema::{Report, TaskRow};
@@ -50,64 +50,46 @@ pub(super) fn render(report: &Report, options: &RenderOptions) -> String {
     page.finish()
 }
 
-/// Columns of the suite's table after the task's name; from the left as many as there is room for.
-const HEADER: [&str; 7] = ["verdict", "σ", "κ", "acc. T", "acc. S", "agreement", "examples"];
+/// Columns of the suite's table after the verdict; from the left as many as there is room for.
+const FIGURES: [&str; 6] = ["σ", "κ", "acc. T", "acc. S", "agreement", "examples"];
 
 /// Columns of the longest task name that is shown whole.
 const TASK_COLUMNS: usize = 18;
 
 fn table(page: &mut Page, tasks: &[TaskRows<'_>]) {
-    let mut lines = Vec::new();
+    let (mut names, mut verdicts) =
+        (vec![vec!["task".to_owned()]], vec![vec!["verdict".to_owned()]]);
+    let (mut styles, mut figures) = (vec![BOLD], vec![FIGURES.map(str::to_owned).to_vec()]);
     for task in tasks {
         for row in task.main() {
             let name = if task.main().len() == 1 { row.task.clone() } else { row.name() };
-            lines.push((truncate(&neutralise(&name), TASK_COLUMNS), cells(row), row.verdict));
+            names.push(vec![truncate(&neutralise(&name), TASK_COLUMNS)]);
+            verdicts.push(vec![verdict_word(row.verdict).to_owned()]);
+            figures.push(cells(row).to_vec());
+            styles.push(verdict_style(row.verdict));
         }
     }
-    let name_width = lines.iter().map(|(name, ..)| columns(name)).max().unwrap_or(0).max(4);
-    let widths: Vec<usize> = (0..HEADER.len())
-        .map(|column| {
-            let cells = lines.iter().map(|(_, cells, _)| columns(&cells[column]));
-            cells.max().unwrap_or(0).max(columns(HEADER[column]))
-        })
-        .collect();
-    let mut used = name_width;
-    let fits = |width: &&usize| {
-        used += 2 + **width;
-        used <= page.width
-    };
-    let shown = widths.iter().take_while(fits).count();
-    let format_line = |page: &Page, name: &str, cells: &[&str], style| {
-        let mut line = format!("{}  {}", pad(name, name_width), {
-            page.paint(style, &pad(cells[0], widths[0]))
-        });
-        for (cell, width) in cells.iter().zip(&widths).skip(1) {
-            line.push_str("  ");
-            line.push_str(&pad_left(cell, *width));
-        }
-        line
-    };
-    let header = format_line(page, "task", &HEADER[..shown], BOLD);
-    page.line(&header);
-    for (name, cells, verdict) in &lines {
-        let cells: Vec<&str> = cells[..shown].iter().map(String::as_str).collect();
-        let line = format_line(page, name, &cells, verdict_style(*verdict));
-        page.line(&line);
+    let (names, verdicts) = (aligned(&names, |_| false), aligned(&verdicts, |_| false));
+    let room = page.width - columns(&names[0]) - columns(&verdicts[0]) - 4;
+    let first = |n: usize| figures.iter().map(|row| row[..n].to_vec()).collect::<Vec<_>>();
+    let mut fitting = (0..=FIGURES.len()).rev().map(|n| aligned(&first(n), |_| true));
+    let figures = fitting.find(|lines| columns(&lines[0]) <= room).unwrap_or_default();
+    for (((name, verdict), style), figures) in names.iter().zip(&verdicts).zip(styles).zip(&figures)
+    {
+        let verdict = page.paint(style, verdict);
+        page.line(&format!("{name}  {verdict}  {figures}"));
     }
 }
 
-fn cells(row: &TaskRow) -> [String; 7] {
+fn cells(row: &TaskRow) -> [String; 6] {
     let (sigma, kappa) = row.sigma_and_kappa();
-    let accuracy = |model: &Option<super::schema::ModelStatistics>| {
-        decimal_or_absent(model.as_ref().and_then(|model| model.accuracy))
-    };
+    let [teacher, student] = row.accuracies().map(decimal_or_absent);
     let examples = if row.n > 0 { row.examples_in_short() } else { ABSENT.to_owned() };
     [
-        verdict_word(row.verdict).to_owned(),
         sigma,
         kappa,
-        accuracy(&row.figures.teacher),
-        accuracy(&row.figures.student),
+        teacher,
+        student,
         row.figures.agreement_share.map_or_else(|| ABSENT.to_owned(), percent),
         examples,
     ]

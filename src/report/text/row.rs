@@ -11,7 +11,7 @@ use super::super::numbers::{
 };
 use super::super::rows::model;
 use super::super::schema::{
-    Interval, ModelManifest, ModelStatistics, Note, NoteLevel, Outcome, Report, TaskRow, Variant,
+    Interval, ModelManifest, Note, NoteLevel, Outcome, Report, TaskRow, Variant,
 };
 use super::super::summary::{comparison, disagreement, extent, recalibrated, unseen, verdict_word};
 use super::page::{verdict_style, Page, DIM, INDENT, LABEL, YELLOW};
@@ -214,8 +214,7 @@ fn both(teacher: Option<f64>, student: Option<f64>) -> String {
 }
 
 fn accuracy(row: &TaskRow) -> String {
-    let of = |model: &Option<ModelStatistics>| model.as_ref().and_then(|model| model.accuracy);
-    let (teacher, student) = (of(&row.figures.teacher), of(&row.figures.student));
+    let [teacher, student] = row.accuracies();
     if teacher.is_none() && student.is_none() {
         let why = row.why_undefined("teacher.accuracy").or(row.why_undefined("student.accuracy"));
         return why.map_or_else(|| ABSENT.to_owned(), |why| format!("{ABSENT} ({why})"));
@@ -231,10 +230,8 @@ fn accuracy(row: &TaskRow) -> String {
 
 fn agreement(row: &TaskRow) -> String {
     let (Some(count), Some(share)) = (row.figures.agreement, row.figures.agreement_share) else {
-        return match row.why_undefined("agreement") {
-            Some(why) => format!("{ABSENT} ({why})"),
-            None => ABSENT.to_owned(),
-        };
+        let why = row.why_undefined("agreement");
+        return why.map_or_else(|| ABSENT.to_owned(), |why| format!("{ABSENT} ({why})"));
     };
     let flips = row
         .figures
@@ -297,8 +294,7 @@ fn reading(row: &TaskRow, variant: &Variant) -> String {
 
 /// Examples that were cut or could not be used, where there are any.
 fn counts(page: &mut Page, report: &Report, row: &TaskRow) {
-    let cut = |model: &Option<ModelStatistics>| model.as_ref().map_or(0, |model| model.truncated);
-    let (teacher, student) = (cut(&row.figures.teacher), cut(&row.figures.student));
+    let [teacher, student] = row.texts_cut();
     if teacher + student > 0 {
         let (teacher, student) = (thousands(teacher), thousands(student));
         let models = report.manifest.models.iter().filter(|model| model.task == row.task);
