@@ -1,16 +1,16 @@
-//! The prediction cache: what a model said about a text, kept on disk.
+//! The prediction cache: logits of earlier runs, kept on disk.
 //!
-//! A row of logits depends on the model, on the machine's float kernels and on the text, and on
-//! nothing else: so a teacher that did not change need not run again. Under the root lie
+//! A row of logits depends only on the model, the machine's float kernels and the text, so an
+//! unchanged teacher need not run again. Files below the root folder:
 //!
 //! ```text
-//! predictions/<model key>/model.json            who the model is, and what is known about it
+//! predictions/<model key>/model.json            the model's identity and facts
 //! predictions/<model key>/<texts key>.logits    its rows over one list of texts
 //! hashes/<key of a path>.json                   the SHA-256 of a large file that did not change
 //! ```
 //!
-//! Nothing here fails an audit: what cannot be read is computed again, what cannot be written is
-//! not stored, and a [`CacheNote`] says why. Everything that is read back carries a checksum.
+//! The cache never fails an audit: rows that cannot be read are computed again, rows that cannot be
+//! written are not stored, and a [`CacheNote`] reports it. Everything read back has a checksum.
 
 mod appender;
 mod clear;
@@ -40,7 +40,7 @@ use std::path::{Path, PathBuf};
 
 pub use clear::{Cleared, Kept, Scope};
 pub use entry::{CacheEntry, Row};
-pub use identity::{CacheKey, ModelIdentity, TextsHasher, TextsIdentity};
+pub use identity::{CacheKey, ModelIdentity, TextsIdentity};
 pub use list::EntryInfo;
 pub use location::root_folder;
 pub use model_file::ModelFile;
@@ -50,20 +50,20 @@ pub use verify::{Integrity, Verified};
 
 use note::ReportedReasons;
 
-/// The cache under one root folder. Making one touches no file; clones share what was said.
+/// The cache under one root folder. Creating one touches no file; clones share the reported reasons.
 #[derive(Debug, Clone)]
 pub struct PredictionCache {
     root: PathBuf,
-    said: ReportedReasons,
+    reported: ReportedReasons,
 }
 
 impl PredictionCache {
     /// The cache under `root`, which need not exist yet.
     pub fn at(root: impl Into<PathBuf>) -> Self {
-        PredictionCache { root: root.into(), said: ReportedReasons::default() }
+        PredictionCache { root: root.into(), reported: ReportedReasons::default() }
     }
 
-    /// The folder that everything lies under.
+    /// The root folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
@@ -74,11 +74,7 @@ impl PredictionCache {
     }
 }
 
-/// The folder of the models' folders.
 const PREDICTIONS: &str = "predictions";
-/// The folder of the remembered digests.
 const HASHES: &str = "hashes";
-/// The ending of an entry's file.
 const ENTRY_SUFFIX: &str = ".logits";
-/// The file that says who a model is.
 const MODEL_FILE: &str = "model.json";

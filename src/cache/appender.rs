@@ -1,4 +1,4 @@
-//! The end of an entry's file, where blocks are added.
+//! Appends blocks to an entry's file.
 
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
@@ -8,13 +8,13 @@ use super::format::{encode_block, EntryHeader, Extent, Seal, BLOCK_ROWS};
 
 /// A file that can be written at its end and shortened.
 pub(super) trait Tail: Write {
-    /// Drops everything behind `length` bytes; the next write starts there.
+    /// Truncates to `length` bytes; the next write starts there.
     fn cut(&mut self, length: u64) -> io::Result<()>;
 }
 
 impl Tail for File {
     fn cut(&mut self, length: u64) -> io::Result<()> {
-        // Setting the length that a file has would still set its time.
+        // Setting an unchanged length would still change the modification time.
         if self.metadata()?.len() != length {
             self.set_len(length)?;
         }
@@ -22,7 +22,7 @@ impl Tail for File {
     }
 }
 
-/// Adds blocks to a file whose sound part is known. Drop it after the first failure.
+/// Appends to a file whose valid length is known. Drop it after the first failure.
 #[derive(Debug)]
 pub(super) struct Appender<F> {
     file: F,
@@ -32,7 +32,7 @@ pub(super) struct Appender<F> {
 }
 
 impl<F: Tail> Appender<F> {
-    /// Replaces whatever `file` holds by `header`.
+    /// Truncates `file` and writes `header`.
     pub(super) fn start(mut file: F, header: &EntryHeader) -> io::Result<Self> {
         let (bytes, seal) = header.encode();
         file.cut(0)?;
@@ -41,7 +41,7 @@ impl<F: Tail> Appender<F> {
         Ok(appender)
     }
 
-    /// Continues behind the sound blocks of `file`.
+    /// Continues after the valid blocks of `file`.
     pub(super) fn resume(mut file: F, seal: Seal, sound: &Extent) -> io::Result<Self> {
         file.cut(sound.length)?;
         Ok(Appender { file, seal, length: sound.length, blocks: sound.blocks })
@@ -49,12 +49,11 @@ impl<F: Tail> Appender<F> {
 
     /// Writes `rows` in blocks of at most [`BLOCK_ROWS`], one write call for each.
     ///
-    /// The file is not flushed to the disk: what was written outlives a killed process, but not
-    /// for certain a loss of power, after which the checksums tell what is left.
+    /// The file is not synced: written blocks survive a killed process, but perhaps not a loss of
+    /// power; the checksums detect what was lost.
     ///
     /// # Errors
-    /// A failed write. A partial block is cut off, or, where even that fails, found by its
-    /// checksum when the file is next read.
+    /// A failed write. A partial block is cut off, or found by its checksum at the next reading.
     pub(super) fn append(&mut self, rows: &[&Row]) -> io::Result<()> {
         for rows in rows.chunks(BLOCK_ROWS) {
             let block = encode_block(&self.seal, self.blocks, rows);
@@ -66,7 +65,7 @@ impl<F: Tail> Appender<F> {
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         if let Err(error) = self.file.write_all(bytes) {
-            // The first failure is the one to tell.
+            // Only the first failure is reported.
             let _ = self.file.cut(self.length);
             return Err(error);
         }
@@ -132,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_keeps_the_blocks_before_and_a_later_run_goes_on_behind_them() {
+    fn a_full_disk_keeps_earlier_blocks_and_a_later_run_appends_to_them() {
         let whole = header().encode().0.len() + 2 * 20; // 20 = 4 count, 8 row, 8 checksum
         for can_cut in [true, false] {
             for room in 0..whole {

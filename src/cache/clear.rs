@@ -1,4 +1,4 @@
-//! Removing entries, all or the old ones, and never one that is being written.
+//! Removes entries: all, or old ones, but never one that is being written.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -7,30 +7,30 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
 
-use super::lock::{seize, Refusal};
+use super::lock::{seize, LockError};
 use super::shelves::Shelf;
 use super::PredictionCache;
 
-/// A file on its way to its place is there for an instant; one of this age was left by a kill.
+/// A temporary file of this age was left by a killed process.
 const LEFT_BEHIND: Duration = Duration::from_secs(3600);
 
-/// What is to be removed.
+/// Which files are removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// Everything.
     Everything,
-    /// What was last written at least this long ago. Reading an entry does not count.
+    /// Files last written at least this long ago. Reading an entry does not count.
     UnmodifiedFor(Duration),
 }
 
-/// What was removed.
+/// The result of [`PredictionCache::clear`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cleared {
     /// The files, in order.
     pub removed: Vec<PathBuf>,
-    /// Their size together.
+    /// Their total size.
     pub bytes: u64,
-    /// The files that were to be removed and are still there.
+    /// Files that could not be removed.
     pub kept: Vec<Kept>,
 }
 
@@ -44,10 +44,10 @@ pub struct Kept {
 }
 
 impl PredictionCache {
-    /// Removes the entries and remembered digests of `scope` that nobody writes, and the folders
-    /// of the models that have no entry left. `now` is the time that ages are counted from.
+    /// Removes the entries and remembered digests in `scope`, except those being written, and the
+    /// folders of models without entries. Ages are measured at `now`.
     ///
-    /// Only files that bear a name of this cache are removed, and no link is followed.
+    /// Only files named like this cache's are removed; links are not followed.
     ///
     /// # Errors
     /// A folder that cannot be read; an absent cache is an empty one. A file that cannot be
@@ -68,7 +68,6 @@ impl PredictionCache {
     }
 }
 
-/// A removal under way.
 struct Sweep {
     scope: Scope,
     now: SystemTime,
@@ -84,35 +83,35 @@ impl Sweep {
         for path in &shelf.unfinished {
             self.file(path, Scope::UnmodifiedFor(LEFT_BEHIND));
         }
-        // Looked up again: an entry may have been kept, or opened in between. A writer that
-        // loses its model.json to this all the same writes it anew with the next load.
+        // Looked up again: an entry may have been kept, or opened in between. A writer that still
+        // loses its model.json writes it again with the next load.
         if !shelf.is_bare() {
             return;
         }
         if let Some(path) = &shelf.model_file {
             self.file(path, self.scope);
         }
-        // Fails, and rightly, where something is left in it.
+        // Fails if the folder is not empty, as it should.
         let _ = fs::remove_dir(&shelf.folder);
     }
 
-    /// Removes an entry, if it is old enough and nobody writes it; its size if it did.
-    fn entry(&self, path: &Path) -> Result<Option<u64>, Refusal> {
+    /// Removes an entry that is old enough and not in use; returns its size.
+    fn entry(&self, path: &Path) -> Result<Option<u64>, LockError> {
         if !self.is_due(&fs::symlink_metadata(path)?, self.scope) {
             return Ok(None);
         }
         let file = seize(path)?;
-        // It may have been written until just now.
+        // It may have been written before the lock was taken.
         let metadata = file.metadata()?;
         if !self.is_due(&metadata, self.scope) {
             return Ok(None);
         }
-        // With the lock held, so that nobody begins to write what is going away.
+        // With the lock held, so that no writer opens it meanwhile.
         fs::remove_file(path)?;
         Ok(Some(metadata.len()))
     }
 
-    /// Removes a file that nobody locks, if it is old enough.
+    /// Removes a file without a lock, if it is old enough.
     fn file(&mut self, path: &Path, scope: Scope) {
         let remove = || -> io::Result<Option<u64>> {
             let metadata = fs::symlink_metadata(path)?;
@@ -122,21 +121,21 @@ impl Sweep {
             fs::remove_file(path)?;
             Ok(Some(metadata.len()))
         };
-        let outcome = remove().map_err(Refusal::Failed);
+        let outcome = remove().map_err(LockError::Failed);
         self.count(path, outcome);
     }
 
     fn is_due(&self, metadata: &fs::Metadata, scope: Scope) -> bool {
         match scope {
             Scope::Everything => true,
-            // A time in the future is no age.
+            // A time in the future has no age.
             Scope::UnmodifiedFor(least) => metadata
                 .modified()
                 .is_ok_and(|time| self.now.duration_since(time).is_ok_and(|age| age >= least)),
         }
     }
 
-    fn count(&mut self, path: &Path, outcome: Result<Option<u64>, Refusal>) {
+    fn count(&mut self, path: &Path, outcome: Result<Option<u64>, LockError>) {
         let error = match outcome {
             Ok(Some(bytes)) => {
                 self.cleared.removed.push(path.to_owned());
@@ -144,9 +143,9 @@ impl Sweep {
                 return;
             }
             Ok(None) => return,
-            Err(Refusal::Failed(error)) if error.kind() == ErrorKind::NotFound => return,
-            Err(Refusal::Failed(error)) => Some(error.to_string()),
-            Err(Refusal::InUse) => None,
+            Err(LockError::Failed(error)) if error.kind() == ErrorKind::NotFound => return,
+            Err(LockError::Failed(error)) => Some(error.to_string()),
+            Err(LockError::InUse) => None,
         };
         self.cleared.kept.push(Kept { path: path.to_owned(), error });
     }
@@ -154,20 +153,19 @@ impl Sweep {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{testing, ModelFile};
+    use super::super::testing;
     use super::*;
 
     const DAY: Duration = Duration::from_secs(86_400);
 
     /// A cache with model.json, one entry and one remembered digest.
-    fn filled(root: &Path) -> PredictionCache {
-        let cache = PredictionCache::at(root);
-        let identity = testing::identity();
-        cache.write_model(&ModelFile { name: "out/bert".to_owned(), identity, facts: 1 }).unwrap();
+    fn filled() -> (tempfile::TempDir, PredictionCache) {
+        let (root, cache) = testing::cache();
+        cache.write_model(&testing::model()).unwrap();
         testing::store(&cache, &testing::spec("train", 3, 2), &[0, 2]);
-        fs::create_dir_all(root.join("hashes")).unwrap();
-        fs::write(root.join(format!("hashes/{}.json", "0".repeat(64))), "{}").unwrap();
-        cache
+        fs::create_dir_all(cache.root().join("hashes")).unwrap();
+        fs::write(cache.root().join(format!("hashes/{}.json", "0".repeat(64))), "{}").unwrap();
+        (root, cache)
     }
 
     fn files(folder: &Path) -> Vec<String> {
@@ -183,32 +181,28 @@ mod tests {
     }
 
     #[test]
-    fn everything_goes_with_its_folders() {
-        let root = tempfile::tempdir().unwrap();
-        let cache = filled(root.path());
+    fn everything_is_removed_with_its_folders() {
+        let (_root, cache) = filled();
         let sizes: u64 = [cache.list().unwrap()[0].bytes, 2].iter().sum();
         let model_file = cache.shelf(testing::identity().key()).join("model.json");
         let sizes = sizes + fs::metadata(model_file).unwrap().len();
         let cleared = cache.clear(Scope::Everything, SystemTime::now()).unwrap();
         assert_eq!((cleared.removed.len(), cleared.bytes, cleared.kept.len()), (3, sizes, 0));
-        assert_eq!(fs::read_dir(root.path().join("predictions")).unwrap().count(), 0);
-        assert_eq!(files(root.path()), [""; 0]);
+        assert_eq!(fs::read_dir(cache.root().join("predictions")).unwrap().count(), 0);
+        assert_eq!(files(cache.root()), [""; 0]);
         let again = cache.clear(Scope::Everything, SystemTime::now()).unwrap();
         assert_eq!(again, Cleared::default());
     }
 
     #[test]
     fn an_absent_cache_is_cleared_already() {
-        let root = tempfile::tempdir().unwrap();
-        let cache = PredictionCache::at(root.path().join("none"));
-        let cleared = cache.clear(Scope::Everything, SystemTime::now()).unwrap();
-        assert_eq!(cleared, Cleared::default());
+        let (_root, cache) = testing::cache();
+        assert_eq!(cache.clear(Scope::Everything, SystemTime::now()).unwrap(), Cleared::default());
     }
 
     #[test]
-    fn only_what_is_old_goes() {
-        let root = tempfile::tempdir().unwrap();
-        let cache = filled(root.path());
+    fn only_old_files_are_removed() {
+        let (_root, cache) = filled();
         let now = SystemTime::now();
         assert_eq!(cache.clear(Scope::UnmodifiedFor(DAY), now).unwrap(), Cleared::default());
         let old = cache.list().unwrap().remove(0).path;
@@ -223,8 +217,7 @@ mod tests {
 
     #[test]
     fn an_entry_in_use_stays_with_its_model() {
-        let root = tempfile::tempdir().unwrap();
-        let cache = filled(root.path());
+        let (_root, cache) = filled();
         let (mut entry, _) = cache.open(&testing::spec("dev", 3, 2));
         let path = entry.path().unwrap().to_owned();
         let cleared = cache.clear(Scope::Everything, SystemTime::now()).unwrap();
@@ -238,34 +231,32 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn what_is_not_of_the_cache_stays_and_links_are_not_followed() {
+    fn foreign_files_stay_and_links_are_not_followed() {
         use std::os::unix::fs::symlink;
-        let (root, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let cache = filled(root.path());
+        let ((_root, cache), outside) = (filled(), tempfile::tempdir().unwrap());
         let shelf = cache.shelf(testing::identity().key());
         let entry_name = format!("{}.logits", "0".repeat(64));
         for path in [&entry_name, "model.json"] {
             fs::write(outside.path().join(path), "precious").unwrap();
         }
         fs::write(shelf.join("notes.txt"), "mine").unwrap();
-        fs::write(root.path().join("predictions/notes.txt"), "mine").unwrap();
-        fs::write(root.path().join("hashes/model.json"), "mine").unwrap();
+        fs::write(cache.root().join("predictions/notes.txt"), "mine").unwrap();
+        fs::write(cache.root().join("hashes/model.json"), "mine").unwrap();
         symlink(outside.path(), shelf.with_file_name("1".repeat(64))).unwrap();
         symlink(outside.path().join("model.json"), shelf.join(&entry_name)).unwrap();
         let cleared = cache.clear(Scope::Everything, SystemTime::now()).unwrap();
         assert_eq!(cleared.removed.len(), 3);
         assert_eq!(files(outside.path()).len(), 2);
         let links = ["1".repeat(64), entry_name];
-        let mut left = files(root.path());
+        let mut left = files(cache.root());
         left.retain(|name| !links.contains(name));
         assert_eq!(left, ["model.json", "notes.txt", "notes.txt"]);
     }
 
     #[test]
-    fn what_a_kill_left_on_its_way_goes_when_it_is_surely_left() {
-        let root = tempfile::tempdir().unwrap();
-        let cache = filled(root.path());
-        let left = root.path().join("hashes/.new-abc.tmp");
+    fn old_temporary_files_of_killed_processes_are_removed() {
+        let (_root, cache) = filled();
+        let left = cache.root().join("hashes/.new-abc.tmp");
         fs::write(&left, "").unwrap();
         let now = SystemTime::now();
         cache.clear(Scope::Everything, now).unwrap();

@@ -1,4 +1,4 @@
-//! The rows of one model over one list of texts, in memory and, where that works, on disk.
+//! The rows of one model over one list of texts, in memory and on disk.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use super::appender::Appender;
 use super::note::{CacheNote, ReportedReasons};
 
-/// What the model said about one example.
+/// The logits of one example.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Row<'a> {
-    /// Place of the example in the list of texts, below N.
+    /// Index of the example in the list of texts, below N.
     pub index: usize,
-    /// K scores, in the order that the model itself has its labels in.
+    /// Logits (K), in the model's own order of labels.
     pub logits: &'a [f32],
     /// Whether the text was longer than the model's maximum and was cut.
     pub truncated: bool,
 }
 
-/// The known rows of one model over N texts; holds N·K scores in memory, known or not.
+/// The known rows of one model over N texts; takes N·K floats of memory.
 #[derive(Debug)]
 pub struct CacheEntry {
     pub(super) table: RowTable,
@@ -30,16 +30,16 @@ pub(super) struct EntryFile {
     pub path: PathBuf,
     /// `None` once nothing more is to be written.
     pub appender: Option<Appender<File>>,
-    pub said: ReportedReasons,
+    pub reported: ReportedReasons,
 }
 
 impl CacheEntry {
-    /// An entry that is on no disk: for an audit without a cache.
+    /// An entry without a file, for an audit without a cache.
     pub fn in_memory(examples: usize, labels: usize) -> Self {
         CacheEntry { table: RowTable::new(examples, labels), store: None }
     }
 
-    /// The scores of example `i` (K) and whether its text was cut; `None` while they are unknown.
+    /// The logits of example `i` (K) and whether its text was cut; `None` if unknown.
     pub fn row(&self, i: usize) -> Option<(&[f32], bool)> {
         let table = &self.table;
         table
@@ -63,36 +63,34 @@ impl CacheEntry {
         (0..self.table.examples).filter(|&i| !self.table.known.get(i))
     }
 
-    /// Whether [`CacheEntry::append`] stores rows on disk. `false` for an entry that is complete: there
-    /// is nothing left to store, and its file is free for others.
+    /// Whether [`CacheEntry::append`] stores rows on disk. `false` for a complete entry, whose file
+    /// is released.
     pub fn writable(&self) -> bool {
         self.store.as_ref().is_some_and(|store| store.appender.is_some())
     }
 
-    /// The entry's file, there or not; `None` for one in memory.
+    /// The entry's file, which need not exist; `None` for one in memory.
     pub fn path(&self) -> Option<&Path> {
         self.store.as_ref().map(|store| store.path.as_path())
     }
 
-    /// Takes the rows that were unknown, and stores them as one block where the entry is writable.
+    /// Takes the unknown rows, and stores them as one block if the entry is writable.
     ///
-    /// A row that is known already is ignored, and so is one with a score that is not finite. A
-    /// failure to store is a note; the rows are known in memory all the same, and nothing more is
-    /// written.
+    /// Known rows and rows with a logit that is not finite are ignored. A failure to store returns
+    /// a note; the rows are still known in memory, and nothing more is written.
     ///
     /// # Panics
-    /// For an index of N or more, or a row that has not K scores: they belong to other texts, or
-    /// to another model.
-    #[must_use = "a note is there to be told"]
+    /// For an index of N or more, or a row that does not have K logits.
+    #[must_use = "a note must be reported"]
     pub fn append(&mut self, rows: &[Row<'_>]) -> Option<CacheNote> {
         let new: Vec<&Row<'_>> = rows.iter().filter(|row| self.table.take(row)).collect();
         let store = self.store.as_mut()?;
         let appender = store.appender.as_mut()?;
         let outcome = appender.append(&new);
         if outcome.is_err() || self.table.is_complete() {
-            store.appender = None; // closes the file and so lets go of the lock
+            store.appender = None; // closes the file, which releases the lock
         }
-        outcome.err().and_then(|error| store.said.not_stored(&store.path, error))
+        outcome.err().and_then(|error| store.reported.not_stored(&store.path, error))
     }
 }
 
@@ -120,15 +118,15 @@ impl RowTable {
         }
     }
 
-    /// Takes a row that was unknown; whether it did.
+    /// Sets the row if it is finite and was unknown; returns whether it did.
     fn take(&mut self, row: &Row<'_>) -> bool {
         assert!(row.index < self.examples, "row {} of {}", row.index, self.examples);
-        assert_eq!(row.logits.len(), self.labels, "scores of row {}", row.index);
+        assert_eq!(row.logits.len(), self.labels, "logits of row {}", row.index);
         row.logits.iter().all(|logit| logit.is_finite())
             && self.set(row.index, row.truncated, row.logits.iter().copied())
     }
 
-    /// Sets row `index`, unless it is known; whether it was not.
+    /// Sets row `index` if it was unknown; returns whether it was.
     pub(super) fn set(
         &mut self,
         index: usize,
@@ -152,7 +150,7 @@ impl RowTable {
     }
 }
 
-/// A set of indices that takes one bit for each up to the largest.
+/// A set of indices, one bit for each up to the largest.
 #[derive(Debug, Default)]
 pub(super) struct Bits(Vec<u64>);
 
@@ -161,7 +159,7 @@ impl Bits {
         self.0.get(i / 64).is_some_and(|word| word >> (i % 64) & 1 == 1)
     }
 
-    /// Whether `i` was not in the set.
+    /// Adds `i`; returns whether it was not in the set.
     pub(super) fn insert(&mut self, i: usize) -> bool {
         if self.0.len() <= i / 64 {
             self.0.resize(i / 64 + 1, 0);

@@ -1,4 +1,4 @@
-//! One entry's file, read from end to end without anybody being disturbed.
+//! Reads one entry's file from end to end without disturbing its writer.
 
 use std::fs::{File, Metadata};
 use std::io::{self, BufReader, Seek};
@@ -9,28 +9,27 @@ use super::format::{read_blocks, EntryHeader, Fault};
 use super::identity::CacheKey;
 use super::lock;
 
-/// What an entry's file was found to hold.
 pub(super) struct Examination {
-    /// `None` where it is damaged, foreign, or created and no more.
+    /// `None` if it is damaged, foreign or empty.
     pub header: Option<EntryHeader>,
     /// Known rows.
     pub known: usize,
     pub metadata: Metadata,
-    /// Whether a process writes it.
+    /// Whether a process is writing it.
     pub in_use: bool,
-    /// What is wrong with it; of a file in use, whose end is always being written, nothing is.
+    /// Always `None` for a file in use, whose end may be incomplete.
     pub fault: Option<Fault>,
 }
 
-/// Reads the file at `path`, which by its place is that of `model` and `texts`.
+/// Reads the file at `path`, which should hold the rows of `model` over `texts`.
 ///
 /// # Errors
 /// When it cannot be opened.
 pub(super) fn examine(path: &Path, model: CacheKey, texts: CacheKey) -> io::Result<Examination> {
     let mut file = lock::open_to_read(path)?;
     let mut examination = read(&file, model, texts)?;
-    // A writer may have come and gone since, so what looks wrong is read again with writers kept
-    // away; a sound file needs the lock only to learn whether it is in use.
+    // A writer may have been active meanwhile, so a faulty file is read again under the lock; a
+    // valid one is locked only to find out whether it is in use.
     if !lock::share(&file) {
         examination.in_use = true;
         examination.fault = None;

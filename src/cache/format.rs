@@ -1,4 +1,4 @@
-//! The bytes of an entry: a header that says whose rows these are, then blocks of rows.
+//! The file format of an entry: a header, then blocks of rows.
 //!
 //! ```text
 //! header  magic (8) · format version u32 · length of the body u32 · body · checksum (8)
@@ -7,8 +7,8 @@
 //! row     index u32, bit 31: the text was truncated · K × f32
 //! ```
 //!
-//! Numbers are little-endian. A checksum is the start of a SHA-256; that of a block covers the
-//! header and the block's place, too, so no block is taken from elsewhere.
+//! Numbers are little-endian. A checksum is the start of a SHA-256; that of a block also covers the
+//! header and the block's index, so a block counts only at its own place.
 
 use std::io::{self, Read};
 
@@ -17,27 +17,26 @@ use sha2::{Digest, Sha256};
 use super::entry::Row;
 use super::identity::CacheKey;
 
-/// The first byte is no text, and the last is what a transfer in text mode changes.
+/// The first byte is not text, and a transfer in text mode changes the last.
 const MAGIC: [u8; 8] = *b"\x89audlgt\n";
-/// Raised when a file of this program can no longer be read by an earlier one.
+/// Raised when an earlier version of the program could not read the file.
 const FORMAT_VERSION: u32 = 1;
-/// Most bytes of a header's body; more means that the length is damaged.
+/// Maximum length of a header's body; a larger one means damage.
 const MAX_BODY: u32 = 1 << 16;
-/// Most bytes of a task's or split's name; a longer one is cut, as it is there to be read only.
+/// Maximum length of a task's or split's name; longer ones are cut, as they are informative only.
 const MAX_NAME: usize = 1 << 12;
-/// Most rows of a block: what is read at once, and what a kill can lose.
+/// Maximum rows of a block: what is read at once, and what a killed process can lose.
 pub(super) const BLOCK_ROWS: usize = 4096;
-/// Most examples of an entry: bit 31 of an index is the flag.
+/// Maximum examples of an entry: bit 31 of an index is the flag.
 pub(super) const MAX_EXAMPLES: usize = (1 << 31) - 1;
 const TRUNCATED: u32 = 1 << 31;
 const CHECKSUM: usize = 8;
 
-/// Whose rows an entry holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct EntryHeader {
     pub model: CacheKey,
     pub texts: CacheKey,
-    /// For people only; the same texts may come under another name.
+    /// Informative only; the same texts may have another name.
     pub task: String,
     pub split: String,
     /// N.
@@ -49,16 +48,16 @@ pub(super) struct EntryHeader {
 /// SHA-256 of a header, which every block's checksum covers.
 pub(super) type Seal = [u8; 32];
 
-/// Why an entry, or the rest of it, cannot be used.
+/// Why an entry, or the rest of it, is not usable.
 #[derive(Debug)]
 pub(super) enum Fault {
-    /// No bytes at all: a file that was just created.
+    /// No bytes: a file that was just created.
     Empty,
-    /// Another program's file, another version's, or another model's.
+    /// A file of another program, version or model.
     Foreign(String),
     /// It ends early or fails a checksum.
     Damaged(String),
-    /// The system could not read it.
+    /// Reading failed.
     Unreadable(io::Error),
 }
 
@@ -73,7 +72,7 @@ impl std::fmt::Display for Fault {
 }
 
 impl EntryHeader {
-    /// The header's bytes, and their seal.
+    /// The header's bytes and seal.
     pub(super) fn encode(&self) -> (Vec<u8>, Seal) {
         let mut body = Vec::new();
         for field in [&self.model.0[..], &self.texts.0, cut(&self.task), cut(&self.split)] {
@@ -100,7 +99,7 @@ impl EntryHeader {
             return Err(Fault::Empty);
         }
         if !bytes.starts_with(&MAGIC[..MAGIC.len().min(bytes.len())]) {
-            return Err(Fault::Foreign("it is no file of this cache".to_owned()));
+            return Err(Fault::Foreign("it is not a file of this cache".to_owned()));
         }
         let mut fixed = Fields(bytes.get(MAGIC.len()..).unwrap_or_default());
         let version = fixed.number().ok_or_else(short)?;
@@ -128,13 +127,12 @@ impl EntryHeader {
     }
 }
 
-/// At most [`MAX_NAME`] bytes of a name, and whole characters.
+/// At most [`MAX_NAME`] bytes of a name, cut between characters.
 fn cut(name: &str) -> &[u8] {
     let end = (0..=MAX_NAME.min(name.len())).rev().find(|&end| name.is_char_boundary(end));
     &name.as_bytes()[..end.unwrap_or(0)]
 }
 
-/// The rest of a header.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
@@ -170,9 +168,8 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Appends up to `length` bytes to `bytes`; whether there were as many.
-///
-/// Grows with what arrives, so a damaged length reserves no memory.
+/// Appends up to `length` bytes to `bytes`; returns whether there were as many. Reserves no memory
+/// for a length that may be damaged.
 fn fill(reader: &mut impl Read, bytes: &mut Vec<u8>, length: usize) -> Result<bool, Fault> {
     let read = reader.take(length as u64).read_to_end(bytes).map_err(Fault::Unreadable)?;
     Ok(read == length)
@@ -199,19 +196,19 @@ fn block_checksum(seal: &Seal, sequence: u64, block: &[u8]) -> [u8; CHECKSUM] {
     std::array::from_fn(|i| digest[i])
 }
 
-/// How far the blocks of a file are sound.
+/// The valid part of a file's blocks.
 #[derive(Debug)]
 pub(super) struct Extent {
-    /// Bytes up to the end of the last sound block.
+    /// Bytes up to the end of the last valid block.
     pub length: u64,
-    /// Sound blocks.
+    /// Valid blocks.
     pub blocks: u64,
-    /// What stands there instead of the next one; `None` at the end of the file.
+    /// What is wrong with the next block; `None` at the end of the file.
     pub fault: Option<Fault>,
 }
 
-/// Reads the blocks behind a header of `length` bytes and shows every row of each sound one to
-/// `visit` as (index, truncated, K logits as bytes). Ends at the first block that is not sound.
+/// Reads the blocks after a header of `length` bytes and passes every row of each valid one to
+/// `visit` as (index, truncated, K logits as bytes). Ends at the first block that is not valid.
 pub(super) fn read_blocks(
     reader: &mut impl Read,
     (header, seal, length): &(EntryHeader, Seal, u64),
@@ -243,7 +240,7 @@ pub(super) fn read_blocks(
     }
 }
 
-/// The next block into `block`, checked; its number of rows, 0 at the end of the file.
+/// Reads the next block into `block` and checks it; returns its rows, 0 at the end of the file.
 fn read_block(
     reader: &mut impl Read,
     header: &EntryHeader,
@@ -285,7 +282,6 @@ fn index_of(row: &[u8]) -> (u32, bool) {
     (number & !TRUNCATED, number & TRUNCATED != 0)
 }
 
-/// The logits that a row's bytes spell.
 pub(super) fn logits_of(bytes: &[u8]) -> impl Iterator<Item = f32> + '_ {
     bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
 }
@@ -295,21 +291,16 @@ mod tests {
     use super::*;
 
     fn header() -> EntryHeader {
-        EntryHeader {
-            model: CacheKey([1; 32]),
-            texts: CacheKey([2; 32]),
-            task: "sst2".to_owned(),
-            split: "validation".to_owned(),
-            examples: 9,
-            labels: 2,
-        }
+        let (model, texts) = (CacheKey([1; 32]), CacheKey([2; 32]));
+        let (task, split) = ("sst2".to_owned(), "validation".to_owned());
+        EntryHeader { model, texts, task, split, examples: 9, labels: 2 }
     }
 
     fn block(header: &EntryHeader, sequence: u64, index: usize, logits: &[f32]) -> Vec<u8> {
         encode_block(&header.encode().1, sequence, &[&Row { index, logits, truncated: false }])
     }
 
-    /// Indices of the rows of a file, and what stopped the reading.
+    /// Indices of the rows of a file, and the fault that ended the reading.
     fn read(bytes: &[u8]) -> (Vec<usize>, Option<String>) {
         let mut reader = bytes;
         let start = EntryHeader::read(&mut reader).unwrap();
@@ -333,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn another_format_is_told_from_damage() {
+    fn another_format_is_distinguished_from_damage() {
         let found = |bytes: &[u8]| EntryHeader::read(&mut &bytes[..]).unwrap_err();
         assert!(matches!(found(b""), Fault::Empty));
         assert!(matches!(found(b"PK\x03\x04"), Fault::Foreign(_)));
@@ -359,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sealed_row_that_makes_no_sense_is_damage() {
+    fn an_invalid_row_with_a_valid_checksum_is_damage() {
         let own = header();
         let cases: [(usize, [f32; 2], &str); 3] = [
             (9, [0.0, 0.0], "holds row 9 of 9"),
@@ -375,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn zeros_behind_the_last_block_are_damage() {
+    fn zeros_after_the_last_block_are_damage() {
         let own = header();
         let bytes = [own.encode().0, block(&own, 0, 1, &[0.0, 0.0]), vec![0; 64]].concat();
         let (rows, fault) = read(&bytes);

@@ -1,9 +1,8 @@
-//! Remembered SHA-256 of large files, so that a model of gigabytes is read once, not at each run.
+//! Remembered SHA-256 of large files, so that a model's weights are not read at each run.
 //!
-//! A digest is trusted only while the system says that the file is the same and unchanged: size,
-//! both times, number of the file and of its device. A file that was written just before it was
-//! hashed could be written again within the same tick of the clock, so a digest is remembered only
-//! for a file that had been left alone for [`SETTLED_NS`].
+//! A digest is valid while size, mtime, ctime, inode and device of the file are unchanged. A file
+//! could be written again within the same clock tick, so a digest is remembered only for a file that
+//! had been unchanged for [`SETTLED_NS`] when it was hashed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,39 +16,38 @@ use super::identity::CacheKey;
 use super::replace::replace;
 use super::{PredictionCache, HASHES};
 
-/// Raised when a remembered digest of this program can no longer be read by an earlier one.
+/// Raised when an earlier version of the program could not read the file.
 const SCHEMA_VERSION: u32 = 1;
-/// How long a file must have been unchanged before it was hashed: the coarsest clock of a file
-/// system in use, that of FAT, ticks every two seconds.
+/// The coarsest clock of a file system in use, that of FAT, ticks every two seconds.
 const SETTLED_NS: i128 = 2_000_000_000;
 
-/// One remembered digest, as it stands on disk.
+/// One remembered digest, as stored.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Memo {
     schema_version: u32,
-    /// For people: the file's name says the same.
+    /// The file's canonical path, whose hash names the memo.
     path: String,
     #[serde(flatten)]
     stamp: Stamp,
-    /// When the hashing began, in ns since 1970 by this machine's clock.
+    /// When the hashing began, in ns since 1970.
     hashed_at_ns: i64,
     sha256: String,
 }
 
-/// What the system says about a file, and what changes with any write to it.
+/// Metadata that changes with any write to a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Stamp {
     size: u64,
-    /// Time of the last change of its bytes, in ns since 1970. A program can set it at will.
+    /// mtime in ns since 1970; programs can set it.
     modified_ns: i64,
-    /// Time of the last change of it or of what is said about it (ctime). No program can set it.
+    /// ctime in ns since 1970; programs cannot set it.
     changed_ns: i64,
     inode: u64,
     device: u64,
 }
 
 impl Stamp {
-    /// `None` where the system does not tell enough to trust it: nothing is remembered there.
+    /// `None` on systems without inodes, where nothing is remembered.
     #[cfg(unix)]
     fn of(path: &Path) -> Option<Stamp> {
         use std::os::unix::fs::MetadataExt;
@@ -69,7 +67,7 @@ impl Stamp {
         None
     }
 
-    /// Whether the file had been left alone for long enough at `now_ns`.
+    /// Whether the file had been unchanged for [`SETTLED_NS`] at `now_ns`.
     fn is_settled(&self, now_ns: i64) -> bool {
         let last = self.modified_ns.max(self.changed_ns);
         i128::from(now_ns) - i128::from(last) >= SETTLED_NS
@@ -77,15 +75,14 @@ impl Stamp {
 }
 
 impl PredictionCache {
-    /// The SHA-256 of the file at `path`: the remembered one while the file is unchanged, else
-    /// that of `hash`, which is then remembered. Nothing is remembered on other systems than Unix.
+    /// The SHA-256 of the file at `path`: the remembered one while the file is unchanged, else the
+    /// result of `hash`, which is then remembered (on Unix only).
     ///
-    /// A file that is changed through a memory map, or on a disk that another machine writes, may
-    /// be seen as changed late by the system, and so by this.
+    /// A change through a memory map, or by another machine, may be noticed late.
     ///
     /// # Errors
-    /// A path that does not exist, and those of `hash`. A digest that can neither be read nor
-    /// written is no error.
+    /// A path that does not exist, and those of `hash`. A failure to read or store a memo is not an
+    /// error.
     pub fn file_sha256(
         &self,
         path: &Path,
@@ -108,8 +105,7 @@ impl PredictionCache {
             return Ok(sha256);
         }
         let sha256 = hash(path)?;
-        // The stamp and the time are those before the hashing, so a file that changed meanwhile
-        // does not match what is remembered of it.
+        // Stamp and time were taken before the hashing, so a change meanwhile is noticed later.
         if let Some(hashed_at_ns) = ns_since_1970(now).filter(|&now| stamp.is_settled(now)) {
             let memo = Memo {
                 schema_version: SCHEMA_VERSION,
@@ -118,7 +114,7 @@ impl PredictionCache {
                 hashed_at_ns,
                 sha256: sha256.clone(),
             };
-            // Without it the file is hashed again; an entry that cannot be stored says why.
+            // On failure the file is hashed again; the entries report why nothing can be stored.
             let _ = serde_json::to_vec_pretty(&memo)
                 .map_err(Into::into)
                 .and_then(|bytes| replace(&memo_path, &bytes));
@@ -132,7 +128,7 @@ impl PredictionCache {
     }
 }
 
-/// The digest in the file at `memo_path`, if it is that of `canonical` as it is now.
+/// The digest in the memo at `memo_path`, if it is valid for `canonical`.
 fn remembered(memo_path: &Path, canonical: &Path, stamp: &Stamp) -> Option<String> {
     let memo: Memo = serde_json::from_slice(&fs::read(memo_path).ok()?).ok()?;
     let is_valid = memo.schema_version == SCHEMA_VERSION
@@ -175,7 +171,7 @@ mod tests {
             PredictionCache::at(self.root.path().join("cache"))
         }
 
-        /// Asks for the digest when the file was left alone for `age`; whether it was hashed.
+        /// Asks for the digest when the file was unchanged for `age`; whether it was hashed.
         fn is_hashed(&self, age: Duration) -> bool {
             let now = fs::metadata(self.weights()).unwrap().modified().unwrap() + age;
             let before = self.hashed.get();

@@ -1,4 +1,4 @@
-//! What a row of logits depends on: the model with the arithmetic that ran it, and the texts.
+//! The keys of the cache: a model with its arithmetic, and a list of texts.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::digest::hexadecimal;
 pub struct CacheKey(pub(super) [u8; 32]);
 
 impl CacheKey {
-    /// The key that 64 lower-case hexadecimal digits spell.
+    /// Parses 64 lower-case hexadecimal digits.
     pub(super) fn parse(digits: &str) -> Option<CacheKey> {
         let mut bytes = [0; 32];
         if digits.len() != 64 || !digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
@@ -39,46 +39,46 @@ impl fmt::Debug for CacheKey {
     }
 }
 
-/// All that decides the bits of a model's logits, given a text.
+/// Everything that determines the bits of a model's logits, given a text.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ModelIdentity {
     /// SHA-256 of the weights' files.
     pub weights_sha256: String,
     /// SHA-256 of config.json.
     pub config_sha256: String,
-    /// SHA-256 of the tokenizer's files and of whatever changes how they are read.
+    /// SHA-256 of the tokenizer's files and of the settings that change how they are read.
     pub tokenizer_sha256: String,
-    /// The classification head that stands on the encoder.
+    /// The classification head.
     pub head: String,
-    /// Most tokens of a sequence; a longer text is cut.
+    /// Maximum tokens of a sequence; longer texts are cut.
     pub max_length: usize,
-    /// Where the model ran, as `cpu` or `cuda`.
+    /// Device, such as `cpu` or `cuda`.
     pub device: String,
-    /// The number format of the computation, as `f32`.
+    /// Number format of the computation, such as `f32`.
     pub dtype: String,
     /// Fingerprint of the float kernels of this machine.
     pub arithmetic: String,
-    /// Raised when a change of this program changes a bit of any logit.
+    /// Raised when a change of the program alters any bit of a logit.
     pub encoder_version: u32,
 }
 
 impl ModelIdentity {
-    /// The name of this model's folder: another value, or another field, is another key.
+    /// The name of the model's folder; depends on every field.
     pub fn key(&self) -> CacheKey {
         let fields = serde_json::to_value(self).expect("strings and integers are always JSON");
         key_of(&fields)
     }
 }
 
-/// The key of an identity as it stands in model.json, whatever fields it has: so the identities
-/// that another version of this program wrote can be checked, too.
+/// The key of an identity in model.json with any fields, so that those of other versions of the
+/// program can be checked too.
 pub(super) fn key_of(identity: &Value) -> CacheKey {
     let mut hasher = Sha256::new_with_prefix("confidence-audit model identity\0");
     hasher.update(canonical(identity));
     CacheKey(hasher.finalize().into())
 }
 
-/// JSON without spaces and with the members of every object in the order of their names.
+/// JSON without spaces and with sorted keys.
 pub(super) fn canonical(value: &Value) -> String {
     match value {
         Value::Object(members) => {
@@ -99,68 +99,38 @@ pub(super) fn canonical(value: &Value) -> String {
     }
 }
 
-/// A list of texts: which they are, in which columns, in which order.
+/// A list of texts, with their columns and order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextsIdentity {
-    /// The name of their entries' files.
+    /// The name of its entries' files.
     pub key: CacheKey,
     /// N.
     pub examples: usize,
 }
 
 impl TextsIdentity {
-    /// The identity of `texts`, each a text and its pair where it has one.
+    /// The identity of `texts`, each with its pair if the task has two columns.
     pub fn of<'a>(texts: impl IntoIterator<Item = (&'a str, Option<&'a str>)>) -> Self {
-        let mut hasher = TextsHasher::new();
+        let mut hasher = Sha256::new_with_prefix("confidence-audit texts\0");
+        let mut examples = 0;
         for (text, pair) in texts {
-            hasher.add(text, pair);
+            add_text(&mut hasher, text);
+            // An empty pair is another input than no pair: it has a second separator.
+            hasher.update([u8::from(pair.is_some())]);
+            if let Some(pair) = pair {
+                add_text(&mut hasher, pair);
+            }
+            examples += 1;
         }
-        hasher.finish()
+        hasher.update((examples as u64).to_le_bytes());
+        TextsIdentity { key: CacheKey(hasher.finalize().into()), examples }
     }
 }
 
-/// Builds a [`TextsIdentity`] one example at a time.
-#[derive(Debug, Clone)]
-pub struct TextsHasher {
-    hasher: Sha256,
-    examples: usize,
-}
-
-impl TextsHasher {
-    /// No texts yet.
-    pub fn new() -> Self {
-        let hasher = Sha256::new_with_prefix("confidence-audit texts\0");
-        TextsHasher { hasher, examples: 0 }
-    }
-
-    /// The next example: its text, and its pair where the task has two columns.
-    pub fn add(&mut self, text: &str, pair: Option<&str>) {
-        self.column(text);
-        // An empty pair is not the same input as no pair: the first has a second separator.
-        self.hasher.update([u8::from(pair.is_some())]);
-        if let Some(pair) = pair {
-            self.column(pair);
-        }
-        self.examples += 1;
-    }
-
-    /// The length comes first, so that no text can continue into its neighbour.
-    fn column(&mut self, text: &str) {
-        self.hasher.update((text.len() as u64).to_le_bytes());
-        self.hasher.update(text);
-    }
-
-    /// The identity of what was added.
-    pub fn finish(mut self) -> TextsIdentity {
-        self.hasher.update((self.examples as u64).to_le_bytes());
-        TextsIdentity { key: CacheKey(self.hasher.finalize().into()), examples: self.examples }
-    }
-}
-
-impl Default for TextsHasher {
-    fn default() -> Self {
-        TextsHasher::new()
-    }
+/// The length comes first, so that neighbouring texts cannot be confused.
+fn add_text(hasher: &mut Sha256, text: &str) {
+    hasher.update((text.len() as u64).to_le_bytes());
+    hasher.update(text);
 }
 
 #[cfg(test)]
@@ -210,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_and_examples_do_not_run_into_each_other() {
+    fn columns_and_examples_are_delimited() {
         let lists: [&[(&str, Option<&str>)]; 9] = [
             &[],
             &[("", None)],

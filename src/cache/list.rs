@@ -13,15 +13,15 @@ use super::PredictionCache;
 /// One entry of the cache.
 #[derive(Debug, Clone, PartialEq)]
 pub struct EntryInfo {
-    /// As the user named the model; `None` where model.json cannot be read.
+    /// The model as the user named it; `None` if model.json cannot be read.
     pub model_name: Option<String>,
     /// The name of the model's folder.
     pub model: CacheKey,
     /// The name of the entry's file.
     pub texts: CacheKey,
-    /// The task; empty, as the split, where the header cannot be read.
+    /// The task; empty if the header cannot be read.
     pub task: String,
-    /// The split.
+    /// The split; empty if the header cannot be read.
     pub split: String,
     /// Known rows. In 0..=N.
     pub known: usize,
@@ -31,9 +31,9 @@ pub struct EntryInfo {
     pub labels: usize,
     /// Size of the file.
     pub bytes: u64,
-    /// When it was last written, where the system tells.
+    /// When it was last written, if known.
     pub modified: Option<SystemTime>,
-    /// Whether a process writes it now.
+    /// Whether a process is writing it.
     pub in_use: bool,
     /// What is wrong with it.
     pub damage: Option<String>,
@@ -42,7 +42,7 @@ pub struct EntryInfo {
 }
 
 impl PredictionCache {
-    /// Every entry, by the model's name, then task and split. Reads every entry.
+    /// Reads every entry; sorted by model name, task and split.
     ///
     /// # Errors
     /// A folder that cannot be read; an absent cache is an empty one.
@@ -62,7 +62,7 @@ impl PredictionCache {
     }
 }
 
-/// The entry in the file at `path`; `None` for one that was removed in between.
+/// The entry in the file at `path`; `None` if it was just removed.
 fn info(
     model_name: Option<String>,
     model: CacheKey,
@@ -110,21 +110,16 @@ fn order(info: &EntryInfo) -> impl Ord + '_ {
 #[cfg(test)]
 mod tests {
     use super::super::testing;
-    use super::super::ModelFile;
-    use super::*;
 
     #[test]
     fn no_cache_lists_nothing() {
-        let root = tempfile::tempdir().unwrap();
-        assert_eq!(PredictionCache::at(root.path().join("none")).list().unwrap(), []);
+        assert_eq!(testing::cache().1.list().unwrap(), []);
     }
 
     #[test]
-    fn entries_are_listed_with_how_far_they_are() {
-        let root = tempfile::tempdir().unwrap();
-        let cache = PredictionCache::at(root.path());
-        let identity = testing::identity();
-        cache.write_model(&ModelFile { name: "out/bert".to_owned(), identity, facts: 1 }).unwrap();
+    fn entries_are_listed_with_their_progress() {
+        let (_root, cache) = testing::cache();
+        cache.write_model(&testing::model()).unwrap();
         testing::store(&cache, &testing::spec("train", 3, 2), &[0, 2, 1]);
         testing::store(&cache, &testing::spec("test", 4, 2), &[3]);
         let (writing, _) = cache.open(&testing::spec("dev", 5, 2));
@@ -141,8 +136,7 @@ mod tests {
 
     #[test]
     fn a_damaged_entry_is_listed_as_such() {
-        let root = tempfile::tempdir().unwrap();
-        let cache = PredictionCache::at(root.path());
+        let (_root, cache) = testing::cache();
         let spec = testing::spec("test", 4, 2);
         testing::store(&cache, &spec, &[3]);
         let path = cache.list().unwrap().remove(0).path;
@@ -155,6 +149,6 @@ mod tests {
 
         std::fs::write(&path, "else").unwrap();
         let list = cache.list().unwrap();
-        assert_eq!(list[0].damage.as_deref(), Some("it is no file of this cache"));
+        assert_eq!(list[0].damage.as_deref(), Some("it is not a file of this cache"));
     }
 }

@@ -1,12 +1,9 @@
-//! Who may write an entry: the process that holds the lock on its file.
+//! The lock on an entry's file, held by its only writer.
 //!
-//! The lock is the system's advisory one on the open file, so it ends with the process, however
-//! that ends. A lock on a file says nothing about its name: another process may have removed the
-//! file between our opening and our locking it, and we would write where nobody looks. So the name
-//! is looked up again once the lock is held.
+//! It is the system's advisory lock on the open file, so it ends with the process. Another process
+//! may remove the file between opening and locking it, so the name is checked again under the lock.
 //!
-//! On Windows nobody reads a file that another process has locked: an entry in use is an empty one
-//! there.
+//! On Windows a locked file cannot be read by others, so an entry in use looks empty there.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
@@ -15,28 +12,27 @@ use std::time::Duration;
 
 use super::replace::in_its_folder;
 
-/// How often a lock is asked for. A listing holds it for an instant, a writer for minutes.
+/// Attempts to lock a file. A listing holds the lock for an instant, a writer for minutes.
 const ATTEMPTS: usize = 6;
-/// How long to wait between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Why a file is not ours to write.
+/// Why a file could not be locked.
 #[derive(Debug)]
-pub(super) enum Refusal {
+pub(super) enum LockError {
     /// Another process holds it.
     InUse,
     /// It cannot be created, opened or locked.
     Failed(io::Error),
 }
 
-impl From<io::Error> for Refusal {
+impl From<io::Error> for LockError {
     fn from(error: io::Error) -> Self {
-        Refusal::Failed(error)
+        LockError::Failed(error)
     }
 }
 
-/// The file at `path`, created with its folders where it is missing, and locked until dropped.
-pub(super) fn claim(path: &Path) -> Result<File, Refusal> {
+/// Opens the file at `path`, created with its folders if missing, locked until dropped.
+pub(super) fn claim(path: &Path) -> Result<File, LockError> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true);
     for attempt in 0..ATTEMPTS {
@@ -48,31 +44,29 @@ pub(super) fn claim(path: &Path) -> Result<File, Refusal> {
             return Ok(file);
         }
     }
-    Err(Refusal::InUse)
+    Err(LockError::InUse)
 }
 
-/// The existing file at `path`, locked until dropped: no other process opens it for writing, and
-/// none that holds it is disturbed.
-pub(super) fn seize(path: &Path) -> Result<File, Refusal> {
+/// Opens the existing file at `path`, locked until dropped. Does not wait for another process.
+pub(super) fn seize(path: &Path) -> Result<File, LockError> {
     let file = open(path, OpenOptions::new().read(true).write(true))?;
-    lock(file, path)?.ok_or(Refusal::InUse)
+    lock(file, path)?.ok_or(LockError::InUse)
 }
 
-/// Opens the regular file at `path` for reading.
 pub(super) fn open_to_read(path: &Path) -> io::Result<File> {
     open(path, OpenOptions::new().read(true))
 }
 
-/// Opens a regular file: a link could lead out of the cache, and a pipe would wait for ever.
+/// Opens regular files only: a link could lead out of the cache, and a pipe would block.
 fn open(path: &Path, options: &OpenOptions) -> io::Result<File> {
     match fs::symlink_metadata(path) {
-        Ok(metadata) if !metadata.is_file() => Err(io::Error::other("it is no regular file")),
+        Ok(metadata) if !metadata.is_file() => Err(io::Error::other("it is not a regular file")),
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
         _ => options.open(path),
     }
 }
 
-/// `file` with the lock on it, `None` where another process holds the lock or took the name away.
+/// Locks `file`; `None` if another process holds the lock or removed or replaced `path`.
 fn lock(file: File, path: &Path) -> io::Result<Option<File>> {
     match file.try_lock() {
         Ok(()) => Ok(is_named(&file, path)?.then_some(file)),
@@ -81,8 +75,8 @@ fn lock(file: File, path: &Path) -> io::Result<Option<File>> {
     }
 }
 
-/// Puts a shared lock on `file`, which keeps writers away until it is closed; whether none is at
-/// work. Where the file system has no locks, none ever is.
+/// Puts a shared lock on `file`, which excludes writers until it is closed; `false` if a writer holds
+/// it. Always `true` on a file system without locks.
 pub(super) fn share(file: &File) -> bool {
     !matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
 }
@@ -102,7 +96,7 @@ fn same_file(a: &fs::Metadata, b: &fs::Metadata) -> bool {
     (a.dev(), a.ino()) == (b.dev(), b.ino())
 }
 
-/// Without the numbers of files, the time of creation tells a file from its successor.
+/// Compares creation times, as there are no inodes.
 #[cfg(not(unix))]
 fn same_file(a: &fs::Metadata, b: &fs::Metadata) -> bool {
     a.is_file() && a.created().ok() == b.created().ok()
@@ -117,13 +111,13 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let path = root.path().join("new/folder/a.logits");
         let first = claim(&path).unwrap();
-        assert!(matches!(claim(&path), Err(Refusal::InUse)));
-        assert!(matches!(seize(&path), Err(Refusal::InUse)));
+        assert!(matches!(claim(&path), Err(LockError::InUse)));
+        assert!(matches!(seize(&path), Err(LockError::InUse)));
         let shared = open_to_read(&path).unwrap();
         assert!(!share(&shared));
         drop(first);
         assert!(share(&shared));
-        assert!(matches!(seize(&path), Err(Refusal::InUse)));
+        assert!(matches!(seize(&path), Err(LockError::InUse)));
         drop(shared);
         claim(&path).unwrap();
     }
@@ -163,7 +157,7 @@ mod tests {
         let (target, link) = (root.path().join("precious"), root.path().join("a.logits"));
         fs::write(&target, "mine").unwrap();
         std::os::unix::fs::symlink(&target, &link).unwrap();
-        assert!(matches!(claim(&link), Err(Refusal::Failed(_))));
+        assert!(matches!(claim(&link), Err(LockError::Failed(_))));
         assert!(open_to_read(&link).is_err());
         assert_eq!(fs::read(&target).unwrap(), b"mine");
     }

@@ -1,4 +1,4 @@
-//! `model.json`: who a model is, and what was found out about it when it was last loaded.
+//! `model.json`: a model's identity, and facts found when it was last loaded.
 
 use std::fs;
 use std::io::{self, ErrorKind};
@@ -15,25 +15,25 @@ use super::replace::replace;
 use super::{CacheKey, ModelIdentity, PredictionCache, MODEL_FILE};
 use crate::digest::hexadecimal;
 
-/// Raised when a model.json of this program can no longer be read by an earlier one.
+/// Raised when an earlier version of the program could not read the file.
 const SCHEMA_VERSION: u64 = 1;
 
-/// What is kept about a model beside its rows.
+/// The contents of a model.json.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ModelFile<T> {
     /// As the user named it: a folder, or a Hub id.
     pub name: String,
-    /// All that decides its logits.
+    /// Everything that determines its logits.
     pub identity: ModelIdentity,
-    /// What the caller needs of a model that it does not load, as its label names.
+    /// What the caller needs about a model that is not loaded, such as its label names.
     pub facts: T,
 }
 
 impl PredictionCache {
-    /// What was stored about the model of `identity`; `None` where nothing was.
+    /// Reads the model.json of `identity`; `None` if there is none.
     ///
     /// # Errors
-    /// A note that the file is damaged or another version's; the next
+    /// A note that the file is damaged or of another version; the next
     /// [`write_model`](Self::write_model) replaces it.
     pub fn read_model<T: DeserializeOwned>(
         &self,
@@ -51,16 +51,15 @@ impl PredictionCache {
         }
         check(&value, key).map_err(damaged)?;
         let facts = T::deserialize(&value["facts"])
-            .map_err(|error| foreign(format!("its facts are another version's: {error}")))?;
+            .map_err(|error| foreign(format!("its facts are of another version: {error}")))?;
         let name = value["name"].as_str().unwrap_or_default().to_owned();
         Ok(Some(ModelFile { name, identity: identity.clone(), facts }))
     }
 
-    /// Stores `model`, unless the file holds just that.
+    /// Writes `model`, unless the file holds the same.
     ///
     /// # Errors
-    /// A note that it cannot be stored, where the same reason was not told before; a model that is
-    /// not stored is no hindrance.
+    /// A note that it cannot be stored, unless the same reason was reported before.
     pub fn write_model<T: Serialize>(&self, model: &ModelFile<T>) -> Result<(), CacheNote> {
         let path = self.shelf(model.identity.key()).join(MODEL_FILE);
         let written = encode(model).and_then(|bytes| {
@@ -71,12 +70,11 @@ impl PredictionCache {
         });
         match written {
             Ok(()) => Ok(()),
-            Err(error) => self.said.not_stored(&path, error).map_or(Ok(()), Err),
+            Err(error) => self.reported.not_stored(&path, error).map_or(Ok(()), Err),
         }
     }
 }
 
-/// The bytes of a model.json.
 fn encode<T: Serialize>(model: &ModelFile<T>) -> io::Result<Vec<u8>> {
     let mut value = json!({
         "schema_version": SCHEMA_VERSION,
@@ -90,8 +88,7 @@ fn encode<T: Serialize>(model: &ModelFile<T>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// SHA-256 of everything but the checksum itself. Facts decide how rows are read, so a changed
-/// letter in a label's name must not go unseen.
+/// SHA-256 of everything but the checksum itself.
 fn checksum(value: &Value) -> String {
     let mut rest = value.clone();
     if let Some(members) = rest.as_object_mut() {
@@ -100,25 +97,25 @@ fn checksum(value: &Value) -> String {
     hexadecimal(&Sha256::digest(canonical(&rest)))
 }
 
-/// The JSON object in the file at `path`, `None` where there is no file.
+/// The JSON object in the file at `path`; `None` if there is no file.
 pub(super) fn read(path: &Path) -> io::Result<Option<Value>> {
     match fs::symlink_metadata(path) {
         Ok(metadata) if !metadata.is_file() => {
-            return Err(io::Error::other("it is no regular file"));
+            return Err(io::Error::other("it is not a regular file"));
         }
         _ => {}
     }
     match fs::read(path) {
         Ok(bytes) => match serde_json::from_slice(&bytes)? {
             object @ Value::Object(_) => Ok(Some(object)),
-            _ => Err(io::Error::other("it is no JSON object")),
+            _ => Err(io::Error::other("it is not a JSON object")),
         },
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Holds a model.json to its checksum and to the name of its folder; says what does not hold.
+/// Checks a model.json against its checksum and its folder's name.
 pub(super) fn check(value: &Value, folder: CacheKey) -> Result<(), String> {
     if value["checksum"].as_str() != Some(&checksum(value)) {
         return Err("it fails its checksum".to_owned());
@@ -143,8 +140,7 @@ mod tests {
 
     #[test]
     fn a_model_is_read_back() {
-        let root = tempfile::tempdir().unwrap();
-        let cache = PredictionCache::at(root.path());
+        let (_root, cache) = testing::cache();
         assert_eq!(cache.read_model::<TestFacts>(&testing::identity()), Ok(None));
         cache.write_model(&model()).unwrap();
         assert_eq!(cache.read_model(&testing::identity()), Ok(Some(model())));
@@ -156,8 +152,7 @@ mod tests {
 
     #[test]
     fn the_same_again_is_not_written() {
-        let root = tempfile::tempdir().unwrap();
-        let cache = PredictionCache::at(root.path());
+        let (_root, cache) = testing::cache();
         cache.write_model(&model()).unwrap();
         let path = cache.shelf(testing::identity().key()).join(MODEL_FILE);
         let old = std::time::SystemTime::UNIX_EPOCH;
@@ -167,9 +162,8 @@ mod tests {
     }
 
     #[test]
-    fn no_changed_byte_goes_unseen() {
-        let root = tempfile::tempdir().unwrap();
-        let cache = PredictionCache::at(root.path());
+    fn any_changed_byte_is_found() {
+        let (_root, cache) = testing::cache();
         cache.write_model(&model()).unwrap();
         let path = cache.shelf(testing::identity().key()).join(MODEL_FILE);
         let bytes = fs::read(&path).unwrap();
@@ -187,8 +181,7 @@ mod tests {
 
     #[test]
     fn facts_of_another_version_are_replaced() {
-        let root = tempfile::tempdir().unwrap();
-        let cache = PredictionCache::at(root.path());
+        let (_root, cache) = testing::cache();
         let old = ModelFile { name: "a".to_owned(), identity: testing::identity(), facts: 7 };
         cache.write_model(&old).unwrap();
         let note = cache.read_model::<TestFacts>(&testing::identity()).unwrap_err();
@@ -196,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_is_told_once() {
+    fn a_folder_that_cannot_be_created_is_reported_once() {
         let root = tempfile::tempdir().unwrap();
         fs::write(root.path().join("file"), "").unwrap();
         let cache = PredictionCache::at(root.path().join("file/below"));

@@ -1,31 +1,31 @@
-//! What the cache tells its caller, who prints it as a warning: never an error.
+//! Warnings about files of the cache; none of them is an error.
 
 use std::collections::BTreeSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Something that the user may want to know about a file of the cache.
+/// A warning about a file of the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheNote {
-    /// What sort of thing happened.
+    /// The kind of warning.
     pub kind: NoteKind,
     /// The file.
     pub path: PathBuf,
-    /// What was found, or why it failed.
+    /// What is wrong, or why it failed.
     pub found: String,
 }
 
-/// The sorts of [`CacheNote`].
+/// The kinds of [`CacheNote`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum NoteKind {
-    /// The file ends early or fails a checksum: the part before is used, the rest computed again.
+    /// The file ends early or fails a checksum: the valid part is used, the rest computed again.
     Damaged,
-    /// The file is sound or strange, but not what belongs there: it is replaced.
+    /// The file is of another program, version or model: it is replaced.
     Foreign,
-    /// Another process writes the entry; what it lacks is computed here and not stored.
+    /// Another process is writing the entry; missing rows are computed here and not stored.
     InUse,
-    /// Nothing can be written; told once per reason.
+    /// Nothing can be written; reported once per reason.
     NotStored,
 }
 
@@ -55,23 +55,23 @@ impl fmt::Display for CacheNote {
             ),
             NoteKind::NotStored => write!(
                 f,
-                "cannot store `{path}` in the prediction cache: {found}; the audit goes on \
-                 without (AUDIT_CACHE_DIR names another folder)"
+                "cannot store `{path}` in the prediction cache: {found}; the audit runs \
+                 without it (AUDIT_CACHE_DIR names another folder)"
             ),
         }
     }
 }
 
-/// Why nothing could be stored, as told so far: six tasks on one full disk are one warning.
+/// Reasons reported so far, so that six tasks on one full disk give one warning.
 #[derive(Debug, Clone, Default)]
 pub(super) struct ReportedReasons(Arc<Mutex<BTreeSet<String>>>);
 
 impl ReportedReasons {
-    /// A [`NoteKind::NotStored`] note, unless its reason was told before.
+    /// A [`NoteKind::NotStored`] note, unless its reason was reported before.
     pub(super) fn not_stored(&self, path: &Path, why: impl fmt::Display) -> Option<CacheNote> {
         let note = CacheNote::new(NoteKind::NotStored, path, why);
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        said.insert(note.found.clone()).then_some(note)
+        let mut reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        reported.insert(note.found.clone()).then_some(note)
     }
 }
 
@@ -80,11 +80,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_is_told_once_whatever_the_file() {
-        let said = ReportedReasons::default();
-        assert!(said.not_stored(Path::new("a"), "disk full").is_some());
-        assert!(said.clone().not_stored(Path::new("b"), "disk full").is_none());
-        assert!(said.not_stored(Path::new("b"), "no permission").is_some());
+    fn a_reason_is_reported_once_for_all_files() {
+        let reported = ReportedReasons::default();
+        assert!(reported.not_stored(Path::new("a"), "disk full").is_some());
+        assert!(reported.clone().not_stored(Path::new("b"), "disk full").is_none());
+        assert!(reported.not_stored(Path::new("b"), "no permission").is_some());
     }
 
     #[test]

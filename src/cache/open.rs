@@ -1,4 +1,4 @@
-//! Opening an entry: reading what is there, and claiming its file where something is missing.
+//! Opens an entry: reads its rows, and locks its file if rows are missing.
 
 use std::fs::File;
 use std::io::{BufReader, ErrorKind};
@@ -8,27 +8,27 @@ use super::appender::Appender;
 use super::entry::{CacheEntry, EntryFile, RowTable};
 use super::format::{logits_of, read_blocks, EntryHeader, Extent, Fault, Seal, MAX_EXAMPLES};
 use super::identity::{CacheKey, TextsIdentity};
-use super::lock::{self, Refusal};
+use super::lock::{self, LockError};
 use super::note::{CacheNote, NoteKind};
 use super::{PredictionCache, ENTRY_SUFFIX};
 
-/// Which entry is meant.
+/// Names an entry.
 #[derive(Debug, Clone, Copy)]
 pub struct EntrySpec<'a> {
-    /// Whose rows.
+    /// The model.
     pub model: CacheKey,
-    /// Over which texts (N).
+    /// The texts (N).
     pub texts: TextsIdentity,
     /// K.
     pub labels: usize,
-    /// The task's name, for people who list the cache.
+    /// The task's name, for listings.
     pub task: &'a str,
-    /// The split's name, for the same.
+    /// The split's name, for listings.
     pub split: &'a str,
 }
 
 impl EntrySpec<'_> {
-    /// The header of this entry; `None` where its numbers fit in no file.
+    /// The entry's header; `None` if its numbers are too large for the format.
     fn header(&self) -> Option<EntryHeader> {
         (self.texts.examples <= MAX_EXAMPLES).then_some(())?;
         Some(EntryHeader {
@@ -43,48 +43,47 @@ impl EntrySpec<'_> {
 }
 
 impl PredictionCache {
-    /// The entry of `spec` with the rows that are stored, and what is to be told about its file.
+    /// The entry of `spec` with its stored rows, and warnings about its file.
     ///
-    /// A complete entry is only read. Else its file is created where it is missing, locked until
-    /// the entry is dropped or complete, and cut behind its last sound block. Where another
-    /// process has the lock, or nothing can be written, the entry is not
-    /// [writable](Entry::writable).
+    /// A complete entry is only read. Else its file is created if missing, locked until the entry is
+    /// dropped or complete, and truncated after its last valid block. If another process holds the
+    /// lock, or nothing can be written, the entry is not [writable](CacheEntry::writable).
     pub fn open(&self, spec: &EntrySpec<'_>) -> (CacheEntry, Vec<CacheNote>) {
         let path = self.shelf(spec.model).join(format!("{}{ENTRY_SUFFIX}", spec.texts.key));
         let Some(header) = spec.header() else {
             let table = RowTable::new(spec.texts.examples, spec.labels);
-            let note = self.said.not_stored(&path, "there are too many examples for one file");
+            let note = self.reported.not_stored(&path, "there are too many examples for one file");
             return (self.entry(&path, table), Vec::from_iter(note));
         };
-        let seen = match lock::open_to_read(&path) {
+        let contents = match lock::open_to_read(&path) {
             Ok(file) => Contents::read(&file, &header),
             Err(error) if error.kind() == ErrorKind::NotFound => Contents::absent(&header),
             Err(error) => {
                 Contents { fault: Some(Fault::Unreadable(error)), ..Contents::absent(&header) }
             }
         };
-        if seen.table.is_complete() && seen.fault.is_none() {
-            return (self.entry(&path, seen.table), Vec::new());
+        if contents.table.is_complete() && contents.fault.is_none() {
+            return (self.entry(&path, contents.table), Vec::new());
         }
         match lock::claim(&path) {
             Ok(file) => {
-                drop(seen); // before the second table is made
+                drop(contents); // before the second table is allocated
                 self.open_claimed(&path, file, &header)
             }
-            Err(Refusal::InUse) => {
-                // What looks like damage is the block that is being written.
-                let note = CacheNote::new(NoteKind::InUse, &path, "another process writes it");
-                (self.entry(&path, seen.table), vec![note])
+            Err(LockError::InUse) => {
+                // Damage may be the block that is being written, so it is not reported.
+                let note = CacheNote::new(NoteKind::InUse, &path, "another process is writing it");
+                (self.entry(&path, contents.table), vec![note])
             }
-            Err(Refusal::Failed(error)) => {
-                let mut notes = Vec::from_iter(damage(&path, seen.fault.as_ref()));
-                notes.extend(self.said.not_stored(&path, error));
-                (self.entry(&path, seen.table), notes)
+            Err(LockError::Failed(error)) => {
+                let mut notes = Vec::from_iter(damage(&path, contents.fault.as_ref()));
+                notes.extend(self.reported.not_stored(&path, error));
+                (self.entry(&path, contents.table), notes)
             }
         }
     }
 
-    /// The entry in `file`, which is locked, ready for more rows.
+    /// The entry in the locked `file`, ready for more rows.
     fn open_claimed(
         &self,
         path: &Path,
@@ -94,7 +93,7 @@ impl PredictionCache {
         let Contents { table, sound, fault } = Contents::read(&file, header);
         let mut notes = Vec::from_iter(damage(path, fault.as_ref()));
         let appender = match (fault, sound) {
-            // Its sound part may be longer than what could be read: nothing is cut.
+            // Its valid part may be longer than what could be read: nothing is truncated.
             (Some(Fault::Unreadable(error)), _) => Err(error),
             (_, Some((seal, extent))) => Appender::resume(file, seal, &extent),
             (_, None) => Appender::start(file, header),
@@ -102,7 +101,7 @@ impl PredictionCache {
         let appender = match appender {
             Ok(appender) => (!table.is_complete()).then_some(appender),
             Err(error) => {
-                notes.extend(self.said.not_stored(path, error));
+                notes.extend(self.reported.not_stored(path, error));
                 None
             }
         };
@@ -110,32 +109,30 @@ impl PredictionCache {
         (CacheEntry { table, store: Some(store) }, notes)
     }
 
-    /// The entry that is read only.
+    /// A read-only entry.
     fn entry(&self, path: &Path, table: RowTable) -> CacheEntry {
         CacheEntry { table, store: Some(self.store(path)) }
     }
 
     fn store(&self, path: &Path) -> EntryFile {
-        EntryFile { path: path.to_owned(), appender: None, said: self.said.clone() }
+        EntryFile { path: path.to_owned(), appender: None, reported: self.reported.clone() }
     }
 }
 
-/// What a fault tells the user.
 fn damage(path: &Path, fault: Option<&Fault>) -> Option<CacheNote> {
     let fault = fault?;
     let kind = match fault {
         Fault::Foreign(_) => NoteKind::Foreign,
         Fault::Damaged(_) => NoteKind::Damaged,
-        // Nothing was lost, or the failure to open it for writing tells the same.
+        // Nothing was lost, or the failure to open it for writing reports the same.
         Fault::Empty | Fault::Unreadable(_) => return None,
     };
     Some(CacheNote::new(kind, path, fault))
 }
 
-/// What a file holds of the entry that is looked for.
 struct Contents {
     table: RowTable,
-    /// The seal of its header and the extent of its sound blocks; `None` for no such header.
+    /// The header's seal and the extent of the valid blocks; `None` without a matching header.
     sound: Option<(Seal, Extent)>,
     fault: Option<Fault>,
 }
@@ -172,7 +169,7 @@ impl Contents {
     }
 }
 
-/// How a header that was found differs from the one that belongs there, names for people aside.
+/// How a header differs from the expected one; task and split names do not count.
 fn mismatch(found: &EntryHeader, expected: &EntryHeader) -> Option<String> {
     let fields = |header: &EntryHeader| {
         [

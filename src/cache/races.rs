@@ -1,12 +1,12 @@
-//! Several processes at one cache. A lock belongs to an open file, not to a process, so threads
-//! that each open the file stand for processes; what only a kill shows is done with a real one.
+//! Several processes at one cache. A lock belongs to an open file, not to a process, so threads that
+//! each open the file stand for processes; kills are tested with a real one.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
-use super::testing::{append, identity, known, spec, store};
+use super::testing::{append, cache, identity, known, spec, store};
 use super::{Integrity, ModelFile, NoteKind, PredictionCache, Scope};
 
 #[test]
@@ -30,9 +30,8 @@ fn the_second_process_reads_what_is_complete_and_computes_the_rest_itself() {
 }
 
 #[test]
-fn a_block_that_is_being_written_is_no_damage_to_a_reader() {
-    let root = tempfile::tempdir().unwrap();
-    let cache = PredictionCache::at(root.path());
+fn a_block_that_is_being_written_is_not_reported_as_damage() {
+    let (_root, cache) = cache();
     let spec = spec("test", 6, 2);
     let (mut writer, _) = cache.open(&spec);
     append(&mut writer, 2, &[4]);
@@ -46,7 +45,7 @@ fn a_block_that_is_being_written_is_no_damage_to_a_reader() {
 
 /// Writers, listings, verifications and clearings at once: no panic, no wrong row, no damage.
 #[test]
-fn a_busy_cache_stays_sound() {
+fn concurrent_use_keeps_the_cache_valid() {
     const N: usize = 40;
     let root = tempfile::tempdir().unwrap();
     let deadline = Instant::now() + Duration::from_millis(1500);
@@ -146,13 +145,12 @@ fn child_that_writes_until_it_is_killed() {
 
 #[test]
 fn a_killed_writer_loses_no_whole_block_and_leaves_no_lock() {
-    let root = tempfile::tempdir().unwrap();
-    let cache = PredictionCache::at(root.path());
+    let (_root, cache) = cache();
     let mut before = 0;
     for _ in 0..3 {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "cache::races::child_that_writes_until_it_is_killed"])
-            .env(CHILD_ROOT, root.path())
+            .env(CHILD_ROOT, cache.root())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();

@@ -1,4 +1,4 @@
-//! What lies under the root, known by its names; whatever else lies there is left alone.
+//! The cache's files, recognised by their names; other files are left alone.
 
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
@@ -14,15 +14,14 @@ use super::{PredictionCache, ENTRY_SUFFIX, HASHES, MODEL_FILE, PREDICTIONS};
 pub(super) struct Shelf {
     pub model: CacheKey,
     pub folder: PathBuf,
-    /// Its entries, in the order of their keys.
+    /// Its entries, sorted by key.
     pub entries: Vec<(CacheKey, PathBuf)>,
-    /// model.json, where there is one.
+    /// model.json, if there is one.
     pub model_file: Option<PathBuf>,
-    /// What a killed process did not put in its place.
+    /// Temporary files of killed processes.
     pub unfinished: Vec<PathBuf>,
 }
 
-/// The files of the remembered digests.
 #[derive(Default)]
 pub(super) struct HashFiles {
     pub memos: Vec<PathBuf>,
@@ -30,7 +29,7 @@ pub(super) struct HashFiles {
 }
 
 impl PredictionCache {
-    /// The models' folders, in the order of their keys; none where there is no cache.
+    /// The models' folders, sorted by key; none if there is no cache.
     pub(super) fn shelves(&self) -> Result<Vec<Shelf>> {
         let mut shelves = Vec::new();
         for (name, folder, metadata) in children(&self.root.join(PREDICTIONS))? {
@@ -41,7 +40,7 @@ impl PredictionCache {
         Ok(shelves)
     }
 
-    /// The remembered digests, in the order of their names.
+    /// The remembered digests, sorted by name.
     pub(super) fn hash_files(&self) -> Result<HashFiles> {
         let mut files = HashFiles::default();
         for (name, path, metadata) in children(&self.root.join(HASHES))? {
@@ -72,14 +71,13 @@ impl Shelf {
         Ok(Shelf { model, folder, entries, model_file, unfinished })
     }
 
-    /// Whether its folder holds no entry now.
+    /// Whether its folder now has no entries.
     pub(super) fn is_bare(&self) -> bool {
         Shelf::read(self.model, self.folder.clone()).is_ok_and(|shelf| shelf.entries.is_empty())
     }
 }
 
-/// Name, path and kind of what lies in `folder`, in the order of the names. A link is one itself:
-/// neither `folder` nor what lies in it is followed.
+/// Name, path and metadata of the children of `folder`, sorted by name. Links are not followed.
 fn children(folder: &Path) -> Result<Vec<(String, PathBuf, Metadata)>> {
     let read = || -> io::Result<Vec<(String, PathBuf, Metadata)>> {
         let mut children = Vec::new();
@@ -91,7 +89,7 @@ fn children(folder: &Path) -> Result<Vec<(String, PathBuf, Metadata)>> {
             match (child.file_name().into_string(), child.metadata()) {
                 (Ok(name), Ok(metadata)) => children.push((name, child.path(), metadata)),
                 (_, Err(error)) if error.kind() != ErrorKind::NotFound => return Err(error),
-                _ => {} // another alphabet than ours, or gone in between
+                _ => {} // not UTF-8, or just removed
             }
         }
         children.sort_by(|a, b| a.0.cmp(&b.0));
@@ -100,7 +98,7 @@ fn children(folder: &Path) -> Result<Vec<(String, PathBuf, Metadata)>> {
     match read() {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
         other => other.with_context(|| {
-            format!("cannot look into the folder `{}` of the prediction cache", folder.display())
+            format!("cannot read the folder `{}` of the prediction cache", folder.display())
         }),
     }
 }

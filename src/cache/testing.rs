@@ -1,6 +1,17 @@
-//! What the tests of several files share.
+//! Builders for the tests of this room.
 
-use super::{EntrySpec, ModelIdentity, PredictionCache, TextsIdentity};
+use super::{EntrySpec, ModelFile, ModelIdentity, PredictionCache, TextsIdentity};
+
+/// An absent cache in a folder that lasts for the test.
+pub(super) fn cache() -> (tempfile::TempDir, PredictionCache) {
+    let root = tempfile::tempdir().unwrap();
+    let cache = PredictionCache::at(root.path().join("cache"));
+    (root, cache)
+}
+
+pub(super) fn model() -> ModelFile<usize> {
+    ModelFile { name: "out/bert".to_owned(), identity: identity(), facts: 1 }
+}
 
 pub(super) fn identity() -> ModelIdentity {
     ModelIdentity {
@@ -23,7 +34,7 @@ pub(super) fn spec(split: &str, examples: usize, labels: usize) -> EntrySpec<'_>
     EntrySpec { model: identity().key(), texts, labels, task: "sst2", split }
 }
 
-/// The scores that row `i` always has in tests.
+/// The logits of row `i` in tests.
 pub(super) fn logits(i: usize, labels: usize) -> Vec<f32> {
     (0..labels).map(|k| (i * labels + k) as f32 * 0.1 - 1.0).collect()
 }

@@ -1,21 +1,15 @@
-//! Entries as a whole: whatever happened to a file, no row comes out that did not go in.
+//! Entries as a whole: no damage to a file gives a wrong row.
 
 use std::fs;
 use std::path::Path;
 
 use proptest::prelude::*;
 
-use super::testing::{append, known, logits, spec, store};
+use super::testing::{append, cache, known, logits, spec, store};
 use super::{CacheKey, Integrity, NoteKind, PredictionCache, Row, Scope};
 
-fn cache() -> (tempfile::TempDir, PredictionCache) {
-    let root = tempfile::tempdir().unwrap();
-    let cache = PredictionCache::at(root.path().join("cache"));
-    (root, cache)
-}
-
 #[test]
-fn rows_are_read_back_in_any_order_and_the_complete_entry_is_free() {
+fn rows_are_read_back_in_any_order_and_a_complete_entry_is_unlocked() {
     let (_root, cache) = cache();
     let spec = spec("test", 5, 3);
     store(&cache, &spec, &[3, 0]);
@@ -46,7 +40,7 @@ fn a_known_row_is_not_written_again() {
 }
 
 #[test]
-fn opening_what_needs_no_repair_does_not_touch_the_file() {
+fn opening_a_valid_entry_does_not_touch_the_file() {
     let (_root, cache) = cache();
     store(&cache, &spec("test", 5, 3), &[3]);
     let path = cache.list().unwrap().remove(0).path;
@@ -56,8 +50,8 @@ fn opening_what_needs_no_repair_does_not_touch_the_file() {
     assert_eq!(fs::metadata(path).unwrap().modified().unwrap(), old);
 }
 
-/// Opens the file at `path` after it was tampered with: every row must be right, and what is
-/// missing can be stored again. Returns the kinds of the notes.
+/// Opens the changed file at `path`: every row must be right, and missing rows can be stored again.
+/// Returns the kinds of the notes.
 fn recover(cache: &PredictionCache, path: &Path, examples: usize, labels: usize) -> Vec<NoteKind> {
     let spec = spec("test", examples, labels);
     let (mut entry, notes) = cache.open(&spec);
@@ -117,7 +111,7 @@ fn a_foreign_file_is_replaced() {
     let mut foreign = vec![b"{\"an\": \"other program's\"}".to_vec()];
     // Another model's, other texts', another number of labels.
     for spec in [other_model, spec("train", 4, 2), spec("test", 4, 3)] {
-        let (_root, elsewhere) = self::cache();
+        let (_root, elsewhere) = super::testing::cache();
         store(&elsewhere, &spec, &[0, 1, 2, 3]);
         foreign.push(fs::read(&elsewhere.list().unwrap()[0].path).unwrap());
     }
@@ -138,7 +132,7 @@ fn a_foreign_file_is_replaced() {
 }
 
 #[test]
-fn a_foreign_file_is_told() {
+fn a_foreign_file_is_reported() {
     let (_root, cache) = cache();
     let own = spec("test", 4, 2);
     store(&cache, &own, &[1]);
@@ -164,7 +158,7 @@ fn the_same_texts_under_another_name_are_the_same_entry() {
 }
 
 #[test]
-fn where_nothing_can_be_created_the_audit_goes_on_and_hears_of_it_once() {
+fn an_entry_that_cannot_be_created_is_kept_in_memory_and_reported_once() {
     let root = tempfile::tempdir().unwrap();
     fs::write(root.path().join("file"), "").unwrap();
     let cache = PredictionCache::at(root.path().join("file"));
@@ -177,7 +171,7 @@ fn where_nothing_can_be_created_the_audit_goes_on_and_hears_of_it_once() {
 }
 
 #[test]
-fn a_name_that_is_taken_by_a_folder_is_no_entry() {
+fn a_folder_in_place_of_an_entry_is_not_an_entry() {
     let (_root, cache) = cache();
     let spec = spec("test", 4, 2);
     let path = cache.shelf(spec.model).join(format!("{}.logits", spec.texts.key));

@@ -1,4 +1,4 @@
-//! Whether everything in the cache is what it claims to be.
+//! Checks every file of the cache.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;
@@ -9,29 +9,29 @@ use super::examine::examine;
 use super::model_file;
 use super::PredictionCache;
 
-/// One file that was read from end to end.
+/// One checked file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     /// The file.
     pub path: PathBuf,
-    /// What was found.
+    /// The result.
     pub outcome: Integrity,
 }
 
-/// How a file was found.
+/// Whether a file is valid.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Integrity {
-    /// Every checksum holds, and it lies where it belongs.
+    /// Every checksum holds, and the file is in its place.
     Sound,
-    /// A process writes it: what stands there so far is sound, its end was not judged.
+    /// A process is writing it; its end was not checked.
     InUse,
-    /// It is not, and why.
+    /// The file is not valid, and why.
     Damaged(String),
 }
 
 impl PredictionCache {
-    /// Reads every entry and every model.json again, in the order of their paths. The remembered
-    /// digests are not looked at: each is judged when it is used.
+    /// Reads every entry and every model.json, in the order of their paths. Remembered digests are
+    /// checked when they are used, not here.
     ///
     /// # Errors
     /// A folder that cannot be read; an absent cache is an empty one.
@@ -64,31 +64,29 @@ impl PredictionCache {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{testing, ModelFile};
+    use super::super::testing;
     use super::*;
     use std::fs;
 
-    fn filled(root: &std::path::Path) -> PredictionCache {
-        let cache = PredictionCache::at(root);
-        let identity = testing::identity();
-        cache.write_model(&ModelFile { name: "out/bert".to_owned(), identity, facts: 1 }).unwrap();
+    fn filled() -> (tempfile::TempDir, PredictionCache) {
+        let (root, cache) = testing::cache();
+        cache.write_model(&testing::model()).unwrap();
         testing::store(&cache, &testing::spec("train", 3, 2), &[0, 2, 1]);
         testing::store(&cache, &testing::spec("test", 4, 2), &[3]);
-        cache
+        (root, cache)
     }
 
     #[test]
-    fn an_untouched_cache_is_sound() {
-        let root = tempfile::tempdir().unwrap();
-        let verified = filled(root.path()).verify().unwrap();
+    fn an_unchanged_cache_is_valid() {
+        let (_root, cache) = filled();
+        let verified = cache.verify().unwrap();
         assert_eq!(verified.len(), 3); // two entries, model.json
         assert!(verified.iter().all(|file| file.outcome == Integrity::Sound), "{verified:?}");
     }
 
     #[test]
     fn any_changed_byte_is_found_in_its_file() {
-        let root = tempfile::tempdir().unwrap();
-        let cache = filled(root.path());
+        let (_root, cache) = filled();
         for Verified { path, .. } in cache.verify().unwrap() {
             let bytes = fs::read(&path).unwrap();
             for at in (0..bytes.len()).filter(|&at| bytes[at].is_ascii_alphanumeric()) {
@@ -107,8 +105,7 @@ mod tests {
 
     #[test]
     fn an_entry_or_a_model_in_the_wrong_place_is_found() {
-        let root = tempfile::tempdir().unwrap();
-        let cache = filled(root.path());
+        let (_root, cache) = filled();
         let folder = cache.shelf(testing::identity().key());
         let other = folder.with_file_name("0".repeat(64));
         fs::rename(folder, other).unwrap();
@@ -117,9 +114,8 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_that_is_being_written_is_left_alone() {
-        let root = tempfile::tempdir().unwrap();
-        let cache = filled(root.path());
+    fn an_entry_in_use_is_not_judged() {
+        let (_root, cache) = filled();
         let (entry, _) = cache.open(&testing::spec("dev", 5, 2));
         let mut bytes = fs::read(entry.path().unwrap()).unwrap();
         bytes.extend([1, 0]);
