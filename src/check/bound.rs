@@ -1,15 +1,15 @@
 //! The bound κ = γ·sqrt(β / (N(1−α))), and the budget B = κ²N = γ²β/(1−α) that it grants.
 //!
-//! Vengertsev & Sherman 2024 (arXiv:2401.11365); what the paper leaves open is our reading, in
-//! docs/theory.md.
+//! Vengertsev & Sherman 2024 (arXiv:2401.11365). docs/theory.md gives our reading of what the paper
+//! leaves open.
 
 /// β per example of the built-in policy, nats: κ = 0.05 at α = 0, γ = 1, for every task.
 pub const DEFAULT_BETA_PER_EXAMPLE: f64 = 0.0025;
 
-/// How the bound is set. One of the three, together with α and γ, is one unit.
+/// How the bound is set.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum BoundPolicy {
-    /// κ outright, at least 0; α and γ then have no effect.
+    /// κ itself, at least 0; α and γ have no effect.
     Kappa(f64),
     /// β, nats, *summed* over the examples, at least 0.
     Beta(f64),
@@ -17,7 +17,7 @@ pub enum BoundPolicy {
     BetaPerExample(f64),
 }
 
-/// A bound: a policy with the weights of the distillation that it speaks of.
+/// A bound: a policy with the weights and the temperature of a distillation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bound {
     policy: BoundPolicy,
@@ -26,7 +26,7 @@ pub struct Bound {
     gamma: f64,
 }
 
-/// Why numbers are no bound.
+/// Why numbers do not make a bound.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum BoundError {
     /// A negative or infinite κ or β, or NaN.
@@ -82,7 +82,7 @@ impl Bound {
         Self { policy, alpha, soft_weight: 1.0 - alpha, gamma }.checked()
     }
 
-    /// A bound for a distillation whose weights do not sum to one: w_soft > 0 itself.
+    /// A bound from w_soft > 0, for a distillation whose weights do not sum to one.
     ///
     /// # Errors
     ///
@@ -98,8 +98,8 @@ impl Bound {
         Self { policy, alpha: 1.0 - soft_weight, soft_weight, gamma }.checked()
     }
 
-    /// The same bound with its summed β spread over the `n` ≥ 1 examples that it is the sum over;
-    /// α and γ stay as they were given, to the last bit.
+    /// The same bound with a summed β replaced by β per example, for the `n` ≥ 1 examples that it is
+    /// summed over. α and γ keep their bits.
     pub fn spread_over(self, n: usize) -> Self {
         match self.policy {
             BoundPolicy::Beta(beta) => {
@@ -153,7 +153,7 @@ impl Bound {
         }
     }
 
-    /// β for `n` ≥ 1 examples, nats, summed over them. `None` where κ was given outright.
+    /// β, nats, summed over `n` ≥ 1 examples. `None` for a given κ.
     pub fn beta(&self, n: usize) -> Option<f64> {
         match self.policy {
             BoundPolicy::Kappa(_) => None,
@@ -162,7 +162,7 @@ impl Bound {
         }
     }
 
-    /// β/n for `n` ≥ 1 examples, nats. `None` where κ was given outright.
+    /// β/n for `n` ≥ 1 examples, nats. `None` for a given κ.
     pub fn beta_per_example(&self, n: usize) -> Option<f64> {
         match self.policy {
             BoundPolicy::Kappa(_) => None,
@@ -171,8 +171,8 @@ impl Bound {
         }
     }
 
-    /// B for `n` examples, at least 0: κ²n where κ was given outright, else γ²β/(1−α) straight from
-    /// β, without a detour over the root.
+    /// B for `n` examples, at least 0: κ²n for a given κ, else γ²β/(1−α) directly from β, without
+    /// rounding a root.
     pub fn budget(&self, n: usize) -> f64 {
         let from_beta = |beta: f64| self.gamma * self.gamma * beta / self.soft_weight;
         match self.policy {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn kappa_outright_has_no_beta() {
+    fn a_given_kappa_has_no_beta() {
         let bound = Bound::new(BoundPolicy::Kappa(0.5), 0.9, 4.0).unwrap();
         assert_eq!((bound.kappa(7), bound.budget(8)), (0.5, 2.0));
         assert_eq!((bound.beta(7), bound.beta_per_example(7)), (None, None));
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_out_of_range_is_refused_by_name() {
+    fn values_out_of_range_are_refused_by_name() {
         let message =
             |policy, alpha, gamma| Bound::new(policy, alpha, gamma).unwrap_err().to_string();
         let beta = BoundPolicy::Beta(1.0);

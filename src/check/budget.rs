@@ -1,10 +1,10 @@
-//! The one predicate: Σd² ≤ B.
+//! The predicate Σd² ≤ B.
 
 use crate::confidence::{DifferenceSums, FixedSum, Statistic};
 
 use super::Bound;
 
-/// What an audit decides. A failed check is a result and no error.
+/// The result of a check. A failed check is not an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Verdict {
     /// Σd² ≤ B: the student keeps its teacher's confidence.
@@ -15,9 +15,8 @@ pub enum Verdict {
 
 /// The confidence budget B of a set of examples.
 ///
-/// It is put on the grid of the sums, multiples of 2⁻⁹⁶, rounded half to even; from 2⁻⁴⁴ up every
-/// f64 lies on it already. A B of 2³¹ or more becomes the format's largest number: no sum of fewer
-/// than 2³⁰ squares exceeds it.
+/// Rounded half to even to the grid of the sums, multiples of 2⁻⁹⁶; every f64 from 2⁻⁴⁴ up lies on
+/// it. A B of 2³¹ or more saturates: no sum of fewer than 2³⁰ squares exceeds it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Budget {
     value: f64,
@@ -36,13 +35,12 @@ impl Budget {
         self.value
     }
 
-    /// Whether `spent` ≤ B, in integers. The one predicate: the verdict, early stopping, the report
-    /// and the exit code all come from it.
+    /// Whether `spent` ≤ B, in integers. Verdict, early stopping, report and exit code all use it.
     pub fn allows(&self, spent: FixedSum) -> bool {
         spent <= self.fixed
     }
 
-    /// The verdict for a whole set that has spent `spent`.
+    /// The verdict for a whole set with the sum `spent`.
     pub fn verdict(&self, spent: FixedSum) -> Verdict {
         match self.allows(spent) {
             true => Verdict::Preserved,
@@ -50,14 +48,13 @@ impl Budget {
         }
     }
 
-    /// The verdict on the whole set as soon as it is certain, from the first examples in any order.
+    /// The verdict on the whole set, if it is certain from the examples so far, in any order.
     ///
-    /// Once the spend passes B, the verdict is [`Verdict::NotPreserved`]: it never falls. About
-    /// zero, [`Verdict::Preserved`] is certain once spent + left·R² ≤ B, with `largest` = R. `None`
-    /// while it is open. With `left` = 0 there always is one.
+    /// [`Verdict::NotPreserved`] is certain once spent > B, as the sum never falls. For the RMS,
+    /// [`Verdict::Preserved`] is certain once spent + left·R² ≤ B, with `largest` = R. Never `None`
+    /// for `left` = 0.
     ///
-    /// (The centred spend of a growing set never falls either, but for the rounding of its terms:
-    /// by less than 2⁻⁶⁶.)
+    /// (The centred sum falls by less than 2⁻⁶⁶, from rounding.)
     pub fn certain(
         &self,
         statistic: Statistic,
@@ -69,7 +66,7 @@ impl Budget {
         if !self.allows(spent) || left == 0 {
             return Some(self.verdict(spent));
         }
-        // Rounding a square to the grid keeps order, so every d² is at most this.
+        // Rounding to the grid is monotone, so every d² is at most this.
         let mut most = FixedSum::ZERO;
         most.add_square(largest);
         let at_worst = spent.saturating_add_times(most, left);
@@ -82,16 +79,16 @@ impl Budget {
     }
 }
 
-/// A set of examples held against a bound.
+/// A set of examples checked against a bound.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Check {
     /// Examples.
     pub n: usize,
-    /// The statistic that was held against the bound.
+    /// The statistic that was checked.
     pub statistic: Statistic,
-    /// σ in that reading.
+    /// σ by that statistic.
     pub sigma: f64,
-    /// κ for `n` examples. For people: the verdict compares `spent` with `budget`.
+    /// κ for `n` examples, for display: the verdict compares `spent` with `budget`.
     pub kappa: f64,
     /// B for `n` examples.
     pub budget: Budget,
@@ -107,7 +104,7 @@ pub struct Check {
 pub struct NoExamples;
 
 impl Check {
-    /// Holds `sums` against `bound`.
+    /// Checks `sums` against `bound`.
     ///
     /// # Errors
     ///
@@ -142,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tie_is_preserved_and_the_least_more_is_not() {
+    fn a_tie_is_preserved_and_any_more_is_not() {
         let bound = bound(BoundPolicy::Beta(0.125)); // B = 1/8 = 2·(1/4)²
         let check = |d: &[f64]| Check::new(&bound, Statistic::Rms, &DifferenceSums::of(d)).unwrap();
         let tie = check(&[0.25, -0.25]);
@@ -190,7 +187,7 @@ mod tests {
         assert_eq!(certain(Statistic::Rms, &[0.5; 5], 3), Some(Verdict::NotPreserved));
     }
 
-    /// The exact value of the reading in units of 2^-192 times n, from d as integers of 2^-96.
+    /// The exact value of the statistic in units of 2^-192 times n, from d as integers of 2^-96.
     fn times_n(sums: &DifferenceSums, statistic: Statistic) -> BigInt {
         let squares = BigInt::from(sums.spent(Statistic::Rms).units());
         let sum = BigInt::from(sums.sum().units());

@@ -29,19 +29,19 @@ pub struct Note {
 }
 
 impl Note {
-    /// A note known by `code`, which says how serious it is.
+    /// A note with this code and its level.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         let (level, message) = (code.level(), message.into());
         Note { code: code.to_string(), level, message, hint: None }
     }
 
-    /// The same with what to do about it.
+    /// Adds a hint.
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Note { hint: Some(hint.into()), ..self }
     }
 }
 
-/// What a note or a warning is known by.
+/// The codes of notes and warnings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Code {
     /// The measured divergence already guarantees the verdict.
@@ -50,7 +50,7 @@ pub enum Code {
     Vacuous,
     /// A mean loss was given where a sum is expected.
     MeanForSum,
-    /// The theorem behind the bound does not hold for so many labels at such a temperature.
+    /// The theorem behind the bound does not hold for this many labels at this temperature.
     BoundUnproved,
     /// σ and κ differ by less than the noise of f32.
     Borderline,
@@ -60,9 +60,9 @@ pub enum Code {
     ModelsDisagree,
     /// The student's distillation.json cannot be used.
     RecordUnusable,
-    /// The fitted temperature is an end of the grid.
+    /// The fitted temperature is at an end of the grid.
     TemperatureAtEdge,
-    /// Rows of predictions were compared in order, and nothing shows that it is one order.
+    /// Rows of predictions were compared in order, which may differ between the files.
     JoinedByRow,
     /// All labelled examples carry one label.
     OneLabel,
@@ -129,7 +129,7 @@ impl Code {
         }
     }
 
-    /// How serious it is, wherever it is found.
+    /// How serious it is.
     pub fn level(self) -> NoteLevel {
         match self {
             Code::ImpliedByLoss | Code::TokenizersDiffer => NoteLevel::Note,

@@ -1,4 +1,4 @@
-//! How the budget was spent along the data.
+//! The budget spent along the data.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use crate::confidence::{DifferenceSums, Statistic};
 
 use super::Budget;
 
-/// Points of a course, at most.
+/// Maximum number of points of a course.
 pub const COURSE_POINTS: usize = 100;
 
 /// A point of the budget's course.
@@ -22,11 +22,11 @@ pub struct CoursePoint {
 /// The course of the budget, in data set order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Course {
-    /// [`COURSE_POINTS`] points evenly apart (N of them for fewer examples), the last at N. Empty
-    /// for a budget of zero, of which there are no shares.
+    /// [`COURSE_POINTS`] evenly spaced points (N for fewer examples), the last at N. Empty for a
+    /// budget of zero.
     pub points: Vec<CoursePoint>,
-    /// The number of examples after which the verdict was certain to be "not preserved": the first
-    /// that carried the spend past B. `Some` exactly when the whole set's verdict is that.
+    /// Number of examples after which spent > B. `Some` exactly when the verdict on the whole set is
+    /// "not preserved".
     pub exhausted_at: Option<usize>,
 }
 
@@ -40,7 +40,7 @@ impl Course {
             sums.add(d);
             let (examples, spent) = (sums.n(), sums.spent(statistic));
             exhausted_at = match budget.allows(spent) {
-                // Back inside, which only the rounding of a centred spend can do (by 2^-66).
+                // Only the rounding of a centred sum can make it fall again (by 2^-66).
                 true => None,
                 false => exhausted_at.or(Some(examples)),
             };

@@ -1,4 +1,4 @@
-//! What a reader must know beside the verdict. The criteria are docs/glossary.md's.
+//! Notes and warnings about a verdict. docs/glossary.md has the criteria.
 
 use crate::confidence::{largest_difference, ConfidenceKind, Divergence, PairStatistics};
 
@@ -7,16 +7,16 @@ use super::{AuditedExamples, Bound, BoundPolicy, Code, Note, StudentRecord};
 /// |σ − κ| up to which the f32 noise of logits may decide.
 pub const BORDERLINE: f64 = 1e-6;
 
-/// Examples from which a mean taken for a sum shows.
+/// Least number of examples for `mean-for-sum`.
 const MEAN_FOR_SUM_EXAMPLES: usize = 100;
 
-/// How near β may come to a loss before it counts as set to it.
+/// Relative distance up to which β counts as set to a loss.
 const SET_TO_LOSS: f64 = 0.01;
 
-/// Labels from which the bound with γ = t is false in general; proved for two only.
+/// From this many labels the bound with γ = t is false in general; it is proved for two.
 const UNPROVED_LABELS: usize = 5;
 
-/// What the findings are drawn from.
+/// The input of [`findings`].
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evidence {
     /// The bound that gates.
@@ -27,19 +27,18 @@ pub struct Evidence {
     pub n: usize,
     /// K.
     pub labels: usize,
-    /// The gating σ; `None` where only part of the examples was run.
+    /// The gating σ; `None` if only part of the examples was run.
     pub sigma: Option<f64>,
-    /// The divergence measured on these examples, where it is defined.
+    /// The divergence measured on these examples, if defined.
     pub divergence: Option<Divergence>,
-    /// The temperature that the student was distilled at, where its record tells.
+    /// The distillation temperature, if recorded.
     pub temperature: Option<f64>,
     /// Losses that the student's training reached, in nats summed over the examples, by name.
     pub losses_reached: Vec<(&'static str, f64)>,
 }
 
 impl Evidence {
-    /// The evidence of one split held against `bound`; `record` is the student's own, if it has one,
-    /// and `audited` what its sums can tell of the split.
+    /// The evidence of one split checked against `bound`, with the student's record, if any.
     pub fn new(
         pair: &PairStatistics,
         bound: &Bound,
@@ -59,7 +58,7 @@ impl Evidence {
         }
     }
 
-    /// The evidence of a run over part of `n` examples: what is measured there says nothing of all.
+    /// The evidence of a run over part of `n` examples, without the figures of all.
     pub fn of_part(
         pair: &PairStatistics,
         n: usize,
@@ -78,7 +77,7 @@ impl Evidence {
     }
 }
 
-/// Every finding that applies, warnings first.
+/// All findings, warnings first.
 pub fn findings(evidence: &Evidence) -> Vec<Note> {
     let rules = [vacuous, mean_for_sum, bound_unproved, borderline, implied_by_loss];
     rules.iter().filter_map(|rule| rule(evidence)).collect()
@@ -92,7 +91,7 @@ fn vacuous(evidence: &Evidence) -> Option<Note> {
 /// κ ≥ R.
 fn beyond_largest(evidence: &Evidence) -> Option<Note> {
     let (kappa, largest) = (evidence.kappa(), largest_difference(evidence.kind, evidence.labels));
-    // An α of 0.99 makes a κ of R less a rounding.
+    // For α = 0.99, rounding puts κ just below R.
     (kappa >= largest - BORDERLINE).then(|| {
         Note::new(
             Code::Vacuous,
@@ -111,12 +110,11 @@ fn beyond_largest(evidence: &Evidence) -> Option<Note> {
     })
 }
 
-/// A β that was read off the finished training (within 1 %).
+/// A β equal to the loss of the finished training (within 1 %).
 fn set_to_loss(evidence: &Evidence) -> Option<Note> {
     let beta = evidence.bound.beta(evidence.n)?;
-    // Nobody set the built-in default, so that it is near a measured loss says nothing.
-    let own = evidence.bound != Bound::default();
-    if !own {
+    // The built-in default may be near a measured loss by chance.
+    if evidence.bound == Bound::default() {
         return None;
     }
     let measured = evidence.divergence.map_or_else(Vec::new, |d| {
@@ -146,7 +144,7 @@ fn set_to_loss(evidence: &Evidence) -> Option<Note> {
     )
 }
 
-/// β is a sum over the examples, and a trainer's log shows a mean.
+/// β is a sum over the examples, while a trainer's log shows a mean.
 fn mean_for_sum(evidence: &Evidence) -> Option<Note> {
     let BoundPolicy::Beta(beta) = evidence.bound.policy() else { return None };
     let ceiling = (evidence.labels as f64).ln();
@@ -175,7 +173,7 @@ fn mean_for_sum(evidence: &Evidence) -> Option<Note> {
 /// and the same constant.
 fn bound_unproved(evidence: &Evidence) -> Option<Note> {
     let gamma = evidence.bound.gamma().max(evidence.temperature.unwrap_or(1.0));
-    // A κ given outright claims nothing of any loss, and γ has no part in it.
+    // A given κ does not depend on a loss or on γ.
     let from_loss = evidence.bound.beta(evidence.n).is_some();
     (from_loss && gamma > 1.0 && evidence.labels >= UNPROVED_LABELS).then(|| Note::new(Code::BoundUnproved, format!(
             "with {} labels and a distillation temperature of {}, a loss within beta does not by itself \
@@ -188,7 +186,7 @@ fn bound_unproved(evidence: &Evidence) -> Option<Note> {
              set --kappa outright"))
 }
 
-/// σ and κ nearer than the noise of f32 logits.
+/// σ and κ differ by less than the noise of f32 logits.
 fn borderline(evidence: &Evidence) -> Option<Note> {
     let distance = (evidence.sigma? - evidence.kappa()).abs();
     (distance <= BORDERLINE).then(|| {
@@ -204,7 +202,7 @@ fn borderline(evidence: &Evidence) -> Option<Note> {
     })
 }
 
-/// Pinsker: σ ≤ sqrt(mean KL/2), so a κ above that holds already.
+/// Pinsker: σ ≤ sqrt(mean KL/2), so a larger κ always holds.
 fn implied_by_loss(evidence: &Evidence) -> Option<Note> {
     let divergence = evidence.divergence?;
     let implied = (0.5 * divergence.mean_kl).sqrt();
@@ -298,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn vacuous_when_beta_is_the_loss_that_was_reached() {
+    fn vacuous_when_beta_is_the_reached_loss() {
         // Measured: 0.02 per example; within 1 % up to 0.0202. (κ = 0.14 is implied by it too.)
         let all = ["vacuous", "implied-by-loss"];
         assert_eq!(codes(&with(BoundPolicy::BetaPerExample(0.0201), 1.0)), all);

@@ -7,15 +7,15 @@
 //!
 //! One comparison decides everywhere, Σd² ≤ B in fixed point: [`Budget::allows`].
 
-mod bound; //          κ, β and the budget that follow from a policy
-mod budget; //         the one predicate
-mod code; //           what notes and warnings are known by
-mod course; //         how the budget was spent along the data
-mod findings; //       what a reader must know beside the verdict
-mod preflight; //      is the model sane before the long run
+mod bound; //          κ, β and budget of a policy
+mod budget; //         the predicate
+mod code; //           codes of notes and warnings
+mod course; //         the budget spent along the data
+mod findings; //       notes and warnings about a verdict
+mod preflight; //      sanity check before the long run
 mod sequential; //     a verdict from the first few draws
-mod student_record; // distillation.json: what the student's own training asked for and reached
-mod unseen; //         a limit for σ on inputs that nobody has run
+mod student_record; // distillation.json: bound and loss of the student's training
+mod unseen; //         a limit for σ on unseen inputs
 
 pub use bound::{Bound, BoundError, BoundPolicy, DEFAULT_BETA_PER_EXAMPLE};
 pub use budget::{Budget, Check, NoExamples, Verdict};
@@ -30,5 +30,5 @@ pub use sequential::{
 pub use student_record::{AuditedExamples, LossReached, RecordError, RecordedBound, StudentRecord};
 pub use unseen::{unseen_sigma, UpperLimit, UNSEEN_LEVEL};
 
-/// The probability of a wrong verdict that a sequential test accepts, unless told otherwise.
+/// Default probability of a wrong verdict of a sequential test.
 pub const DEFAULT_DELTA: f64 = 0.001;

@@ -1,4 +1,4 @@
-//! Is a model sane? Asked of a sample before the long run.
+//! Sanity check of a model on a sample, before the long run.
 
 use statrs::distribution::{Binomial, DiscreteCDF};
 
@@ -16,12 +16,12 @@ pub fn majority_share(labels: &[Option<u32>]) -> Option<f64> {
     Some(most as f64 / ids.len() as f64)
 }
 
-/// One-sided p-value of "no worse than the majority class": the chance that a model which is right
-/// with probability `majority` has at most `correct` of `n` right. In [0, 1]; 1 for n = 0.
+/// One-sided p-value of "not worse than the majority class": P(X ≤ `correct`) for X binomial with
+/// `n` trials and probability `majority`. In [0, 1]; 1 for n = 0.
 ///
 /// # Panics
 ///
-/// If `majority` is no probability.
+/// If `majority` is not a probability.
 pub fn worse_than_majority_p(correct: usize, n: usize, majority: f64) -> f64 {
     let binomial = Binomial::new(majority, n as u64).expect("a share lies in [0, 1]");
     if correct >= n {
@@ -30,12 +30,12 @@ pub fn worse_than_majority_p(correct: usize, n: usize, majority: f64) -> f64 {
     binomial.cdf(correct as u64)
 }
 
-/// A warning when `model` (such as `teacher out/bert`) has significantly fewer of `n` examples
-/// right than always saying the most frequent label would: p < [`PREFLIGHT_LEVEL`].
+/// A warning if `model` (such as `teacher out/bert`) is significantly worse than always giving the
+/// most frequent label: p < [`PREFLIGHT_LEVEL`].
 ///
 /// # Panics
 ///
-/// If `majority` is no probability.
+/// If `majority` is not a probability.
 pub fn worse_than_majority(model: &str, correct: usize, n: usize, majority: f64) -> Option<Note> {
     let p = worse_than_majority_p(correct, n, majority);
     (p < PREFLIGHT_LEVEL).then(|| {

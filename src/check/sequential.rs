@@ -5,19 +5,19 @@
 //!                     └─► two wagers against B: W ≥ 1/δ ───► statistical ─┘
 //! ```
 //!
-//! The N differences are drawn without replacement in a random order. One gambler bets that Σd²
-//! over the whole set exceeds B, another that it does not; a draw can only be unfavourable, on
-//! average, to the one who is wrong, and by Ville's inequality the wealth of that one ever grows
-//! 1/δ-fold with probability at most δ. Whoever gets there is believed. Waudby-Smith & Ramdas,
-//! *Confidence sequences for sampling without replacement* (2020, arXiv:2006.04347) and *Estimating
-//! means of bounded random variables by betting* (2020, arXiv:2010.09686).
+//! The N differences are drawn without replacement in a random order. One wager bets that Σd² over
+//! the whole set exceeds B, another that it does not. The wealth of the wrong one is a
+//! supermartingale, so by Ville's inequality it ever reaches 1/δ with probability at most δ; the
+//! first to reach it decides. Waudby-Smith & Ramdas, *Confidence sequences for sampling without
+//! replacement* (2020, arXiv:2006.04347) and *Estimating means of bounded random variables by
+//! betting* (2020, arXiv:2010.09686).
 //!
-//! For the root mean square about zero only: the centred spend is no sum over the examples, so
-//! nothing here holds for it, and who offers this test must refuse that statistic.
+//! For the RMS only: the centred statistic is not a sum over the examples, and callers must refuse
+//! it.
 
-mod interval; // the σ that the draws do not refute
-mod order; //    which example comes when
-mod wager; //    the wealth of one gambler
+mod interval; // the interval of σ
+mod order; //    the order of the draws
+mod wager; //    the wealth of one wager
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -33,10 +33,10 @@ use crate::confidence::{DifferenceSums, FixedSum, Interval, Statistic, MAX_EXAMP
 use super::{Budget, Verdict};
 use wager::{Population, SumClaim, Wager};
 
-/// Smallest δ: its inverse must stay far from what f64 cannot hold.
+/// Smallest δ, so that 1/δ is far from the largest f64.
 pub const SMALLEST_DELTA: f64 = 1e-100;
 
-/// Largest δ: beyond it, a coin would do.
+/// Largest δ: above it a coin is as good.
 pub const LARGEST_DELTA: f64 = 0.5;
 
 /// R for two labels, the fewest: 1 − 1/2.
@@ -50,9 +50,8 @@ pub struct SequentialTest {
     /// R.
     largest: f64,
     delta: f64,
-    /// Of the draws so far.
     sums: DifferenceSums,
-    /// d² of the draws so far, in their order, in units of 2⁻⁹⁶: what the interval goes through.
+    /// d² of the draws so far, in order, in units of 2⁻⁹⁶, for the interval.
     squares: Vec<i128>,
     not_preserved: Wager,
     preserved: Wager,
@@ -64,7 +63,7 @@ pub struct SequentialTest {
 pub struct Decision {
     /// Σd² ≤ B over the whole set, or not.
     pub verdict: Verdict,
-    /// Whether that could be wrong.
+    /// Whether it could be wrong.
     pub certainty: Certainty,
 }
 
@@ -72,32 +71,32 @@ pub struct Decision {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Certainty {
-    /// No value of what was not run could change it.
+    /// No value of the examples not run could change it.
     Exact,
     /// Wrong with probability `sequential.delta` at most, over the order of the draws.
     Statistical,
 }
 
-/// Random draws and what they show of the whole split.
+/// Random draws and their estimate for the whole split.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Sequential {
     /// Largest probability of a wrong verdict.
     pub delta: f64,
     /// Examples drawn.
     pub draws: usize,
-    /// What the order of the draws follows from: by default the data's hash.
+    /// Seed of the draw order; by default from the data's hash.
     pub seed: u64,
-    /// An interval that holds σ of all `n` examples at the level 1 − δ.
+    /// Interval for σ of all `n` examples at the level 1 − δ.
     pub sigma_interval: Interval,
 }
 
-/// Why there is no test.
+/// Why a test cannot be set up.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum SequentialError {
     /// An empty split has no verdict.
     #[error("there are no examples: an empty split has no verdict")]
     NoExamples,
-    /// More than the sums can hold.
+    /// Too many for exact sums.
     #[error("{0} examples are too many: at most {most} can be summed exactly", most = MAX_EXAMPLES - 1)]
     TooMany(usize),
     /// R outside [1/2, 1].
@@ -124,11 +123,11 @@ impl Certainty {
 }
 
 impl SequentialTest {
-    /// A test of whether `n` examples stay within `budget`, that of them all, with no draw yet.
+    /// A test of whether `n` examples stay within `budget`, before any draw.
     ///
     /// `largest` is R, in [1/2, 1]: [`crate::confidence::largest_difference`]. `delta`, from
-    /// [`SMALLEST_DELTA`] to [`LARGEST_DELTA`], is the probability of a wrong verdict. Each side
-    /// may spend the whole of it, because only one of the two verdicts is wrong.
+    /// [`SMALLEST_DELTA`] to [`LARGEST_DELTA`], is the probability of a wrong verdict. Each wager
+    /// uses all of it, because only one of the two verdicts is wrong.
     ///
     /// # Errors
     ///
@@ -151,7 +150,7 @@ impl SequentialTest {
             return Err(SequentialError::Delta(delta));
         }
         let population = Population { n, most: square_of(largest) };
-        // The very number that the predicate compares with.
+        // The same number as in the predicate.
         let total = FixedSum::saturating_from(budget.value()).units();
         let mut test = Self {
             budget,
@@ -164,17 +163,17 @@ impl SequentialTest {
             preserved: Wager::new(SumClaim::Below, total, population),
             decision: None,
         };
-        // A bound of R or more can be decided without any draw.
+        // A bound of R or more is decided without a draw.
         test.decision = test.certain();
         Ok(test)
     }
 
-    /// Takes in the next draw's difference. The decision, once there is one: from then on it
-    /// stays, and further draws only narrow the [`SequentialTest::interval`].
+    /// Adds the next draw's difference and returns the decision, if there is one. A decision is
+    /// final; further draws only narrow the [`SequentialTest::interval`].
     ///
     /// The draws must come in an order that does not depend on the differences, such as
-    /// [`draw_order`]. With the N-th there is a decision in any case, and an exact one if none came
-    /// before. What is certain is said to be so: an exact decision goes before a statistical one.
+    /// [`draw_order`]. After the N-th there always is a decision. An exact decision takes precedence
+    /// over a statistical one.
     ///
     /// # Panics
     ///
@@ -190,7 +189,7 @@ impl SequentialTest {
         self.sums.add(difference);
         self.squares.push(square);
         if self.decision.is_none() {
-            self.decision = self.certain().or_else(|| self.believed(square));
+            self.decision = self.certain().or_else(|| self.statistical(square));
         }
         self.decision
     }
@@ -205,22 +204,21 @@ impl SequentialTest {
         self.delta
     }
 
-    /// The decision, once there is one.
+    /// The decision, if there is one.
     pub fn decision(&self) -> Option<Decision> {
         self.decision
     }
 
-    /// An interval that holds σ of the whole set with probability 1 − δ, from the draws so far.
+    /// A confidence interval for σ of the whole set at level 1 − δ, from the draws so far.
     ///
-    /// It may be asked for after any draw, chosen in view of the data: all of these intervals hold
-    /// σ at once with probability 1 − δ. It holds every σ against which neither gambler has at any
-    /// time multiplied the wealth by 2/δ, and lies within what is certain: with no draw it is
-    /// [0, R], with all N the point σ.
+    /// Valid at any stopping time: all of these intervals hold σ at once with probability 1 − δ. It
+    /// holds every σ against which no wager has ever reached 2/δ, and lies within what is certain:
+    /// without draws it is [0, R], with all N the point σ.
     ///
-    /// Each end has δ/2, where the verdict has δ for itself, so the interval after a statistical
-    /// verdict may still hold κ: by a little, and not for long if the draws go on.
+    /// Each end has δ/2 where the verdict has δ, so the interval after a statistical verdict may
+    /// still hold κ.
     ///
-    /// This goes through all draws about a hundred times: ask once, at the end.
+    /// Goes through all draws about a hundred times.
     pub fn interval(&self) -> Interval {
         let (low, high) = interval::totals(&self.squares, self.population, self.delta);
         let sigma =
@@ -228,38 +226,38 @@ impl SequentialTest {
         Interval { low: sigma(low), high: sigma(high), level: 1.0 - self.delta }
     }
 
-    /// The draws so far, in the order that `seed` gives, and what they show of the whole set.
+    /// The draws so far, in the order of `seed`, and their interval.
     pub fn summary(&self, seed: u64) -> Sequential {
         let (draws, sigma_interval) = (self.draws(), self.interval());
         Sequential { delta: self.delta, draws, seed, sigma_interval }
     }
 
-    /// The decision that the draws so far leave no doubt about.
+    /// The exact decision, if the draws so far make one certain.
     fn certain(&self) -> Option<Decision> {
         let left = self.population.n - self.draws();
         let verdict = self.budget.certain(Statistic::Rms, &self.sums, left, self.largest)?;
         Some(Decision { verdict, certainty: Certainty::Exact })
     }
 
-    /// The decision of the gambler who has become rich, after a draw of `square`.
+    /// The decision of the wager that has reached 1/δ, after a draw of `square`.
     ///
-    /// Never both at once: a draw above the mean of what is left costs the one, any other draw the
-    /// other, or pays neither.
-    fn believed(&mut self, square: i128) -> Option<Decision> {
+    /// Never both at once: a draw above the mean of the rest costs one of them, any other draw the
+    /// other.
+    fn statistical(&mut self, square: i128) -> Option<Decision> {
         let sides = [
             (&mut self.not_preserved, Verdict::NotPreserved),
             (&mut self.preserved, Verdict::Preserved),
         ];
-        let rich = sides.map(|(wager, verdict)| {
+        let refuted = sides.map(|(wager, verdict)| {
             wager.draw(square);
             wager.refutes_at(self.delta).then_some(verdict)
         });
-        let verdict = rich.into_iter().flatten().next()?;
+        let verdict = refuted.into_iter().flatten().next()?;
         Some(Decision { verdict, certainty: Certainty::Statistical })
     }
 }
 
-/// d² as the sums take it in, in units of 2⁻⁹⁶: at most that of R, since rounding keeps order.
+/// d² as in the sums, in units of 2⁻⁹⁶; at most that of R, as rounding is monotone.
 fn square_of(difference: f64) -> i128 {
     let mut square = FixedSum::ZERO;
     square.add_square(difference);

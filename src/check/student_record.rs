@@ -1,4 +1,4 @@
-//! `distillation.json`: what a student's own training asked for, and what it reached.
+//! `distillation.json`: the bound of a student's training, and the loss that it reached.
 //!
 //! ```json
 //! {
@@ -7,7 +7,7 @@
 //! }
 //! ```
 //!
-//! Only these two parts are read here; a record may say more beside and inside them.
+//! Only these two parts are read here; other keys are ignored.
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use super::{Bound, BoundError, BoundPolicy};
 /// The parts of a student's `distillation.json` that a check reads. Unknown keys are ignored.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct StudentRecord {
-    /// The bound that its training was to meet; absent or null without a soft-label loss.
+    /// The bound of the training; absent or null without a soft-label loss.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bound: Option<RecordedBound>,
     /// The soft-label loss at the end of its training.
@@ -24,8 +24,8 @@ pub struct StudentRecord {
     pub loss_reached: Option<LossReached>,
 }
 
-/// The bound that a training was to meet. One of `beta` and `beta_per_example`, at most one of
-/// `alpha` and `w_soft` (neither: α = 0), and `gamma` or `temperature` (neither: γ = 1).
+/// The bound of a training. One of `beta` and `beta_per_example`, at most one of `alpha` and `w_soft`
+/// (neither: α = 0), and `gamma` or `temperature` (neither: γ = 1).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RecordedBound {
     /// Stopping threshold of w_soft·L_soft, nats, summed over the training set.
@@ -51,7 +51,7 @@ pub struct RecordedBound {
     pub t_squared: Option<bool>,
 }
 
-/// The soft-label loss that a training ended with, nats, before its weight, at its temperature.
+/// The soft-label loss at the end of a training, nats, without its weight, at its temperature.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct LossReached {
     /// Examples that the sums are over.
@@ -74,21 +74,21 @@ pub struct LossReached {
 /// Why a record could not be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    /// No JSON, or a field of another type.
-    #[error("the record is no JSON of the expected form")]
+    /// Not valid JSON, or a field of another type.
+    #[error("the record is not JSON of the expected form")]
     Json(#[from] serde_json::Error),
-    /// Two fields that say the same thing.
+    /// Two fields with the same meaning.
     #[error("the record's bound gives both `{0}` and `{1}`: keep one")]
     Both(&'static str, &'static str),
-    /// A temperature above 1 whose weight in the loss is not told.
+    /// A temperature above 1 without `t_squared`.
     #[error(
         "the record's bound has the temperature {0} and no `t_squared`: say whether the soft-label \
          loss was scaled by the temperature squared"
     )]
     Scaling(f64),
-    /// A sum over examples that nobody counted, held against other examples.
+    /// A sum over an unknown number of examples, used for other examples.
     #[error(
-        "the record's beta is a sum over examples that it does not count, and this is not the whole \
+        "the record's beta is a sum over an unknown number of examples, and this is not the whole \
          training split"
     )]
     Uncounted,
@@ -97,10 +97,10 @@ pub enum RecordError {
     Bound(#[from] BoundError),
 }
 
-/// What is audited, as far as a record's sums can tell of it.
+/// Whether a record's sums are over the audited examples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuditedExamples {
-    /// The whole training split: what sums are over where the record does not count its examples.
+    /// The whole training split, which sums without a number of examples are over.
     TrainingSplit,
     /// Another split, or a part of one.
     OtherExamples,
@@ -111,13 +111,13 @@ impl StudentRecord {
     ///
     /// # Errors
     ///
-    /// Text that is no JSON object, or a known field of another type (with line and column).
+    /// Text that is not a JSON object, or a known field of another type (with line and column).
     pub fn parse(json: &str) -> Result<Self, RecordError> {
         Ok(serde_json::from_str(json)?)
     }
 
-    /// The bound that the record states. `None` without a soft-label loss (no `bound`, a weight of
-    /// zero) or without a β.
+    /// The recorded bound. `None` without a soft-label loss (no `bound`, a weight of zero) or
+    /// without a β.
     ///
     /// # Errors
     ///
@@ -139,16 +139,14 @@ impl StudentRecord {
             (alpha, None) => Some(Bound::new(policy, alpha.unwrap_or(0.0), gamma)?),
         })
     }
-}
 
-impl StudentRecord {
-    /// The bound that the record states, for `n` examples: a summed β is spread over the examples
-    /// that it was summed over (`loss_reached.examples`).
+    /// The recorded bound for `n` examples: a summed β is divided by the number of examples that it
+    /// is summed over (`loss_reached.examples`).
     ///
     /// # Errors
     ///
     /// As [`StudentRecord::bound`]; [`RecordError::Uncounted`] for a summed β without that number,
-    /// unless `audited` is what it is summed over.
+    /// except on the training split.
     pub fn bound_for(
         &self,
         n: usize,
@@ -165,12 +163,12 @@ impl StudentRecord {
         }))
     }
 
-    /// The number of examples that the recorded sums are over, where it is told.
+    /// The number of examples that the recorded sums are over, if recorded.
     pub fn trained_on(&self) -> Option<usize> {
         self.loss_reached.and_then(|reached| reached.examples).filter(|n| *n > 0)
     }
 
-    /// The distillation temperature, where it is told.
+    /// The distillation temperature, if recorded.
     pub fn temperature(&self) -> Option<f64> {
         self.bound.as_ref().and_then(|bound| bound.temperature)
     }
@@ -181,14 +179,9 @@ impl RecordedBound {
         match (self.gamma, self.temperature, self.t_squared) {
             (Some(gamma), ..) => Ok(gamma),
             (None, None, _) | (None, Some(1.0), _) => Ok(1.0),
-            (None, Some(t), Some(true)) => {
-                // Checked although γ does not depend on it: 0.5 is no temperature of a distillation.
-                if t >= 1.0 {
-                    Ok(1.0)
-                } else {
-                    Err(BoundError::Gamma(t).into())
-                }
-            }
+            // Checked although γ does not depend on it: no distillation has the temperature 0.5.
+            (None, Some(t), Some(true)) if t >= 1.0 => Ok(1.0),
+            (None, Some(t), Some(true)) => Err(BoundError::Gamma(t).into()),
             (None, Some(t), Some(false)) => Ok(t),
             (None, Some(t), None) => Err(RecordError::Scaling(t)),
         }
@@ -196,8 +189,8 @@ impl RecordedBound {
 }
 
 impl LossReached {
-    /// The losses that are told, as sums over the `n` examples that are `audited`, each with its
-    /// name. A sum that comes without its number of examples tells of the training split alone.
+    /// The recorded losses by name, as sums over the `n` audited examples. A sum without its number of
+    /// examples is used for the training split only.
     pub fn sums(&self, n: usize, audited: AuditedExamples) -> Vec<(&'static str, f64)> {
         let share = match (self.examples.filter(|examples| *examples > 0), audited) {
             (Some(examples), _) => Some(n as f64 / examples as f64),
@@ -260,7 +253,7 @@ mod tests {
         assert_eq!(cold.matches("gamma is 0.5").count(), 1, "{cold}");
         assert!(message(r#"{"bound": {"beta": -1}}"#).contains("beta is -1"));
         assert!(message(r#"{"bound": {"beta": "1"}}"#).contains("line 1 column"));
-        assert!(message("[").contains("no JSON"));
+        assert!(message("[").contains("not JSON"));
     }
 
     #[test]
@@ -273,7 +266,7 @@ mod tests {
         let bare = LossReached { mean_kl: Some(0.5), ..LossReached::default() };
         assert_eq!(bare.sums(100, AuditedExamples::OtherExamples), [("sum of KL", 50.0)]);
         assert_eq!(LossReached::default().sums(100, AuditedExamples::TrainingSplit), []);
-        // Over which examples the sum is, the record does not say.
+        // A sum without its number of examples.
         let sum = LossReached { sum_kl: Some(7.0), ..LossReached::default() };
         assert_eq!(sum.sums(100, AuditedExamples::TrainingSplit), [("sum of KL", 7.0)]);
         assert_eq!(sum.sums(100, AuditedExamples::OtherExamples), []);
@@ -291,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_summed_beta_without_its_examples_tells_of_the_training_split_alone() {
+    fn a_summed_beta_without_its_examples_holds_for_the_training_split_only() {
         let record = StudentRecord::parse(r#"{"bound": {"beta": 50}}"#).unwrap();
         let own = record.bound_for(20_000, AuditedExamples::TrainingSplit).unwrap().unwrap();
         assert_eq!(own.policy(), BoundPolicy::Beta(50.0));
@@ -302,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn a_written_record_is_read_back() {
         let record = StudentRecord {
             bound: Some(RecordedBound { beta: Some(1.5), ..RecordedBound::default() }),
             loss_reached: Some(LossReached { sum_kl: Some(2.0), ..LossReached::default() }),

@@ -1,16 +1,15 @@
-//! The interval: which sums over the whole set the draws do not refute.
+//! The interval: sums over the whole set that the draws do not refute.
 
 use super::wager::{Population, SumClaim, Wager};
 
-/// Halvings of what is possible: an end is known to N·R²·2⁻⁵⁰ of Σd², so R²·2⁻⁵⁰ of σ².
+/// Bisections: an end is known to N·R²·2⁻⁵⁰ of Σd², so R²·2⁻⁵⁰ of σ².
 const HALVINGS: usize = 50;
 
-/// The least and the largest Σd² over the whole set that `squares`, the draws so far, leave
-/// possible at level 1 − `delta`, in units of 2⁻⁹⁶ as they are.
+/// The least and the largest Σd² over the whole set that the draws `squares` do not refute at level
+/// 1 − `delta`, in units of 2⁻⁹⁶.
 ///
-/// Wealth is monotone in T (see [`super::wager`]), so the sums that are refuted from below end at
-/// one point, and halving finds it. It errs to the wide side: an end is a T that is refuted, or the
-/// limit of what is certain.
+/// Wealth is monotone in T (see [`super::wager`]), so bisection finds the ends. It errs to the wide
+/// side: an end is a refuted T, or the limit of what is certain.
 pub(super) fn totals(squares: &[i128], population: Population, delta: f64) -> (i128, i128) {
     let spent: i128 = squares.iter().sum();
     let left = (population.n - squares.len()) as i128;
@@ -26,14 +25,13 @@ pub(super) fn totals(squares: &[i128], population: Population, delta: f64) -> (i
     let high = last_refuted(certain.1, certain.0, |total| refuted(SumClaim::Below, total));
     match (low, high) {
         (Some(low), Some(high)) if low <= high => (low, high),
-        // Nothing that is possible has withstood both: one of the unlikely cases (δ at most) in
-        // which an interval is wrong, and known to be. What is certain remains.
+        // Every sum is refuted, which happens with probability at most δ.
         _ => certain,
     }
 }
 
-/// The last point that is `refuted` on the way from `from`, which counts as refuted in any case, to
-/// `to`. `None` if `to` is refuted too.
+/// The last `refuted` point on the way from `from`, which counts as refuted, to `to`. `None` if `to`
+/// is refuted too.
 fn last_refuted(from: i128, to: i128, refuted: impl Fn(i128) -> bool) -> Option<i128> {
     if refuted(to) {
         return None;
@@ -42,7 +40,7 @@ fn last_refuted(from: i128, to: i128, refuted: impl Fn(i128) -> bool) -> Option<
     for _ in 0..HALVINGS {
         let middle = from + (to - from) / 2;
         if middle == from {
-            break; // nothing between them, as when all is drawn
+            break; // adjacent, as when all are drawn
         }
         match refuted(middle) {
             true => from = middle,

@@ -5,15 +5,14 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::confidence::MAX_EXAMPLES;
 
-/// Hexadecimal digits of a seed: 52 bits, which every reader of JSON holds exactly.
+/// Hexadecimal digits of a seed: 52 bits, exact in every JSON reader.
 const SEED_DIGITS: usize = 13;
 
 /// The order in which `n` examples are drawn: each of 0 to n − 1 once.
 ///
-/// It is fixed by `n` and `seed` on every platform and for every version of the libraries below:
-/// the 64-bit words are those of ChaCha with 8 rounds, a stream of zero and a key that is the seed
-/// in little-endian bytes followed by zeros, and the shuffle is written out here (Fisher & Yates,
-/// from the last place down; Durstenfeld 1964).
+/// Determined by `n` and `seed` on every platform: a Fisher–Yates shuffle from the last place down
+/// (Durstenfeld 1964) with the 64-bit words of ChaCha8, stream 0, whose key is the seed in
+/// little-endian bytes followed by zeros.
 ///
 /// # Panics
 ///
@@ -30,8 +29,8 @@ pub fn draw_order(n: usize, seed: u64) -> Vec<u32> {
     order
 }
 
-/// The seed that belongs to data with this SHA-256, in hexadecimal digits: its first thirteen, so
-/// that nobody can try seeds until one passes.
+/// The seed for data with this SHA-256: its first thirteen hexadecimal digits. Seeds cannot be tried
+/// until one passes.
 ///
 /// # Panics
 ///
@@ -43,8 +42,7 @@ pub fn seed_of_data(sha256: &str) -> u64 {
         .expect("a SHA-256 in hexadecimal digits")
 }
 
-/// A number from 0 to `bound` − 1, each as likely as the others (Lemire 2019: multiply, and draw
-/// again in the few cases that would favour some numbers).
+/// A uniform number from 0 to `bound` − 1 (Lemire 2019: multiply, and reject biased draws).
 fn below(bound: u64, random: &mut ChaCha8Rng) -> u64 {
     let unfair = bound.wrapping_neg() % bound; // 2⁶⁴ mod bound
     loop {

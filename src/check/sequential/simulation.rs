@@ -1,4 +1,4 @@
-//! How often the verdict is wrong where it is hardest: at the threshold, and just beyond it.
+//! Error rates of the verdict at the threshold and just beyond it, where they are largest.
 
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -34,7 +34,7 @@ enum Threshold {
     JustBeyond,
 }
 
-/// What a test sees: the differences in the order of the draws, and the budget of them all.
+/// Differences in the order of the draws, and their budget.
 struct Drawn {
     differences: Vec<f64>,
     budget: Budget,
@@ -87,7 +87,7 @@ impl Kind {
         // Multiples of 2⁻²⁰, so that Σd² is exact in f64 and lies on the grid of the budget.
         let on_grid = |size: &f64| (size * self.largest * 2f64.powi(20)).round() * 2f64.powi(-20);
         let mut sizes: Vec<f64> = sizes.iter().map(on_grid).collect();
-        // Never all zero: nothing is below a budget of zero.
+        // Never all zero, as no budget is below zero.
         sizes[0] = sizes[0].max(2f64.powi(-20));
         let spent = DifferenceSums::of(&sizes).spent(Statistic::Rms);
         let (beta, truth) = match self.threshold {
@@ -98,7 +98,7 @@ impl Kind {
         let budget = Budget::new(&bound, EXAMPLES);
         assert_eq!(budget.verdict(spent), truth);
         let order = draw_order(EXAMPLES, seed);
-        // The sign of a difference is of no account.
+        // The sign of a difference has no effect.
         let signed = |&i: &u32| if i % 3 == 0 { -sizes[i as usize] } else { sizes[i as usize] };
         let differences = order.iter().map(signed).collect();
         Drawn { differences, budget, largest: self.largest, truth }
@@ -153,7 +153,7 @@ fn wrong_verdicts_are_as_rare_as_promised() {
 }
 
 #[test]
-fn a_delta_ten_times_as_large_would_be_noticed() {
+fn a_delta_ten_times_as_large_is_noticed() {
     let delta = 0.05;
     for kind in kinds() {
         let wrong = count(kind, |drawn| is_wrong(drawn, 10.0 * delta));

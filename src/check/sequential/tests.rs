@@ -1,4 +1,4 @@
-//! Small cases worked by hand, and what holds for any data.
+//! Small cases worked by hand, and properties for any data.
 
 use proptest::prelude::*;
 
@@ -24,7 +24,7 @@ fn statistical(verdict: Verdict) -> Option<Decision> {
     Some(Decision { verdict, certainty: Certainty::Statistical })
 }
 
-/// 2⁹⁶: a sum of one.
+/// A sum of one.
 const ONE: i128 = 1 << 96;
 
 /// The part of the wealth that is staked on a first draw. Above T: ten even parts of 1023/1024
@@ -78,7 +78,7 @@ const SMALL_SETS: [[f64; 7]; 4] = [
 ];
 
 #[test]
-fn wealth_neither_grows_nor_falls_on_average_where_the_claim_is_just_false() {
+fn wealth_is_one_on_average_where_the_claim_is_just_false() {
     for set in SMALL_SETS {
         let total = DifferenceSums::of(&set).spent(Statistic::Rms).units();
         for (claim, off) in [(SumClaim::Above, 1), (SumClaim::Below, -1)] {
@@ -124,7 +124,7 @@ fn of_all_orders_no_more_than_delta_lead_to_a_wrong_verdict() {
 }
 
 #[test]
-fn wealth_never_runs_out_nor_overflows() {
+fn wealth_neither_reaches_zero_nor_overflows() {
     let population = Population { n: 1_000_000, most: ONE };
     let mut poor = Wager::new(SumClaim::Above, 500_000 * ONE, population);
     (0..500_000).for_each(|_| poor.draw(0));
@@ -133,7 +133,7 @@ fn wealth_never_runs_out_nor_overflows() {
     let mut rich = Wager::new(SumClaim::Above, 1, population);
     rich.draw(1);
     assert_near(rich.wealth(), 1.0 + 999_999.0 * STAKED_ABOVE);
-    // Nothing remains, and nothing comes: nothing is at stake.
+    // The rest is known to be zero: nothing is at stake.
     rich.draw(0);
     assert_near(rich.wealth(), 1.0 + 999_999.0 * STAKED_ABOVE);
 }
@@ -200,9 +200,9 @@ fn one_example_is_all_of_them() {
 }
 
 #[test]
-fn what_is_certain_is_said_to_be_so() {
+fn a_certain_verdict_is_exact() {
     // B = 1 of 8·R² = 2: four draws of R spend it, and the fifth passes it. At δ = 1e-9 no
-    // gambler is rich by then.
+    // wager has reached 1/δ by then.
     let mut fails = test(1.0, 8, 0.5, 1e-9);
     assert_eq!((0..4).filter_map(|_| fails.draw(0.5)).count(), 0);
     assert_eq!(fails.draw(0.5), exact(FAIL));
@@ -212,7 +212,7 @@ fn what_is_certain_is_said_to_be_so() {
 }
 
 #[test]
-fn what_cannot_be_tested_is_refused() {
+fn arguments_out_of_range_are_refused() {
     let new = |n, largest, delta| {
         SequentialTest::new(budget(1.0, 1), n, largest, delta).unwrap_err().to_string()
     };
@@ -295,7 +295,7 @@ fn the_interval_narrows_to_sigma() {
 }
 
 #[test]
-fn an_interval_that_is_known_to_be_wrong_is_given_up() {
+fn an_interval_without_possible_sums_falls_back_to_what_is_certain() {
     // 998 zeros of 1,000, R = 1: against Σd² = 1, each pays 1 + 1/(left − 1), so what is staked by
     // halves has grown by Π(1 + 1/2(left − 1)), about sqrt(1000/2) = 22: refuted at 2/δ = 4. A one
     // after that leaves nothing that is not, and only what is certain can be said.
@@ -336,7 +336,7 @@ proptest! {
 
     #[test]
     fn without_evidence_the_verdict_comes_when_it_is_certain((d, beta, _, largest) in cases()) {
-        // At δ = 1e-100 sixty draws convince nobody.
+        // At δ = 1e-100 sixty draws are not enough.
         let mut test = test(beta, d.len(), largest, SMALLEST_DELTA);
         let budget = budget(beta, d.len());
         for drawn in 0..=d.len() {

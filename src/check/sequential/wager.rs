@@ -1,22 +1,19 @@
-//! A bet on the sum over the whole set, and what it has earned.
+//! A bet on the sum over the whole set, and its wealth.
 //!
 //! Before a draw, with `left` examples not yet drawn and `remaining` = T − Σd² of the drawn ones,
-//! the mean of what is left is at most m = remaining/left if Σd² ≤ T over the whole set. A ticket
-//! that pays d²/m is then worth at most its price of one, on average, and a ticket that pays
-//! (R² − d²)/(R² − m) is if Σd² ≥ T. Staking the share f of the wealth multiplies it by
-//! 1 − f + f·(what the ticket pays): with d² in units of R² that is 1 + λ(d² − m) for λ = f/m, or
-//! 1 − λ(d² − m) for λ = f/(1 − m). Whoever holds on to a false claim has a wealth that does not
-//! grow on average, whatever the shares, as long as they are settled before the draw.
+//! the mean of the rest is at most m = remaining/left if Σd² ≤ T over the whole set. A payment of
+//! d²/m then has a mean of at most 1, and a payment of (R² − d²)/(R² − m) has if Σd² ≥ T. Staking
+//! the share f of the wealth multiplies it by 1 − f + f·payment: with d² in units of R² that is
+//! 1 + λ(d² − m) for λ = f/m, or 1 − λ(d² − m) for λ = f/(1 − m). The wealth of a false claim does
+//! not grow on average, for any shares that are fixed before the draw.
 //!
-//! No single share is best: a heavy tail ruins large ones, small ones waste plain evidence. So the
-//! wealth starts divided among several, each held to the end. Their sum is a wealth like any other.
-//! It follows the data without estimating anything, since a share that has earned more weighs more,
-//! and it is behind the best of them only by what that one lacked at the start. And it falls as T
-//! grows (for the first ticket; it rises for the second), because each payment does, whatever the
-//! draws: a T that is refuted refutes all that is smaller (larger).
+//! The best share depends on the data: a heavy tail needs small ones, plain evidence large ones. So
+//! the wealth is divided among several at the start, and each part keeps its share. The wealth is
+//! behind the best part only by the factor of the division. It is monotone in T, because each
+//! payment is: falling for the claim above T, rising for the claim below T.
 
-/// Shares that are staked on each draw. None exceeds 1/2, so no draw takes more than half. The
-/// smallest are for large sets with a heavy tail, whose σ is close to κ.
+/// Shares staked on each draw. None exceeds 1/2, so no draw takes more than half. The smallest are
+/// for large sets with a heavy tail, whose σ is close to κ.
 const STAKES: [f64; 10] = [
     1.0 / 2.0,
     1.0 / 4.0,
@@ -30,14 +27,14 @@ const STAKES: [f64; 10] = [
     1.0 / 1024.0,
 ];
 
-/// The part of the wealth that is never staked, so that there always is some.
+/// The part of the wealth that is never staked, so that it stays positive.
 const KEPT: f64 = 1.0 / 1024.0;
 
-/// What rounding could add to a wealth, relatively: below 2³⁰ draws, each rounded five times (the
-/// ticket's two parts, their ratio, its sum with what was kept, the product), 5·2³⁰·2⁻⁵³ = 6e-7.
+/// Bound of the wealth's relative rounding error: fewer than 2³⁰ draws, each rounded five times (two
+/// parts of the payment, their ratio, the sum, the product), 5·2³⁰·2⁻⁵³ = 6e-7.
 const ROUNDING: f64 = 1e-6;
 
-/// What is claimed of Σd² over the whole set.
+/// A claim about Σd² over the whole set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum SumClaim {
     /// It exceeds T.
@@ -46,7 +43,7 @@ pub(super) enum SumClaim {
     Below,
 }
 
-/// What is known of the whole set beforehand.
+/// What is known about the whole set beforehand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Population {
     /// N, below 2³⁰.
@@ -55,7 +52,7 @@ pub(super) struct Population {
     pub most: i128,
 }
 
-/// A gambler who stakes on one claim, with a wealth of 1 at the start.
+/// A bet on one claim; its wealth is 1 at the start.
 #[derive(Debug, Clone)]
 pub(super) struct Wager {
     claim: SumClaim,
@@ -64,7 +61,7 @@ pub(super) struct Wager {
     left: i128,
     /// T less the squares drawn, in units of 2⁻⁹⁶.
     remaining: i128,
-    /// What has become of each part of the wealth, the one that is never staked left out.
+    /// The parts of the wealth, without [`KEPT`].
     parts: [f64; STAKES.len()],
 }
 
@@ -72,10 +69,10 @@ impl SumClaim {
     /// How the wealth, less [`KEPT`], is divided among the [`STAKES`] at the start.
     fn division(self) -> [f64; STAKES.len()] {
         match self {
-            // Large d² are rare and pay many times the price: any stake may turn out to be best.
+            // Large d² are rare and pay much: any stake may turn out to be best.
             Self::Above => [(1.0 - KEPT) / STAKES.len() as f64; STAKES.len()],
-            // A small d² never pays more than 1/(1 − m), so bold stakes are at little risk: half
-            // of the wealth for the boldest, a quarter for the next …
+            // A small d² pays at most 1/(1 − m), so large stakes have little risk: half of the
+            // wealth for the largest, a quarter for the next …
             Self::Below => STAKES,
         }
     }
@@ -88,7 +85,7 @@ impl Wager {
         Self { claim, most, left: n as i128, remaining: total, parts: claim.division() }
     }
 
-    /// Stakes on the next draw, which turns out to be `square`, from 0 to R² in units of 2⁻⁹⁶.
+    /// Updates the wealth by a draw of `square`, from 0 to R² in units of 2⁻⁹⁶.
     pub(super) fn draw(&mut self, square: i128) {
         let payment = self.payment(square);
         for (part, stake) in self.parts.iter_mut().zip(STAKES) {
@@ -98,7 +95,7 @@ impl Wager {
         self.remaining -= square;
     }
 
-    /// Whether the wealth has reached 1/δ: evidence, at level `delta`, that the claim is true.
+    /// Whether the wealth has reached 1/δ: evidence for the claim at level `delta`.
     pub(super) fn refutes_at(&self, delta: f64) -> bool {
         self.wealth() * delta >= 1.0 + ROUNDING
     }
@@ -108,7 +105,7 @@ impl Wager {
         KEPT + self.parts.iter().sum::<f64>()
     }
 
-    /// What a ticket pays on a draw of `square`: from 0 to 2³⁰ where T is possible.
+    /// The payment on a draw of `square`: from 0 to 2³⁰ where T is possible.
     ///
     /// The products stay below 2¹²⁶ and the differences are exact, so only three roundings remain.
     fn payment(&self, square: i128) -> f64 {
@@ -116,7 +113,7 @@ impl Wager {
             SumClaim::Above => (square, self.remaining),
             SumClaim::Below => (self.most - square, self.left * self.most - self.remaining),
         };
-        // At a price of zero what is left is known: all 0, or all R². Nothing is at stake.
+        // At a price of zero the rest is known: all 0, or all R². Nothing is at stake.
         match price {
             ..=0 => 1.0,
             price => (pays * self.left) as f64 / price as f64,
