@@ -1,4 +1,4 @@
-//! How far σ would move if the examples had been others of the same kind.
+//! Bootstrap interval of σ.
 
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -14,7 +14,7 @@ pub const BOOTSTRAP_RESAMPLES: usize = 1_000;
 /// Level of the interval.
 pub const BOOTSTRAP_LEVEL: f64 = 0.95;
 
-/// Most draws of one resample, so that the largest GLUE split (364,000) costs what 2¹⁶ do.
+/// Maximum draws of one resample, which bounds the cost for large splits.
 pub const BOOTSTRAP_DRAWS: usize = 1 << 16;
 
 /// An interval at a stated level.
@@ -28,7 +28,7 @@ pub struct Interval {
     pub level: f64,
 }
 
-/// How an interval is drawn.
+/// Settings of a bootstrap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bootstrap {
     /// Seed of ChaCha8. The same seed and differences give the same bits.
@@ -39,12 +39,12 @@ pub struct Bootstrap {
 
 /// The 95 % percentile bootstrap interval of σ. Efron & Tibshirani 1993, chapter 13.
 ///
-/// Each resample draws N of the N differences with replacement, from its own stream of ChaCha8, so
-/// that no thread count could change it; the differences are sorted first, so that the order of the
-/// examples cannot either. Above [`BOOTSTRAP_DRAWS`] examples each resample draws that many, m, and
-/// the deviation of its mean square from the sample's is scaled by sqrt(m/N): the m-out-of-N
-/// bootstrap for a mean (Bickel, Götze & van Zwet 1997), whose difference from the full one is
-/// below the noise of 1,000 resamples.
+/// Each resample draws N of the N differences with replacement, from its own stream of ChaCha8. The
+/// differences are sorted first, so neither threads nor the order of the examples change the result.
+/// Above [`BOOTSTRAP_DRAWS`] examples each resample draws that many, m, and the deviation of its
+/// mean square from the sample's is scaled by sqrt(m/N): the m-out-of-N bootstrap for a mean
+/// (Bickel, Götze & van Zwet 1997). It differs from the full one by less than the noise of 1,000
+/// resamples.
 ///
 /// Undefined for no examples. One example gives an interval of width zero.
 pub fn bootstrap_interval(
@@ -77,7 +77,7 @@ pub fn bootstrap_interval(
     Ok(percentiles(&sigmas))
 }
 
-/// The percentile interval of ascending resampled values, of which there is one at least.
+/// The percentile interval of ascending resampled values, at least one.
 pub(super) fn percentiles(sorted: &[f64]) -> Interval {
     let tail = (1.0 - BOOTSTRAP_LEVEL) / 2.0;
     Interval {
@@ -87,14 +87,14 @@ pub(super) fn percentiles(sorted: &[f64]) -> Interval {
     }
 }
 
-/// The generator of one resample: a stream of its own, so that no thread count could change it.
+/// The generator of one resample, with its own stream.
 pub(super) fn generator(seed: u64, resample: usize) -> ChaCha8Rng {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     random.set_stream(resample as u64);
     random
 }
 
-/// A position below `n`, drawn at random.
+/// A random position below `n`.
 pub(super) fn position(random: &mut ChaCha8Rng, n: usize) -> usize {
     // Multiply and shift (Lemire 2019): the bias is below 2^-34 for N < 2^30.
     ((u128::from(random.next_u64()) * n as u128) >> 64) as usize
@@ -111,7 +111,7 @@ fn mean_square(values: &[f64], statistic: Statistic, draws: usize, random: &mut 
     let n = draws as f64;
     match statistic {
         Statistic::Rms => squares / n,
-        // The values are centred already, so that this subtraction takes little away.
+        // The values are centred, so little is subtracted.
         Statistic::Centred => (squares / n - (sum / n).powi(2)).max(0.0),
     }
 }

@@ -1,4 +1,4 @@
-//! d(x): by how much the student's confidence falls short of its teacher's.
+//! d(x): the teacher's confidence less the student's.
 
 use std::fmt;
 
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Defined, Predictions, Undefined};
 
-/// Whose confidence is compared. C(x) = max_k p(x)_k for each model, whatever each predicts, with
-/// |d| ≤ 1 − 1/K; or p(x)_ŷ for both, with ŷ the label that the teacher predicts and |d| ≤ 1.
+/// The confidence that is compared: C(x) = max_k p(x)_k of each model, with |d| ≤ 1 − 1/K; or p(x)_ŷ
+/// of both, with ŷ the label that the teacher predicts and |d| ≤ 1.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum ConfidenceKind {
@@ -19,7 +19,7 @@ pub enum ConfidenceKind {
     TeacherClass,
 }
 
-/// Which standard deviation of d is σ (population).
+/// The standard deviation of d that is σ (population).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Statistic {
@@ -68,7 +68,7 @@ impl fmt::Display for Statistic {
     }
 }
 
-/// R: the largest |d| that is possible, 1 − 1/K for [`ConfidenceKind::Max`] and otherwise 1.
+/// R: the largest possible |d|, 1 − 1/K for [`ConfidenceKind::Max`], otherwise 1.
 pub fn largest_difference(kind: ConfidenceKind, labels: usize) -> f64 {
     match kind {
         ConfidenceKind::Max => 1.0 - 1.0 / labels as f64,
@@ -77,16 +77,14 @@ pub fn largest_difference(kind: ConfidenceKind, labels: usize) -> f64 {
 }
 
 /// d(x) = C_T(x) − C_S(x) for each example (N), in [−R, R] with R = [`largest_difference`].
-/// Positive where the student is less sure than its teacher.
+/// Positive where the student is less confident than its teacher.
 ///
-/// A model that shows no distribution has a [`ConfidenceKind::Max`]. For the teacher's class the
-/// teacher's own confidence will do, and the student's distribution is needed: undefined without
-/// it, even where both predict the same label.
+/// [`ConfidenceKind::Max`] needs no distribution; [`ConfidenceKind::TeacherClass`] needs the
+/// student's and is undefined without it, even if both predict the same label.
 ///
 /// # Panics
 ///
-/// If the two models speak of different numbers of examples or labels ([`super::PairStatistics`]
-/// checks this and says so as an error).
+/// If the numbers of examples or labels differ ([`super::PairStatistics`] checks this).
 pub fn confidence_differences(
     teacher: &Predictions,
     student: &Predictions,
@@ -100,10 +98,9 @@ pub fn confidence_differences(
     (0..teacher.len()).map(difference).collect()
 }
 
-/// C_S(x) of example `i`: what of the student d(x) is taken from. C_T(x) is the teacher's own
-/// confidence for either kind. In [0, 1].
+/// C_S(x) of example `i`, in [0, 1]. C_T(x) is the teacher's confidence for either kind.
 ///
-/// Undefined for [`ConfidenceKind::TeacherClass`] where the student shows no distribution.
+/// Undefined for [`ConfidenceKind::TeacherClass`] without a distribution of the student.
 pub fn student_confidence(
     teacher: &Predictions,
     student: &Predictions,

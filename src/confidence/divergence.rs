@@ -1,4 +1,4 @@
-//! How far the two distributions are apart.
+//! Divergences between the two distributions.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,12 +24,12 @@ pub struct Divergence {
 /// The divergences of `student` from `teacher`, at temperature 1.
 ///
 /// Logarithms come from log-softmax in f64; a label to which the teacher gives probability 0
-/// contributes 0. Undefined where a model shows no distribution, and where the student's
-/// probability was given as exactly 0 for a label that the teacher holds possible.
+/// contributes 0. Undefined without a distribution of either model, and if the student's given
+/// probability is exactly 0 for a label that is possible for the teacher.
 ///
 /// # Panics
 ///
-/// If the two models speak of different numbers of examples or labels.
+/// If the numbers of examples or labels differ.
 pub fn divergence(teacher: &Predictions, student: &Predictions) -> Defined<Divergence> {
     assert_eq!((teacher.len(), teacher.labels()), (student.len(), student.labels()));
     let n = teacher.len();
@@ -51,8 +51,8 @@ pub fn divergence(teacher: &Predictions, student: &Predictions) -> Defined<Diver
     })
 }
 
-/// How far the two distributions are apart on one example.
-pub(super) struct Apart {
+/// The divergences of one example.
+pub(super) struct ExampleDivergence {
     /// KL, nats, at least 0.
     pub(super) kl: f64,
     /// Cross-entropy, nats, at least 0.
@@ -61,16 +61,16 @@ pub(super) struct Apart {
     pub(super) total_variation: f64,
 }
 
-/// The divergences of example `i`; undefined where [`divergence`] is.
+/// The divergences of example `i`; undefined as in [`divergence`].
 pub(super) fn divergence_of(
     teacher: &Predictions,
     student: &Predictions,
     i: usize,
-) -> Defined<Apart> {
+) -> Defined<ExampleDivergence> {
     let (p, log_p) = distribution(teacher, "teacher", i)?;
     let (q, log_q) = distribution(student, "student", i)?;
     let mut terms = vec![0.0; p.len()];
-    // Each sum over labels is taken in sorted order, so that the labels' order cannot matter.
+    // Sums over labels are taken in sorted order, so that the labels' order has no effect.
     let mut over_labels = |term: &dyn Fn(usize) -> f64| {
         terms.iter_mut().enumerate().for_each(|(k, slot)| *slot = term(k));
         order_free_sum(&mut terms)
@@ -80,7 +80,7 @@ pub(super) fn divergence_of(
     if cross_entropy.is_infinite() {
         return Err(Undefined::Infinite { example: i });
     }
-    Ok(Apart {
+    Ok(ExampleDivergence {
         // Rounding may leave a KL of nearly equal distributions at −1e-17.
         kl: over_labels(&|k| weigh(k, log_p[k] - log_q[k])).max(0.0),
         cross_entropy: cross_entropy.max(0.0),

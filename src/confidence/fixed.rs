@@ -1,4 +1,4 @@
-//! Exact sums: every term is rounded once, and from then on addition loses nothing.
+//! Exact sums: each term is rounded once, addition is exact.
 
 use std::ops::AddAssign;
 
@@ -11,9 +11,8 @@ const LARGEST_TERM: f64 = 2.0;
 /// An exact, order-free sum of fewer than 2³⁰ terms in [−2, 2].
 ///
 /// Each term is rounded once, half to even, to a multiple of 2⁻⁹⁶ and added in a 128-bit integer.
-/// Integer addition is associative, so the sum has the same bits for any order, any number of
-/// threads and any way of cutting the data into shards. The rounding error of a sum of N terms is
-/// at most N·2⁻⁹⁷, under 2⁻⁶⁷.
+/// Integer addition is associative, so the sum has the same bits for any order, threads and shards.
+/// The rounding error of a sum of N terms is at most N·2⁻⁹⁷, under 2⁻⁶⁷.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FixedSum(i128);
 
@@ -25,15 +24,15 @@ impl FixedSum {
     ///
     /// # Panics
     ///
-    /// If `term` is NaN or outside [−2, 2], or the sum leaves (−2³¹, 2³¹): neither can happen for
-    /// fewer than 2³⁰ confidences, which are validated on the way in.
+    /// If `term` is NaN or outside [−2, 2], or the sum leaves (−2³¹, 2³¹), which fewer than 2³⁰ terms
+    /// cannot.
     pub fn add(&mut self, term: f64) {
         assert!(term.abs() <= LARGEST_TERM, "a term of a fixed-point sum is {term}, beyond ±2");
         self.add_units(to_units(term));
     }
 
-    /// Adds the square of `term`, in [−1, 1]. The exact square is rounded once: the f64 product,
-    /// which would round it a first time, is never formed.
+    /// Adds the square of `term`, in [−1, 1]. The exact square is rounded once; no f64 product is
+    /// formed.
     ///
     /// # Panics
     ///
@@ -54,11 +53,9 @@ impl FixedSum {
         self.add_units(other.0);
     }
 
-    /// `value` as a multiple of 2⁻⁹⁶, half to even; what is too large for the format becomes its
-    /// largest number, which no sum of fewer than 2³⁰ terms in [−1, 1] exceeds. NaN and negative
+    /// `value` as a multiple of 2⁻⁹⁶, half to even; exact from 2⁻⁴⁴ up. Values too large saturate at
+    /// the largest number, which no sum of fewer than 2³⁰ terms in [−1, 1] exceeds. NaN and negative
     /// values become zero.
-    ///
-    /// From 2⁻⁴⁴ up every f64 is such a multiple already, and nothing is rounded.
     pub fn saturating_from(value: f64) -> Self {
         if value.is_nan() || value <= 0.0 {
             return Self::ZERO;
@@ -69,7 +66,7 @@ impl FixedSum {
         Self(to_units(value))
     }
 
-    /// The sum after `count` more terms of `term` each, or the largest number if it is smaller.
+    /// The sum after `count` more terms of `term` each; saturates.
     pub(crate) fn saturating_add_times(self, term: Self, count: usize) -> Self {
         Self(self.0.saturating_add(term.0.saturating_mul(count as i128)))
     }
@@ -125,7 +122,7 @@ fn decompose(value: f64) -> (bool, u64, i32) {
 
 /// magnitude·2^power rounded to an integer, half to even.
 ///
-/// The callers bound the value by 2³¹·2⁹⁶, so a shift to the left loses nothing.
+/// The callers bound the value by 2³¹·2⁹⁶, so a shift to the left is exact.
 fn scale(magnitude: u128, power: i32) -> i128 {
     let rounded = if power >= 0 {
         magnitude << power

@@ -1,4 +1,4 @@
-//! σ over parts of a split: by label, by length, by teacher confidence.
+//! σ over parts of a split: by label, length and teacher confidence.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ pub const LENGTH_STARTS: [usize; 5] = [0, 6, 11, 21, 41];
 /// Groups of teacher confidence: tenths of [0, 1], the last one closed.
 const CONFIDENCE_GROUPS: u8 = 10;
 
-/// What makes an example belong to a group. Ordered as reports list them.
+/// A group of examples; ordered as in reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum GroupKey {
     /// The example's label.
@@ -25,7 +25,7 @@ pub(super) enum GroupKey {
 }
 
 impl GroupKey {
-    /// What the split is cut by: `label`, `length` or `teacher_confidence`.
+    /// `label`, `length` or `teacher_confidence`.
     pub(super) fn by(self) -> &'static str {
         match self {
             Self::Label(_) => "label",
@@ -34,8 +34,7 @@ impl GroupKey {
         }
     }
 
-    /// The group's name: the label's name (its id where `label_names` is too short), or a range
-    /// such as `11-20`, `41+`, `0.9-1.0`.
+    /// The label's name, or a range such as `11-20`, `41+`, `0.9-1.0`.
     fn name(self, label_names: &[String]) -> String {
         match self {
             Self::Label(id) => label_name(label_names, id),
@@ -50,7 +49,7 @@ impl GroupKey {
     }
 }
 
-/// The name of the label `id`; the id itself where `names` has none for it.
+/// The name of the label `id`; the id itself if `names` is too short.
 pub fn label_name(names: &[String], id: u32) -> String {
     names.get(id as usize).cloned().unwrap_or_else(|| id.to_string())
 }
@@ -70,7 +69,7 @@ pub struct Group {
     pub mean_difference: f64,
 }
 
-/// The groups of `sums`, with the labels' names and σ in the reading of `statistic`.
+/// The groups of `sums`, with the labels' names and σ by `statistic`.
 pub(super) fn groups(
     sums: &BTreeMap<GroupKey, DifferenceSums>,
     label_names: &[String],
@@ -88,11 +87,11 @@ pub(super) fn groups(
     sums.iter().filter_map(group).collect()
 }
 
-/// The sums of every group that has an example.
+/// The sums of every group with an example.
 ///
-/// `differences`, `labels` and, where given, `words` have N entries. Unlabelled examples are in no
-/// label group; without `words` there are no length groups. Groups by teacher confidence use
-/// C_T = max_k p_k whatever the kind of `differences`.
+/// `differences`, `labels` and `words` have N entries. Unlabelled examples are in no label group;
+/// without `words` there are no length groups. Groups by teacher confidence use C_T = max_k p_k for
+/// any kind of `differences`.
 pub(super) fn group_sums(
     differences: &[f64],
     teacher: &Predictions,

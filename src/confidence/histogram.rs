@@ -1,4 +1,4 @@
-//! Counts for pictures: how often which difference, and which pair of confidences, occurs.
+//! Counts for plots, of differences and of pairs of confidences.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -45,9 +45,9 @@ pub fn difference_histogram(differences: &[f64], kind: ConfidenceKind, labels: u
     Histogram { low: -largest, high: largest, counts }
 }
 
-/// How often which pair of confidences occurs.
+/// Counts of pairs of confidences.
 ///
-/// Undefined where the student shows no probability of the teacher's label and that is compared.
+/// Undefined for [`ConfidenceKind::TeacherClass`] without a distribution of the student.
 pub fn confidence_counts(
     teacher: &Predictions,
     student: &Predictions,
@@ -66,7 +66,7 @@ pub fn confidence_counts(
     Ok(ConfidenceCounts { low, counts })
 }
 
-/// The bin of `value`; what rounding put outside is in the bin at that end.
+/// The bin of `value`; values outside, by rounding, are in the bin at that end.
 fn bin(value: f64, low: f64, high: f64, bins: usize) -> usize {
     let position = (value - low) / (high - low) * bins as f64;
     (position.max(0.0) as usize).min(bins - 1)

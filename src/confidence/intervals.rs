@@ -1,4 +1,4 @@
-//! How far the figures beside σ would move if the examples had been others of the same kind.
+//! Bootstrap intervals of the figures other than σ.
 
 use std::cmp::Ordering;
 
@@ -12,8 +12,8 @@ use super::metrics::{brier_of, nll_of, Confusion};
 use super::reliability::{ece_bin, ECE_BINS};
 use super::{Interval, Predictions, BOOTSTRAP_RESAMPLES};
 
-/// Most draws of one resample, so that these intervals cost an audit from the cache next to nothing;
-/// deviations are scaled to N. What fewer than one example in a thousand shows is told coarsely.
+/// Maximum draws of one resample, so that the intervals cost little; deviations are scaled to N.
+/// Figures that depend on fewer than one example in a thousand are coarse.
 pub const INTERVAL_DRAWS: usize = 1 << 12;
 
 /// 95 % bootstrap intervals of one model's figures; null where the figure is.
@@ -59,17 +59,17 @@ pub struct Intervals {
     pub pair: PairIntervals,
 }
 
-/// The intervals of everything that `teacher`, `student` and `labels` (N) give.
+/// The intervals of the figures of `teacher` and `student` over N examples.
 ///
 /// Each resample draws N examples with replacement (above [`INTERVAL_DRAWS`] that many, with
-/// deviations scaled as in [`super::bootstrap_interval`]) from its own stream of ChaCha8; examples
-/// are sorted by what they say first. So neither their order nor the number of threads changes a
-/// bit. Percentile intervals, but for the calibration error, whose is the basic one (Davison &
-/// Hinkley 1997, section 5.2). A resample for which a figure is undefined (no label drawn) has no part in its interval.
+/// deviations scaled as in [`super::bootstrap_interval`]) from its own stream of ChaCha8. The
+/// examples are sorted first, so neither their order nor the number of threads changes a bit.
+/// Percentile intervals; for the calibration error the basic one (Davison & Hinkley 1997, section
+/// 5.2). Resamples for which a figure is undefined (no label drawn) are left out.
 ///
 /// # Panics
 ///
-/// If the models, `labels` and `differences` speak of different numbers of examples.
+/// If the numbers of examples differ.
 pub fn intervals(
     teacher: &Predictions,
     student: &Predictions,
@@ -98,14 +98,14 @@ pub fn intervals(
     named(|figure| interval(&resampled, observed, figure))
 }
 
-/// Figures of one resample, in the order of [`named`]; NaN where one is undefined.
+/// Figures of one resample, in the order of [`named`]; NaN if undefined.
 type FigureValues = [f64; 2 * OF_MODEL + 4];
 
 /// Figures of one model, and which of them is the calibration error.
 const OF_MODEL: usize = 7;
 const ECE: usize = 6;
 
-/// The least and the largest that each figure can be.
+/// The range of each figure.
 const RANGE: [(f64, f64); 2 * OF_MODEL + 4] = {
     const OWN: [(f64, f64); OF_MODEL] = [
         (0.0, 1.0),
@@ -140,7 +140,6 @@ fn figures(
     sums.figures()
 }
 
-/// Puts each figure's interval to its name.
 fn named(interval: impl Fn(usize) -> Option<Interval>) -> Intervals {
     let model = |first: usize| ModelIntervals {
         accuracy: interval(first),
@@ -166,8 +165,7 @@ fn named(interval: impl Fn(usize) -> Option<Interval>) -> Intervals {
 fn interval(resampled: &[FigureValues], observed: FigureValues, figure: usize) -> Option<Interval> {
     let observed = Some(observed[figure]).filter(|observed| !observed.is_nan())?;
     let values = resampled.iter().map(|figures| figures[figure]).filter(|value| !value.is_nan());
-    // Resampling adds noise to every bin's gap, which a sum of absolute values cannot lose: what the
-    // resamples lie above the sample is taken off again.
+    // Resampling noise raises the sum of the bins' absolute gaps, so the interval is reflected.
     let reflected = figure < 2 * OF_MODEL && figure % OF_MODEL == ECE;
     let mut values: Vec<f64> = match reflected {
         true => values.map(|value| 2.0 * observed - value).collect(),
@@ -177,14 +175,14 @@ fn interval(resampled: &[FigureValues], observed: FigureValues, figure: usize) -
     let found = (!values.is_empty()).then(|| percentiles(&values))?;
     let (least, most) = RANGE[figure];
     Some(Interval {
-        // Few draws may have missed what is rare; the figure itself is always possible.
+        // Few draws may miss rare examples; the observed figure is always possible.
         low: found.low.clamp(least, most).min(observed),
         high: found.high.clamp(least, most).max(observed),
         ..found
     })
 }
 
-/// What one model says of one example; `brier` and `nll` are NaN where they are undefined.
+/// One model's figures of one example; `brier` and `nll` are NaN if undefined.
 #[derive(Debug, Clone, Copy)]
 struct Own {
     confidence: f64,
@@ -193,7 +191,7 @@ struct Own {
     predicted: u32,
 }
 
-/// What one example adds to every figure; `kl` is NaN where it is undefined.
+/// One example's part of every figure; `kl` is NaN if undefined.
 #[derive(Debug, Clone, Copy)]
 struct ExampleFigures {
     models: [Own; 2],
@@ -220,8 +218,8 @@ impl ExampleFigures {
         ExampleFigures { models: [own(teacher), own(student)], difference, kl, label }
     }
 
-    /// An order that depends on what the example says and not on where it stands; the ids of labels
-    /// come last, so that their order matters for exact ties alone.
+    /// An order by values, not positions; the ids of labels come last, so that they matter for exact
+    /// ties only.
     fn order(&self, other: &Self) -> Ordering {
         let figures = |e: &Self| {
             let [t, s] = e.models;
@@ -290,7 +288,7 @@ impl Sums {
     }
 
     fn figures(&self) -> FigureValues {
-        // Over no labelled example each of these is 0/0, which is the NaN that is meant.
+        // Without labelled examples these are 0/0, so NaN.
         let (n, labelled) = (self.n as f64, self.labelled as f64);
         let mut figures = [f64::NAN; 2 * OF_MODEL + 4];
         for (sums, own) in self.models.iter().zip(figures.chunks_exact_mut(OF_MODEL)) {
@@ -354,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_vary_has_an_interval_of_no_width() {
+    fn a_constant_figure_has_an_interval_of_no_width() {
         let (teacher, student, labels, d) = pair();
         let of = intervals(&teacher, &student, &labels, &d, 0);
         let i = of.pair.mean_difference.unwrap();
@@ -365,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_undefined_has_no_interval() {
+    fn an_undefined_figure_has_no_interval() {
         let bare = Predictions::from_confidence(&[0.9, 0.6], &[0, 1], 2).unwrap();
         let of = intervals(&bare, &bare, &[None, None], &[0.0, 0.0], 0);
         assert_eq!((of.teacher.accuracy, of.student.ece, of.pair.mean_kl), (None, None, None));
@@ -389,13 +387,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_rare_may_be_missed_by_the_draws_and_still_lies_in_its_interval() {
+    fn a_figure_of_rare_examples_lies_in_its_interval_even_if_the_draws_miss_them() {
         let n = 40 * INTERVAL_DRAWS;
-        let mut said = vec![1u32; n];
-        said[7] = 0;
+        let mut predicted = vec![1u32; n];
+        predicted[7] = 0;
         let sure = vec![0.75; n];
         let teacher = Predictions::from_confidence(&sure, &vec![1; n], 2).unwrap();
-        let student = Predictions::from_confidence(&sure, &said, 2).unwrap();
+        let student = Predictions::from_confidence(&sure, &predicted, 2).unwrap();
         let of = intervals(&teacher, &student, &vec![Some(1); n], &vec![0.0; n], 1);
         let share = 1.0 - 1.0 / n as f64;
         let i = of.pair.agreement_share.unwrap();

@@ -45,10 +45,10 @@ pub struct ModelStatistics {
     pub reliability: Vec<ReliabilityBin>,
 }
 
-/// One model's predictions, with what is known of it beside them.
+/// One model's predictions on one split.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ModelInput<'a> {
-    /// `teacher` or `student`: where its figures are in a report.
+    /// `teacher` or `student`, the prefix of its figures in a report.
     pub(super) role: &'a str,
     /// N examples.
     pub(super) predictions: &'a Predictions,
@@ -61,7 +61,7 @@ pub(super) struct ModelInput<'a> {
 }
 
 impl ModelStatistics {
-    /// All figures of one model; `reasons` says why one is `None`.
+    /// All figures of one model; `reasons` gets the reason of each `None`.
     pub(super) fn new(input: &ModelInput<'_>, reasons: &mut Reasons) -> Self {
         let ModelInput { role, predictions, labels, truncated, intervals } = *input;
         let mut known =
@@ -93,7 +93,7 @@ pub fn labelled(labels: &[Option<u32>]) -> usize {
     labels.iter().flatten().count()
 }
 
-/// Labelled examples that are predicted right. Undefined without labels.
+/// Labelled examples predicted right. Undefined without labels.
 pub fn correct(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<usize> {
     some_labelled(labels)?;
     Ok(with_label(labels).filter(|&(i, label)| predictions.predicted(i) == label).count())
@@ -101,8 +101,8 @@ pub fn correct(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<usi
 
 /// F1 of the label with id 1, in [0, 1]: 2·TP / (2·TP + FP + FN), GLUE's for MRPC and QQP.
 ///
-/// Undefined for K ≠ 2, without labels, and where label 1 is neither given nor predicted (0/0,
-/// for which scikit-learn and so GLUE's script print 0).
+/// Undefined for K ≠ 2, without labels, and if label 1 is neither given nor predicted (0/0, for
+/// which scikit-learn and so GLUE's script print 0).
 pub fn f1(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
     if predictions.labels() != 2 {
         return Err(Undefined::NotBinary { labels: predictions.labels() });
@@ -115,8 +115,8 @@ pub fn f1(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
 
 /// Matthews correlation of predictions and labels, in [−1, 1]: GLUE's for CoLA.
 ///
-/// For K > 2 the R_K of Gorodkin 2004, which is Matthews' for K = 2. Undefined without labels, and
-/// where the labels or the predictions are all the same (0/0, for which GLUE's script prints 0).
+/// For K > 2 the R_K of Gorodkin 2004, which is Matthews' for K = 2. Undefined without labels, and if
+/// all labels or all predictions are the same (0/0, for which GLUE's script prints 0).
 pub fn matthews_correlation(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
     some_labelled(labels)?;
     let mut confusion = Confusion::new(predictions.labels());
@@ -124,7 +124,7 @@ pub fn matthews_correlation(predictions: &Predictions, labels: &[Option<u32>]) -
     confusion.matthews_correlation().ok_or(Undefined::Constant)
 }
 
-/// How often each label was given, predicted, and both.
+/// Counts of each label as given, predicted, and both.
 #[derive(Debug, Clone)]
 pub(super) struct Confusion {
     given: Vec<u32>,
@@ -133,21 +133,19 @@ pub(super) struct Confusion {
 }
 
 impl Confusion {
-    /// Nothing counted yet, for K = `labels`.
     pub(super) fn new(labels: usize) -> Self {
         let none = vec![0; labels];
         Self { given: none.clone(), predicted: none.clone(), right: none }
     }
 
-    /// Counts an example.
     pub(super) fn add(&mut self, label: u32, predicted: u32) {
         self.given[label as usize] += 1;
         self.predicted[predicted as usize] += 1;
         self.right[label as usize] += u32::from(label == predicted);
     }
 
-    /// 2·TP / (2·TP + FP + FN) of label 1, where given + predicted = 2·TP + FP + FN; `None` for 0/0 and for
-    /// other than two labels.
+    /// 2·TP / (2·TP + FP + FN) of label 1, where given + predicted = 2·TP + FP + FN; `None` for 0/0
+    /// and for K ≠ 2.
     pub(super) fn f1(&self) -> Option<f64> {
         if self.given.len() != 2 {
             return None;
@@ -156,9 +154,9 @@ impl Confusion {
         (either > 0.0).then(|| 2.0 * f64::from(self.right[1]) / either)
     }
 
-    /// R_K; `None` where the labels or the predictions are all the same.
+    /// R_K; `None` if all labels or all predictions are the same.
     pub(super) fn matthews_correlation(&self) -> Option<f64> {
-        // Exact in integers, so that the order of the labels cannot matter: N < 2^30.
+        // Exact in integers (N < 2^30), so that the order of the labels has no effect.
         let sum = |counts: &[u32]| counts.iter().map(|&count| i128::from(count)).sum::<i128>();
         let dot = |a: &[u32], b: &[u32]| {
             a.iter().zip(b).map(|(&x, &y)| i128::from(x) * i128::from(y)).sum::<i128>()
@@ -198,8 +196,8 @@ pub fn mean_confidence(predictions: &Predictions) -> f64 {
 
 /// Brier score: mean of Σ_k (p_k − y_k)² over the labelled examples, in [0, 2]. Brier 1950.
 ///
-/// For two labels this is twice the score of the positive label alone, which is what scikit-learn's
-/// `brier_score_loss` prints. Undefined without labels or without a distribution.
+/// For two labels this is twice the score of the positive label, which scikit-learn's
+/// `brier_score_loss` prints. Undefined without labels or a distribution.
 pub fn brier(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
     let n = some_labelled(labels)?;
     let mut sum = FixedSum::ZERO;
@@ -209,7 +207,7 @@ pub fn brier(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> 
     Ok(sum.to_f64() / n as f64)
 }
 
-/// The Brier score of example `i` alone, in [0, 2].
+/// The Brier score of example `i`, in [0, 2].
 pub(super) fn brier_of(predictions: &Predictions, i: usize, label: u32) -> Defined<f64> {
     let p = predictions.probabilities(i).ok_or(Undefined::NoDistribution("model"))?;
     let square = |(k, p): (usize, &f64)| (p - f64::from(k == label as usize)).powi(2);
@@ -219,8 +217,8 @@ pub(super) fn brier_of(predictions: &Predictions, i: usize, label: u32) -> Defin
 
 /// Mean negative log likelihood of the label in nats, at least 0.
 ///
-/// Undefined without labels, without a distribution, and where a label's probability was given as
-/// exactly 0. From logits it is finite, since it comes from log-softmax.
+/// Undefined without labels or a distribution, and if a label's given probability is exactly 0. From
+/// logits it is finite, by log-softmax.
 pub fn nll(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
     let n = some_labelled(labels)?;
     let mut terms = Vec::with_capacity(n);
@@ -230,12 +228,12 @@ pub fn nll(predictions: &Predictions, labels: &[Option<u32>]) -> Defined<f64> {
     Ok(order_free_sum(&mut terms) / n as f64)
 }
 
-/// The negative log likelihood of example `i` alone, nats.
+/// The negative log likelihood of example `i`, nats.
 pub(super) fn nll_of(predictions: &Predictions, i: usize, label: u32) -> Defined<f64> {
     let log_p = predictions.log_probabilities(i).ok_or(Undefined::NoDistribution("model"))?;
     match -log_p[label as usize] {
         term if term.is_infinite() => Err(Undefined::Infinite { example: i }),
-        term => Ok(term.max(0.0)), // no -0.0 for a certain and right model
+        term => Ok(term.max(0.0)), // not -0.0 for a certain and right model
     }
 }
 

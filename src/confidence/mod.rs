@@ -10,20 +10,20 @@
 //! to the last bit: every sum is exact ([`FixedSum`]) or taken in sorted order.
 
 mod bootstrap; //   seeded interval of σ
-mod difference; //  d(x), and which σ is meant
+mod difference; //  d(x), kinds of confidence and σ
 mod divergence; //  KL, cross-entropy, total variation
 mod fixed; //       exact sums
 mod groups; //      σ by label, by length, by teacher confidence
-mod histogram; //   how often which d, and which pair of confidences
-mod intervals; //   seeded intervals of the figures beside σ
+mod histogram; //   counts of d, and of pairs of confidences
+mod intervals; //   seeded intervals of the other figures
 mod metrics; //     accuracy, F1, Matthews, Brier, NLL
 mod order; //       sums and quantiles that do not depend on order
-mod pair; //        all of it in one call
-mod predictions; // what one model says
-mod reliability; // how often a model is right at which confidence; calibration error
+mod pair; //        all statistics of a split
+mod predictions; // one model's predictions
+mod reliability; // accuracy by confidence; calibration error
 mod soft; //         the soft-label loss of distillation
 mod spread; //      quantiles of |d|, the worst inputs
-mod sums; //        n, Σd, Σd² and the σ that follow
+mod sums; //        n, Σd, Σd² and σ
 mod undefined; //   why a figure is missing
 
 pub use bootstrap::{

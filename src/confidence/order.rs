@@ -2,9 +2,8 @@
 
 /// Sum of terms of any size, taken in ascending order with Neumaier's compensation.
 ///
-/// For what a [`super::FixedSum`] cannot hold: divergences and log likelihoods have no bound. The
-/// terms are sorted in place, so that any order of them gives the same bits. Infinite as soon as a
-/// term is.
+/// For unbounded terms, such as divergences, which a [`super::FixedSum`] cannot hold. The terms are
+/// sorted in place, so any order gives the same bits. Infinite if a term is.
 pub(super) fn order_free_sum(terms: &mut [f64]) -> f64 {
     terms.sort_unstable_by(f64::total_cmp);
     let (mut sum, mut lost) = (0.0f64, 0.0f64);
@@ -13,7 +12,7 @@ pub(super) fn order_free_sum(terms: &mut [f64]) -> f64 {
         lost += if sum.abs() >= term.abs() { (sum - next) + term } else { (term - next) + sum };
         sum = next;
     }
-    // The compensation of an infinite sum is infinity less infinity.
+    // The compensation of an infinite sum is NaN.
     if sum.is_finite() {
         sum + lost
     } else {
@@ -21,15 +20,14 @@ pub(super) fn order_free_sum(terms: &mut [f64]) -> f64 {
     }
 }
 
-/// The `q`-quantile of ascending values by linear interpolation, as NumPy's default does.
-///
-/// `q` in [0, 1]. `sorted` is never empty.
+/// The `q`-quantile, `q` in [0, 1], of ascending values (not empty) by linear interpolation, NumPy's
+/// default.
 pub(super) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let position = q * (sorted.len() - 1) as f64;
     let below = position.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);
     let (low, high, share) = (sorted[below], sorted[above], position - below as f64);
-    // NumPy measures from the nearer end, so that both ends are met exactly.
+    // NumPy measures from the nearer end, so that both ends are exact.
     if share < 0.5 {
         low + (high - low) * share
     } else {

@@ -1,4 +1,4 @@
-//! Everything that one split says of a teacher and a student, in one call.
+//! All statistics of a teacher and a student on one split.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,31 +13,31 @@ use super::{
     BOOTSTRAP_RESAMPLES,
 };
 
-/// One split as two models see it, in data set order.
+/// Two models' predictions on one split, in data set order.
 #[derive(Debug, Clone, Copy)]
 pub struct PairInput<'a> {
     /// The reference.
     pub teacher: &'a Predictions,
     /// The model that is audited.
     pub student: &'a Predictions,
-    /// The label of each example (N), below K, where it has one.
+    /// The label of each example (N), below K, if it has one.
     pub labels: &'a [Option<u32>],
-    /// The length of each example's text in words (N), where there is a text.
+    /// The length of each example's text in words (N), if there are texts.
     pub words: Option<&'a [usize]>,
-    /// The labels' names, which their ids index.
+    /// The labels' names by id.
     pub label_names: &'a [String],
     /// Texts cut at the maximum length, by the teacher and by the student.
     pub truncated: (usize, usize),
 }
 
-/// Which reading gates, and how much is reported beside it.
+/// The gating confidence and statistic, and options of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PairOptions {
     /// The confidence that gates.
     pub kind: ConfidenceKind,
     /// The statistic that gates.
     pub statistic: Statistic,
-    /// How many of the worst inputs to name.
+    /// Number of worst inputs to name.
     pub worst: usize,
     /// Seed of the bootstrap.
     pub seed: u64,
@@ -50,7 +50,7 @@ impl Default for PairOptions {
     }
 }
 
-/// Why two tables of predictions and a list of labels are not one split.
+/// Why two models' predictions and a list of labels do not match.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PairError {
     /// Different numbers of examples.
@@ -81,7 +81,7 @@ pub enum PairError {
         /// K.
         labels: usize,
     },
-    /// The reading that gates asks for a distribution that is not there.
+    /// The gating confidence needs a distribution that is missing.
     #[error("the confidence `{kind}` is not defined here: {reason}; use `max`")]
     GateUndefined {
         /// The gating confidence.
@@ -122,11 +122,11 @@ pub struct PairFigures {
     pub groups: Vec<Group>,
 }
 
-/// What one split says of a teacher and a student.
+/// All statistics of one split.
 ///
-/// Permuting the examples, or the labels of both models and of the data, changes no bit of it, but
-/// for what is positions (`differences`, `worst`) or names (the groups' keys) or belongs to label 1
-/// (F1), and for exact ties of a model's two largest logits.
+/// Permuting the examples, or the labels of models and data, changes no bit, except for positions
+/// (`differences`, `worst`), names (the groups' keys), F1 of label 1, and exact ties of a model's two
+/// largest logits.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PairStatistics {
     /// N.
@@ -145,9 +145,9 @@ pub struct PairStatistics {
     pub variants: [(ConfidenceKind, Defined<DifferenceSums>); 2],
     /// 95 % bootstrap interval of the gating σ.
     pub sigma_interval: Interval,
-    /// What a report lists beside σ.
+    /// The figures that a report lists with σ.
     pub figures: PairFigures,
-    /// Why one of `figures` is not defined.
+    /// The reason of each undefined figure.
     pub undefined: Reasons,
     /// Positions of the largest |d|, largest first.
     pub worst: Vec<usize>,
@@ -158,8 +158,8 @@ impl PairStatistics {
     ///
     /// # Errors
     ///
-    /// Lengths or label counts that do not fit together, a label of K or more, and a gating
-    /// confidence for which the student shows no distribution.
+    /// Lengths or label counts that differ, a label of K or more, and a gating confidence that needs
+    /// a distribution of the student, which is missing.
     pub fn new(input: &PairInput<'_>, options: &PairOptions) -> Result<Self, PairError> {
         input.check()?;
         let (teacher, student) = (input.teacher, input.student);
@@ -193,14 +193,14 @@ impl PairStatistics {
         self.sums.sigma_of(self.statistic).expect("predictions are never empty")
     }
 
-    /// R: the largest |d| that the gating confidence allows.
+    /// R: the largest possible |d|.
     pub fn largest_difference(&self) -> f64 {
         largest_difference(self.kind, self.labels)
     }
 }
 
 impl PairFigures {
-    /// The figures of a split; `reasons` says why one of them is not defined.
+    /// The figures of a split; `reasons` gets the reason of each undefined one.
     fn new(
         input: &PairInput<'_>,
         options: &PairOptions,
@@ -229,7 +229,7 @@ impl PairFigures {
             intervals: Some(of.pair),
             difference: spread(differences).ok(),
             differences: Some(difference_histogram(differences, kind, teacher.labels())),
-            // Defined wherever the differences are.
+            // Defined whenever the differences are.
             confidences: confidence_counts(teacher, student, kind).ok(),
             divergence: known(divergence(teacher, student), "divergence", reasons),
             groups: groups(&sums, label_names, statistic),
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_together_is_refused() {
+    fn inputs_that_do_not_match_are_refused() {
         let one = Predictions::from_confidence(&[0.9], &[0], 2).unwrap();
         let two = Predictions::from_confidence(&[0.9, 0.9], &[0, 0], 2).unwrap();
         let three = Predictions::from_confidence(&[0.9], &[0], 3).unwrap();
@@ -331,13 +331,13 @@ mod tests {
         assert!(text.starts_with("the confidence `teacher-class` is not defined here: the student"));
     }
 
+    type ExampleLogits = ([f32; 3], [f32; 3], Option<u32>);
+
     /// Logits of both models and labels for 1 to 30 examples over three labels.
-    fn split() -> impl Strategy<Value = Vec<([f32; 3], [f32; 3], Option<u32>)>> {
+    fn split() -> impl Strategy<Value = Vec<ExampleLogits>> {
         let logits = || prop::array::uniform3(-20.0f32..20.0);
         prop::collection::vec((logits(), logits(), prop::option::of(0u32..3)), 1..30)
     }
-
-    type ExampleLogits = ([f32; 3], [f32; 3], Option<u32>);
 
     fn of(examples: &[ExampleLogits], kind: ConfidenceKind) -> PairStatistics {
         let logits = |side: fn(&ExampleLogits) -> [f32; 3]| {

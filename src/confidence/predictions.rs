@@ -1,18 +1,17 @@
-//! What one model says of N examples over K labels.
+//! One model's predictions of N examples over K labels.
 
 use super::order::order_free_sum;
 
-/// Most examples of one audit, plus one: what the exact sums are built for.
+/// Maximum examples of one audit, plus one: the limit of exact sums.
 pub const MAX_EXAMPLES: usize = 1 << 30;
 
-/// How far given probabilities may be from summing to one, and a given confidence below 1/K: what
-/// printing them with three or more decimals does.
+/// Tolerance of the sum of given probabilities, and of a given confidence below 1/K: the rounding of
+/// three or more decimals.
 pub const NORMALISATION_TOLERANCE: f64 = 1e-3;
 
-/// What one model says of N examples over K labels, in the task's label order.
+/// One model's predictions of N ≥ 1 examples over K ≥ 2 labels, in the task's label order.
 ///
-/// Never empty: N ≥ 1 and K ≥ 2. Every number is finite but the logarithm of a probability that
-/// was given as exactly zero.
+/// Every number is finite except the logarithm of a given probability of exactly zero.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Predictions {
     labels: usize,
@@ -107,7 +106,7 @@ pub enum PredictionError {
 }
 
 impl PredictionError {
-    /// The row that is wrong, where one row is.
+    /// The wrong row, if the error is in one row.
     pub fn example(&self) -> Option<usize> {
         match self {
             Self::NotFinite { example, .. }
@@ -126,13 +125,12 @@ impl Predictions {
     /// From logits (N, K), row by row.
     ///
     /// The predicted label is the argmax of the raw logits, the lowest id on ties. Softmax and
-    /// log-softmax are taken in f64. The exponentials are summed in sorted order, so that permuting
-    /// the labels permutes the probabilities and changes none of their bits (on a tie for the first
-    /// place the predicted label still goes to the lowest id of the new order).
+    /// log-softmax are computed in f64. The exponentials are summed in sorted order, so that
+    /// permuting the labels permutes the probabilities and changes none of their bits.
     ///
     /// # Errors
     ///
-    /// NaN or infinity (with its row and label), values that are no rows of K, no rows, K < 2.
+    /// NaN or infinity (with its row and label), values not in rows of K, no rows, K < 2.
     pub fn from_logits(logits: &[f32], labels: usize) -> Result<Self, PredictionError> {
         let examples = rows(logits.len(), labels)?;
         let mut predictions = Self::with_capacity(examples, labels);
@@ -165,7 +163,7 @@ impl Predictions {
     ///
     /// # Panics
     ///
-    /// An entry of `order` that is no row.
+    /// An entry of `order` that is not a row.
     pub fn reordered(&self, order: &[usize]) -> Self {
         let k = self.labels;
         let rows = |values: &[f64]| -> Vec<f64> {
@@ -184,13 +182,13 @@ impl Predictions {
 
     /// From probabilities (N, K), row by row.
     ///
-    /// A row may miss a sum of one by [`NORMALISATION_TOLERANCE`], as rounded decimals do, and is
-    /// then divided by its sum. The predicted label is the argmax as given, the lowest id on ties.
+    /// The sum of a row may differ from one by [`NORMALISATION_TOLERANCE`]; the row is divided by it.
+    /// The predicted label is the argmax as given, the lowest id on ties.
     ///
     /// # Errors
     ///
-    /// A value outside [0, 1] or NaN, a sum further from one (each with its row), values that are
-    /// no rows of K, no rows, K < 2.
+    /// A value outside [0, 1] or NaN, a sum further from one (each with its row), values not in rows
+    /// of K, no rows, K < 2.
     pub fn from_probabilities(given: &[f64], labels: usize) -> Result<Self, PredictionError> {
         let examples = rows(given.len(), labels)?;
         let mut predictions = Self::with_capacity(examples, labels);
@@ -218,10 +216,10 @@ impl Predictions {
         Ok(predictions)
     }
 
-    /// From a confidence (N) and a predicted label (N), for a model that shows no distribution.
+    /// From a confidence (N) and a predicted label (N), for a model without a distribution.
     ///
-    /// `confidence` is the probability of the predicted label. A value below 1/K, which no largest
-    /// probability can be, is raised to it when it is within [`NORMALISATION_TOLERANCE`].
+    /// `confidence` is the probability of the predicted label. A value below 1/K by up to
+    /// [`NORMALISATION_TOLERANCE`] is raised to it.
     ///
     /// # Errors
     ///
@@ -272,16 +270,14 @@ impl Predictions {
         self.predicted[i]
     }
 
-    /// The K probabilities of example `i`; `None` for a model that shows no distribution.
+    /// The K probabilities of example `i`; `None` without a distribution.
     pub fn probabilities(&self, i: usize) -> Option<&[f64]> {
         let all = &self.distribution.as_ref()?.probabilities;
         Some(&all[i * self.labels..(i + 1) * self.labels])
     }
 
-    /// The K log probabilities of example `i`, in nats: by log-softmax from logits, so finite even
-    /// where the probability underflows; −∞ for a probability given as 0.
-    ///
-    /// `None` for a model that shows no distribution.
+    /// The K log probabilities of example `i`, in nats: by log-softmax from logits, so finite even if
+    /// the probability underflows; −∞ for a given probability of 0. `None` without a distribution.
     pub fn log_probabilities(&self, i: usize) -> Option<&[f64]> {
         let all = &self.distribution.as_ref()?.log_probabilities;
         Some(&all[i * self.labels..(i + 1) * self.labels])
@@ -297,7 +293,6 @@ impl Predictions {
     }
 
     fn push(&mut self, predicted: usize, confidence: f64) {
-        // The callers have checked that a label is below K, and K fits u32 in any task.
         self.predicted.push(u32::try_from(predicted).expect("fewer than 2^32 labels"));
         self.confidence.push(confidence);
     }
@@ -402,7 +397,7 @@ mod tests {
     }
 
     #[test]
-    fn a_confidence_shows_no_distribution() {
+    fn a_confidence_has_no_distribution() {
         let p = Predictions::from_confidence(&[0.9, 0.4995], &[1, 0], 2).unwrap();
         assert_eq!((p.predicted(0), p.confidence(0)), (1, 0.9));
         assert_eq!(p.confidence(1), 0.5);

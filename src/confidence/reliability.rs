@@ -1,4 +1,4 @@
-//! How often a model is right at which confidence, and how far that is from what it says.
+//! Accuracy by confidence, and the calibration error.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -5,8 +5,8 @@ use super::order::order_free_sum;
 /// Σ KL and Σ cross-entropy of softmax(`student`/t) from softmax(`teacher`/t), nats, over all
 /// examples; both slices are logits (N, K), row-major.
 ///
-/// In f64 from the f32 logits; the sums do not depend on the order of the examples. Without the
-/// factor t². At t = 1 these are the sums of [`super::divergence`], up to rounding.
+/// Computed in f64, without the factor t², in sorted order. At t = 1 these are the sums of
+/// [`super::divergence`], up to rounding.
 ///
 /// # Panics
 ///
@@ -17,7 +17,7 @@ pub fn soft_losses(
     labels: usize,
     temperature: f64,
 ) -> (f64, f64) {
-    assert_eq!(teacher.len(), student.len(), "both models speak of the same examples");
+    assert_eq!(teacher.len(), student.len(), "both models have the same examples");
     let (mut kl, mut cross_entropy) = (Vec::new(), Vec::new());
     let rows = teacher.chunks_exact(labels).zip(student.chunks_exact(labels));
     for (teacher, student) in rows {

@@ -1,4 +1,4 @@
-//! How |d| is spread, and where it is largest.
+//! Quantiles of |d|, and the inputs with the largest.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,6 @@ pub fn spread(differences: &[f64]) -> Defined<Spread> {
 }
 
 /// The positions of the `count` largest |d|, largest first, the lowest position first on ties.
-/// All of them when there are fewer.
 pub fn worst(differences: &[f64], count: usize) -> Vec<usize> {
     let order = |&a: &usize, &b: &usize| {
         differences[b].abs().total_cmp(&differences[a].abs()).then(a.cmp(&b))

@@ -1,10 +1,10 @@
-//! n, Σd and Σd², and every σ that follows from them.
+//! n, Σd and Σd², and σ from them.
 
 use num_bigint::BigInt;
 
 use super::{FixedSum, Statistic};
 
-/// Exact sums over confidence differences: what σ is computed from, and what shards merge.
+/// Exact sums over confidence differences, from which σ is computed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct DifferenceSums {
     n: usize,
@@ -20,7 +20,7 @@ impl DifferenceSums {
         sums
     }
 
-    /// Takes in one difference, in [−1, 1].
+    /// Adds one difference, in [−1, 1].
     ///
     /// # Panics
     ///
@@ -31,7 +31,7 @@ impl DifferenceSums {
         self.squares.add_square(difference);
     }
 
-    /// Takes in another part: the same bits as if its examples had been added one by one.
+    /// Adds another part's sums, exactly.
     pub fn merge(&mut self, other: &Self) {
         self.n += other.n;
         self.sum.merge(other.sum);
@@ -48,7 +48,7 @@ impl DifferenceSums {
         self.sum
     }
 
-    /// Mean of d, in [−1, 1]; positive when the student is less sure. `None` for no examples.
+    /// Mean of d, in [−1, 1]; positive if the student is less confident. `None` for no examples.
     pub fn mean(&self) -> Option<f64> {
         (self.n > 0).then(|| self.sum.to_f64() / self.n as f64)
     }
@@ -68,17 +68,16 @@ impl DifferenceSums {
         self.sigma_of(Statistic::Centred)
     }
 
-    /// σ in the given reading. `None` for no examples.
+    /// σ by the given statistic. `None` for no examples.
     pub fn sigma_of(&self, statistic: Statistic) -> Option<f64> {
         (self.n > 0).then(|| (self.spent(statistic).to_f64() / self.n as f64).sqrt())
     }
 
-    /// What the examples spend of the confidence budget: Σd² about zero, Σ(d − mean)² centred.
+    /// The part of the confidence budget that is spent: Σd², or Σ(d − mean)² centred.
     ///
-    /// The centred sum is (n·Σd² − (Σd)²)/n in exact integers, so nothing cancels, rounded *up* to
-    /// a multiple of 2⁻⁹⁶: it is then at most a budget of such multiples exactly when the unrounded
-    /// sum is. At least zero (the rounding of the terms could carry it below by n·2⁻⁹⁶) and never
-    /// above Σd². Zero for no examples.
+    /// The centred sum is (n·Σd² − (Σd)²)/n in exact integers, rounded *up* to a multiple of 2⁻⁹⁶:
+    /// it then exceeds a budget of such multiples exactly when the unrounded sum does. In [0, Σd²].
+    /// Zero for no examples.
     pub fn spent(&self, statistic: Statistic) -> FixedSum {
         match statistic {
             Statistic::Rms => self.squares,
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_common_shift_is_seen_about_zero_only() {
+    fn a_constant_shift_changes_the_rms_only() {
         let sums = DifferenceSums::of(&[0.25; 1000]);
         assert_eq!(sums.sigma(), Some(0.25));
         assert_eq!(sums.sigma_centred(), Some(0.0));

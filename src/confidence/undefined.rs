@@ -8,7 +8,7 @@ pub type Defined<T> = Result<T, Undefined>;
 /// Why figures are not defined, by the field's path in a report, such as `teacher.accuracy`.
 pub type Reasons = BTreeMap<String, String>;
 
-/// The figure; where it is not defined `None`, and `reasons` says why under `field`.
+/// The figure; if it is not defined `None`, with the reason in `reasons` under `field`.
 pub fn known<T>(
     figure: Result<T, impl ToString>,
     field: impl Into<String>,
