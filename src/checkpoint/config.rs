@@ -1,11 +1,11 @@
-//! A checkpoint's config.json, read key by key with errors that name the file and the key.
+//! A checkpoint's config.json; errors name the file and the key.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail, Context, Result};
 use serde_json::{Map, Value};
 
-/// What config.json says; keys that this program does not read are left alone.
+/// The keys of a config.json.
 #[derive(Debug, Clone)]
 pub struct ModelConfig {
     path: PathBuf,
@@ -16,16 +16,16 @@ impl ModelConfig {
     /// Reads `path`.
     ///
     /// # Errors
-    /// A file that cannot be read, or is no JSON object (with line and column).
+    /// A file that cannot be read, or is not a JSON object (with line and column).
     pub fn read(path: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read `{}`", path.display()))?;
         let keys = serde_json::from_str(&text)
-            .map_err(|e| anyhow!("`{}` is no JSON object: {e}", path.display()))?;
+            .map_err(|e| anyhow!("`{}` is not a JSON object: {e}", path.display()))?;
         Ok(ModelConfig { path: path.to_owned(), keys })
     }
 
-    /// A config that was made here; errors name it `path`.
+    /// A config from `keys`; errors name it `path`.
     pub fn of(path: &Path, keys: Map<String, Value>) -> Self {
         ModelConfig { path: path.to_owned(), keys }
     }
@@ -49,7 +49,17 @@ impl ModelConfig {
         self.keys.get(key).filter(|v| !v.is_null())
     }
 
-    /// A positive whole number that must be there.
+    /// The value of `key` as `read` takes it, if the key is present.
+    fn value<'a, T>(
+        &'a self,
+        key: &str,
+        wanted: &str,
+        read: impl FnOnce(&'a Value) -> Option<T>,
+    ) -> Result<Option<T>> {
+        self.present(key).map(|v| read(v).ok_or_else(|| self.wrong(key, wanted))).transpose()
+    }
+
+    /// A positive whole number that must be present.
     pub fn size(&self, key: &str) -> Result<usize> {
         match self.present(key) {
             None => bail!("`{}` has no `{key}`", self.path.display()),
@@ -57,7 +67,7 @@ impl ModelConfig {
         }
     }
 
-    /// A positive whole number, or `default` where the key is missing.
+    /// A positive whole number, or `default` if the key is missing.
     pub fn size_or(&self, key: &str, default: usize) -> Result<usize> {
         match self.size_or_zero(key, default)? {
             0 if self.present(key).is_some() => Err(self.wrong(key, "a positive whole number")),
@@ -65,39 +75,25 @@ impl ModelConfig {
         }
     }
 
-    /// A whole number that may be zero, or `default` where the key is missing.
+    /// A whole number that may be zero, or `default` if the key is missing.
     pub fn size_or_zero(&self, key: &str, default: usize) -> Result<usize> {
-        match self.present(key) {
-            None => Ok(default),
-            Some(value) => match value.as_u64() {
-                Some(n) if n < 1 << 32 => Ok(n as usize),
-                _ => Err(self.wrong(key, "a whole number below 2^32")),
-            },
-        }
+        let small = |v: &Value| v.as_u64().filter(|n| *n < 1 << 32).map(|n| n as usize);
+        Ok(self.value(key, "a whole number below 2^32", small)?.unwrap_or(default))
     }
 
-    /// A number, or `default` where the key is missing.
+    /// A number, or `default` if the key is missing.
     pub fn number_or(&self, key: &str, default: f64) -> Result<f64> {
-        match self.present(key) {
-            None => Ok(default),
-            Some(value) => value.as_f64().ok_or_else(|| self.wrong(key, "a number")),
-        }
+        Ok(self.value(key, "a number", Value::as_f64)?.unwrap_or(default))
     }
 
-    /// A text, if the key is there.
+    /// A text, if the key is present.
     pub fn text(&self, key: &str) -> Result<Option<&str>> {
-        match self.present(key) {
-            None => Ok(None),
-            Some(value) => value.as_str().map(Some).ok_or_else(|| self.wrong(key, "a text")),
-        }
+        self.value(key, "a text", Value::as_str)
     }
 
-    /// A truth value, false where the key is missing.
+    /// A truth value, false if the key is missing.
     pub fn flag(&self, key: &str) -> Result<bool> {
-        match self.present(key) {
-            None => Ok(false),
-            Some(value) => value.as_bool().ok_or_else(|| self.wrong(key, "true or false")),
-        }
+        Ok(self.value(key, "true or false", Value::as_bool)?.unwrap_or(false))
     }
 
     /// The class names under `architectures`.
@@ -106,15 +102,15 @@ impl ModelConfig {
         list.into_iter().flatten().filter_map(Value::as_str).collect()
     }
 
-    /// Whether the file looks as the original TinyBERT code writes it: no `model_type`, and the
-    /// empty training keys that its general distillation left behind.
+    /// Whether the original TinyBERT code wrote the file: no `model_type`, and the empty training keys
+    /// of its general distillation.
     pub fn is_original_tinybert(&self) -> bool {
         let marks = ["cell", "emb_size", "pre_trained", "structure", "training"];
         self.present("model_type").is_none()
             && marks.iter().filter(|k| self.keys.contains_key(**k)).count() >= 2
     }
 
-    /// The names under `id2label`, in id order; `None` where the file names no labels.
+    /// The names under `id2label`, else `label2id`, in id order; `None` without either.
     ///
     /// # Errors
     /// Ids that are not 0, 1, … K−1, or two ids with one name.
@@ -140,10 +136,7 @@ impl ModelConfig {
         }
         Ok(Some(names))
     }
-}
 
-impl ModelConfig {
-    /// The names under `label2id`, in id order, for a file without `id2label`.
     fn names_by_id(&self) -> Result<Option<Vec<String>>> {
         let Some(value) = self.present("label2id") else { return Ok(None) };
         let wrong = || self.wrong("label2id", "a map from names to 0, 1, …");
@@ -166,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_come_in_id_order() {
+    fn labels_are_in_id_order() {
         let c = config(
             r#"{"id2label": {"10":"k","2":"c","0":"a","1":"b","3":"d","4":"e","5":"f","6":"g","7":"h","8":"i","9":"j"}}"#,
         );

@@ -1,4 +1,4 @@
-//! Which of a model's outputs stands for which label of the task: by name where names exist.
+//! Assigns a model's outputs to the task's labels, by name if there are names.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,10 +8,10 @@ use anyhow::{bail, Result};
 use crate::error::Diagnostic;
 use crate::task::{find_label, label_ids};
 
-/// `--label-map`: what some of a model's labels are called in the task.
+/// `--label-map`: the task's names for some of a model's labels.
 ///
-/// Written `MODEL_LABEL=TASK_LABEL,…`, for both models, or for one with `teacher:` or `student:`
-/// ahead of an entry. A label without a name is `LABEL_0`, `LABEL_1`, ….
+/// Written `MODEL_LABEL=TASK_LABEL,…`, for both models; `teacher:` or `student:` before an entry
+/// limits it to one. A label without a name is `LABEL_0`, `LABEL_1`, ….
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LabelMap {
     entries: Vec<LabelMapEntry>,
@@ -59,7 +59,7 @@ impl FromStr for LabelMap {
     }
 }
 
-/// As it is written: `teacher:NEG=negative,teacher:POS=positive`.
+/// As parsed: `teacher:NEG=negative,teacher:POS=positive`.
 impl fmt::Display for LabelMap {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         for (i, LabelMapEntry { role, model_label, task_label }) in self.entries.iter().enumerate()
@@ -73,10 +73,10 @@ impl fmt::Display for LabelMap {
 }
 
 impl LabelMap {
-    /// The task's names for `names`, a model's own.
+    /// Replaces a model's `names` by the task's.
     ///
     /// # Errors
-    /// An entry for `role` alone that names none of them.
+    /// An entry for `role` only that names none of them.
     pub fn rename(&self, role: &str, names: &[String]) -> Result<Vec<String>> {
         let mut renamed: Vec<String> = names.to_vec();
         for entry in self.entries.iter().filter(|e| e.concerns(role)) {
@@ -90,21 +90,21 @@ impl LabelMap {
         Ok(renamed)
     }
 
-    /// What it says of the models of `role`, said of them alone.
+    /// The entries for `role`, limited to it.
     pub fn only(&self, role: &str) -> LabelMap {
         let concerning = self.entries.iter().filter(|entry| entry.concerns(role)).cloned();
         let alone = concerning.map(|entry| LabelMapEntry { role: Some(role.to_owned()), ..entry });
         LabelMap { entries: alone.collect() }
     }
 
-    /// The entries that concern `role`: a label of the model, and what the task calls it.
+    /// The entries for `role`: a label of the model, and the task's name.
     pub fn entries(&self, role: &str) -> Vec<(&str, &str)> {
         let concerning = self.entries.iter().filter(|entry| entry.concerns(role));
         concerning.map(|e| (e.model_label.as_str(), e.task_label.as_str())).collect()
     }
 
-    /// Fails where an entry is for the teacher or for the student alone: a model that is run by
-    /// itself is neither, and the entry would be dropped without a word.
+    /// Fails if an entry is for the teacher or the student only: a model run alone is neither, and the
+    /// entry would be ignored silently.
     ///
     /// # Errors
     /// The first such entry.
@@ -112,17 +112,17 @@ impl LabelMap {
         let with_role = self.entries.iter().find_map(|e| e.role.as_ref().map(|role| (role, e)));
         let Some((role, entry)) = with_role else { return Ok(()) };
         Err(Diagnostic::usage(format!(
-            "the label map has `{role}:{}={}`, and a model that is run alone is no {role}",
+            "the label map has `{role}:{}={}`, but a model that is run alone is not a {role}",
             entry.model_label, entry.task_label
         ))
         .hint("pass --label-map with the entries of this model, without `teacher:` and `student:`")
         .into())
     }
 
-    /// Fails where an entry for both models names a label that neither has.
+    /// Fails if an entry for both models names a label that neither has.
     ///
     /// # Errors
-    /// The first such entry, with the labels there are.
+    /// The first such entry, with the models' labels.
     pub fn check_used(&self, teacher: &[String], student: &[String]) -> Result<()> {
         for entry in self.entries.iter().filter(|e| e.role.is_none()) {
             let known = |names| find_label(names, &entry.model_label).is_some();
@@ -153,7 +153,7 @@ impl LabelMapEntry {
 
 /// For each label of the task, the model's column: `columns[task label] = model label`.
 ///
-/// By name; where the model's labels (after `map`) are ids alone, by id.
+/// By name; if the model's labels (after `map`) are only ids, by id.
 ///
 /// # Errors
 /// Another number of labels, or other names, with the remedy.
@@ -176,7 +176,7 @@ pub fn align(
         .hint("is this a checkpoint of another task?"));
     }
     let renamed = map.rename(role, model_names)?;
-    // Of a model that is run alone there is no other to tell it from.
+    // A model that is run alone needs no scope.
     let scope = if role == "model" { String::new() } else { format!("{role}:") };
     by_name(&renamed, task_names).or_else(|| by_id(&renamed)).ok_or_else(|| {
         Diagnostic::failure(format!(
@@ -185,7 +185,7 @@ pub fn align(
             task_names.join(", ")
         ))
         .hint(format!(
-            "if they mean the same, say which is which: --label-map {scope}{}={},…; otherwise \
+            "if they mean the same, assign them: --label-map {scope}{}={},…; otherwise \
                  this is a checkpoint of another task",
             model_names[0], task_names[0]
         ))
@@ -193,14 +193,12 @@ pub fn align(
     })
 }
 
-/// Every label of the task under its own name, each once.
 fn by_name(model_names: &[String], task_names: &[String]) -> Option<Vec<usize>> {
     let columns: Vec<usize> =
         task_names.iter().map(|name| find_label(model_names, name)).collect::<Option<_>>()?;
     (0..columns.len()).all(|column| columns.contains(&column)).then_some(columns)
 }
 
-/// Label id i of the task is the model's label i.
 fn by_id(model_names: &[String]) -> Option<Vec<usize>> {
     let ids = label_ids(model_names)?;
     (0..ids.len()).map(|id| ids.iter().position(|i| *i == id)).collect()
@@ -266,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_that_are_punctuation_are_told_apart() {
+    fn labels_that_are_punctuation_are_distinguished() {
         assert_eq!(columns(Some(&["+", "-"]), &["-", "+"], "").unwrap(), [1, 0]);
     }
 

@@ -26,9 +26,9 @@ use crate::hub::{is_id, Hub, HubRepo, RepoKind};
 
 /// A sequence classifier on disk: everything but the built model.
 pub struct Checkpoint {
-    /// As the user named it.
+    /// The name that the user gave.
     pub source: String,
-    /// The commit that a Hub revision stood for.
+    /// The commit of a Hub revision.
     pub revision: Option<String>,
     /// config.json.
     pub config: ModelConfig,
@@ -36,7 +36,7 @@ pub struct Checkpoint {
     pub tokenizer: TextTokenizer,
     /// The opened weights.
     pub weights: Weights,
-    /// `distillation.json`, where the student's own training left one.
+    /// `distillation.json`, if there is one.
     pub record: Option<PathBuf>,
     /// The weights' files, in name order.
     pub weight_files: Vec<PathBuf>,
@@ -72,9 +72,8 @@ impl Checkpoint {
         })
     }
 
-    /// Every file of the tokenizer that transformers would read, this program's own among them:
-    /// what a copy of the checkpoint needs. Of a Hub checkpoint, those that the cache lacks are
-    /// downloaded.
+    /// Every tokenizer file that transformers would read, for a copy of the checkpoint. Missing files
+    /// of a Hub checkpoint are downloaded.
     ///
     /// # Errors
     /// A file that cannot be downloaded.
@@ -84,15 +83,15 @@ impl Checkpoint {
         Ok(files.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
-    /// The label names of config.json in the order of the logits (K); `LABEL_0`, `LABEL_1`, … where
-    /// it names none.
+    /// The label names of config.json in the order of the logits (K); `LABEL_0`, `LABEL_1`, … if it
+    /// names none.
     pub fn label_names(&self, outputs: usize) -> Result<Vec<String>> {
         let ids = || (0..outputs).map(|i| format!("LABEL_{i}")).collect();
         Ok(self.config.label_names()?.unwrap_or_else(ids))
     }
 }
 
-/// Where a checkpoint's files lie.
+/// The location of a checkpoint's files.
 pub(crate) enum CheckpointFiles<'a> {
     /// A folder on this machine.
     Folder(PathBuf),
@@ -150,7 +149,7 @@ impl<'a> CheckpointFiles<'a> {
         }
     }
 
-    /// How messages name the place.
+    /// The location's name in messages.
     pub(crate) fn name(&self) -> String {
         match self {
             CheckpointFiles::Folder(folder) => folder.display().to_string(),

@@ -1,7 +1,7 @@
 //! `pytorch_model.bin`: the zip layout and the legacy one (before torch 1.6).
 //!
-//! A pickle is data here: its opcodes are parsed by candle, nothing of it is ever called, and any
-//! global other than those that build tensors is refused by name.
+//! A pickle is treated as data: candle parses its opcodes, nothing is ever called, and any global
+//! other than those that build tensors is refused by name.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -18,7 +18,6 @@ use crate::error::Diagnostic;
 /// Number of pickles ahead of the storages in the legacy layout: magic number, protocol version,
 /// system information, the state dict, the storage keys.
 const LEGACY_PICKLES: usize = 5;
-/// The first of them.
 const LEGACY_MAGIC: &str = "1950a86a20f9469cfc6c";
 
 /// A state dict and the bytes of its storages.
@@ -41,7 +40,7 @@ impl PthFile {
     /// Reads `path`.
     ///
     /// # Errors
-    /// A truncated file, a pickle that names anything but tensors, one that is no state dict.
+    /// A truncated file, a pickle that names anything but tensors, one that is not a state dict.
     pub fn open(path: &Path) -> Result<Self> {
         let bytes =
             std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
@@ -88,7 +87,7 @@ impl PthFile {
         }
         let keys = pickles.pop().expect("LEGACY_PICKLES - 1 pickles were parsed");
         let tensors = state_dict(pickles.pop().expect("LEGACY_PICKLES - 1 pickles were parsed"))?;
-        let Object::List(keys) = keys else { bail!("the storage keys are no list") };
+        let Object::List(keys) = keys else { bail!("the storage keys are not a list") };
         let mut storages = BTreeMap::new();
         for key in keys {
             let key = text(key)?;
@@ -115,12 +114,12 @@ impl PthFile {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// The shape of a tensor; empty where there is none of that name.
+    /// The shape of a tensor; empty if there is none of that name.
     pub fn dims(&self, name: &str) -> Vec<usize> {
         self.tensors.get(name).map(|t| t.dims.clone()).unwrap_or_default()
     }
 
-    /// One tensor as stored, its elements brought into row-major order.
+    /// One tensor as stored, in row-major order.
     pub fn read(&self, name: &str) -> Result<Tensor> {
         let stored = self
             .tensors
@@ -182,8 +181,8 @@ fn parse(reader: &mut impl BufRead) -> Result<Object> {
     Ok(stack.finalize()?)
 }
 
-/// The first legacy pickle: protocol 2, LONG1 of ten bytes, STOP. candle keeps a LONG1 in 64 bits,
-/// too few for this number.
+/// Checks the first legacy pickle: protocol 2, LONG1 of ten bytes, STOP. candle's 64-bit LONG1 cannot
+/// hold this number.
 fn check_magic(reader: &mut Cursor<&[u8]>) -> Result<()> {
     let mut head = [0; 15];
     reader.read_exact(&mut head).map_err(|_| cut_short())?;
@@ -197,7 +196,7 @@ fn check_magic(reader: &mut Cursor<&[u8]>) -> Result<()> {
 
 fn refused(what: &str) -> anyhow::Error {
     Diagnostic::failure(format!(
-        "the pickle names {what}, which builds no tensor, and nothing of it was run"
+        "the pickle names {what}, which does not build a tensor; nothing was run"
     ))
     .hint("take weights from someone you trust, saved as safetensors")
     .into()
@@ -207,7 +206,7 @@ fn refused(what: &str) -> anyhow::Error {
 fn state_dict(object: Object) -> Result<BTreeMap<String, StorageView>> {
     let entries = match object {
         Object::Dict(entries) => entries,
-        // OrderedDict with attributes (`_metadata`): the dict stands under the BUILD.
+        // OrderedDict with attributes (`_metadata`): the dict is below the BUILD.
         Object::Build { callable, args } => match *callable {
             Object::Dict(entries) => {
                 only_data(&args)?;
@@ -219,7 +218,7 @@ fn state_dict(object: Object) -> Result<BTreeMap<String, StorageView>> {
     };
     let mut tensors = BTreeMap::new();
     for (name, value) in entries {
-        let Object::Unicode(name) = name else { bail!("a name of the state dict is no text") };
+        let Object::Unicode(name) = name else { bail!("a name of the state dict is not a text") };
         if name == "_metadata" {
             only_data(&value)?;
             continue;
@@ -227,7 +226,7 @@ fn state_dict(object: Object) -> Result<BTreeMap<String, StorageView>> {
         let stored = rebuilt(value).with_context(|| format!("the tensor `{name}`"))?;
         tensors.insert(name, stored);
     }
-    ensure!(!tensors.is_empty(), "the pickle is no state dict: it holds no tensor");
+    ensure!(!tensors.is_empty(), "the pickle is not a state dict: it has no tensors");
     Ok(tensors)
 }
 
@@ -250,7 +249,7 @@ fn describe(object: &Object) -> String {
     match object {
         Object::Class { module_name, class_name } => format!("`{module_name}.{class_name}`"),
         Object::Reduce { callable, .. } | Object::Build { callable, .. } => describe(callable),
-        _ => "a value that is no dict of tensors".to_owned(),
+        _ => "a value that is not a dict of tensors".to_owned(),
     }
 }
 
@@ -270,7 +269,7 @@ fn rebuilt(object: Object) -> Result<StorageView> {
     }
 }
 
-/// Arguments of `_rebuild_tensor_v2`: storage, offset, size, stride, and more that is not needed.
+/// Arguments of `_rebuild_tensor_v2`: storage, offset, size, stride, and others.
 fn view(args: Vec<Object>) -> Result<StorageView> {
     let [storage, offset, dims, strides]: [Object; 4] = args
         .into_iter()
@@ -279,7 +278,7 @@ fn view(args: Vec<Object>) -> Result<StorageView> {
         .try_into()
         .map_err(|_| anyhow!("too few arguments"))?;
     let storage = storage.persistent_load().map_err(|o| refused(&describe(&o)))?;
-    let mut parts = storage.tuple().map_err(|_| anyhow!("its storage is no tuple"))?.into_iter();
+    let mut parts = storage.tuple().map_err(|_| anyhow!("its storage is not a tuple"))?.into_iter();
     // ("storage", class, key, device, element count[, view]); a legacy view of a storage is None.
     let (_kind, class, key) = (parts.next(), parts.next(), parts.next());
     let class = class.context("its storage has no type")?;
@@ -305,15 +304,15 @@ fn view(args: Vec<Object>) -> Result<StorageView> {
 }
 
 fn text(object: Object) -> Result<String> {
-    object.unicode().map_err(|_| anyhow!("a storage key is no text"))
+    object.unicode().map_err(|_| anyhow!("a storage key is not a text"))
 }
 
 fn size(object: Object) -> Result<usize> {
-    let value = object.int_or_long().map_err(|_| anyhow!("a size is no whole number"))?;
+    let value = object.int_or_long().map_err(|_| anyhow!("a size is not a whole number"))?;
     usize::try_from(value).context("a size is negative")
 }
 
 fn sizes(object: Object) -> Result<Vec<usize>> {
-    let items = object.tuple().map_err(|_| anyhow!("a shape is no tuple"))?;
+    let items = object.tuple().map_err(|_| anyhow!("a shape is not a tuple"))?;
     items.into_iter().map(size).collect()
 }

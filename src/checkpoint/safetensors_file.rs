@@ -15,7 +15,7 @@ use crate::error::Diagnostic;
 /// Bytes before the header: its length.
 const LENGTH_BYTES: usize = 8;
 
-/// A mapped file and where each tensor lies in it.
+/// A mapped file and the position of each tensor.
 pub struct SafetensorsFile {
     path: PathBuf,
     bytes: Mmap,
@@ -33,11 +33,11 @@ impl SafetensorsFile {
     /// Maps `path` and reads its header.
     ///
     /// # Errors
-    /// A file that is missing, truncated, or no safetensors file.
+    /// A file that is missing, truncated, or not a safetensors file.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        // SAFETY: the map is read only. Another process that cuts the file short while it is
-        // mapped would end this one with a bus error; nothing else can follow from it.
+        // SAFETY: the map is read only. If another process truncates the file while it is mapped,
+        // this one ends with a bus error.
         #[allow(unsafe_code)]
         let bytes = unsafe { Mmap::map(&file) }
             .with_context(|| format!("cannot map `{}` into memory", path.display()))?;
@@ -63,7 +63,7 @@ impl SafetensorsFile {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// The shape of a tensor; empty where there is none of that name.
+    /// The shape of a tensor; empty if there is none of that name.
     pub fn dims(&self, name: &str) -> Vec<usize> {
         self.tensors.get(name).map(|t| t.dims.clone()).unwrap_or_default()
     }
@@ -110,15 +110,17 @@ fn unreadable(path: &Path, bytes: &[u8], error: &safetensors::SafeTensorError) -
         (None, _) => truncated(path, bytes.len(), LENGTH_BYTES),
         (_, safetensors::SafeTensorError::MetadataIncompleteBuffer) => {
             Diagnostic::failure(format!(
-                "`{}` is truncated: its header tells of more than {} bytes",
+                "`{}` is truncated: its header describes more than {} bytes",
                 path.display(),
                 bytes.len()
             ))
             .hint("the copy or the download was cut short; fetch the file again")
             .into()
         }
-        _ => Diagnostic::failure(format!("`{}` is no safetensors file: {error}", path.display()))
-            .hint("fetch the file again, or save the checkpoint again with safetensors")
-            .into(),
+        _ => {
+            Diagnostic::failure(format!("`{}` is not a safetensors file: {error}", path.display()))
+                .hint("fetch the file again, or save the checkpoint again with safetensors")
+                .into()
+        }
     }
 }

@@ -1,6 +1,6 @@
-//! What a tokenizer makes of one example.
+//! One example as tokens.
 
-/// One example as a model's tokenizer sees it.
+/// The tokens of one example.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TokenizedExample {
     /// Token ids, special tokens included (L).
@@ -17,7 +17,7 @@ impl TokenizedExample {
         self.input_ids.len()
     }
 
-    /// Whether the tokenizer made no token at all.
+    /// Whether there are no tokens.
     pub fn is_empty(&self) -> bool {
         self.input_ids.is_empty()
     }

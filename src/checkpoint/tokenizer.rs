@@ -1,4 +1,4 @@
-//! A checkpoint's tokenizer: `tokenizer.json`, or what older checkpoints have in its place.
+//! A checkpoint's tokenizer: `tokenizer.json`, or the vocabulary files of older checkpoints.
 
 use std::path::{Path, PathBuf};
 
@@ -15,10 +15,10 @@ use tokenizers::{AddedToken, Tokenizer, TruncationDirection, TruncationParams};
 use super::{CheckpointFiles, ModelConfig, TokenizedExample};
 use crate::error::Diagnostic;
 
-/// Whether a vocab.txt alone is read as cased or not; a tokenizer.json says so itself.
+/// Whether a vocab.txt without a tokenizer.json is read as cased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Casing {
-    /// As tokenizer_config.json says; without one, a vocabulary without capital letters is uncased.
+    /// From tokenizer_config.json; without it, a vocabulary without capital letters is uncased.
     #[default]
     Auto,
     /// Text keeps its case and its accents.
@@ -27,8 +27,7 @@ pub enum Casing {
     Uncased,
 }
 
-/// The files that transformers keeps a tokenizer in, the SentencePiece models of slow ones among
-/// them; a checkpoint has some of these.
+/// The files in which transformers stores a tokenizer; a checkpoint has some of them.
 pub(super) const NAMES: [&str; 10] = [
     "tokenizer.json",
     "tokenizer_config.json",
@@ -42,7 +41,7 @@ pub(super) const NAMES: [&str; 10] = [
     "spm.model",
 ];
 
-/// The files that a tokenizer is made of.
+/// The files that a tokenizer is read from.
 pub(super) enum TokenizerFiles {
     Json { tokenizer: PathBuf, config: Option<PathBuf> },
     WordPiece { vocabulary: PathBuf, config: Option<PathBuf> },
@@ -105,7 +104,7 @@ impl TextTokenizer {
                 byte_level_bpe(vocabulary, merges)?
             }
         };
-        // A saved tokenizer may carry the padding and the truncation of its training.
+        // A saved tokenizer may have the padding and the truncation of its training.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| anyhow!("{e}"))?;
         let direction = match files {
@@ -123,7 +122,7 @@ impl TextTokenizer {
     /// Cuts sequences at `tokens`, special tokens included, the longer text of a pair first.
     ///
     /// # Errors
-    /// A length that leaves no room for text beside the special tokens.
+    /// A length that leaves no room for text between the special tokens.
     pub fn set_max_length(&mut self, tokens: usize) -> Result<()> {
         let direction = self.direction;
         let params = TruncationParams { max_length: tokens, direction, ..Default::default() };
@@ -160,14 +159,14 @@ impl TextTokenizer {
 }
 
 fn text_of(path: &Path) -> Result<&str> {
-    path.to_str().with_context(|| format!("the path `{}` is no valid UTF-8", path.display()))
+    path.to_str().with_context(|| format!("the path `{}` is not valid UTF-8", path.display()))
 }
 
-/// tokenizer.json, which must not contradict the tokenizer_config.json beside it: transformers
-/// lets the latter win, and two programs would read two texts.
+/// Reads tokenizer.json, which must not contradict tokenizer_config.json: transformers prefers the
+/// latter, and would read another text.
 fn from_json(file: &Path, config: Option<&Path>) -> Result<Tokenizer> {
     let tokenizer = Tokenizer::from_file(file)
-        .map_err(|e| anyhow!("`{}` is no tokenizer: {e}", file.display()))?;
+        .map_err(|e| anyhow!("`{}` is not a tokenizer: {e}", file.display()))?;
     let Some(config) = config else { return Ok(tokenizer) };
     let (parts, recorded) = (ModelConfig::read(file)?, ModelConfig::read(config)?);
     for (part, kind, key, name) in [
@@ -177,13 +176,13 @@ fn from_json(file: &Path, config: Option<&Path>) -> Result<Tokenizer> {
         ("pre_tokenizer", "ByteLevel", "add_prefix_space", "add_prefix_space"),
     ] {
         let part = parts.keys().get(part).filter(|p| p["type"] == kind);
-        let (Some(inside), Some(beside)) = (part.map(|p| &p[key]), recorded.keys().get(name))
+        let (Some(inside), Some(outside)) = (part.map(|p| &p[key]), recorded.keys().get(name))
         else {
             continue;
         };
-        if !beside.is_null() && inside != beside {
+        if !outside.is_null() && inside != outside {
             bail!(Diagnostic::failure(format!(
-                "`{}` has `{key}` = {inside}, and `{}` has `{name}` = {beside}",
+                "`{}` has `{key}` = {inside}, and `{}` has `{name}` = {outside}",
                 file.display(),
                 config.display()
             ))
@@ -218,7 +217,7 @@ fn word_piece(vocabulary: &Path, config: Option<&Path>, casing: Casing) -> Resul
                      lower-cased",
                 vocabulary.display()
             ))
-            .hint("pass --cased or --uncased, or put a tokenizer.json beside it"))
+            .hint("pass --cased or --uncased, or add a tokenizer.json to the checkpoint"))
         }
     };
     let tokens: Vec<_> = special
@@ -228,7 +227,6 @@ fn word_piece(vocabulary: &Path, config: Option<&Path>, casing: Casing) -> Resul
         .collect();
     let model = WordPiece::builder().vocab(vocab).unk_token("[UNK]".to_owned()).build();
     let mut tokenizer = Tokenizer::new(model.map_err(|e| anyhow!("{e}"))?);
-    // Accents go with the case, as in BERT's own code, unless the config says otherwise.
     let chinese = flag("tokenize_chinese_chars").unwrap_or(true);
     tokenizer
         .with_normalizer(Some(BertNormalizer::new(
@@ -244,7 +242,7 @@ fn word_piece(vocabulary: &Path, config: Option<&Path>, casing: Casing) -> Resul
     Ok(tokenizer)
 }
 
-/// Whether any token outside the special ones has a capital letter: an uncased one has none.
+/// Whether any token other than the special ones has a capital letter.
 fn has_capitals<'a>(mut tokens: impl Iterator<Item = &'a String>) -> bool {
     tokens.any(|t| !t.starts_with('[') && t.chars().any(char::is_uppercase))
 }

@@ -1,4 +1,4 @@
-//! A checkpoint's tensors: safetensors (one file or shards) or a PyTorch pickle, taken by name.
+//! A checkpoint's tensors by name, from safetensors (one file or shards) or a PyTorch pickle.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,17 +13,17 @@ use super::pth::PthFile;
 use super::safetensors_file::SafetensorsFile;
 use crate::error::Diagnostic;
 
-/// Tensors that old checkpoints carry and no classifier needs.
+/// Tensors of old checkpoints that no classifier needs.
 ///
 /// Position ids are a buffer 0, 1, …; `fit_dense` is TinyBERT's projection to the teacher's width;
-/// RoBERTa's pooler stands beside its classification head and is not used by it.
+/// RoBERTa's pooler is not used by its classification head.
 const UNUSED: [&str; 3] = ["embeddings.position_ids", "fit_dense.", "roberta.pooler."];
 
-/// The tensors of one checkpoint. Each is read when it is taken, as f32 on the CPU.
+/// The tensors of one checkpoint, each read when it is taken, as f32 on the CPU.
 pub struct Weights {
     source: String,
     files: Vec<File>,
-    /// Name as asked for -> name in the file, and which file.
+    /// Modern name -> name in the file, and index of the file.
     names: BTreeMap<String, (String, usize)>,
     taken: BTreeSet<String>,
     stored: BTreeSet<&'static str>,
@@ -34,19 +34,18 @@ pub struct Weights {
 enum File {
     Safetensors(SafetensorsFile),
     Pth(PthFile),
-    /// Tensors that were made here.
     Memory(BTreeMap<String, Tensor>),
 }
 
-/// Which missing tensors are drawn at random, and how.
+/// Random initialisation of missing tensors.
 #[derive(Debug, Clone)]
 pub struct Draws {
-    /// Of what all draws follow; each tensor has its own stream, whatever the others are.
+    /// Seed; each tensor has its own RNG stream.
     pub seed: u64,
     /// Standard deviation of a matrix's elements, config.json's `initializer_range`; biases are 0
     /// and the gains of layer norms 1.
     pub deviation: f64,
-    /// Beginnings of the names that may be drawn; an empty one is every name's.
+    /// Prefixes of the names that may be drawn; an empty one matches every name.
     pub prefixes: Vec<String>,
 }
 
@@ -72,7 +71,7 @@ impl Weights {
     /// Opens `files` (all shards, or one pickle); `source` is the checkpoint's name in errors.
     ///
     /// # Errors
-    /// A file that is truncated, is no safetensors file or no state dict, or asks to run code; one
+    /// A file that is truncated, is not a safetensors file or a state dict, or asks to run code; one
     /// tensor in two shards.
     pub fn open(source: &str, files: &[PathBuf]) -> Result<Self> {
         let files = files
@@ -85,7 +84,7 @@ impl Weights {
         Self::of(source, files)
     }
 
-    /// `tensors`, which were made here, as if they had been read from a file.
+    /// From tensors in memory.
     ///
     /// # Errors
     /// One tensor under its old and its new name.
@@ -93,7 +92,7 @@ impl Weights {
         Self::of(source, vec![File::Memory(tensors)])
     }
 
-    /// The same, and what is missing of it is drawn.
+    /// Draws missing tensors at random.
     pub fn with_draws(self, draws: Draws) -> Self {
         Weights { draws: Some(draws), ..self }
     }
@@ -122,7 +121,7 @@ impl Weights {
         &self.source
     }
 
-    /// All tensor names, LayerNorm's old `gamma` and `beta` as `weight` and `bias`.
+    /// All tensor names, with LayerNorm's old `gamma` and `beta` as `weight` and `bias`.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.keys().map(String::as_str)
     }
@@ -137,12 +136,12 @@ impl Weights {
         !self.names.contains_key(name) && prefixes.into_iter().any(|p| name.starts_with(p))
     }
 
-    /// Whether any tensor's name begins so.
+    /// Whether any tensor's name has this prefix.
     pub fn has_prefix(&self, prefix: &str) -> bool {
         self.names().any(|n| n.starts_with(prefix))
     }
 
-    /// The dtypes met so far as stored, such as `f16`.
+    /// The stored dtypes of the tensors taken so far, such as `f16`.
     pub fn stored_dtype(&self) -> String {
         self.stored.iter().copied().collect::<Vec<_>>().join("+")
     }
@@ -184,7 +183,7 @@ impl Weights {
         Ok(tensor)
     }
 
-    /// As [`Weights::take`], whatever the shape.
+    /// As [`Weights::take`], with any shape.
     pub fn take_any(&mut self, name: &str) -> Result<Tensor> {
         let Some((stored_name, file)) = self.names.get(name) else {
             bail!("`{}`: the tensor `{name}` is missing", self.source);
@@ -204,8 +203,7 @@ impl Weights {
         Ok(tensor)
     }
 
-    /// Every tensor as it is stored, under the name that it is stored by: type, shape and values,
-    /// those of no use to a classifier among them.
+    /// Every tensor as stored, by its stored name.
     ///
     /// # Errors
     /// A tensor that cannot be read.
@@ -216,43 +214,35 @@ impl Weights {
         self.names.values().map(read).collect()
     }
 
-    /// Fails unless every tensor was taken or is known to be of no use.
+    /// Fails unless every tensor was taken or is known to be unused.
     pub fn finish(&self) -> Result<()> {
         let unused = |n: &&str| !self.taken.contains(*n) && !UNUSED.iter().any(|u| n.contains(u));
         let surplus: Vec<_> = self.names().filter(unused).collect();
         if surplus.is_empty() {
             return Ok(());
         }
-        let more = if surplus.len() > 3 {
-            format!(" and {} more", surplus.len() - 3)
-        } else {
-            String::new()
+        let more = match surplus.len() {
+            ..=3 => String::new(),
+            count => format!(" and {} more", count - 3),
         };
         Err(Diagnostic::failure(format!(
             "`{}` holds tensors that its config.json does not account for: `{}`{more}",
             self.source,
             surplus[..surplus.len().min(3)].join("`, `")
         ))
-        .hint(
-            "config.json and the weights are of two models; put the right config.json beside them",
-        )
+        .hint("config.json and the weights are of two models; add the right config.json")
         .into())
     }
 }
 
 impl Draws {
-    /// A new tensor of that name and shape.
-    ///
-    /// Matches the initialisation of transformers' BERT, the random numbers apart.
-    ///
-    /// # Errors
-    /// Whatever keeps it from being made.
+    /// A new tensor of that name and shape, initialised as in transformers' BERT.
     pub fn tensor(&self, name: &str, dims: &[usize]) -> Result<Tensor> {
         if dims.len() == 1 {
             let value = if name.ends_with("weight") { 1.0f32 } else { 0.0 };
             return Ok(Tensor::full(value, dims, &Device::Cpu)?);
         }
-        let digest = sha256_of_text(name);
+        let digest = Sha256::digest(name.as_bytes());
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);
         random.set_stream(u64::from_le_bytes(digest[..8].try_into().expect("8 of 32 bytes")));
         let count: usize = dims.iter().product();
@@ -262,17 +252,13 @@ impl Draws {
     }
 }
 
-/// A draw from the standard normal distribution, by Box and Muller's first coordinate.
+/// A standard normal draw (Box–Muller, first coordinate).
 fn normal(random: &mut impl Rng) -> f64 {
     let radius = (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt(); // of (0, 1]
     radius * (std::f64::consts::TAU * random.random::<f64>()).cos()
 }
 
-fn sha256_of_text(text: &str) -> [u8; 32] {
-    Sha256::digest(text.as_bytes()).into()
-}
-
-/// The first element of a contiguous f32 tensor on the CPU that is NaN or infinite, and where.
+/// Index and value of the first NaN or infinite element of a contiguous f32 tensor on the CPU.
 fn first_not_finite(tensor: &Tensor) -> Result<Option<(usize, f32)>> {
     let (storage, layout) = tensor.storage_and_layout();
     let (Storage::Cpu(storage), Some((start, end))) = (&*storage, layout.contiguous_offsets())
@@ -283,7 +269,7 @@ fn first_not_finite(tensor: &Tensor) -> Result<Option<(usize, f32)>> {
     Ok(values.iter().copied().enumerate().find(|(_, value)| !value.is_finite()))
 }
 
-/// LayerNorm's parameters were called `gamma` and `beta` in checkpoints converted from TensorFlow.
+/// Renames LayerNorm's `gamma` and `beta` of checkpoints converted from TensorFlow.
 fn modern_name(name: &str) -> String {
     let renamed = |old: &str, new: &str| {
         name.strip_suffix(old).filter(|n| n.ends_with("LayerNorm")).map(|n| format!("{n}{new}"))
@@ -296,14 +282,17 @@ pub fn shards(index: &Path) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(index)
         .with_context(|| format!("cannot read `{}`", index.display()))?;
     let index_json: serde_json::Value = serde_json::from_str(&text)
-        .map_err(|e| anyhow!("`{}` is no JSON object: {e}", index.display()))?;
+        .map_err(|e| anyhow!("`{}` is not a JSON object: {e}", index.display()))?;
     let map = index_json.get("weight_map").and_then(|m| m.as_object());
     let map = map.with_context(|| format!("`{}` has no `weight_map`", index.display()))?;
     let mut files = BTreeSet::new();
     for (tensor, file) in map {
         let name = file.as_str().filter(|f| !f.contains(['/', '\\']) && !f.starts_with('.'));
         let name = name.with_context(|| {
-            format!("`{}`: `{tensor}` names {file}, which is no file beside it", index.display())
+            format!(
+                "`{}`: `{tensor}` names {file}, which is not a file in the same folder",
+                index.display()
+            )
         })?;
         files.insert(name.to_owned());
     }
@@ -311,7 +300,7 @@ pub fn shards(index: &Path) -> Result<Vec<String>> {
     Ok(files.into_iter().collect())
 }
 
-/// What a file that holds no tensors may be instead, by its first bytes.
+/// What a file without tensors may be, by its first bytes.
 pub(super) fn instead_of_weights(bytes: &[u8]) -> Option<&'static str> {
     let text = std::str::from_utf8(bytes.get(..bytes.len().min(200))?).ok()?;
     if text.starts_with("version https://git-lfs") {

@@ -1,13 +1,12 @@
-//! A checkpoint to a folder, as transformers' `save_pretrained` lays it out.
+//! Writes a checkpoint to a folder in the layout of transformers' `save_pretrained`.
 //!
 //! ```text
 //! tensors ──► model.safetensors ─┐
 //! tokenizer's files, copied ─────┼─► all under temporary names ──► renamed, config.json last
-//! config, files beside ──────────┘
+//! config, extra files ───────────┘
 //! ```
 //!
-//! A folder without config.json is no checkpoint, so one that was not finished is never taken for
-//! one.
+//! A folder without config.json is not a checkpoint, so an unfinished one is never used.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -26,15 +25,14 @@ use crate::temporary::{sync_folder, temporary_file};
 
 /// Safetensors headers are padded to a multiple of this many bytes.
 const HEADER_ALIGNMENT: usize = 8;
-/// What a file of weights and config.json are called.
 const WEIGHTS: &str = "model.safetensors";
 const CONFIG: &str = "config.json";
 
-/// A checkpoint that is to be written: what the files of its folder hold.
+/// The contents of a checkpoint to write.
 pub struct NewCheckpoint<'a> {
     /// config.json.
     pub config: Map<String, Value>,
-    /// The weights by their Hugging Face names, each written in the type that it has.
+    /// The weights by their Hugging Face names, each written in its dtype.
     pub tensors: BTreeMap<String, Tensor>,
     /// The tokenizer's files, copied under their own names.
     pub tokenizer_files: Vec<PathBuf>,
@@ -58,7 +56,7 @@ impl NewCheckpoint<'_> {
             .with_context(|| format!("cannot make the folder `{}`", folder.display()))
             .and_then(|()| self.write_files(folder));
         if written.is_err() {
-            // Those that were made here, the innermost first; one that holds a file stays.
+            // Only created folders, the innermost first; one that holds a file stays.
             missing.iter().take_while(|made| fs::remove_dir(made).is_ok()).for_each(drop);
         }
         written
@@ -69,7 +67,7 @@ impl NewCheckpoint<'_> {
         files.add(WEIGHTS, |file| write_tensors(&self.tensors, file))?;
         for path in &self.tokenizer_files {
             let name = path.file_name().and_then(|name| name.to_str());
-            let name = name.with_context(|| format!("`{}` is no file", path.display()))?;
+            let name = name.with_context(|| format!("`{}` is not a file", path.display()))?;
             files.add(name, |file| copy(path, file))?;
         }
         for (name, bytes) in &self.extra_files {
@@ -227,7 +225,7 @@ mod tests {
         Hub::new(HubSettings { connection: Connection::Offline, ..settings }).unwrap()
     }
 
-    /// The fixture's checkpoint as it is, with a file beside.
+    /// The fixture's checkpoint with an extra file.
     fn copied() -> NewCheckpoint<'static> {
         let checkpoint = open(&fixture());
         NewCheckpoint {
@@ -243,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_opens_as_what_it_was() {
+    fn a_written_checkpoint_is_read_back() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("new/student");
         copied().write(&folder).unwrap();
@@ -301,7 +299,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_is_named_and_leaves_nothing() {
+    fn a_failed_write_names_the_file_and_leaves_nothing() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("new/student");
         let mut new = copied();
@@ -327,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_will_not_do_is_found_beforehand() {
+    fn an_unusable_folder_is_found_beforehand() {
         let root = tempfile::tempdir().unwrap();
         let file = root.path().join("file");
         fs::write(&file, "").unwrap();
