@@ -18,12 +18,12 @@ pub(super) struct Collector<'a> {
     pub(super) examples: Vec<Example>,
     pub(super) available: usize,
     pub(super) skipped: Vec<SkippedRow>,
-    /// Why no row has a label, where a file has no column of them.
+    /// Why no row has a label, if a file has no label column.
     pub(super) unlabelled: Option<String>,
     current: Current,
 }
 
-/// What is known of the file being read.
+/// The file being read.
 #[derive(Default)]
 struct Current {
     name: String,
@@ -31,7 +31,7 @@ struct Current {
     label: Option<(String, LabelReader)>,
 }
 
-/// How many names a message shows.
+/// Maximum number of names in a message.
 const SHOWN: usize = 20;
 
 impl<'a> Collector<'a> {
@@ -72,7 +72,7 @@ impl<'a> Collector<'a> {
     fn label_column(&self, file: &DataFile, columns: &[String]) -> Result<Option<&'a String>> {
         let wanted = &self.spec.columns.label;
         let found = wanted.iter().find(|name| columns.contains(name));
-        // A test split has no labels by custom; anywhere else a missing column is a mistyped one.
+        // Test splits are often unlabelled; elsewhere a missing column is a typing error.
         if found.is_none() && self.spec.columns.label_expected && self.split != "test" {
             let guess = did_you_mean(&wanted[0], columns.iter().map(String::as_str));
             bail!(Diagnostic::failure(format!(
@@ -87,7 +87,7 @@ impl<'a> Collector<'a> {
         Ok(found)
     }
 
-    /// The names that label ids have from here on: the task's, else the file's own.
+    /// Sets the names of the label ids: the task's, else the file's own.
     fn adopt_names(&mut self, file: &DataFile, in_file: Option<&Vec<String>>) -> Result<()> {
         let Some(in_file) = in_file.filter(|_| self.spec.label_names.is_empty()) else {
             return Ok(());
@@ -105,8 +105,8 @@ impl<'a> Collector<'a> {
         Ok(())
     }
 
-    /// A file's own names decide what its ids mean; names that are not GLUE's mean another task, or
-    /// another order that only the user knows. Labels named in a config are the user's word for it.
+    /// Refuses a file whose label names are not the built-in task's: it is of another task, or has
+    /// another order that only the user knows. Labels named in a config are not checked.
     fn refuse_other_names(&self, file: &DataFile, in_file: Option<&Vec<String>>) -> Result<()> {
         let Some(names) = in_file.filter(|names| label_ids(names).is_none()) else { return Ok(()) };
         let known = names.iter().all(|name| find_label(&self.label_names, name).is_some());

@@ -36,7 +36,7 @@ pub struct CustomTask {
     pub subset: Option<String>,
     /// The column of the text, or the two columns of a pair.
     pub text: TextColumns,
-    /// The column of the label: names, ids, or −1 (or nothing) where there is none.
+    /// The column of the label: names, ids, or −1 (or nothing) for no label.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
     /// Label names in the order of their ids.
@@ -46,10 +46,10 @@ pub struct CustomTask {
     /// the config file; with `dataset`, files of the data set, or the name that it gives a split.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub splits: BTreeMap<String, SplitPaths>,
-    /// How the files are written, where their extension does not say.
+    /// The format of the files, if their extension does not determine it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub format: Option<DataFormat>,
-    /// The figure reported beside accuracy; `accuracy` by default.
+    /// The figure reported in addition to accuracy; `accuracy` by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metric: Option<Metric>,
 }
@@ -95,7 +95,7 @@ impl SplitPaths {
 }
 
 impl CustomTask {
-    /// The keys of this table: what a config tells apart from its other keys.
+    /// The keys of this table, which a config distinguishes from its other keys.
     pub const KEYS: [&'static str; 8] =
         ["dataset", "subset", "text", "label", "labels", "splits", "format", "metric"];
 
@@ -103,7 +103,7 @@ impl CustomTask {
         self.dataset.as_deref().map(|dataset| HubRepo::parse(RepoKind::Dataset, dataset))
     }
 
-    /// Finds what contradicts itself.
+    /// Refuses contradictory descriptions.
     pub(super) fn validate(&self, name: &str) -> Result<()> {
         let wrong = |what: &str, hint: &str| {
             Err(Diagnostic::usage(format!("`[task.{name}]`: {what}")).hint(hint).into())

@@ -1,4 +1,4 @@
-//! Which files a split is read from.
+//! Finds the files of a split.
 
 use std::path::{Path, PathBuf};
 
@@ -12,22 +12,22 @@ use super::spec::{TaskSource, TaskSpec};
 use crate::error::Diagnostic;
 use crate::hub::{Hub, HubRepo};
 
-/// The files of a split, or what was looked for and not found.
+/// The files of a split, or the places searched without success.
 pub(super) enum FoundFiles {
     /// In the order they are read.
     Files(Vec<Located>),
-    /// Nothing, and every place that was tried.
+    /// The places that were searched.
     Nothing { tried: Vec<String> },
 }
 
-/// A file that exists, on disk or on the Hub.
+/// An existing file, on disk or on the Hub.
 pub(super) enum Located {
     Local(PathBuf),
     Hub(HubRepo, String),
 }
 
 impl Located {
-    /// Brings the file onto this machine.
+    /// Downloads the file if necessary.
     pub(super) fn into_data_file(self, spec: &TaskSpec, hub: &Hub) -> Result<DataFile> {
         let (path, name, shown) = match self {
             Located::Local(path) => (path.clone(), path.clone(), path.display().to_string()),
@@ -41,9 +41,9 @@ impl Located {
         };
         let Some(format) = forced.or_else(|| DataFormat::of(&name)) else {
             bail!(Diagnostic::failure(format!(
-                "`{shown}`: its extension does not say how it is written"
+                "`{shown}`: its extension does not determine its format"
             ))
-            .hint("say so: format = \"tsv\", \"csv\", \"jsonl\" or \"parquet\""));
+            .hint("add one of: format = \"tsv\", \"csv\", \"jsonl\" or \"parquet\""));
         };
         Ok(DataFile {
             path,
@@ -88,11 +88,11 @@ fn refuse_no_folder(folder: &Path) -> Result<()> {
         .into())
 }
 
-/// The names that a split's file may have.
+/// Possible names of a split's file.
 struct Names {
-    /// Taken first, in this order.
+    /// Tried first, in this order.
     exact: Vec<String>,
-    /// Then these with an extension, or as shards.
+    /// Tried next, with an extension or as shards.
     stems: Vec<String>,
 }
 
@@ -146,7 +146,7 @@ impl Names {
     }
 }
 
-/// `stem-00000-of-00002.ext` and its fellows, in order.
+/// `stem-00000-of-00002.ext` and the other shards, in order.
 fn shards(present: &[String], stem: &str, extension: &str) -> Result<Option<Vec<String>>> {
     let numbers = |name: &String| -> Option<(usize, usize)> {
         let middle = name.strip_prefix(stem)?.strip_prefix('-')?;
@@ -165,7 +165,7 @@ fn shards(present: &[String], stem: &str, extension: &str) -> Result<Option<Vec<
     let is_whole = found.len() == total
         && found.iter().enumerate().all(|(index, shard)| (shard.0, shard.1) == (index, total));
     if !is_whole {
-        bail!("of the {total} shards of which `{first}` is one, {} are there", found.len());
+        bail!("of the {total} shards of `{first}`, {} exist", found.len());
     }
     Ok(Some(found.into_iter().map(|shard| shard.2.clone()).collect()))
 }
@@ -173,13 +173,13 @@ fn shards(present: &[String], stem: &str, extension: &str) -> Result<Option<Vec<
 /// The task's own folder below `folder`, then `folder` itself.
 fn glue_in_folder(task: &GlueTask, split: &str, folder: &Path) -> Result<FoundFiles> {
     let names = Names::of_glue(task, split);
-    let is_ours = |name: &str| plain(name) == task.config || plain(name) == plain(task.name);
+    let is_task = |name: &str| plain(name) == task.config || plain(name) == plain(task.name);
     let mut folders: Vec<PathBuf> = subfolders(folder)
         .into_iter()
-        .filter(|name| is_ours(name))
+        .filter(|name| is_task(name))
         .map(|n| folder.join(n))
         .collect();
-    // The official name before other spellings of it.
+    // The official name before other spellings.
     folders.sort_by_key(|path| path.file_name().is_none_or(|name| name != task.folder));
     let mut tried = Vec::new();
     if folders.is_empty() {
@@ -191,7 +191,7 @@ fn glue_in_folder(task: &GlueTask, split: &str, folder: &Path) -> Result<FoundFi
     local(&folders, &names, tried)
 }
 
-/// Whether a folder is by its name another GLUE task's, so that its `train.tsv` is not ours.
+/// Whether a folder's name is that of another GLUE task.
 fn is_folder_of_another(task: &GlueTask, folder: &Path) -> bool {
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let name = plain(&folder.file_name().unwrap_or_default().to_string_lossy());
@@ -248,7 +248,7 @@ fn custom(
         (None, data, Some(patterns)) | (Some(_), data, Some(patterns)) => {
             matching(patterns, &data.into_iter().chain([base_dir]).collect::<Vec<_>>())
         }
-        // Who names splits names them all: a file that happens to be called so is none of them.
+        // A task that names splits names them all; other files are ignored.
         (_, _, None) if !task.splits.is_empty() => Ok(FoundFiles::Nothing { tried: Vec::new() }),
         (repo, data, None) => {
             let mut folders = Vec::new();
@@ -275,7 +275,7 @@ fn custom_on_hub(
         None => ["", "data", "default"].map(str::to_owned).to_vec(),
     };
     match patterns {
-        // A bare name is what the data set calls the split.
+        // A bare name is the data set's name of the split.
         Some([name]) if DataFormat::of(Path::new(name)).is_none() && !name.contains(['*', '/']) => {
             on_hub(hub, repo, &folders, &Names::of_custom(name))
         }
@@ -300,7 +300,7 @@ fn custom_on_hub(
     }
 }
 
-/// The files that each pattern stands for, from the first folder that has any of it.
+/// The files that match each pattern, from the first folder with any.
 fn matching(patterns: &[String], folders: &[&Path]) -> Result<FoundFiles> {
     let mut found = Vec::new();
     for text in patterns {
@@ -326,8 +326,7 @@ fn matching(patterns: &[String], folders: &[&Path]) -> Result<FoundFiles> {
     Ok(FoundFiles::Files(found))
 }
 
-/// The files that a pattern (`*`, `?`, `[ab]`, `**`) stands for, in the order of their names, as
-/// [`natural_key`] has it.
+/// The files that match a pattern (`*`, `?`, `[ab]`, `**`), in natural order of their names.
 pub(super) fn expand(path: &Path) -> Result<Vec<PathBuf>> {
     let text = path.to_string_lossy();
     pattern(&text)?;
@@ -345,7 +344,7 @@ pub(super) fn expand(path: &Path) -> Result<Vec<PathBuf>> {
 
 fn pattern(text: &str) -> Result<glob::Pattern> {
     glob::Pattern::new(text).map_err(|error| {
-        Diagnostic::usage(format!("`{text}` is no path or pattern: {error}")).into()
+        Diagnostic::usage(format!("`{text}` is not a path or pattern: {error}")).into()
     })
 }
 
@@ -357,7 +356,7 @@ fn files_in(folder: &Path) -> Vec<String> {
     entries(folder, Path::is_file)
 }
 
-/// The names in a folder for which `wanted` holds, sorted.
+/// The sorted names in a folder for which `wanted` holds.
 fn entries(folder: &Path, wanted: impl Fn(&Path) -> bool) -> Vec<String> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut names: Vec<String> = entries

@@ -1,8 +1,8 @@
-//! The GLUE tasks: their labels, their columns, their files.
+//! The GLUE tasks: labels, columns, files.
 
 use super::spec::Metric;
 
-/// The tasks that `all` means, in the order they are reported.
+/// The tasks of `all`, in the order of reports.
 pub const ALL_TASKS: [&str; 6] = ["cola", "sst2", "mrpc", "qqp", "qnli", "rte"];
 
 /// The Hub's data set of all GLUE tasks.
@@ -12,16 +12,16 @@ pub(super) const HUB_ID: &str = "nyu-mll/glue";
 #[derive(Debug)]
 pub(super) struct GlueTask {
     pub(super) name: &'static str,
-    /// In id order, as `nyu-mll/glue` and the checkpoints fine-tuned on it number them.
+    /// In the id order of `nyu-mll/glue`.
     pub(super) labels: &'static [&'static str],
     pub(super) metric: Metric,
     /// Text columns: the official release's names first, then the Hub's.
     pub(super) text: &'static [&'static [&'static str]],
     /// Label columns, in the same order.
     pub(super) label: &'static [&'static str],
-    /// The columns of files that have no header line.
+    /// The columns of files without a header line.
     pub(super) headerless: Option<&'static [&'static str]>,
-    /// The folder in the official release; `SST2`, `sst-2` and the like are found too.
+    /// The folder in the official release; other spellings such as `SST2` are found too.
     pub(super) folder: &'static str,
     /// The configuration of the Hub's data set.
     pub(super) config: &'static str,
@@ -30,10 +30,10 @@ pub(super) struct GlueTask {
     pub(super) test: SplitFiles,
 }
 
-/// Where a split lies.
+/// Names of a split's files.
 #[derive(Debug)]
 pub(super) struct SplitFiles {
-    /// File names of the official release and of what it was made from.
+    /// File names of the official release and of its sources.
     pub(super) official: &'static [&'static str],
     /// Names before `.csv`, `.jsonl`, `.parquet` or `-00000-of-00001.parquet`.
     pub(super) stems: &'static [&'static str],
@@ -48,7 +48,7 @@ const VALIDATION: SplitFiles = files(&["dev.tsv"], &["validation", "dev"]);
 const TEST: SplitFiles = files(&["test.tsv"], &["test"]);
 const ENTAILMENT_FIRST: &[&str] = &["entailment", "not_entailment"];
 
-/// What most tasks share; never listed itself.
+/// The defaults of most tasks.
 const SINGLE: GlueTask = GlueTask {
     name: "",
     labels: &[],
@@ -160,7 +160,7 @@ impl GlueTask {
     }
 }
 
-/// A name without what people write differently: `SST-2`, `sst_2` and `sst2` are one.
+/// A name without case, hyphens, underscores and spaces: `sst2` for `SST-2`.
 pub(super) fn plain(name: &str) -> String {
     let kept = name.chars().filter(|c| !matches!(c, '-' | '_' | ' '));
     kept.flat_map(char::to_lowercase).collect()

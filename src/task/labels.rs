@@ -1,4 +1,4 @@
-//! Labels as data sets write them: names, ids, or nothing.
+//! Label cells of data sets: names, ids, or nothing.
 
 use super::readers::Cell;
 use super::spelling::did_you_mean;
@@ -6,34 +6,33 @@ use super::spelling::did_you_mean;
 /// Reads label cells for one column of one file.
 #[derive(Debug, Clone, Default)]
 pub struct LabelReader {
-    /// Names by id. Empty: any id from 0 up is taken, and no name.
+    /// Names by id. Empty: any id from 0 up is accepted, and no name.
     names: Vec<String>,
     numbers: Numbers,
 }
 
-/// What a whole number in a cell stands for.
+/// The meaning of a whole number in a cell.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 enum Numbers {
-    /// The name that is spelled so; without one, an id.
+    /// The name with this spelling; without one, an id.
     #[default]
     NamesThenIds,
-    /// A name and nothing else, since all names are whole numbers: of the names 1 and 2, a 1 that
-    /// was meant as an id could not be told from the other one.
+    /// Always a name, since all names are whole numbers: with the names 1 and 2, the id 1 and the name
+    /// 1 could not be distinguished.
     Names,
-    /// An id and nothing else, since the file itself says what its ids mean: id in the file → id of
-    /// the task.
+    /// Always an id, since the file itself names its ids: id in the file → id of the task.
     Ids(Vec<u32>),
 }
 
-/// Why a label cell is no label of the task: what is wrong, and the remedy.
+/// Why a cell is not a label of the task, and the remedy.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct BadLabel {
     pub(super) what: String,
     pub(super) hint: String,
 }
 
-/// The id of `name` among `names`: spelled alike, else alike but for case, spaces, hyphens and
-/// underscores where that fits one name only.
+/// The id of `name` among `names`: the same spelling, else the only name that is the same without
+/// case, spaces and punctuation.
 pub fn find_label(names: &[String], name: &str) -> Option<usize> {
     let folded = |name: &str| -> String {
         name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
@@ -46,8 +45,8 @@ pub fn find_label(names: &[String], name: &str) -> Option<usize> {
     })
 }
 
-/// The id in each name where the names are ids, in any order: `LABEL_0`, `LABEL_1`, … or `0`, `1`,
-/// …. `None` where they are names.
+/// The id in each name if the names are ids in any order: `LABEL_0`, `LABEL_1`, … or `0`, `1`, ….
+/// `None` if they are names.
 pub fn label_ids(names: &[String]) -> Option<Vec<usize>> {
     let id = |name: &String| name.strip_prefix("LABEL_").unwrap_or(name).parse::<usize>().ok();
     let ids: Vec<usize> = names.iter().map(id).collect::<Option<_>>()?;
@@ -57,8 +56,8 @@ pub fn label_ids(names: &[String]) -> Option<Vec<usize>> {
 impl LabelReader {
     /// For a task with these names and a file whose metadata names its ids `in_file`.
     ///
-    /// Names of the same set in another order are matched by name. Names of another set are
-    /// ignored here: the task's own are what the user calls the ids.
+    /// The same names in another order are matched by name. Other names are ignored, in favour of
+    /// the task's own.
     pub fn new(names: &[String], in_file: Option<&Vec<String>>) -> LabelReader {
         let by_name = |in_file: &Vec<String>| -> Vec<u32> {
             let id = |name: &String| find_label(names, name).map(|id| id as u32);
@@ -76,14 +75,14 @@ impl LabelReader {
         LabelReader { names: names.to_vec(), numbers }
     }
 
-    /// The label id; `None` where the row has no label.
+    /// The label id; `None` if the row has no label.
     pub(super) fn read(&self, cell: &Cell) -> Result<Option<u32>, BadLabel> {
         match cell {
             Cell::Missing | Cell::Null => Ok(None),
             Cell::Bool(value) if self.numbers == Numbers::Names => self.number(i64::from(*value)),
             Cell::Bool(value) => {
                 self.text(if *value { "true" } else { "false" }).or_else(|error| {
-                    // Named neither true nor false: then they are the ids 1 and 0.
+                    // Without names true and false, they are the ids 1 and 0.
                     if self.names.len() > 2 {
                         Err(error)
                     } else {
@@ -105,7 +104,7 @@ impl LabelReader {
         }
     }
 
-    /// Names come before ids, so that `1` of the names 1 to 5 is the first of them.
+    /// Names take precedence over ids: `1` of the names 1 to 5 is the first.
     fn text(&self, text: &str) -> Result<Option<u32>, BadLabel> {
         if text.is_empty() {
             return Ok(None);
@@ -117,7 +116,7 @@ impl LabelReader {
             return self.number(number);
         }
         match text.parse::<f64>() {
-            // What pandas makes of a column of ids with a gap in it.
+            // pandas writes a column of ids with gaps as decimals.
             Ok(value) if value.fract() == 0.0 && value.abs() < 1e9 => self.number(value as i64),
             Ok(value) if value.is_nan() => Ok(None),
             Ok(_) => Err(self.not_an_id(text)),
@@ -139,10 +138,9 @@ impl LabelReader {
                 Some(id) => Ok(Some(id as u32)),
                 None if number == -1 => Ok(None),
                 None => Err(BadLabel {
-                    what: format!("label {number} is none of the names"),
+                    what: format!("label {number} is not one of the names"),
                     hint: format!(
-                        "the labels [{}] are numbers, so that a number is read as a name and never \
-                         as an id",
+                        "the labels [{}] are numbers, so a number is read as a name, never as an id",
                         self.names.join(", ")
                     ),
                 }),
@@ -152,7 +150,7 @@ impl LabelReader {
 
     fn id(&self, id: i64) -> Result<Option<u32>, BadLabel> {
         if id == -1 {
-            return Ok(None); // how GLUE marks the rows of a test split
+            return Ok(None); // GLUE's mark for unlabelled test rows
         }
         let known =
             if self.names.is_empty() { i64::from(u32::MAX) } else { self.names.len() as i64 };
@@ -168,9 +166,9 @@ impl LabelReader {
 
     fn out_of_range(&self, id: i64) -> BadLabel {
         let hint = match self.names.len() {
-            0 => "ids count from 0; −1 or nothing stands for no label".to_owned(),
+            0 => "ids count from 0; −1 or nothing means no label".to_owned(),
             count => format!(
-                "the ids 0 to {} stand for [{}]; −1 or nothing stands for no label",
+                "the ids 0 to {} stand for [{}]; −1 or nothing means no label",
                 count - 1,
                 self.names.join(", ")
             ),
@@ -180,7 +178,7 @@ impl LabelReader {
 
     fn not_an_id(&self, text: &str) -> BadLabel {
         BadLabel {
-            what: format!("label {text} is no class but a fraction"),
+            what: format!("label {text} is a fraction, not a class"),
             hint: "confidence is defined for classes, not for a regression; name another column"
                 .to_owned(),
         }
@@ -202,9 +200,12 @@ impl LabelReader {
 mod tests {
     use super::*;
 
-    fn reader(names: &[&str]) -> LabelReader {
-        let names: Vec<String> = names.iter().map(|name| name.to_string()).collect();
-        LabelReader::new(&names, None)
+    fn names(list: &[&str]) -> Vec<String> {
+        list.iter().map(|name| name.to_string()).collect()
+    }
+
+    fn reader(list: &[&str]) -> LabelReader {
+        LabelReader::new(&names(list), None)
     }
 
     fn text(text: &str) -> Cell {
@@ -222,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_minus_one_are_no_label() {
+    fn an_empty_cell_and_minus_one_are_unlabelled() {
         let reader = reader(&["negative", "positive"]);
         for cell in [
             Cell::Null,
@@ -239,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_label_says_what_is() {
+    fn a_wrong_label_is_refused_with_the_labels() {
         let reader = reader(&["negative", "positive"]);
         let error = reader.read(&text("positve")).unwrap_err();
         assert_eq!(error.what, "unknown label `positve`");
@@ -272,7 +273,7 @@ mod tests {
         // Taken for an id, 0 would be the same label as the name 1.
         for cell in [text("0"), text("0.0"), Cell::Integer(0), Cell::Bool(false), text("3")] {
             let error = stars.read(&cell).unwrap_err();
-            assert!(error.what.contains("none of the names"), "{cell:?}: {error:?}");
+            assert!(error.what.contains("not one of the names"), "{cell:?}: {error:?}");
             assert!(error.hint.contains("[1, 2]"), "{error:?}");
         }
         assert_eq!(stars.read(&Cell::Integer(-1)), Ok(None));
@@ -281,33 +282,30 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_names_its_ids_means_ids_even_where_the_names_are_numbers() {
-        let names = |names: [&str; 2]| names.map(str::to_owned).to_vec();
-        let stars = names(["1", "2"]);
-        for in_file in [names(["1", "2"]), names(["bad", "good"])] {
+    fn a_file_that_names_its_ids_has_ids_even_if_the_names_are_numbers() {
+        let stars = names(&["1", "2"]);
+        for in_file in [names(&["1", "2"]), names(&["bad", "good"])] {
             let reader = LabelReader::new(&stars, Some(&in_file));
             assert_eq!(reader.read(&Cell::Integer(0)), Ok(Some(0)), "{in_file:?}");
             assert_eq!(reader.read(&Cell::Integer(1)), Ok(Some(1)), "{in_file:?}");
             assert!(reader.read(&Cell::Integer(2)).is_err());
         }
-        let turned = LabelReader::new(&stars, Some(&names(["2", "1"])));
+        let turned = LabelReader::new(&stars, Some(&names(&["2", "1"])));
         assert_eq!(turned.read(&Cell::Integer(0)), Ok(Some(1)));
     }
 
     #[test]
     fn a_file_that_numbers_the_same_names_differently_is_matched_by_name() {
-        let names = |names: [&str; 2]| names.map(str::to_owned).to_vec();
-        let task = names(["positive", "negative"]);
-        let reader = LabelReader::new(&task, Some(&names(["negative", "positive"])));
+        let task = names(&["positive", "negative"]);
+        let reader = LabelReader::new(&task, Some(&names(&["negative", "positive"])));
         assert_eq!(reader.read(&Cell::Integer(0)), Ok(Some(1)));
         assert_eq!(reader.read(&Cell::Integer(-1)), Ok(None));
-        let renamed = LabelReader::new(&task, Some(&names(["0", "1"])));
+        let renamed = LabelReader::new(&task, Some(&names(&["0", "1"])));
         assert_eq!(renamed.read(&Cell::Integer(0)), Ok(Some(0)));
     }
 
     #[test]
-    fn names_are_found_without_regard_to_case_where_that_is_plain() {
-        let names = |list: &[&str]| list.iter().map(|s| s.to_string()).collect::<Vec<_>>();
+    fn names_are_found_in_any_case_if_unambiguous() {
         let nli = names(&["entailment", "not_entailment"]);
         assert_eq!(find_label(&nli, "Not Entailment"), Some(1));
         assert_eq!(find_label(&nli, "neutral"), None);
@@ -317,8 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_no_names_in_whatever_order() {
-        let names = |list: &[&str]| list.iter().map(|s| s.to_string()).collect::<Vec<_>>();
+    fn ids_in_any_order_are_not_names() {
         assert_eq!(label_ids(&names(&["LABEL_1", "LABEL_0"])), Some(vec![1, 0]));
         assert_eq!(label_ids(&names(&["0", "1", "2"])), Some(vec![0, 1, 2]));
         assert_eq!(label_ids(&names(&["1", "2"])), None, "stars, say");

@@ -1,4 +1,4 @@
-//! One split of one task, from its files to its examples.
+//! Loads one split of one task.
 
 use std::path::PathBuf;
 
@@ -16,31 +16,31 @@ use crate::hub::Hub;
 #[cfg(test)]
 mod tests;
 
-/// More skipped rows than one in so many end the reading, unless they are allowed.
+/// A larger share of skipped rows is an error, unless allowed.
 const ONE_SKIPPED_IN: usize = 1000;
 
-/// How many skipped rows an error shows.
+/// Maximum number of skipped rows in an error.
 const SHOWN: usize = 5;
 
-/// Where a split is read from, and how strictly.
+/// Options for loading a split.
 pub struct LoadOptions<'a> {
-    /// A folder: GLUE's release, the task's own folder, or one with `train.csv` and the like.
-    /// `None`: the Hub (for a user's own task, what it says itself).
+    /// A folder: GLUE's release, the task's own folder, or one with files such as `train.csv`.
+    /// `None`: the Hub (for a user's own task, the source that it names).
     pub data: Option<PathBuf>,
-    /// Keep only the first so many examples; the rest is read and counted.
+    /// Keep only this many examples, from the first; the others are read and counted.
     pub limit: Option<usize>,
-    /// Accept any share of rows that cannot be used (they are listed all the same).
+    /// Accept any share of unusable rows, which are still listed.
     pub allow_skipped: bool,
-    /// Where data sets without files come from.
+    /// The Hub, for data sets without local files.
     pub hub: &'a Hub,
 }
 
 /// Reads one split.
 ///
 /// # Errors
-/// When no file is found (naming what was looked for), a file cannot be read or is not what its
-/// name says, a label is none of the task's, more than one row in a thousand cannot be used and
-/// `allow_skipped` is off, or nothing is left.
+/// No file (with the places searched), a file that cannot be read or has another format, a label
+/// that the task does not have, more than one unusable row in a thousand without `allow_skipped`, or
+/// no example.
 pub fn load(spec: &TaskSpec, split: &str, options: &LoadOptions) -> Result<Dataset> {
     if options.limit == Some(0) {
         bail!(Diagnostic::usage("a limit of 0 leaves nothing to audit")
@@ -89,12 +89,11 @@ pub fn load(spec: &TaskSpec, split: &str, options: &LoadOptions) -> Result<Datas
     })
 }
 
-/// Whether a split has files, without reading them. Asks the Hub for its list of files where the
-/// data comes from there.
+/// Whether a split has files, without reading them; from the Hub's list of files if necessary.
 ///
 /// # Errors
-/// When the data folder does not exist, the Hub gives no answer, or a user's own task names files
-/// for the split and they are not there.
+/// A missing data folder, no answer of the Hub, or missing files that a user's own task names for
+/// the split.
 pub fn has_split(spec: &TaskSpec, split: &str, options: &LoadOptions) -> Result<bool> {
     let split = spec.canonical_split(split);
     let found = locate(spec, &split, options.data.as_deref(), options.hub)?;
@@ -142,7 +141,7 @@ fn not_found(spec: &TaskSpec, split: &str, tried: &[String]) -> anyhow::Error {
             format!("name its file in the config: splits = {{ {split} = \"…\" }}")
         }
         TaskSource::Custom { .. } if spec.names_split(split) => {
-            format!("mend `splits.{split}` of `[task.{}]`, which names it", spec.name)
+            format!("correct `splits.{split}` of `[task.{}]`", spec.name)
         }
         TaskSource::Custom { task, .. } => format!(
             "`[task.{}]` names the splits {}",

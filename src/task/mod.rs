@@ -8,13 +8,13 @@ mod files; //     which files a split is read from
 mod glue; //      the GLUE table
 mod labels; //    label cells -> label ids
 mod load; //      a split, from its files to its examples
-mod natural; //   part-2 before part-10
+mod natural; //   natural sort order of names
 mod readers; //   TSV, CSV, JSONL, Parquet -> rows of cells
-mod spec; //      what a task is
+mod spec; //      task descriptions
 pub mod spelling; // did you mean
 pub mod table; // any table of named columns
 #[cfg(test)]
-mod testing; //   files and options for the tests of this room
+mod testing; //   builders for the tests of this room
 
 pub use custom::{CustomTask, SplitPaths, TextColumns};
 pub use glue::ALL_TASKS;
@@ -30,14 +30,14 @@ pub struct Example {
     pub text: String,
     /// The second sentence of a pair.
     pub pair: Option<String>,
-    /// Index into [`Dataset::label_names`]; `None` where the row has no label (or −1).
+    /// Index into [`Dataset::label_names`]; `None` if the row has no label (or −1).
     pub label: Option<u32>,
 }
 
 /// A row that could not be used, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SkippedRow {
-    /// The file (or `hub id/file`) it stands in.
+    /// Its file (or `hub id/file`).
     pub file: String,
     /// 1-based line (text formats) or row (Parquet).
     pub line: usize,
@@ -60,13 +60,13 @@ pub struct Dataset {
     pub available: usize,
     /// Rows that could not be used, in file order.
     pub skipped: Vec<SkippedRow>,
-    /// Why no example has a label; `None` where at least one has.
+    /// Why no example has a label; `None` if at least one has.
     pub unlabelled: Option<String>,
     /// The files read, in order.
     pub files: Vec<PathBuf>,
-    /// What to call each of `files`: its path, or `hub id/file`.
+    /// The name of each of `files`: its path, or `hub id/file`.
     pub names: Vec<String>,
-    /// The commit of the Hub's data set that they are of; `None` for local files.
+    /// The commit of the Hub's data set; `None` for local files.
     pub commit: Option<String>,
     /// SHA-256 of the bytes of `files`, in order, as lower-case hexadecimal digits.
     pub sha256: String,

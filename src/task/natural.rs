@@ -1,15 +1,15 @@
-//! Names in the order in which people count: `part-2` before `part-10`.
+//! Natural sort order of names: `part-2` before `part-10`.
 
-/// A part of a name: digits are ordered by the number that they write.
+/// A part of a name; digits are ordered by their value.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Part {
-    /// How many digits, leading zeros apart, then the digits: an order by value without a limit.
+    /// Number of digits without leading zeros, then the digits: ordered by value without a limit.
     Number(usize, String),
     Text(String),
 }
 
-/// What `path` is sorted by: folder by folder, each run of digits as a number; names that are equal
-/// so (`1` and `01`) by their spelling.
+/// The sort key of `path`: folder by folder, each run of digits as a number; ties (`1` and `01`) by
+/// spelling.
 pub(super) fn natural_key(path: &str) -> (Vec<Vec<Part>>, String) {
     (path.split(['/', '\\']).map(parts).collect(), path.to_owned())
 }
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn digits_are_ordered_by_the_number_they_write() {
+    fn digits_are_ordered_by_value() {
         let ordered = [
             "a/z-9.csv",
             "a/z-10.csv",

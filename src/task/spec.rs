@@ -1,4 +1,4 @@
-//! What a task is: its name, its labels, its columns, and where its splits lie.
+//! Descriptions of tasks: name, labels, columns and the source of the splits.
 
 use std::path::{Path, PathBuf};
 
@@ -11,11 +11,11 @@ use super::spelling::did_you_mean;
 use crate::error::Diagnostic;
 use crate::hub::{HubRepo, RepoKind};
 
-/// The figure that a task is judged by, beside plain accuracy.
+/// The figure of a task that is reported in addition to accuracy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Metric {
-    /// Share of right predictions.
+    /// Share of correct predictions.
     Accuracy,
     /// Accuracy, and F1 of label id 1 (MRPC, QQP).
     AccuracyAndF1,
@@ -28,7 +28,7 @@ pub enum Metric {
 pub struct TaskSpec {
     /// `sst2`, or the NAME of `[task.NAME]`.
     pub name: String,
-    /// Index = label id. Empty where a user's task names none.
+    /// Index = label id. Empty if a user's task names none.
     pub label_names: Vec<String>,
     /// The task's own figure.
     pub metric: Metric,
@@ -36,20 +36,19 @@ pub struct TaskSpec {
     pub(super) source: TaskSource,
 }
 
-/// Which columns hold what.
 #[derive(Debug, Clone)]
 pub(super) struct Columns {
     /// Alternatives of one or two names; the first that a file has in full is taken.
     pub(super) text: Vec<Vec<String>>,
     /// Alternatives; the first that a file has is taken.
     pub(super) label: Vec<String>,
-    /// Whether a file without any of these label columns is a mistake.
+    /// Whether a file without any of these label columns is an error.
     pub(super) label_expected: bool,
-    /// The columns of files that have no header line.
+    /// The columns of files without a header line.
     pub(super) headerless: Option<&'static [&'static str]>,
 }
 
-/// Where the splits are to be looked for.
+/// The source of a task's splits.
 #[derive(Debug, Clone)]
 pub(super) enum TaskSource {
     Glue(&'static GlueTask),
@@ -57,10 +56,10 @@ pub(super) enum TaskSource {
 }
 
 impl TaskSpec {
-    /// The built-in task of that name, however it is hyphenated or capitalised.
+    /// The built-in task of that name, in any case and hyphenation.
     ///
     /// # Errors
-    /// A usage error for STS-B (a regression) and for names that are no task.
+    /// A usage error for STS-B (a regression) and for unknown names.
     pub fn glue(name: &str) -> Result<TaskSpec> {
         let key = match plain(name).as_str() {
             "mnlim" | "mnlimatched" => "mnli".to_owned(),
@@ -88,12 +87,11 @@ impl TaskSpec {
         })
     }
 
-    /// A user's own task; relative paths in it are relative to `base_dir` (the config file's
-    /// folder), after the folder given by `--data`.
+    /// A user's own task; its paths are relative to the folder given by `--data`, then to `base_dir`
+    /// (the config file's folder).
     ///
     /// # Errors
-    /// A usage error when the name is taken by a built-in task or the description contradicts
-    /// itself.
+    /// A usage error for the name of a built-in task or a contradictory description.
     pub fn custom(name: &str, task: CustomTask, base_dir: &Path) -> Result<TaskSpec> {
         if is_builtin(name) {
             bail!(Diagnostic::usage(format!(
@@ -116,8 +114,8 @@ impl TaskSpec {
         })
     }
 
-    /// The one name of a split: `dev` is `validation`, and MNLI's `validation_matched` is what
-    /// `validation` means for it.
+    /// The canonical name of a split: `dev` is `validation`, and so is MNLI's
+    /// `validation_matched`.
     pub fn canonical_split(&self, split: &str) -> String {
         let canonical = match &self.source {
             TaskSource::Glue(task) => {
@@ -135,10 +133,10 @@ impl TaskSpec {
         }
     }
 
-    /// The Hub's data set that the task is read from when no local files are.
+    /// The Hub's data set of the task, for use without local files.
     ///
     /// # Errors
-    /// Never for a built-in task, nor for one that [`TaskSpec::custom`] accepted.
+    /// Never for a built-in task or one that [`TaskSpec::custom`] accepted.
     pub fn hub_repo(&self) -> Result<Option<HubRepo>> {
         match &self.source {
             TaskSource::Glue(_) => HubRepo::parse(RepoKind::Dataset, HUB_ID).map(Some),
@@ -146,7 +144,7 @@ impl TaskSpec {
         }
     }
 
-    /// What describes a user's own task; `None` for a built-in one.
+    /// The description of a user's own task; `None` for a built-in one.
     pub fn description(&self) -> Option<&CustomTask> {
         match &self.source {
             TaskSource::Glue(_) => None,
@@ -154,36 +152,36 @@ impl TaskSpec {
         }
     }
 
-    /// Whether a user's own task says where the split lies.
+    /// Whether a user's own task names files for the split.
     pub(super) fn names_split(&self, split: &str) -> bool {
         matches!(&self.source, TaskSource::Custom { task, .. } if task.splits.contains_key(split))
     }
 }
 
-/// Whether a name is taken by a built-in task (STS-B, which is refused, included).
+/// Whether a name is that of a built-in task, or of STS-B, which is refused.
 pub fn is_builtin(name: &str) -> bool {
     plain(name) == "stsb" || TaskSpec::glue(name).is_ok()
 }
 
-/// The one name of a task: `sst2` for `SST-2`; a name that is no built-in task's stays as it is.
+/// The canonical name of a task: `sst2` for `SST-2`; other names stay unchanged.
 pub fn canonical_name(name: &str) -> String {
     TaskSpec::glue(name).map_or_else(|_| name.to_owned(), |task| task.name)
 }
 
-/// A split of a built-in task, by what its data set's page on the Hub calls it.
+/// A split of a built-in task in the names of its data set on the Hub.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HubSplit {
     /// The data set's id.
     pub id: &'static str,
-    /// What people call the task, such as `GLUE SST-2`.
+    /// The task's title, such as `GLUE SST-2`.
     pub title: String,
     /// The data set's configuration.
     pub config: &'static str,
-    /// The split's name there, such as `validation_matched`; `None` for one that GLUE has not.
+    /// The split's name there, such as `validation_matched`; `None` if GLUE does not have it.
     pub split: Option<&'static str>,
 }
 
-/// What the Hub calls `split` of the built-in task `task`; `None` for a user's own task.
+/// The Hub's names for `split` of the built-in task `task`; `None` for a user's own task.
 pub fn hub_split(task: &str, split: &str) -> Option<HubSplit> {
     let glue = GLUE.iter().find(|glue| glue.name == task)?;
     Some(HubSplit {
@@ -219,7 +217,7 @@ mod tests {
     use crate::error::{exit_code, rendered, Exit};
 
     #[test]
-    fn names_are_found_however_they_are_written() {
+    fn names_are_found_in_any_spelling() {
         for (written, name) in [
             ("sst2", "sst2"),
             ("SST-2", "sst2"),

@@ -1,4 +1,4 @@
-//! Any table of named columns, with typed cells: what `audit check` reads predictions from.
+//! Tables of named columns with typed cells, for `audit check`.
 
 use std::path::{Path, PathBuf};
 
@@ -29,7 +29,7 @@ pub struct Table {
     pub sha256: String,
 }
 
-/// One row, and where it stands.
+/// One row and its position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableRow {
     /// Index into [`Table::files`].
@@ -64,14 +64,14 @@ impl Table {
             Cell::Text(text) if text.trim().is_empty() => Ok(None),
             Cell::Text(text) => match text.trim().parse() {
                 Ok(value) => Ok(Some(value)),
-                Err(_) => Err(self.wrong(row, column, &format!("`{text}` is no number"))),
+                Err(_) => Err(self.wrong(row, column, &format!("`{text}` is not a number"))),
             },
-            other => Err(self.wrong(row, column, &format!("{} is no number", other.kind()))),
+            other => Err(self.wrong(row, column, &format!("{} is not a number", other.kind()))),
         }
     }
 
-    /// A cell as text; `None` for null or an empty field. Whole numbers are written without a
-    /// decimal point, so that ids agree between formats.
+    /// A cell as text; `None` for null or an empty field. Whole numbers have no decimal point, so
+    /// that ids agree between formats.
     ///
     /// # Errors
     /// Naming file, line and column of a cell that holds a list or the like.
@@ -92,7 +92,7 @@ impl Table {
     /// A cell as a label id; `None` for null, an empty field or -1.
     ///
     /// # Errors
-    /// Naming file, line and column of a cell that is no label of the reader's task.
+    /// Naming file, line and column of a cell that is not a label of the reader's task.
     pub fn label(&self, row: usize, column: usize, labels: &LabelReader) -> Result<Option<u32>> {
         labels.read(&self.rows[row].cells[column]).map_err(|bad| {
             Diagnostic::failure(self.wrong(row, column, &bad.what).to_string())
@@ -101,7 +101,7 @@ impl Table {
         })
     }
 
-    /// An error about one cell: file, line, column, and what is wrong.
+    /// An error about one cell, with file, line and column.
     pub fn wrong(&self, row: usize, column: usize, what: &str) -> anyhow::Error {
         anyhow!("{}, column `{}`: {what}", self.place(row), self.columns[column])
     }
@@ -110,8 +110,8 @@ impl Table {
 /// Reads files (TSV, CSV, JSONL, Parquet, by extension) as one table.
 ///
 /// # Errors
-/// When a file cannot be read, a row has too few or too many fields, or the files do not have the
-/// same columns (their order may differ), or the user asks to stop.
+/// A file that cannot be read, a row with too few or too many fields, files with different columns
+/// (their order may differ), or an interrupt.
 pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<Table> {
     let mut builder = Builder::default();
     for (index, path) in paths.iter().enumerate() {
@@ -119,7 +119,7 @@ pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<
         let name = path.display().to_string();
         let Some(format) = DataFormat::of(path) else {
             bail!(Diagnostic::failure(format!(
-                "`{name}`: its extension does not say how it is written"
+                "`{name}`: its extension does not determine its format"
             ))
             .hint("a table is a .csv, .tsv, .jsonl or .parquet file"));
         };
@@ -138,11 +138,11 @@ pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<
     Ok(Table { columns: builder.columns, rows: builder.rows, files, sha256 })
 }
 
-/// The files that paths and patterns (`*`, `?`, `[ab]`, `**`) stand for: each pattern's files in
-/// the order of their names (`part-2` before `part-10`), the patterns in the order given.
+/// The files that match paths and patterns (`*`, `?`, `[ab]`, `**`): each pattern's files in natural
+/// order (`part-2` before `part-10`), the patterns in the order given.
 ///
 /// # Errors
-/// When one of them stands for no file, or two of them for the same.
+/// A pattern that matches no file, or two that match the same.
 pub fn expand_patterns<S: AsRef<str>>(patterns: &[S]) -> Result<Vec<PathBuf>> {
     let mut files: Vec<PathBuf> = Vec::new();
     for pattern in patterns {

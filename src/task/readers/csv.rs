@@ -33,13 +33,13 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     records.refuse_open_quote()
 }
 
-/// The records of one file, each with the line it begins in.
+/// The records of one file with their first lines.
 struct Records<'a> {
     file: &'a DataFile,
     bytes: &'a [u8],
     reader: ::csv::Reader<&'a [u8]>,
     record: ::csv::ByteRecord,
-    /// Where the current record begins.
+    /// Start of the current record.
     start: usize,
     line: usize,
 }
@@ -62,7 +62,7 @@ impl<'a> Records<'a> {
         if !found {
             return Ok(false);
         }
-        // The csv crate puts the end of the line before, and empty lines, at a record's head.
+        // The csv crate's records start with the previous line end and empty lines.
         let position = self.record.position().expect("a record that was read has a position");
         let mut start = position.byte() as usize;
         while matches!(self.bytes.get(start), Some(b'\r' | b'\n')) {
@@ -88,8 +88,8 @@ impl<'a> Records<'a> {
         self.record.iter().enumerate().map(field).collect()
     }
 
-    /// A quote that opens a field and is closed in the middle of it was data: what stands between,
-    /// rows included, would be taken for one field.
+    /// Refuses a quoted field that continues after its closing quote: its quotes are data, and rows
+    /// between them would be read as one field.
     fn refuse_stray_quote(&self) -> Result<()> {
         let end = self.reader.position().byte() as usize;
         let mut rest = &self.bytes[self.start..end];
@@ -101,7 +101,7 @@ impl<'a> Records<'a> {
                     let opens = self.line + newlines(&self.bytes[self.start..end - rest.len()]);
                     let closes = self.line + newlines(&self.bytes[self.start..end - after.len()]);
                     bail!(Diagnostic::failure(format!(
-                        "`{}` line {opens}: the field that a quote opens here goes on after \
+                        "`{}` line {opens}: the field that a quote opens here continues after \
                              its closing quote in line {closes}",
                         self.file.name
                     ))
@@ -119,8 +119,7 @@ impl<'a> Records<'a> {
         }
     }
 
-    /// A quote that is never closed takes the rest of the file for one field: then rows would be
-    /// lost without a word.
+    /// Refuses a quote that is never closed: the rest of the file would be read as one field.
     fn refuse_open_quote(&self) -> Result<()> {
         let last = self.bytes[self.start..].trim_ascii();
         let quotes = last.iter().filter(|&&byte| byte == b'"').count();
@@ -135,13 +134,13 @@ impl<'a> Records<'a> {
     }
 }
 
-/// What follows the quote that closes a field; `None` where it is never closed.
+/// The bytes after the closing quote of a field; `None` if it is never closed.
 fn after_closing_quote(mut quoted: &[u8]) -> Option<&[u8]> {
     loop {
         let at = quoted.iter().position(|&byte| byte == b'"')?;
         quoted = &quoted[at + 1..];
         match quoted.strip_prefix(b"\"") {
-            Some(rest) => quoted = rest, // two quotes stand for one
+            Some(rest) => quoted = rest, // a doubled quote
             None => return Some(quoted),
         }
     }

@@ -33,8 +33,7 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     Ok(())
 }
 
-/// The keys of all objects, in the order they first appear. Lines that are no object are left for
-/// the second reading to report.
+/// The keys of all objects, in order of appearance. The second reading reports invalid lines.
 fn keys(file: &DataFile) -> Result<Vec<String>> {
     let mut keys = Keys::default();
     let mut lines = LineReader::of(file)?;
@@ -65,7 +64,7 @@ struct Keys {
     known: HashSet<String>,
 }
 
-/// Reads an object for its keys alone.
+/// Reads the keys of an object.
 struct Seed<'a>(&'a mut Keys);
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
@@ -112,5 +111,5 @@ fn cell(value: Value) -> Cell {
 fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
-    format!("no JSON object, at column {}: {what}", error.column())
+    format!("not a JSON object, at column {}: {what}", error.column())
 }

@@ -8,7 +8,7 @@ use anyhow::{bail, Context, Result};
 use super::{open, DataFile};
 use crate::error::Diagnostic;
 
-/// A line longer than this is no example but a broken file (16 MiB).
+/// Maximum length of a line, 16 MiB; a longer one means a damaged file.
 pub(super) const LONGEST_LINE: usize = 16 << 20;
 
 /// The lines of one file without their ends (`\n`, `\r\n`), byte-order mark removed.
@@ -28,8 +28,7 @@ impl<'a> LineReader<'a> {
     /// The next line and its number, counted from 1; `None` after the last.
     ///
     /// # Errors
-    /// When the file cannot be read, the line is longer than [`LONGEST_LINE`], or the file is no
-    /// text in UTF-8's neighbourhood (UTF-16, NUL bytes).
+    /// A file that cannot be read, a line longer than [`LONGEST_LINE`], UTF-16 or NUL bytes.
     pub(super) fn next(&mut self) -> Result<Option<(usize, &[u8])>> {
         self.file.go_on()?;
         let name = &self.file.name;
@@ -68,7 +67,7 @@ pub(super) fn too_long(name: &str, line: usize) -> anyhow::Error {
         .into()
 }
 
-/// UTF-16 is what some spreadsheets write; its byte-order mark gives it away.
+/// Refuses UTF-16, which some spreadsheets write, by its byte-order mark.
 pub(super) fn refuse_utf16(name: &str, start: &[u8]) -> Result<()> {
     if start.starts_with(b"\xFF\xFE") || start.starts_with(b"\xFE\xFF") {
         bail!(Diagnostic::failure(format!("`{name}` is written in UTF-16"))
@@ -80,7 +79,7 @@ pub(super) fn refuse_utf16(name: &str, start: &[u8]) -> Result<()> {
 pub(super) fn refuse_nul(name: &str, line: usize, bytes: &[u8]) -> Result<()> {
     if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
         bail!(Diagnostic::failure(format!("`{name}` line {line}: a NUL byte at byte {}", at + 1))
-            .hint("this is no text file, or one that was damaged"));
+            .hint("this is not a text file, or it is damaged"));
     }
     Ok(())
 }
@@ -90,7 +89,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<&str, usize> {
     std::str::from_utf8(bytes).map_err(|error| error.valid_up_to() + 1)
 }
 
-/// What to say of a place that is not UTF-8.
+/// The error of a byte that is not UTF-8.
 pub(super) fn not_utf8(name: &str, line: usize, column: &str, byte: usize) -> anyhow::Error {
     Diagnostic::failure(format!("`{name}` line {line}{column}: byte {byte} is not UTF-8"))
         .hint("convert the file, for example: iconv -f LATIN1 -t UTF-8")

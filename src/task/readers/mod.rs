@@ -1,8 +1,8 @@
-//! Files of rows, whatever their format, as rows of cells.
+//! Reads files of any format as rows of cells.
 //!
-//! Each format is one file here; [`read`] gives the header to a [`RowSink`], which says what
-//! columns it wants, and then the rows. What is wrong with one row alone is told to the sink,
-//! which decides whether the row can be missed; what is wrong with the file ends the reading.
+//! Each format is one file here. [`read`] passes the header to a [`RowSink`], which selects columns,
+//! and then the rows. An unusable row is reported to the sink, which decides whether to skip it; an
+//! error of the file ends the reading.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -21,7 +21,7 @@ mod lines;
 mod parquet;
 mod tsv;
 
-/// How a file is written.
+/// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum DataFormat {
@@ -36,7 +36,7 @@ pub enum DataFormat {
 }
 
 impl DataFormat {
-    /// The format that a file's extension stands for.
+    /// The format by a file's extension.
     pub fn of(path: &Path) -> Option<DataFormat> {
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         Some(match extension.as_str() {
@@ -54,7 +54,7 @@ impl DataFormat {
 pub enum Cell {
     /// The row ends before this column.
     Missing,
-    /// Null; in JSONL also a key that the object lacks.
+    /// Null; in JSONL also a missing key.
     Null,
     /// `true` or `false`.
     Bool(bool),
@@ -64,12 +64,12 @@ pub enum Cell {
     Number(f64),
     /// Text; every cell of a TSV or CSV file.
     Text(String),
-    /// Something that no column here holds: a list, a date, bytes that are no text.
+    /// An unsupported value: a list, a date, bytes that are not text.
     Other(&'static str),
 }
 
 impl Cell {
-    /// What the cell holds, for messages.
+    /// The cell's kind, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
             Cell::Missing => "nothing: the row ends before it",
@@ -87,10 +87,10 @@ impl Cell {
 pub(crate) struct DataFile {
     /// Where it lies.
     pub(crate) path: PathBuf,
-    /// What to call it: its path, or `hub id/file`.
+    /// Its name in messages: its path, or `hub id/file`.
     pub(crate) name: String,
     pub(crate) format: DataFormat,
-    /// The columns, should the file have no header line (TSV only).
+    /// The columns if the file has no header line (TSV only).
     pub(crate) headerless: Option<&'static [&'static str]>,
     /// Ends the reading between two rows.
     pub(crate) interrupt: Interrupt,
@@ -103,20 +103,20 @@ impl DataFile {
     }
 }
 
-/// What a file says of its columns.
+/// The header of a file.
 pub(crate) struct TableHeader<'a> {
     pub(crate) columns: &'a [String],
-    /// Column → names of the ids in it, as Hugging Face writes them into Parquet files.
+    /// Column → names of its ids, as Hugging Face stores them in Parquet files.
     pub(crate) class_names: &'a BTreeMap<String, Vec<String>>,
 }
 
 /// Takes the rows of a file.
 pub(crate) trait RowSink {
-    /// Hears the columns, once per file, and returns the indices of those it wants.
+    /// Takes the columns, once per file, and returns the indices of those it wants.
     fn header(&mut self, file: &DataFile, header: &TableHeader) -> Result<Vec<usize>>;
     /// Takes one row: the wanted cells in the wanted order. `line` counts from 1 (rows in Parquet).
     fn row(&mut self, line: usize, cells: Vec<Cell>) -> Result<()>;
-    /// Hears of a row that cannot be read.
+    /// Takes the reason why a row cannot be read.
     fn broken(&mut self, line: usize, reason: String) -> Result<()>;
 }
 
@@ -135,7 +135,7 @@ fn open(file: &DataFile) -> Result<File> {
     File::open(&file.path).with_context(|| format!("cannot open `{}`", file.name))
 }
 
-/// A checkout without Git LFS holds a few lines in place of each large file.
+/// Refuses folders, and Git LFS pointers in place of files.
 fn refuse_pointer(file: &DataFile) -> Result<()> {
     const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
     if file.path.is_dir() {
@@ -168,12 +168,11 @@ fn pick(fields: &[&str], wanted: &[usize], columns: usize) -> Result<Vec<Cell>, 
     Ok(wanted.iter().map(cell).collect())
 }
 
-/// A file of nothing at all.
 fn empty(file: &DataFile) -> anyhow::Error {
     anyhow::anyhow!("`{}` is empty", file.name)
 }
 
-/// `, column `x`` where a column is known.
+/// `, column `x`` if the column is known.
 fn in_column(columns: &[String], index: usize) -> String {
     columns.get(index).map_or_else(String::new, |name| format!(", column `{name}`"))
 }

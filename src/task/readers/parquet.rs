@@ -29,7 +29,7 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let wanted =
         sink.header(file, &TableHeader { columns: &columns, class_names: &class_names })?;
 
-    // Columns come in the file's order, whatever the order they are wanted in.
+    // Columns are read in the file's order.
     let mut ordered = wanted.clone();
     ordered.sort_unstable();
     ordered.dedup();
@@ -52,7 +52,7 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     Ok(())
 }
 
-/// Runs one call of the parquet crate, which answers some damaged files with a panic.
+/// Runs a call of the parquet crate, which panics on some damaged files.
 fn guarded<T>(name: &str, call: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
     let reason = match quietly(call) {
         Ok(Ok(value)) => return Ok(value),
@@ -84,7 +84,7 @@ fn quietly<T>(call: impl FnOnce() -> T) -> Result<T, ()> {
         }));
     });
     QUIET.set(true);
-    // Nothing of what the call may leave half done is used after a panic.
+    // Nothing that the call may leave half done is used after a panic.
     let result = panic::catch_unwind(AssertUnwindSafe(call));
     QUIET.set(false);
     result.map_err(drop)
@@ -108,7 +108,7 @@ fn cell(field: Field) -> Cell {
         Field::Float(value) => Cell::Number(value.into()),
         Field::Double(value) => Cell::Number(value),
         Field::Str(text) => Cell::Text(text),
-        // Some writers leave out the mark that says that bytes are text.
+        // Some writers omit the annotation that bytes are text.
         Field::Bytes(bytes) => match std::str::from_utf8(bytes.data()) {
             Ok(text) => Cell::Text(text.to_owned()),
             Err(_) => Cell::Other("bytes that are not UTF-8"),

@@ -33,7 +33,7 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     if let Some(fields) = first_row {
         row(number, &fields.iter().map(String::as_str).collect::<Vec<_>>(), sink)?;
     }
-    // Empty lines at the end are no rows; in a file of one column any line is one.
+    // Empty lines at the end are not rows; in a file of one column every line is a row.
     let mut blanks = Vec::new();
     while let Some((number, line)) = lines.next()? {
         if line.is_empty() && columns.len() > 1 {
@@ -49,8 +49,8 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     Ok(())
 }
 
-/// Whether the first line names columns rather than being a row: one of its cells is the last of
-/// the names that a file without a header would have (CoLA's `sentence`).
+/// Whether the first line is a header: one of its cells is the last name of `columns` (CoLA's
+/// `sentence`).
 fn is_header(first: &[String], columns: &[&str]) -> bool {
     let text = columns.last().expect("a headerless layout has columns");
     first.iter().any(|cell| cell == text)

@@ -62,16 +62,16 @@ fn files_are_one_table_whatever_the_order_of_their_columns() {
 }
 
 #[test]
-fn a_cell_that_is_no_number_has_a_place() {
+fn a_cell_that_is_not_a_number_is_named_by_place() {
     let folder = Folder::new();
     let path = folder.write("a.csv", "x\n1\nmany\nNaN\n");
     let table = read_table(&[path]).unwrap();
     let error = failure(table.number(1, 0));
-    assert!(error.contains("a.csv` line 3, column `x`: `many` is no number"), "{error}");
+    assert!(error.contains("a.csv` line 3, column `x`: `many` is not a number"), "{error}");
     assert!(table.number(2, 0).unwrap().unwrap().is_nan());
     let path = folder.write("a.jsonl", "{\"x\": [1]}\n");
     let table = read_table(&[path]).unwrap();
-    assert!(failure(table.number(0, 0)).contains("line 1, column `x`: a list is no number"));
+    assert!(failure(table.number(0, 0)).contains("line 1, column `x`: a list is not a number"));
     assert!(failure(table.text(0, 0)).contains("a list"));
 }
 
@@ -92,7 +92,7 @@ fn a_table_loses_no_row() {
 }
 
 #[test]
-fn paths_that_are_no_tables_are_named() {
+fn paths_that_are_not_tables_are_named() {
     let folder = Folder::new();
     let path = folder.write("a.csv", "logit_no,logit_yes\n1,2\n");
     let text = path.display().to_string();

@@ -1,9 +1,9 @@
-//! Labels that are none, and files that are damaged.
+//! Wrong labels and damaged files.
 
 use super::*;
 
 #[test]
-fn a_label_that_is_none_is_an_error_at_its_place() {
+fn a_wrong_label_is_an_error_at_its_place() {
     let folder = Folder::new();
     let path = folder.write("SST-2/train.tsv", "sentence\tlabel\na\t1\nb\t2\n");
     let path = path.display().to_string();
@@ -48,7 +48,7 @@ fn invalid_utf8_is_named_by_file_line_column_and_byte() {
 }
 
 #[test]
-fn what_is_no_text_is_said_to_be_none() {
+fn files_that_are_not_text_are_refused() {
     let folder = Folder::new();
     folder.write("SST-2/train.tsv", b"sentence\tlabel\na\0b\t1\n");
     says(&failure(folder.load("sst2", "train")), &["line 2", "NUL byte"]);

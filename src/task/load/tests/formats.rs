@@ -1,4 +1,4 @@
-//! CSV, JSONL and Parquet; any text comes back as it was written.
+//! CSV, JSONL and Parquet; any text is read back unchanged.
 
 use parquet::basic::{BrotliLevel, Compression, GzipLevel, ZstdLevel};
 use proptest::prelude::*;
@@ -60,7 +60,7 @@ fn jsonl_rows_may_differ_in_keys_and_broken_ones_have_a_place() {
     folder.write("train.jsonl", format!("{good}{{\"sentence\": 5}}\n{{\"sentence\": \n[1]\n"));
     let error = failure(folder.load("sst2", "train"));
     says(&error, &["3 of 5 rows", "line 4: column `sentence` holds a number"]);
-    says(&error, &["line 5: no JSON object, at column", "line 6: no JSON object"]);
+    says(&error, &["line 5: not a JSON object, at column", "line 6: not a JSON object"]);
     folder.write("train.jsonl", "[{\"sentence\": \"a\"}]");
     says(&failure(folder.load("sst2", "train")), &["JSON array", "jq"]);
 }

@@ -1,4 +1,4 @@
-//! GLUE's official release and its quirks.
+//! GLUE's official release and its special cases.
 
 use super::*;
 use std::io::Write;
@@ -114,7 +114,7 @@ fn an_empty_text_is_data() {
 #[test]
 fn the_real_files_have_the_published_numbers_of_rows() {
     let Some(root) = std::env::var_os("AUDIT_TEST_DATA") else {
-        // Past the test harness, which keeps what a passing test prints.
+        // Written directly, as the test harness hides the output of a passing test.
         std::io::stderr().write_all(b"skipped: AUDIT_TEST_DATA is not set\n").unwrap();
         return;
     };

@@ -1,4 +1,4 @@
-//! Splits from files of every format, GLUE's quirks, and what is wrong with files.
+//! Splits from files of every format, GLUE's special cases, and damaged files.
 
 use super::*;
 use crate::error::rendered;

@@ -1,4 +1,4 @@
-//! Where files are found: folders, shards, the Hub, a user's own task.
+//! The places of files: folders, shards, the Hub, a user's own task.
 
 use parquet::basic::Compression;
 
@@ -33,7 +33,7 @@ fn another_tasks_folder_is_not_taken_for_ours() {
 }
 
 #[test]
-fn what_is_missing_is_said_with_what_was_looked_for() {
+fn missing_files_are_reported_with_the_places_searched() {
     let folder = Folder::new();
     let error = failure(folder.load("sst2", "train"));
     says(&error, &["SST-2/train.tsv", "train.{tsv,csv,jsonl,parquet}", "hint: "]);
@@ -60,12 +60,12 @@ fn a_split_is_known_without_being_read() {
 }
 
 #[test]
-fn shards_are_one_split_and_all_must_be_there() {
+fn shards_are_one_split_and_all_must_exist() {
     let folder = Folder::new();
     let name = |index| format!("sst2/train-0000{index}-of-00002.csv");
     folder.write(&name(1), "label,sentence\n0,second\n");
     let error = failure(folder.load("sst2", "train"));
-    says(&error, &["of the 2 shards", "1 are there"]);
+    says(&error, &["of the 2 shards", "1 exist"]);
     folder.write(&name(0), "sentence,label\nfirst,1\n");
     let data = folder.load("sst2", "train").unwrap();
     assert_eq!(data.examples, [example("first", Some(1)), example("second", Some(0))]);
@@ -163,7 +163,7 @@ fn a_users_task_may_be_a_data_set_of_the_hub() {
 }
 
 #[test]
-fn a_users_task_names_its_files_beside_its_config_or_in_the_data_folder() {
+fn a_users_task_names_its_files_in_its_configs_folder_or_the_data_folder() {
     let (folder, other) = (Folder::new(), Folder::new());
     let table = "text = ['q1', 'q2']\nlabel = 'same'\nlabels = ['no', 'yes']\n\
                  splits = { train = 'pairs.tsv', validation = 'd-*.csv' }";
