@@ -1,11 +1,10 @@
 //! The BERT family over packed batches: BERT, TinyBERT, DistilBERT, RoBERTa, XLM-RoBERTa, ELECTRA.
 //!
-//! One post-norm transformer encoder serves them all; a [`EncoderFamily`] says what their checkpoints call
-//! its parts and which head follows. Matches Hugging Face transformers' `*ForSequenceClassification`
-//! in evaluation mode.
+//! One post-norm transformer encoder; an [`EncoderFamily`] has the tensor names and the head. Matches
+//! Hugging Face transformers' `*ForSequenceClassification` in evaluation mode.
 
 mod fused; //    the audit's forward pass
-mod tensors; //  every tensor by name: what training changes, what a checkpoint is written from
+mod tensors; //  every tensor by name, for training and checkpoints
 mod training; // the differentiable forward pass
 
 use std::collections::BTreeMap;
@@ -29,21 +28,19 @@ struct LinearLayer {
 }
 
 impl LinearLayer {
-    /// Reads `name.weight`, stored (O, I) as PyTorch does, and `name.bias`.
+    /// Reads `name.weight` (O, I) and `name.bias`.
     fn load(weights: &mut Weights, name: &str, inner: usize, outer: usize) -> Result<Self> {
         let weight = weights.take(&format!("{name}.weight"), &[outer, inner])?;
         let bias = weights.take(&format!("{name}.bias"), &[outer])?;
         Ok(LinearLayer { weight: weight.t()?.contiguous()?, bias })
     }
 
-    /// Several layers over the same input as one, their outputs side by side.
-    fn side_by_side(parts: &[LinearLayer]) -> Result<Self> {
+    /// Concatenates layers over the same input.
+    fn concatenated(parts: &[LinearLayer]) -> Result<Self> {
         let weights: Vec<_> = parts.iter().map(|p| &p.weight).collect();
         let biases: Vec<_> = parts.iter().map(|p| &p.bias).collect();
-        Ok(LinearLayer {
-            weight: Tensor::cat(&weights, 1)?.contiguous()?,
-            bias: Tensor::cat(&biases, 0)?,
-        })
+        let weight = Tensor::cat(&weights, 1)?.contiguous()?;
+        Ok(LinearLayer { weight, bias: Tensor::cat(&biases, 0)? })
     }
 }
 
@@ -63,10 +60,10 @@ pub struct Encoder {
     family: &'static EncoderFamily,
     words: Tensor,                   // (V, E)
     positions: Tensor,               // (P, E)
-    first_position: usize,           // where the first token of a sequence stands in it
+    first_position: usize,           // row of a sequence's first token
     token_types: Option<Tensor>,     // (types, E)
     embedding_norm: Tensor,          // (2, E)
-    projection: Option<LinearLayer>, // (E, H), where E is not H
+    projection: Option<LinearLayer>, // (E, H), if E is not H
     layers: Vec<EncoderLayer>,
     heads: usize,
     activation: Activation,
@@ -77,17 +74,17 @@ pub struct Encoder {
 }
 
 impl Shape {
-    /// What config.json says.
+    /// Reads the sizes of config.json.
     ///
     /// # Errors
-    /// A size that is missing or no number.
+    /// A size that is missing or not a number.
     pub fn read(family: &EncoderFamily, config: &ModelConfig) -> Result<Self> {
         let Sizes { layers, hidden, heads, positions, .. } = Sizes::read(family, config)?;
         Ok(Shape { layers, hidden, heads, positions: positions - first_position(family, config)? })
     }
 }
 
-/// Where the first token of a sequence stands in the table of positions.
+/// The row of a sequence's first token in the table of positions.
 fn first_position(family: &EncoderFamily, config: &ModelConfig) -> Result<usize> {
     match family.positions_after_padding {
         true => Ok(config.size_or_zero("pad_token_id", 1)? + 1),
@@ -95,7 +92,6 @@ fn first_position(family: &EncoderFamily, config: &ModelConfig) -> Result<usize>
     }
 }
 
-/// The sizes that every tensor must agree with.
 struct Sizes {
     hidden: usize,
     embedding: usize,
@@ -136,7 +132,7 @@ impl Sizes {
 }
 
 impl Encoder {
-    /// Reads an encoder of `family` and its head; `head` is [`head_convention`]'s answer.
+    /// Reads an encoder of `family` and its head, by the convention `head` of [`super::conventions`].
     ///
     /// # Errors
     /// A missing or misshapen tensor, a value of config.json that this encoder does not implement.
@@ -211,26 +207,19 @@ impl Encoder {
             },
             classifier: LinearLayer::load(weights, output, h, labels)?,
         };
-        if device.is_cpu() {
-            return Ok(encoder);
+        match device.is_cpu() {
+            true => Ok(encoder),
+            false => encoder.map(&mut |_, tensor| tensor.to_device(device)),
         }
-        encoder.to_device(device)
     }
 
-    /// The same weights elsewhere.
-    fn to_device(&self, device: &Device) -> Result<Self> {
-        self.map(&mut |_, tensor| tensor.to_device(device))
-    }
-}
-
-impl Encoder {
-    /// The rows of the table of positions, one per token (T).
-    fn places(&self, batch: &PackedBatch) -> Vec<u32> {
+    /// The row of each token in the table of positions (T).
+    fn position_rows(&self, batch: &PackedBatch) -> Vec<u32> {
         batch.positions().map(|position| position + self.first_position as u32).collect()
     }
 
-    /// The rows of the table of segments: RoBERTa has one only, whatever the tokenizer says.
-    fn segments(&self, table: &Tensor, batch: &PackedBatch) -> Vec<u32> {
+    /// The row of each token in the table of segments (T), of which RoBERTa has only one.
+    fn segment_rows(&self, table: &Tensor, batch: &PackedBatch) -> Vec<u32> {
         let last = table.dims()[0] as u32 - 1;
         batch.token_type_ids.iter().map(|&id| id.min(last)).collect()
     }
@@ -319,7 +308,7 @@ impl EncoderLayer {
             LinearLayer::load(weights, &name(2), h, h)?,
         ];
         Ok(EncoderLayer {
-            query_key_value: LinearLayer::side_by_side(&query_key_value)?,
+            query_key_value: LinearLayer::concatenated(&query_key_value)?,
             attention_output: LinearLayer::load(weights, &name(3), h, h)?,
             intermediate: LinearLayer::load(weights, &name(4), h, i)?,
             output: LinearLayer::load(weights, &name(5), i, h)?,
@@ -360,7 +349,7 @@ fn refuse_unsupported(config: &ModelConfig) -> Result<()> {
     for flag in ["is_decoder", "add_cross_attention"] {
         if config.flag(flag)? {
             bail!(
-                "`{}`: `{flag}` is set, and this program runs encoders only",
+                "`{}`: `{flag}` is set, but this program runs encoders only",
                 config.path().display()
             );
         }
@@ -368,7 +357,7 @@ fn refuse_unsupported(config: &ModelConfig) -> Result<()> {
     Ok(())
 }
 
-/// A checkpoint without a classifier is a pretrained encoder, and never gets a random head.
+/// Refuses a checkpoint without a classifier: it is a pretrained encoder.
 fn require_head(weights: &Weights, config: &ModelConfig, names: &[&str]) -> Result<()> {
     let missing: Vec<_> =
         names.iter().map(|n| format!("{n}.weight")).filter(|n| !weights.contains(n)).collect();

@@ -1,12 +1,12 @@
-//! What the checkpoints of the BERT family call their parts: one row per family of architectures.
+//! Tensor and config names of the BERT family's checkpoints: one row per family of architectures.
 
 use super::kernels::Activation;
 use super::Head;
 use crate::checkpoint::{ModelConfig, Weights};
 
-/// What the checkpoints of one family of architectures call the parts of the encoder.
+/// The names and properties of one family of architectures.
 pub struct EncoderFamily {
-    /// The `model_type`s that share these names, each with transformers' class of its classifiers.
+    /// Each `model_type` with transformers' class of its classifiers.
     pub architectures: &'static [(&'static str, &'static str)],
     pub(crate) prefix: &'static str,
     pub(crate) layers: &'static str,
@@ -15,29 +15,29 @@ pub struct EncoderFamily {
     pub(crate) keys: ConfigKeys,
     /// Whether positions are counted from `pad_token_id + 1`, as fairseq does.
     pub(crate) positions_after_padding: bool,
-    /// The key of LayerNorm's epsilon; DistilBERT has none, and 1e-12 like the others' default.
+    /// The key of LayerNorm's epsilon; DistilBERT has none and uses 1e-12.
     pub(crate) eps_key: Option<&'static str>,
     pub(crate) token_types: bool,
     pub(crate) dropout: DropoutPlaces,
     pub(crate) head: HeadNames,
-    /// Whether its checkpoints come with TinyBERT's head, too.
+    /// Whether checkpoints may have TinyBERT's head.
     pub(crate) has_two_heads: bool,
 }
 
-/// Where a family drops out in training, beyond what all do, and what config.json calls the rates.
+/// The dropout sites that differ between families, and the keys of the rates.
 pub(crate) struct DropoutPlaces {
-    /// The rate after embeddings and dense layers, of the attention probabilities, of the head.
+    /// Keys of the rates after embeddings and dense layers, of attention probabilities, of the head.
     pub(crate) keys: [&'static str; 3],
-    /// Whether the attention's dense layer is followed by dropout.
+    /// Whether dropout follows the attention's dense layer.
     pub(crate) attention_output: bool,
-    /// Whether the head's first layer is preceded by dropout.
+    /// Whether dropout precedes the head's first layer.
     pub(crate) head_input: bool,
 }
 
-/// What config.json calls the sizes.
+/// The keys of config.json.
 pub(crate) struct ConfigKeys {
     pub(crate) hidden: &'static str,
-    /// The width of the embeddings, where it may differ from the hidden size.
+    /// The width of the embeddings, if it may differ from the hidden size.
     pub(crate) embedding: Option<&'static str>,
     pub(crate) layers: &'static str,
     pub(crate) heads: &'static str,
@@ -45,7 +45,7 @@ pub(crate) struct ConfigKeys {
     pub(crate) activation: &'static str,
 }
 
-/// The two linear layers of a head: their names and what follows the first.
+/// The two linear layers of a head, and the activation after the first.
 pub(crate) struct HeadNames {
     pub(crate) dense: &'static str,
     pub(crate) activation: Activation,
@@ -172,7 +172,7 @@ pub static FAMILIES: [EncoderFamily; 4] = [
     },
 ];
 
-/// The family of the architecture `name`; `None` where no row has it.
+/// The family of the architecture `name`, if any.
 pub fn family(name: &str) -> Option<&'static EncoderFamily> {
     FAMILIES.iter().find(|family| family.class_of(name).is_some())
 }
@@ -183,13 +183,13 @@ pub fn model_types() -> impl Iterator<Item = &'static str> {
 }
 
 impl EncoderFamily {
-    /// The class of transformers that reads a classifier of the architecture `name`; `None` where it
-    /// is not of this family.
+    /// Transformers' class of a classifier of the architecture `name`; `None` if it is not of this
+    /// family.
     pub fn class_of(&self, name: &str) -> Option<&'static str> {
         self.architectures.iter().find(|(model_type, _)| *model_type == name).map(|row| row.1)
     }
 
-    /// The prefix that the names of an encoder's tensors have in `weights`.
+    /// The prefix of the encoder's tensor names in `weights`.
     pub fn prefix_in(&self, weights: &Weights) -> &'static str {
         if weights.has_prefix(self.prefix) {
             self.prefix
@@ -199,7 +199,7 @@ impl EncoderFamily {
     }
 }
 
-/// The head convention that is in force, as the report names it.
+/// The head convention in force, as reports name it.
 pub fn head_convention(family: &EncoderFamily, config: &ModelConfig, asked: Head) -> &'static str {
     if !family.has_two_heads {
         return "standard";

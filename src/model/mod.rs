@@ -1,8 +1,8 @@
 //! 3. Encoders and heads: one implementation, used to audit and to train.
 //!
-//! Our own [`encoder`] serves the BERT family; `deberta_v2` and `modernbert` adapt
-//! candle-transformers' encoders, for auditing only. A new architecture is one file here (or one
-//! row of [`families::FAMILIES`]) and one arm of [`load`].
+//! [`encoder`] is for the BERT family; `deberta_v2` and `modernbert` adapt candle-transformers'
+//! encoders, for audits only. A new architecture is one file here (or one row of
+//! [`families::FAMILIES`]) and one arm of [`load`].
 
 mod adapter;
 pub mod encoder;
@@ -27,13 +27,10 @@ use crate::error::Diagnostic;
 
 /// A sequence classifier.
 pub trait Model: Send + Sync {
-    /// Raw scores of every sequence of `batch`, in its order, as a tensor (B, K).
-    ///
-    /// Differentiable, for the encoders that are our own.
+    /// Logits of every sequence of `batch`, in its order (B, K). Differentiable for our own encoders.
     fn forward(&self, batch: &PackedBatch) -> candle_core::Result<Tensor>;
 
-    /// As [`Model::forward`], row-major, on the fastest path there is; `workspace` is the calling
-    /// worker's own.
+    /// As [`Model::forward`], row-major, on the fastest path; `workspace` is the calling worker's.
     fn logits(&self, batch: &PackedBatch, _workspace: &mut Workspace) -> Result<Vec<f32>> {
         flat(&self.forward(batch)?)
     }
@@ -41,16 +38,16 @@ pub trait Model: Send + Sync {
     /// K, the number of labels.
     fn labels(&self) -> usize;
 
-    /// The longest sequence that has positions, in tokens.
+    /// Maximum length of a sequence, in tokens.
     fn positions(&self) -> usize;
 
-    /// Token ids lie in `0..vocabulary()`.
+    /// Token ids are in `0..vocabulary()`.
     fn vocabulary(&self) -> usize;
 
-    /// Whether segments of a pair are told apart (BERT, ELECTRA) or not (RoBERTa, DistilBERT).
+    /// Whether the segments of a pair are distinguished (BERT, ELECTRA) or not (RoBERTa, DistilBERT).
     fn uses_token_types(&self) -> bool;
 
-    /// The same weights under the other head convention, where the architecture has two.
+    /// The same weights with the other head convention, if the architecture has two.
     fn with_other_head(&self) -> Option<(Head, Box<dyn Model>)> {
         None
     }
@@ -61,10 +58,10 @@ fn flat(tensor: &Tensor) -> Result<Vec<f32>> {
     Ok(tensor.flatten_all()?.to_vec1()?)
 }
 
-/// What stands between the encoder's [CLS] vector and the logits, for BERT and TinyBERT.
+/// The head convention of BERT and TinyBERT.
 ///
-/// The original TinyBERT code puts a ReLU between the tanh pooler and the classifier; a checkpoint
-/// trained with one convention is wrong under the other, and nothing in its weights tells.
+/// The original TinyBERT code has a ReLU between the tanh pooler and the classifier. A checkpoint
+/// trained with one convention is wrong with the other, and its weights do not show which it is.
 #[derive(
     Debug,
     Clone,
@@ -98,15 +95,15 @@ impl Head {
     }
 }
 
-/// Architectures that can be audited and not trained, as `model_type` names them.
+/// The `model_type`s that can be audited but not trained.
 const AUDITED_ONLY: [&str; 2] = ["deberta-v2", "modernbert"];
 
-/// The architectures that [`load`] knows, as `model_type` names them.
+/// The `model_type`s that [`load`] knows.
 fn architectures() -> Vec<&'static str> {
     families::model_types().chain(AUDITED_ONLY).collect()
 }
 
-/// A model with what the report says of it.
+/// A model with its names in the report.
 pub struct Loaded {
     /// The model itself.
     pub model: Box<dyn Model>,
@@ -116,14 +113,13 @@ pub struct Loaded {
     pub head: &'static str,
 }
 
-/// Raised when a change of this room changes a bit of any logit: what was computed before is then
-/// computed again.
+/// Bump when a change in this module alters any bit of a logit; invalidates cached logits.
 pub const ENCODER_VERSION: u32 = 1;
 
 /// The architecture of a checkpoint and the head convention in force, before its weights are read.
 ///
 /// # Errors
-/// An architecture that cannot be told, a head convention asked for that it does not have.
+/// An architecture that cannot be determined, a head convention that it does not have.
 pub fn conventions(
     config: &ModelConfig,
     weights: &Weights,
@@ -165,7 +161,7 @@ pub fn load(
         (None, "deberta-v2") => Box::new(adapter::DebertaV2::load(config, weights, device)?),
         (None, "modernbert") => Box::new(adapter::ModernBert::load(config, weights, device)?),
         (None, other) => bail!(
-            "`{}` is a `{other}` model, which this program does not know; it knows {}",
+            "`{}` is a `{other}` model, which this program does not support; it supports {}",
             config.path().display(),
             architectures().join(", ")
         ),
@@ -174,8 +170,8 @@ pub fn load(
     Ok(Loaded { model, architecture, head })
 }
 
-/// The model of a checkpoint for training, and the dropout that its config.json asks for; `None`
-/// where the architecture can be audited and not trained.
+/// The model of a checkpoint for training, and the dropout rates of its config.json; `None` if the
+/// architecture cannot be trained.
 ///
 /// # Errors
 /// As [`load`].
@@ -191,10 +187,10 @@ pub fn load_trainable(
     Ok(Some((Box::new(encoder), DropoutRates::read(family, config)?)))
 }
 
-/// The sizes of a checkpoint that can be trained, without its weights; `None` of any other.
+/// The sizes of a trainable checkpoint, without its weights; `None` for others.
 ///
 /// # Errors
-/// An architecture that cannot be told, a size that is missing.
+/// An architecture that cannot be determined, a size that is missing.
 pub fn trainable_shape(config: &ModelConfig, weights: &Weights) -> Result<Option<Shape>> {
     match families::family(&architecture(config, weights)?) {
         Some(family) => Shape::read(family, config).map(Some),
@@ -202,13 +198,13 @@ pub fn trainable_shape(config: &ModelConfig, weights: &Weights) -> Result<Option
     }
 }
 
-/// `model_type`, or what the class name or the tensor names say where an old config has none.
+/// `model_type`; for an old config without it, from the class name or the tensor names.
 fn architecture(config: &ModelConfig, weights: &Weights) -> Result<String> {
     if let Some(name) = config.text("model_type")? {
         return Ok(name.to_owned());
     }
     let class = config.architectures().join(" ").to_lowercase();
-    // The longest first: "bert" is a part of most of the others.
+    // The longest first, as most contain "bert".
     let mut names = architectures();
     names.sort_by_key(|name| std::cmp::Reverse(name.len()));
     if let Some(name) = names.iter().find(|name| class.contains(&name.replace('-', ""))) {
@@ -223,15 +219,15 @@ fn architecture(config: &ModelConfig, weights: &Weights) -> Result<String> {
         return Ok("bert".to_owned());
     }
     bail!(
-        "`{}` has no `model_type`, and neither its `architectures` nor its tensor names say which \
-         architecture it is; add `\"model_type\"`: one of {}",
+        "`{}` has no `model_type`, and neither its `architectures` nor its tensor names show the \
+         architecture; add `\"model_type\"`: one of {}",
         config.path().display(),
         architectures().join(", ")
     )
 }
 
-/// Refuses what is no single-label classifier; a config without `architectures` is judged by its
-/// tensors alone.
+/// Refuses configs of other models than single-label classifiers; without `architectures`, the
+/// tensors decide.
 fn require_classification_head(config: &ModelConfig) -> Result<()> {
     let classes = config.architectures();
     if !classes.is_empty() && !classes.iter().any(|c| c.contains("SequenceClassification")) {
@@ -253,7 +249,7 @@ fn require_classification_head(config: &ModelConfig) -> Result<()> {
     }
 }
 
-/// K: the rows of the classifier `name`, which must be as many as config.json names labels.
+/// K: the rows of the classifier `name`, checked against the labels of config.json.
 fn label_count(config: &ModelConfig, weights: &Weights, name: &str) -> Result<usize> {
     let rows = weights.dims(&format!("{name}.weight"))?.first().copied().unwrap_or(0);
     if rows < 2 {

@@ -1,8 +1,8 @@
-//! Token sequences laid end to end, without padding.
+//! Concatenated token sequences without padding.
 
 use crate::checkpoint::TokenizedExample;
 
-/// B sequences end to end: what a [`super::Model`] reads.
+/// B concatenated sequences, the input of a [`super::Model`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PackedBatch {
     /// Token ids of all sequences (T).
@@ -14,7 +14,7 @@ pub struct PackedBatch {
 }
 
 impl PackedBatch {
-    /// Lays `examples` end to end, in the order given.
+    /// Concatenates `examples` in order.
     pub fn new<'a>(examples: impl IntoIterator<Item = &'a TokenizedExample>) -> Self {
         let mut batch =
             PackedBatch { input_ids: Vec::new(), token_type_ids: Vec::new(), offsets: vec![0] };
@@ -36,7 +36,7 @@ impl PackedBatch {
         self.input_ids.len()
     }
 
-    /// Position of each token within its own sequence, counted from 0 (T).
+    /// Position of each token in its sequence, counted from 0 (T).
     pub fn positions(&self) -> impl Iterator<Item = u32> + '_ {
         self.offsets.windows(2).flat_map(|w| 0..(w[1] - w[0]) as u32)
     }

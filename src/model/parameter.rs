@@ -1,4 +1,4 @@
-//! What training changes.
+//! Trainable tensors.
 
 use candle_core::{Tensor, Var};
 
@@ -11,12 +11,12 @@ pub struct Parameter {
     pub var: Var,
     /// Whether weight decay applies: not to biases and the gains of layer norms.
     pub decays: bool,
-    /// Whether it belongs to the embeddings, which may be left as they are.
+    /// Whether it belongs to the embeddings, which may be frozen.
     pub embeds: bool,
 }
 
 impl Parameter {
-    /// A parameter that begins as `value`, which is copied; it is no embedding.
+    /// A parameter with a copy of `value`; not of the embeddings.
     pub fn new(name: String, value: &Tensor, decays: bool) -> candle_core::Result<Self> {
         Ok(Parameter { name, var: Var::from_tensor(&value.copy()?)?, decays, embeds: false })
     }

@@ -1,4 +1,4 @@
-//! What training asks of a model, whatever its architecture.
+//! The interface of trainable models.
 
 use std::collections::BTreeMap;
 
@@ -11,15 +11,15 @@ use super::families::EncoderFamily;
 use super::{Model, PackedBatch, Parameter};
 use crate::checkpoint::ModelConfig;
 
-/// A classifier that training can change. Distillation knows its models by this trait alone.
+/// A trainable classifier, the only interface that distillation uses.
 ///
-/// `Encoder` implements it for the BERT family. An architecture with another encoder implements it in
-/// a file of its own and adds an arm to [`super::load_trainable`].
+/// `Encoder` implements it for the BERT family. Another encoder implements it in its own file and
+/// adds an arm to [`super::load_trainable`].
 pub trait Trainable: Model {
-    /// Logits of every sequence of `batch`, and what else is `wanted`; differentiable.
+    /// Logits of every sequence of `batch`, and the `wanted` outputs; differentiable.
     ///
     /// # Errors
-    /// Whatever candle refuses.
+    /// An error of candle.
     fn outputs(
         &self,
         batch: &PackedBatch,
@@ -27,29 +27,29 @@ pub trait Trainable: Model {
         mode: Mode,
     ) -> candle_core::Result<Outputs>;
 
-    /// Its sizes.
+    /// The model's sizes.
     fn shape(&self) -> Shape;
 
-    /// The same model over tensors of its own that training can change, and these, in a fixed order.
+    /// A copy of the model over trainable parameters, and these in a fixed order.
     ///
     /// # Errors
     /// A tensor that cannot be copied.
     fn parameters(&self, frozen: Frozen) -> Result<(Box<dyn Trainable>, Vec<Parameter>)>;
 
-    /// A copy of the model with the weights as they are now.
+    /// A copy of the model with the current weights.
     ///
     /// # Errors
     /// A tensor that cannot be copied.
     fn snapshot(&self) -> Result<Box<dyn Trainable>>;
 
-    /// Copies of the weights, by the names that Hugging Face checkpoints use.
+    /// Copies of the weights by their names in Hugging Face checkpoints.
     ///
     /// # Errors
     /// A tensor that cannot be copied.
     fn export(&self) -> Result<BTreeMap<String, Tensor>>;
 }
 
-/// The sizes of an encoder that others look at.
+/// The sizes of an encoder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     /// Layers.
@@ -58,11 +58,11 @@ pub struct Shape {
     pub hidden: usize,
     /// Attention heads.
     pub heads: usize,
-    /// The longest sequence that has positions, in tokens.
+    /// Maximum length of a sequence, in tokens.
     pub positions: usize,
 }
 
-/// Which parameters training leaves as they are.
+/// Parameters that training does not change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Frozen {
     /// None.
@@ -72,7 +72,7 @@ pub enum Frozen {
     Embeddings,
 }
 
-/// What [`Trainable::outputs`] returns beside the logits.
+/// The additional outputs of [`Trainable::outputs`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Wanted {
     /// The embeddings' output and every layer's.
@@ -81,19 +81,19 @@ pub struct Wanted {
     pub scores: bool,
 }
 
-/// What a forward pass gives.
+/// The outputs of a forward pass.
 #[derive(Debug, Clone)]
 pub struct Outputs {
-    /// Raw scores (B, K).
+    /// Logits (B, K).
     pub logits: Tensor,
-    /// The embeddings' output, then each layer's, (T, H) each; empty where not wanted.
+    /// The embeddings' output, then each layer's, (T, H) each; empty if not wanted.
     pub hidden: Vec<Tensor>,
-    /// Each layer's attention scores before the softmax, scaled by 1/√width: sequence by sequence,
-    /// head by head, query by query, key by key (Σ heads·L²) each; empty where not wanted.
+    /// Each layer's attention scores before the softmax, scaled by 1/√width, by sequence, head, query
+    /// and key (Σ heads·L²); empty if not wanted.
     pub scores: Vec<Tensor>,
 }
 
-/// Whether a forward pass drops out.
+/// Whether a forward pass uses dropout.
 #[derive(Debug, Clone, Copy)]
 pub enum Mode<'a> {
     /// As in an audit.
@@ -109,12 +109,12 @@ pub struct DropoutRates {
     pub hidden: f64,
     /// Of the attention probabilities.
     pub attention: f64,
-    /// Of what the head's layers read.
+    /// Of the inputs of the head's layers.
     pub classifier: f64,
 }
 
 impl DropoutRates {
-    /// Those of config.json, 0 where it has none; the classifier's is the hidden one by default.
+    /// The rates of config.json, 0 by default; the classifier's is the hidden one by default.
     ///
     /// # Errors
     /// A rate that is not a number.
@@ -129,8 +129,7 @@ impl DropoutRates {
     }
 }
 
-/// Dropout of one forward pass: the same pass of the same step drops the same elements, whatever
-/// came before.
+/// Dropout of one forward pass, determined by its seed and number.
 #[derive(Debug, Clone)]
 pub struct Dropout {
     rates: DropoutRates,
@@ -138,7 +137,7 @@ pub struct Dropout {
     pass: u64,
 }
 
-/// Places of dropout in a forward pass, counted; each has its own stream of random numbers.
+/// Maximum number of dropout sites of a forward pass; each has its own RNG stream.
 const SITES: u64 = 1 << 16;
 
 impl Dropout {
@@ -166,7 +165,7 @@ impl Mode<'_> {
         }
     }
 
-    /// The factors of `count` elements at `site`; `None` where none is dropped.
+    /// The factors of `count` elements at `site`; `None` without dropout.
     pub(super) fn factors(self, site: u64, rate: f64, count: usize) -> Option<Vec<f32>> {
         match self {
             Mode::Train(dropout) if rate > 0.0 => Some(dropout.factors(site, rate, count)),

@@ -49,7 +49,7 @@ impl DebertaV2 {
         keys.insert("id2label".into(), Value::Object(ids.collect()));
         keys.remove("label2id");
         let parsed: Config = serde_json::from_value(Value::Object(keys))
-            .with_context(|| format!("`{}` is no DeBERTa-v2 config", config.path().display()))?;
+            .with_context(|| format!("`{}` is not a DeBERTa-v2 config", config.path().display()))?;
         let (positions, vocabulary) = (parsed.max_position_embeddings, parsed.vocab_size);
         let token_types = parsed.type_vocab_size;
         let variables = builder(weights, device).pp("deberta");
@@ -61,7 +61,6 @@ impl DebertaV2 {
 impl Model for DebertaV2 {
     fn forward(&self, batch: &PackedBatch) -> candle_core::Result<Tensor> {
         let device = &self.inner.device;
-        // Segments are read only where the config has a table for them.
         one_by_one(batch, device, |ids, types| self.inner.forward(ids, Some(types.clone()), None))
     }
 

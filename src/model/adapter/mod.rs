@@ -1,7 +1,6 @@
-//! candle-transformers' encoders behind our [`Model`](super::Model) trait, for auditing only.
+//! candle-transformers' encoders as a [`Model`](super::Model), for audits only.
 //!
-//! Sequences run one at a time: those encoders pad, and their products' bits would depend on the
-//! batch. So a result depends on its own text alone here too.
+//! Sequences run one at a time, since the bits of those encoders' products depend on the batch.
 
 mod deberta_v2;
 mod modernbert;
@@ -19,7 +18,7 @@ pub use modernbert::ModernBert;
 use super::PackedBatch;
 use crate::checkpoint::{ModelConfig, Weights};
 
-/// Hands a checkpoint's tensors to candle-transformers, each by name and shape.
+/// Gives a checkpoint's tensors to candle-transformers by name and shape.
 struct Taker<'a>(Mutex<&'a mut Weights>);
 
 impl SimpleBackend for Taker<'_> {
@@ -45,7 +44,7 @@ fn builder<'a>(weights: &'a mut Weights, device: &Device) -> VarBuilder<'a> {
     VarBuilder::from_backend(Box::new(Taker(Mutex::new(weights))), DType::F32, device.clone())
 }
 
-/// The keys of config.json with `defaults` (transformers' own) where a key is missing or null.
+/// The keys of config.json, with transformers' `defaults` for missing and null keys.
 fn with_defaults(config: &ModelConfig, defaults: Value) -> Map<String, Value> {
     let mut keys = config.keys().clone();
     if let Value::Object(defaults) = defaults {
@@ -55,7 +54,7 @@ fn with_defaults(config: &ModelConfig, defaults: Value) -> Map<String, Value> {
             }
         }
     }
-    // Labels are read by ModelConfig; candle's types for them are narrower than what files hold.
+    // ModelConfig reads the labels; candle's types for them are too narrow for some files.
     keys.insert("id2label".into(), json!({}));
     keys.insert("label2id".into(), json!({}));
     keys

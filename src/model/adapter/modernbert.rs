@@ -1,4 +1,4 @@
-//! ModernBERT: candle-transformers' encoder under our own head, since its head gives probabilities.
+//! ModernBERT: candle-transformers' encoder with our own head, as its head gives probabilities.
 
 use anyhow::{bail, ensure, Context, Result};
 use candle_core::{DType, Device, Tensor, D};
@@ -23,7 +23,7 @@ pub struct ModernBert {
     device: Device,
 }
 
-/// What of the last hidden states the head reads.
+/// The head's input from the last hidden states.
 enum Pooling {
     First,
     Mean,
@@ -42,7 +42,7 @@ impl ModernBert {
             Some(other) => bail!("`{}`: `classifier_pooling` = `{other}`", config.path().display()),
         };
         let labels = label_count(config, weights, "classifier")?;
-        // candle takes a missing attention norm for none; only the first layer has none.
+        // candle skips a missing attention norm; only the first layer has none.
         for i in 1..parsed.num_hidden_layers {
             let name = format!("model.layers.{i}.attn_norm.weight");
             ensure!(
@@ -67,8 +67,8 @@ impl ModernBert {
     }
 }
 
-/// candle's config from either generation of config.json: rotary bases and the layer pattern moved
-/// into tables, and `layer_norm_eps` became `norm_eps`.
+/// candle's config from either generation of config.json: the newer has tables for rotary bases and
+/// the layer pattern, and `norm_eps` for `layer_norm_eps`.
 fn encoder_config(config: &ModelConfig) -> Result<Config> {
     for key in ["hidden_activation", "classifier_activation"] {
         if let Some(other) = config.text(key)?.filter(|a| *a != "gelu") {
@@ -88,7 +88,7 @@ fn encoder_config(config: &ModelConfig) -> Result<Config> {
             "max_position_embeddings": 8192,
         }),
     );
-    // transformers reads `norm_eps`, also where an old file has both.
+    // transformers reads `norm_eps`, even if an old file has both.
     let eps = config.number_or("norm_eps", config.number_or("layer_norm_eps", 1e-5)?)?;
     keys.insert("layer_norm_eps".into(), json!(eps));
     for key in ["classifier_pooling", "id2label", "label2id"] {
@@ -98,10 +98,10 @@ fn encoder_config(config: &ModelConfig) -> Result<Config> {
     if let Some(types) = config.keys().get("layer_types").and_then(Value::as_array) {
         let global = |i: usize| i.is_multiple_of(every);
         let regular = types.iter().enumerate().all(|(i, t)| (t == "full_attention") == global(i));
-        ensure!(regular, "`{}`: `layer_types` is no regular pattern", config.path().display());
+        ensure!(regular, "`{}`: `layer_types` is not a regular pattern", config.path().display());
     }
     serde_json::from_value(Value::Object(keys))
-        .with_context(|| format!("`{}` is no ModernBERT config", config.path().display()))
+        .with_context(|| format!("`{}` is not a ModernBERT config", config.path().display()))
 }
 
 impl Model for ModernBert {

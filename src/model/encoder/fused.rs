@@ -1,8 +1,7 @@
-//! The forward pass of an audit: fused kernels on raw slices, buffers kept between batches.
+//! The forward pass of an audit: fused kernels on raw slices, with buffers kept between batches.
 //!
-//! The same arithmetic as [`Model::forward`](super::Model::forward), which is differentiable; a test
-//! holds the two together. Here the last layer is computed for the first token of each sequence
-//! alone: the head reads no other, and only its keys and values reach it.
+//! Computes the same as the differentiable [`Model::forward`](super::Model::forward), by test. The
+//! last layer is computed for the first token of each sequence only, as the head reads no other.
 
 use std::ops::Deref;
 
@@ -28,7 +27,7 @@ pub struct Workspace {
     panel: Vec<f32>,
 }
 
-/// The elements of a contiguous f32 tensor on the CPU, behind candle's guard.
+/// The elements of a contiguous f32 tensor on the CPU, with candle's guard.
 struct Elements<G> {
     storage: G,
     start: usize,
@@ -51,7 +50,7 @@ impl<G: Deref<Target = Storage>> Deref for Elements<G> {
     fn deref(&self) -> &[f32] {
         match &*self.storage {
             Storage::Cpu(CpuStorage::F32(all)) => &all[self.start..self.end],
-            _ => unreachable!("checked when the guard was taken"),
+            _ => unreachable!("checked by `elements`"),
         }
     }
 }
@@ -95,7 +94,7 @@ fn add_norm(x: &mut [f32], residual: &[f32], scale: &Tensor, eps: f64) -> Result
     Ok(())
 }
 
-/// Copies the rows `rows` of `x` (T, width) one below the other into `out`.
+/// Copies the rows `rows` of `x` (T, width) into `out`.
 fn gather(x: &[f32], rows: impl Iterator<Item = u32>, width: usize, out: &mut [f32]) {
     for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
         out.copy_from_slice(&x[row as usize * width..][..width]);
@@ -127,17 +126,17 @@ impl Encoder {
         let scale = elements(&self.embedding_norm)?;
         let (gain, bias) = scale.split_at(scale.len() / 2);
         let norm = Norm { gain, bias, eps: self.eps as f32 };
-        let places = self.places(batch);
+        let position_rows = self.position_rows(batch);
         let types = self.token_types.as_ref();
-        let kinds = types.map(|table| self.segments(table, batch)).unwrap_or_default();
+        let segment_rows = types.map(|table| self.segment_rows(table, batch)).unwrap_or_default();
         let table = types.map(elements).transpose()?;
         let Workspace { hidden, mixed, panel, .. } = workspace;
         let tokens = batch.tokens();
         let embedded = sized(hidden, tokens * gain.len()); // (T, E)
         let embed = Embed {
             words: Lookup { table: &words, rows: &batch.input_ids },
-            positions: Lookup { table: &positions, rows: &places },
-            segments: table.as_deref().map(|table| Lookup { table, rows: &kinds }),
+            positions: Lookup { table: &positions, rows: &position_rows },
+            segments: table.as_deref().map(|table| Lookup { table, rows: &segment_rows }),
             norm,
             out: embedded,
         };
@@ -201,7 +200,7 @@ impl Encoder {
         self.fused_feed_forward(layer, mixed, (attended, wide, panel), first)
     }
 
-    /// What follows attention, for R rows: `residual` (R, H) comes in and the layer's output out.
+    /// The part of a layer after attention, for R rows: `residual` (R, H) becomes the output.
     fn fused_feed_forward(
         &self,
         layer: &EncoderLayer,

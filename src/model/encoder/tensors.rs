@@ -1,4 +1,4 @@
-//! Every tensor of an encoder by name: what training changes, what a checkpoint is written from.
+//! Every tensor of an encoder by name, for training and checkpoints.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use candle_core::{DType, Tensor};
 use super::{Encoder, EncoderLayer, LinearLayer};
 use crate::model::{Frozen, Parameter};
 
-/// What is known of a tensor beside its value.
+/// Name and role of a tensor.
 pub(super) struct TensorRole {
     /// Such as `layers.0.output.weight`.
     pub(super) name: String,
@@ -18,11 +18,10 @@ pub(super) struct TensorRole {
     pub(super) embeds: bool,
 }
 
-/// Makes a tensor of a tensor.
 type TensorMap<'a> = &'a mut dyn FnMut(TensorRole, &Tensor) -> candle_core::Result<Tensor>;
 
 impl Encoder {
-    /// The encoder with every tensor replaced by what `change` makes of it, in a fixed order.
+    /// The encoder with every tensor replaced by `change` of it, in a fixed order.
     pub(super) fn map(&self, change: TensorMap) -> Result<Encoder> {
         let mut embedding = |name: &str, decays, tensor: &Tensor| {
             change(TensorRole { name: name.to_owned(), decays, embeds: true }, tensor)
@@ -49,15 +48,14 @@ impl Encoder {
         })
     }
 
-    /// The same encoder over tensors of its own that training can change, and these, in a fixed
-    /// order.
+    /// A copy of the encoder over trainable parameters, and these in a fixed order.
     ///
     /// # Errors
-    /// Whatever keeps a tensor from being copied.
+    /// A tensor that cannot be copied.
     pub fn trainable(&self, frozen: Frozen) -> Result<(Encoder, Vec<Parameter>)> {
         let mut parameters = Vec::new();
-        let encoder = self.map(&mut |place, tensor| {
-            let TensorRole { name, decays, embeds } = place;
+        let encoder = self.map(&mut |role, tensor| {
+            let TensorRole { name, decays, embeds } = role;
             if embeds && frozen == Frozen::Embeddings {
                 return Ok(tensor.clone());
             }
@@ -69,26 +67,26 @@ impl Encoder {
         Ok((encoder, parameters))
     }
 
-    /// The same weights as they are now, apart from what training changes later.
+    /// A copy of the current weights.
     ///
     /// # Errors
-    /// Whatever keeps a tensor from being copied.
+    /// A tensor that cannot be copied.
     pub fn snapshot(&self) -> Result<Encoder> {
         self.map(&mut |_, tensor| tensor.detach().copy())
     }
 
-    /// The same weights in another type: f64 runs, more slowly, through compositions alone.
+    /// The same weights in another dtype; f64 has no kernels and is slower.
     ///
     /// # Errors
-    /// A type that candle cannot convert to.
+    /// A dtype that candle cannot convert to.
     pub fn to_dtype(&self, dtype: DType) -> Result<Encoder> {
         self.map(&mut |_, tensor| tensor.to_dtype(dtype))
     }
 
-    /// The weights by the names that Hugging Face checkpoints of this family use.
+    /// The weights by their names in Hugging Face checkpoints of this family.
     ///
     /// # Errors
-    /// Whatever keeps a tensor from being copied.
+    /// A tensor that cannot be copied.
     pub fn export(&self) -> Result<BTreeMap<String, Tensor>> {
         let family = self.family;
         let part = |name: &str| format!("{}{name}", family.prefix);
@@ -122,14 +120,14 @@ impl LinearLayer {
         Ok(LinearLayer { weight, bias: part("bias", false, &self.bias)? })
     }
 
-    /// As PyTorch stores it: the weight (O, I).
+    /// Adds the layer as PyTorch stores it, the weight as (O, I).
     fn export(&self, tensors: &mut BTreeMap<String, Tensor>, name: &str) -> Result<()> {
         tensors.insert(format!("{name}.weight"), self.weight.t()?.contiguous()?.copy()?);
         tensors.insert(format!("{name}.bias"), self.bias.copy()?);
         Ok(())
     }
 
-    /// The `i`-th of `n` layers that stand side by side.
+    /// The `i`-th of `n` concatenated layers.
     fn part(&self, i: usize, n: usize) -> Result<LinearLayer> {
         let width = self.bias.elem_count() / n;
         let weight = self.weight.narrow(1, i * width, width)?;
@@ -157,7 +155,7 @@ impl EncoderLayer {
         })
     }
 
-    /// `name` gives the name of each of the eight parts of a layer.
+    /// Adds the layer; `name` gives the name of each of its eight parts.
     fn export(
         &self,
         tensors: &mut BTreeMap<String, Tensor>,
@@ -222,7 +220,7 @@ mod tests {
     const OWN: [&str; 6] = ["bert", "tinybert", "distilbert", "electra", "roberta", "xlm-roberta"];
 
     #[test]
-    fn what_is_exported_is_loaded_back() {
+    fn an_exported_encoder_is_loaded_back() {
         for name in OWN {
             let (config, first) = encoder(name);
             let mut weights = Weights::from_tensors(name, first.export().unwrap()).unwrap();
@@ -233,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trainable_encoder_says_the_same_and_shares_its_parameters() {
+    fn a_trainable_encoder_has_the_same_logits_and_shares_its_parameters() {
         for name in OWN {
             let (_, fixed) = encoder(name);
             let (trainable, parameters) = fixed.trainable(Frozen::Nothing).unwrap();
@@ -248,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn embeddings_are_told_from_the_rest() {
+    fn embeddings_are_marked() {
         let (_, encoder) = encoder("bert");
         let (_, parameters) = encoder.trainable(Frozen::Nothing).unwrap();
         let embeddings = parameters.iter().filter(|p| p.embeds).map(|p| p.name.as_str());

@@ -1,4 +1,4 @@
-//! The differentiable forward pass, with what distillation looks at on the way.
+//! The differentiable forward pass, with the intermediate outputs that distillation uses.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::{Encoder, EncoderLayer, LinearLayer};
 use crate::model::kernels::Activation;
 use crate::model::{ops, Mode, Model, Outputs, PackedBatch, Shape, Wanted};
 
-/// Sites of the layers follow those of the embeddings and the head, three to a layer.
+/// Dropout sites: embeddings and head, then three per layer.
 const EMBEDDINGS: u64 = 0;
 const HEAD_INPUT: u64 = 1;
 const CLASSIFIER: u64 = 2;
@@ -19,10 +19,10 @@ const OUTPUT: u64 = 2;
 const PER_LAYER: u64 = 3;
 
 impl Encoder {
-    /// Logits of every sequence of `batch`, and what else is `wanted`; differentiable.
+    /// Logits of every sequence of `batch`, and the `wanted` outputs; differentiable.
     ///
-    /// Matches transformers' `*ForSequenceClassification` with `output_hidden_states`, the scores
-    /// being those that its softmax reads.
+    /// Matches transformers' `*ForSequenceClassification` with `output_hidden_states`; the scores are
+    /// the input of its softmax.
     pub fn outputs(&self, batch: &PackedBatch, wanted: Wanted, mode: Mode) -> Result<Outputs> {
         let pass = Pass { encoder: self, offsets: Arc::new(batch.offsets.clone()), mode };
         let mut outputs = Outputs { logits: self.words.clone(), hidden: vec![], scores: vec![] };
@@ -45,7 +45,7 @@ impl Encoder {
         Ok(outputs)
     }
 
-    /// Its sizes.
+    /// The encoder's sizes.
     pub fn shape(&self) -> Shape {
         Shape {
             layers: self.layers.len(),
@@ -56,7 +56,6 @@ impl Encoder {
     }
 }
 
-/// One forward pass under way.
 struct Pass<'a> {
     encoder: &'a Encoder,
     offsets: Arc<Vec<usize>>,
@@ -68,9 +67,9 @@ impl Pass<'_> {
     fn embed(&self, batch: &PackedBatch) -> Result<Tensor> {
         let encoder = self.encoder;
         let words = ops::embed(&encoder.words, batch.input_ids.clone())?; // (T, E)
-        let mut places = ops::embed(&encoder.positions, encoder.places(batch))?; // (T, E)
+        let mut places = ops::embed(&encoder.positions, encoder.position_rows(batch))?; // (T, E)
         if let Some(table) = &encoder.token_types {
-            places = (places + ops::embed(table, encoder.segments(table, batch))?)?;
+            places = (places + ops::embed(table, encoder.segment_rows(table, batch))?)?;
         }
         let norm = &encoder.embedding_norm;
         let embedded = ops::add_layer_norm(&words, &places, norm, encoder.eps)?;
@@ -81,7 +80,7 @@ impl Pass<'_> {
         }
     }
 
-    /// What layer number `i` makes of `hidden` (T, H), given its queries, keys and values (T, 3H).
+    /// Layer number `i` over `hidden` (T, H) with its queries, keys and values (T, 3H) -> (T, H).
     fn layer(&self, layer: &EncoderLayer, i: u64, hidden: &Tensor, qkv: &Tensor) -> Result<Tensor> {
         let Encoder { heads, activation, eps, family, .. } = *self.encoder;
         let (mode, rates) = (self.mode, self.mode.rates());

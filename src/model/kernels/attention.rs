@@ -5,15 +5,15 @@ use pulp::{Arch, Simd, WithSimd};
 use super::functions::exp_nonpositive;
 use super::{gemm_f32, sized, Factor, View, LANES};
 
-/// Up to this length the products of a head are too small for the gemm crate, whose calls then cost
-/// more than their arithmetic: 1.5 µs a token at 13 tokens and 12 heads, against 0.4 µs here.
+/// Up to this length the products of a head are too small for the gemm crate: 1.5 µs a token at 13
+/// tokens and 12 heads, against 0.4 µs here.
 const SHORT: usize = 64;
 
-/// Rows of a product that are computed together, each vector of the right-hand side read once.
+/// Rows of a product that are computed together, with one read of the right-hand side.
 const TILE: usize = 6;
 
-/// Where a packed batch keeps what attention mixes: element (token, head, i) of the queries is
-/// `queries.data[token * stride + head * width + i]`, and so for keys and values.
+/// Queries, keys and values of a packed batch: element (token, head, i) of the queries is
+/// `queries.data[token * stride + head * width + i]`, likewise for keys and values.
 #[derive(Clone, Copy)]
 pub struct AttentionView<'a> {
     /// Queries: a row per token, or one row per sequence (its first token's).
@@ -31,7 +31,7 @@ pub struct AttentionView<'a> {
 }
 
 impl<'a> AttentionView<'a> {
-    /// Queries, keys and values side by side, (T, 3H), every token asking.
+    /// Concatenated queries, keys and values of every token, (T, 3H).
     pub fn packed(qkv: &'a [f32], hidden: usize, offsets: &'a [usize], heads: usize) -> Self {
         let part = |i: usize| View { data: &qkv[i * hidden..], stride: 3 * hidden };
         let width = hidden / heads;
@@ -39,7 +39,7 @@ impl<'a> AttentionView<'a> {
     }
 }
 
-/// Which tokens ask.
+/// The tokens that have queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Queries {
     /// Every token: `out` is (T, H).
@@ -60,27 +60,27 @@ pub struct AttentionBuffers {
 /// Scores are scaled by 1/√width.
 pub fn packed_attention(
     input: AttentionView,
-    asked: Queries,
+    queries: Queries,
     buffers: &mut AttentionBuffers,
     out: &mut [f32],
 ) {
-    Arch::new().dispatch(AttentionKernel { input, asked, keep: &[], buffers, out });
+    Arch::new().dispatch(AttentionKernel { input, queries, keep: &[], buffers, out });
 }
 
-/// As [`packed_attention`] with every token asking, under dropout: `keep` holds a factor for each
-/// probability, sequence by sequence, head by head, query by query, key by key (Σ heads·L²).
+/// As [`packed_attention`] with every query, under dropout: `keep` holds a factor for each
+/// probability, by sequence, head, query and key (Σ heads·L²).
 pub fn dropped_attention(
     input: AttentionView,
     keep: &[f32],
     buffers: &mut AttentionBuffers,
     out: &mut [f32],
 ) {
-    Arch::new().dispatch(AttentionKernel { input, asked: Queries::Every, keep, buffers, out });
+    Arch::new().dispatch(AttentionKernel { input, queries: Queries::Every, keep, buffers, out });
 }
 
 struct AttentionKernel<'a> {
     input: AttentionView<'a>,
-    asked: Queries,
+    queries: Queries,
     keep: &'a [f32],
     buffers: &'a mut AttentionBuffers,
     out: &'a mut [f32],
@@ -91,14 +91,14 @@ impl WithSimd for AttentionKernel<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let AttentionKernel { input, asked, mut keep, buffers, out } = self;
+        let AttentionKernel { input, queries, mut keep, buffers, out } = self;
         let (width, hidden) = (input.width, input.heads * input.width);
         for (b, sequence) in input.offsets.windows(2).enumerate() {
             let (start, length) = (sequence[0], sequence[1] - sequence[0]);
             if length == 0 {
                 continue;
             }
-            let (first, rows) = match asked {
+            let (first, rows) = match queries {
                 Queries::Every => (start, length),
                 Queries::First => (b, 1),
             };
@@ -111,7 +111,7 @@ impl WithSimd for AttentionKernel<'_> {
                     length,
                     width,
                 };
-                let factors; // of this head, or none
+                let factors; // of this head, or empty
                 (factors, keep) = keep.split_at((length * length).min(keep.len()));
                 head.attend(simd, buffers, factors, &mut out[first * hidden + offset..], hidden);
             }
@@ -157,8 +157,8 @@ impl HeadView<'_> {
         product(simd, (rows, width, length), weights, self.values, out, stride);
     }
 
-    /// softmax(q·kᵀ/√width) -> `scores`, `rows` rows of whole vectors; what lies past the `length`
-    /// elements of a row is undefined.
+    /// softmax(q·kᵀ/√width) -> `scores`, `rows` rows of whole vectors, undefined after the `length`
+    /// elements of a row.
     #[inline(always)]
     pub fn probabilities<S: Simd>(&self, simd: S, keys: &mut Vec<f32>, scores: &mut [f32]) {
         let &HeadView { length, width, .. } = self;
@@ -176,8 +176,8 @@ impl HeadView<'_> {
         }
     }
 
-    /// a (rows, width) · b (length, width)ᵀ -> `out`, `rows` rows of whole vectors. Where they are
-    /// short, what lies past the `length` elements of a row repeats the last.
+    /// a (rows, width) · b (length, width)ᵀ -> `out`, `rows` rows of whole vectors. Up to [`SHORT`],
+    /// the last of the `length` elements of a row is repeated after it.
     #[inline(always)]
     pub fn products<S: Simd>(
         &self,
@@ -201,7 +201,7 @@ impl HeadView<'_> {
     }
 }
 
-/// `out (rows, cols) = a (rows, inner) · b (inner, cols)`, `inner` being a sequence's length.
+/// `out (rows, cols) = a (rows, inner) · b (inner, cols)`, with `inner` a sequence's length.
 #[inline(always)]
 pub(super) fn product<S: Simd>(
     simd: S,
@@ -218,7 +218,7 @@ pub(super) fn product<S: Simd>(
     }
 }
 
-/// `out (rows, cols) = a (inner, rows)ᵀ · b (inner, cols)`, `inner` being a sequence's length.
+/// `out (rows, cols) = a (inner, rows)ᵀ · b (inner, cols)`, with `inner` a sequence's length.
 #[inline(always)]
 pub(super) fn transposed_product<S: Simd>(
     simd: S,
@@ -240,7 +240,7 @@ pub(super) fn transposed_product<S: Simd>(
     }
 }
 
-/// `out (width, columns) = x (length, width)ᵀ`; the columns past `length` hold its last row.
+/// `out (width, columns) = x (length, width)ᵀ`; the columns after `length` hold its last row.
 #[inline(always)]
 fn transpose(x: View, length: usize, width: usize, out: &mut [f32]) {
     const BLOCK: usize = 4; // four rows of four make shuffles; a loop makes slow scatters
@@ -257,7 +257,7 @@ fn transpose(x: View, length: usize, width: usize, out: &mut [f32]) {
     }
 }
 
-/// A vector of LANES elements of which the first n are 1 begins at `LANES - n`.
+/// The vector of LANES elements whose first n are 1 begins at `LANES - n`.
 const ONES_THEN_ZEROS: [f32; 2 * LANES] = {
     let mut mask = [0.0; 2 * LANES];
     let mut i = 0;
@@ -268,8 +268,8 @@ const ONES_THEN_ZEROS: [f32; 2 * LANES] = {
     mask
 };
 
-/// softmax(scale · row) over the first `length` elements of a row of whole vectors, in place. What
-/// lies past them must be at most their maximum, and is undefined after.
+/// softmax(scale · row) over the first `length` elements of a row of whole vectors, in place. Later
+/// elements must not exceed their maximum, and become undefined.
 #[inline(always)]
 fn softmax<S: Simd>(simd: S, row: &mut [f32], length: usize, scale: f32) {
     let (vectors, _) = S::as_simd_f32s(row);
@@ -295,7 +295,7 @@ fn softmax<S: Simd>(simd: S, row: &mut [f32], length: usize, scale: f32) {
     }
 }
 
-/// `out (rows, cols) = a (rows, inner) · b (inner, cols)`, rows of `out` being `stride` apart.
+/// `out (rows, cols) = a (rows, inner) · b (inner, cols)`, rows of `out` `stride` apart.
 ///
 /// Each element is one chain of fused multiply-adds in the order of `inner`.
 #[inline(always)]

@@ -1,4 +1,4 @@
-//! What this machine's arithmetic is, to the last bit.
+//! A digest of this machine's float arithmetic.
 
 use sha2::{Digest, Sha256};
 
@@ -8,18 +8,18 @@ use super::{
 };
 use crate::digest::hexadecimal;
 
-/// Inner dimensions of the probes: those of the usual encoders, and some that end within a vector.
+/// Inner dimensions of the probes: those of common encoders, and some that end within a vector.
 const INNER: [usize; 12] = [26, 64, 128, 264, 312, 384, 768, 1024, 1200, 1536, 3072, 4096];
-/// Rows and columns of a probe: a whole panel and more, so that every path of a product is met.
+/// Rows and columns of a probe: more than a panel, so that every path of a product is used.
 const ROWS: usize = 9;
 const COLUMNS: usize = 200;
 /// Sequence lengths of the attention probes, short and long.
 const LENGTHS: [usize; 3] = [1, 13, 100];
 
-/// A digest of what the kernels of this machine make of some fixed inputs.
+/// A digest of the kernels' results for fixed inputs.
 ///
-/// Vector widths and cache sizes decide in which order a product is summed, and so its last bits.
-/// Two machines with the same fingerprint may share results; others may not. Takes milliseconds.
+/// Vector widths and cache sizes determine the order of a product's sums, and so its last bits. Only
+/// machines with the same fingerprint may share results. Takes milliseconds.
 pub fn fingerprint() -> String {
     let mut digest = Sha256::new();
     let mut add = |values: &[f32]| {

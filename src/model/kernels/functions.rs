@@ -19,14 +19,14 @@ pub enum Activation {
     Silu,
 }
 
-/// A loop over elements into which a function is compiled.
+/// A loop over elements, compiled with an element-wise function.
 pub(in crate::model::kernels) trait Elementwise {
     /// Runs the loop.
     fn each(self, function: impl Fn(f32) -> f32);
 }
 
 impl Activation {
-    /// Runs `job` with the function that the activation stands for.
+    /// Runs `job` with the activation's function.
     #[inline(always)]
     pub(in crate::model::kernels) fn run(self, job: impl Elementwise) {
         match self {
@@ -44,9 +44,9 @@ impl Activation {
 /// The tail of the normal distribution over its density, Q(t)·exp(t²/2), for t ≥ 0: a polynomial
 /// without constant term in k = 1/(1 + [`TAIL_SCALE`]·t), relative error 3e-8.
 ///
-/// The form is Hastings'; the coefficients are fitted by weighted least squares on Chebyshev nodes
-/// (Lawson's iteration). Small tails keep their relative precision, which 1 + erf(x) loses: a bias
-/// of 1e-7 in every activation moves the logits by 1e-4.
+/// Hastings' form, fitted by weighted least squares on Chebyshev nodes (Lawson's iteration). Small
+/// tails keep their relative precision, which 1 + erf(x) loses: a bias of 1e-7 in every activation
+/// moves the logits by 1e-4.
 const TAIL: [f32; 9] = [
     0.139_621_7,
     0.139_856_71,
@@ -113,13 +113,13 @@ pub(super) fn gelu_tanh(x: f32) -> f32 {
     0.5 * x * (1.0 + inner.tanh())
 }
 
-/// (exp(r) − 1 − r)/r² on |r| ≤ ln(2)/2: relative error of exp 3e-9, fitted as [`TAIL`] was.
+/// (exp(r) − 1 − r)/r² on |r| ≤ ln(2)/2: relative error of exp 3e-9, fitted like [`TAIL`].
 const EXP: [f32; 5] = [0.499_999_93, 0.166_665_2, 0.041_668_394, 0.008_368_78, 0.001_381_446_6];
 
 /// exp(x) for x ≤ 0, to about one unit in the last place; exp(-87) below that.
 #[inline(always)]
 pub(super) fn exp_nonpositive(x: f32) -> f32 {
-    // Adding 1.5·2^23 rounds to the nearest integer, and leaves it in the low bits of the sum.
+    // Adding 1.5·2^23 rounds to the nearest integer, in the low bits of the sum.
     const ROUND: f32 = 12_582_912.0;
     // ln 2 in two parts, the first with trailing zeros, so that n·LN2_HIGH is exact.
     const LN2_HIGH: f32 = 0.693_359_4;

@@ -1,15 +1,15 @@
-//! Linear layers: products by the gemm crate, bias and activation in the same pass.
+//! Linear layers: products by the gemm crate, with bias and activation.
 
 use pulp::{Arch, Simd, WithSimd};
 
 use super::functions::{Activation, Elementwise};
 use super::{gemm_f32, sized, Factor, View, LANES};
 
-/// Rows up to which gemm splits the inner dimension in another way (its "small" path needs both
-/// outer dimensions at or below 64); a narrow product is cut there, so that all rows take one path.
+/// If both outer dimensions are at most this, gemm takes its "small" path, which splits the inner
+/// dimension in another way. Narrow products are cut there, so that all rows take one path.
 const SMALL: usize = 64;
 
-/// A linear layer's weight (inner, cols), or some adjoining columns of a wider one, and its bias.
+/// A linear layer's weight (inner, cols), or adjacent columns of a wider one, and its bias.
 #[derive(Clone, Copy)]
 pub struct LinearView<'a> {
     /// The weight; its stride is the width of the whole matrix.
@@ -18,15 +18,14 @@ pub struct LinearView<'a> {
     pub bias: &'a [f32],
 }
 
-/// Columns that are multiplied and finished together, so that the activation meets the product
-/// while it is in the second-level cache. A narrower last panel would take gemm's "small" path for
-/// few rows alone; panels are therefore of about equal width, and never below half of this.
+/// Columns that are multiplied and finished together, while the product is in the second-level cache.
+/// A narrow last panel would take gemm's "small" path for few rows only, so panels have about equal
+/// widths, at least half of this.
 const PANEL: usize = 192;
 
 /// `out (rows, cols) = activation(x (rows, inner) · weight + bias)`, row-major and contiguous.
 ///
-/// Row r of `out` has the same bits whatever the other rows are and however many there are.
-/// `panel` is a buffer that is kept between calls.
+/// The bits of a row of `out` do not depend on the other rows or their number. `panel` is a buffer.
 pub fn linear(
     x: &[f32],
     layer: LinearView,
@@ -70,7 +69,7 @@ fn product(x: &[f32], inner: usize, w: View, cols: usize, out: &mut [f32]) {
     let mut start = 0;
     while start < rows {
         let left = rows - start;
-        // Never a single row: that is another path.
+        // Never a single row, which takes another path.
         let count = if left == chunk + 1 { chunk - 1 } else { left.min(chunk) };
         let x = Factor::Plain(View { data: &x[start * inner..], stride: inner });
         let out = &mut out[start * cols..];

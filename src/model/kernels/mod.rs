@@ -1,15 +1,14 @@
 //! The arithmetic of the encoder on raw slices, single-threaded: one caller per core.
 //!
-//! Each row of a result depends on its own row of the input alone, to the last bit: sums run in a
-//! fixed order, and [`linear`] keeps every product on one path of the gemm crate. The element-wise
-//! bodies are compiled once per instruction set and chosen at run time. They stand in `with_simd`,
-//! which is always inlined there: the closure of a `dispatch` need not be, and would then be
-//! compiled for the oldest processor.
+//! The bits of a row of a result depend on its own row of the input only: sums have a fixed order, and
+//! [`linear`] keeps every product on one path of the gemm crate. Element-wise bodies are compiled per
+//! instruction set and selected at run time. They are in `with_simd`, which is always inlined; a
+//! closure may not be, and would then be compiled for the oldest processor.
 
 mod attention; // softmax(q·kᵀ)·v within each sequence
-mod fingerprint; // what this machine's arithmetic is
-mod functions; // GELU, exp and their like
-pub mod gradients; // what training needs of the others
+mod fingerprint; // digest of this machine's arithmetic
+mod functions; // GELU, exp and others
+pub mod gradients; // gradients of the others
 mod linear; //    products with bias and activation
 mod norm; //      layer norm, embeddings
 pub mod optimizer; // values, moments and gradients
@@ -24,27 +23,27 @@ pub use norm::{add_layer_norm, Embed, Lookup, Norm};
 
 use gemm::Parallelism;
 
-/// Elements of the widest vector that is counted on: loops in steps of it vectorise everywhere.
+/// Elements of the widest vector: loops in steps of it vectorise everywhere.
 const LANES: usize = 16;
 
 /// A view of a row-major matrix inside a slice: element (r, c) is `data[r * stride + c]`.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
-    /// The elements, from the first of the view on.
+    /// The elements, from the view's first.
     pub data: &'a [f32],
     /// Elements from one row to the next.
     pub stride: usize,
 }
 
 impl View<'_> {
-    /// The view from element (row, column) on.
+    /// The view that begins at element (row, column).
     #[inline(always)]
     fn from(self, row: usize, column: usize) -> Self {
         View { data: &self.data[row * self.stride + column..], stride: self.stride }
     }
 }
 
-/// The first `length` elements of a buffer that only grows; they hold what was last in them.
+/// The first `length` elements of a buffer that only grows; they keep their values.
 pub fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
     if buffer.len() < length {
         buffer.resize(length, 0.0);
@@ -52,7 +51,7 @@ pub fn sized(buffer: &mut Vec<f32>, length: usize) -> &mut [f32] {
     &mut buffer[..length]
 }
 
-/// A matrix of a product: a view as it stands, or its transpose.
+/// A factor of a product: a view, or its transpose.
 #[derive(Clone, Copy)]
 enum Factor<'a> {
     Plain(View<'a>),
@@ -68,7 +67,7 @@ impl Factor<'_> {
         }
     }
 
-    /// Its elements, which must reach to the last of (rows, cols).
+    /// The elements, checked against the shape (rows, cols).
     fn checked(&self, rows: usize, cols: usize) -> &[f32] {
         let (view, needed) = match self {
             Factor::Plain(view) => (view, (rows - 1) * view.stride + cols),

@@ -1,4 +1,4 @@
-//! Layer norm, and the embeddings that it follows.
+//! Layer norm, and embeddings with layer norm.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -57,7 +57,7 @@ fn normalise(row: &mut [f32], norm: Norm) {
     }
 }
 
-/// Σ f(x) in a fixed order: [`LANES`] interleaved partial sums, then those in halves.
+/// Σ f(x) in a fixed order: [`LANES`] interleaved partial sums, added in halves.
 #[inline(always)]
 pub(super) fn sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
@@ -123,9 +123,9 @@ pub struct Embed<'a> {
     pub words: Lookup<'a>,
     /// Position embeddings.
     pub positions: Lookup<'a>,
-    /// Segment embeddings, where the model has them.
+    /// Segment embeddings, if the model has them.
     pub segments: Option<Lookup<'a>>,
-    /// What follows.
+    /// The layer norm.
     pub norm: Norm<'a>,
     /// The result.
     pub out: &'a mut [f32],

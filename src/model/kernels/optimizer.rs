@@ -1,13 +1,13 @@
-//! What an optimizer does to one parameter after the other.
+//! Updates of one parameter by an optimizer.
 
 use pulp::{Arch, Simd, WithSimd};
 
 use super::LANES;
 
-/// One step of AdamW, as numbers.
+/// The numbers of one AdamW step.
 #[derive(Debug, Clone, Copy)]
 pub struct AdamWStep {
-    /// What every gradient is multiplied by first.
+    /// Factor of the gradients.
     pub gradient_scale: f32,
     /// Decay of the first moment.
     pub beta1: f32,
@@ -19,11 +19,11 @@ pub struct AdamWStep {
     pub rest2: f32,
     /// Added to the root of the second moment.
     pub eps: f32,
-    /// What every value is multiplied by first: 1 − learning rate · weight decay.
+    /// Factor of the values: 1 − learning rate · weight decay.
     pub kept: f32,
     /// The learning rate, over the first moment's bias.
     pub rate: f32,
-    /// What the root of the second moment is divided by: the root of that moment's bias.
+    /// Divisor of the root of the second moment: the root of that moment's bias.
     pub root_bias: f32,
 }
 
@@ -58,7 +58,7 @@ impl WithSimd for AdamWKernel<'_> {
     }
 }
 
-/// Σ x², each in f64, in a fixed order.
+/// Σ x² in f64, in a fixed order.
 pub fn sum_of_squares(x: &[f32]) -> f64 {
     Arch::new().dispatch(SumOfSquares(x))
 }

@@ -11,8 +11,8 @@ use crate::model::kernels::{self, AttentionBuffers, AttentionView, Queries};
 
 /// Self-attention within each sequence: `qkv` (T, 3H) -> (T, H).
 ///
-/// `keep` is dropout on the probabilities: a factor for each, sequence by sequence, head by head,
-/// query by query, key by key (Σ heads·L²).
+/// `keep` is dropout on the probabilities: a factor for each, by sequence, head, query and key
+/// (Σ heads·L²).
 pub fn attention(
     qkv: &Tensor,
     offsets: &Arc<Vec<usize>>,
@@ -28,8 +28,8 @@ pub fn attention(
     }
 }
 
-/// The scores of [`attention`] before its softmax, scaled by 1/√width: sequence by sequence, head by
-/// head, query by query, key by key (Σ heads·L²).
+/// The scores of [`attention`] before its softmax, scaled by 1/√width, by sequence, head, query and
+/// key (Σ heads·L²).
 pub fn attention_scores(qkv: &Tensor, offsets: &Arc<Vec<usize>>, heads: usize) -> Result<Tensor> {
     let op = ScoresOp(AttentionOp { offsets: offsets.clone(), heads, keep: None });
     if has_kernel(qkv) {
@@ -51,7 +51,7 @@ impl AttentionOp {
         self.offsets.windows(2).map(|w| w[1] - w[0]).filter(|length| *length > 0)
     }
 
-    /// The scores of each sequence that is not empty.
+    /// The number of scores of each sequence that is not empty.
     fn squares(&self) -> impl Iterator<Item = usize> + '_ {
         self.lengths().map(|length| self.heads * length * length)
     }
@@ -103,7 +103,7 @@ impl AttentionOp {
         Tensor::cat(&outputs, 0)
     }
 
-    /// Each sequence that is not empty, with its own part of `keep`, or none.
+    /// Each sequence that is not empty, with its part of `keep`, if any.
     fn cut<'a>(&'a self, qkv: &'a [f32]) -> Vec<(SequenceView<'a>, &'a [f32])> {
         let keep = self.keep.as_ref().map_or(&[][..], |keep| keep);
         let row = self.offsets.last().map_or(0, |tokens| qkv.len() / (*tokens).max(1));
@@ -120,7 +120,7 @@ fn pieces(mut x: &[f32], sizes: impl Iterator<Item = usize>) -> Vec<&[f32]> {
     sizes.map(|size| x.split_off(..size).expect("the sizes add up to the whole")).collect()
 }
 
-/// As [`pieces`], to write.
+/// Mutable [`pieces`].
 fn pieces_mut(mut x: &mut [f32], sizes: impl Iterator<Item = usize>) -> Vec<&mut [f32]> {
     sizes.map(|size| x.split_off_mut(..size).expect("the sizes add up to the whole")).collect()
 }
@@ -167,7 +167,7 @@ impl CustomOp1 for AttentionOp {
     }
 }
 
-/// The scores of an attention, whose `keep` is none.
+/// The scores of an attention without `keep`.
 pub(super) struct ScoresOp(pub AttentionOp);
 
 impl ScoresOp {

@@ -1,4 +1,4 @@
-//! A loss to gradients.
+//! Gradients of a loss.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -7,7 +7,7 @@ use candle_core::backprop::GradStore;
 use candle_core::{Result, Tensor, TensorId};
 
 thread_local! {
-    /// Gradients of the variables that the kernels met in the [`backward`] that this thread is in.
+    /// Gradients of variables from the kernels, during this thread's [`backward`].
     static OF_VARIABLES: RefCell<Option<Gathered>> = const { RefCell::new(None) };
 }
 
@@ -15,8 +15,8 @@ type Gathered = HashMap<TensorId, Vec<Tensor>>;
 
 /// As [`Tensor::backward`], bit for bit, with fewer passes over the gradients of the variables.
 ///
-/// candle adds each gradient to a tensor of zeros: two more passes over every weight, and three
-/// over a table of embeddings. The kernels of this module hand theirs over instead.
+/// candle adds each gradient to a tensor of zeros: two more passes over every weight, and three over
+/// a table of embeddings. The kernels of this module avoid that by [`hand_over`].
 pub fn backward(loss: &Tensor) -> Result<GradStore> {
     let outer = OF_VARIABLES.replace(Some(Gathered::new()));
     let store = loss.backward();
@@ -32,7 +32,7 @@ pub fn backward(loss: &Tensor) -> Result<GradStore> {
     Ok(store)
 }
 
-/// What a kernel returns as the gradient of `argument`: nothing, where [`backward`] keeps it.
+/// The gradient of `argument` that a kernel returns: `None` if [`backward`] collects it.
 pub(super) fn hand_over(argument: &Tensor, gradient: Tensor) -> Option<Tensor> {
     if !argument.is_variable() {
         return Some(gradient);

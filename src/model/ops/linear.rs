@@ -8,12 +8,12 @@ use rayon::prelude::*;
 use super::{gradient_of, has_kernel, sum_rows, values, with_values, ROWS};
 use crate::model::kernels::{self, gradients, Activation, LinearView, View};
 
-/// Elements of an activation that one thread takes at a time.
+/// Elements of an activation per piece of a thread.
 const ELEMENTS: usize = 1 << 15;
 
 /// `activation(x (T, I) · weight (I, O) + bias (O))` -> (T, O).
 ///
-/// Where a gradient is asked for, the sum is kept for it, and the activation follows by itself.
+/// If a gradient is needed, the sum is kept for it, and the activation is a separate operation.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, act: Activation) -> Result<Tensor> {
     let op = LinearOp { act };
     if !has_kernel(x) {
@@ -31,8 +31,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor, act: Activation) -> Re
 pub fn activate(x: &Tensor, act: Activation) -> Result<Tensor> {
     match act {
         Activation::Identity => Ok(x.clone()),
-        // HF "gelu". candle's gelu() is the tanh form, and its gelu_erf() has a derivative with six
-        // digits.
+        // candle's gelu() is the tanh form, and the derivative of its gelu_erf() has six digits.
         Activation::Gelu => (x * ((x / SQRT_2)?.erf()? + 1.0)?)? * 0.5,
         Activation::GeluTanh => x.gelu(),
         Activation::Relu => x.relu(),
@@ -80,7 +79,7 @@ impl CustomOp3 for LinearOp {
         Ok((CpuStorage::F32(out), (rows, cols).into()))
     }
 
-    /// Of the sum alone: an activation whose gradient is asked for is an operation of its own.
+    /// Of the sum only: an activation with a gradient is a separate operation.
     fn bwd(
         &self,
         x: &Tensor,
@@ -119,7 +118,7 @@ fn of_weight(x: &[f32], grad: &[f32], inner: usize, cols: usize) -> Vec<f32> {
     out
 }
 
-/// An activation by itself, whose input the graph keeps.
+/// An activation as a separate operation.
 pub(super) struct Activate {
     pub act: Activation,
 }

@@ -1,15 +1,14 @@
 //! The encoder's operations as tensors: fused on the CPU, differentiable everywhere.
 //!
-//! Each operation stands here twice: as a composition of plain candle operations, which defines it
-//! and its gradient (and runs on CUDA and in f64), and as kernels for f32 on the CPU, forward and
-//! backward. The tests hold the two together. candle's own `LayerNorm` and `softmax_last_dim` have
-//! no gradient.
+//! Each operation has two forms: a composition of candle operations, which defines it and its
+//! gradient (and runs on CUDA and in f64), and kernels for f32 on the CPU, forward and backward. The
+//! tests compare them. candle's own `LayerNorm` and `softmax_last_dim` have no gradient.
 //!
-//! The kernels run on rayon's threads, over pieces of fixed size: every bit of a result and of a
-//! gradient is the same for any number of threads.
+//! The kernels run on rayon's threads over pieces of fixed size, so results and gradients have the
+//! same bits for any number of threads.
 
 mod attention; // within each sequence, and its scores
-mod backward; //  a loss to gradients
+mod backward; //  gradients of a loss
 mod embed; //     rows of a table
 mod linear; //    products and activations
 mod norm; //      layer norm
@@ -25,7 +24,7 @@ pub use norm::{add_layer_norm, layer_norm};
 
 use super::kernels::gradients;
 
-/// Rows that one thread takes at a time. Pieces depend on the shapes alone.
+/// Rows per piece of a thread. Pieces depend on the shapes only.
 const ROWS: usize = 128;
 
 fn has_kernel(x: &Tensor) -> bool {
@@ -40,7 +39,7 @@ fn values<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
     }
 }
 
-/// What `f` makes of the elements of tensors on the CPU, f32 and contiguous.
+/// Applies `f` to the elements of contiguous f32 tensors on the CPU.
 fn with_values<const N: usize, R>(
     tensors: [&Tensor; N],
     f: impl FnOnce([&[f32]; N]) -> R,
@@ -50,13 +49,13 @@ fn with_values<const N: usize, R>(
     for (slice, (storage, layout)) in slices.iter_mut().zip(&guards) {
         match &**storage {
             Storage::Cpu(storage) => *slice = values(storage, layout)?,
-            _ => candle_core::bail!("a kernel of the CPU got a tensor that is elsewhere"),
+            _ => candle_core::bail!("a kernel of the CPU got a tensor on another device"),
         }
     }
     Ok(f(slices))
 }
 
-/// A gradient of `argument`, where anything asks for it.
+/// A gradient of `argument`, if it is needed.
 fn gradient_of(
     argument: &Tensor,
     compute: impl FnOnce() -> Result<Vec<f32>>,

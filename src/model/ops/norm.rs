@@ -53,7 +53,7 @@ impl LayerNorm {
         CpuStorage::F32(out)
     }
 
-    /// The gradients of the sum that is normalised (T, H) and of `scale` (2, H).
+    /// The gradients of the normalised sum (T, H) and of `scale` (2, H).
     fn backward(&self, x: &[f32], residual: &[f32], scale: &[f32], grad: &[f32]) -> [Vec<f32>; 2] {
         let norm = self.norm(scale);
         let piece = ROWS * norm.gain.len();
@@ -72,12 +72,12 @@ impl LayerNorm {
     }
 }
 
-/// Piece `i` of `x`, which may be empty as a whole.
+/// Piece `i` of `x`, which may be empty.
 fn part(x: &[f32], i: usize, piece: usize) -> &[f32] {
     x.chunks(piece).nth(i).unwrap_or(&[])
 }
 
-/// A gradient for each of `arguments`, those but the last sharing the first of `found`.
+/// A gradient for each of `arguments`; all but the last share the first of `found`.
 fn hand_over<const N: usize>(
     arguments: [&Tensor; N],
     found: [Vec<f32>; 2],

@@ -23,7 +23,7 @@ fn flat(t: &Tensor) -> Vec<f32> {
     t.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1().unwrap()
 }
 
-/// Over the largest magnitude of `b`, where that is above 1.
+/// Relative to the largest magnitude of `b`, if that is above 1.
 fn largest_difference(a: &Tensor, b: &Tensor) -> f32 {
     assert_eq!(a.dims(), b.dims());
     let (a, b) = (flat(a), flat(b));
@@ -94,7 +94,7 @@ fn layer_norm_is_its_composition() {
 const OFFSETS: [&[usize]; 5] =
     [&[0, 3, 4, 9], &[0, 17], &[0, 1], &[0, 5, 5, 21], &[0, 100, 164, 229]];
 
-/// Factors as dropout draws them: some 0, the others alike.
+/// Factors as dropout draws them: some 0, the others equal.
 fn factors(offsets: &[usize], heads: usize) -> Arc<Vec<f32>> {
     let count: usize = offsets.windows(2).map(|w| heads * (w[1] - w[0]).pow(2)).sum();
     let dropped = |i: usize| (i * 2_654_435_761).is_multiple_of(7);
@@ -164,7 +164,7 @@ fn a_variable_used_twice_gets_the_sum_of_its_gradients() {
 }
 
 #[test]
-fn what_nothing_asks_for_gets_no_gradient() {
+fn only_variables_get_a_gradient() {
     let weight = Var::from_tensor(&tensor(&[6, 4], 1)).unwrap();
     let (x, bias) = (tensor(&[3, 6], 0), tensor(&[4], 2));
     let loss = weighted_sum(&linear(&x, &weight, &bias, Activation::Gelu).unwrap());

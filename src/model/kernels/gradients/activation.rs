@@ -1,4 +1,4 @@
-//! Activations apart from the layer that they follow, and their gradients.
+//! Activations without a linear layer, and their gradients.
 
 use pulp::{Arch, Simd, WithSimd};
 

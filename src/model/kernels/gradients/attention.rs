@@ -1,4 +1,4 @@
-//! The gradient of self-attention, and its scores by themselves.
+//! The gradient of self-attention, and its scores.
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -14,7 +14,7 @@ pub struct GradientBuffers {
     slopes: Vec<f32>,     // (L, L)
 }
 
-/// One sequence: its queries, keys and values side by side.
+/// The concatenated queries, keys and values of one sequence.
 #[derive(Clone, Copy)]
 pub struct SequenceView<'a> {
     /// (L, 3H)
@@ -46,7 +46,7 @@ pub fn attention_scores(sequence: SequenceView, buffers: &mut GradientBuffers, o
 
 /// The gradient of a sequence's `qkv` -> `out` (L, 3H), given that of its attention, `grad` (L, H).
 ///
-/// `keep` is what the probabilities were multiplied by (heads, L, L), or empty.
+/// `keep` are the factors of the probabilities (heads, L, L), or empty.
 pub fn attention_gradient(
     sequence: SequenceView,
     keep: &[f32],
@@ -63,7 +63,7 @@ pub fn attention_gradient(
 }
 
 /// The gradient of a sequence's `qkv` -> `out` (L, 3H), given that of its scores, `grad`
-/// (heads, L, L). That of the values is 0.
+/// (heads, L, L); 0 for the values.
 pub fn scores_gradient(
     sequence: SequenceView,
     grad: &[f32],
@@ -72,7 +72,7 @@ pub fn scores_gradient(
 ) {
     Arch::new().dispatch(AttentionGradientKernel {
         sequence,
-        of: GivenGradient::ScoresKernel { grad },
+        of: GivenGradient::Scores { grad },
         buffers,
         out,
     });
@@ -107,12 +107,12 @@ impl WithSimd for ScoresKernel<'_> {
     }
 }
 
-/// Whose gradient is given.
+/// The given gradient.
 enum GivenGradient<'a> {
     /// Of the mixed values, (L, H).
     Mixed { keep: &'a [f32], grad: &'a [f32] },
     /// Of the scores, (heads, L, L).
-    ScoresKernel { grad: &'a [f32] },
+    Scores { grad: &'a [f32] },
 }
 
 struct AttentionGradientKernel<'a> {
@@ -140,7 +140,7 @@ impl WithSimd for AttentionGradientKernel<'_> {
                     let values = &mut out[2 * hidden + offset..];
                     mixed(simd, &head, keep, grad, buffers, values, 3 * hidden);
                 }
-                GivenGradient::ScoresKernel { grad } => {
+                GivenGradient::Scores { grad } => {
                     let scale = 1.0 / (head.width as f32).sqrt();
                     let slopes = slopes(&mut buffers.slopes, length);
                     let grad = grad[index * squares..].chunks_exact(length);
@@ -159,7 +159,7 @@ impl WithSimd for AttentionGradientKernel<'_> {
     }
 }
 
-/// Rows of whole vectors, as many as the sequence is long.
+/// `length` rows of whole vectors.
 fn slopes(buffer: &mut Vec<f32>, length: usize) -> std::slice::ChunksExactMut<'_, f32> {
     let columns = length.next_multiple_of(LANES);
     sized(buffer, length * columns).chunks_exact_mut(columns)

@@ -1,12 +1,12 @@
-//! What training needs beside the forward kernels: their gradients, single-threaded as they are.
+//! Gradients of the forward kernels, single-threaded.
 //!
-//! The caller cuts the work into chunks and hands them to threads. Sums over rows come back as one
-//! partial sum for each chunk, so that the caller adds them up in an order of its own.
+//! The caller divides the work into chunks for threads. Sums over rows are returned as one partial
+//! sum per chunk, which the caller adds up in a fixed order.
 
-mod activation; // element by element, from what the activation was given
-mod attention; //  within each sequence, probabilities computed anew
+mod activation; // element-wise, from the activation's input
+mod attention; //  within each sequence; recomputes the probabilities
 mod linear; //     products with transposes
-mod norm; //       layer norm, its means computed anew
+mod norm; //       layer norm; recomputes its means
 
 pub use activation::{activate, activation_gradient};
 pub use attention::{

@@ -5,11 +5,11 @@ use pulp::{Arch, Simd, WithSimd};
 use crate::model::kernels::norm::{sum, sum_of_products};
 use crate::model::kernels::{sized, Norm};
 
-/// The gradient of `normalised = (h − mean) / sqrt(variance + eps) · gain + bias` for rows of
-/// h = x + residual (rows, H), given that of its result: `out` (rows, H) is h's, and so both x's and
-/// the residual's; to `scale` (2, H) the gradients of gain and bias are added, row by row.
+/// The gradients of `(h − mean) / sqrt(variance + eps) · gain + bias` for rows of h = x + residual
+/// (rows, H), given that of the result: `out` (rows, H) gets h's, which is x's and the residual's;
+/// those of gain and bias are added to `scale` (2, H) row by row.
 ///
-/// An empty `residual` adds nothing. `row` is a buffer that is kept between calls.
+/// An empty `residual` adds nothing. `row` is a buffer.
 pub fn layer_norm_gradient(
     (x, residual): (&[f32], &[f32]),
     norm: Norm,
