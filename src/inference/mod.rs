@@ -4,19 +4,18 @@
 //! rows in order ─► window ─► tokens ─► distinct ─► batches ─► logits ─► entry ─► the caller
 //! ```
 //!
-//! Examples are taken in windows. Within a window they are tokenised, those that are new are sorted
-//! by length and packed under a token budget, and a worker takes the next batch of any model. While
-//! the last batches of a window run, the next one is tokenised, so that no core waits. The windows
-//! are handed on in order, whoever ended first; a row of the result has the same bits whatever the
-//! windows, the batches, the budget and the number of workers were, because the model's rows do not
-//! depend on their batch-mates.
+//! Examples are processed in windows. Within a window they are tokenised, new ones are sorted by
+//! length and packed under a token budget, and workers take the next batch of any model. While the
+//! last batches of a window run, the next one is tokenised. Windows are delivered in order. The bits
+//! of a row do not depend on windows, batches, budget or number of workers, because a model's rows do
+//! not depend on the others of their batch.
 
 mod plan; //     distinct sequences and batches of a window
-mod pool; //     the workers, and the order in which windows are handed on
+mod pool; //     the workers, and the delivery of windows
 mod tokenize; // texts to token ids
-mod window; //   a window on its way through the pool
+mod window; //   one window in the pool
 #[cfg(test)]
-mod tests; //    the pool with a model that cannot be wrong
+mod tests; //    the pool with a fake model
 
 use std::ops::ControlFlow;
 
@@ -33,10 +32,10 @@ use crate::interrupt::Interrupt;
 use crate::model::Model;
 use crate::task::Example;
 
-/// Raw scores of N examples over K labels, row-major (N, K).
+/// Logits of N examples over K labels, row-major (N, K).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Logits {
-    /// The scores; row i is `values[i * labels..][..labels]`.
+    /// The logits; row i is `values[i * labels..][..labels]`.
     pub values: Vec<f32>,
     /// K.
     pub labels: usize,
@@ -55,19 +54,19 @@ impl Logits {
     }
 }
 
-/// Where a lane's tokens come from.
+/// The input of a lane.
 #[derive(Clone, Copy)]
 pub enum Input<'a> {
     /// Texts, tokenised as they are needed.
     Texts {
         /// The texts (N).
         examples: &'a [Example],
-        /// What makes tokens of them.
+        /// The tokenizer.
         tokenizer: &'a TextTokenizer,
         /// Lanes of the same key share their tokens.
         key: &'a str,
     },
-    /// Sequences that were tokenised before (N).
+    /// Tokenised sequences (N).
     Tokens(&'a [TokenizedExample]),
 }
 
@@ -75,7 +74,7 @@ pub enum Input<'a> {
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: the logits of example {index} hold {score}")]
 pub struct NotFinite {
-    /// Which model over what, such as `teacher on sst2/train`.
+    /// Model and split, such as `teacher on sst2/train`.
     pub what: String,
     /// The example, from 0.
     pub index: usize,
@@ -85,28 +84,28 @@ pub struct NotFinite {
 
 /// One model over one list of examples.
 pub struct Lane<'a> {
-    /// Names the lane in errors, such as `teacher on sst2/train`.
+    /// The lane's name in errors, such as `teacher on sst2/train`.
     pub what: &'a str,
-    /// The model; `None` where the entry holds every row already.
+    /// The model; `None` if the entry holds every row.
     pub model: Option<&'a dyn Model>,
     /// Its tokens.
     pub input: Input<'a>,
-    /// The rows that are known, and where new ones go, in the model's own label order.
+    /// The known rows, which receives new ones, in the model's own label order.
     pub entry: &'a mut CacheEntry,
 }
 
-/// How many examples are taken at a time: `first`, then twice as many, up to `largest`.
+/// Sizes of the windows: `first`, then doubled up to `largest`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Windows {
     /// Examples of the first window, at least 1.
     pub first: usize,
-    /// Examples of a window at most.
+    /// Maximum examples of a window.
     pub largest: usize,
 }
 
 impl Windows {
-    /// For a run over everything: large, since a window's end costs half a batch, and small enough
-    /// that a killed run loses seconds.
+    /// For a run over all examples: large, since the end of a window costs half a batch, but a killed
+    /// run loses only seconds.
     pub const WHOLE: Windows = Windows { first: 2048, largest: 2048 };
     /// For a run that may stop early.
     pub const EARLY: Windows = Windows { first: 128, largest: 2048 };
@@ -114,42 +113,41 @@ impl Windows {
     /// The examples of window `number`, counted from 0.
     pub fn size(&self, number: usize) -> usize {
         let doubled = u32::try_from(number).ok().and_then(|n| self.first.checked_shl(n));
-        // A shift drops bits without a word once the first window's size leaves the word.
+        // A shift that overflows drops bits.
         doubled.filter(|n| n >> number == self.first).unwrap_or(self.largest).min(self.largest)
     }
 }
 
-/// How models are run; none of it changes a bit of a row.
+/// Options of a run; they change no bit of a row.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
     /// Workers.
     pub threads: usize,
-    /// Workers that run batches; the others only tokenise. As many as `threads` on CPUs, 1 for a
-    /// GPU, which takes one batch at a time.
+    /// Workers that run batches; the others only tokenise. `threads` on CPUs, 1 for a GPU.
     pub batch_threads: usize,
-    /// Most tokens of a batch; a longer sequence is a batch of its own.
+    /// Maximum tokens of a batch; a longer sequence is a batch of its own.
     pub token_budget: usize,
-    /// How many examples are taken at a time.
+    /// Sizes of the windows.
     pub windows: Windows,
     /// Set when the user asks to stop.
     pub interrupt: Interrupt,
 }
 
-/// Hears of what happens meanwhile, from any worker.
+/// Callbacks during a run, from any worker.
 pub trait Observer: Sync {
-    /// `rows` rows of one lane are known, of `tokens` tokens that were run.
+    /// `rows` more rows of one lane are known, for which `tokens` tokens were run.
     fn rows_done(&self, _rows: usize, _tokens: usize) {}
 
-    /// Something about the cache that the user may want to know.
+    /// A warning about the cache.
     fn cache_note(&self, _note: &CacheNote) {}
 }
 
-/// An observer that does not listen.
+/// An observer that does nothing.
 pub struct Silent;
 
 impl Observer for Silent {}
 
-/// Runs `model` over tokenised `examples`, keeping the result in memory alone.
+/// Runs `model` over tokenised `examples`, with the result in memory only.
 ///
 /// # Errors
 /// As [`run`].

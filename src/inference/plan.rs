@@ -1,4 +1,4 @@
-//! What of a window is run: each distinct sequence once, sorted by length and packed.
+//! The batches of a window: each distinct sequence once, sorted by length and packed.
 
 use std::collections::HashMap;
 
@@ -6,13 +6,12 @@ use sha2::{Digest, Sha256};
 
 use crate::checkpoint::TokenizedExample;
 
-/// The sequences that a lane has met, by half their SHA-256: with 2⁶⁴ tries for a collision, equal
-/// digests are equal sequences.
+/// The distinct sequences of a lane by half their SHA-256, for which a collision takes 2⁶⁴ tries.
 #[derive(Debug, Default)]
 pub(super) struct DistinctSequences(HashMap<[u8; 16], u32>);
 
 impl DistinctSequences {
-    /// The row that brought the same tokens first; `None` where `row` is it.
+    /// The first row with the same tokens; `None` if it is `row`.
     pub(super) fn twin(&mut self, tokens: &TokenizedExample, row: u32) -> Option<u32> {
         let mut digest = Sha256::new();
         digest.update((tokens.len() as u64).to_le_bytes());

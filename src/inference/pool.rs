@@ -1,4 +1,4 @@
-//! The workers, and the order in which windows are handed on.
+//! The workers, and the delivery of windows in order.
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -20,13 +20,13 @@ const CHUNK: usize = 128;
 
 /// Runs every lane over the examples `rows`, in that order, window by window.
 ///
-/// `each` hears of every window in order: its rows are then known in every lane's entry. It may end
-/// the run. Rows that an entry knows already are not run again; equal token sequences are run once.
+/// `each` is called for every window in order, when every lane's entry knows its rows; it may end the
+/// run. Known rows are not run again; equal token sequences are run once.
 ///
 /// # Errors
-/// A text that cannot be tokenised or a score that is not finite, a failure of the device, an
-/// interrupt, an error of `each`. An example is named: the first of the order that is bad, and for
-/// the first lane; of one window, what cannot be tokenised goes before what cannot be run.
+/// A text that cannot be tokenised or a logit that is not finite, a failure of the device, an
+/// interrupt, an error of `each`. The error names the first bad example of the order, for the first
+/// lane; within a window, errors of tokenisation come before those of the model.
 ///
 /// # Panics
 /// If a model, the observer or `each` does.
@@ -73,7 +73,7 @@ where
     state.ended.expect("the workers end when the run does")
 }
 
-/// A lane without its entry, which is the state's.
+/// A lane without its entry, which the state holds.
 struct Runner<'a> {
     what: &'a str,
     model: Option<&'a dyn Model>,
@@ -91,13 +91,13 @@ struct Pool<'a> {
 }
 
 struct State<'a, F> {
-    /// Position in the order of the first example that is in no window yet.
+    /// Position in the order of the next window's first example.
     next: usize,
-    /// Windows so far.
+    /// Number of windows so far.
     opened: usize,
-    /// Examples of the windows that were handed on.
+    /// Examples of the delivered windows.
     delivered: usize,
-    /// The windows in flight; the first is handed on next.
+    /// The windows in flight; the first is delivered next.
     windows: VecDeque<Window>,
     tokenising: VecDeque<Tokenise>,
     batches: VecDeque<Batch>,
@@ -192,7 +192,7 @@ impl Pool<'_> {
         }
     }
 
-    /// The position in the order that `window` begins at.
+    /// The position in the order at which `window` begins.
     fn start_of<F>(&self, state: &Mutex<State<F>>, window: usize) -> usize {
         let state = self.lock(state);
         state.windows.iter().find(|w| w.number == window).map_or(0, |w| w.range.start)
@@ -234,8 +234,7 @@ impl Pool<'_> {
             .with_context(|| format!("cannot run the {}", runner.what))
     }
 
-    /// The error of the first score of `window` that is not finite: of the first example, and then
-    /// of the first lane.
+    /// The error of the first logit of `window` that is not finite, by example, then by lane.
     fn not_finite(&self, window: &Window) -> Option<Error> {
         let found = self.runners.iter().zip(&window.lanes).filter_map(|(runner, plan)| {
             let at = plan.logits.iter().position(|score| !score.is_finite())?;
@@ -249,13 +248,13 @@ impl Pool<'_> {
         Some(Error::new(cause).context(found))
     }
 
-    /// Windows that may be in flight: enough work ahead for every worker, and little to lose.
+    /// Maximum windows in flight: enough work for every worker, and little to lose.
     fn in_flight(&self) -> usize {
         2 + self.options.threads / 4
     }
 }
 
-/// Ends the run when a worker panics: nobody else does its job, and the others would wait for it.
+/// Ends the run when a worker panics, as the others would wait for its job.
 struct EndOnPanic<'p, 's, 'a, F> {
     pool: &'p Pool<'p>,
     state: &'s Mutex<State<'a, F>>,
@@ -275,7 +274,7 @@ impl<F> State<'_, F>
 where
     F: FnMut(&[u32], &[&mut CacheEntry]) -> Result<ControlFlow<()>>,
 {
-    /// Takes the next examples into a window; whether there was room and there were any.
+    /// Opens a window of the next examples; returns whether there was room and an example.
     fn open_window(&mut self, pool: &Pool) -> bool {
         if self.next == pool.rows.len() || self.windows.len() >= pool.in_flight() {
             return false;
@@ -304,15 +303,8 @@ where
                 tokenise_jobs += 1;
             }
         }
-        let empty = || {
-            let none = TokenizedExample::default();
-            if tokenise_jobs > 0 {
-                vec![none; size]
-            } else {
-                Vec::new()
-            }
-        };
-        let tokens = lanes.iter().map(|_| empty()).collect();
+        let size = if tokenise_jobs > 0 { size } else { 0 };
+        let tokens = lanes.iter().map(|_| vec![TokenizedExample::default(); size]).collect();
         self.windows.push_back(Window {
             number,
             range,
@@ -331,7 +323,7 @@ where
         found.expect("a window stays until its jobs are done")
     }
 
-    /// Takes in tokens; the last of a window's jobs lays its batches out.
+    /// Stores tokens; after the last of a window's jobs, its batches are made.
     fn tokenised(
         &mut self,
         pool: &Pool,
@@ -348,7 +340,7 @@ where
             Err((position, error)) => window.fail((position, job.group), error),
         }
         window.tokenise_jobs -= 1;
-        // In order, so that a sequence's first row is in no later window than its twins.
+        // In order, so that a sequence's first row is not in a later window than its twins.
         while let Some(next) = self.windows.iter().position(|w| !w.laid_out) {
             if self.windows[next].tokenise_jobs > 0 {
                 break;
@@ -358,9 +350,9 @@ where
         self.deliver(pool);
     }
 
-    /// Finds the twins of the window at `place` and packs the rest into batches.
-    fn lay_out(&mut self, pool: &Pool, place: usize) {
-        let window = &mut self.windows[place];
+    /// Finds the twins of the window at `index` and packs the others into batches.
+    fn lay_out(&mut self, pool: &Pool, index: usize) {
+        let window = &mut self.windows[index];
         window.laid_out = true;
         if window.failure.is_some() {
             return;
@@ -389,7 +381,7 @@ where
         }
     }
 
-    /// Takes in a batch's scores.
+    /// Stores a batch's logits.
     fn ran(&mut self, pool: &Pool, job: Batch, done: Result<Vec<f32>>) {
         let labels = pool.runners[job.lane].model.map_or(1, |model| model.labels());
         let window = self.window(job.window);
@@ -412,11 +404,11 @@ where
         }
     }
 
-    /// Hands on the windows that are done, in order.
+    /// Delivers the finished windows, in order.
     fn deliver(&mut self, pool: &Pool) {
         while self.ended.is_none() && self.windows.front().is_some_and(Window::is_done) {
             let window = self.windows.pop_front().expect("there is a first one");
-            match self.hand_on(pool, window) {
+            match self.deliver_one(pool, window) {
                 Ok(ControlFlow::Continue(())) => {}
                 Ok(ControlFlow::Break(())) => self.ended = Some(Ok(())),
                 Err(error) => self.ended = Some(Err(error)),
@@ -424,7 +416,7 @@ where
         }
     }
 
-    fn hand_on(&mut self, pool: &Pool, window: Window) -> Result<ControlFlow<()>> {
+    fn deliver_one(&mut self, pool: &Pool, window: Window) -> Result<ControlFlow<()>> {
         if let Some((_, error)) = window.failure {
             return Err(error);
         }

@@ -1,4 +1,4 @@
-//! The pool with a model that cannot be wrong.
+//! The pool with a fake model.
 
 mod fake; // that model
 
@@ -18,7 +18,7 @@ use crate::checkpoint::{Casing, Checkpoint};
 use crate::error::Interrupted;
 use crate::hub::Hub;
 
-/// An entry in which the rows `known` stand with scores that no model gives.
+/// An entry with the rows `known`, with logits that no model gives.
 fn entry_with(known: &[usize], examples: usize) -> CacheEntry {
     let mut entry = CacheEntry::in_memory(examples, LABELS);
     for &index in known {
@@ -28,7 +28,7 @@ fn entry_with(known: &[usize], examples: usize) -> CacheEntry {
     entry
 }
 
-/// Counts what it hears.
+/// Counts rows and tokens.
 #[derive(Default)]
 struct Counting {
     rows: AtomicUsize,
@@ -54,7 +54,7 @@ fn options() -> impl Strategy<Value = RunOptions> {
     )
 }
 
-/// The pieces of `order` that `each` is to hear of.
+/// The windows of `order`.
 fn windows_of<'a>(mut order: &'a [u32], windows: &Windows) -> Vec<&'a [u32]> {
     let mut all = Vec::new();
     while !order.is_empty() {
@@ -105,7 +105,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 
     #[test]
-    fn every_window_is_heard_once_in_order_with_every_row_right(case in case()) {
+    fn every_window_is_delivered_once_in_order_with_every_row_right(case in case()) {
         let examples = case.lanes[0].first.len();
         let models: Vec<Fake> =
             (0..case.lanes.len()).map(|i| Fake::new(i as u32, &case.options)).collect();
@@ -175,7 +175,7 @@ proptest! {
     }
 }
 
-/// A run of two lanes over all of `first`; how it ended, and how many examples `each` heard of.
+/// A run of two lanes over all of `first`: its result, and the number of delivered examples.
 fn run_both(first: [&[u32]; 2], order: &[u32], options: &RunOptions) -> (Result<()>, usize) {
     run_tokens_of_both(first.map(sequences), order, options)
 }
@@ -241,7 +241,7 @@ proptest! {
             _ => format!("cannot tokenise for the {role}: example {}: ", order[place]),
         };
         prop_assert!(message.contains(&expected), "`{}` is not in: {}", expected, message);
-        // The windows before it were handed on, and no other.
+        // Only the windows before it were delivered.
         let before = windows_of(&order, &options.windows).into_iter().scan(0, |end, window| {
             *end += window.len();
             Some(*end)
@@ -262,7 +262,7 @@ proptest! {
     }
 
     #[test]
-    fn an_interrupt_ends_the_run_with_how_far_it_came(
+    fn an_interrupt_ends_the_run_with_its_progress(
         (mut first, order, bad) in with_bad_places(), options in options(),
     ) {
         for &(place, lane) in &bad {
@@ -306,7 +306,7 @@ fn the_first_example_that_is_not_finite_is_named_in_whichever_lane_it_is() {
 }
 
 #[test]
-fn of_two_lanes_that_fail_at_one_example_the_first_is_named_though_it_is_slower() {
+fn the_first_of_two_failing_lanes_is_named_even_if_it_is_slower() {
     let long = |first| TokenizedExample {
         input_ids: vec![first; 200_000],
         token_type_ids: vec![0; 200_000],
@@ -397,7 +397,7 @@ fn a_text_is_tokenised_once_for_all_lanes_of_one_key() {
     let text = |text: &str| Example { text: text.to_owned(), pair: None, label: None };
     let examples = ["the film is good, and it is long and slow", "a movie", "the film"].map(text);
     let options = threads(3);
-    // The second lane's tokenizer makes other tokens: whose were run shows who made them.
+    // The second lane's tokenizer makes other tokens, so the rows show which was used.
     for (keys, cut) in [(["one", "one"], false), (["one", "two"], true)] {
         let models = [0, 1].map(|name| Fake::new(name, &options));
         let mut entries = [0, 1].map(|_| CacheEntry::in_memory(3, LABELS));

@@ -8,11 +8,11 @@ use crate::checkpoint::TokenizedExample;
 use crate::error::Diagnostic;
 use crate::task::Example;
 
-/// Tokenises the `rows` of `examples`, in that order; every id must lie below `vocabulary`, the
+/// Tokenises the `rows` of `examples`, in that order; every id must be below `vocabulary`, the
 /// model's V.
 ///
 /// # Errors
-/// An id that the model has no embedding for, a text without any token, naming the example.
+/// An id without an embedding in the model, a text without tokens, naming the example.
 pub fn tokenize(
     tokenizer: &TextTokenizer,
     vocabulary: usize,
@@ -42,7 +42,7 @@ impl Input<'_> {
         }
     }
 
-    /// Whether the tokens of `other` are the same.
+    /// Whether `other` has the same tokens.
     pub(super) fn is_shared_with(&self, other: &Input) -> bool {
         match (self, other) {
             (Input::Texts { key: a, .. }, Input::Texts { key: b, .. }) => a == b,
@@ -54,7 +54,7 @@ impl Input<'_> {
 /// Whether a model with `vocabulary` embeddings can run `tokens`.
 pub(super) fn check(tokens: &TokenizedExample, vocabulary: usize) -> Result<()> {
     if tokens.is_empty() {
-        bail!("the tokenizer makes no token of it, not even a special one");
+        bail!("the tokenizer gives no tokens for it, not even special ones");
     }
     match tokens.input_ids.iter().find(|&&id| id as usize >= vocabulary) {
         None => Ok(()),
@@ -62,7 +62,7 @@ pub(super) fn check(tokens: &TokenizedExample, vocabulary: usize) -> Result<()> 
             "the tokenizer gives the id {id}, and the model has {vocabulary} embeddings"
         ))
         .hint(
-            "the tokenizer's files and the weights are of two models; put the right ones together",
+            "the tokenizer's files and the weights are of different models; use those of one model",
         )
         .into()),
     }

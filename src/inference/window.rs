@@ -1,4 +1,4 @@
-//! A window on its way through the pool.
+//! One window in the pool.
 
 use std::ops::Range;
 
@@ -7,50 +7,49 @@ use anyhow::{Context, Error, Result};
 use crate::cache::{CacheEntry, CacheNote, Row};
 use crate::checkpoint::TokenizedExample;
 
-/// Some examples on their way.
 pub(super) struct Window {
     pub(super) number: usize,
     /// Positions in the order.
     pub(super) range: Range<usize>,
     /// Per lane.
     pub(super) lanes: Vec<LaneWindow>,
-    /// Per group: the tokens of each position, empty where no lane needs them.
+    /// Per group: the tokens of each position, empty if no lane needs them.
     pub(super) tokens: Vec<Vec<TokenizedExample>>,
     pub(super) tokenise_jobs: usize,
     /// Whether its batches are made, which happens in the order of the windows.
     pub(super) laid_out: bool,
     pub(super) batch_jobs: usize,
-    /// The failure that comes first, by its position and its lane.
+    /// The first failure by position and lane.
     pub(super) failure: Option<((u32, usize), Error)>,
 }
 
-/// What one lane does in a window. Positions are counted from the window's start.
+/// One lane's part of a window. Positions are counted from the window's start.
 #[derive(Default)]
 pub(super) struct LaneWindow {
     /// Positions whose rows were not known.
     pub(super) missing: Vec<u32>,
-    /// Positions whose tokens an earlier row has, with that row.
+    /// Positions with the same tokens as an earlier row, with that row.
     pub(super) twins: Vec<(u32, u32)>,
-    /// Scores by position, (W, K); empty where nothing is missing.
+    /// Logits by position, (W, K); empty if none is missing.
     pub(super) logits: Vec<f32>,
 }
 
 impl Window {
-    /// Keeps the failure that comes first.
+    /// Keeps the first failure by position and lane.
     pub(super) fn fail(&mut self, place: (u32, usize), error: Error) {
         if self.failure.as_ref().is_none_or(|(first, _)| place < *first) {
             self.failure = Some((place, error));
         }
     }
 
-    /// Whether nothing is left to do for it.
+    /// Whether all its jobs are done.
     pub(super) fn is_done(&self) -> bool {
         self.laid_out && self.batch_jobs == 0
     }
 }
 
 impl LaneWindow {
-    /// Puts the window's rows into the lane's entry, and says what became of that.
+    /// Stores the window's rows in the lane's entry; returns its note.
     pub(super) fn store(
         &self,
         rows: &[u32],
@@ -74,7 +73,7 @@ impl LaneWindow {
         if self.twins.is_empty() {
             return Ok(note);
         }
-        // The first of each pair is known by now, from this window or an earlier one.
+        // The first row of each pair is known, from this window or an earlier one.
         let of_first = |first: u32| entry.row(first as usize).map(|(row, _)| row.to_vec());
         let logits: Vec<Vec<f32>> = self
             .twins

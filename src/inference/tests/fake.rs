@@ -1,4 +1,4 @@
-//! A model whose logits are known beforehand, and whose batches end in no order.
+//! A model with known logits, whose batches end in random order.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use crate::model::{Model, PackedBatch, Workspace};
 
 /// K.
 pub(super) const LABELS: usize = 3;
-/// V; ids above are no token's.
+/// V.
 pub(super) const VOCABULARY: usize = 1000;
 /// The ids that make a sequence bad, below V and then beyond it.
 pub(super) const NOT_FINITE: u32 = 990;
@@ -24,20 +24,20 @@ pub(super) const PANICS: u32 = 987; // a multiple of seven: one token, and none 
 pub(super) const STOPS: u32 = 993;
 pub(super) const BEYOND: u32 = 1001;
 
-/// What the model says of a sequence: another row for another sequence, and for another model.
+/// The logits of a sequence, which differ between sequences and models.
 pub(super) fn row_of(model: u32, input_ids: &[u32]) -> [f32; LABELS] {
     let mixed = input_ids.iter().fold(model, |h, &id| (h ^ id).wrapping_mul(0x9E37_79B1));
     std::array::from_fn(|k| (mixed.rotate_left(7 * k as u32) % 100_003) as f32 * 0.25 - 9.0)
 }
 
-/// A model that knows [`row_of`] alone, counts its calls and takes a random little time.
+/// A model that returns [`row_of`], counts its calls and takes a short random time.
 pub(super) struct Fake {
     name: u32,
     token_budget: usize,
-    /// How often each sequence was run.
+    /// Number of runs of each sequence.
     pub(super) runs: Mutex<HashMap<Vec<u32>, usize>>,
     running: AtomicUsize,
-    /// Batches at a time, at most.
+    /// Maximum batches at a time.
     pub(super) most_at_once: AtomicUsize,
     interrupt: Interrupt,
 }
@@ -54,7 +54,7 @@ impl Fake {
         }
     }
 
-    /// The sequences that were run, sorted; panics where one was run twice.
+    /// The sequences that were run, sorted; panics if one was run twice.
     pub(super) fn ran(&self) -> Vec<Vec<u32>> {
         let runs = self.runs.lock().unwrap();
         assert!(runs.values().all(|&n| n == 1), "a sequence was run twice: {runs:?}");
@@ -110,13 +110,13 @@ impl Model for Fake {
     }
 }
 
-/// A sequence of `first` with a length of 1 to 7; equal for equal `first`, but for being cut.
+/// A sequence of length 1 to 7 that depends on `first`.
 pub(super) fn sequence(first: u32, truncated: bool) -> TokenizedExample {
     let input_ids: Vec<u32> = (0..1 + first % 7).map(|i| first + i * (first % 3)).collect();
     TokenizedExample { token_type_ids: vec![0; input_ids.len()], input_ids, truncated }
 }
 
-/// Every fifth text was cut, whatever its tokens are.
+/// Sequences of which every fifth is truncated.
 pub(super) fn sequences(first: &[u32]) -> Vec<TokenizedExample> {
     first.iter().enumerate().map(|(i, &id)| sequence(id, i % 5 == 0)).collect()
 }
