@@ -1,9 +1,8 @@
 //! Files of the Hugging Face Hub, downloaded once into its cache.
 //!
-//! A revision is turned into a commit once per run, and every file is then fetched at that
-//! commit: a branch that moves in the middle cannot mix the files of two commits. (hf-hub by
-//! itself takes each file from wherever the branch stands when it is asked.) The cache is the
-//! one that Hugging Face's own tools use.
+//! A revision is resolved to a commit once per run, and every file is fetched at that commit, so
+//! that a branch that moves cannot mix the files of two commits. (hf-hub itself resolves the branch
+//! for each file.) The cache is that of Hugging Face's own tools.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -29,7 +28,7 @@ use crate::interrupt::Interrupt;
 use failure::FailedRequest;
 use repo::{is_commit, is_safe_path};
 
-/// The Hub, as one run sees it.
+/// The Hub during one run.
 pub struct Hub {
     settings: HubSettings,
     api: Api,
@@ -40,7 +39,7 @@ pub struct Hub {
     notes: Mutex<Vec<String>>,
 }
 
-/// The commit that a revision stood for when this run first asked.
+/// The commit of a revision at the first request of this run.
 #[derive(Debug, Clone)]
 struct Snapshot {
     commit: String,
@@ -49,10 +48,9 @@ struct Snapshot {
 
 #[derive(Debug, Clone)]
 enum SnapshotSource {
-    /// The Hub answered: these are all the files there are.
+    /// The Hub answered with all files.
     Hub { files: Vec<String> },
-    /// The cache answered: it may hold only some of the files. Why the Hub was not asked, or
-    /// what came of it.
+    /// From the cache, which may hold only some of the files; why the Hub did not answer.
     Cache { because: String },
 }
 
@@ -84,7 +82,7 @@ impl Hub {
         Ok(Hub { settings, api, cache, progress: None, interrupt, snapshots, notes })
     }
 
-    /// Tells `progress` of every download from now on.
+    /// Reports every download to `progress`.
     pub fn with_progress(mut self, progress: Arc<dyn DownloadProgress>) -> Hub {
         self.progress = Some(progress);
         self
@@ -96,7 +94,7 @@ impl Hub {
         self
     }
 
-    /// Whether the user asked to stop: for those who read what was downloaded, too.
+    /// The interrupt, also for readers of the downloaded files.
     pub fn interrupt(&self) -> &Interrupt {
         &self.interrupt
     }
@@ -106,8 +104,7 @@ impl Hub {
         &self.settings
     }
 
-    /// What has happened since this was last asked that the user should hear of although the run
-    /// goes on: one sentence each.
+    /// Takes the warnings since the last call, one sentence each.
     pub fn take_notes(&self) -> Vec<String> {
         std::mem::take(&mut lock(&self.notes))
     }
@@ -115,12 +112,12 @@ impl Hub {
     /// The local path of one file of `repo`, downloaded if the cache lacks it.
     ///
     /// # Errors
-    /// When the repository, the revision or the file does not exist or may not be read, when the
-    /// Hub cannot be reached or breaks off, or when the cache cannot be written. Nothing that is
-    /// not complete is ever left where it would be taken for the file.
+    /// A repository, revision or file that does not exist or may not be read, a Hub that cannot be
+    /// reached or breaks off, a cache that cannot be written. An incomplete file is never left in
+    /// place.
     pub fn fetch(&self, repo: &HubRepo, file: &str) -> Result<PathBuf> {
         if !is_safe_path(file) {
-            anyhow::bail!("`{file}`, named by {repo}, is no path inside a repository");
+            anyhow::bail!("`{file}`, named by {repo}, is not a path inside a repository");
         }
         if is_commit(repo.revision()) {
             if let Some(path) = self.cached(repo, repo.revision(), file) {
@@ -147,9 +144,9 @@ impl Hub {
         }
     }
 
-    /// Like [`Hub::fetch`], but `None` where the repository has no such file.
+    /// Like [`Hub::fetch`], but `None` if the repository does not have the file.
     ///
-    /// Offline, a file that the cache lacks counts as one that the repository lacks.
+    /// Offline, a file that is not in the cache counts as missing.
     ///
     /// # Errors
     /// As [`Hub::fetch`], except for the missing file.
@@ -164,8 +161,8 @@ impl Hub {
     /// The files of `repo`, in the Hub's order; offline, those that the cache holds, sorted.
     ///
     /// # Errors
-    /// When the repository or the revision does not exist or may not be read, or when neither
-    /// the Hub nor the cache can answer.
+    /// A repository or revision that does not exist or may not be read, or no answer of Hub and
+    /// cache.
     pub fn list(&self, repo: &HubRepo) -> Result<Vec<String>> {
         let snapshot = self.resolve(repo)?;
         match snapshot.origin {
@@ -176,15 +173,15 @@ impl Hub {
         }
     }
 
-    /// The commit that the revision of `repo` stood for; `None` before anything was asked of it.
+    /// The commit of the revision of `repo`; `None` before the first request.
     pub fn commit(&self, repo: &HubRepo) -> Option<String> {
         let known = lock(&self.snapshots).get(repo).map(|snapshot| snapshot.commit.clone());
         known.or_else(|| is_commit(repo.revision()).then(|| repo.revision().to_owned()))
     }
 
-    /// Turns the revision into a commit, once.
+    /// Resolves the revision to a commit, once.
     fn resolve(&self, repo: &HubRepo) -> Result<Snapshot> {
-        // Held while asking: two threads that want one repository must agree on its commit.
+        // Locked during the request, so that all threads use the same commit.
         let mut snapshots = lock(&self.snapshots);
         if let Some(snapshot) = snapshots.get(repo) {
             return Ok(snapshot.clone());
@@ -203,30 +200,30 @@ impl Hub {
         Ok(snapshot)
     }
 
-    /// Asks the Hub which commit and which files a revision stands for; where the Hub cannot be
-    /// reached, the commit that the cache last saw.
+    /// The commit and the files of a revision from the Hub; if it cannot be reached, the last commit
+    /// in the cache.
     fn ask(&self, repo: &HubRepo) -> Result<Snapshot> {
         let mut attempt = 0;
-        let refusal = loop {
+        let failed = loop {
             match self.ask_once(repo) {
                 Ok(snapshot) => return Ok(snapshot),
-                Err(refusal) if refusal.is_passing() && attempt < self.settings.retries => {
+                Err(failed) if failed.is_temporary() && attempt < self.settings.retries => {
                     self.pause(attempt);
                     self.interrupt.check(|| format!("asking for {repo}"))?;
                     attempt += 1;
                 }
-                Err(refusal) => break refusal,
+                Err(failed) => break failed,
             }
         };
-        if refusal.is_answer() {
-            return Err(refusal.explain(repo, None, &self.settings));
+        if failed.is_answer() {
+            return Err(failed.explain(repo, None, &self.settings));
         }
         let Some(commit) = self.cached_commit(repo) else {
-            return Err(refusal.explain(repo, None, &self.settings));
+            return Err(failed.explain(repo, None, &self.settings));
         };
-        let because = refusal.to_string();
+        let because = failed.to_string();
         lock(&self.notes).push(format!(
-            "{repo} was taken from the cache (commit `{commit}`): `{}` did not say whether it is current: {because}",
+            "{repo} was taken from the cache (commit `{commit}`): `{}` did not confirm that it is current: {because}",
             self.settings.endpoint
         ));
         Ok(Snapshot { commit, origin: SnapshotSource::Cache { because } })
@@ -251,7 +248,7 @@ impl Hub {
             .map_err(|error| FailedRequest::NotTheHub { reason: error.to_string() })?;
         if !is_safe_path(&info.sha) || info.sha.contains('/') {
             return Err(FailedRequest::NotTheHub {
-                reason: format!("`{}` is no commit", info.sha),
+                reason: format!("`{}` is not a commit", info.sha),
             });
         }
         let files = info.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
@@ -275,7 +272,7 @@ impl Hub {
         path.is_file().then_some(path)
     }
 
-    /// The commit that the cache last saw the revision stand for.
+    /// The last commit of the revision in the cache.
     fn cached_commit(&self, repo: &HubRepo) -> Option<String> {
         let folder = self.settings.cache_dir.join(repo.at("main").folder_name());
         let commit = match std::fs::read_to_string(folder.join("refs").join(repo.revision())) {
@@ -285,19 +282,19 @@ impl Hub {
         self.snapshot_dir(repo, &commit).is_dir().then_some(commit)
     }
 
-    /// Notes in the cache what the revision stands for, so that it is found offline.
+    /// Stores the commit of the revision in the cache, so that it is found offline.
     fn remember(&self, repo: &HubRepo, commit: &str) {
         if repo.revision() != commit && self.cached_commit(repo).as_deref() != Some(commit) {
-            // The cache may be read-only and complete: then there is nothing to note.
+            // The cache may be read-only and complete.
             let _ = self.cache.repo(repo.at(repo.revision())).create_ref(commit);
         }
     }
 }
 
-/// How often a wait looks whether the user asked to stop.
+/// Interval at which a wait checks for an interrupt.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A listing of a repository above this is no listing (the Hub's largest are some tens of MB).
+/// Maximum size of a repository's listing; the Hub's largest have some tens of MB.
 const LARGEST_LISTING: u64 = 256 << 20;
 
 /// The files below `folder`, as paths with `/` relative to it, sorted.

@@ -1,5 +1,4 @@
-//! Ctrl-C: asked for once, noticed between batches, rows and downloads, so that nothing is left half
-//! written.
+//! Ctrl-C, checked between batches, rows and downloads, so that no partial file is left.
 
 use std::fs;
 use std::ops::{Deref, DerefMut};
@@ -16,18 +15,18 @@ use crate::terminal::Verbosity;
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// One that Ctrl-C (and SIGTERM) sets, which says so; a second Ctrl-C ends the process at once.
+    /// An interrupt that Ctrl-C and SIGTERM set; a second Ctrl-C ends the process at once.
     pub fn from_signals(progress: Verbosity) -> Self {
         let interrupt = Interrupt::default();
         let flag = interrupt.clone();
-        // Without a handler Ctrl-C still ends the process, only less politely.
+        // Without a handler Ctrl-C still ends the process.
         let _ = ctrlc::set_handler(move || {
             if flag.is_set() {
                 remove_temporary();
                 std::process::exit(Exit::Interrupted as i32);
             }
             flag.set();
-            // A live line, and the terminal's own ^C, stand where the cursor is.
+            // The cursor is after a live line and the terminal's own ^C.
             let start = if progress == Verbosity::Live { "\n" } else { "" };
             progress.message(&format!("{start}stopping; again to stop at once"));
         });
@@ -44,7 +43,7 @@ impl Interrupt {
         self.0.load(Ordering::SeqCst)
     }
 
-    /// Goes on unless the user asked to stop.
+    /// Fails if the user asked to stop.
     ///
     /// # Errors
     /// [`Interrupted`], with what was under way: `reading \`train.tsv\``.

@@ -1,8 +1,7 @@
-//! One file from the Hub into the cache, whole or not at all.
+//! Downloads one file from the Hub into the cache, atomically.
 //!
-//! hf-hub does the transfer. What it does not do is done here: it never compares what arrived
-//! with the announced size or hash, gives up at the first dropped connection, waits for a silent
-//! one for ever, and keeps stumbling over a `.part` file that it cannot resume.
+//! hf-hub does the transfer. This module adds what it lacks: checks of size and hash, retries,
+//! timeouts, and the removal of a `.part` file that cannot be resumed.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -19,40 +18,40 @@ use super::failure::FailedRequest;
 use super::{Hub, HubRepo, TICK};
 use crate::digest::sha256_of;
 
-/// Hears of downloads while they run. Called from the thread that downloads.
+/// Progress of downloads. Called from the downloading thread.
 pub trait DownloadProgress: Send + Sync {
     /// A download of `bytes` bytes begins (again, after a failed attempt).
     fn begin(&self, file: &str, bytes: u64);
-    /// So many bytes more have arrived.
+    /// `bytes` more bytes have arrived.
     fn advance(&self, bytes: u64);
     /// The last byte has arrived.
     fn end(&self);
 }
 
-/// hf-hub waits five seconds for another process's lock; we wait so many times longer.
+/// Waits for another process's lock, of five seconds each (hf-hub's).
 const LOCK_WAITS: usize = 60;
 
 impl Hub {
-    /// Downloads one file at one commit; retries what may pass.
+    /// Downloads one file at one commit; retries temporary failures.
     pub(super) fn download(&self, repo: &HubRepo, commit: &str, file: &str) -> Result<PathBuf> {
         let (mut attempt, mut waits) = (0, 0);
         loop {
-            let refusal = match self.download_once(repo, commit, file) {
+            let failed = match self.download_once(repo, commit, file) {
                 Ok(path) => return Ok(path),
-                Err(refusal) => refusal,
+                Err(failed) => failed,
             };
             self.interrupt.check(|| format!("downloading `{file}` of {repo}"))?;
             if let Some(path) = self.cached(repo, commit, file) {
                 return Ok(path); // another process finished it meanwhile
             }
-            match refusal {
+            match failed {
                 FailedRequest::Locked { .. } if waits < LOCK_WAITS => waits += 1,
-                _ if refusal.is_passing() && attempt < self.settings.retries => {
+                _ if failed.is_temporary() && attempt < self.settings.retries => {
                     self.pause(attempt);
                     self.interrupt.check(|| format!("downloading `{file}` of {repo}"))?;
                     attempt += 1;
                 }
-                _ => return Err(refusal.explain(repo, Some(file), &self.settings)),
+                _ => return Err(failed.explain(repo, Some(file), &self.settings)),
             }
         }
     }
@@ -67,17 +66,17 @@ impl Hub {
         match self.transfer(repo, commit, file, &size) {
             Ok(path) => match verify(&path, size.load(Ordering::Relaxed)) {
                 Ok(()) => Ok(path),
-                Err(refusal) => {
+                Err(failed) => {
                     discard(&path);
-                    Err(refusal)
+                    Err(failed)
                 }
             },
             Err(ApiOutcome::Error(error)) => {
-                let refusal = refusal(&error);
-                if matches!(refusal, FailedRequest::Corrupt { .. }) {
+                let failed = failed_request(&error);
+                if matches!(failed, FailedRequest::Corrupt { .. }) {
                     self.discard_part(repo, commit, file);
                 }
-                Err(refusal)
+                Err(failed)
             }
             Err(ApiOutcome::Silent(wait)) => Err(FailedRequest::Unreachable {
                 reason: format!("nothing has arrived for {} s", wait.as_secs()),
@@ -91,8 +90,7 @@ impl Hub {
         }
     }
 
-    /// Runs hf-hub's download on a thread of its own: it has no timeouts, so that only somebody
-    /// beside it can tell that nothing arrives any more.
+    /// Runs hf-hub's download on its own thread, to add a timeout.
     fn transfer(
         &self,
         repo: &HubRepo,
@@ -107,7 +105,7 @@ impl Hub {
         let (sender, receiver) = channel();
         let file = file.to_owned();
         std::thread::spawn(move || {
-            // The receiver is gone only when the wait was given up.
+            // The receiver is gone after a timeout.
             let _ = sender.send(api.download_with_progress(&file, meter));
         });
 
@@ -130,7 +128,7 @@ impl Hub {
         }
     }
 
-    /// Removes what is half downloaded and cannot be resumed.
+    /// Removes a partial download that cannot be resumed.
     fn discard_part(&self, repo: &HubRepo, commit: &str, file: &str) {
         let url = self.api.repo(repo.at(commit)).url(file);
         if let Ok(metadata) = self.api.metadata(&url) {
@@ -141,7 +139,7 @@ impl Hub {
     }
 }
 
-/// How a transfer ended, other than well.
+/// How a transfer failed.
 enum ApiOutcome {
     Error(ApiError),
     Silent(Duration),
@@ -149,7 +147,7 @@ enum ApiOutcome {
     Panicked,
 }
 
-/// Passes hf-hub's progress on, and keeps what it says of the size.
+/// Forwards hf-hub's progress, and records the announced size.
 struct Meter {
     size: Arc<AtomicU64>,
     beat: Arc<AtomicU64>,
@@ -180,8 +178,7 @@ impl Progress for Meter {
     }
 }
 
-/// Compares what arrived with what was announced: its size, and its SHA-256 where the Hub gives
-/// one (the blob of a large file is named by it).
+/// Checks the announced size, and the SHA-256 if the Hub gives one (the name of a large file's blob).
 fn verify(path: &Path, size: u64) -> Result<(), FailedRequest> {
     let disk = |error: std::io::Error| FailedRequest::Disk { reason: error.to_string() };
     let blob = path.canonicalize().map_err(disk)?;
@@ -209,10 +206,10 @@ fn discard(path: &Path) {
     let _ = std::fs::remove_file(path);
 }
 
-fn refusal(error: &ApiError) -> FailedRequest {
+fn failed_request(error: &ApiError) -> FailedRequest {
     match error {
         ApiError::RequestError(error) => {
-            // hf-hub does not re-export ureq's error, so its text is what there is to look at.
+            // hf-hub does not re-export ureq's error, so its text is parsed.
             let text = error.to_string();
             match text.strip_prefix("http status: ").map(str::parse) {
                 // The part is complete, or longer than the file.
@@ -239,7 +236,7 @@ fn refusal(error: &ApiError) -> FailedRequest {
         ApiError::LockAcquisition(path) => {
             FailedRequest::Locked { path: path.display().to_string() }
         }
-        ApiError::TooManyRetries(error) => refusal(error),
+        ApiError::TooManyRetries(error) => failed_request(error),
         _ => FailedRequest::NotTheHub { reason: error.to_string() },
     }
 }

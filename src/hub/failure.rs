@@ -1,35 +1,34 @@
-//! Why the Hub did not give what was asked, and what the user can do about it.
+//! Failed requests to the Hub, and what the user can do.
 
 use std::fmt;
 
 use super::{HubRepo, HubSettings};
 use crate::error::Diagnostic;
 
-/// One request that did not succeed.
+/// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum FailedRequest {
     /// The Hub answered with an error; `code` is its `X-Error-Code`.
     Status { status: u16, code: Option<String> },
     /// No answer: no network, no such host, refused, silent, broken off.
     Unreachable { reason: String },
-    /// Something answered, but it is no Hub.
+    /// The answer is not one of the Hub.
     NotTheHub { reason: String },
-    /// Something else holds the file's lock in the cache.
+    /// Another process holds the file's lock in the cache.
     Locked { path: String },
-    /// What is half downloaded, or what arrived, cannot be the file.
+    /// The download, or its partial file, is not the file.
     Corrupt { reason: String },
     /// The cache cannot be written.
     Disk { reason: String },
 }
 
 impl FailedRequest {
-    /// Whether the same request may succeed in a moment.
-    pub(super) fn is_passing(&self) -> bool {
+    /// Whether the same request may succeed soon.
+    pub(super) fn is_temporary(&self) -> bool {
         match self {
             FailedRequest::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
             FailedRequest::Unreachable { reason } => {
-                // Nobody listens there, or a wait has just been given up: asking again at once
-                // finds the same.
+                // No server, or a timeout: a retry would fail too.
                 let lasting =
                     ["refused", "host not found", "lookup address", "unreachable", "has arrived"];
                 !lasting.iter().any(|word| reason.contains(word))
@@ -41,9 +40,9 @@ impl FailedRequest {
         }
     }
 
-    /// Whether the Hub itself gave this answer, so that the cache must not hide it.
+    /// Whether the Hub itself gave this answer, which the cache must not hide.
     pub(super) fn is_answer(&self) -> bool {
-        matches!(self, FailedRequest::Status { .. }) && !self.is_passing()
+        matches!(self, FailedRequest::Status { .. }) && !self.is_temporary()
     }
 
     /// The error that the user sees.
@@ -55,16 +54,16 @@ impl FailedRequest {
     ) -> anyhow::Error {
         let wanted = wanted(repo, file);
         let endpoint = &settings.endpoint;
-        let says = |what: &str| format!("cannot get {wanted}: {what}");
+        let failed = |what: &str| format!("cannot get {wanted}: {what}");
         match self {
             FailedRequest::Status { status, code } => {
                 explain_status(*status, code.as_deref(), repo, file, settings)
             }
-            FailedRequest::Unreachable { reason } => Diagnostic::failure(says(&format!("`{endpoint}` cannot be reached: {reason}"))).hint("without a network, give a local folder, or set HF_HUB_OFFLINE=1 to use what is cached; HF_ENDPOINT names a mirror").into(),
-            FailedRequest::NotTheHub { reason } => Diagnostic::failure(says(&format!("`{endpoint}` does not answer as the Hugging Face Hub does: {reason}"))).hint("check HF_ENDPOINT, and whether a proxy or a login page stands in between").into(),
-            FailedRequest::Locked { path } => Diagnostic::failure(says(&format!("another process has been downloading it (lock `{path}`)"))).hint("wait for the other process to finish, then run this again").into(),
-            FailedRequest::Corrupt { reason } => Diagnostic::failure(says(&format!("what `{endpoint}` sent is not the file: {reason}"))).hint("run this again; nothing of the failed download was kept").into(),
-            FailedRequest::Disk { reason } => Diagnostic::failure(says(&format!("the cache `{}` cannot be written: {reason}", settings.cache_dir.display()))).hint("make room or set HF_HOME to a folder that can be written").into(),
+            FailedRequest::Unreachable { reason } => Diagnostic::failure(failed(&format!("`{endpoint}` cannot be reached: {reason}"))).hint("without a network, give a local folder, or set HF_HUB_OFFLINE=1 to use what is cached; HF_ENDPOINT names a mirror").into(),
+            FailedRequest::NotTheHub { reason } => Diagnostic::failure(failed(&format!("`{endpoint}` does not answer as the Hugging Face Hub does: {reason}"))).hint("check HF_ENDPOINT, and whether a proxy or a login page answers instead").into(),
+            FailedRequest::Locked { path } => Diagnostic::failure(failed(&format!("another process has been downloading it (lock `{path}`)"))).hint("wait for the other process to finish, then run this again").into(),
+            FailedRequest::Corrupt { reason } => Diagnostic::failure(failed(&format!("the data from `{endpoint}` is not the file: {reason}"))).hint("run this again; nothing of the failed download was kept").into(),
+            FailedRequest::Disk { reason } => Diagnostic::failure(failed(&format!("the cache `{}` cannot be written: {reason}", settings.cache_dir.display()))).hint("make room or set HF_HOME to a folder that can be written").into(),
         }
     }
 }
@@ -102,14 +101,14 @@ fn explain_status(
     match (status, code) {
         (_, Some("GatedRepo")) | (403, _) => Diagnostic::failure(format!("cannot get {wanted}: `{id}` is private or gated ({endpoint} answered {status})")).hint(format!("{access}; accept its terms at {endpoint}/{id} first if it asks for that")).into(),
         (401, _) | (_, Some("RepoNotFound")) => Diagnostic::failure(format!("cannot get {wanted}: there is no {kind} `{id}`, or it is private ({endpoint} answered {status})")).hint(format!("check the id; {access}")).into(),
-        (404, Some("RevisionNotFound")) => Diagnostic::failure(format!("cannot get {wanted}: {kind} `{id}` has no revision `{}`", repo.revision())).hint("check what stands after the `@`: a branch, a tag or a whole commit id").into(),
-        (404, _) => Diagnostic::failure(format!("cannot get {wanted}: {endpoint} has nothing there (status 404)")).hint(format!("check the id, the revision and, if it is a local folder that was meant, its path; {access}")).into(),
+        (404, Some("RevisionNotFound")) => Diagnostic::failure(format!("cannot get {wanted}: {kind} `{id}` has no revision `{}`", repo.revision())).hint("check the revision after the `@`: a branch, a tag or a whole commit id").into(),
+        (404, _) => Diagnostic::failure(format!("cannot get {wanted}: {endpoint} has nothing there (status 404)")).hint(format!("check the id, the revision and, for a local folder, its path; {access}")).into(),
         (408 | 429 | 500..=599, _) => Diagnostic::failure(format!("cannot get {wanted}: {endpoint} answers with status {status} for now")).hint("try again later, give a local folder, or set HF_HUB_OFFLINE=1 to use what is cached").into(),
         _ => Diagnostic::failure(format!("cannot get {wanted}: {endpoint} answered with status {status}")).hint("check HF_ENDPOINT, or give a local folder").into(),
     }
 }
 
-/// A file that the repository does not hold.
+/// A file that the repository does not have.
 pub(super) fn no_such_file(repo: &HubRepo, file: &str, files: &[String]) -> anyhow::Error {
     const SHOWN: usize = 12;
     let mut shown: Vec<&str> = files.iter().map(String::as_str).take(SHOWN).collect();
@@ -121,7 +120,7 @@ pub(super) fn no_such_file(repo: &HubRepo, file: &str, files: &[String]) -> anyh
         .into()
 }
 
-/// Something that only the Hub could give, which cannot be asked.
+/// A file that is not in the cache, while the Hub is not asked.
 pub(super) fn not_cached(
     repo: &HubRepo,
     file: Option<&str>,

@@ -6,7 +6,7 @@ use anyhow::bail;
 
 use crate::error::Diagnostic;
 
-/// What a repository holds.
+/// The kind of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RepoKind {
     /// A checkpoint.
@@ -48,7 +48,7 @@ impl HubRepo {
     /// Reads `id` or `id@revision`.
     ///
     /// # Errors
-    /// A usage error when the id or the revision could not be one of the Hub's.
+    /// A usage error for an invalid id or revision.
     pub fn parse(kind: RepoKind, text: &str) -> anyhow::Result<HubRepo> {
         let (id, revision) = match text.split_once('@') {
             Some((id, revision)) => (id, Some(revision)),
@@ -67,7 +67,7 @@ impl HubRepo {
         Ok(HubRepo { kind, id: id.to_owned(), revision: revision.map(str::to_owned) })
     }
 
-    /// The revision asked for: `main` unless one is named.
+    /// The revision, `main` by default.
     pub fn revision(&self) -> &str {
         self.revision.as_deref().unwrap_or("main")
     }
@@ -84,7 +84,7 @@ impl fmt::Display for HubRepo {
     }
 }
 
-/// Whether `text` could be the id of a repository: `name` or `owner/name`.
+/// Whether `text` is a valid repository id: `name` or `owner/name`.
 pub fn is_id(text: &str) -> bool {
     let is_part = |part: &str| {
         !part.is_empty()
@@ -98,7 +98,7 @@ pub fn is_id(text: &str) -> bool {
     parts.len() <= 2 && parts.into_iter().all(is_part)
 }
 
-/// Whether a name from outside may become a path under the cache: relative, and never upwards.
+/// Whether an external name may be used as a path under the cache: relative, and never upwards.
 pub(super) fn is_safe_path(name: &str) -> bool {
     !name.is_empty()
         && !name.contains(['\\', ':', '?', '#'])
@@ -106,7 +106,7 @@ pub(super) fn is_safe_path(name: &str) -> bool {
         && name.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
 }
 
-/// Whether a revision is a whole commit id, which never comes to mean anything else.
+/// Whether a revision is a whole commit id, which never changes.
 pub(super) fn is_commit(revision: &str) -> bool {
     revision.len() == 40 && revision.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
@@ -117,7 +117,7 @@ mod tests {
     use crate::error::{exit_code, rendered, Exit};
 
     #[test]
-    fn an_id_may_carry_a_revision() {
+    fn an_id_may_have_a_revision() {
         let repo = HubRepo::parse(RepoKind::Model, "owner/name@refs/pr/1").unwrap();
         assert_eq!((repo.id.as_str(), repo.revision()), ("owner/name", "refs/pr/1"));
         let repo = HubRepo::parse(RepoKind::Model, "bert-base-uncased").unwrap();
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_leave_the_cache_is_refused() {
+    fn names_that_could_leave_the_cache_are_refused() {
         let ids =
             ["", "a/b/c", "../x", "a/..", "/a", "a/", "a b", "a@", "a@../x", "a@x y", "C:\\x"];
         for text in ids {

@@ -1,4 +1,4 @@
-//! Where the Hub is, where its files are kept, and who is asking.
+//! Settings of the Hub: endpoint, cache, token.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,22 +6,22 @@ use std::time::Duration;
 
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 
-/// Attempts after a first one that failed for a passing reason (a dropped connection, a 503).
+/// Retries after a temporary failure (a dropped connection, a 503).
 const RETRIES: usize = 3;
 
-/// How long a connection may be silent before it counts as dead.
+/// Timeout of a silent connection.
 const STALL: Duration = Duration::from_secs(60);
 
-/// Whether the Hub may be asked at all.
+/// Whether the Hub may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Connection {
-    /// Ask the Hub which commit a revision stands for, and download what the cache lacks.
+    /// Resolve revisions at the Hub, and download missing files.
     Online,
-    /// Never connect: what the cache lacks is an error (`HF_HUB_OFFLINE`).
+    /// Never connect: a missing file is an error (`HF_HUB_OFFLINE`).
     Offline,
 }
 
-/// Everything about the Hub that the environment decides.
+/// The settings of the Hub, from the environment.
 #[derive(Clone)]
 pub struct HubSettings {
     /// The folder of `models--…` and `datasets--…` (`$HF_HUB_CACHE`, else `$HF_HOME/hub`).
@@ -32,16 +32,16 @@ pub struct HubSettings {
     pub endpoint: String,
     /// `$HF_HUB_OFFLINE`.
     pub connection: Connection,
-    /// Attempts after the first that failed for a passing reason.
+    /// Retries after a temporary failure.
     pub retries: usize,
     /// Wait before the first retry; doubled for each further one.
     pub retry_pause: Duration,
-    /// How long a connection may be silent before it counts as dead.
+    /// Timeout of a silent connection.
     pub stall: Duration,
 }
 
 impl HubSettings {
-    /// Online, without a token, the public Hub, files kept under `cache_dir`.
+    /// Online, without a token, the public Hub, files under `cache_dir`.
     pub fn new(cache_dir: impl Into<PathBuf>) -> HubSettings {
         HubSettings {
             cache_dir: cache_dir.into(),
@@ -54,14 +54,14 @@ impl HubSettings {
         }
     }
 
-    /// The settings of this process's environment, read as Hugging Face's own tools read it.
+    /// The settings of this process's environment, as in Hugging Face's own tools.
     pub fn from_env() -> HubSettings {
         HubSettings::from_variables(|name| std::env::var(name).ok(), std::env::home_dir())
     }
 
-    /// The settings that `variable` gives. An empty variable counts as absent.
+    /// The settings from `variable`. An empty variable counts as absent.
     ///
-    /// Without any home folder the cache lies under the working directory.
+    /// Without a home folder the cache is in the working directory.
     pub fn from_variables(
         variable: impl Fn(&str) -> Option<String>,
         user_home: Option<PathBuf>,
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_token_file_is_read_when_no_variable_holds_a_token_and_is_never_shown() {
+    fn the_token_file_is_read_without_a_token_variable_and_is_never_shown() {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("token"), "from-file\n").unwrap();
         let home = home.path().to_str().unwrap();

@@ -16,7 +16,7 @@ use crate::error::Interrupted;
 const FIRST: &str = "1111111111111111111111111111111111111111";
 const SECOND: &str = "2222222222222222222222222222222222222222";
 
-/// What the server holds, and how it misbehaves.
+/// The contents and the failures of the server.
 #[derive(Default)]
 struct FakeHub {
     /// Revision -> commit.
@@ -216,7 +216,7 @@ fn a_file_is_downloaded_once_and_found_without_the_server() {
     assert_eq!(unreachable.fetch(&repo, "config.json").unwrap(), path);
     let notes = unreachable.take_notes();
     assert!(notes[0].contains(FIRST), "{notes:?}");
-    assert_eq!(unreachable.take_notes(), [""; 0], "said once");
+    assert_eq!(unreachable.take_notes(), [""; 0], "reported once");
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn offline_and_uncached_names_what_is_missing() {
 }
 
 #[test]
-fn nobody_listening_says_what_can_be_done() {
+fn without_a_server_the_error_names_remedies() {
     let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
     server.shut_down();
     let hub = hub(cache.path(), &server, Connection::Online);
@@ -355,7 +355,7 @@ fn a_connection_dropped_in_the_middle_leaves_no_file_and_is_resumed() {
 }
 
 #[test]
-fn bytes_that_do_not_have_the_announced_hash_are_thrown_away() {
+fn bytes_with_another_hash_are_discarded() {
     let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
     server.put("main", FIRST, "weights", &[7; 1000]);
     server.store.lies.store(true, SeqCst);
@@ -369,7 +369,7 @@ fn bytes_that_do_not_have_the_announced_hash_are_thrown_away() {
 }
 
 #[test]
-fn a_part_that_cannot_be_resumed_is_started_afresh() {
+fn a_part_that_cannot_be_resumed_is_downloaded_again() {
     for left in [1000, 2000] {
         let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
         server.put("main", FIRST, "weights", &[7; 1000]);
@@ -384,7 +384,7 @@ fn a_part_that_cannot_be_resumed_is_started_afresh() {
 }
 
 #[test]
-fn a_silent_server_does_not_hold_us_for_ever() {
+fn a_silent_server_times_out() {
     let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
     server.store.silent.store(true, SeqCst);
     let mut settings = hub(cache.path(), &server, Connection::Online).settings().clone();
@@ -426,7 +426,7 @@ fn a_wait_before_another_attempt_ends_when_the_user_asks_to_stop() {
 }
 
 #[test]
-fn a_cache_that_cannot_be_written_is_said_to_be_so() {
+fn a_cache_that_cannot_be_written_is_reported() {
     let (folder, server) = (tempfile::tempdir().unwrap(), Server::start());
     let cache = folder.path().join("cache");
     std::fs::write(&cache, "a file where the cache should be").unwrap();
@@ -436,7 +436,7 @@ fn a_cache_that_cannot_be_written_is_said_to_be_so() {
 }
 
 #[test]
-fn a_page_that_is_no_hub_is_said_to_be_none() {
+fn a_page_that_is_not_the_hub_is_reported() {
     let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
     *lock(&server.store.refuses) = Some((200, "")); // an empty page, as of a login portal
     let hub = hub(cache.path(), &server, Connection::Online);
@@ -450,16 +450,16 @@ fn a_file_name_cannot_leave_the_cache() {
     let hub = hub(cache.path(), &server, Connection::Online);
     for name in ["../x", "/etc/passwd", "a/../../x", ""] {
         let error = rendered(&hub.fetch(&model("a/b"), name).unwrap_err());
-        assert!(error.contains("is no path inside a repository"), "{error}");
+        assert!(error.contains("is not a path inside a repository"), "{error}");
     }
     assert!(server.requests().is_empty());
 }
 
 #[test]
-fn progress_hears_of_every_byte() {
+fn progress_counts_every_byte() {
     #[derive(Default)]
-    struct Heard(Mutex<(String, u64, u64, bool)>);
-    impl DownloadProgress for Heard {
+    struct Recorded(Mutex<(String, u64, u64, bool)>);
+    impl DownloadProgress for Recorded {
         fn begin(&self, file: &str, bytes: u64) {
             *lock(&self.0) = (file.to_owned(), bytes, 0, false);
         }
@@ -472,8 +472,8 @@ fn progress_hears_of_every_byte() {
     }
     let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
     server.put("main", FIRST, "weights", &[7; 100_000]);
-    let heard = Arc::new(Heard::default());
-    let hub = hub(cache.path(), &server, Connection::Online).with_progress(heard.clone());
+    let recorded = Arc::new(Recorded::default());
+    let hub = hub(cache.path(), &server, Connection::Online).with_progress(recorded.clone());
     hub.fetch(&model("a/b"), "weights").unwrap();
-    assert_eq!(*lock(&heard.0), ("weights".to_owned(), 100_000, 100_000, true));
+    assert_eq!(*lock(&recorded.0), ("weights".to_owned(), 100_000, 100_000, true));
 }

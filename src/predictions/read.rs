@@ -1,4 +1,4 @@
-//! Files of predictions to [`Predictions`], teacher and student joined.
+//! Reads files of predictions; joins teacher and student.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -16,9 +16,9 @@ use crate::task::{find_label, label_ids, LabelReader};
 /// One model's predictions, one row per example.
 #[derive(Debug, Clone)]
 pub struct PredictionFile {
-    /// What the model says of each example, in the order of the rows.
+    /// The predictions, in the order of the rows.
     pub predictions: Predictions,
-    /// The true labels, where the file has them.
+    /// The true labels, if the file has them.
     pub labels: Vec<Option<u32>>,
     /// The task's label names.
     pub label_names: Vec<String>,
@@ -34,19 +34,19 @@ pub struct PredictionFile {
     places: Vec<String>,
 }
 
-/// What the columns of a file say.
+/// The columns that hold the predictions.
 enum PredictionColumns {
     Logits(Vec<usize>),
     Probabilities(Vec<usize>),
     Confidence { confidence: usize, predicted: usize },
 }
 
-/// Teacher and student over the same examples, in the teacher's order: joined by `id` where both
-/// have one, by row otherwise.
+/// Teacher and student over the same examples, in the teacher's order: joined by `id` if both have
+/// it, otherwise by row.
 ///
 /// # Errors
-/// Whatever [`read_predictions`] refuses; other examples or another number of them; true labels
-/// that contradict each other; the user asking to stop.
+/// Those of [`read_predictions`]; different examples or numbers of them; contradictory true labels;
+/// an interrupt.
 pub fn read_pair(
     teacher: &[String],
     student: &[String],
@@ -118,13 +118,13 @@ fn join(
     Ok(wanted.iter().map(|id| rows[id.as_str()]).collect())
 }
 
-/// Reads the files that `patterns` stand for as one model's predictions over the task's labels.
+/// Reads the files that match `patterns` as one model's predictions over the task's labels.
 ///
-/// A task without label names (a user's own, or none) takes them from the columns.
+/// A task without label names takes them from the columns.
 ///
 /// # Errors
-/// Naming file, line and column: columns that are missing, labels that are not the task's, values
-/// that are not numbers, not finite or no distribution, an id that stands twice.
+/// Naming file, line and column: missing columns, labels that are not the task's, values that are not
+/// numbers, not finite or not a distribution, a repeated id.
 pub fn read_predictions(
     role: &str,
     patterns: &[String],
@@ -137,19 +137,19 @@ pub fn read_predictions(
     let mut table = read_table(&files, interrupt)?;
     let source = files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ");
     if table.rows.is_empty() {
-        bail!("`{source}` holds no prediction: an empty split cannot be audited");
+        bail!("`{source}` has no predictions: an empty split cannot be audited");
     }
     let (own, shown) = shown(&table, &source)?;
     let names = match (task_labels.is_empty(), &own) {
         (false, _) => task_labels.to_vec(),
-        // As `audit predict` writes them; an id alone is read all the same.
+        // As `audit predict` writes them; ids are read too.
         (true, Some(own)) if label_ids(own).is_some() => {
             (0..own.len()).map(|i| format!("LABEL_{i}")).collect()
         }
         (true, Some(own)) => own.clone(),
         (true, None) => {
             bail!(Diagnostic::failure(format!(
-                "`{source}` shows only `predicted`, and the task {task} names no labels"
+                "`{source}` has only `predicted`, and the task {task} names no labels"
             ))
             .hint("give the task `labels` in a [task.NAME] table"))
         }
@@ -185,12 +185,12 @@ pub fn read_predictions(
     })
 }
 
-/// Puts the task's names in place of the model's in the column `predicted`, and returns what the
-/// model calls each label of the task.
+/// Replaces the model's names by the task's in the column `predicted`, and returns the model's name
+/// of each label of the task.
 ///
 /// # Errors
-/// An entry for this model alone that is about no label at all; a cell with a name that the map
-/// gives to another label of the same model.
+/// An entry for this model only that names no label; a cell with a name that the map gives to another
+/// label of the same model.
 fn rename_predicted(
     table: &mut Table,
     column: usize,
@@ -214,14 +214,14 @@ fn rename_predicted(
         }
     }
     if renamed == 0 {
-        map.rename(role, names)?; // it may be about the other model alone
+        map.rename(role, names)?; // it may be for the other model only
         return Ok(names.to_vec());
     }
     for (row, text) in kept {
         if let Some((own, given)) = entries.iter().find(|(_, given)| *given == text.trim()) {
-            let twice = format!("`{text}` is what the label map calls `{own}`: `{own}={given}`");
+            let twice = format!("`{text}` is the label map's name of `{own}`: `{own}={given}`");
             bail!(Diagnostic::failure(table.wrong(row, column, &twice).to_string())
-                .hint("say of every label that the table has what the task calls it"));
+                .hint("map every label of the table to the task's name"));
         }
     }
     let called = |name: &String| entries.iter().find(|(_, given)| given == name);
@@ -251,7 +251,7 @@ fn shown(table: &Table, source: &str) -> Result<(Option<Vec<String>>, Prediction
             Ok((None, PredictionColumns::Confidence { confidence, predicted }))
         }
         _ => Err(Diagnostic::failure(format!(
-            "`{source}` has the columns [{}], and none says how sure the model is",
+            "`{source}` has the columns [{}], and none has the model's confidence",
             table.columns.join(", ")
         ))
         .hint(
@@ -304,7 +304,6 @@ fn predictions(
     }
 }
 
-/// A cell that must hold a finite number.
 fn number(table: &Table, row: usize, column: usize) -> Result<f64> {
     match table.number(row, column)? {
         Some(value) if value.is_finite() => Ok(value),
@@ -320,7 +319,7 @@ fn ids(table: &Table) -> Result<Option<Vec<String>>> {
     for row in 0..table.rows.len() {
         let id = table.text(row, column)?.ok_or_else(|| table.wrong(row, column, "it is empty"))?;
         if let Some(other) = first.insert(id.clone(), row) {
-            let twice = format!("the id `{id}` stands also in {}", table.place(other));
+            let twice = format!("the id `{id}` is also in {}", table.place(other));
             return Err(table.wrong(row, column, &twice));
         }
         ids.push(id);

@@ -1,4 +1,4 @@
-//! Logits to a file: beside its place first, then renamed, so that no half-written file is left.
+//! Writes logits to a file, atomically.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
@@ -17,7 +17,7 @@ use crate::inference::Logits;
 use crate::interrupt::Temporary;
 use crate::temporary::temporary_file;
 
-/// How a file of logits is written, by its extension.
+/// The format of a file of logits, by its extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogitsFormat {
     /// Comma-separated, with a header.
@@ -29,7 +29,7 @@ pub enum LogitsFormat {
 }
 
 impl LogitsFormat {
-    /// The format that `path`'s extension names.
+    /// The format by the extension of `path`.
     ///
     /// # Errors
     /// Another extension.
@@ -39,7 +39,7 @@ impl LogitsFormat {
             Some("jsonl") => Ok(LogitsFormat::Jsonl),
             Some("parquet") => Ok(LogitsFormat::Parquet),
             _ => Err(Diagnostic::usage(format!(
-                "`{}`: its extension does not say how to write it",
+                "`{}`: its extension does not determine its format",
                 path.display()
             ))
             .hint("use .parquet, .csv or .jsonl")
@@ -51,7 +51,7 @@ impl LogitsFormat {
 /// Writes `id` (the 0-based position), `logit_<label>` and `label` for every example.
 ///
 /// # Errors
-/// A place that cannot be written, a full disk; the file that stood there before is then untouched.
+/// A path that cannot be written, a full disk; an earlier file is then unchanged.
 pub fn write_logits(
     path: &Path,
     format: LogitsFormat,
