@@ -1,8 +1,8 @@
 //! The settings of each task, and the origin of each value: built-in defaults, a config file, flags.
 //!
-//! Layers are merged key by key, and the last one wins: the built-in defaults, the config's
-//! `[defaults]`, its `[task.NAME]`, the flags. Only the bound is one unit: a layer that sets any of
-//! `kappa`, `beta`, `beta_per_example`, `alpha` and `gamma` replaces all five.
+//! Layers are merged key by key, and the last one wins: built-in defaults, the config's `[defaults]`,
+//! its `[task.NAME]`, flags. The bound is one unit: a layer that sets any of `kappa`, `beta`,
+//! `beta_per_example`, `alpha` and `gamma` replaces all five.
 
 mod command;
 mod layer;
@@ -83,7 +83,7 @@ impl Config {
             toml::from_str(text).map_err(|e| Diagnostic::usage(e.to_string().trim_end()))?;
         if let Some(key) = config.defaults.task_keys().first() {
             return Err(Diagnostic::usage(format!(
-                "`{key}` stands in [defaults], and it describes one task's data"
+                "`{key}` is in [defaults], but it describes one task's data"
             ))
             .hint("move it into a [task.NAME] table")
             .into());
@@ -137,13 +137,13 @@ mod tests {
     }
 
     #[test]
-    fn every_key_stands_in_the_commented_config() {
+    fn every_key_is_in_the_commented_config() {
         for key in Layer::keys() {
-            let stands =
+            let has_key =
                 |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} ="));
             assert!(
-                DEFAULT_TOML.lines().any(stands),
-                "configs/default.toml says nothing of `{key}`"
+                DEFAULT_TOML.lines().any(has_key),
+                "configs/default.toml does not have `{key}`"
             );
         }
     }
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_s_table_is_found_however_the_task_is_spelled() {
+    fn a_task_s_table_is_found_in_any_spelling() {
         let config = Config::parse("[task.SST-2]\nmax_length = 64\n").unwrap();
         assert_eq!(config.settings("sst2", &Layer::default()).unwrap().max_length, 64);
         let twice = Config::parse("[task.SST-2]\nseed = 1\n[task.sst2]\nseed = 2\n");
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn later_layers_win_and_say_so() {
+    fn later_layers_win_and_are_the_origin() {
         let mut config = Config::parse(
             "[defaults]\nmax_length = 64\nseed = 1\nteacher = \"a\"\n[task.sst2]\nseed = 2\n",
         )
@@ -220,7 +220,7 @@ mod tests {
         // The flag's β comes with the built-in α and γ: sqrt(2.5/1000) = 0.05.
         let flags = Layer { beta: Some(2.5), ..Layer::default() };
         assert!((kappa(&flags).unwrap() - 0.05).abs() < 1e-12);
-        // α alone would drop the config's β without a word.
+        // α alone would silently drop the config's β.
         let flags = Layer { alpha: Some(0.2), ..Layer::default() };
         assert!(kappa(&flags).unwrap_err().to_string().contains("one unit"));
         let two = Layer { beta: Some(1.0), kappa: Some(0.1), ..Layer::default() };

@@ -1,14 +1,14 @@
-//! The command that asks for the same settings again.
+//! The command line that reproduces settings.
 
 use super::{Origin, Settings};
 
-/// Settings that change how fast an audit is, and nothing else.
+/// Settings that change only the speed of an audit.
 pub const WITHOUT_EFFECT: [&str; 3] = ["threads", "token_budget", "cache"];
 
 impl Settings {
-    /// The words after `audit` that give these settings again: the task, the config that was in
-    /// force, and what was typed, but for what changes no result. `teacher` and `student`, where they
-    /// are given, take the models' places: a Hub id at the commit that it was at.
+    /// The arguments of `audit` that reproduce these settings: the task, the config, and the given
+    /// flags that can change a result. `teacher` and `student` replace the models, such as by a Hub id
+    /// at its commit.
     pub fn arguments(&self, teacher: Option<&str>, student: Option<&str>) -> Vec<String> {
         let mut words = CommandLine::default();
         words.option("task", &self.task.name);
@@ -25,7 +25,7 @@ impl Settings {
         words.0
     }
 
-    /// The flags that were typed, models and what changes no result apart.
+    /// The given flags, without the models and flags that change no result.
     pub fn flags(&self) -> Vec<String> {
         let mut words = CommandLine::default();
         let keys = self.values().map(|(key, _)| key);
@@ -39,7 +39,7 @@ impl Settings {
     /// Adds `key` if a flag set it.
     fn typed(&self, key: &str, words: &mut CommandLine) {
         let (Origin::Flag(flag), Some(value)) = (self.origin(key), self.value(key)) else { return };
-        // A bound is one unit: what it leaves at 0 or 1 was not typed, or does as if it had not been.
+        // A bound is one unit: a neutral value was not given, or has no effect.
         let neutral = matches!((key, value), ("alpha", "0.0") | ("gamma", "1.0"));
         match value.parse::<toml::Value>() {
             _ if neutral => {}
@@ -52,7 +52,7 @@ impl Settings {
     }
 }
 
-/// The words of a command line.
+/// The arguments of a command line.
 #[derive(Default)]
 struct CommandLine(Vec<String>);
 
@@ -61,7 +61,7 @@ impl CommandLine {
         self.0.push(format!("--{}", key.replace('_', "-")));
     }
 
-    /// `--key value`; one word where the value would be taken for a flag.
+    /// `--key value`; `--key=value` if the value looks like a flag.
     fn option(&mut self, key: &str, value: &str) {
         self.flag(key);
         match (value.starts_with('-'), self.0.last_mut()) {
@@ -88,7 +88,7 @@ mod tests {
         config.settings(&cli.audit.tasks.task[0], &cli.audit.settings).unwrap()
     }
 
-    /// What the settings come to, without who set them.
+    /// The settings without their origins.
     fn in_force(settings: &Settings) -> String {
         format!(
             "{:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}",
@@ -116,7 +116,7 @@ mod tests {
                           splits = { train = \"a.csv\" }\nteacher = \"org/a@main\"\n";
 
     #[test]
-    fn the_words_give_the_same_settings_again() {
+    fn the_arguments_reproduce_the_settings() {
         for (config, line) in [
             (None, "--task mrpc"),
             (
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_typed_and_what_changes_no_result_is_left_out() {
+    fn flags_that_were_not_given_or_change_no_result_are_left_out() {
         let words = |config, line| settings(config, line).arguments(None, None).join(" ");
         assert_eq!(
             words(None, "--task mrpc --threads 2 --no-cache --token-budget 9"),

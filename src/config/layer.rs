@@ -13,7 +13,7 @@ use crate::task::{CustomTask, DataFormat, Metric, SplitPaths, TextColumns};
 /// The keys that set the bound, as one unit.
 pub const BOUND_KEYS: [&str; 5] = ["kappa", "beta", "beta_per_example", "alpha", "gamma"];
 
-/// Where the gate's bound comes from.
+/// The source of the gating bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum BoundSource {
@@ -27,7 +27,7 @@ pub enum BoundSource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CasingName {
-    /// As tokenizer_config.json says.
+    /// From tokenizer_config.json.
     Auto,
     /// Text keeps its case.
     Cased,
@@ -35,7 +35,7 @@ pub enum CasingName {
     Uncased,
 }
 
-/// Every key is optional: what a layer leaves out, the layer before it says.
+/// Every key is optional; missing ones are taken from the layer below.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Args)]
 #[serde(deny_unknown_fields, default)]
 pub struct Layer {
@@ -49,8 +49,8 @@ pub struct Layer {
     /// [default: the Hub's nyu-mll/glue]
     #[arg(long, value_name = "DIR", help_heading = "What is audited")]
     pub data: Option<String>,
-    /// Split that gates: train, validation, test or a name; those after a comma are run beside it
-    /// [default: train, with validation beside it]
+    /// Split that gates: train, validation, test or a name; secondary splits after a comma
+    /// [default: train, with validation as the secondary split]
     #[arg(long, value_name = "NAME[,NAME]", help_heading = "What is audited")]
     pub split: Option<String>,
     /// Audit the first N examples only; the report says `partial`
@@ -92,8 +92,8 @@ pub struct Layer {
     #[arg(long, value_name = "NAME", value_enum, help_heading = "Bound")]
     pub confidence: Option<ConfidenceKind>,
 
-    /// Which of a model's labels is which of the task's: MODEL_LABEL=TASK_LABEL,… with `teacher:`
-    /// or `student:` ahead of an entry for one model alone
+    /// The task's names of a model's labels: MODEL_LABEL=TASK_LABEL,… with `teacher:` or `student:`
+    /// before an entry for one model only
     #[arg(long, value_name = "MAP", help_heading = "Models")]
     pub label_map: Option<String>,
     /// Head convention of a BERT teacher [default: auto]
@@ -114,7 +114,7 @@ pub struct Layer {
     #[serde(skip)]
     pub uncased: bool,
 
-    /// Stop as soon as the budget is spent: the verdict is exact, and sigma is then not known
+    /// Stop as soon as the budget is spent: the verdict is exact, but sigma is not known
     #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "When it stops")]
     pub fail_fast: Option<bool>,
     /// Draw examples at random and stop at a verdict that is wrong with probability --delta at most
@@ -129,10 +129,10 @@ pub struct Layer {
     )]
     pub delta: Option<f64>,
 
-    /// Longest sequence in tokens; longer texts are cut and counted [default: 128]
+    /// Maximum tokens of a sequence; longer texts are cut and counted [default: 128]
     #[arg(long, value_name = "TOKENS", help_heading = "How it runs")]
     pub max_length: Option<usize>,
-    /// Most tokens of a batch; changes the speed, never the result [default: 512]
+    /// Maximum tokens of a batch; changes the speed, never the result [default: 512]
     #[arg(long, value_name = "TOKENS", help_heading = "How it runs")]
     pub token_budget: Option<usize>,
     /// Workers, one per core; changes the speed, never the result [default: all cores]
@@ -145,10 +145,10 @@ pub struct Layer {
     /// cpu, cuda or cuda:N [default: cpu]
     #[arg(long, value_name = "DEVICE", help_heading = "How it runs")]
     pub device: Option<String>,
-    /// Whether logits are kept on disk and taken from there.
+    /// Whether logits are cached on disk.
     #[arg(skip)]
     pub cache: Option<bool>,
-    /// Run both models anew, and keep none of their logits on disk
+    /// Run both models again, and cache none of their logits
     #[arg(long, help_heading = "How it runs")]
     #[serde(skip)]
     pub no_cache: bool,
@@ -171,10 +171,10 @@ pub struct Layer {
     /// Its splits' files.
     #[arg(skip)]
     pub splits: Option<BTreeMap<String, SplitPaths>>,
-    /// How its files are written.
+    /// The format of its files.
     #[arg(skip)]
     pub format: Option<DataFormat>,
-    /// The figure reported beside its accuracy.
+    /// The figure reported in addition to accuracy.
     #[arg(skip)]
     pub metric: Option<Metric>,
 }
@@ -234,7 +234,7 @@ impl Layer {
         }
     }
 
-    /// The keys of a config's tables, those of a user's own task apart.
+    /// The keys of a config's tables, without those of a user's own task.
     pub fn keys() -> Vec<&'static str> {
         let mut keys = BOUND_KEYS.to_vec();
         macro_rules! name {
@@ -246,7 +246,7 @@ impl Layer {
         keys
     }
 
-    /// All keys that the layer names, those of a user's own task apart.
+    /// All keys that the layer sets, without those of a user's own task.
     pub fn given(&self) -> Vec<&'static str> {
         let mut keys = self.bound_keys();
         macro_rules! given {
@@ -265,7 +265,7 @@ impl Layer {
         keys
     }
 
-    /// Which of [`BOUND_KEYS`] the layer names.
+    /// Those of [`BOUND_KEYS`] that the layer sets.
     pub fn bound_keys(&self) -> Vec<&'static str> {
         let given = [
             self.kappa.is_some(),
@@ -277,7 +277,7 @@ impl Layer {
         BOUND_KEYS.into_iter().zip(given).filter_map(|(key, given)| given.then_some(key)).collect()
     }
 
-    /// Which keys of a user's own task the layer names.
+    /// The keys of a user's own task that the layer sets.
     pub fn task_keys(&self) -> Vec<&'static str> {
         let given = [
             self.dataset.is_some(),
@@ -296,7 +296,7 @@ impl Layer {
             .collect()
     }
 
-    /// The user's own task that the layer describes; `None` where it describes none.
+    /// The user's own task that the layer describes, if any.
     pub fn custom_task(&self) -> Option<CustomTask> {
         Some(CustomTask {
             dataset: self.dataset.clone(),

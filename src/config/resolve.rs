@@ -19,7 +19,7 @@ use crate::error::Diagnostic;
 use crate::model::Head;
 use crate::task::{self, TaskSpec};
 
-/// Where a value was set.
+/// The origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// The program.
@@ -45,14 +45,14 @@ impl fmt::Display for Origin {
     }
 }
 
-/// When a run over the gating split ends.
+/// The stopping rule of the gating split.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Stop {
     /// After the last example.
     AtEnd,
     /// Once the budget is spent.
     FailFast,
-    /// As soon as an anytime-valid test reaches a verdict.
+    /// Once an anytime-valid test reaches a verdict.
     Sequential {
         /// Largest probability of a wrong verdict.
         delta: f64,
@@ -88,7 +88,7 @@ pub struct Settings {
     pub statistic: Statistic,
     /// The confidence that gates.
     pub confidence: ConfidenceKind,
-    /// Which of a model's labels is which of the task's.
+    /// The task's names of the models' labels.
     pub label_map: LabelMap,
     /// Head convention of the teacher.
     pub teacher_head: Head,
@@ -96,11 +96,11 @@ pub struct Settings {
     pub student_head: Head,
     /// How a vocab.txt without a tokenizer.json is read.
     pub casing: Casing,
-    /// When the run over the gating split stops.
+    /// The stopping rule of the gating split.
     pub stop: Stop,
-    /// Longest sequence, in tokens.
+    /// Maximum tokens of a sequence.
     pub max_length: usize,
-    /// Most tokens of a batch.
+    /// Maximum tokens of a batch.
     pub token_budget: usize,
     /// Worker threads.
     pub threads: usize,
@@ -110,7 +110,7 @@ pub struct Settings {
     pub device: String,
     /// Whether logits are read from and written to the prediction cache.
     pub cache: bool,
-    /// The config file, where there is one.
+    /// The config file, if any.
     pub config: Option<PathBuf>,
     origins: BTreeMap<&'static str, Origin>,
     values: BTreeMap<&'static str, String>,
@@ -152,7 +152,7 @@ impl Merged {
                 "{} alone would drop the bound of {below}: a bound is one unit",
                 origin(first)
             ))
-            .hint("give kappa, beta or beta_per_example beside it")
+            .hint("give kappa, beta or beta_per_example too")
         };
         match above.bound {
             Some(BoundSource::FromStudent) => bail!(Diagnostic::usage(format!(
@@ -165,7 +165,7 @@ impl Merged {
             None if thresholds.is_empty() && self.layer.bound == Some(BoundSource::FromStudent) => {
                 bail!(would_drop(self.origins.get("bound").unwrap_or(&Origin::Default)))
             }
-            // A bound that is set is meant to gate, even over a from-student of a lower layer.
+            // A given bound gates, even over a from-student of a lower layer.
             None => {
                 self.layer.bound = Some(BoundSource::Policy);
                 self.origins.insert("bound", origin(first));
@@ -231,12 +231,12 @@ impl Settings {
         let Merged { layer, origins } = merged;
         let name = task.name.clone();
         let from_config = |key: &str| matches!(origins.get(key), Some(Origin::Config { .. }));
-        let place = |key: &'static str, value: &Option<String>| {
+        let located = |key: &'static str, value: &Option<String>| {
             value.as_ref().map(|value| {
                 let value = value.replace("{task}", &name);
-                let beside = folder.join(&value);
-                match from_config(key) && beside.exists() {
-                    true => beside.display().to_string(),
+                let in_folder = folder.join(&value);
+                match from_config(key) && in_folder.exists() {
+                    true => in_folder.display().to_string(),
                     false => value,
                 }
             })
@@ -279,9 +279,9 @@ impl Settings {
         let splits = layer.split.as_ref().map(|list| split_names(list, &task)).transpose();
         let mut splits = splits.map_err(unusable)?.unwrap_or_default().into_iter();
         Ok(Settings {
-            teacher: place("teacher", &layer.teacher),
-            student: place("student", &layer.student),
-            data: place("data", &layer.data).map(PathBuf::from),
+            teacher: located("teacher", &layer.teacher),
+            student: located("student", &layer.student),
+            data: located("data", &layer.data).map(PathBuf::from),
             split: splits.next(),
             secondary_splits: splits.collect(),
             limit: layer.limit,
@@ -313,7 +313,7 @@ impl Settings {
         })
     }
 
-    /// Where `key` was set.
+    /// The origin of `key`.
     pub fn origin(&self, key: &str) -> Origin {
         self.origins.get(key).cloned().unwrap_or(Origin::Default)
     }
@@ -323,7 +323,7 @@ impl Settings {
         Layer::keys().into_iter().map(|key| (key, self.values.get(key).map(String::as_str)))
     }
 
-    /// The value of `key` as TOML; `None` where it is not set.
+    /// The value of `key` as TOML; `None` if it is not set.
     pub fn value(&self, key: &str) -> Option<&str> {
         self.values.get(key).map(String::as_str)
     }
@@ -334,12 +334,12 @@ impl Settings {
             && Some(self.max_length) != Layer::built_in().max_length
     }
 
-    /// The teacher; a usage error where none is set.
+    /// The teacher; a usage error if none is set.
     pub fn require_teacher(&self) -> Result<&str> {
         self.require("teacher", &self.teacher)
     }
 
-    /// The student; a usage error where none is set.
+    /// The student; a usage error if none is set.
     pub fn require_student(&self) -> Result<&str> {
         self.require("student", &self.student)
     }
@@ -363,15 +363,15 @@ struct WrongValue {
     hint: Option<&'static str>,
 }
 
-/// The splits of `train,validation,NAME`, each once and by its own name; there is one at least.
+/// The splits of `train,validation,NAME` by their canonical names, each once; at least one.
 fn split_names(list: &str, task: &TaskSpec) -> Result<Vec<String>, WrongValue> {
     let mut names: Vec<String> = Vec::new();
     for name in list.split(',').map(|name| task.canonical_split(name.trim())) {
         if name.is_empty() {
             return Err(WrongValue {
                 key: "split",
-                why: format!("is `{list}`, with a name left out"),
-                hint: Some("name the splits with a comma between two, the one that gates first"),
+                why: format!("is `{list}`, with a missing name"),
+                hint: Some("separate the splits by commas, the gating one first"),
             });
         }
         if names.contains(&name) {
@@ -397,13 +397,13 @@ fn task_spec(config: &Config, task: &str, table: Option<&Layer>) -> Result<TaskS
         .into()),
         Some(custom) => TaskSpec::custom(task, custom, &config.folder()),
         None if !keys.is_empty() => Err(Diagnostic::usage(format!(
-            "[task.{task}] names `{}` and no `text` column",
+            "[task.{task}] has `{}` but no `text` column",
             keys.join("`, `")
         ))
         .hint("a task of your own needs `text`")
         .into()),
         None if table.is_some() && !task::is_builtin(task) => Err(Diagnostic::usage(format!(
-            "[task.{task}] is no task of GLUE and describes no data"
+            "[task.{task}] is not a task of GLUE and describes no data"
         ))
         .hint("a task of your own needs `text` and `splits` (or `dataset`)")
         .into()),
@@ -420,12 +420,11 @@ fn bound(layer: &Layer) -> Result<Bound, crate::check::BoundError> {
     Bound::new(policy, layer.alpha.unwrap_or(0.0), layer.gamma.unwrap_or(1.0))
 }
 
-/// When the run ends.
 fn stop(layer: &Layer) -> Result<Stop, WrongValue> {
     let delta = layer.delta.unwrap_or(DEFAULT_DELTA);
     if !(SMALLEST_DELTA..=LARGEST_DELTA).contains(&delta) {
         let range = format!("from {SMALLEST_DELTA:e} to {LARGEST_DELTA}");
-        let why = format!("must be a probability {range}, and it is {delta}");
+        let why = format!("must be a probability {range}, but it is {delta}");
         return Err(WrongValue { key: "delta", why, hint: None });
     }
     match (layer.fail_fast.unwrap_or(false), layer.sequential.unwrap_or(false)) {

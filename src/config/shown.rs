@@ -1,4 +1,4 @@
-//! Settings as they stand in a config: TOML values.
+//! Settings as TOML values.
 
 use std::collections::BTreeMap;
 
@@ -32,7 +32,7 @@ pub(super) fn shown(layer: &Layer, threads: usize) -> BTreeMap<&'static str, Str
     values
 }
 
-/// A value as it stands in a config.
+/// A value as in a config.
 trait AsToml {
     fn as_toml(&self) -> String;
 }
