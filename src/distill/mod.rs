@@ -6,8 +6,8 @@
 //!  data ─► tokens ────────────┘
 //! ```
 //!
-//! A [`methods::Method`] is a list of stages; a stage minimises an [`objective::Objective`], which
-//! so far is always a weighted sum of named [`terms`].
+//! A [`methods::Method`] is a list of stages; a stage minimises an [`objective::Objective`], in most
+//! methods a weighted sum of named losses ([`terms`]).
 
 pub mod recipe; //    what is in force: published defaults, the recipe's file, flags
 pub mod methods; //   one file and one row per method
@@ -17,7 +17,8 @@ pub mod store; //     these in a file
 pub mod signals; //   what the teacher says to a student in training
 pub mod objective; // what a stage minimises: the seam for methods to come
 pub mod losses; //    pure functions of tensors
-pub mod terms; //     the named losses
+pub mod term; //      the losses by name
+pub mod terms; //     weighted sums of them: the objective of most methods
 pub mod schedule; //  how the learning rate rises and falls
 pub mod optimizer; // AdamW
 pub mod trainer; //   the loop

@@ -4,12 +4,12 @@
 //! the student on other texts than the step's (neighbours, adversarial ones), bring parameters of
 //! its own that fall with the student's, and keep what it likes from step to step.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use candle_core::Tensor;
 
 use super::signals::Signals;
 use super::states::Selection;
-use super::terms::Term;
+use super::term::Term;
 use crate::model::{Dropout, Mode, Outputs, PackedBatch, Parameter, Shape, Trainable, Wanted};
 
 /// The two models as a method needs to know them before anything is run.
@@ -68,8 +68,8 @@ pub struct Step<'a> {
     pub rows: &'a [u32],
     /// Their tokens.
     pub batch: &'a PackedBatch,
-    /// Their labels in the student's order (B); empty where the stage asks for none.
-    pub labels: &'a [u32],
+    /// Their labels in the student's order (B); `None` for an example without one.
+    pub labels: &'a [Option<u32>],
     /// The student.
     pub student: &'a dyn Trainable,
     /// Dropout of the step's forward pass.
@@ -83,6 +83,18 @@ pub struct Step<'a> {
 }
 
 impl Step<'_> {
+    /// The labels (B).
+    ///
+    /// # Errors
+    /// An example without a label.
+    pub fn known_labels(&self) -> Result<Vec<u32>> {
+        let labelled = self.rows.iter().zip(self.labels);
+        let known = labelled.map(|(row, label)| {
+            label.with_context(|| format!("example {row} of the training set has no label"))
+        });
+        known.collect()
+    }
+
     /// The student's forward pass over the step's batch.
     ///
     /// # Errors

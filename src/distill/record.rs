@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::evaluate::{Score, SoftLoss};
 use super::recipe::{
-    Beta, Compat, Compression, HeldOut, Keep, Patience, Recipe, Stage, StoppingLoss, StudentLayer,
-    TeacherStates,
+    Beta, Compat, HeldOut, Keep, Recipe, Stage, StoppingLoss, StudentLayer, TeacherStates,
 };
 use super::saved::Epoch;
-use super::terms::Term;
+use super::term::Term;
 use super::trainer::EndedBy;
 use crate::check::{LossReached, RecordedBound};
 use crate::model::{DropoutRates, Head};
@@ -84,18 +84,9 @@ pub struct RecordedRecipe<'a> {
     pub layer_map: &'a Option<Vec<usize>>,
     /// Where the teacher's hidden states come from.
     pub teacher_states: TeacherStates,
-    /// PKD's layers.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pkd: Option<Patience>,
-    /// Annealing's first τ.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub tau_max: Option<usize>,
-    /// TAKD's assistants.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub assistants: Option<&'a [StudentLayer]>,
-    /// HSK's compression.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub hsk: Option<Compression>,
+    /// The method's own keys.
+    #[serde(flatten)]
+    pub own: Map<String, Value>,
     /// Head convention asked for of the teacher.
     pub teacher_head: Head,
     /// Which of the teacher's labels is which of the task's, where the recipe says so.
@@ -125,7 +116,6 @@ impl<'a> RecordedRecipe<'a> {
 
     /// What `recipe` says of a training over `n` examples.
     pub fn of(recipe: &'a Recipe, dropout: DropoutRates, n: usize) -> Self {
-        let is = |method: &str| recipe.method.name == method;
         RecordedRecipe {
             student: &recipe.student,
             stages: &recipe.stages,
@@ -138,10 +128,12 @@ impl<'a> RecordedRecipe<'a> {
             compat: recipe.compat,
             layer_map: &recipe.layer_map,
             teacher_states: recipe.teacher_states,
-            pkd: is("pkd").then_some(recipe.patience),
-            tau_max: is("annealing").then_some(recipe.tau_max),
-            assistants: is("takd").then_some(&recipe.assistants),
-            hsk: is("hsk").then_some(recipe.compression),
+            own: recipe
+                .configured
+                .record()
+                .map(|(key, value)| (key.to_owned(), value))
+                .into_iter()
+                .collect(),
             teacher_head: recipe.settings.teacher_head,
             label_map: recipe.settings.value("label_map"),
             max_length: recipe.settings.max_length,
@@ -188,11 +180,11 @@ pub fn bound(recipe: &Recipe) -> Option<RecordedBound> {
     };
     let w_soft = last.soft_weight();
     // α is the labels' weight, where there is nothing else and the two sum to one.
-    let w_hard = last.losses.get(&Term::Hard).copied().unwrap_or(0.0);
+    let w_hard = last.losses.get(&Term::HARD).copied().unwrap_or(0.0);
     let others = last
         .losses
         .iter()
-        .any(|(term, weight)| !matches!(term, Term::Hard | Term::Soft) && *weight > 0.0);
+        .any(|(term, weight)| ![Term::HARD, Term::SOFT].contains(term) && *weight > 0.0);
     let alpha = (!others && (w_hard + w_soft - 1.0).abs() < 1e-9).then_some(1.0 - w_soft);
     Some(RecordedBound {
         beta,

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::evaluate::{Held, Score, SoftLoss};
 use super::optimizer::AdamW;
-use super::terms::Term;
+use super::term::Term;
 use super::trainer::EndedBy;
 use crate::error::Diagnostic;
 use crate::inference::Logits;

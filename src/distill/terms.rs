@@ -1,71 +1,18 @@
-//! The named losses that every method so far is composed of.
+//! A weighted sum of named losses: the objective of most methods.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use anyhow::{Context, Result};
 use candle_core::{DType, Device, Tensor};
-use serde::{Deserialize, Serialize};
 
 use super::losses::{self, Averaging, SoftOptions};
 use super::objective::{Needs, Objective, Setting, Step, Weighted};
 use super::recipe::Compat;
 use super::states::{Selection, States};
+use super::term::Term;
 use crate::checkpoint::Draws;
 use crate::model::kernels::Activation;
 use crate::model::{ops, Outputs, Parameter, Wanted};
-
-/// A loss by name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Term {
-    /// Cross-entropy on the labels.
-    Hard,
-    /// Divergence from the teacher's probabilities at the temperature.
-    Soft,
-    /// Squared difference of the logits, the teacher's annealed.
-    Logits,
-    /// Squared difference of the embeddings' outputs.
-    Embedding,
-    /// Squared difference of hidden states.
-    Hidden,
-    /// Squared difference of attention scores.
-    Attention,
-    /// Squared difference of normalised [CLS] vectors.
-    Patient,
-    /// Squared difference of [CLS] vectors from a mixture of the teacher's.
-    Attentive,
-    /// Squared difference of hidden states from what was kept of the teacher's.
-    Kept,
-}
-
-impl Term {
-    /// As recipes and logs name it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Term::Hard => "hard",
-            Term::Soft => "soft",
-            Term::Logits => "logits",
-            Term::Embedding => "embedding",
-            Term::Hidden => "hidden",
-            Term::Attention => "attention",
-            Term::Patient => "patient",
-            Term::Attentive => "attentive",
-            Term::Kept => "kept",
-        }
-    }
-
-    /// Whether it is defined by the teacher's logits.
-    fn reads_logits(self) -> bool {
-        matches!(self, Term::Soft | Term::Logits)
-    }
-}
-
-impl fmt::Display for Term {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// Which outputs of the two encoders are compared, and in which order the losses stand for them.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -166,60 +113,100 @@ impl Terms {
         }
     }
 
-    fn value(&self, term: Term, step: &Step, seen: &Seen) -> Result<Tensor> {
-        let logits = &seen.student.logits;
-        let teacher_logits = || seen.teacher_logits.as_ref().context("no logits of the teacher");
-        let states = || seen.states.as_ref().context("no hidden states of the teacher");
-        match term {
-            Term::Hard => losses::hard(logits, step.labels),
-            Term::Soft => losses::soft(logits, teacher_logits()?, self.soft),
-            Term::Logits => {
-                let factor = self.annealing.map_or(1.0, |annealing| annealing.factor(step.epoch));
-                losses::logits_mse(logits, &(teacher_logits()? * factor)?)
-            }
-            Term::Embedding => self.hidden(seen, states()?, |student| student == 0),
-            Term::Hidden => self.hidden(seen, states()?, |student| student > 0),
-            Term::Attention => self.attention(step, seen, states()?),
-            Term::Patient => losses::patient(&self.first(step, seen)?, &states()?.hidden),
-            Term::Attentive => losses::attentive(&self.first(step, seen)?, &states()?.hidden),
-            Term::Kept => self.kept(seen, states()?),
-        }
+    fn wanted(&self) -> Wanted {
+        let reads = || self.weights.keys().map(|term| term.0.encoders);
+        Wanted { hidden: reads().any(|of| of.hidden), scores: reads().any(|of| of.scores) }
+    }
+}
+
+/// What both models give for a batch, and how the losses compare it.
+pub struct Comparison<'a> {
+    terms: &'a Terms,
+    step: &'a Step<'a>,
+    student: Outputs,
+    teacher_logits: Option<Tensor>,
+    states: Option<States>,
+}
+
+impl Comparison<'_> {
+    pub(super) fn hard(&self) -> Result<Tensor> {
+        losses::hard(&self.student.logits, &self.step.known_labels()?)
     }
 
-    /// Σ over the pairs whose student's output is `chosen`.
-    fn hidden(
-        &self,
-        seen: &Seen,
-        states: &States,
-        chosen: impl Fn(usize) -> bool,
-    ) -> Result<Tensor> {
-        let pairs = self.pairs.hidden.iter().zip(&states.hidden);
-        let pairs = pairs.filter(|((student, _), _)| chosen(*student));
-        sum(pairs.map(|((student, _), teacher)| {
-            losses::hidden_mse(&self.projected(&seen.student.hidden[*student])?, teacher)
-        }))
+    pub(super) fn soft(&self) -> Result<Tensor> {
+        losses::soft(&self.student.logits, self.teacher_logits()?, self.terms.soft)
     }
 
-    fn attention(&self, step: &Step, seen: &Seen, states: &States) -> Result<Tensor> {
-        let lengths = step.batch.offsets.windows(2).map(|w| w[1] - w[0]);
-        let averaging = match self.compat {
+    pub(super) fn logits(&self) -> Result<Tensor> {
+        let annealing = self.terms.annealing;
+        let factor = annealing.map_or(1.0, |annealing| annealing.factor(self.step.epoch));
+        losses::logits_mse(&self.student.logits, &(self.teacher_logits()? * factor)?)
+    }
+
+    pub(super) fn embedding(&self) -> Result<Tensor> {
+        self.outputs(|student| student == 0)
+    }
+
+    pub(super) fn hidden(&self) -> Result<Tensor> {
+        self.outputs(|student| student > 0)
+    }
+
+    pub(super) fn attention(&self) -> Result<Tensor> {
+        let batch = self.step.batch;
+        let lengths = batch.offsets.windows(2).map(|w| w[1] - w[0]);
+        let averaging = match self.terms.compat {
             Compat::None => Averaging::Entries,
             Compat::Huawei => Averaging::Padded {
-                sequences: step.batch.sequences(),
-                heads: step.student.shape().heads,
+                sequences: batch.sequences(),
+                heads: self.step.student.shape().heads,
                 longest: lengths.max().unwrap_or(0),
             },
         };
-        let pairs = self.pairs.scores.iter().zip(&states.scores);
+        let pairs = self.terms.pairs.scores.iter().zip(&self.states()?.scores);
         sum(pairs.map(|((student, _), teacher)| {
-            let student = self.cut(&seen.student.scores[*student])?;
+            let student = self.cut(&self.student.scores[*student])?;
             losses::attention_mse(&student, &self.cut(teacher)?, averaging)
+        }))
+    }
+
+    pub(super) fn patient(&self) -> Result<Tensor> {
+        losses::patient(&self.first()?, &self.states()?.hidden)
+    }
+
+    pub(super) fn attentive(&self) -> Result<Tensor> {
+        losses::attentive(&self.first()?, &self.states()?.hidden)
+    }
+
+    pub(super) fn kept(&self) -> Result<Tensor> {
+        let states = self.states()?;
+        let pairs = self.terms.pairs.hidden.iter().zip(states.hidden.iter().zip(&states.rows));
+        sum(pairs.map(|((student, _), (target, rows))| {
+            let hidden = ops::embed(&self.student.hidden[*student], rows.clone())?; // (M, H_S)
+            losses::hidden_mse(&self.terms.projected(&hidden)?, target)
+        }))
+    }
+
+    fn teacher_logits(&self) -> Result<&Tensor> {
+        self.teacher_logits.as_ref().context("no logits of the teacher")
+    }
+
+    fn states(&self) -> Result<&States> {
+        self.states.as_ref().context("no hidden states of the teacher")
+    }
+
+    /// Σ over the pairs of outputs whose student's is `chosen`.
+    fn outputs(&self, chosen: impl Fn(usize) -> bool) -> Result<Tensor> {
+        let pairs = self.terms.pairs.hidden.iter().zip(&self.states()?.hidden);
+        let pairs = pairs.filter(|((student, _), _)| chosen(*student));
+        sum(pairs.map(|((student, _), teacher)| {
+            let student = self.terms.projected(&self.student.hidden[*student])?;
+            losses::hidden_mse(&student, teacher)
         }))
     }
 
     /// The original code sets scores at or below −100 to 0, which is how it masks.
     fn cut(&self, scores: &Tensor) -> Result<Tensor> {
-        match self.compat {
+        match self.terms.compat {
             Compat::None => Ok(scores.clone()),
             Compat::Huawei => {
                 let above = scores.gt(-1e2)?.to_dtype(scores.dtype())?;
@@ -228,42 +215,18 @@ impl Terms {
         }
     }
 
-    /// The student's [CLS] vectors (B, H), one per layer looked at.
-    fn first(&self, step: &Step, seen: &Seen) -> Result<Vec<Tensor>> {
-        let rows: Vec<u32> = step.batch.first_tokens().collect();
-        let layers = self.pairs.student_first.iter();
-        let first = layers.map(|&output| ops::embed(&seen.student.hidden[output], rows.clone()));
+    /// The student's [CLS] vectors (B, H), one per layer compared.
+    fn first(&self) -> Result<Vec<Tensor>> {
+        let rows: Vec<u32> = self.step.batch.first_tokens().collect();
+        let layers = self.terms.pairs.student_first.iter();
+        let first = layers.map(|&output| ops::embed(&self.student.hidden[output], rows.clone()));
         Ok(first.collect::<candle_core::Result<_>>()?)
     }
-
-    fn kept(&self, seen: &Seen, states: &States) -> Result<Tensor> {
-        let pairs = self.pairs.hidden.iter().zip(states.hidden.iter().zip(&states.rows));
-        sum(pairs.map(|((student, _), (target, rows))| {
-            let hidden = ops::embed(&seen.student.hidden[*student], rows.clone())?; // (M, H_S)
-            losses::hidden_mse(&self.projected(&hidden)?, target)
-        }))
-    }
-
-    fn wanted(&self) -> Wanted {
-        let is_any = |terms: &[Term]| terms.iter().any(|term| self.weights.contains_key(term));
-        use Term::*;
-        Wanted {
-            hidden: is_any(&[Embedding, Hidden, Patient, Attentive, Kept]),
-            scores: is_any(&[Attention]),
-        }
-    }
-}
-
-/// What both models say of a batch.
-struct Seen {
-    student: Outputs,
-    teacher_logits: Option<Tensor>,
-    states: Option<States>,
 }
 
 impl Objective for Terms {
     fn needs(&self) -> Needs {
-        let logits = self.weights.keys().any(|term| term.reads_logits());
+        let logits = self.weights.keys().any(|term| term.0.teacher_logits);
         Needs { logits, states: self.selection.clone() }
     }
 
@@ -273,13 +236,16 @@ impl Objective for Terms {
 
     fn losses(&mut self, step: &Step) -> Result<Vec<Weighted>> {
         let needs = self.needs();
-        let seen = Seen {
+        let comparison = Comparison {
+            terms: self,
+            step,
             student: step.outputs(self.wanted())?,
             teacher_logits: needs.logits.then(|| step.teacher.logits(step)).transpose()?,
             states: needs.states.is_some().then(|| step.teacher.states(step)).transpose()?,
         };
         let weighted = self.weights.iter().map(|(&term, &weight)| {
-            let value = self.value(term, step, &seen);
+            let value = term.0.value.context("it is not computed here");
+            let value = value.and_then(|value| value(&comparison));
             Ok(Weighted { term, weight, value: value.with_context(|| format!("loss `{term}`"))? })
         });
         weighted.collect()

@@ -306,7 +306,7 @@ impl<'a> StageRun<'a> {
         let training = self.training;
         let train = training.train;
         let batch = PackedBatch::new(rows.iter().map(|&row| &train.tokens[row as usize]));
-        let labels: Vec<u32> = rows.iter().filter_map(|&row| train.labels[row as usize]).collect();
+        let labels: Vec<_> = rows.iter().map(|&row| train.labels[row as usize]).collect();
         let seed = training.recipe.settings.seed;
         let rates = rates(self.stage, training.dropout);
         let dropout = Dropout::new(rates, seed, self.place.number);

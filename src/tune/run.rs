@@ -22,6 +22,7 @@ use super::watch::{standings, Watcher};
 use crate::audit::{Gate, Session};
 use crate::digest::hexadecimal;
 use crate::distill::evaluate::Diverged;
+use crate::distill::methods::{Method, OwnKeys, METHODS};
 use crate::distill::saved::TrainingFolder;
 use crate::distill::{check, distill_among, Among, Facts, Outcome, Sample};
 use crate::error::{Diagnostic, Interrupted};
@@ -81,7 +82,8 @@ impl<'a> Tune<'a> {
         let recipe = plan.recipe(&plan.defaults(), plan.seed, &plan.output)?;
         let facts = check(&recipe, trainings)?;
         require_labels(&facts, &recipe.settings.task.name)?;
-        for (name, point) in plan.corners().into_iter().filter(|(name, _)| shapes(name)) {
+        for (name, point) in plan.corners().into_iter().filter(|(name, _)| constrains_models(name))
+        {
             let recipe = plan.recipe(&point, plan.seed, &plan.output)?;
             check(&recipe, trainings).map_err(|error| wrong(name, &point, &error))?;
         }
@@ -348,11 +350,11 @@ fn require_labels(facts: &Facts, task: &str) -> Result<()> {
 }
 
 /// Whether a key changes what the models must agree on, so that it is tried on them beforehand.
-fn shapes(name: &str) -> bool {
-    ["student.", "layer_map", "method", "pkd.", "hsk.", "takd.", "compat"]
-        .iter()
-        .any(|shape| name.starts_with(shape))
-        || name.contains(".losses.")
+fn constrains_models(name: &str) -> bool {
+    let shared = ["student", "layer_map", "method", "compat"];
+    let table = name.split('.').next().unwrap_or_default();
+    let own = |method: &Method| method.owns(table) && method.own_keys == OwnKeys::ConstrainModels;
+    shared.contains(&table) || METHODS.iter().any(own) || name.contains(".losses.")
 }
 
 /// The students that finished, by trial.

@@ -2,17 +2,18 @@
 
 use anyhow::Result;
 
-use super::{stage, Method};
+use super::{stage, Configured, Method};
 use crate::distill::objective::{Objective, Setting};
 use crate::distill::recipe::{Recipe, StageLayer};
 use crate::distill::states::Selection;
-use crate::distill::terms::{Pairs, Term};
+use crate::distill::term::Term;
+use crate::distill::terms::Pairs;
 
 pub(super) const METHOD: Method = Method {
     name: "alp",
     source: "Passban et al. 2021, arXiv:2012.14022",
     stages: || {
-        let losses = [(Term::Hard, 0.1), (Term::Soft, 0.7), (Term::Attentive, 0.2)];
+        let losses = [(Term::HARD, 0.1), (Term::SOFT, 0.7), (Term::ATTENTIVE, 0.2)];
         let train = StageLayer {
             temperature: Some(20.0),
             t_squared: Some(true),
@@ -20,18 +21,28 @@ pub(super) const METHOD: Method = Method {
         };
         vec![("train", train)]
     },
-    terms: &[Term::Hard, Term::Soft, Term::Attentive],
-    objective,
+    terms: &[Term::HARD, Term::SOFT, Term::ATTENTIVE],
+    configure: |_| Ok(Box::new(Alp)),
+    ..Method::COMMON
 };
 
-fn objective(recipe: &Recipe, setting: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
-    if !recipe.stages[stage].losses.contains_key(&Term::Attentive) {
-        return super::of_logits(recipe, stage);
+struct Alp;
+
+impl Configured for Alp {
+    fn objective(
+        &self,
+        recipe: &Recipe,
+        setting: &Setting,
+        stage: usize,
+    ) -> Result<Box<dyn Objective>> {
+        if !recipe.stages[stage].losses.contains_key(&Term::ATTENTIVE) {
+            return super::of_logits(recipe, stage);
+        }
+        super::require_same_width(setting, "alp mixes the teacher's [CLS] vectors as they are")?;
+        let teacher = super::require_states(setting)?;
+        let student_first = (1..=setting.student.layers).collect();
+        let selection = Selection::First { hidden: (1..=teacher.layers).collect() };
+        let pairs = Pairs { student_first, ..Pairs::default() };
+        Ok(Box::new(super::terms(recipe, stage).with_states(selection, pairs)))
     }
-    super::require_same_width(setting, "alp mixes the teacher's [CLS] vectors as they are")?;
-    let teacher = super::require_states(setting)?;
-    let student_first = (1..=setting.student.layers).collect();
-    let selection = Selection::First { hidden: (1..=teacher.layers).collect() };
-    let pairs = Pairs { student_first, ..Pairs::default() };
-    Ok(Box::new(super::terms(recipe, stage).with_states(selection, pairs)))
 }

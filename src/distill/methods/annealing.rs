@@ -1,11 +1,15 @@
 //! Annealing: the teacher's logits first in small, then in full, and the labels after.
 
 use anyhow::{bail, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{json, Value};
+use toml::Table;
 
-use super::{stage, Method};
+use super::{stage, Configured, Method, OwnKeys};
 use crate::distill::objective::{Objective, Setting};
 use crate::distill::recipe::Recipe;
-use crate::distill::terms::{Annealing, Term};
+use crate::distill::term::Term;
+use crate::distill::terms::Annealing;
 use crate::error::Diagnostic;
 
 pub(super) const METHOD: Method = Method {
@@ -13,27 +17,58 @@ pub(super) const METHOD: Method = Method {
     source: "Jafari et al. 2021, arXiv:2104.07163",
     stages: || {
         vec![
-            ("logits", stage(14, 2e-5, &[(Term::Logits, 1.0)])),
-            ("labels", stage(6, 2e-5, &[(Term::Hard, 1.0)])),
+            ("logits", stage(14, 2e-5, &[(Term::LOGITS, 1.0)])),
+            ("labels", stage(6, 2e-5, &[(Term::HARD, 1.0)])),
         ]
     },
-    terms: &[Term::Logits, Term::Hard],
-    objective,
+    terms: &[Term::LOGITS, Term::HARD],
+    own_keys: OwnKeys::Free,
+    configure: super::configured::<AnnealingKd>,
+    ..Method::COMMON
 };
 
-fn objective(recipe: &Recipe, _: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
-    let terms = super::terms(recipe, stage);
-    if stage > 0 {
-        return Ok(Box::new(terms));
+/// `[annealing]`
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct AnnealingKd {
+    /// Where τ begins; it falls to 1 in whole steps over the first stage.
+    tau_max: usize,
+}
+
+impl Default for AnnealingKd {
+    /// That of BERT-small on MRPC, SST-2, QNLI and WNLI.
+    fn default() -> Self {
+        AnnealingKd { tau_max: 7 }
     }
-    let (epochs, tau_max) = (recipe.stages[0].max_epochs, recipe.tau_max);
-    if !epochs.is_multiple_of(tau_max) {
-        bail!(Diagnostic::usage(format!(
-            "`stage.logits.max_epochs` = {epochs} is not a multiple of \
-                     `annealing.tau_max` = {tau_max}: each temperature lasts as many epochs"
-        ))
-        .hint(format!("set max_epochs to {}", epochs.next_multiple_of(tau_max))));
+}
+
+impl Configured for AnnealingKd {
+    fn objective(&self, recipe: &Recipe, _: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
+        let terms = super::terms(recipe, stage);
+        if stage > 0 {
+            return Ok(Box::new(terms));
+        }
+        let (epochs, tau_max) = (recipe.stages[0].max_epochs, self.tau_max);
+        if !epochs.is_multiple_of(tau_max) {
+            bail!(Diagnostic::usage(format!(
+                "`stage.logits.max_epochs` = {epochs} is not a multiple of \
+                         `annealing.tau_max` = {tau_max}: each temperature lasts as many epochs"
+            ))
+            .hint(format!("set max_epochs to {}", epochs.next_multiple_of(tau_max))));
+        }
+        let epochs_each = epochs / tau_max;
+        Ok(Box::new(terms.annealed(Annealing { tau_max, epochs_each })))
     }
-    let epochs_each = epochs / tau_max;
-    Ok(Box::new(terms.annealed(Annealing { tau_max, epochs_each })))
+
+    fn check(&self) -> Result<()> {
+        super::require_at_least_one("annealing.tau_max", self.tau_max)
+    }
+
+    fn keys(&self) -> Table {
+        super::keys_of(self)
+    }
+
+    fn record(&self) -> Option<(&'static str, Value)> {
+        Some(("tau_max", json!(self.tau_max)))
+    }
 }

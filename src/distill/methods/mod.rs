@@ -10,11 +10,16 @@ mod takd;
 mod tinybert;
 
 use anyhow::{bail, Result};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use toml::de::ValueDeserializer;
+use toml::Table;
 
 use super::losses::SoftLossKind;
 use super::objective::{Objective, Setting};
-use super::recipe::{Recipe, StageLayer, StoppingLoss};
-use super::terms::{Term, Terms};
+use super::recipe::{Init, Recipe, StageLayer, StoppingLoss, StudentLayer};
+use super::term::Term;
+use super::terms::Terms;
 use crate::error::Diagnostic;
 use crate::model::Shape;
 
@@ -24,13 +29,67 @@ pub struct Method {
     pub name: &'static str,
     /// Where it comes from.
     pub source: &'static str,
+    /// What the student begins as unless the recipe says otherwise.
+    pub init: Init,
     /// The stages in order: a name, and the published defaults.
     pub stages: fn() -> Vec<(&'static str, StageLayer)>,
     /// The losses that its stages may be made of.
     pub terms: &'static [Term],
-    /// What stage number `stage` (counted from 0) minimises, or what of the recipe contradicts the
-    /// models. Every stage's is made once before anything is run.
-    pub objective: fn(&Recipe, &Setting, usize) -> Result<Box<dyn Objective>>,
+    /// Whether it knows `compat`, the habits of the original TinyBERT code.
+    pub knows_compat: bool,
+    /// Whether it has keys of its own, in a recipe's table of its name.
+    pub own_keys: OwnKeys,
+    /// The method under its own keys; under their published values where there is no table.
+    pub configure: fn(Option<ValueDeserializer>) -> Result<Box<dyn Configured>, toml::de::Error>,
+}
+
+/// Whether a method has keys of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnKeys {
+    /// It has none.
+    None,
+    /// Any of their values suits any two models.
+    Free,
+    /// Their values ask something of the models: a search tries them on the models beforehand.
+    ConstrainModels,
+}
+
+/// A method under its own keys.
+pub trait Configured: Send + Sync {
+    /// What stage number `stage` (counted from 0) minimises. Every stage's is made once before
+    /// anything is run.
+    ///
+    /// # Errors
+    /// What of the recipe contradicts the models: a usage error.
+    fn objective(
+        &self,
+        recipe: &Recipe,
+        setting: &Setting,
+        stage: usize,
+    ) -> Result<Box<dyn Objective>>;
+
+    /// Refuses values of its own keys that are out of their range.
+    ///
+    /// # Errors
+    /// A usage error that names the key.
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Its own keys with the values in force, as its table in a recipe would have them.
+    fn keys(&self) -> Table {
+        Table::new()
+    }
+
+    /// Its own keys as distillation.json has them: a key of the recipe and its value.
+    fn record(&self) -> Option<(&'static str, Value)> {
+        None
+    }
+
+    /// Students that are trained before the student, each the teacher of the next.
+    fn assistants(&self) -> &[StudentLayer] {
+        &[]
+    }
 }
 
 /// All of them.
@@ -50,14 +109,102 @@ pub static METHODS: [Method; 8] = [
 /// # Errors
 /// A usage error that names those there are.
 pub fn find(name: &str) -> Result<&'static Method> {
-    let names: Vec<_> = METHODS.iter().map(|method| method.name).collect();
-    Ok(METHODS.iter().find(|method| method.name == name).ok_or_else(|| {
+    let found = METHODS.iter().find(|method| method.name == name);
+    Ok(found.ok_or_else(|| {
+        let names = METHODS.iter().map(|method| method.name);
         Diagnostic::usage(format!("`method` = `{name}` is not known")).hint(format!(
             "{}the methods are {}",
-            crate::task::spelling::did_you_mean(name, names.iter().copied()),
-            names.join(", ")
+            crate::task::spelling::did_you_mean(name, names),
+            names_of(|_| true)
         ))
     })?)
+}
+
+/// The names of the methods that are `chosen`.
+pub fn names_of(chosen: impl Fn(&Method) -> bool) -> String {
+    let chosen = METHODS.iter().filter(|method| chosen(method));
+    chosen.map(|method| method.name).collect::<Vec<_>>().join(", ")
+}
+
+impl Method {
+    /// What most methods have in common.
+    const COMMON: Method = Method {
+        name: "",
+        source: "",
+        init: Init::TeacherLayers,
+        stages: Vec::new,
+        terms: &[],
+        knows_compat: false,
+        own_keys: OwnKeys::None,
+        configure: |_| Ok(Box::new(OfLogits)),
+    };
+
+    /// Whether it compares anything inside the encoders.
+    pub fn looks_inside(&self) -> bool {
+        self.terms.iter().any(|term| term.looks_inside())
+    }
+
+    /// Whether it reads `layer_map`.
+    pub fn maps_layers(&self) -> bool {
+        self.terms.iter().any(|term| term.0.maps_layers)
+    }
+
+    /// Whether recipes may have the key `path`, such as `stage.train.losses.soft`, with it.
+    pub fn has_key(&self, path: &str) -> bool {
+        let parts: Vec<&str> = path.split('.').collect();
+        let weighs = |loss: &str| self.terms.iter().any(|term| term.as_str() == loss);
+        match parts.as_slice() {
+            ["stage", stage, rest @ ..] => {
+                let has = (self.stages)().iter().any(|(name, _)| name == stage);
+                has && !matches!(rest, ["losses", loss] if !weighs(loss))
+            }
+            ["training", "losses", loss] => (self.stages)().len() == 1 && weighs(loss),
+            ["compat"] => self.knows_compat,
+            ["layer_map"] => self.maps_layers(),
+            [table, ..] => METHODS.iter().all(|method| !method.owns(table) || method == self),
+            [] => true,
+        }
+    }
+
+    /// Whether `table` is that of its own keys.
+    pub fn owns(&self, table: &str) -> bool {
+        self.own_keys != OwnKeys::None && self.name == table
+    }
+}
+
+impl PartialEq for Method {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+/// A method that compares logits and labels alone, without keys of its own.
+struct OfLogits;
+
+impl Configured for OfLogits {
+    fn objective(&self, recipe: &Recipe, _: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
+        of_logits(recipe, stage)
+    }
+}
+
+/// The own keys of `C`, whose default is what was published.
+fn configured<C: Configured + DeserializeOwned + Default + 'static>(
+    table: Option<ValueDeserializer>,
+) -> Result<Box<dyn Configured>, toml::de::Error> {
+    Ok(Box::new(table.map(C::deserialize).transpose()?.unwrap_or_default()))
+}
+
+/// Refuses 0 for a count.
+fn require_at_least_one(key: &str, count: usize) -> Result<()> {
+    match count {
+        0 => Err(Diagnostic::usage(format!("`{key}` must be at least 1")).into()),
+        _ => Ok(()),
+    }
+}
+
+/// The keys of `own` as a table.
+fn keys_of(own: &impl serde::Serialize) -> Table {
+    Table::try_from(own).expect("own keys are plain values")
 }
 
 /// What a method says of a stage; the rest is what most published recipes share.
@@ -92,7 +239,10 @@ fn require_states(setting: &Setting) -> Result<Shape> {
             "the `method` looks at hidden states, and the teacher's architecture shows none \
                  here",
         )
-        .hint("use kd, annealing or takd, or a teacher of the BERT family")
+        .hint(format!(
+            "use one of {}, or a teacher of the BERT family",
+            names_of(|method| !method.looks_inside())
+        ))
     })?)
 }
 

@@ -1,19 +1,23 @@
 //! Patient distillation: vanilla, and the [CLS] vectors of some of the teacher's layers.
 
 use anyhow::{bail, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::{json, Value};
+use toml::Table;
 
-use super::{kd, Method};
+use super::{kd, Configured, Method, OwnKeys};
 use crate::distill::objective::{Objective, Setting};
-use crate::distill::recipe::{Patience, Recipe, StageLayer};
+use crate::distill::recipe::{Recipe, StageLayer};
 use crate::distill::states::Selection;
-use crate::distill::terms::{Pairs, Term};
+use crate::distill::term::Term;
+use crate::distill::terms::Pairs;
 use crate::error::Diagnostic;
 
 pub(super) const METHOD: Method = Method {
     name: "pkd",
     source: "Sun et al. 2019, arXiv:1908.09355",
     stages: || {
-        let losses = [(Term::Hard, 0.3), (Term::Soft, 0.7), (Term::Patient, 500.0)];
+        let losses = [(Term::HARD, 0.3), (Term::SOFT, 0.7), (Term::PATIENT, 500.0)];
         let train = StageLayer {
             learning_rate: Some(1e-5),
             losses: Some(losses.into_iter().collect()),
@@ -21,45 +25,83 @@ pub(super) const METHOD: Method = Method {
         };
         vec![("train", train)]
     },
-    terms: &[Term::Hard, Term::Soft, Term::Patient],
-    objective,
+    terms: &[Term::HARD, Term::SOFT, Term::PATIENT],
+    own_keys: OwnKeys::ConstrainModels,
+    configure: super::configured::<Pkd>,
+    ..Method::COMMON
 };
 
-/// The teacher's layer, counted from 1, of each student layer but the last.
-fn teacher_layers(recipe: &Recipe, setting: &Setting) -> Result<Vec<usize>> {
-    let (student, teacher) = (setting.student.layers, super::require_states(setting)?.layers);
-    if student < 2 {
-        bail!(Diagnostic::usage(
-            "`student.layers` must be at least 2 for pkd, which leaves out the last layer"
-        ));
-    }
-    if let Some(map) = &recipe.layer_map {
-        super::check_map(map, student - 1, teacher)?;
-        return Ok(map.clone());
-    }
-    if teacher < student {
-        bail!(Diagnostic::usage(format!(
+/// `[pkd]`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Pkd {
+    /// Which of the teacher's layers are compared.
+    layers: Patience,
+}
+
+/// Layers of the teacher.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Patience {
+    /// Every k-th.
+    #[default]
+    Skip,
+    /// The last ones.
+    Last,
+}
+
+impl Pkd {
+    /// The teacher's layer, counted from 1, of each student layer but the last.
+    fn teacher_layers(&self, recipe: &Recipe, setting: &Setting) -> Result<Vec<usize>> {
+        let (student, teacher) = (setting.student.layers, super::require_states(setting)?.layers);
+        if student < 2 {
+            bail!(Diagnostic::usage(
+                "`student.layers` must be at least 2 for pkd, which leaves out the last layer"
+            ));
+        }
+        if let Some(map) = &recipe.layer_map {
+            super::check_map(map, student - 1, teacher)?;
+            return Ok(map.clone());
+        }
+        if teacher < student {
+            bail!(Diagnostic::usage(format!(
             "`student.layers` = {student} is more than the teacher's {teacher}: pkd has no layer \
              for each to imitate"
         )));
-    }
-    match recipe.patience {
-        Patience::Last => Ok((1..student).map(|i| teacher - student + i).collect()),
-        Patience::Skip if !teacher.is_multiple_of(student) => {
-            Err(super::does_not_divide(student, teacher))
         }
-        Patience::Skip => Ok((1..student).map(|i| i * (teacher / student)).collect()),
+        match self.layers {
+            Patience::Last => Ok((1..student).map(|i| teacher - student + i).collect()),
+            Patience::Skip if !teacher.is_multiple_of(student) => {
+                Err(super::does_not_divide(student, teacher))
+            }
+            Patience::Skip => Ok((1..student).map(|i| i * (teacher / student)).collect()),
+        }
     }
 }
 
-fn objective(recipe: &Recipe, setting: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
-    if !recipe.stages[stage].losses.contains_key(&Term::Patient) {
-        return super::of_logits(recipe, stage);
+impl Configured for Pkd {
+    fn objective(
+        &self,
+        recipe: &Recipe,
+        setting: &Setting,
+        stage: usize,
+    ) -> Result<Box<dyn Objective>> {
+        if !recipe.stages[stage].losses.contains_key(&Term::PATIENT) {
+            return super::of_logits(recipe, stage);
+        }
+        super::require_same_width(setting, "pkd compares [CLS] vectors element by element")?;
+        let hidden = self.teacher_layers(recipe, setting)?;
+        let student_first = (1..=hidden.len()).collect();
+        let pairs = Pairs { student_first, ..Pairs::default() };
+        let terms = super::terms(recipe, stage);
+        Ok(Box::new(terms.with_states(Selection::First { hidden }, pairs)))
     }
-    super::require_same_width(setting, "pkd compares [CLS] vectors element by element")?;
-    let hidden = teacher_layers(recipe, setting)?;
-    let student_first = (1..=hidden.len()).collect();
-    let pairs = Pairs { student_first, ..Pairs::default() };
-    let terms = super::terms(recipe, stage);
-    Ok(Box::new(terms.with_states(Selection::First { hidden }, pairs)))
+
+    fn keys(&self) -> Table {
+        super::keys_of(self)
+    }
+
+    fn record(&self) -> Option<(&'static str, Value)> {
+        Some(("pkd", json!(self.layers)))
+    }
 }

@@ -3,26 +3,29 @@
 
 use anyhow::{bail, Result};
 
-use super::{stage, Method};
+use super::{stage, Configured, Method};
 use crate::distill::objective::{Objective, Setting};
 use crate::distill::recipe::{Recipe, StageLayer};
 use crate::distill::schedule::Decay;
 use crate::distill::states::Selection;
-use crate::distill::terms::{Pairs, Term};
+use crate::distill::term::Term;
+use crate::distill::terms::Pairs;
 use crate::error::Diagnostic;
 
 pub(super) const METHOD: Method = Method {
     name: "tinybert",
     source: "Jiao et al. 2020, arXiv:1909.10351",
     stages: || {
-        let losses = [(Term::Embedding, 1.0), (Term::Hidden, 1.0), (Term::Attention, 1.0)];
+        let losses = [(Term::EMBEDDING, 1.0), (Term::HIDDEN, 1.0), (Term::ATTENTION, 1.0)];
         vec![
             ("intermediate", original(constant(stage(10, 5e-5, &losses)))),
-            ("prediction", original(stage(3, 3e-5, &[(Term::Soft, 1.0)]))),
+            ("prediction", original(stage(3, 3e-5, &[(Term::SOFT, 1.0)]))),
         ]
     },
-    terms: &[Term::Embedding, Term::Hidden, Term::Attention, Term::Soft, Term::Hard],
-    objective,
+    terms: &[Term::EMBEDDING, Term::HIDDEN, Term::ATTENTION, Term::SOFT, Term::HARD],
+    knows_compat: true,
+    configure: |_| Ok(Box::new(TinyBert)),
+    ..Method::COMMON
 };
 
 /// Adam's epsilon of the paper's code.
@@ -35,39 +38,48 @@ pub(super) fn constant(layer: StageLayer) -> StageLayer {
     StageLayer { schedule: Some(Decay::Constant), warmup: Some(0.0), ..layer }
 }
 
-fn objective(recipe: &Recipe, setting: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
-    let terms = super::terms(recipe, stage);
-    let weights = &recipe.stages[stage].losses;
-    let is_on = |term: Term| weights.contains_key(&term);
-    if ![Term::Embedding, Term::Hidden, Term::Attention].into_iter().any(is_on) {
-        return Ok(Box::new(terms));
+struct TinyBert;
+
+impl Configured for TinyBert {
+    fn objective(
+        &self,
+        recipe: &Recipe,
+        setting: &Setting,
+        stage: usize,
+    ) -> Result<Box<dyn Objective>> {
+        let terms = super::terms(recipe, stage);
+        let weights = &recipe.stages[stage].losses;
+        let is_on = |term: Term| weights.contains_key(&term);
+        if ![Term::EMBEDDING, Term::HIDDEN, Term::ATTENTION].into_iter().any(is_on) {
+            return Ok(Box::new(terms));
+        }
+        let map = super::layer_map(recipe, setting)?;
+        super::require_same_tokens(setting)?;
+        let (student, teacher) = (setting.student.heads, super::require_states(setting)?.heads);
+        if is_on(Term::ATTENTION) && student != teacher {
+            bail!(Diagnostic::usage(format!(
+                "`stage.{}.losses.attention` compares heads one by one, and the student has \
+                         {student} heads where the teacher has {teacher}",
+                recipe.stages[stage].name
+            ))
+            .hint(format!("set `student.heads` to {teacher}, or the weight of `attention` to 0")));
+        }
+        let mut pairs = Pairs::default();
+        if is_on(Term::EMBEDDING) {
+            pairs.hidden.push((0, 0));
+        }
+        let layers = map.iter().enumerate();
+        if is_on(Term::HIDDEN) {
+            pairs.hidden.extend(layers.clone().map(|(i, &teacher)| (i + 1, teacher)));
+        }
+        if is_on(Term::ATTENTION) {
+            pairs.scores.extend(layers.map(|(i, &teacher)| (i, teacher - 1)));
+        }
+        let selection = Selection::Tokens {
+            hidden: pairs.hidden.iter().map(|(_, teacher)| *teacher).collect(),
+            scores: pairs.scores.iter().map(|(_, teacher)| *teacher).collect(),
+        };
+        let terms = terms.with_states(selection, pairs);
+        Ok(Box::new(terms.with_projection(setting, recipe.settings.seed)?))
     }
-    let map = super::layer_map(recipe, setting)?;
-    super::require_same_tokens(setting)?;
-    let (student, teacher) = (setting.student.heads, super::require_states(setting)?.heads);
-    if is_on(Term::Attention) && student != teacher {
-        bail!(Diagnostic::usage(format!(
-            "`stage.{}.losses.attention` compares heads one by one, and the student has \
-                     {student} heads where the teacher has {teacher}",
-            recipe.stages[stage].name
-        ))
-        .hint(format!("set `student.heads` to {teacher}, or the weight of `attention` to 0")));
-    }
-    let mut pairs = Pairs::default();
-    if is_on(Term::Embedding) {
-        pairs.hidden.push((0, 0));
-    }
-    let layers = map.iter().enumerate();
-    if is_on(Term::Hidden) {
-        pairs.hidden.extend(layers.clone().map(|(i, &teacher)| (i + 1, teacher)));
-    }
-    if is_on(Term::Attention) {
-        pairs.scores.extend(layers.map(|(i, &teacher)| (i, teacher - 1)));
-    }
-    let selection = Selection::Tokens {
-        hidden: pairs.hidden.iter().map(|(_, teacher)| *teacher).collect(),
-        scores: pairs.scores.iter().map(|(_, teacher)| *teacher).collect(),
-    };
-    let terms = terms.with_states(selection, pairs);
-    Ok(Box::new(terms.with_projection(setting, recipe.settings.seed)?))
 }

@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
+use toml::de::DeTable;
 
 use crate::config::Layer;
+use crate::distill::methods::{Configured, Method, METHODS};
 use crate::distill::schedule::Decay;
-use crate::distill::terms::Term;
+use crate::distill::term::Term;
 use crate::model::Head;
 
 /// What the student begins as.
@@ -158,16 +160,6 @@ pub enum TeacherStates {
     InTheLoop,
 }
 
-/// Which of the teacher's layers PKD looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Patience {
-    /// Every k-th.
-    Skip,
-    /// The last ones.
-    Last,
-}
-
 /// `held_out`: examples of the validation split that a training never looks at.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -179,44 +171,8 @@ pub struct HeldOut {
     pub seed: u64,
 }
 
-/// `[pkd]`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct PkdLayer {
-    /// Which layers.
-    pub layers: Option<Patience>,
-}
-
-/// `[annealing]`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AnnealingLayer {
-    /// Where τ begins; it falls to 1 in whole steps over the first stage.
-    pub tau_max: Option<usize>,
-}
-
-/// `[takd]`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct TakdLayer {
-    /// The assistants, largest first.
-    pub assistants: Vec<StudentLayer>,
-}
-
-/// `[hsk]`
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct HskLayer {
-    /// Layers kept, from the top of the map.
-    pub depth: Option<usize>,
-    /// Tokens kept of each text.
-    pub length: Option<usize>,
-    /// Share of the hidden states' elements kept, in (0, 1].
-    pub width: Option<f64>,
-}
-
 /// A recipe.
-#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RecipeFile {
     /// The task.
@@ -275,14 +231,9 @@ pub struct RecipeFile {
     pub training: StageLayer,
     /// For one stage.
     pub stage: BTreeMap<String, StageLayer>,
-    /// PKD's own.
-    pub pkd: Option<PkdLayer>,
-    /// Annealing's own.
-    pub annealing: Option<AnnealingLayer>,
-    /// The assistants' chain.
-    pub takd: Option<TakdLayer>,
-    /// HSK's own.
-    pub hsk: Option<HskLayer>,
+    /// The tables of the methods' own keys, by method.
+    #[serde(skip)]
+    pub own: Vec<(&'static Method, Box<dyn Configured>)>,
 }
 
 /// Calls `$visit!(field)` for every key of a stage but its losses.
@@ -305,6 +256,29 @@ macro_rules! for_each_stage_key {
         $visit!(t_squared);
         $visit!(losses);
     };
+}
+
+impl RecipeFile {
+    /// Reads the text of a recipe; each method reads its own table.
+    ///
+    /// # Errors
+    /// Text that is not TOML, an unknown key, a value of another type.
+    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        let within = |mut error: toml::de::Error| {
+            error.set_input(Some(text));
+            error
+        };
+        let mut table = DeTable::parse(text)?;
+        let mut own = Vec::new();
+        for method in METHODS.iter().filter(|method| method.owns(method.name)) {
+            if let Some(keys) = table.get_mut().remove(method.name) {
+                let configured = (method.configure)(Some(keys.into())).map_err(within)?;
+                own.push((method, configured));
+            }
+        }
+        let file = RecipeFile::deserialize(toml::Deserializer::from(table)).map_err(within)?;
+        Ok(RecipeFile { own, ..file })
+    }
 }
 
 impl StageLayer {

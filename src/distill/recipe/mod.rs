@@ -17,12 +17,12 @@ use anyhow::{Error, Result};
 use serde::Serialize;
 
 pub use file::{
-    Compat, DropoutLayer, HeldOut, Init, Keep, Layers, Patience, RecipeFile, StageLayer,
-    StoppingLoss, StudentLayer, TeacherStates,
+    Compat, DropoutLayer, HeldOut, Init, Keep, Layers, RecipeFile, StageLayer, StoppingLoss,
+    StudentLayer, TeacherStates,
 };
 pub use stage::Stage;
 
-use super::methods::Method;
+use super::methods::{Configured, Method};
 use crate::config::{Layer, Settings};
 use crate::error::Diagnostic;
 
@@ -74,23 +74,14 @@ pub struct Flags {
     pub output: Option<PathBuf>,
 }
 
-/// HSK's compression.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Compression {
-    /// Layers kept, from the top of the map.
-    pub depth: usize,
-    /// Tokens kept of each text, at most.
-    pub length: usize,
-    /// Share of the elements kept, in (0, 1].
-    pub width: f64,
-}
-
 /// A recipe in force.
 pub struct Recipe {
     /// What audits have too.
     pub settings: Settings,
     /// The method.
     pub method: &'static Method,
+    /// The method under its own keys.
+    pub configured: Box<dyn Configured>,
     /// The student's shape and beginning.
     pub student: StudentLayer,
     /// What the student begins as.
@@ -117,14 +108,6 @@ pub struct Recipe {
     pub teacher_states: TeacherStates,
     /// Where they are kept for the next student.
     pub store: Option<PathBuf>,
-    /// PKD's layers.
-    pub patience: Patience,
-    /// Annealing's first τ.
-    pub tau_max: usize,
-    /// TAKD's assistants.
-    pub assistants: Vec<StudentLayer>,
-    /// HSK's compression.
-    pub compression: Compression,
 }
 
 impl Recipe {
@@ -141,7 +124,7 @@ impl Recipe {
             let name = path.display();
             Diagnostic::usage_around(&e, |why| format!("the recipe `{name}` is wrong: {why}"))
         };
-        let file: RecipeFile = toml::from_str(&text).map_err(|e| named(e.into()))?;
+        let file = RecipeFile::parse(&text).map_err(|e| named(e.into()))?;
         Ok(Self::resolve(file, path, &text, flags).map_err(named)?)
     }
 
@@ -151,7 +134,7 @@ impl Recipe {
     /// # Errors
     /// As [`Recipe::read`], without naming the file or the number of the line.
     pub fn parse(text: &str, path: &Path, flags: &Flags) -> Result<Self> {
-        let file: RecipeFile = toml::from_str(text).map_err(|e| {
+        let file = RecipeFile::parse(text).map_err(|e| {
             let at = e.span().and_then(|span| line_at(text, span.start));
             let at = at.map(|line| format!("`{line}`: ")).unwrap_or_default();
             Diagnostic::usage(format!("{at}{}", e.message()))

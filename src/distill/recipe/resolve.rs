@@ -6,42 +6,36 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Result};
 
 use super::{
-    beside, Beta, Compat, Compression, Flags, Init, Keep, Layers, Patience, Recipe, RecipeFile,
-    Stage, StageLayer, Stopping, StoppingLoss, StudentLayer, TeacherStates,
+    beside, Beta, Compat, Flags, Init, Keep, Layers, Recipe, RecipeFile, Stage, StageLayer,
+    Stopping, StoppingLoss, StudentLayer, TeacherStates,
 };
 use crate::config::{Config, Layer, Settings};
 use crate::distill::methods::{self, Method};
-use crate::distill::terms::Term;
+use crate::distill::term::Term;
 use crate::error::Diagnostic;
 use crate::task;
-
-/// Annealing's τ_max for BERT-small on MRPC, SST-2, QNLI and WNLI.
-const TAU_MAX: usize = 7;
-
-/// HSK's compression at 0.11 % of the hidden states of a six-layer student at length 128.
-const COMPRESSION: Compression = Compression { depth: 1, length: 10, width: 0.1 };
-
-/// Most tokens that HSK can keep of a text.
-const LONGEST_KEPT: usize = 255;
 
 impl Recipe {
     /// What is in force under `flags` of the file that was read from `text` at `path`.
     pub(super) fn resolve(
-        file: RecipeFile,
+        mut file: RecipeFile,
         path: &Path,
         text: &str,
         flags: &Flags,
     ) -> Result<Self> {
         let method_name = flags.method.as_ref().or(file.method.as_ref());
         let Some(method_name) = method_name else {
-            let names: Vec<_> = methods::METHODS.iter().map(|method| method.name).collect();
-            let names = names.join(", ");
+            let names = methods::names_of(|_| true);
             bail!(
                 Diagnostic::usage("it names no `method`").hint(format!("the methods are {names}"))
             );
         };
         let method = methods::find(method_name)?;
         refuse_others(&file, method)?;
+        let configured = match file.own.pop() {
+            Some((_, configured)) => configured,
+            None => (method.configure)(None)?,
+        };
         let settings = settings(&file, path, text, flags)?;
         let folder = path.parent().unwrap_or(Path::new("."));
         let stages = stages(&file, method)?;
@@ -52,16 +46,15 @@ impl Recipe {
             Diagnostic::usage("nothing says where the model goes")
                 .hint("pass --output DIR, or set `output`")
         })?;
-        let compression = compression(&file);
-        let tau_max = file.annealing.as_ref().and_then(|a| a.tau_max).unwrap_or(TAU_MAX);
-        check_numbers(&file, compression, tau_max)?;
+        check_numbers(&file)?;
+        configured.check()?;
         Ok(Recipe {
             stopping: stopping(&file, &stages)?,
             keep: keep(&file, &settings)?,
             held_out: file.held_out,
-            assistants: assistants(&file)?,
             settings,
             method,
+            configured,
             student,
             init,
             output,
@@ -72,9 +65,6 @@ impl Recipe {
             layer_map: file.layer_map.clone(),
             teacher_states: file.teacher_states.unwrap_or(TeacherStates::Auto),
             store: file.store.as_ref().map(|store| beside(folder, store)),
-            patience: file.pkd.and_then(|pkd| pkd.layers).unwrap_or(Patience::Skip),
-            tau_max,
-            compression,
         })
     }
 }
@@ -118,27 +108,17 @@ fn settings(file: &RecipeFile, path: &Path, text: &str, flags: &Flags) -> Result
 
 /// A table or a key of another method would have no effect.
 fn refuse_others(file: &RecipeFile, method: &Method) -> Result<()> {
-    let tables = [
-        ("pkd", file.pkd.is_some()),
-        ("annealing", file.annealing.is_some()),
-        ("takd", file.takd.is_some()),
-        ("hsk", file.hsk.is_some()),
-    ];
-    if let Some((name, _)) = tables.into_iter().find(|(name, given)| *given && *name != method.name)
-    {
+    if let Some((other, _)) = file.own.iter().find(|(other, _)| *other != method) {
+        let (name, method) = (other.name, method.name);
         bail!(Diagnostic::usage(format!(
-            "`[{name}]` belongs to the method {name}, and `method` = `{}`",
-            method.name
+            "`[{name}]` belongs to the method {name}, and `method` = `{method}`"
         ))
         .hint("leave the table out"));
     }
-    let looks = |terms: &[Term]| terms.iter().any(|term| method.terms.contains(term));
-    use Term::*;
-    let looks_inside = looks(&[Embedding, Hidden, Attention, Patient, Attentive, Kept]);
-    let maps_layers = looks(&[Hidden, Patient, Kept]);
+    let looks_inside = method.looks_inside();
     let keys = [
-        ("compat", file.compat == Some(Compat::Huawei) && method.name != "tinybert"),
-        ("layer_map", file.layer_map.is_some() && !maps_layers),
+        ("compat", file.compat == Some(Compat::Huawei) && !method.knows_compat),
+        ("layer_map", file.layer_map.is_some() && !method.maps_layers()),
         ("store", file.store.is_some() && !looks_inside),
         ("teacher_states", file.teacher_states.is_some() && !looks_inside),
     ];
@@ -159,7 +139,7 @@ fn require_teacher(
     stages: &[Stage],
     (student, init): (&StudentLayer, Init),
 ) -> Result<()> {
-    let teaches = stages.iter().any(|stage| stage.losses.keys().any(|term| *term != Term::Hard));
+    let teaches = stages.iter().any(|stage| stage.losses.keys().any(|term| *term != Term::HARD));
     let begins_alone = match init {
         Init::Base => true,
         Init::TeacherLayers => false,
@@ -175,15 +155,6 @@ fn require_teacher(
     ))
     .hint("pass --teacher DIR_OR_HUB_ID, or set `teacher`")
     .into())
-}
-
-fn compression(file: &RecipeFile) -> Compression {
-    let hsk = file.hsk.clone().unwrap_or_default();
-    Compression {
-        depth: hsk.depth.unwrap_or(COMPRESSION.depth),
-        length: hsk.length.unwrap_or(COMPRESSION.length),
-        width: hsk.width.unwrap_or(COMPRESSION.width),
-    }
 }
 
 fn keep(file: &RecipeFile, settings: &Settings) -> Result<Keep> {
@@ -204,18 +175,6 @@ fn keep(file: &RecipeFile, settings: &Settings) -> Result<Keep> {
             .hint("leave it out; an audit has its own"));
     }
     Ok(keep)
-}
-
-fn assistants(file: &RecipeFile) -> Result<Vec<StudentLayer>> {
-    let assistants = file.takd.clone().map(|takd| takd.assistants).unwrap_or_default();
-    let only_layers = |a: &StudentLayer| {
-        *a == StudentLayer { layers: a.layers.clone(), ..StudentLayer::default() }
-    };
-    if !assistants.iter().all(only_layers) {
-        bail!(Diagnostic::usage("`takd.assistants` begin as the student does")
-            .hint("give them `layers` alone"));
-    }
-    Ok(assistants)
 }
 
 /// The method's stages under what the recipe says of all and of each.
@@ -252,8 +211,7 @@ fn student(
         .base
         .clone()
         .or_else(|| student.base.map(|base| beside(folder, &base).display().to_string()));
-    let by_method = if method.name == "finetune" { Init::Base } else { Init::TeacherLayers };
-    let init = flags.init.or(student.init).unwrap_or(by_method);
+    let init = flags.init.or(student.init).unwrap_or(method.init);
     student.init = Some(init);
     let wrong = |key: &str, why: &str| Diagnostic::usage(format!("`student.{key}` {why}"));
     match init {
@@ -325,28 +283,16 @@ fn stopping(file: &RecipeFile, stages: &[Stage]) -> Result<Option<Stopping>> {
     Ok(Some(Stopping { beta, loss }))
 }
 
-fn check_numbers(file: &RecipeFile, compression: Compression, tau_max: usize) -> Result<()> {
+fn check_numbers(file: &RecipeFile) -> Result<()> {
     let wrong = |key: &str, why: &str| Err(Diagnostic::usage(format!("`{key}` {why}")).into());
-    let positive = [
-        ("log_every", file.log_every),
-        ("save_every", file.save_every),
-        ("annealing.tau_max", Some(tau_max)),
-        ("hsk.depth", Some(compression.depth)),
-        ("hsk.length", Some(compression.length)),
-    ];
+    let positive = [("log_every", file.log_every), ("save_every", file.save_every)];
     for (key, value) in positive {
         if value == Some(0) {
             return wrong(key, "must be at least 1");
         }
     }
-    if compression.length > LONGEST_KEPT {
-        return wrong("hsk.length", &format!("must be at most {LONGEST_KEPT} tokens"));
-    }
     if file.held_out.is_some_and(|held_out| !(held_out.share > 0.0 && held_out.share < 1.0)) {
         return wrong("held_out.share", "must be a share above 0 and below 1");
-    }
-    if !(compression.width > 0.0 && compression.width <= 1.0) {
-        return wrong("hsk.width", "must be a share above 0 and at most 1");
     }
     Ok(())
 }

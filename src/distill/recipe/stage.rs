@@ -9,7 +9,7 @@ use super::{Compat, DropoutLayer, StageLayer};
 use crate::distill::losses::{SoftLossKind, SoftOptions};
 use crate::distill::methods::Method;
 use crate::distill::schedule::Decay;
-use crate::distill::terms::Term;
+use crate::distill::term::Term;
 use crate::error::Diagnostic;
 
 /// Beyond this temperature every distribution is flat.
@@ -182,7 +182,7 @@ impl Stage {
 
     /// w_soft.
     pub fn soft_weight(&self) -> f64 {
-        self.losses.get(&Term::Soft).copied().unwrap_or(0.0)
+        self.losses.get(&Term::SOFT).copied().unwrap_or(0.0)
     }
 
     /// The conventions of the soft-label loss.

@@ -4,7 +4,7 @@ use super::*;
 use crate::distill::methods;
 
 fn resolve(toml: &str, flags: &Flags) -> Result<Recipe> {
-    let file: RecipeFile = toml::from_str(toml).map_err(|e| Diagnostic::usage(e.to_string()))?;
+    let file = RecipeFile::parse(toml).map_err(|e| Diagnostic::usage(e.to_string()))?;
     Recipe::resolve(file, Path::new("recipe.toml"), toml, flags)
 }
 

@@ -248,7 +248,7 @@ impl Distillation<'_> {
             speaker: Speaker(session.progress),
         };
         let finish = training.run(place, resume, |stage| {
-            let objective = (recipe.method.objective)(recipe, &prepared.setting, stage)?;
+            let objective = recipe.configured.objective(recipe, &prepared.setting, stage)?;
             let signals = self.signals(&*objective, prepared, says.clone())?;
             Ok((objective, signals))
         })?;

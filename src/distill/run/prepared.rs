@@ -11,7 +11,6 @@ use crate::distill::objective::Setting;
 use crate::distill::recipe::{Init, Recipe, StudentLayer};
 use crate::distill::saved::TrainingFolder;
 use crate::distill::student::{begin, columns_by_name, NewStudent, Plan};
-use crate::distill::terms::Term;
 use crate::error::Diagnostic;
 use crate::model::trainable_shape;
 
@@ -95,12 +94,12 @@ impl<'a> Distillation<'a> {
     /// # Errors
     /// What contradicts the recipe: a usage error.
     pub(super) fn begin(&mut self) -> Result<(Prepared, Vec<Prepared>)> {
-        if self.recipe.stages.iter().any(|stage| stage.losses.contains_key(&Term::Hard)) {
+        if self.recipe.stages.iter().any(|stage| stage.losses.keys().any(|term| term.0.labels)) {
             self.splits.require_labels()?;
         }
         let student = self.student(&self.recipe.student)?;
         let mut assistants = Vec::new();
-        for (i, asked) in self.recipe.assistants.iter().enumerate() {
+        for (i, asked) in self.recipe.configured.assistants().iter().enumerate() {
             let assistant = self.student(asked).with_context(|| format!("assistant {}", i + 1))?;
             assistants.push(assistant);
         }
@@ -169,7 +168,7 @@ impl<'a> Distillation<'a> {
 fn check_stages(recipe: &Recipe, setting: &Setting) -> Result<()> {
     let mut looking = Vec::new();
     for (i, stage) in recipe.stages.iter().enumerate() {
-        if (recipe.method.objective)(recipe, setting, i)?.needs().states.is_some() {
+        if recipe.configured.objective(recipe, setting, i)?.needs().states.is_some() {
             looking.push(stage.name);
         }
     }

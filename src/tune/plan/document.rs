@@ -8,7 +8,6 @@ use toml::{Table, Value};
 use crate::distill::methods::Method;
 use crate::distill::recipe::{beside, Recipe};
 use crate::error::Diagnostic;
-use crate::tune::space::belongs;
 
 /// The recipe that a tune names or holds, and the file that its paths are relative to.
 pub(super) fn recipe(named: Option<&Value>, path: &Path) -> Result<(Table, PathBuf)> {
@@ -51,11 +50,8 @@ pub(super) fn said(document: &Table, recipe: &Recipe, name: &str) -> Option<Valu
         ["training", keys @ ..] => (recipe.last_stage(), keys),
         ["method"] => return Some(Value::String(recipe.method.name.to_owned())),
         ["keep"] => return Value::try_from(recipe.keep).ok(),
-        ["annealing", "tau_max"] => return Value::try_from(recipe.tau_max).ok(),
-        ["hsk", key] => {
-            return Table::try_from(recipe.compression)
-                .ok()
-                .and_then(|table| table.get(*key).cloned())
+        [table, key] if recipe.method.owns(table) => {
+            return recipe.configured.keys().get(*key).cloned()
         }
         _ => return None,
     };
@@ -68,14 +64,9 @@ pub(super) fn said(document: &Table, recipe: &Recipe, name: &str) -> Option<Valu
 
 /// Takes out of a recipe what `method` does not have.
 pub(super) fn strip(document: &mut Table, method: &Method) {
-    document.retain(|key, _| belongs(key, method));
-    for table in ["pkd", "annealing", "takd", "hsk"] {
-        if table != method.name {
-            document.remove(table);
-        }
-    }
+    document.retain(|key, _| method.has_key(key));
     if let Some(Value::Table(stages)) = document.get_mut("stage") {
-        stages.retain(|name, _| belongs(&format!("stage.{name}"), method));
+        stages.retain(|name, _| method.has_key(&format!("stage.{name}")));
     }
 }
 

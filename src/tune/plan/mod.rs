@@ -16,7 +16,7 @@ use document::{recipe, said, set, strip};
 use file::TuneFile;
 pub use file::{Objective, Reference, SearchName, Stopping, Whose};
 
-use super::space::{belongs, foreign, Point, Space};
+use super::space::{foreign, Point, Space};
 use crate::config::Settings;
 use crate::distill::methods;
 use crate::distill::recipe::{Flags, Recipe};
@@ -260,7 +260,7 @@ impl Plan {
             })?;
         }
         let has = |name: &str| {
-            names.iter().any(|method| methods::find(method).is_ok_and(|m| belongs(name, m)))
+            names.iter().any(|method| methods::find(method).is_ok_and(|m| m.has_key(name)))
         };
         if let Some(key) = self.space.0.iter().find(|key| !has(&key.name)) {
             return Err(foreign(&key.name, &names));

@@ -1,7 +1,6 @@
-//! Which keys of a recipe a search may change, and which of them a method has.
+//! Which keys of a recipe a search may change.
 
 use crate::distill::methods::{self, Method};
-use crate::distill::terms::Term;
 use crate::error::Diagnostic;
 use crate::task::spelling::did_you_mean;
 
@@ -35,25 +34,6 @@ pub(super) fn is_setting(name: &str) -> bool {
     let root = name.split('.').next().unwrap_or_default();
     let is_table = root == "student" && name != root;
     !NOT_SEARCHED.iter().any(|key| *key == name || (*key == root && !is_table))
-}
-
-/// Whether recipes of `method` may have the key `name`.
-pub fn belongs(name: &str, method: &Method) -> bool {
-    let parts: Vec<&str> = name.split('.').collect();
-    let weighs = |term: &str| method.terms.iter().any(|known| known.as_str() == term);
-    let looks = |terms: &[Term]| terms.iter().any(|term| method.terms.contains(term));
-    use Term::*;
-    match parts.as_slice() {
-        ["stage", stage, rest @ ..] => {
-            let has = (method.stages)().iter().any(|(name, _)| name == stage);
-            has && !matches!(rest, ["losses", term] if !weighs(term))
-        }
-        ["training", "losses", term] => (method.stages)().len() == 1 && weighs(term),
-        [table @ ("pkd" | "annealing" | "takd" | "hsk"), ..] => *table == method.name,
-        ["compat"] => method.name == "tinybert",
-        ["layer_map"] => looks(&[Hidden, Patient, Kept]),
-        _ => true,
-    }
 }
 
 /// What to say of a key that no method of the search has.

@@ -14,7 +14,7 @@ use toml::{Table, Value};
 use crate::distill::methods;
 use crate::error::Diagnostic;
 
-pub use self::keys::{belongs, foreign};
+pub use self::keys::foreign;
 pub use self::range::{Range, Scale};
 
 /// Values of some keys of the space, by key.
@@ -98,7 +98,7 @@ impl Space {
     /// `point` without the keys that `method` does not have.
     pub fn active(&self, point: Point, method: &str) -> Point {
         let method = methods::find(method).ok();
-        let has = |name: &str| method.is_none_or(|method| belongs(name, method));
+        let has = |name: &str| method.is_none_or(|method| method.has_key(name));
         point.into_iter().filter(|(name, _)| has(name)).collect()
     }
 

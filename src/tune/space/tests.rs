@@ -58,7 +58,7 @@ fn a_range_that_is_none_is_refused_by_its_key() {
 
 #[test]
 fn keys_belong_to_methods() {
-    let of = |name: &str, method: &str| belongs(name, methods::find(method).unwrap());
+    let of = |name: &str, method: &str| methods::find(method).unwrap().has_key(name);
     assert!(of("stage.prediction.learning_rate", "tinybert"));
     assert!(!of("stage.prediction.learning_rate", "kd"));
     assert!(of("stage.prediction.losses.hard", "tinybert"));
