@@ -1,8 +1,12 @@
 //! What a stage of a training minimises.
 //!
-//! This is the seam for methods to come. A stage gets a [`Step`] and returns its losses; it may run
-//! the student on other texts than the step's (neighbours, adversarial ones), bring parameters of
-//! its own that fall with the student's, and keep what it likes from step to step.
+//! A stage gets a [`Step`] and returns its losses. It may run the student on other texts than the
+//! step's (neighbours, adversarial ones), train parameters of its own with the student's, and keep
+//! state from step to step, which is saved with the training. Three things have no place yet: a
+//! second player that raises what the student lowers (one optimizer lowers one sum), a forward pass
+//! from embeddings instead of token ids, and teacher's signals for texts outside the training set.
+
+use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use candle_core::Tensor;
@@ -60,6 +64,23 @@ pub trait Objective {
     /// # Errors
     /// Whatever keeps a model from being run.
     fn losses(&mut self, step: &Step) -> Result<Vec<Weighted>>;
+
+    /// What its next step depends on besides parameters and their moments, by name. It is saved
+    /// with the training.
+    ///
+    /// # Errors
+    /// A tensor that cannot be copied.
+    fn state(&self) -> Result<Vec<(String, Tensor)>> {
+        Ok(Vec::new())
+    }
+
+    /// Puts back what [`Objective::state`] gave when the training was saved.
+    ///
+    /// # Errors
+    /// A state of another objective.
+    fn restore(&mut self, _state: &BTreeMap<String, Tensor>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// One batch of a training.

@@ -34,10 +34,21 @@ const PLACE: &str = "place";
 const VALUE: &str = "value.";
 const MEAN: &str = "mean.";
 const SQUARE: &str = "square.";
+const OBJECTIVE: &str = "objective.";
 const LOGITS: &str = "logits";
 
 /// A parameter's name, the mean of its gradient and that of its square.
 pub type Moments = (String, Tensor, Tensor);
+
+/// What a saved state holds besides the parameters' values.
+pub struct Restored {
+    /// The parameters that the stage trains, in the order of their moments.
+    pub trained: Vec<Parameter>,
+    /// Their moments; none before the stage's first step.
+    pub moments: Vec<Moments>,
+    /// What the stage's objective keeps, by name.
+    pub objective: BTreeMap<String, Tensor>,
+}
 
 /// Where a training stands.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -168,7 +179,8 @@ impl TrainingFolder {
         }
     }
 
-    /// Saves the state; `optimizer` is `None` before a stage's first step.
+    /// Saves the state; `optimizer` is `None` before a stage's first step, `objective` is what the
+    /// stage's objective keeps.
     ///
     /// # Errors
     /// A full disk; the state before it stays.
@@ -177,8 +189,12 @@ impl TrainingFolder {
         place: &Place,
         parameters: &[Parameter],
         optimizer: Option<&AdamW>,
+        objective: Vec<(String, Tensor)>,
     ) -> Result<()> {
         let mut tensors = values(parameters);
+        tensors.extend(
+            objective.into_iter().map(|(name, state)| (format!("{OBJECTIVE}{name}"), state)),
+        );
         for (name, mean, square) in optimizer.map(AdamW::moments).transpose()?.unwrap_or_default() {
             tensors.push((format!("{MEAN}{name}"), mean));
             tensors.push((format!("{SQUARE}{name}"), square));
@@ -211,11 +227,11 @@ impl TrainingFolder {
         Ok(Some(place))
     }
 
-    /// Puts the saved values into `parameters`, and gives those that had moments, with these.
+    /// Puts the saved values into `parameters`, and gives what else was saved.
     ///
     /// # Errors
     /// A state that is damaged or of other parameters.
-    pub fn restore(&self, parameters: &[Parameter]) -> Result<(Vec<Parameter>, Vec<Moments>)> {
+    pub fn restore(&self, parameters: &[Parameter]) -> Result<Restored> {
         let path = self.0.join(STATE);
         let bytes = read(&path)?;
         let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(&path, &e))?;
@@ -227,7 +243,12 @@ impl TrainingFolder {
             Ok((p.name.clone(), moment(MEAN)?, moment(SQUARE)?))
         });
         let moments = moments.collect::<Result<Vec<_>>>()?;
-        Ok((trained, moments))
+        let names = file.names().into_iter().filter_map(|name| name.strip_prefix(OBJECTIVE));
+        let state = |name: &str| {
+            Ok((name.to_owned(), tensor(&file, &path, &format!("{OBJECTIVE}{name}"))?))
+        };
+        let objective = names.map(state).collect::<Result<_>>()?;
+        Ok(Restored { trained, moments, objective })
     }
 
     /// Keeps the parameters of the best epoch.

@@ -2,6 +2,8 @@
 
 mod ending; //  what ends a training, and who may
 mod measure; // the end of an epoch
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,7 +21,7 @@ use super::evaluate::{Diverged, Evaluated};
 use super::objective::{Objective, Step, Weighted};
 use super::optimizer::{AdamW, AdamWOptions, Gradients};
 use super::recipe::{Compat, Recipe, Stage, Stopping};
-use super::saved::{Place, TrainingFolder};
+use super::saved::{Place, Restored, TrainingFolder};
 use super::schedule::Schedule;
 use super::signals::Signals;
 use super::speaker::{Pace, Speaker};
@@ -178,7 +180,8 @@ impl<'a> StageRun<'a> {
 
     fn restore(&mut self) -> Result<()> {
         let folder = self.training.folder;
-        let (trained, moments) = folder.restore(&self.all_parameters())?;
+        let Restored { trained, moments, objective } = folder.restore(&self.all_parameters())?;
+        self.objective.restore(&objective)?;
         if !moments.is_empty() {
             let mut optimizer = AdamW::new(trained, self.options())?;
             optimizer.restore(self.place.optimizer_steps, moments)?;
@@ -414,7 +417,8 @@ impl<'a> StageRun<'a> {
 
     fn save(&self) -> Result<()> {
         let optimizer = self.optimizer.as_ref();
-        self.training.folder.save(&self.place, &self.all_parameters(), optimizer)
+        let state = self.objective.state()?;
+        self.training.folder.save(&self.place, &self.all_parameters(), optimizer, state)
     }
 
     /// Saves the training, which the user wants to stop.
