@@ -4,7 +4,7 @@ use anyhow::Result;
 
 use super::evaluate::Evaluated;
 use super::recipe::HeldOut;
-use super::record::{Data, Source};
+use super::record::{Data, RecordedCheckpoint};
 use crate::audit::{gating, run_one, secondary_names, secondary_split, Classifier, Role, Session};
 use crate::check::draw_order;
 use crate::checkpoint::TokenizedExample;
@@ -70,7 +70,7 @@ pub struct Teacher {
 }
 
 /// What a teacher says, in the task's label order.
-pub struct Said {
+pub struct TeacherLogits {
     /// Its logits on the training set.
     pub train: Logits,
     /// Its logits on the validation split.
@@ -102,11 +102,11 @@ impl Teacher {
         splits: &Splits,
         settings: &Settings,
         session: &Session,
-    ) -> Result<Said> {
+    ) -> Result<TeacherLogits> {
         let mut says = |split: &Dataset| run_one(&mut self.classifier, split, settings, session);
         let (train, _) = says(&splits.train)?;
         let validation = splits.validation.as_ref().map(&mut says).transpose()?;
-        Ok(Said { train, validation: validation.map(|(logits, _)| logits) })
+        Ok(TeacherLogits { train, validation: validation.map(|(logits, _)| logits) })
     }
 }
 
@@ -166,8 +166,8 @@ pub fn recorded(dataset: &Dataset, evaluated: &Evaluated) -> Data {
 ///
 /// # Errors
 /// Weights that cannot be read.
-pub fn source(checkpoint: &Checkpoint, session: &Session) -> Result<Source> {
-    Ok(Source {
+pub fn source(checkpoint: &Checkpoint, session: &Session) -> Result<RecordedCheckpoint> {
+    Ok(RecordedCheckpoint {
         source: checkpoint.source.clone(),
         revision: checkpoint.revision.clone(),
         weights_sha256: session.weights_sha256(&checkpoint.weight_files)?,

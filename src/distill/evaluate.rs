@@ -43,7 +43,7 @@ pub struct Score {
 
 /// σ of a split, held against κ as an audit does.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Held {
+pub struct SigmaCheck {
     /// σ about zero of the largest probability, against the teacher.
     pub sigma: f64,
     /// Whether it is within κ.
@@ -124,13 +124,13 @@ impl Evaluated {
     ///
     /// # Errors
     /// Logits that are not finite, a `kappa` that is no bound.
-    pub fn held(&self, logits: &Logits, kappa: f64) -> Result<Option<Held>> {
+    pub fn held(&self, logits: &Logits, kappa: f64) -> Result<Option<SigmaCheck>> {
         let student = Predictions::from_logits(&logits.values, logits.labels)?;
         let Some(sums) = self.differences(&student)? else { return Ok(None) };
         let bound = Bound::new(BoundPolicy::Kappa(kappa), 0.0, 1.0)?;
         let budget = Budget::new(&bound, self.tokens.len());
         let sigma = sums.sigma().context("σ of no example")?;
-        Ok(Some(Held { sigma, preserved: budget.allows(sums.spent(Statistic::Rms)) }))
+        Ok(Some(SigmaCheck { sigma, preserved: budget.allows(sums.spent(Statistic::Rms)) }))
     }
 
     /// What sets the student's largest probabilities apart from the teacher's; `None` without one.

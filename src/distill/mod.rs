@@ -30,5 +30,6 @@ pub mod data; //      the splits, the teacher with what it says of them
 mod run; //           all of it in order
 
 pub use run::{
-    check, distill, distill_among, Among, Answers, Facts, Outcome, Sample, SplitAnswers, Student,
+    check, distill, distill_among, SplitLogits, SplitsLogits, Student, TrainingContext,
+    TrainingFacts, TrainingOutcome, WatchedSample,
 };

@@ -72,34 +72,34 @@ impl AdamWOptions {
 #[derive(Debug)]
 pub struct AdamW {
     parameters: Vec<Parameter>,
-    moments: Vec<Moments>,
+    moments: Vec<ParameterMoments>,
     options: AdamWOptions,
     steps: u64,
 }
 
 /// Means of one parameter's gradients and of their squares, row-major.
 #[derive(Debug)]
-enum Moments {
+enum ParameterMoments {
     /// f32 on the CPU.
     Slices(Vec<f32>, Vec<f32>),
     /// Any other.
     Tensors(Tensor, Tensor),
 }
 
-impl Moments {
+impl ParameterMoments {
     fn zeros(of: &Tensor) -> Result<Self> {
         if of.device().is_cpu() && of.dtype() == DType::F32 {
             let zeros = || vec![0.0; of.elem_count()];
-            return Ok(Moments::Slices(zeros(), zeros()));
+            return Ok(ParameterMoments::Slices(zeros(), zeros()));
         }
-        Ok(Moments::Tensors(of.zeros_like()?, of.zeros_like()?))
+        Ok(ParameterMoments::Tensors(of.zeros_like()?, of.zeros_like()?))
     }
 
     fn tensors(&self, like: &Tensor) -> Result<(Tensor, Tensor)> {
         let tensor = |x: &Vec<f32>| Tensor::from_slice(x, like.shape(), &Device::Cpu);
         Ok(match self {
-            Moments::Slices(first, second) => (tensor(first)?, tensor(second)?),
-            Moments::Tensors(first, second) => (first.clone(), second.clone()),
+            ParameterMoments::Slices(first, second) => (tensor(first)?, tensor(second)?),
+            ParameterMoments::Tensors(first, second) => (first.clone(), second.clone()),
         })
     }
 }
@@ -110,7 +110,8 @@ impl AdamW {
     /// # Errors
     /// No memory for the moments on the parameters' device.
     pub fn new(parameters: Vec<Parameter>, options: AdamWOptions) -> Result<Self> {
-        let moments = parameters.iter().map(|p| Moments::zeros(&p.var)).collect::<Result<_>>()?;
+        let moments =
+            parameters.iter().map(|p| ParameterMoments::zeros(&p.var)).collect::<Result<_>>()?;
         Ok(AdamW { parameters, moments, options, steps: 0 })
     }
 
@@ -142,8 +143,10 @@ impl AdamW {
         {
             let step = options.at(*steps, parameter.decays, learning_rate, scale as f32);
             let changed = match moments {
-                Moments::Slices(first, second) => change(step, parameter, gradient, first, second),
-                Moments::Tensors(first, second) => {
+                ParameterMoments::Slices(first, second) => {
+                    change(step, parameter, gradient, first, second)
+                }
+                ParameterMoments::Tensors(first, second) => {
                     let decay = if parameter.decays { options.weight_decay } else { 0.0 };
                     let kept = 1.0 - learning_rate * decay;
                     options
@@ -201,11 +204,11 @@ impl AdamW {
             }
             let moved = |t: &Tensor| t.to_device(var.device())?.to_dtype(var.dtype());
             let (first, second) = (moved(&first)?, moved(&second)?);
-            restored.push(match Moments::zeros(var)? {
-                Moments::Tensors(..) => Moments::Tensors(first, second),
-                Moments::Slices(..) => {
+            restored.push(match ParameterMoments::zeros(var)? {
+                ParameterMoments::Tensors(..) => ParameterMoments::Tensors(first, second),
+                ParameterMoments::Slices(..) => {
                     let flat = |t: Tensor| t.flatten_all()?.to_vec1();
-                    Moments::Slices(flat(first)?, flat(second)?)
+                    ParameterMoments::Slices(flat(first)?, flat(second)?)
                 }
             });
         }

@@ -47,9 +47,9 @@ pub struct DistillationRecord<'a> {
     /// Every hyperparameter.
     pub recipe: RecordedRecipe<'a>,
     /// The teacher; null for fine-tuning without one.
-    pub teacher: Option<Source>,
+    pub teacher: Option<RecordedCheckpoint>,
     /// What the student began as.
-    pub begun_from: Option<Source>,
+    pub begun_from: Option<RecordedCheckpoint>,
     /// The data.
     pub data: BTreeMap<&'static str, Data>,
     /// The losses of every epoch.
@@ -145,7 +145,7 @@ impl<'a> RecordedRecipe<'a> {
 
 /// A checkpoint that had a part in the training.
 #[derive(Debug, Clone, Serialize)]
-pub struct Source {
+pub struct RecordedCheckpoint {
     /// As it was named.
     pub source: String,
     /// The commit that a Hub revision stood for.

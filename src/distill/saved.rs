@@ -12,7 +12,7 @@ use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
 use serde::{Deserialize, Serialize};
 
-use super::evaluate::{Held, Score, SoftLoss};
+use super::evaluate::{Score, SigmaCheck, SoftLoss};
 use super::optimizer::AdamW;
 use super::term::Term;
 use super::trainer::EndedBy;
@@ -38,21 +38,21 @@ const OBJECTIVE: &str = "objective.";
 const LOGITS: &str = "logits";
 
 /// A parameter's name, the mean of its gradient and that of its square.
-pub type Moments = (String, Tensor, Tensor);
+pub type NamedMoments = (String, Tensor, Tensor);
 
 /// What a saved state holds besides the parameters' values.
 pub struct Restored {
     /// The parameters that the stage trains, in the order of their moments.
     pub trained: Vec<Parameter>,
     /// Their moments; none before the stage's first step.
-    pub moments: Vec<Moments>,
+    pub moments: Vec<NamedMoments>,
     /// What the stage's objective keeps, by name.
     pub objective: BTreeMap<String, Tensor>,
 }
 
 /// Where a training stands.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-pub struct Place {
+pub struct TrainingProgress {
     /// What the training follows from; another recipe, teacher or data set is another training.
     pub fingerprint: String,
     /// Who is trained: the student or an assistant.
@@ -96,7 +96,7 @@ pub struct Epoch {
     pub validation: Option<Score>,
     /// σ on the training set at its end, where the choice of the state that is kept depends on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub train: Option<Held>,
+    pub train: Option<SigmaCheck>,
     /// σ on the watched sample of the training set, where one is watched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample_sigma: Option<f64>,
@@ -111,7 +111,7 @@ pub struct Best {
     pub score: Score,
     /// σ on the training set, where the choice depends on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub train: Option<Held>,
+    pub train: Option<SigmaCheck>,
 }
 
 /// The files of an unfinished training.
@@ -186,7 +186,7 @@ impl TrainingFolder {
     /// A full disk; the state before it stays.
     pub fn save(
         &self,
-        place: &Place,
+        place: &TrainingProgress,
         parameters: &[Parameter],
         optimizer: Option<&AdamW>,
         objective: Vec<(String, Tensor)>,
@@ -207,7 +207,7 @@ impl TrainingFolder {
     ///
     /// # Errors
     /// A state that is damaged, or one of another training.
-    pub fn place(&self, name: &str, fingerprint: &str) -> Result<Option<Place>> {
+    pub fn place(&self, name: &str, fingerprint: &str) -> Result<Option<TrainingProgress>> {
         let path = self.0.join(STATE);
         if !path.exists() {
             return Ok(None);
@@ -313,7 +313,11 @@ impl TrainingFolder {
     ///
     /// # Errors
     /// A full disk.
-    pub fn save_stage(path: &Path, place: &Place, parameters: &[Parameter]) -> Result<()> {
+    pub fn save_stage(
+        path: &Path,
+        place: &TrainingProgress,
+        parameters: &[Parameter],
+    ) -> Result<()> {
         let folder = path.parent().context("a file without a folder")?;
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
@@ -326,7 +330,10 @@ impl TrainingFolder {
     ///
     /// # Errors
     /// A file that is damaged or of other parameters.
-    pub fn restore_stage(path: &Path, parameters: &[Parameter]) -> Result<Option<Place>> {
+    pub fn restore_stage(
+        path: &Path,
+        parameters: &[Parameter],
+    ) -> Result<Option<TrainingProgress>> {
         // It may be tidied away by another process at any time.
         let Ok(bytes) = std::fs::read(path) else { return Ok(None) };
         let place = place_in(&bytes, path)?;
@@ -346,7 +353,7 @@ impl TrainingFolder {
 }
 
 /// The place that a state's metadata holds.
-fn place_in(bytes: &[u8], path: &Path) -> Result<Place> {
+fn place_in(bytes: &[u8], path: &Path) -> Result<TrainingProgress> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(path, &e))?;
     let json = metadata.metadata().as_ref().and_then(|m| m.get(PLACE));
     let json = json.ok_or_else(|| damaged(path, &"it names no place"))?;

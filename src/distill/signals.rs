@@ -20,7 +20,7 @@ pub struct Signals {
     /// Logits (N, K) in the student's label order.
     pub logits: Option<Logits>,
     /// The teacher itself, where it is run beside the student.
-    pub beside: Option<Beside>,
+    pub beside: Option<TeacherModel>,
     /// What is looked at of its hidden states.
     pub selection: Option<Selection>,
     /// Its hidden states in a file.
@@ -28,7 +28,7 @@ pub struct Signals {
 }
 
 /// A teacher that is run beside the student.
-pub struct Beside {
+pub struct TeacherModel {
     /// The model.
     pub model: Box<dyn Trainable>,
     /// Its tokens of the training set (N).
@@ -39,7 +39,7 @@ pub struct Beside {
     pub dropout: Option<(DropoutRates, u64)>,
 }
 
-impl Beside {
+impl TeacherModel {
     fn batch(&self, rows: &[u32]) -> PackedBatch {
         PackedBatch::new(rows.iter().map(|&row| &self.tokens[row as usize]))
     }
@@ -102,7 +102,7 @@ pub fn is_stored(asked: TeacherStates, named: bool, bytes: u64, compressed: bool
 }
 
 /// Bytes that the records of texts of these tokens take.
-pub fn bytes_of(selection: &Selection, beside: &Beside) -> u64 {
+pub fn bytes_of(selection: &Selection, beside: &TeacherModel) -> u64 {
     let Shape { hidden, heads, .. } = beside.model.shape();
     beside.tokens.iter().map(|t| selection.bytes(t.len(), hidden, heads) as u64).sum()
 }
@@ -118,7 +118,7 @@ const TOKENS: usize = 2048;
 pub fn write_store(
     path: &Path,
     header: &StoreHeader,
-    beside: &Beside,
+    beside: &TeacherModel,
     interrupt: &Interrupt,
     mut done: impl FnMut(usize),
 ) -> Result<u64> {

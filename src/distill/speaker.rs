@@ -3,13 +3,13 @@
 use std::fmt::Write;
 use std::time::{Duration, Instant};
 
-use super::evaluate::{Held, Score};
+use super::evaluate::{Score, SigmaCheck};
 use super::saved::Epoch;
 use crate::terminal::Verbosity;
 
 /// Who tells the user how it goes.
 #[derive(Debug, Clone, Copy)]
-pub struct Speaker(pub Verbosity);
+pub struct TrainingLog(pub Verbosity);
 
 /// How fast a training goes.
 #[derive(Debug)]
@@ -44,7 +44,7 @@ impl Pace {
     }
 }
 
-impl Speaker {
+impl TrainingLog {
     /// What a stage trains.
     pub fn trains(&self, stage: &str, reached: usize, all: usize) {
         if reached < all {
@@ -86,7 +86,7 @@ impl Speaker {
         if let Some((loss, beta)) = held {
             let _ = write!(line, "  weighted soft loss on train {loss:.4} (β {beta:.4})");
         }
-        if let Some(Held { sigma, .. }) = epoch.train {
+        if let Some(SigmaCheck { sigma, .. }) = epoch.train {
             let _ = write!(line, "  sigma on train {sigma:.4}");
         }
         if let Some(Score { accuracy, sigma }) = epoch.validation {

@@ -27,7 +27,7 @@ pub struct NewStudent {
 }
 
 /// What all students of a training have in common.
-pub struct Plan<'a> {
+pub struct StudentPlan<'a> {
     /// Label names of the task, in its order.
     pub labels: &'a [String],
     /// Seed of what is drawn.
@@ -66,7 +66,7 @@ pub fn begin(
     init: Init,
     source: &mut Checkpoint,
     columns: Option<&[usize]>,
-    plan: &Plan,
+    plan: &StudentPlan,
 ) -> Result<NewStudent> {
     let (architecture, _) = conventions(&source.config, &source.weights, Head::Auto)?;
     let family = families::family(&architecture).ok_or_else(|| {
@@ -142,7 +142,7 @@ fn config(
     (family, architecture): (&EncoderFamily, &str),
     source: &Checkpoint,
     layers: usize,
-    plan: &Plan,
+    plan: &StudentPlan,
 ) -> Result<Map<String, Value>> {
     let mut config = source.config.keys().clone();
     let keys = &family.keys;
@@ -234,7 +234,7 @@ fn head(
     family: &EncoderFamily,
     columns: Option<&[usize]>,
     hidden: usize,
-    plan: &Plan,
+    plan: &StudentPlan,
     draws: &Draws,
 ) -> Result<bool> {
     let output = family.head.output;

@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use serde::{de, Deserialize, Deserializer, Serialize, Serializer};
 
 use super::methods::METHODS;
-use super::terms::Comparison;
+use super::terms::BatchComparison;
 use crate::model::Wanted;
 
 /// A named loss. Those below are shared; a method may define its own beside its objective.
@@ -27,7 +27,7 @@ pub struct Loss {
     /// Whether `layer_map` decides which layers it compares.
     pub maps_layers: bool,
     /// How [`Terms`](super::terms::Terms) computes it; `None` where the method's own objective does.
-    pub value: Option<fn(&Comparison) -> Result<Tensor>>,
+    pub value: Option<fn(&BatchComparison) -> Result<Tensor>>,
 }
 
 impl Loss {

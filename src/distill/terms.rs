@@ -120,7 +120,7 @@ impl Terms {
 }
 
 /// What both models give for a batch, and how the losses compare it.
-pub struct Comparison<'a> {
+pub struct BatchComparison<'a> {
     terms: &'a Terms,
     step: &'a Step<'a>,
     student: Outputs,
@@ -128,7 +128,7 @@ pub struct Comparison<'a> {
     states: Option<States>,
 }
 
-impl Comparison<'_> {
+impl BatchComparison<'_> {
     pub(super) fn hard(&self) -> Result<Tensor> {
         losses::hard(&self.student.logits, &self.step.known_labels()?)
     }
@@ -236,7 +236,7 @@ impl Objective for Terms {
 
     fn losses(&mut self, step: &Step) -> Result<Vec<Weighted>> {
         let needs = self.needs();
-        let comparison = Comparison {
+        let comparison = BatchComparison {
             terms: self,
             step,
             student: step.outputs(self.wanted())?,

@@ -16,21 +16,21 @@ use rand::seq::SliceRandom;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use self::ending::Next;
+use self::ending::AfterEpoch;
 use super::evaluate::{Diverged, Evaluated};
 use super::objective::{Objective, Step, Weighted};
 use super::optimizer::{AdamW, AdamWOptions, Gradients};
-use super::recipe::{Compat, Recipe, Stage, Stopping};
-use super::saved::{Place, Restored, TrainingFolder};
+use super::recipe::{BetaStopping, Compat, Recipe, Stage};
+use super::saved::{Restored, TrainingFolder, TrainingProgress};
 use super::schedule::Schedule;
 use super::signals::Signals;
-use super::speaker::{Pace, Speaker};
+use super::speaker::{Pace, TrainingLog};
 use crate::error::{Diagnostic, Interrupted};
 use crate::inference::RunOptions;
 use crate::interrupt::Interrupt;
 use crate::model::{ops, Dropout, DropoutRates, PackedBatch, Parameter, Trainable};
 
-pub use self::ending::{Ended, EndedBy, Finish, Watch};
+pub use self::ending::{Ended, EndedBy, EpochCallback, TrainingEnd};
 
 /// What becomes of a training that is stopped.
 pub const SAVED: &str = "the training is saved; --resume goes on with it";
@@ -51,12 +51,12 @@ pub struct Training<'a> {
     pub validation: Option<&'a Evaluated>,
     /// A sample of the training set, and who is told at each end of an epoch of the last stage what
     /// the student does on it.
-    pub watched: Option<(&'a Evaluated, &'a dyn Watch)>,
+    pub watched: Option<(&'a Evaluated, &'a dyn EpochCallback)>,
     /// Where the end of each stage but the last is kept for trainings that begin as this one does;
     /// by stage.
     pub stages: Vec<PathBuf>,
     /// When the theory ends the training.
-    pub stopping: Option<Stopping>,
+    pub stopping: Option<BetaStopping>,
     /// How the student is run when it is measured.
     pub evaluation: RunOptions,
     /// Where the training is saved.
@@ -64,7 +64,7 @@ pub struct Training<'a> {
     /// Set when the user asks to stop.
     pub interrupt: &'a Interrupt,
     /// Who tells the user how it goes.
-    pub speaker: Speaker,
+    pub speaker: TrainingLog,
 }
 
 impl Training<'_> {
@@ -75,10 +75,10 @@ impl Training<'_> {
     /// A loss that is not finite, a full disk, an interrupt (the training is saved).
     pub fn run(
         &self,
-        place: Place,
+        place: TrainingProgress,
         resume: bool,
         mut begin: impl FnMut(usize) -> Result<(Box<dyn Objective>, Signals)>,
-    ) -> Result<Finish> {
+    ) -> Result<TrainingEnd> {
         let mut place = match resume {
             true => place,
             false => self.begun_as_another(place)?,
@@ -93,11 +93,11 @@ impl Training<'_> {
             let next = run.epochs()?;
             place = run.place;
             match next {
-                Next::GoesOn => {}
-                Next::Ends(by) => return Ok(Finish::Ended(self.end(by, place)?)),
-                Next::Stops => return Ok(Finish::Stopped(place.course)),
+                AfterEpoch::GoesOn => {}
+                AfterEpoch::Ends(by) => return Ok(TrainingEnd::Ended(self.end(by, place)?)),
+                AfterEpoch::Stops => return Ok(TrainingEnd::Stopped(place.course)),
             }
-            place = Place {
+            place = TrainingProgress {
                 stage: place.stage + 1,
                 epoch: 0,
                 step: 0,
@@ -113,17 +113,21 @@ impl Training<'_> {
     }
 
     /// `place`, or the latest end of a stage that a training with the same beginning has kept.
-    fn begun_as_another(&self, place: Place) -> Result<Place> {
+    fn begun_as_another(&self, place: TrainingProgress) -> Result<TrainingProgress> {
         for path in self.stages.iter().rev() {
             if let Some(known) = TrainingFolder::restore_stage(path, self.parameters)? {
-                return Ok(Place { fingerprint: place.fingerprint, of: place.of, ..known });
+                return Ok(TrainingProgress {
+                    fingerprint: place.fingerprint,
+                    of: place.of,
+                    ..known
+                });
             }
         }
         Ok(place)
     }
 
     /// The state that is kept.
-    fn end(&self, by: EndedBy, place: Place) -> Result<Ended> {
+    fn end(&self, by: EndedBy, place: TrainingProgress) -> Result<Ended> {
         let epoch = match (&place.best, by) {
             (Some(best), EndedBy::MaxEpochs) => {
                 self.folder.restore_best(self.parameters)?;
@@ -144,7 +148,7 @@ struct StageRun<'a> {
     parameters: Vec<Parameter>,
     /// Made at the first step, over the parameters that the stage's losses reach.
     optimizer: Option<AdamW>,
-    place: Place,
+    place: TrainingProgress,
     pace: Pace,
 }
 
@@ -153,7 +157,7 @@ impl<'a> StageRun<'a> {
         training: &'a Training,
         objective: Box<dyn Objective>,
         signals: Signals,
-        place: Place,
+        place: TrainingProgress,
     ) -> Result<Self> {
         let stage = &training.recipe.stages[place.stage];
         let of_student = training.parameters.iter();
@@ -216,32 +220,32 @@ impl<'a> StageRun<'a> {
 
     /// Runs the epochs that are left. A training that is over is saved as such: measuring and writing
     /// it may still be stopped. One that its watcher stops is not, so that resuming it asks again.
-    fn epochs(&mut self) -> Result<Next> {
+    fn epochs(&mut self) -> Result<AfterEpoch> {
         if let Some(by) = self.place.ended_by {
-            return Ok(Next::Ends(by));
+            return Ok(AfterEpoch::Ends(by));
         }
         let next = self.epochs_left()?;
-        if let Next::Ends(by) = next {
+        if let AfterEpoch::Ends(by) = next {
             self.place.ended_by = Some(by);
             self.save()?;
         }
         Ok(next)
     }
 
-    fn epochs_left(&mut self) -> Result<Next> {
+    fn epochs_left(&mut self) -> Result<AfterEpoch> {
         while self.place.epoch < self.stage.max_epochs {
             self.epoch()?;
             let next = self.end_of_epoch().map_err(|error| match error.is::<Interrupted>() {
                 true => self.stopped(),
                 false => error,
             })?;
-            if next != Next::GoesOn {
+            if next != AfterEpoch::GoesOn {
                 return Ok(next);
             }
         }
         Ok(match self.is_last() {
-            true => Next::Ends(EndedBy::MaxEpochs),
-            false => Next::GoesOn,
+            true => AfterEpoch::Ends(EndedBy::MaxEpochs),
+            false => AfterEpoch::GoesOn,
         })
     }
 

@@ -8,7 +8,7 @@ use optimizer::parameter::{FloatParam, ParamValue, Parameter};
 use optimizer::sampler::RandomSampler;
 use optimizer::Study;
 
-use super::space::{Point, Space};
+use super::space::{Space, TrialSettings};
 
 /// Trials below which nothing is said.
 pub const FEWEST: usize = 5;
@@ -16,7 +16,7 @@ pub const FEWEST: usize = 5;
 /// For each key the share of the variance of `figures` that it explains by itself, in [0, 1]; `None`
 /// with fewer than [`FEWEST`] trials. `trials` are the settings that gave the figures. A trial that
 /// does not have a key counts as having its default.
-pub fn importance(space: &Space, trials: &[&Point], figures: &[f64]) -> Option<Vec<f64>> {
+pub fn importance(space: &Space, trials: &[&TrialSettings], figures: &[f64]) -> Option<Vec<f64>> {
     if trials.len() < FEWEST {
         return None;
     }
@@ -45,22 +45,22 @@ pub fn importance(space: &Space, trials: &[&Point], figures: &[f64]) -> Option<V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tune::space::{Key, Range, Scale};
+    use crate::tune::space::{Range, RangeScale, SpaceKey};
     use toml::Value;
 
     fn space() -> Space {
-        let range = Range::Real { low: 1e-5, high: 1e-3, scale: Scale::Log };
-        let rate = Key { name: "rate".to_owned(), range, default: Value::Float(1e-4) };
+        let range = Range::Real { low: 1e-5, high: 1e-3, scale: RangeScale::Log };
+        let rate = SpaceKey { name: "rate".to_owned(), range, default: Value::Float(1e-4) };
         let range = Range::Choices(vec![Value::Boolean(false), Value::Boolean(true)]);
-        let idle = Key { name: "idle".to_owned(), range, default: Value::Boolean(true) };
+        let idle = SpaceKey { name: "idle".to_owned(), range, default: Value::Boolean(true) };
         Space(vec![rate, idle])
     }
 
-    fn points(n: usize) -> Vec<Point> {
+    fn points(n: usize) -> Vec<TrialSettings> {
         let point = |i: usize| {
             let rate = 1e-5 * 100f64.powf(i as f64 / n as f64);
             let rate = ("rate".to_owned(), Value::Float(rate));
-            Point::from([rate, ("idle".to_owned(), Value::Boolean(i.is_multiple_of(3)))])
+            TrialSettings::from([rate, ("idle".to_owned(), Value::Boolean(i.is_multiple_of(3)))])
         };
         (0..n).map(point).collect()
     }
@@ -68,8 +68,8 @@ mod tests {
     #[test]
     fn what_a_figure_follows_is_what_matters() {
         let points = points(24);
-        let trials: Vec<&Point> = points.iter().collect();
-        let figure = |point: &&Point| point["rate"].as_float().unwrap().ln();
+        let trials: Vec<&TrialSettings> = points.iter().collect();
+        let figure = |point: &&TrialSettings| point["rate"].as_float().unwrap().ln();
         let figures: Vec<f64> = trials.iter().map(figure).collect();
         let shares = importance(&space(), &trials, &figures).unwrap();
         assert!(shares[0] > 0.9 && shares[1] < 0.1, "{shares:?}");
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn a_figure_that_never_moves_is_explained_by_nothing() {
         let points = points(8);
-        let trials: Vec<&Point> = points.iter().collect();
+        let trials: Vec<&TrialSettings> = points.iter().collect();
         let shares = importance(&space(), &trials, &[0.5; 8]).unwrap();
         assert!(shares.iter().all(|share| *share == 0.0), "{shares:?}");
     }
@@ -87,7 +87,7 @@ mod tests {
     #[test]
     fn of_few_trials_nothing_is_said() {
         let points = points(FEWEST - 1);
-        let trials: Vec<&Point> = points.iter().collect();
+        let trials: Vec<&TrialSettings> = points.iter().collect();
         assert_eq!(importance(&space(), &trials, &[1.0, 2.0, 3.0, 4.0]), None);
     }
 }

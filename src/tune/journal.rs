@@ -21,8 +21,8 @@ use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
-use super::outcome::{End, Unseen};
-use super::space::Point;
+use super::outcome::{RunOutcome, Unseen};
+use super::space::TrialSettings;
 use crate::checkpoint::require_new_folder;
 use crate::error::Diagnostic;
 
@@ -64,7 +64,7 @@ enum Event {
     /// A run begins.
     Begun { run: RunId, values: BTreeMap<String, serde_json::Value> },
     /// It is over.
-    Ended { run: RunId, end: End },
+    Ended { run: RunId, end: RunOutcome },
     /// A finalist on the unseen part.
     Unseen { run: RunId, unseen: Unseen },
     /// The winner's folder stands.
@@ -77,38 +77,38 @@ enum Event {
 
 /// A run, as far as the journal tells.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Run {
+pub struct TrainingRun {
     /// Which.
     pub id: RunId,
     /// Its settings.
-    pub point: Point,
+    pub point: TrialSettings,
     /// What became of it; `None` while it is under way.
-    pub end: Option<End>,
+    pub end: Option<RunOutcome>,
     /// What it does on the unseen part, where that was looked at.
     pub unseen: Option<Unseen>,
 }
 
 /// What the journal tells.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Runs {
+pub struct TrainingRuns {
     /// The runs, in the order in which they began.
-    pub all: Vec<Run>,
+    pub all: Vec<TrainingRun>,
     /// The trial whose student is in the winner's folder, and its temperature.
     pub published: Option<(usize, Option<f64>)>,
 }
 
-impl Runs {
+impl TrainingRuns {
     /// The trials, in their order.
-    pub fn trials(&self) -> impl Iterator<Item = &Run> {
+    pub fn trials(&self) -> impl Iterator<Item = &TrainingRun> {
         self.all.iter().filter(|run| run.id.seed.is_none())
     }
 
     /// The run of that name.
-    pub fn find(&self, id: RunId) -> Option<&Run> {
+    pub fn find(&self, id: RunId) -> Option<&TrainingRun> {
         self.all.iter().find(|run| run.id == id)
     }
 
-    fn find_mut(&mut self, id: RunId) -> Result<&mut Run> {
+    fn find_mut(&mut self, id: RunId) -> Result<&mut TrainingRun> {
         let run = self.all.iter_mut().find(|run| run.id == id);
         run.with_context(|| format!("{id} ended without having begun"))
     }
@@ -119,11 +119,11 @@ impl Runs {
             Event::Begun { run, values } => {
                 let value =
                     |(name, value)| Ok((name, Value::try_from::<serde_json::Value>(value)?));
-                let point = values.into_iter().map(value).collect::<Result<Point>>()?;
+                let point = values.into_iter().map(value).collect::<Result<TrialSettings>>()?;
                 if self.find(run).is_some() {
                     bail!("{run} begins twice");
                 }
-                self.all.push(Run { id: run, point, end: None, unseen: None });
+                self.all.push(TrainingRun { id: run, point, end: None, unseen: None });
             }
             Event::Ended { run, end } => self.find_mut(run)?.end = Some(end),
             Event::Unseen { run, unseen } => self.find_mut(run)?.unseen = Some(unseen),
@@ -140,11 +140,11 @@ pub struct Journal {
 }
 
 /// The journal while no other process reads or writes it.
-pub struct Held<'a> {
+pub struct LockedJournal<'a> {
     journal: &'a Journal,
     file: File,
     /// What it tells so far.
-    pub runs: Runs,
+    pub runs: TrainingRuns,
 }
 
 impl Journal {
@@ -209,13 +209,13 @@ impl Journal {
     ///
     /// # Errors
     /// A journal that cannot be read, or whose lines contradict each other.
-    pub fn hold(&self) -> Result<Held<'_>> {
+    pub fn hold(&self) -> Result<LockedJournal<'_>> {
         let mut file = self.lock()?;
-        let mut runs = Runs::default();
+        let mut runs = TrainingRuns::default();
         for event in self.lines(&mut file)?.into_iter().skip(1) {
             runs.take(event).map_err(|e| self.damaged(&e))?;
         }
-        Ok(Held { journal: self, file, runs })
+        Ok(LockedJournal { journal: self, file, runs })
     }
 
     fn lock(&self) -> Result<File> {
@@ -263,12 +263,12 @@ impl Journal {
     }
 }
 
-impl Held<'_> {
+impl LockedJournal<'_> {
     /// A run begins.
     ///
     /// # Errors
     /// A full disk.
-    pub fn begin(&mut self, id: RunId, point: &Point) -> Result<()> {
+    pub fn begin(&mut self, id: RunId, point: &TrialSettings) -> Result<()> {
         let value =
             |(name, value): (&String, &Value)| Ok((name.clone(), serde_json::to_value(value)?));
         let values = point.iter().map(value).collect::<Result<_>>()?;
@@ -279,7 +279,7 @@ impl Held<'_> {
     ///
     /// # Errors
     /// A full disk.
-    pub fn end(&mut self, id: RunId, end: End) -> Result<()> {
+    pub fn end(&mut self, id: RunId, end: RunOutcome) -> Result<()> {
         self.write(Event::Ended { run: id, end })
     }
 
@@ -317,8 +317,8 @@ mod tests {
     use super::*;
     use crate::error::rendered;
 
-    fn point(rate: f64) -> Point {
-        Point::from([
+    fn point(rate: f64) -> TrialSettings {
+        TrialSettings::from([
             ("layers".to_owned(), Value::Array(vec![Value::Integer(1), Value::Integer(3)])),
             ("rate".to_owned(), Value::Float(rate)),
         ])
@@ -328,8 +328,8 @@ mod tests {
         Journal::open(folder, "f", serde_json::json!({})).unwrap()
     }
 
-    fn failed(error: &str) -> End {
-        End::Failed { error: error.to_owned() }
+    fn failed(error: &str) -> RunOutcome {
+        RunOutcome::Failed { error: error.to_owned() }
     }
 
     #[test]

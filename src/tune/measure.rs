@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::outcome::{Finished, Recalibrated, Right, Spend, Unseen};
+use super::outcome::{Finished, RecalibratedStudent, Right, TrainingSpend, Unseen};
 use super::watch::standings;
 use crate::audit::Gate;
 use crate::check::Budget;
@@ -10,12 +10,12 @@ use crate::confidence::{
     correct, labelled, ConfidenceKind, DifferenceSums, Predictions, Statistic,
 };
 use crate::distill::recipe::Recipe;
-use crate::distill::{SplitAnswers, Student};
+use crate::distill::{SplitLogits, Student};
 use crate::inference::Logits;
 use crate::recalibration::{fit, Scores};
 
 /// What teacher and student say of a split, as the gate compares it.
-struct Compared<'a> {
+struct ComparedSplit<'a> {
     teacher: Predictions,
     student: Predictions,
     logits: &'a Logits,
@@ -24,10 +24,10 @@ struct Compared<'a> {
     statistic: Statistic,
 }
 
-impl<'a> Compared<'a> {
-    fn of(said: &'a SplitAnswers, gate: &Gate) -> Result<Self> {
+impl<'a> ComparedSplit<'a> {
+    fn of(said: &'a SplitLogits, gate: &Gate) -> Result<Self> {
         let teacher = said.teacher.as_ref().context("a student without a teacher")?;
-        Ok(Compared {
+        Ok(ComparedSplit {
             teacher: Predictions::from_logits(&teacher.values, teacher.labels)?,
             student: Predictions::from_logits(&said.student.values, said.student.labels)?,
             logits: &said.student,
@@ -66,19 +66,20 @@ pub fn finished(
 ) -> Result<Finished> {
     let threads = recipe.settings.threads;
     let seen = student.said.validation.as_ref().context("no validation split")?;
-    let (train, seen) = (Compared::of(&student.said.train, gate)?, Compared::of(seen, gate)?);
+    let (train, seen) =
+        (ComparedSplit::of(&student.said.train, gate)?, ComparedSplit::of(seen, gate)?);
     let (scores, seen_scores) = (train.scores(threads), seen.scores(threads));
     let n = train.labels.len();
     let budget = Budget::new(&gate.bound, n);
-    let spend = |sums: DifferenceSums| -> Result<Spend> {
-        Ok(Spend {
+    let spend = |sums: DifferenceSums| -> Result<TrainingSpend> {
+        Ok(TrainingSpend {
             sigma: sums.sigma_of(gate.statistic).context("σ of no example")?,
             preserved: budget.allows(sums.spent(gate.statistic)),
         })
     };
     let recalibrated = recalibrate.then(|| -> Result<_> {
         let temperature = fit(&seen_scores, gate.statistic).temperature;
-        Ok(Recalibrated { temperature, spend: spend(scores.at(temperature))? })
+        Ok(RecalibratedStudent { temperature, spend: spend(scores.at(temperature))? })
     });
     let ended = &student.ended;
     let layers = student.layers;
@@ -104,12 +105,12 @@ pub fn finished(
 /// # Errors
 /// As [`finished`].
 pub fn unseen(
-    said: &SplitAnswers,
+    said: &SplitLogits,
     temperature: Option<f64>,
     gate: &Gate,
     threads: usize,
 ) -> Result<Unseen> {
-    let compared = Compared::of(said, gate)?;
+    let compared = ComparedSplit::of(said, gate)?;
     let scores = compared.scores(threads);
     let recalibrated = temperature.map(|temperature| compared.sigma(&scores, temperature));
     Ok(Unseen {

@@ -4,12 +4,12 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::{Objective, Plan, Reference, Whose};
+use super::plan::{Plan, Reference, TuneObjective, Whose};
 
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
-pub enum End {
+pub enum RunOutcome {
     /// A student.
     Finished(Box<Finished>),
     /// It was given up.
@@ -32,10 +32,10 @@ pub struct Finished {
     /// N of the training set.
     pub n: usize,
     /// As it was trained.
-    pub plain: Spend,
+    pub plain: TrainingSpend,
     /// With a temperature that was fit on the seen part of the validation split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub recalibrated: Option<Recalibrated>,
+    pub recalibrated: Option<RecalibratedStudent>,
     /// Share of the training set that it gets right; `None` without labels.
     pub train_accuracy: Option<f64>,
     /// On the seen part of the validation split.
@@ -60,7 +60,7 @@ pub struct Finished {
 
 /// A student held against the bound on the training set.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Spend {
+pub struct TrainingSpend {
     /// σ in the statistic and confidence that gate.
     pub sigma: f64,
     /// Σd² ≤ B.
@@ -69,12 +69,12 @@ pub struct Spend {
 
 /// The same student with its logits divided by a temperature.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Recalibrated {
+pub struct RecalibratedStudent {
     /// τ.
     pub temperature: f64,
     /// What that makes of it.
     #[serde(flatten)]
-    pub spend: Spend,
+    pub spend: TrainingSpend,
 }
 
 /// How many of the labelled examples are right.
@@ -128,7 +128,7 @@ pub struct Candidate<'a> {
     /// τ, where it is the recalibrated one.
     pub temperature: Option<f64>,
     /// Held against the bound.
-    pub spend: Spend,
+    pub spend: TrainingSpend,
 }
 
 impl Finished {
@@ -146,7 +146,7 @@ impl Finished {
 
 /// The two constraints and the objective: what makes one student better than another.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rule {
+pub struct Constraints {
     /// κ.
     pub kappa: f64,
     /// What accuracy is held against.
@@ -154,10 +154,10 @@ pub struct Rule {
     /// What may be lost of it.
     pub epsilon: f64,
     /// What decides among what is feasible.
-    pub objective: Objective,
+    pub objective: TuneObjective,
 }
 
-impl Rule {
+impl Constraints {
     /// The rule of `plan`; `default` is the first trial's student.
     pub fn new(plan: &Plan, kappa: f64, default: &Finished) -> Self {
         let reference = match plan.reference {
@@ -165,7 +165,7 @@ impl Rule {
             Reference::Of(Whose::Teacher) => default.teacher_seen.accuracy(),
             Reference::Accuracy(accuracy) => accuracy,
         };
-        Rule { kappa, reference, epsilon: plan.epsilon, objective: plan.objective }
+        Constraints { kappa, reference, epsilon: plan.epsilon, objective: plan.objective }
     }
 
     /// The least accuracy that is enough.
@@ -212,10 +212,10 @@ impl Rule {
     /// What the objective makes smallest.
     fn figure(&self, candidate: &Candidate) -> f64 {
         match self.objective {
-            Objective::Accuracy => -candidate.student.seen.accuracy(),
-            Objective::Sigma => candidate.spend.sigma,
-            Objective::Cost => candidate.student.cost as f64,
-            Objective::Size => candidate.student.parameters as f64,
+            TuneObjective::Accuracy => -candidate.student.seen.accuracy(),
+            TuneObjective::Sigma => candidate.spend.sigma,
+            TuneObjective::Cost => candidate.student.cost as f64,
+            TuneObjective::Size => candidate.student.parameters as f64,
         }
     }
 
@@ -258,7 +258,7 @@ pub(super) mod tests {
     pub fn finished(sigma: f64, correct: usize, cost: usize) -> Finished {
         Finished {
             n: 1000,
-            plain: Spend { sigma, preserved: sigma <= 0.05 },
+            plain: TrainingSpend { sigma, preserved: sigma <= 0.05 },
             recalibrated: None,
             train_accuracy: Some(0.9),
             seen: Right { correct, labelled: 100 },
@@ -273,11 +273,11 @@ pub(super) mod tests {
         }
     }
 
-    fn rule(objective: Objective) -> Rule {
-        Rule { kappa: 0.05, reference: 0.80, epsilon: 0.01, objective }
+    fn rule(objective: TuneObjective) -> Constraints {
+        Constraints { kappa: 0.05, reference: 0.80, epsilon: 0.01, objective }
     }
 
-    fn best(objective: Objective, students: &[Finished]) -> (usize, bool) {
+    fn best(objective: TuneObjective, students: &[Finished]) -> (usize, bool) {
         let numbered = students.iter().enumerate().map(|(i, student)| (i + 1, student));
         let best = rule(objective).best(numbered).unwrap();
         (best.trial, best.temperature.is_some())
@@ -292,19 +292,19 @@ pub(super) mod tests {
             finished(0.02, 79, 7),
             finished(0.05, 83, 8),
         ];
-        assert_eq!(best(Objective::Accuracy, &students), (5, false));
-        assert_eq!(best(Objective::Sigma, &students), (4, false));
-        assert_eq!(best(Objective::Cost, &students), (4, false));
-        assert_eq!(best(Objective::Size, &students), (4, false));
+        assert_eq!(best(TuneObjective::Accuracy, &students), (5, false));
+        assert_eq!(best(TuneObjective::Sigma, &students), (4, false));
+        assert_eq!(best(TuneObjective::Cost, &students), (4, false));
+        assert_eq!(best(TuneObjective::Size, &students), (4, false));
         // Of the same accuracy, the one with the smaller σ.
-        assert_eq!(best(Objective::Accuracy, &students[..4]), (4, false));
+        assert_eq!(best(TuneObjective::Accuracy, &students[..4]), (4, false));
     }
 
     #[test]
     fn where_nothing_is_allowed_the_least_violation_is_best() {
         let students = [finished(0.10, 90, 1), finished(0.06, 70, 1), finished(0.07, 80, 1)];
-        assert_eq!(best(Objective::Accuracy, &students), (2, false));
-        let rule = rule(Objective::Accuracy);
+        assert_eq!(best(TuneObjective::Accuracy, &students), (2, false));
+        let rule = rule(TuneObjective::Accuracy);
         let far = |s: &Finished| rule.violation_of(&s.candidates(1).next().unwrap());
         assert!((far(&students[0]) - 1.0).abs() < 1e-12);
         assert!((far(&students[1]) - (0.2 + 0.09 / 0.79)).abs() < 1e-12);
@@ -315,29 +315,29 @@ pub(super) mod tests {
     #[test]
     fn a_temperature_is_taken_only_where_it_is_needed() {
         let with = |student: Finished, sigma: f64| Finished {
-            recalibrated: Some(Recalibrated {
+            recalibrated: Some(RecalibratedStudent {
                 temperature: 1.3,
-                spend: Spend { sigma, preserved: sigma <= 0.05 },
+                spend: TrainingSpend { sigma, preserved: sigma <= 0.05 },
             }),
             ..student
         };
-        assert_eq!(best(Objective::Accuracy, &[with(finished(0.06, 80, 1), 0.04)]), (1, true));
-        assert_eq!(best(Objective::Accuracy, &[with(finished(0.04, 80, 1), 0.03)]), (1, false));
-        assert_eq!(best(Objective::Accuracy, &[with(finished(0.08, 80, 1), 0.07)]), (1, true));
-        assert_eq!(best(Objective::Accuracy, &[with(finished(0.06, 80, 1), 0.06)]), (1, false));
+        assert_eq!(best(TuneObjective::Accuracy, &[with(finished(0.06, 80, 1), 0.04)]), (1, true));
+        assert_eq!(best(TuneObjective::Accuracy, &[with(finished(0.04, 80, 1), 0.03)]), (1, false));
+        assert_eq!(best(TuneObjective::Accuracy, &[with(finished(0.08, 80, 1), 0.07)]), (1, true));
+        assert_eq!(best(TuneObjective::Accuracy, &[with(finished(0.06, 80, 1), 0.06)]), (1, false));
     }
 
     #[test]
     fn the_best_does_not_depend_on_the_order() {
         let with = |student: Finished, sigma: f64| Finished {
-            recalibrated: Some(Recalibrated {
+            recalibrated: Some(RecalibratedStudent {
                 temperature: 2.0,
-                spend: Spend { sigma, preserved: true },
+                spend: TrainingSpend { sigma, preserved: true },
             }),
             ..student
         };
         let students = [with(finished(0.04, 80, 1), 0.02), finished(0.03, 80, 1)];
-        for objective in [Objective::Accuracy, Objective::Sigma] {
+        for objective in [TuneObjective::Accuracy, TuneObjective::Sigma] {
             for order in [[0, 1], [1, 0]] {
                 let numbered = order.into_iter().map(|i| (i + 1, &students[i]));
                 let best = rule(objective).best(numbered).unwrap();
@@ -348,7 +348,7 @@ pub(super) mod tests {
 
     #[test]
     fn a_bound_of_zero_has_violations_that_can_be_compared() {
-        let rule = Rule { kappa: 0.0, ..rule(Objective::Accuracy) };
+        let rule = Constraints { kappa: 0.0, ..rule(TuneObjective::Accuracy) };
         let (near, far) = (rule.violation(1e-6, 0.9), rule.violation(1e-3, 0.9));
         assert!(near.is_finite() && near < far, "{near} {far}");
     }

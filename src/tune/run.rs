@@ -9,22 +9,24 @@ use anyhow::{anyhow, bail, Context, Error, Result};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::finale::Finale;
-use super::journal::{Journal, Run, RunId, Runs};
+use super::finale::Confirmation;
+use super::journal::{Journal, RunId, TrainingRun, TrainingRuns};
 use super::locks::{Locks, LOOK};
 use super::measure;
-use super::outcome::{Candidate, End, Finished, Rule};
+use super::outcome::{Candidate, Constraints, Finished, RunOutcome};
 use super::plan::{wrong, Plan};
 use super::search::propose;
-use super::space::Point;
-use super::speaker::Speaker;
+use super::space::TrialSettings;
+use super::speaker::TuneLog;
 use super::watch::{standings, Watcher};
 use crate::audit::{Gate, Session};
 use crate::digest::hexadecimal;
 use crate::distill::evaluate::Diverged;
 use crate::distill::methods::{Method, OwnKeys, METHODS};
 use crate::distill::saved::TrainingFolder;
-use crate::distill::{check, distill_among, Among, Facts, Outcome, Sample};
+use crate::distill::{
+    check, distill_among, TrainingContext, TrainingFacts, TrainingOutcome, WatchedSample,
+};
 use crate::error::{Diagnostic, Interrupted};
 use crate::report::tuning::Tuning;
 
@@ -42,7 +44,7 @@ const STAGES: usize = 6;
 /// be trained; an interrupt (the journal goes on from there); a full disk.
 pub fn tune(plan: &Plan, session: &Session, trainings: &Session) -> Result<Tuning> {
     let tune = Tune::prepare(plan, session, trainings)?;
-    tune.search().and_then(|()| Finale(&tune).report()).map_err(stopped)
+    tune.search().and_then(|()| Confirmation(&tune).report()).map_err(stopped)
 }
 
 /// A tune under way.
@@ -53,14 +55,14 @@ pub(super) struct Tune<'a> {
     pub journal: Journal,
     pub locks: Locks,
     pub gate: Gate,
-    pub facts: Facts,
+    pub facts: TrainingFacts,
     began: Instant,
     /// That there is nothing left to try, said once.
     exhausted: Once,
 }
 
 /// What a process does next.
-enum Next {
+enum NextStep {
     /// A training, which no other process touches while the lock is held.
     Train(Claim),
     /// Others are training; what comes next depends on them.
@@ -72,8 +74,8 @@ enum Next {
 /// A training of this process.
 struct Claim {
     id: RunId,
-    point: Point,
-    rule: Option<Rule>,
+    point: TrialSettings,
+    rule: Option<Constraints>,
     _lock: File,
 }
 
@@ -111,9 +113,9 @@ impl<'a> Tune<'a> {
         let mut waits = false;
         loop {
             match self.next()? {
-                Next::Train(claim) => self.train(claim)?,
-                Next::Nothing => return Ok(()),
-                Next::Wait => {
+                NextStep::Train(claim) => self.train(claim)?,
+                NextStep::Nothing => return Ok(()),
+                NextStep::Wait => {
                     if !std::mem::replace(&mut waits, true) {
                         self.session.progress.message("waiting for trainings of other processes");
                     }
@@ -148,22 +150,24 @@ impl<'a> Tune<'a> {
     ///
     /// # Errors
     /// Default settings that cannot be trained.
-    pub fn rule(&self, runs: &Runs) -> Result<Option<Rule>> {
+    pub fn rule(&self, runs: &TrainingRuns) -> Result<Option<Constraints>> {
         match runs.find(RunId::trial(1)).and_then(|run| run.end.as_ref()) {
             None => Ok(None),
-            Some(End::Finished(default)) => Ok(Some(Rule::new(self.plan, self.kappa(), default))),
-            Some(End::Failed { error }) => Err(Diagnostic::failure(format!(
+            Some(RunOutcome::Finished(default)) => {
+                Ok(Some(Constraints::new(self.plan, self.kappa(), default)))
+            }
+            Some(RunOutcome::Failed { error }) => Err(Diagnostic::failure(format!(
                 "the default settings cannot be trained: {error}"
             ))
             .hint("everything is held against them: choose other defaults, and another --output")
             .into()),
-            Some(End::Stopped { .. }) => bail!("the default settings were given up"),
+            Some(RunOutcome::Stopped { .. }) => bail!("the default settings were given up"),
         }
     }
 
     /// What this process does next: a run whose process died, the next trial, a finalist with
     /// another seed.
-    fn next(&self) -> Result<Next> {
+    fn next(&self) -> Result<NextStep> {
         let mut held = self.journal.hold()?;
         let rule = self.rule(&held.runs)?;
         let mut under_way = Vec::new();
@@ -172,13 +176,13 @@ impl<'a> Tune<'a> {
                 None => under_way.push(run.id),
                 Some(lock) => {
                     let (id, point) = (run.id, run.point.clone());
-                    return Ok(Next::Train(Claim { id, point, rule, _lock: lock }));
+                    return Ok(NextStep::Train(Claim { id, point, rule, _lock: lock }));
                 }
             }
         }
         let next = match self.next_trial(&held.runs, rule)? {
             // Who the finalists are is known when every trial is over.
-            None if under_way.iter().any(|id| id.seed.is_none()) => return Ok(Next::Wait),
+            None if under_way.iter().any(|id| id.seed.is_none()) => return Ok(NextStep::Wait),
             None => self.next_finalist(&held.runs, rule)?,
             trial => trial,
         };
@@ -186,22 +190,26 @@ impl<'a> Tune<'a> {
             Some((id, point)) => {
                 let lock = self.locks.run(id)?.ok_or_else(|| anyhow!("{id} is locked"))?;
                 held.begin(id, &point)?;
-                Ok(Next::Train(Claim { id, point, rule, _lock: lock }))
+                Ok(NextStep::Train(Claim { id, point, rule, _lock: lock }))
             }
-            None if under_way.is_empty() => Ok(Next::Nothing),
-            None => Ok(Next::Wait),
+            None if under_way.is_empty() => Ok(NextStep::Nothing),
+            None => Ok(NextStep::Wait),
         }
     }
 
     /// The next trial, if there is to be one more.
-    fn next_trial(&self, runs: &Runs, rule: Option<Rule>) -> Result<Option<(RunId, Point)>> {
+    fn next_trial(
+        &self,
+        runs: &TrainingRuns,
+        rule: Option<Constraints>,
+    ) -> Result<Option<(RunId, TrialSettings)>> {
         let number = runs.trials().count() + 1;
         let in_time = self.plan.time.is_none_or(|time| self.began.elapsed() < time);
         if number > self.plan.trials || !(in_time || number == 1) {
             return Ok(None);
         }
         let ranked = rule.map(|rule| ranked(runs, &rule)).unwrap_or_default();
-        let begun: Vec<&Point> = runs.trials().map(|run| &run.point).collect();
+        let begun: Vec<&TrialSettings> = runs.trials().map(|run| &run.point).collect();
         let next = propose(self.plan, number, &begun, &ranked)?;
         if next.is_none() {
             self.exhausted.call_once(|| self.speaker().exhausted(begun.len()));
@@ -210,7 +218,11 @@ impl<'a> Tune<'a> {
     }
 
     /// A finalist with a seed that it was not trained with yet.
-    fn next_finalist(&self, runs: &Runs, rule: Option<Rule>) -> Result<Option<(RunId, Point)>> {
+    fn next_finalist(
+        &self,
+        runs: &TrainingRuns,
+        rule: Option<Constraints>,
+    ) -> Result<Option<(RunId, TrialSettings)>> {
         let Some(rule) = rule else { return Ok(None) };
         let again = finalists(runs, &rule).into_iter().flat_map(|trial| {
             self.further_seeds().map(move |seed| RunId { trial, seed: Some(seed) })
@@ -249,7 +261,7 @@ impl<'a> Tune<'a> {
 
     /// Trains into `folder`; what became of it. Settings that contradict each other or the models, or
     /// that diverge, are a failed trial: the next ones need not be. Anything else ends the tune.
-    fn trained(&self, claim: &Claim, folder: &Path, resume: bool) -> Result<End> {
+    fn trained(&self, claim: &Claim, folder: &Path, resume: bool) -> Result<RunOutcome> {
         let (plan, id) = (self.plan, claim.id);
         let watcher = Watcher {
             journal: &self.journal,
@@ -261,27 +273,24 @@ impl<'a> Tune<'a> {
             speaker: self.speaker(),
             why: Mutex::default(),
         };
-        let failed = |error: &Error| Ok(End::Failed { error: one_line(error) });
+        let failed = |error: &Error| Ok(RunOutcome::Failed { error: one_line(error) });
         let recipe = match plan.recipe(&claim.point, id.seed.unwrap_or(plan.seed), folder) {
             Err(error) => return failed(&error),
             Ok(recipe) => recipe,
         };
-        let sample = Sample { examples: plan.stopping.sample, seed: plan.seed };
+        let sample = WatchedSample { examples: plan.stopping.sample, seed: plan.seed };
         let shared = self.shared_folder();
-        let among = Among { shared: Some(&shared), watch: Some((&watcher, sample)) };
+        let among = TrainingContext { shared: Some(&shared), watch: Some((&watcher, sample)) };
         let trained = distill_among(&recipe, resume, among, self.trainings).and_then(|outcome| {
             Ok(match outcome {
-                Outcome::Trained(student) => End::Finished(Box::new(measure::finished(
-                    &student,
-                    &recipe,
-                    &self.gate,
-                    plan.recalibrate,
-                )?)),
-                Outcome::Stopped(course) => End::Stopped {
+                TrainingOutcome::Trained(student) => RunOutcome::Finished(Box::new(
+                    measure::finished(&student, &recipe, &self.gate, plan.recalibrate)?,
+                )),
+                TrainingOutcome::Stopped(course) => RunOutcome::Stopped {
                     why: watcher.why().context("a trial was given up without a reason")?,
                     course: standings(&course, recipe.last_stage().max_epochs),
                 },
-                Outcome::Refused(error) => return failed(&error),
+                TrainingOutcome::Refused(error) => return failed(&error),
             })
         });
         match trained {
@@ -291,14 +300,14 @@ impl<'a> Tune<'a> {
         }
     }
 
-    fn speaker(&self) -> Speaker {
-        Speaker(self.session.progress)
+    fn speaker(&self) -> TuneLog {
+        TuneLog(self.session.progress)
     }
 
     /// Removes the students that nobody needs any more, all but the default's, the best one's and
     /// those of further seeds, and the older ends of stages. Not while another process may be
     /// reading one at the end of the tune.
-    fn tidy(&self, runs: &Runs) -> Result<()> {
+    fn tidy(&self, runs: &TrainingRuns) -> Result<()> {
         let (Some(rule), Some(_lock)) = (self.rule(runs)?, self.locks.idle_finale()?) else {
             return Ok(());
         };
@@ -332,7 +341,7 @@ impl<'a> Tune<'a> {
 }
 
 /// Fails where no accuracy could be known.
-fn require_labels(facts: &Facts, task: &str) -> Result<()> {
+fn require_labels(facts: &TrainingFacts, task: &str) -> Result<()> {
     let lacks = match facts.labelled {
         None => format!("`{task}` has no validation split"),
         Some([0, 0]) => format!("the validation split of `{task}` has no labels"),
@@ -358,20 +367,20 @@ fn constrains_models(name: &str) -> bool {
 }
 
 /// The students that finished, by trial.
-pub(super) fn students(runs: &Runs) -> impl Iterator<Item = (&Run, &Finished)> {
+pub(super) fn students(runs: &TrainingRuns) -> impl Iterator<Item = (&TrainingRun, &Finished)> {
     runs.trials().filter_map(|run| match &run.end {
-        Some(End::Finished(student)) => Some((run, &**student)),
+        Some(RunOutcome::Finished(student)) => Some((run, &**student)),
         _ => None,
     })
 }
 
 /// The best candidate of all trials.
-pub(super) fn best<'a>(runs: &'a Runs, rule: &Rule) -> Option<Candidate<'a>> {
+pub(super) fn best<'a>(runs: &'a TrainingRuns, rule: &Constraints) -> Option<Candidate<'a>> {
     rule.best(students(runs).map(|(run, student)| (run.id.trial, student)))
 }
 
 /// The default and the best.
-pub(super) fn finalists(runs: &Runs, rule: &Rule) -> Vec<usize> {
+pub(super) fn finalists(runs: &TrainingRuns, rule: &Constraints) -> Vec<usize> {
     let mut finalists = vec![1];
     finalists.extend(best(runs, rule).map(|best| best.trial).filter(|&trial| trial != 1));
     finalists
@@ -379,20 +388,20 @@ pub(super) fn finalists(runs: &Runs, rule: &Rule) -> Vec<usize> {
 
 /// The settings of the trials that are over, the best first: what finished by its better candidate,
 /// what was given up by its violation then, what failed last.
-fn ranked<'a>(runs: &'a Runs, rule: &Rule) -> Vec<&'a Point> {
-    let mut finished: Vec<(Candidate, &Point)> = students(runs)
+fn ranked<'a>(runs: &'a TrainingRuns, rule: &Constraints) -> Vec<&'a TrialSettings> {
+    let mut finished: Vec<(Candidate, &TrialSettings)> = students(runs)
         .map(|(run, student)| (rule.candidate(run.id.trial, student), &run.point))
         .collect();
     finished.sort_by(|(a, _), (b, _)| rule.compare(a, b));
-    let violation = |run: &'a Run| match run.end.as_ref()? {
-        End::Stopped { course, .. } => {
+    let violation = |run: &'a TrainingRun| match run.end.as_ref()? {
+        RunOutcome::Stopped { course, .. } => {
             let far = course.last().map_or(f64::MAX, |at| rule.violation(at.sigma, at.accuracy));
             Some((far, &run.point))
         }
-        End::Failed { .. } => Some((f64::INFINITY, &run.point)),
-        End::Finished(_) => None,
+        RunOutcome::Failed { .. } => Some((f64::INFINITY, &run.point)),
+        RunOutcome::Finished(_) => None,
     };
-    let mut others: Vec<(f64, &Point)> = runs.trials().filter_map(violation).collect();
+    let mut others: Vec<(f64, &TrialSettings)> = runs.trials().filter_map(violation).collect();
     others.sort_by(|(a, _), (b, _)| a.total_cmp(b));
     let finished = finished.into_iter().map(|(_, point)| point);
     finished.chain(others.into_iter().map(|(_, point)| point)).collect()
@@ -425,7 +434,7 @@ mod tests {
     #[test]
     fn labels_are_asked_for_in_both_parts_of_the_validation_split() {
         let says = |labelled| {
-            let facts = Facts { fingerprint: String::new(), train: 9, labelled };
+            let facts = TrainingFacts { fingerprint: String::new(), train: 9, labelled };
             require_labels(&facts, "own").map_err(|error| rendered(&error))
         };
         assert_eq!(says(Some([1, 1])), Ok(()));

@@ -1,7 +1,7 @@
 //! Which settings come next.
 //!
 //! The tree-structured Parzen estimator (Bergstra et al. 2011) looks at ranks alone, so the order of
-//! [`super::outcome::Rule`], in which whatever is allowed comes before whatever is not, is all that
+//! [`super::outcome::Constraints`], in which whatever is allowed comes before whatever is not, is all that
 //! it needs to know of the constraints. What is proposed follows from the seed, the number of the
 //! trial and what is known when it begins.
 
@@ -13,7 +13,7 @@ use toml::Value;
 use tpe::{categorical_range, histogram_estimator, parzen_estimator, range, TpeOptimizerBuilder};
 
 use super::plan::{Plan, SearchName};
-use super::space::{Key, Point, Range};
+use super::space::{Range, SpaceKey, TrialSettings};
 
 /// Trials that are drawn evenly before the search learns from them, the default settings apart.
 const DRAWN: usize = 4;
@@ -36,13 +36,13 @@ const MOST: u64 = 1 << 16;
 pub fn propose(
     plan: &Plan,
     number: usize,
-    begun: &[&Point],
-    ranked: &[&Point],
-) -> Result<Option<Point>> {
+    begun: &[&TrialSettings],
+    ranked: &[&TrialSettings],
+) -> Result<Option<TrialSettings>> {
     if number == 1 {
         return Ok(Some(plan.defaults()));
     }
-    let is_new = |point: &Point| !begun.contains(&point);
+    let is_new = |point: &TrialSettings| !begun.contains(&point);
     for attempt in 0..ATTEMPTS {
         let stream = ((number as u64) << 32) | attempt;
         let learns = plan.search == SearchName::Tpe && ranked.len() > DRAWN;
@@ -60,23 +60,23 @@ pub fn propose(
 }
 
 /// Drawn evenly from the whole space.
-fn drawn(plan: &Plan, stream: u64) -> Point {
+fn drawn(plan: &Plan, stream: u64) -> TrialSettings {
     let mut random = ChaCha8Rng::seed_from_u64(plan.seed);
     random.set_stream(stream);
     let share = |random: &mut ChaCha8Rng| (random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
-    let draw = |key: &Key| {
+    let draw = |key: &SpaceKey| {
         let (low, high) = key.range.interval();
         (key.name.clone(), key.range.value(low + share(&mut random) * (high - low)))
     };
-    let point: Point = plan.space.0.iter().map(draw).collect();
+    let point: TrialSettings = plan.space.0.iter().map(draw).collect();
     active(plan, point)
 }
 
 /// Drawn where good trials are likelier than others, key by key.
-fn estimated(plan: &Plan, stream: u64, ranked: &[&Point]) -> Result<Point> {
+fn estimated(plan: &Plan, stream: u64, ranked: &[&TrialSettings]) -> Result<TrialSettings> {
     let mut random = rand_chacha_0_10::ChaCha8Rng::seed_from_u64(plan.seed);
     random.set_stream(stream);
-    let mut point = Point::new();
+    let mut point = TrialSettings::new();
     for key in &plan.space.0 {
         let (low, high) = key.range.interval();
         let (estimator, interval) = match &key.range {
@@ -98,7 +98,7 @@ fn estimated(plan: &Plan, stream: u64, ranked: &[&Point]) -> Result<Point> {
 }
 
 /// `point` without the keys that its method does not have.
-fn active(plan: &Plan, point: Point) -> Point {
+fn active(plan: &Plan, point: TrialSettings) -> TrialSettings {
     let method = point.get("method").and_then(Value::as_str);
     match method.map(str::to_owned) {
         Some(method) => plan.space.active(point, &method),
@@ -117,7 +117,7 @@ mod tests {
         keep = { choices = [\"last\", \"best-accuracy\"] }\n";
 
     /// A number that is smallest for one learning rate, many epochs and `last`.
-    fn figure(point: &Point) -> f64 {
+    fn figure(point: &TrialSettings) -> f64 {
         let rate = point["stage.prediction.learning_rate"].as_float().unwrap();
         let epochs = point["stage.prediction.max_epochs"].as_integer().unwrap() as f64;
         let last = point["keep"].as_str() == Some("last");
@@ -125,11 +125,11 @@ mod tests {
     }
 
     fn best_of(plan: &Plan, trials: usize) -> f64 {
-        let mut known: Vec<Point> = Vec::new();
+        let mut known: Vec<TrialSettings> = Vec::new();
         for number in 1..=trials {
-            let mut ranked: Vec<&Point> = known.iter().collect();
+            let mut ranked: Vec<&TrialSettings> = known.iter().collect();
             ranked.sort_by(|a, b| figure(a).total_cmp(&figure(b)));
-            let begun: Vec<&Point> = known.iter().collect();
+            let begun: Vec<&TrialSettings> = known.iter().collect();
             let next = propose(plan, number, &begun, &ranked).unwrap().unwrap();
             known.push(next);
         }
@@ -148,9 +148,9 @@ mod tests {
     #[test]
     fn what_comes_next_follows_from_seed_number_and_what_is_known() {
         let (plan, other) = (plan(SPACE, 7), plan(SPACE, 8));
-        let known: Vec<Point> =
+        let known: Vec<TrialSettings> =
             (1..=9).map(|n| propose(&plan, n, &[], &[]).unwrap().unwrap()).collect();
-        let ranked: Vec<&Point> = known.iter().collect();
+        let ranked: Vec<&TrialSettings> = known.iter().collect();
         let next = |plan: &Plan, number| propose(plan, number, &ranked, &ranked).unwrap();
         assert_eq!(next(&plan, 10), next(&plan, 10));
         assert_ne!(next(&plan, 10), next(&plan, 11));
@@ -174,14 +174,14 @@ mod tests {
     #[test]
     fn a_small_space_is_exhausted_and_nothing_is_tried_twice() {
         let plan = plan("\"student.layers\" = { choices = [2, 3, 6], default = 3 }\n", 0);
-        let mut known: Vec<Point> = Vec::new();
+        let mut known: Vec<TrialSettings> = Vec::new();
         while known.len() < 3 {
-            let begun: Vec<&Point> = known.iter().collect();
+            let begun: Vec<&TrialSettings> = known.iter().collect();
             let next = propose(&plan, known.len() + 1, &begun, &begun).unwrap().unwrap();
             assert!(!known.contains(&next));
             known.push(next);
         }
-        let begun: Vec<&Point> = known.iter().collect();
+        let begun: Vec<&TrialSettings> = known.iter().collect();
         assert_eq!(propose(&plan, 4, &begun, &begun).unwrap(), None);
     }
 
@@ -191,9 +191,9 @@ mod tests {
             keep = { choices = [\"last\", \"best-accuracy\"] }\n\
             \"stage.prediction.batch_size\" = { choices = [8, 16, 32, 64] }\n";
         let plan = plan(space, 0);
-        let mut known: Vec<Point> = Vec::new();
+        let mut known: Vec<TrialSettings> = Vec::new();
         loop {
-            let begun: Vec<&Point> = known.iter().collect();
+            let begun: Vec<&TrialSettings> = known.iter().collect();
             match propose(&plan, known.len() + 1, &begun, &begun).unwrap() {
                 Some(next) => known.push(next),
                 None => break,

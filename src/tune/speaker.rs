@@ -1,19 +1,19 @@
 //! What a tune tells whoever waits: a line as a training begins, at the epochs of its last stage, and
 //! as it ends, with the best so far.
 
-use super::journal::{RunId, Runs};
-use super::outcome::{Candidate, End, Rule, Standing};
+use super::journal::{RunId, TrainingRuns};
+use super::outcome::{Candidate, Constraints, RunOutcome, Standing};
 use super::run::best;
-use super::space::Point;
+use super::space::TrialSettings;
 use crate::terminal::Verbosity;
 
 /// Who tells it.
 #[derive(Debug, Clone, Copy)]
-pub struct Speaker(pub Verbosity);
+pub struct TuneLog(pub Verbosity);
 
-impl Speaker {
+impl TuneLog {
     /// A training begins: of `of` trials, or a finalist.
-    pub fn begun(&self, id: RunId, of: Option<usize>, point: &Point, resume: bool) {
+    pub fn begun(&self, id: RunId, of: Option<usize>, point: &TrialSettings, resume: bool) {
         let settings: Vec<_> = point.iter().map(|(key, value)| format!("{key} {value}")).collect();
         let of = of.map(|trials| format!(" of {trials}")).unwrap_or_default();
         let how = if resume { ", which goes on" } else { "" };
@@ -36,15 +36,15 @@ impl Speaker {
     }
 
     /// It is over.
-    pub fn ended(&self, id: RunId, runs: &Runs, rule: Option<&Rule>) {
+    pub fn ended(&self, id: RunId, runs: &TrainingRuns, rule: Option<&Constraints>) {
         match runs.find(id).and_then(|run| run.end.as_ref()) {
             None => {}
-            Some(End::Finished(student)) => {
+            Some(RunOutcome::Finished(student)) => {
                 let candidates: Vec<_> = student.candidates(id.trial).map(|c| shown(&c)).collect();
                 self.0.message(&format!("  {}", candidates.join("; ")));
             }
-            Some(End::Stopped { why, .. }) => self.0.message(&format!("  given up: {why}")),
-            Some(End::Failed { error }) => self.0.message(&format!("  failed: {error}")),
+            Some(RunOutcome::Stopped { why, .. }) => self.0.message(&format!("  given up: {why}")),
+            Some(RunOutcome::Failed { error }) => self.0.message(&format!("  failed: {error}")),
         }
         let best =
             rule.filter(|_| id.seed.is_none()).and_then(|rule| Some((rule, best(runs, rule)?)));

@@ -18,17 +18,17 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
-use super::journal::{Journal, Runs};
-use super::outcome::{End, Rule, Standing};
-use super::plan::{Objective, Stopping};
-use super::speaker::Speaker;
+use super::journal::{Journal, TrainingRuns};
+use super::outcome::{Constraints, RunOutcome, Standing};
+use super::plan::{TrialStopping, TuneObjective};
+use super::speaker::TuneLog;
 use crate::audit::Gate;
 use crate::check::{Bound, BoundPolicy, Budget, Certainty, SequentialTest, Verdict};
 use crate::confidence::{
     confidence_differences, largest_difference, DifferenceSums, Predictions, Statistic,
 };
 use crate::distill::saved::Epoch;
-use crate::distill::trainer::Watch;
+use crate::distill::trainer::EpochCallback;
 use crate::inference::Logits;
 
 /// Finished trials from which something can be concluded.
@@ -42,20 +42,20 @@ pub struct Watcher<'a> {
     /// Where the trials that are over stand.
     pub journal: &'a Journal,
     /// When a trial is given up.
-    pub stopping: &'a Stopping,
+    pub stopping: &'a TrialStopping,
     /// The constraints and the objective; without them the trial is looked at and never given up.
-    pub rule: Option<Rule>,
+    pub rule: Option<Constraints>,
     /// The bound that gates.
     pub gate: &'a Gate,
     /// N of the training set.
     pub n: usize,
     /// Who is told how it goes.
-    pub speaker: Speaker,
+    pub speaker: TuneLog,
     /// Why the trial was given up.
     pub why: Mutex<Option<String>>,
 }
 
-impl Watch for Watcher<'_> {
+impl EpochCallback for Watcher<'_> {
     fn sigma(&self, teacher: &Logits, student: &Logits) -> Result<f64> {
         let sums = DifferenceSums::of(&self.differences(teacher, student)?);
         sums.sigma_of(self.gate.statistic).context("σ of no example")
@@ -102,7 +102,12 @@ impl Watcher<'_> {
     }
 
     /// Whether the trial has just come to a rung and is not among the best there.
-    fn halved(&self, rule: &Rule, runs: &Runs, course: &[Standing]) -> Option<String> {
+    fn halved(
+        &self,
+        rule: &Constraints,
+        runs: &TrainingRuns,
+        course: &[Standing],
+    ) -> Option<String> {
         let now = course.last()?;
         let before = course.len().checked_sub(2).map_or(0.0, |i| course[i].share);
         let rung = self.stopping.rungs.iter().copied().rfind(|&r| before < r && now.share >= r)?;
@@ -124,7 +129,7 @@ impl Watcher<'_> {
     /// Whether σ would have to fall further than it ever did.
     fn too_far(
         &self,
-        runs: &Runs,
+        runs: &TrainingRuns,
         now: &Standing,
         teacher: &Logits,
         student: &Logits,
@@ -161,9 +166,9 @@ impl Watcher<'_> {
 }
 
 /// The smaller the better: the violation, then the objective, as far as it can be known.
-fn order(rule: &Rule, at: &Standing) -> (f64, f64) {
+fn order(rule: &Constraints, at: &Standing) -> (f64, f64) {
     let figure = match rule.objective {
-        Objective::Sigma => at.sigma,
+        TuneObjective::Sigma => at.sigma,
         _ => -at.accuracy,
     };
     (rule.violation(at.sigma, at.accuracy), figure)
@@ -182,14 +187,14 @@ pub fn standings(course: &[Epoch], epochs: usize) -> Vec<Standing> {
 }
 
 /// The courses of the trials that are over, with the least σ of those that finished.
-fn courses(runs: &Runs) -> impl Iterator<Item = (&[Standing], Option<f64>)> {
+fn courses(runs: &TrainingRuns) -> impl Iterator<Item = (&[Standing], Option<f64>)> {
     runs.trials().filter_map(|run| match run.end.as_ref()? {
-        End::Finished(student) => {
+        RunOutcome::Finished(student) => {
             let recalibrated = student.recalibrated.map_or(f64::INFINITY, |r| r.spend.sigma);
             Some((student.course.as_slice(), Some(student.plain.sigma.min(recalibrated))))
         }
-        End::Stopped { course, .. } => Some((course.as_slice(), None)),
-        End::Failed { .. } => None,
+        RunOutcome::Stopped { course, .. } => Some((course.as_slice(), None)),
+        RunOutcome::Failed { .. } => None,
     })
 }
 
@@ -214,7 +219,7 @@ mod tests {
     use crate::tune::journal::RunId;
     use crate::tune::outcome::tests::finished;
     use crate::tune::outcome::Finished;
-    use crate::tune::space::Point;
+    use crate::tune::space::TrialSettings;
 
     fn standing(share: f64, sigma: f64) -> Standing {
         Standing { share, sigma, accuracy: 0.8 }
@@ -249,8 +254,8 @@ mod tests {
         for (i, (course, end)) in trials.iter().enumerate() {
             let course = course.iter().map(|&(share, sigma)| standing(share, sigma)).collect();
             let student = Finished { course, ..finished(*end, 80, 1) };
-            held.begin(RunId::trial(i + 1), &Point::new()).unwrap();
-            held.end(RunId::trial(i + 1), End::Finished(Box::new(student))).unwrap();
+            held.begin(RunId::trial(i + 1), &TrialSettings::new()).unwrap();
+            held.end(RunId::trial(i + 1), RunOutcome::Finished(Box::new(student))).unwrap();
         }
         drop(held);
         journal
@@ -259,11 +264,16 @@ mod tests {
     /// What a watcher with `halving` says of a trial after the epochs `sigmas`, of four.
     fn says(journal: &Journal, halving: f64, sigmas: &[f64]) -> Option<String> {
         let gate = Gate::fixed(0.05, Statistic::Rms, ConfidenceKind::Max, 1000);
-        let stopping = Stopping { halving, rungs: vec![0.25, 0.5], ..Stopping::default() };
-        let rule =
-            Rule { kappa: 0.05, reference: 0.8, epsilon: 0.0, objective: Objective::Accuracy };
+        let stopping =
+            TrialStopping { halving, rungs: vec![0.25, 0.5], ..TrialStopping::default() };
+        let rule = Constraints {
+            kappa: 0.05,
+            reference: 0.8,
+            epsilon: 0.0,
+            objective: TuneObjective::Accuracy,
+        };
         let (stopping, gate) = (&stopping, &gate);
-        let (rule, speaker) = (Some(rule), Speaker(Verbosity::Quiet));
+        let (rule, speaker) = (Some(rule), TuneLog(Verbosity::Quiet));
         let why = Mutex::default();
         let watcher = Watcher { journal, stopping, rule, gate, n: 1000, speaker, why };
         let course: Vec<_> = sigmas.iter().enumerate().map(|(i, &s)| epoch(i + 1, s)).collect();

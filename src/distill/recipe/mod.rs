@@ -28,7 +28,7 @@ use crate::error::Diagnostic;
 
 /// When the theory ends a training.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Stopping {
+pub struct BetaStopping {
     /// β, nats: of the sum over the training set, or per example.
     #[serde(flatten)]
     pub beta: Beta,
@@ -91,7 +91,7 @@ pub struct Recipe {
     /// The stages, in order.
     pub stages: Vec<Stage>,
     /// When the theory ends the training; `None` where only epochs do.
-    pub stopping: Option<Stopping>,
+    pub stopping: Option<BetaStopping>,
     /// Which state is saved otherwise.
     pub keep: Keep,
     /// What of the validation split the training never looks at.

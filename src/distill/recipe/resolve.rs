@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Result};
 
 use super::{
-    beside, Beta, Compat, Flags, Init, Keep, Layers, Recipe, RecipeFile, Stage, StageLayer,
-    Stopping, StoppingLoss, StudentLayer, TeacherStates,
+    beside, Beta, BetaStopping, Compat, Flags, Init, Keep, Layers, Recipe, RecipeFile, Stage,
+    StageLayer, StoppingLoss, StudentLayer, TeacherStates,
 };
 use crate::config::{Config, Layer, Settings};
 use crate::distill::methods::{self, Method};
@@ -253,7 +253,7 @@ fn student(
     Ok((student, init))
 }
 
-fn stopping(file: &RecipeFile, stages: &[Stage]) -> Result<Option<Stopping>> {
+fn stopping(file: &RecipeFile, stages: &[Stage]) -> Result<Option<BetaStopping>> {
     let (key, beta) = match (file.beta, file.beta_per_example) {
         (None, None) if file.stopping_loss.is_some() => bail!(Diagnostic::usage(
             "`stopping_loss` has no effect without `beta` or `beta_per_example`"
@@ -280,7 +280,7 @@ fn stopping(file: &RecipeFile, stages: &[Stage]) -> Result<Option<Stopping>> {
         .hint(format!("leave `{key}` out, or give `stage.{}.losses` a `soft`", last.name)));
     }
     let loss = file.stopping_loss.unwrap_or(StoppingLoss::Kl);
-    Ok(Some(Stopping { beta, loss }))
+    Ok(Some(BetaStopping { beta, loss }))
 }
 
 fn check_numbers(file: &RecipeFile) -> Result<()> {

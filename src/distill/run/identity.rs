@@ -10,7 +10,7 @@ use super::prepared::Prepared;
 use super::Distillation;
 use crate::digest::hexadecimal;
 use crate::distill::evaluate::Evaluated;
-use crate::distill::record::{RecordedRecipe, Source};
+use crate::distill::record::{RecordedCheckpoint, RecordedRecipe};
 
 impl Distillation<'_> {
     /// The recipe, as a training of `prepared` records it.
@@ -33,7 +33,8 @@ impl Distillation<'_> {
         validation: Option<&Evaluated>,
     ) -> Result<String> {
         let settings = &self.recipe.settings;
-        let hashes = |s: &Source| (s.weights_sha256.clone(), s.tokenizer_sha256.clone());
+        let hashes =
+            |s: &RecordedCheckpoint| (s.weights_sha256.clone(), s.tokenizer_sha256.clone());
         let parts = serde_json::to_vec(&(
             env!("CARGO_PKG_VERSION"),
             (name, self.recipe.method.name, &self.labels),

@@ -12,10 +12,10 @@ use anyhow::{bail, Error, Result};
 use self::prepared::Prepared;
 use super::data::{Splits, Teacher};
 use super::recipe::Recipe;
-use super::record::Source;
-use super::saved::{Epoch, Place, TrainingFolder};
-use super::speaker::Speaker;
-use super::trainer::{Finish, Training, Watch, SAVED};
+use super::record::RecordedCheckpoint;
+use super::saved::{Epoch, TrainingFolder, TrainingProgress};
+use super::speaker::TrainingLog;
+use super::trainer::{EpochCallback, Training, TrainingEnd, SAVED};
 use crate::audit::{run_options, Session};
 use crate::check::draw_order;
 use crate::checkpoint::{require_new_folder, Checkpoint};
@@ -23,25 +23,25 @@ use crate::error::{exit_code, Diagnostic, Exit, Interrupted, NO_REPORT};
 use crate::inference::{Logits, Windows};
 use crate::model::{Frozen, Trainable};
 
-pub use self::written::{Answers, SplitAnswers, Student};
+pub use self::written::{SplitLogits, SplitsLogits, Student};
 
 /// What the training of the student itself is called, beside those of assistants.
 const STUDENT: &str = "student";
 
 /// One training among others.
 #[derive(Clone, Copy, Default)]
-pub struct Among<'a> {
+pub struct TrainingContext<'a> {
     /// A folder that all of them share: the ends of stages that several have in common, the
     /// teacher's hidden states.
     pub shared: Option<&'a Path>,
     /// Who looks at it while it is under way, and at how many examples of the training set, drawn
     /// by the seed.
-    pub watch: Option<(&'a dyn Watch, Sample)>,
+    pub watch: Option<(&'a dyn EpochCallback, WatchedSample)>,
 }
 
 /// A sample of the training set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sample {
+pub struct WatchedSample {
     /// So many examples, or all.
     pub examples: usize,
     /// Of the draw.
@@ -49,7 +49,7 @@ pub struct Sample {
 }
 
 /// What became of a training.
-pub enum Outcome {
+pub enum TrainingOutcome {
     /// A student, written.
     Trained(Box<Student>),
     /// Who watched it stopped it after these epochs; nothing is written.
@@ -64,10 +64,10 @@ pub enum Outcome {
 /// Whatever contradicts itself, before anything is run; a training that diverges, an interrupt
 /// (after saving), a full disk.
 pub fn distill(recipe: &Recipe, resume: bool, session: &Session) -> Result<Student> {
-    match distill_among(recipe, resume, Among::default(), session)? {
-        Outcome::Trained(student) => Ok(*student),
-        Outcome::Refused(error) => Err(error),
-        Outcome::Stopped(_) => bail!("a training that nobody watched was stopped"),
+    match distill_among(recipe, resume, TrainingContext::default(), session)? {
+        TrainingOutcome::Trained(student) => Ok(*student),
+        TrainingOutcome::Refused(error) => Err(error),
+        TrainingOutcome::Stopped(_) => bail!("a training that nobody watched was stopped"),
     }
 }
 
@@ -78,9 +78,9 @@ pub fn distill(recipe: &Recipe, resume: bool, session: &Session) -> Result<Stude
 pub fn distill_among(
     recipe: &Recipe,
     resume: bool,
-    among: Among,
+    among: TrainingContext,
     session: &Session,
-) -> Result<Outcome> {
+) -> Result<TrainingOutcome> {
     let folder = TrainingFolder::of(&recipe.output);
     prepare(recipe, resume, &folder)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(recipe.settings.threads).build()?;
@@ -90,7 +90,7 @@ pub fn distill_among(
 
 /// What a training would be of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Facts {
+pub struct TrainingFacts {
     /// What it follows from; another recipe, teacher or data set is another training.
     pub fingerprint: String,
     /// N of the training set.
@@ -105,9 +105,9 @@ pub struct Facts {
 ///
 /// # Errors
 /// The first contradiction.
-pub fn check(recipe: &Recipe, session: &Session) -> Result<Facts> {
+pub fn check(recipe: &Recipe, session: &Session) -> Result<TrainingFacts> {
     let folder = TrainingFolder::of(&recipe.output);
-    let mut training = Distillation::open(recipe, &folder, Among::default(), session)?;
+    let mut training = Distillation::open(recipe, &folder, TrainingContext::default(), session)?;
     let (student, _) = training.begin()?;
     let whole = training.splits.validation.as_ref();
     let seen = student.validation.as_ref().map(|split| split.labels.iter().flatten().count());
@@ -116,7 +116,7 @@ pub fn check(recipe: &Recipe, session: &Session) -> Result<Facts> {
         [seen, all - seen]
     });
     let fingerprint = training.fingerprint(STUDENT, &student)?;
-    Ok(Facts { fingerprint, train: student.train.tokens.len(), labelled })
+    Ok(TrainingFacts { fingerprint, train: student.train.tokens.len(), labelled })
 }
 
 /// What can be known of the output before anything is run.
@@ -146,20 +146,22 @@ struct Distillation<'a> {
     recipe: &'a Recipe,
     session: &'a Session,
     folder: &'a TrainingFolder,
-    among: Among<'a>,
+    among: TrainingContext<'a>,
     splits: Splits,
     teacher: Option<Teacher>,
     /// What the student begins from.
     checkpoint: Checkpoint,
     labels: Vec<String>,
-    sources: (Option<Source>, Source),
+    sources: (Option<RecordedCheckpoint>, RecordedCheckpoint),
 }
 
 impl Distillation<'_> {
     /// Checks all that can be checked, runs the teacher, then trains the assistants and the student.
-    fn run(mut self, resume: bool) -> Result<Outcome> {
+    fn run(mut self, resume: bool) -> Result<TrainingOutcome> {
         let (mut student, mut assistants) = match self.begin() {
-            Err(error) if exit_code(&error) == Exit::Usage => return Ok(Outcome::Refused(error)),
+            Err(error) if exit_code(&error) == Exit::Usage => {
+                return Ok(TrainingOutcome::Refused(error))
+            }
             begun => begun?,
         };
         let lock = self.folder.lock()?;
@@ -174,10 +176,10 @@ impl Distillation<'_> {
         }
         let (model, finish) = self.train(&student, says, STUDENT, resume)?;
         let outcome = match finish {
-            Finish::Ended(ended) => {
-                Outcome::Trained(Box::new(self.write(student, &*model, ended)?))
+            TrainingEnd::Ended(ended) => {
+                TrainingOutcome::Trained(Box::new(self.write(student, &*model, ended)?))
             }
-            Finish::Stopped(course) => Outcome::Stopped(course),
+            TrainingEnd::Stopped(course) => TrainingOutcome::Stopped(course),
         };
         drop(lock);
         self.folder.remove()?;
@@ -212,7 +214,7 @@ impl Distillation<'_> {
         says: Option<Logits>,
         name: &str,
         resume: bool,
-    ) -> Result<(Box<dyn Trainable>, Finish)> {
+    ) -> Result<(Box<dyn Trainable>, TrainingEnd)> {
         let (recipe, session) = (self.recipe, self.session);
         let fingerprint = self.fingerprint(name, prepared)?;
         let frozen = match recipe.freezes_embeddings() {
@@ -225,8 +227,11 @@ impl Distillation<'_> {
             false => None,
         };
         let resume = saved.is_some();
-        let place =
-            saved.unwrap_or_else(|| Place { fingerprint, of: name.to_owned(), ..Place::default() });
+        let place = saved.unwrap_or_else(|| TrainingProgress {
+            fingerprint,
+            of: name.to_owned(),
+            ..TrainingProgress::default()
+        });
         let sample = self.among.watch.filter(|_| name == STUDENT).map(|(watch, sample)| {
             let mut rows = draw_order(prepared.train.tokens.len(), sample.seed);
             rows.truncate(sample.examples);
@@ -245,7 +250,7 @@ impl Distillation<'_> {
             evaluation: run_options(&recipe.settings, session, Windows::WHOLE),
             folder: self.folder,
             interrupt: &session.interrupt,
-            speaker: Speaker(session.progress),
+            speaker: TrainingLog(session.progress),
         };
         let finish = training.run(place, resume, |stage| {
             let objective = recipe.configured.objective(recipe, &prepared.setting, stage)?;

@@ -2,15 +2,15 @@
 
 use anyhow::{bail, Context, Result};
 
-use super::{Among, Distillation};
+use super::{Distillation, TrainingContext};
 use crate::audit::{set_max_length, Role, Session};
 use crate::checkpoint::Checkpoint;
-use crate::distill::data::{cut, evaluated, source, tokens, Said, Splits, Teacher};
+use crate::distill::data::{cut, evaluated, source, tokens, Splits, Teacher, TeacherLogits};
 use crate::distill::evaluate::Evaluated;
 use crate::distill::objective::Setting;
 use crate::distill::recipe::{Init, Recipe, StudentLayer};
 use crate::distill::saved::TrainingFolder;
-use crate::distill::student::{begin, columns_by_name, NewStudent, Plan};
+use crate::distill::student::{begin, columns_by_name, NewStudent, StudentPlan};
 use crate::error::Diagnostic;
 use crate::model::trainable_shape;
 
@@ -30,7 +30,7 @@ pub(super) struct Prepared {
 
 impl Prepared {
     /// Takes in what the teacher says of both splits.
-    pub fn hear(&mut self, said: &Said) {
+    pub fn hear(&mut self, said: &TeacherLogits) {
         self.train.teacher = Some(said.train.clone());
         if let Some(validation) = &mut self.validation {
             let whole = said.validation.as_ref();
@@ -47,7 +47,7 @@ impl<'a> Distillation<'a> {
     pub(super) fn open(
         recipe: &'a Recipe,
         folder: &'a TrainingFolder,
-        among: Among<'a>,
+        among: TrainingContext<'a>,
         session: &'a Session,
     ) -> Result<Self> {
         let settings = &recipe.settings;
@@ -110,7 +110,8 @@ impl<'a> Distillation<'a> {
     fn student(&mut self, asked: &StudentLayer) -> Result<Prepared> {
         let recipe = self.recipe;
         let init = recipe.init;
-        let plan = Plan { labels: &self.labels, seed: recipe.settings.seed, compat: recipe.compat };
+        let plan =
+            StudentPlan { labels: &self.labels, seed: recipe.settings.seed, compat: recipe.compat };
         let columns = match (init, &self.teacher) {
             (Init::TeacherLayers, Some(teacher)) => Some(teacher.classifier.columns().to_vec()),
             (Init::Base, _) => columns_by_name(&self.checkpoint, &self.labels)?,

@@ -13,7 +13,7 @@ use crate::distill::data::tokens;
 use crate::distill::evaluate::tokens_sha256;
 use crate::distill::objective::Objective;
 use crate::distill::recipe::Compat;
-use crate::distill::signals::{bytes_of, is_stored, write_store, Beside, Signals};
+use crate::distill::signals::{bytes_of, is_stored, write_store, Signals, TeacherModel};
 use crate::distill::states::{bytes_of_everything, Selection};
 use crate::distill::store::{Store, StoreHeader};
 use crate::error::Diagnostic;
@@ -49,7 +49,7 @@ impl Distillation<'_> {
     }
 
     /// The teacher to be run beside the student, or once before.
-    fn beside(&self, prepared: &Prepared, noisy: bool) -> Result<Beside> {
+    fn beside(&self, prepared: &Prepared, noisy: bool) -> Result<TeacherModel> {
         let settings = &self.recipe.settings;
         let source = settings.require_teacher()?;
         let mut checkpoint = Checkpoint::open(source, settings.casing, &self.session.hub)?;
@@ -65,7 +65,7 @@ impl Distillation<'_> {
                 tokens(&self.splits.train, teacher.classifier.tokenizer(), model.vocabulary())?
             }
         };
-        Ok(Beside {
+        Ok(TeacherModel {
             model,
             tokens,
             columns: teacher.classifier.columns().iter().map(|&column| column as u32).collect(),
@@ -75,7 +75,7 @@ impl Distillation<'_> {
     }
 
     /// The teacher's hidden states in a file, written now unless they are there.
-    fn store(&self, selection: &Selection, beside: &Beside) -> Result<Store> {
+    fn store(&self, selection: &Selection, beside: &TeacherModel) -> Result<Store> {
         let shape = beside.model.shape();
         let teacher = self.sources.0.as_ref().context("no teacher")?;
         let header = StoreHeader {
@@ -122,7 +122,7 @@ impl Distillation<'_> {
         Ok(shared.join(format!("teacher-{}.states", &of[..32])))
     }
 
-    fn say_stored(&self, path: &Path, bytes: u64, beside: &Beside) {
+    fn say_stored(&self, path: &Path, bytes: u64, beside: &TeacherModel) {
         let lengths: Vec<usize> = beside.tokens.iter().map(|t| t.len()).collect();
         let all = bytes_of_everything(&lengths, beside.model.shape());
         self.session.progress.message(&format!(

@@ -29,7 +29,7 @@ pub struct Student {
     /// Its soft-label loss over the training set, against the teacher.
     pub soft_loss: Option<SoftLoss>,
     /// What both models say, split by split.
-    pub said: Answers,
+    pub said: SplitsLogits,
     /// Parameters of the student.
     pub parameters: usize,
     /// Its layers.
@@ -37,15 +37,15 @@ pub struct Student {
 }
 
 /// What teacher and student say, and what is right.
-pub struct Answers {
+pub struct SplitsLogits {
     /// Of the training set.
-    pub train: SplitAnswers,
+    pub train: SplitLogits,
     /// Of what the training saw of the validation split.
-    pub validation: Option<SplitAnswers>,
+    pub validation: Option<SplitLogits>,
 }
 
 /// What is said of one split.
-pub struct SplitAnswers {
+pub struct SplitLogits {
     /// Labels in the task's order (N).
     pub labels: Vec<Option<u32>>,
     /// The teacher's logits (N, K); `None` without a teacher.
@@ -104,13 +104,14 @@ impl Distillation<'_> {
             extra_files: vec![("distillation.json", json)],
         };
         checkpoint.write(&recipe.output)?;
-        let answers = |split: &Evaluated, student: Logits| SplitAnswers {
+        let answers = |split: &Evaluated, student: Logits| SplitLogits {
             labels: split.labels.clone(),
             teacher: split.teacher.clone(),
             student,
         };
         let validation_said = seen.map(|(split, logits)| answers(split, logits));
-        let said = Answers { train: answers(&prepared.train, logits), validation: validation_said };
+        let said =
+            SplitsLogits { train: answers(&prepared.train, logits), validation: validation_said };
         let folder = recipe.output.clone();
         let layers = model.shape().layers;
         Ok(Student { folder, ended, train, validation, soft_loss, said, parameters, layers })

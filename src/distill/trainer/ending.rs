@@ -29,7 +29,7 @@ pub struct Ended {
 
 /// What became of a training.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Finish {
+pub enum TrainingEnd {
     /// It came to its end.
     Ended(Ended),
     /// Who watched it saw no use in going on after these epochs; nothing is kept.
@@ -38,7 +38,7 @@ pub enum Finish {
 
 /// What follows the end of an epoch, or of a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum AfterEpoch {
     /// The next one.
     GoesOn,
     /// The training is over.
@@ -48,7 +48,7 @@ pub(super) enum Next {
 }
 
 /// Who looks at a training while it is under way.
-pub trait Watch: Sync {
+pub trait EpochCallback: Sync {
     /// σ of the sample, from what both say of it (N, K), in the order of the draw.
     ///
     /// # Errors
@@ -56,7 +56,7 @@ pub trait Watch: Sync {
     fn sigma(&self, teacher: &Logits, student: &Logits) -> Result<f64>;
 
     /// Whether to go on after the last of the epochs `course`; the last stage has `epochs` at most.
-    /// `teacher` and `student` are what both say of the sample now, as in [`Watch::sigma`].
+    /// `teacher` and `student` are what both say of the sample now, as in [`EpochCallback::sigma`].
     ///
     /// # Errors
     /// Whatever keeps it from being told.

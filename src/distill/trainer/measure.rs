@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 
-use super::ending::{EndedBy, Next};
+use super::ending::{AfterEpoch, EndedBy};
 use super::StageRun;
-use crate::distill::evaluate::{Evaluated, Held, Score, SoftLoss};
+use crate::distill::evaluate::{Evaluated, Score, SigmaCheck, SoftLoss};
 use crate::distill::recipe::{Keep, StoppingLoss};
 use crate::distill::saved::{Best, Epoch};
 use crate::inference::Logits;
@@ -12,7 +12,7 @@ use crate::inference::Logits;
 impl<'a> StageRun<'a> {
     /// Measures the student, keeps it where it is the best so far, and says whether the training
     /// ends here: by β, or by who watches it.
-    pub(super) fn end_of_epoch(&mut self) -> Result<Next> {
+    pub(super) fn end_of_epoch(&mut self) -> Result<AfterEpoch> {
         let said = self.said_of_train()?;
         let soft_loss = said.as_ref().and_then(|said| self.soft_loss(said));
         let train = said.as_ref().map(|said| self.held(said)).transpose()?.flatten();
@@ -43,13 +43,13 @@ impl<'a> StageRun<'a> {
             self.keep_if_best(Best { epoch: self.place.epoch, score, train })?;
         }
         if reached {
-            return Ok(Next::Ends(EndedBy::Beta));
+            return Ok(AfterEpoch::Ends(EndedBy::Beta));
         }
         match sampled {
             Some((sample, student)) if self.place.epoch < self.stage.max_epochs => {
                 self.asked(sample, &student)
             }
-            _ => Ok(Next::GoesOn),
+            _ => Ok(AfterEpoch::GoesOn),
         }
     }
 
@@ -62,14 +62,14 @@ impl<'a> StageRun<'a> {
     }
 
     /// What the one who watches says of going on.
-    fn asked(&self, sample: &Evaluated, student: &Logits) -> Result<Next> {
+    fn asked(&self, sample: &Evaluated, student: &Logits) -> Result<AfterEpoch> {
         let (Some((_, watch)), Some(teacher)) = (self.training.watched, &sample.teacher) else {
-            return Ok(Next::GoesOn);
+            return Ok(AfterEpoch::GoesOn);
         };
         let epochs = self.stage.max_epochs;
         Ok(match watch.goes_on(&self.place.course, epochs, teacher, student)? {
-            true => Next::GoesOn,
-            false => Next::Stops,
+            true => AfterEpoch::GoesOn,
+            false => AfterEpoch::Stops,
         })
     }
 
@@ -101,7 +101,7 @@ impl<'a> StageRun<'a> {
     }
 
     /// σ on the training set, where the choice of the state asks for it.
-    fn held(&self, said: &Logits) -> Result<Option<Held>> {
+    fn held(&self, said: &Logits) -> Result<Option<SigmaCheck>> {
         match self.kappa() {
             Some(kappa) => self.training.train.held(said, kappa),
             None => Ok(None),
@@ -158,7 +158,7 @@ fn worth(keep: Keep, best: &Best) -> Option<(bool, f64, f64)> {
         Keep::BestAccuracy => best.score.accuracy.map(by),
         Keep::BestSigma => best.score.sigma.map(|sigma| by(-sigma)),
         Keep::BestPreserved => {
-            let Held { sigma, preserved } = best.train?;
+            let SigmaCheck { sigma, preserved } = best.train?;
             Some(match preserved {
                 true => (true, best.score.accuracy.unwrap_or(0.0), -sigma),
                 false => by(-sigma),
@@ -177,7 +177,7 @@ mod tests {
         let new = |(epoch, &(train, accuracy, sigma)): (usize, &(f64, Option<f64>, f64))| Best {
             epoch,
             score: Score { accuracy, sigma: Some(sigma) },
-            train: Some(Held { sigma: train, preserved: train <= 0.05 }),
+            train: Some(SigmaCheck { sigma: train, preserved: train <= 0.05 }),
         };
         let better = |old: Option<Best>, new: Best| match is_better(keep, &new, old.as_ref()) {
             true => Some(new),

@@ -59,7 +59,9 @@ fn student() -> Box<dyn Trainable> {
     });
     let config = ModelConfig::of("config.json".as_ref(), config.as_object().unwrap().clone());
     let draws = Draws { seed: 1, deviation: 0.5, prefixes: vec![String::new()] };
-    let weights = Weights::from_tensors("student", BTreeMap::new()).unwrap();
+    let head = [("classifier.weight", vec![2, 4]), ("classifier.bias", vec![2])];
+    let head = head.map(|(name, dims)| (name.to_owned(), draws.tensor(name, &dims).unwrap()));
+    let weights = Weights::from_tensors("student", BTreeMap::from(head)).unwrap();
     load_trainable(&config, &mut weights.with_draws(draws), Head::Pooled).unwrap().unwrap().0
 }
 
@@ -79,7 +81,7 @@ fn examples() -> Evaluated {
 }
 
 /// Trains in `folder`, from the saved state where there is one, and gives the parameters then.
-fn train(folder: &TrainingFolder, stops_at: Option<f64>) -> (Result<Finish>, Vec<Vec<f32>>) {
+fn train(folder: &TrainingFolder, stops_at: Option<f64>) -> (Result<TrainingEnd>, Vec<Vec<f32>>) {
     let flags = Flags { settings: Layer::default(), ..Flags::default() };
     let recipe = Recipe::parse(RECIPE, "recipe.toml".as_ref(), &flags).unwrap();
     let interrupt = Interrupt::default();
@@ -105,12 +107,13 @@ fn train(folder: &TrainingFolder, stops_at: Option<f64>) -> (Result<Finish>, Vec
         evaluation,
         folder,
         interrupt: &interrupt,
-        speaker: Speaker(Verbosity::Quiet),
+        speaker: TrainingLog(Verbosity::Quiet),
     };
     let saved = folder.place("student", "f").unwrap();
     let resume = saved.is_some();
     let (of, fingerprint) = ("student".to_owned(), "f".to_owned());
-    let place = saved.unwrap_or(Place { of, fingerprint, ..Place::default() });
+    let place =
+        saved.unwrap_or(TrainingProgress { of, fingerprint, ..TrainingProgress::default() });
     let finish = training.run(place, resume, |_| {
         let objective = Growing { steps: 0.0, stops_at, interrupt: interrupt.clone() };
         Ok((Box::new(objective), Signals::default()))
@@ -128,12 +131,12 @@ fn the_state_of_an_objective_is_saved_and_restored_with_the_training() {
         training
     };
     let (finish, whole) = train(&of("whole"), None);
-    assert!(matches!(finish.unwrap(), Finish::Ended(_)));
+    assert!(matches!(finish.unwrap(), TrainingEnd::Ended(_)));
     let halves = of("halves");
     let (stopped, half) = train(&halves, Some(3.0));
     assert!(stopped.err().unwrap().is::<Interrupted>());
     assert_ne!(half, whole);
     let (finish, resumed) = train(&halves, None);
-    assert!(matches!(finish.unwrap(), Finish::Ended(_)));
+    assert!(matches!(finish.unwrap(), TrainingEnd::Ended(_)));
     assert_eq!(resumed, whole);
 }

@@ -10,21 +10,21 @@ use crate::report::tuning::{
     TUNING_VERSION,
 };
 use crate::tune::importance::importance;
-use crate::tune::journal::{Run, RunId, Runs};
+use crate::tune::journal::{RunId, TrainingRun, TrainingRuns};
 use crate::tune::notes;
-use crate::tune::outcome::{Candidate, End, Finished, Right, Rule};
+use crate::tune::outcome::{Candidate, Constraints, Finished, Right, RunOutcome};
 use crate::tune::plan::{Reference, Whose};
 use crate::tune::run::students;
-use crate::tune::space::Point;
+use crate::tune::space::TrialSettings;
 
-use super::Finale;
+use super::Confirmation;
 
-impl Finale<'_> {
+impl Confirmation<'_> {
     /// The report; `row` is the audit of the written winner.
     pub(super) fn assemble(
         &self,
-        runs: &Runs,
-        rule: &Rule,
+        runs: &TrainingRuns,
+        rule: &Constraints,
         winner: &Candidate,
         row: &TaskRow,
         models: Vec<ModelManifest>,
@@ -76,7 +76,7 @@ impl Finale<'_> {
     }
 
     /// Settings with every seed that they were trained with.
-    fn finalist(&self, runs: &Runs, trial: usize, recalibrated: bool) -> Result<Finalist> {
+    fn finalist(&self, runs: &TrainingRuns, trial: usize, recalibrated: bool) -> Result<Finalist> {
         let of = runs.find(RunId::trial(trial)).context("a finalist without a trial")?;
         let ids = self.0.further_seeds().map(|seed| RunId { trial, seed: Some(seed) });
         let ids = std::iter::once(of.id).chain(ids);
@@ -85,7 +85,7 @@ impl Finale<'_> {
             .map(|run| Seeded {
                 seed: run.id.seed.unwrap_or(self.0.plan.seed),
                 error: match &run.end {
-                    Some(End::Failed { error }) => Some(error.clone()),
+                    Some(RunOutcome::Failed { error }) => Some(error.clone()),
                     _ => None,
                 },
                 figures: final_figures(run, recalibrated),
@@ -107,10 +107,10 @@ impl Finale<'_> {
         Ok(Finalist { trial, values: values(&of.point)?, recalibrated, mean, seeds })
     }
 
-    fn importance(&self, runs: &Runs) -> Vec<Importance> {
+    fn importance(&self, runs: &TrainingRuns) -> Vec<Importance> {
         let space = &self.0.plan.space;
-        let finished: Vec<(&Run, &Finished)> = students(runs).collect();
-        let points: Vec<&Point> = finished.iter().map(|(run, _)| &run.point).collect();
+        let finished: Vec<(&TrainingRun, &Finished)> = students(runs).collect();
+        let points: Vec<&TrialSettings> = finished.iter().map(|(run, _)| &run.point).collect();
         let of = |figure: fn(&Finished) -> f64| {
             let figures: Vec<f64> = finished.iter().map(|(_, student)| figure(student)).collect();
             importance(space, &points, &figures)
@@ -133,12 +133,12 @@ impl Finale<'_> {
 }
 
 /// `finished`, `stopped`, …: the trials as the report has them.
-fn trials(runs: &Runs, rule: &Rule) -> Result<Vec<Trial>> {
+fn trials(runs: &TrainingRuns, rule: &Constraints) -> Result<Vec<Trial>> {
     let finished: Vec<&Finished> = students(runs).map(|(_, student)| student).collect();
     runs.trials().map(|run| trial(run, rule, &finished)).collect()
 }
 
-fn trial(run: &Run, rule: &Rule, finished: &[&Finished]) -> Result<Trial> {
+fn trial(run: &TrainingRun, rule: &Constraints, finished: &[&Finished]) -> Result<Trial> {
     let mut trial = Trial {
         trial: run.id.trial,
         values: values(&run.point)?,
@@ -151,7 +151,7 @@ fn trial(run: &Run, rule: &Rule, finished: &[&Finished]) -> Result<Trial> {
     };
     match &run.end {
         None => {}
-        Some(End::Finished(student)) => {
+        Some(RunOutcome::Finished(student)) => {
             let best = rule.candidate(run.id.trial, student);
             trial.outcome = "finished".to_owned();
             trial.figures = Some(figures(student));
@@ -159,12 +159,12 @@ fn trial(run: &Run, rule: &Rule, finished: &[&Finished]) -> Result<Trial> {
             trial.violation = Some(rule.violation_of(&best));
             trial.pareto = !finished.iter().any(|other| dominates(other, student));
         }
-        Some(End::Stopped { why, course }) => {
+        Some(RunOutcome::Stopped { why, course }) => {
             trial.outcome = "stopped".to_owned();
             trial.why = Some(why.clone());
             trial.figures = course.last().map(|at| Figures::watched(at.sigma, at.accuracy));
         }
-        Some(End::Failed { error }) => {
+        Some(RunOutcome::Failed { error }) => {
             trial.outcome = "failed".to_owned();
             trial.why = Some(error.clone());
         }
@@ -195,8 +195,10 @@ fn figures(student: &Finished) -> Figures {
     }
 }
 
-fn final_figures(run: &Run, recalibrated: bool) -> Option<FinalFigures> {
-    let (Some(End::Finished(student)), Some(unseen)) = (&run.end, run.unseen) else { return None };
+fn final_figures(run: &TrainingRun, recalibrated: bool) -> Option<FinalFigures> {
+    let (Some(RunOutcome::Finished(student)), Some(unseen)) = (&run.end, run.unseen) else {
+        return None;
+    };
     let folded = student.recalibrated.filter(|_| recalibrated);
     let spend = folded.map_or(student.plain, |folded| folded.spend);
     let Right { correct, .. } = unseen.student;
@@ -217,7 +219,7 @@ fn final_figures(run: &Run, recalibrated: bool) -> Option<FinalFigures> {
 }
 
 /// What stood in the way of a student that keeps both constraints.
-fn obstacle(runs: &Runs, rule: &Rule, nearest: &Candidate) -> String {
+fn obstacle(runs: &TrainingRuns, rule: &Constraints, nearest: &Candidate) -> String {
     let all: Vec<Candidate> =
         students(runs).flat_map(|(run, student)| student.candidates(run.id.trial)).collect();
     let least = all.iter().map(|c| c.spend.sigma).fold(f64::INFINITY, f64::min);
@@ -242,7 +244,7 @@ fn obstacle(runs: &Runs, rule: &Rule, nearest: &Candidate) -> String {
     }
 }
 
-fn values(point: &Point) -> Result<std::collections::BTreeMap<String, Value>> {
+fn values(point: &TrialSettings) -> Result<std::collections::BTreeMap<String, Value>> {
     point.iter().map(|(key, value)| Ok((key.clone(), serde_json::to_value(value)?))).collect()
 }
 

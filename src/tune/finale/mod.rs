@@ -12,17 +12,17 @@ use crate::report::schema::{ModelManifest, TaskRow};
 use crate::report::tuning::Tuning;
 use crate::report::{Format, RenderOptions};
 use crate::temporary::write_whole;
-use crate::tune::journal::{Run, RunId, Runs};
-use crate::tune::outcome::{Candidate, End, Rule};
+use crate::tune::journal::{RunId, TrainingRun, TrainingRuns};
+use crate::tune::outcome::{Candidate, Constraints, RunOutcome};
 use crate::tune::run::{best, finalists, remove, Tune};
 
 use unseen::UnseenPart;
 use winner::WINNER;
 
 /// The end of one tune.
-pub(super) struct Finale<'a>(pub &'a Tune<'a>);
+pub(super) struct Confirmation<'a>(pub &'a Tune<'a>);
 
-impl Finale<'_> {
+impl Confirmation<'_> {
     /// Everything that is left to do. What is written already is written again from the journal,
     /// to the same bytes.
     pub fn report(&self) -> Result<Tuning> {
@@ -47,14 +47,14 @@ impl Finale<'_> {
     }
 
     /// Runs those finalists over the unseen part that were not run there yet.
-    fn look_at_unseen(&self, runs: &mut Runs, rule: &Rule) -> Result<()> {
+    fn look_at_unseen(&self, runs: &mut TrainingRuns, rule: &Constraints) -> Result<()> {
         let finalists = finalists(runs, rule);
         let pending = runs.all.iter_mut().filter(|run| {
             finalists.contains(&run.id.trial)
                 && run.unseen.is_none()
-                && matches!(run.end, Some(End::Finished(_)))
+                && matches!(run.end, Some(RunOutcome::Finished(_)))
         });
-        let pending: Vec<&mut Run> = pending.collect();
+        let pending: Vec<&mut TrainingRun> = pending.collect();
         if pending.is_empty() {
             return Ok(());
         }
@@ -78,7 +78,7 @@ impl Finale<'_> {
     }
 
     /// The files of the output folder.
-    fn write(&self, report: &Tuning, winner: &Candidate, runs: &Runs) -> Result<()> {
+    fn write(&self, report: &Tuning, winner: &Candidate, runs: &TrainingRuns) -> Result<()> {
         let output = &self.0.plan.output;
         let of = runs.find(RunId::trial(winner.trial)).context("a winner without a trial")?;
         let recipe = self.winning_recipe(of, winner, runs)?;

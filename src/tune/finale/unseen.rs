@@ -6,11 +6,11 @@ use crate::audit::{run_one, Classifier, Role};
 use crate::config::Settings;
 use crate::distill::data::{cut, Splits, Teacher};
 use crate::distill::recipe::HeldOut;
-use crate::distill::SplitAnswers;
+use crate::distill::SplitLogits;
 use crate::inference::Logits;
-use crate::tune::journal::Run;
+use crate::tune::journal::TrainingRun;
 use crate::tune::measure;
-use crate::tune::outcome::{End, Unseen};
+use crate::tune::outcome::{RunOutcome, Unseen};
 use crate::tune::run::Tune;
 
 /// The unseen examples, with what the teacher says of the whole split.
@@ -43,20 +43,20 @@ impl UnseenPart {
     ///
     /// # Errors
     /// Whatever keeps it from being run.
-    pub fn of(&self, run: &Run, tune: &Tune) -> Result<Unseen> {
+    pub fn of(&self, run: &TrainingRun, tune: &Tune) -> Result<Unseen> {
         let (settings, session) = (&self.settings, tune.trainings);
         let split = self.splits.validation.as_ref().context("no validation split")?;
         let (student, names) = (tune.folder(run.id).display().to_string(), &self.label_names);
         let mut student =
             Classifier::open(Role::Student, &student, settings, names, split, session)?;
         let (answers, _) = run_one(&mut student, split, settings, session)?;
-        let said = SplitAnswers {
+        let said = SplitLogits {
             labels: self.rows.iter().map(|&row| split.examples[row as usize].label).collect(),
             teacher: Some(self.says.part(&self.rows)),
             student: answers.part(&self.rows),
         };
         let temperature = match &run.end {
-            Some(End::Finished(student)) => student.recalibrated.map(|r| r.temperature),
+            Some(RunOutcome::Finished(student)) => student.recalibrated.map(|r| r.temperature),
             _ => None,
         };
         measure::unseen(&said, temperature, &tune.gate, settings.threads)

@@ -14,18 +14,18 @@ use crate::error::Diagnostic;
 use crate::model::Head;
 use crate::recalibration::recalibrated;
 use crate::temporary::sync_folder;
-use crate::tune::journal::{Run, RunId, Runs};
+use crate::tune::journal::{RunId, TrainingRun, TrainingRuns};
 use crate::tune::outcome::Candidate;
 use crate::tune::run::remove;
 
-use super::Finale;
+use super::Confirmation;
 
 /// The winning student, within the output folder.
 pub(super) const WINNER: &str = "winner";
 
-impl Finale<'_> {
+impl Confirmation<'_> {
     /// The folder of the winner, unless the journal says that it stands.
-    pub(super) fn publish(&self, runs: &Runs, winner: &Candidate) -> Result<()> {
+    pub(super) fn publish(&self, runs: &TrainingRuns, winner: &Candidate) -> Result<()> {
         let output = &self.0.plan.output;
         let from = self.0.folder(RunId::trial(winner.trial));
         let [to, new, old] = ["", ".new", ".old"].map(|end| output.join(format!("{WINNER}{end}")));
@@ -86,9 +86,9 @@ impl Finale<'_> {
     /// The recipe that makes the winner again.
     pub(super) fn winning_recipe(
         &self,
-        run: &Run,
+        run: &TrainingRun,
         winner: &Candidate,
-        runs: &Runs,
+        runs: &TrainingRuns,
     ) -> Result<String> {
         let plan = self.0.plan;
         let mut document = plan.document(&run.point, plan.seed)?;

@@ -36,7 +36,7 @@ pub enum Whose {
 /// What decides among students that keep both constraints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Objective {
+pub enum TuneObjective {
     /// The highest accuracy.
     Accuracy,
     /// The smallest σ.
@@ -60,7 +60,7 @@ pub enum SearchName {
 /// When a trial is given up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Stopping {
+pub struct TrialStopping {
     /// Examples of the training set on which a student is looked at while it is trained.
     pub sample: usize,
     /// Probability with which one is given up wrongly for a σ that is too large by now.
@@ -71,9 +71,9 @@ pub struct Stopping {
     pub halving: f64,
 }
 
-impl Default for Stopping {
+impl Default for TrialStopping {
     fn default() -> Self {
-        Stopping { sample: 512, delta: 0.001, rungs: vec![0.5], halving: 1.5 }
+        TrialStopping { sample: 512, delta: 0.001, rungs: vec![0.5], halving: 1.5 }
     }
 }
 
@@ -98,12 +98,12 @@ pub(super) struct TuneFile {
     pub confidence: Option<ConfidenceKind>,
     pub epsilon: Option<f64>,
     pub reference: Option<Value>,
-    pub objective: Option<Objective>,
+    pub objective: Option<TuneObjective>,
     pub search: Option<SearchName>,
     pub unseen: Option<f64>,
     pub further_seeds: Option<u64>,
     pub recalibrate: Option<bool>,
-    pub stopping: Option<Stopping>,
+    pub stopping: Option<TrialStopping>,
     pub space: Table,
 }
 

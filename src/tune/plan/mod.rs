@@ -14,9 +14,9 @@ use toml::{Table, Value};
 
 use document::{recipe, said, set, strip};
 use file::TuneFile;
-pub use file::{Objective, Reference, SearchName, Stopping, Whose};
+pub use file::{Reference, SearchName, TrialStopping, TuneObjective, Whose};
 
-use super::space::{foreign, Point, Space};
+use super::space::{foreign, Space, TrialSettings};
 use crate::config::Settings;
 use crate::distill::methods;
 use crate::distill::recipe::{Flags, Recipe};
@@ -65,7 +65,7 @@ pub struct Plan {
     /// What accuracy is held against.
     pub reference: Reference,
     /// What decides among what is feasible.
-    pub objective: Objective,
+    pub objective: TuneObjective,
     /// How the next settings are chosen.
     pub search: SearchName,
     /// Share of the validation split that the search never sees.
@@ -75,7 +75,7 @@ pub struct Plan {
     /// Whether each student is tried with a temperature, too.
     pub recalibrate: bool,
     /// When a trial is given up.
-    pub stopping: Stopping,
+    pub stopping: TrialStopping,
     /// Who set the bound, where it was the tune's file.
     pub bound_origin: Option<String>,
     /// What may change.
@@ -152,7 +152,7 @@ impl Plan {
             seed,
             epsilon: file.epsilon.unwrap_or(EPSILON),
             reference: file.reference()?,
-            objective: file.objective.unwrap_or(Objective::Accuracy),
+            objective: file.objective.unwrap_or(TuneObjective::Accuracy),
             search: flags.search.or(file.search).unwrap_or(SearchName::Tpe),
             unseen: file.unseen.unwrap_or(UNSEEN),
             further_seeds,
@@ -169,7 +169,7 @@ impl Plan {
     }
 
     /// The settings of the first trial.
-    pub fn defaults(&self) -> Point {
+    pub fn defaults(&self) -> TrialSettings {
         self.space.defaults(&self.method)
     }
 
@@ -192,12 +192,12 @@ impl Plan {
     }
 
     /// The method of `point`.
-    pub fn method<'a>(&'a self, point: &'a Point) -> &'a str {
+    pub fn method<'a>(&'a self, point: &'a TrialSettings) -> &'a str {
         point.get("method").and_then(Value::as_str).unwrap_or(&self.method)
     }
 
     /// The recipe of `point`, as a file of its own would have it.
-    pub fn document(&self, point: &Point, seed: u64) -> Result<Table> {
+    pub fn document(&self, point: &TrialSettings, seed: u64) -> Result<Table> {
         let mut document = self.document.clone();
         document.remove("output");
         let method = methods::find(self.method(point))?;
@@ -218,7 +218,7 @@ impl Plan {
     ///
     /// # Errors
     /// What the recipe refuses.
-    pub fn recipe(&self, point: &Point, seed: u64, output: &Path) -> Result<Recipe> {
+    pub fn recipe(&self, point: &TrialSettings, seed: u64, output: &Path) -> Result<Recipe> {
         let mut flags = self.flags.clone();
         flags.output = Some(output.to_owned());
         flags.settings.seed = Some(seed);
@@ -227,10 +227,10 @@ impl Plan {
     }
 
     /// Every key at both ends, or at each choice, with the defaults elsewhere: by method.
-    pub fn corners(&self) -> Vec<(&str, Point)> {
+    pub fn corners(&self) -> Vec<(&str, TrialSettings)> {
         let mut corners = Vec::new();
         for method in self.space.methods(&self.method) {
-            let mut base: Point =
+            let mut base: TrialSettings =
                 self.space.0.iter().map(|key| (key.name.clone(), key.default.clone())).collect();
             if self.chooses_method {
                 base.insert("method".to_owned(), Value::String(method.to_owned()));
@@ -333,7 +333,7 @@ fn in_force(recipe: &Recipe) -> Result<serde_json::Value> {
 }
 
 /// An error of a recipe, by the key of the space that led to it.
-pub fn wrong(name: &str, point: &Point, error: &anyhow::Error) -> anyhow::Error {
+pub fn wrong(name: &str, point: &TrialSettings, error: &anyhow::Error) -> anyhow::Error {
     let value = point.get(name).map(Value::to_string).unwrap_or_default();
     let word = |why: &str| format!("`space.\"{name}\"`: with {value}, {why}");
     Diagnostic::usage_around(error, word).into()

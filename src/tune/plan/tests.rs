@@ -31,7 +31,7 @@ fn a_trial_is_the_recipe_with_the_points_values() {
     let point = plan.defaults();
     assert_eq!(point["stage.prediction.learning_rate"], Value::Float(3e-5));
     let rate = ("stage.prediction.learning_rate".to_owned(), Value::Float(2e-4));
-    let point = Point::from([rate]);
+    let point = TrialSettings::from([rate]);
     let recipe = plan.recipe(&point, 5, Path::new("run")).unwrap();
     assert_eq!(recipe.last_stage().learning_rate, 2e-4);
     assert_eq!(recipe.stages[0].learning_rate, 5e-5);
@@ -44,7 +44,7 @@ fn a_trial_is_the_recipe_with_the_points_values() {
 fn a_loss_is_put_beside_those_of_the_method() {
     let plan =
         plan("\"stage.prediction.losses.hard\" = { low = 0.0, high = 1.0, default = 0 }\n", 0);
-    let point = Point::from([("stage.prediction.losses.hard".into(), Value::Float(0.5))]);
+    let point = TrialSettings::from([("stage.prediction.losses.hard".into(), Value::Float(0.5))]);
     let recipe = plan.recipe(&point, 0, Path::new("run")).unwrap();
     let weights: Vec<_> = recipe.last_stage().losses.values().copied().collect();
     assert_eq!(weights, [0.5, 1.0]);
@@ -58,7 +58,7 @@ fn each_method_keeps_the_keys_that_it_has() {
     let plan = plan(space, 0);
     let methods: Vec<_> = plan.corners().into_iter().map(|(_, p)| p["method"].clone()).collect();
     assert_eq!(methods.len(), 6);
-    let kd = Point::from([
+    let kd = TrialSettings::from([
         ("method".to_owned(), Value::String("kd".to_owned())),
         ("stage.train.temperature".to_owned(), Value::Float(4.0)),
     ]);
@@ -140,8 +140,9 @@ fn a_dropout_is_put_beside_those_of_all_stages() {
     let key = "\"stage.prediction.dropout.hidden\" = { low = 0.0, high = 0.3 }\n";
     let plan = read(&format!("{recipe}[space]\n{key}")).unwrap();
     assert_eq!(plan.defaults()["stage.prediction.dropout.hidden"], Value::Float(0.0));
-    let point = Point::from([("stage.prediction.dropout.hidden".into(), Value::Float(0.1))]);
-    let of = |point: &Point| {
+    let point =
+        TrialSettings::from([("stage.prediction.dropout.hidden".into(), Value::Float(0.1))]);
+    let of = |point: &TrialSettings| {
         let stages = plan.recipe(point, 0, Path::new("run")).unwrap().stages;
         stages.into_iter().map(|stage| (stage.dropout.hidden, stage.dropout.attention)).collect()
     };

@@ -15,18 +15,18 @@ use crate::distill::methods;
 use crate::error::Diagnostic;
 
 pub use self::keys::foreign;
-pub use self::range::{Range, Scale};
+pub use self::range::{Range, RangeScale};
 
 /// Values of some keys of the space, by key.
-pub type Point = BTreeMap<String, Value>;
+pub type TrialSettings = BTreeMap<String, Value>;
 
 /// The keys, in their order.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
-pub struct Space(pub Vec<Key>);
+pub struct Space(pub Vec<SpaceKey>);
 
 /// One key of the space.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Key {
+pub struct SpaceKey {
     /// Its path in a recipe, such as `stage.prediction.learning_rate`.
     pub name: String,
     /// What it may be.
@@ -41,7 +41,7 @@ pub struct Key {
 struct Written {
     low: Option<Value>,
     high: Option<Value>,
-    scale: Option<Scale>,
+    scale: Option<RangeScale>,
     choices: Option<Vec<Value>>,
     default: Option<Value>,
 }
@@ -62,27 +62,28 @@ impl Space {
                      { low = 1e-5, high = 5e-4, scale = \"log\", default = 3e-5 }`"
             ));
         }
-        let keys = written.into_iter().map(|(name, value)| Key::read(name, value, &known));
+        let keys = written.into_iter().map(|(name, value)| SpaceKey::read(name, value, &known));
         Ok(Space(keys.collect::<Result<_>>()?))
     }
 
     /// The settings of the first trial, of the keys that `method` has.
-    pub fn defaults(&self, method: &str) -> Point {
+    pub fn defaults(&self, method: &str) -> TrialSettings {
         let keys = self.0.iter();
-        let point: Point = keys.map(|key| (key.name.clone(), key.default.clone())).collect();
+        let point: TrialSettings =
+            keys.map(|key| (key.name.clone(), key.default.clone())).collect();
         let method = point.get("method").and_then(Value::as_str).unwrap_or(method).to_owned();
         self.active(point, &method)
     }
 
     /// Every point of a space of at most `most`, in an order of its own; `None` of a larger one.
-    pub fn every(&self, most: u64) -> Option<Vec<Point>> {
+    pub fn every(&self, most: u64) -> Option<Vec<TrialSettings>> {
         let mut product = 1u64;
         for key in &self.0 {
             product = product.checked_mul(key.range.count()?).filter(|&n| n <= most)?;
         }
-        let mut points = vec![Point::new()];
+        let mut points = vec![TrialSettings::new()];
         for key in &self.0 {
-            let with = |point: &Point| {
+            let with = |point: &TrialSettings| {
                 let place = |value| {
                     let mut point = point.clone();
                     point.insert(key.name.clone(), value);
@@ -96,7 +97,7 @@ impl Space {
     }
 
     /// `point` without the keys that `method` does not have.
-    pub fn active(&self, point: Point, method: &str) -> Point {
+    pub fn active(&self, point: TrialSettings, method: &str) -> TrialSettings {
         let method = methods::find(method).ok();
         let has = |name: &str| method.is_none_or(|method| method.has_key(name));
         point.into_iter().filter(|(name, _)| has(name)).collect()
@@ -111,7 +112,7 @@ impl Space {
     }
 }
 
-impl Key {
+impl SpaceKey {
     fn read(name: String, value: Value, known: &impl Fn(&str) -> Option<Value>) -> Result<Self> {
         let wrong = |why: &str| Diagnostic::usage(format!("`space.\"{name}\"` {why}"));
         if !keys::is_setting(&name) {
@@ -135,7 +136,7 @@ impl Key {
             wrong("has no default").hint("give it `default`, the value of the first trial")
         })?;
         match range.place(&default) {
-            Some(default) => Ok(Key { name, range, default }),
+            Some(default) => Ok(SpaceKey { name, range, default }),
             None => Err(wrong(&format!("has the default {default}, which is not {range}"))
                 .hint("the first trial has the default, so that it must be inside")
                 .into()),

@@ -19,7 +19,7 @@ pub enum Range {
         /// The largest.
         high: f64,
         /// How it is spread.
-        scale: Scale,
+        scale: RangeScale,
     },
     /// A whole number, ends included.
     Whole {
@@ -28,7 +28,7 @@ pub enum Range {
         /// The largest.
         high: i64,
         /// How it is spread.
-        scale: Scale,
+        scale: RangeScale,
     },
     /// One of these.
     Choices(Vec<Value>),
@@ -37,7 +37,7 @@ pub enum Range {
 /// How a number is spread over its range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Scale {
+pub enum RangeScale {
     /// Evenly.
     #[default]
     Linear,
@@ -61,7 +61,7 @@ impl Range {
     }
 
     /// From `low` to `high`, or why that is no range.
-    pub(super) fn numbers(low: &Value, high: &Value, scale: Scale) -> Result<Self, String> {
+    pub(super) fn numbers(low: &Value, high: &Value, scale: RangeScale) -> Result<Self, String> {
         let range = match (low, high) {
             (Value::Integer(low), Value::Integer(high)) => {
                 Range::Whole { low: *low, high: *high, scale }
@@ -77,7 +77,7 @@ impl Range {
         if low >= high {
             return Err(format!("goes from {low} to {high}: `low` must be below `high`"));
         }
-        if scale == Scale::Log && low <= 0.0 {
+        if scale == RangeScale::Log && low <= 0.0 {
             return Err(format!("begins at {low}: a `log` scale has positive numbers alone"));
         }
         Ok(range)
@@ -189,18 +189,18 @@ impl std::fmt::Display for Range {
     }
 }
 
-impl Scale {
+impl RangeScale {
     fn forth(self, x: f64) -> f64 {
         match self {
-            Scale::Linear => x,
-            Scale::Log => x.ln(),
+            RangeScale::Linear => x,
+            RangeScale::Log => x.ln(),
         }
     }
 
     fn back(self, x: f64) -> f64 {
         match self {
-            Scale::Linear => x,
-            Scale::Log => x.exp(),
+            RangeScale::Linear => x,
+            RangeScale::Log => x.exp(),
         }
     }
 }

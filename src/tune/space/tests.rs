@@ -82,10 +82,10 @@ proptest! {
     #[test]
     fn every_position_is_a_value_inside_whose_position_is_inside(share in 0.0..1.0f64) {
         let ranges = [
-            Range::Real { low: 1e-6, high: 3.3e-4, scale: Scale::Log },
-            Range::Real { low: -2.0, high: 5.5, scale: Scale::Linear },
-            Range::Whole { low: 1, high: 40, scale: Scale::Log },
-            Range::Whole { low: -3, high: 3, scale: Scale::Linear },
+            Range::Real { low: 1e-6, high: 3.3e-4, scale: RangeScale::Log },
+            Range::Real { low: -2.0, high: 5.5, scale: RangeScale::Linear },
+            Range::Whole { low: 1, high: 40, scale: RangeScale::Log },
+            Range::Whole { low: -3, high: 3, scale: RangeScale::Linear },
             Range::Choices(vec![Value::Boolean(true), Value::Integer(2), Value::Integer(3)]),
         ];
         for range in ranges {
