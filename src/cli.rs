@@ -9,6 +9,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::config::Layer;
+use crate::distill::methods::names_of;
 use crate::distill::recipe::Init;
 use crate::report::comparison::Comparison;
 use crate::report::recalibration::Recalibration;
@@ -293,8 +294,8 @@ pub struct DistillArgs {
     /// What the student begins as
     #[arg(long, value_name = "START", value_enum)]
     pub init: Option<Init>,
-    /// Method, where it is not the recipe's: finetune, kd, tinybert, pkd, alp, annealing, takd, hsk
-    #[arg(long, value_name = "METHOD")]
+    /// The method.
+    #[arg(long, value_name = "METHOD", help = method_help())]
     pub method: Option<String>,
     /// The training.
     #[command(flatten)]
@@ -463,4 +464,8 @@ pub enum CacheCommand {
     },
     /// Read every entry and check its checksums; exit code 1 where one is damaged
     Verify,
+}
+
+fn method_help() -> String {
+    format!("Method, where it is not the recipe's: {}", names_of(|_| true))
 }

@@ -93,7 +93,7 @@ pub trait Configured: Send + Sync {
 }
 
 /// All of them.
-pub static METHODS: [Method; 8] = [
+pub static METHODS: &[Method] = &[
     finetune::METHOD,
     kd::METHOD,
     tinybert::METHOD,
