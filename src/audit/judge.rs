@@ -14,7 +14,9 @@ use crate::confidence::{
     Predictions, Reasons, Statistic,
 };
 use crate::config::Settings;
-use crate::report::schema::{Prediction, Recalibrated, StudentBound, TaskRow, Variant, WorstInput};
+use crate::report::schema::{
+    Prediction, RecalibratedSigma, StudentBound, TaskRow, Variant, WorstInput,
+};
 use crate::report::{PredictionRow, PredictionTable};
 use crate::task::Metric;
 
@@ -146,7 +148,7 @@ fn row(
 }
 
 /// Why no temperature is known yet: one needs other rows.
-fn not_recalibrated(whole: bool) -> Result<Recalibrated, &'static str> {
+fn not_recalibrated(whole: bool) -> Result<RecalibratedSigma, &'static str> {
     Err(match whole {
         true => "no other split was run that a temperature could be fitted on",
         false => EARLY,

@@ -17,7 +17,7 @@ use crate::error::Diagnostic;
 use crate::inference::Logits;
 use crate::recalibration::{fit, moved, recalibrated, Fit, Scores, LARGEST_TEMPERATURE};
 use crate::report::recalibration::{
-    conclusion, RecalibratedSplit, Recalibration, Spend, RECALIBRATION_VERSION,
+    conclusion, BudgetSpend, RecalibratedSplit, Recalibration, RECALIBRATION_VERSION,
 };
 use crate::report::schema::{Outcome, Skipped};
 use crate::report::write_json;
@@ -220,10 +220,10 @@ impl SplitRun {
     }
 }
 
-fn spend(sums: &DifferenceSums, gate: &Gate, budget: &Budget) -> Spend {
+fn spend(sums: &DifferenceSums, gate: &Gate, budget: &Budget) -> BudgetSpend {
     let spent = sums.spent(gate.statistic);
     let some = "a split is never empty";
-    Spend {
+    BudgetSpend {
         sigma: sums.sigma().expect(some),
         sigma_centred: sums.sigma_centred().expect(some),
         mean_difference: sums.mean().expect(some),

@@ -4,7 +4,7 @@ use super::splits::SECONDARY_SPLIT;
 use super::Gate;
 use crate::check::Budget;
 use crate::recalibration::{fit, Scores};
-use crate::report::schema::{Recalibrated, TaskRow};
+use crate::report::schema::{RecalibratedSigma, TaskRow};
 
 /// The scores of a split that was run whole.
 pub(super) struct Curve {
@@ -34,7 +34,7 @@ pub(super) fn recalibrate_rows(curves: &[Curve], gate: &Gate, rows: &mut [TaskRo
         let sums = curve.scores.at(found.temperature);
         let budget = Budget::new(&gate.bound_of(row.gates), row.n);
         row.undefined.remove("recalibrated");
-        row.recalibrated = sums.sigma_of(gate.statistic).map(|sigma| Recalibrated {
+        row.recalibrated = sums.sigma_of(gate.statistic).map(|sigma| RecalibratedSigma {
             temperature: found.temperature,
             fitted_on: fitted_on.clone(),
             at_edge: found.at_edge,

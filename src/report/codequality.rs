@@ -62,11 +62,11 @@ struct Lines {
 
 /// Writes the findings as one JSON array; an empty one where there is nothing to say.
 pub(super) fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, &findings(report, &Place::here()))?;
+    serde_json::to_writer_pretty(&mut *out, &findings(report, &PathBase::here()))?;
     out.write_all(b"\n")
 }
 
-fn findings(report: &Report, place: &Place) -> Vec<CodeQualityFinding> {
+fn findings(report: &Report, place: &PathBase) -> Vec<CodeQualityFinding> {
     let mut taken = BTreeSet::new();
     let finding = |finding: Finding<'_>| {
         let severity = severity(&finding)?;
@@ -123,7 +123,7 @@ fn fingerprint(row: &TaskRow, check: &str, before: u64) -> String {
 
 /// What a finding is about, as a path in the repository: the student, or the task where no student
 /// was loaded.
-fn path(report: &Report, row: &TaskRow, place: &Place) -> String {
+fn path(report: &Report, row: &TaskRow, place: &PathBase) -> String {
     let student = model(report, &row.task, "student").and_then(|student| {
         match (&student.revision, student.source.split_once('@')) {
             (Some(_), Some((id, _))) => below_root(Path::new(id)),
@@ -136,19 +136,19 @@ fn path(report: &Report, row: &TaskRow, place: &Place) -> String {
 }
 
 /// Where relative paths begin, and where GitLab's do.
-struct Place {
+struct PathBase {
     current: PathBuf,
     repository: PathBuf,
 }
 
-impl Place {
+impl PathBase {
     /// The current folder, in the repository that a GitLab job has in `CI_PROJECT_DIR`.
-    fn here() -> Place {
+    fn here() -> PathBase {
         let current = std::env::current_dir().unwrap_or_default();
         let project = std::env::var_os("CI_PROJECT_DIR").map(PathBuf::from);
         let project = project.and_then(|path| path.canonicalize().ok());
         let repository = project.filter(|path| current.starts_with(path));
-        Place { repository: repository.unwrap_or_else(|| current.clone()), current }
+        PathBase { repository: repository.unwrap_or_else(|| current.clone()), current }
     }
 
     /// `source` relative to the repository, without `.` and `..`; a folder outside of it without
@@ -326,7 +326,7 @@ pub(super) mod tests {
     #[cfg(unix)]
     #[test]
     fn a_place_is_a_path_in_the_repository() {
-        let place = Place {
+        let place = PathBase {
             current: "/builds/team/app/models".into(),
             repository: "/builds/team/app".into(),
         };

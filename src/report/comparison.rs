@@ -16,7 +16,7 @@ mod row;
 pub(super) use document::document;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::numbers::ABSENT;
 use super::schema::{Outcome, Report, TaskRow, WorstInput};
@@ -27,7 +27,7 @@ pub use moved::{Moved, MovedCount, MovedFigure, MovedFigures};
 pub const COMPARISON_VERSION: u32 = 1;
 
 /// Two reports, side by side.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Comparison {
     /// [`COMPARISON_VERSION`] of the program that compared.
     pub schema_version: u32,
@@ -37,23 +37,21 @@ pub struct Comparison {
     /// The exit code that belongs to `verdict`: 0, 1 or 3 (`--exit-zero` does not change it here).
     pub exit_code: u8,
     /// The report that is compared with.
-    pub old: Compared,
+    pub old: ComparedReport,
     /// The report under comparison.
-    pub new: Compared,
+    pub new: ComparedReport,
     /// How far a figure may move.
     pub limits: Limits,
     /// A row per task and split of either report, in the order of the new one.
     pub rows: Vec<ComparedRow>,
     /// What decided the numbers and is no longer the same: models, data, settings, program.
-    pub changes: Vec<Change>,
+    pub changes: Vec<ManifestChange>,
     /// What makes the comparison doubtful.
     pub warnings: Vec<Remark>,
 }
 
 /// What came of a comparison, or of one of its rows.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ComparisonVerdict {
     /// Nothing that counts got worse than it may.
@@ -77,8 +75,9 @@ impl ComparisonVerdict {
 }
 
 /// One of the two reports.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Compared {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Compared")]
+pub struct ComparedReport {
     /// The file, or `stdin`.
     pub source: String,
     /// The report's own verdict.
@@ -91,7 +90,7 @@ pub struct Compared {
 
 /// How far a figure may move on a row that gates; null: as far as it likes. A verdict that turns from
 /// preserved to not preserved, or would under the old report's κ, is a regression in any case.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Limits {
     /// The gating σ may rise by so much.
     pub max_sigma_increase: Option<f64>,
@@ -100,7 +99,7 @@ pub struct Limits {
 }
 
 /// One split of one task in both reports; what one of them does not have is null.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct ComparedRow {
     /// The task's name.
     pub task: String,
@@ -131,8 +130,9 @@ pub struct ComparedRow {
 }
 
 /// Something that decided the numbers and is no longer the same.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Change {
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[schemars(rename = "Change")]
+pub struct ManifestChange {
     /// What it is, such as `student weights` or `platform`.
     pub what: String,
     /// The task, or the task and split, that it belongs to; null for all.
@@ -144,7 +144,7 @@ pub struct Change {
 }
 
 /// A sentence about a row, or about the whole.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Remark {
     /// The task, or the task and split; null for the whole.
     pub of: Option<String>,
@@ -196,8 +196,8 @@ fn pairs<'a>(old: &'a Report, new: &'a Report) -> Vec<Pair<'a>> {
     now.chain(gone).collect()
 }
 
-fn compared((source, report): Named) -> Compared {
-    Compared {
+fn compared((source, report): Named) -> ComparedReport {
+    ComparedReport {
         source: source.to_owned(),
         verdict: report.verdict,
         version: report.manifest.version.clone(),

@@ -45,9 +45,9 @@ pub(super) enum Block {
     /// A sentence or more.
     Paragraph(String),
     /// A table.
-    Table(Table),
+    Table(DocumentTable),
     /// A table that a click unfolds. The first to go where the document is too long.
-    Folded { title: String, table: Table },
+    Folded { title: String, table: DocumentTable },
     /// A title and a line for each item.
     List { title: &'static str, items: Vec<String> },
     /// A reason, a warning, a note: its kind, what it is about, what to do.
@@ -63,18 +63,21 @@ pub(super) enum Block {
 }
 
 /// Rows of cells under a header; a cell has a line or more.
-pub(super) struct Table {
+pub(super) struct DocumentTable {
     /// Column names, and whether a column's cells are aligned to the right.
     pub columns: Vec<(String, bool)>,
     /// A cell for each column.
     pub rows: Vec<Vec<Vec<String>>>,
 }
 
-impl Table {
+impl DocumentTable {
     /// A table without rows; the columns `numbers` are aligned to the right.
     pub fn new(numbers: Range<usize>, columns: &[&str]) -> Self {
         let column = |(i, name): (usize, &&str)| ((*name).to_owned(), numbers.contains(&i));
-        Table { columns: columns.iter().enumerate().map(column).collect(), rows: Vec::new() }
+        DocumentTable {
+            columns: columns.iter().enumerate().map(column).collect(),
+            rows: Vec::new(),
+        }
     }
 
     /// Adds a row of one-line cells.
@@ -148,9 +151,9 @@ mod tests {
     fn every_block() -> Document {
         let mut document = Document::new(Outcome::Preserved, "PRESERVED", vec!["a|b".to_owned()]);
         let (title, path) = ("a section".to_owned(), "some/folder".to_owned());
-        let mut table = Table::new(1..2, &["name", "number"]);
+        let mut table = DocumentTable::new(1..2, &["name", "number"]);
         table.row(["σ".to_owned(), "0.5".to_owned()]);
-        let mut folded = Table::new(0..0, &["folded"]);
+        let mut folded = DocumentTable::new(0..0, &["folded"]);
         folded.row(["unfolded".to_owned()]);
         let (name, about) = ("a path".to_owned(), " (old)".to_owned());
         for block in [

@@ -25,20 +25,20 @@ pub(super) struct Figure {
     /// Its name in the text report, and in Markdown's table.
     pub(super) text: Option<&'static str>,
     /// What `audit compare` calls it.
-    pub(super) compared: Option<Compared>,
+    pub(super) compared: Option<ComparedNames>,
 }
 
 /// What a figure is of.
 pub(super) enum Of {
     /// Of both models together.
-    Pair(fn(&TaskRow) -> Value),
+    Pair(fn(&TaskRow) -> FigureValue),
     /// Of each model.
-    Model(fn(&ModelStatistics) -> Value),
+    Model(fn(&ModelStatistics) -> FigureValue),
 }
 
 /// A figure's value, where it is defined, and its interval, where it has one.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub(super) struct Value {
+pub(super) struct FigureValue {
     pub(super) value: Option<f64>,
     pub(super) interval: Option<Interval>,
 }
@@ -60,7 +60,7 @@ pub(super) enum Style {
 
 /// A figure in `audit compare`.
 #[derive(Clone, Copy)]
-pub(super) struct Compared {
+pub(super) struct ComparedNames {
     /// Its place among the figures that are compared.
     rank: u8,
     /// Its key in the JSON; `teacher_` or `student_` stands before it for one of each model.
@@ -207,28 +207,28 @@ const fn figure(name: &'static str, help: &'static str, of: Of) -> Figure {
     }
 }
 
-const fn pair(name: &'static str, help: &'static str, read: fn(&TaskRow) -> Value) -> Figure {
+const fn pair(name: &'static str, help: &'static str, read: fn(&TaskRow) -> FigureValue) -> Figure {
     figure(name, help, Of::Pair(read))
 }
 
 const fn model(
     name: &'static str,
     help: &'static str,
-    read: fn(&ModelStatistics) -> Value,
+    read: fn(&ModelStatistics) -> FigureValue,
 ) -> Figure {
     figure(name, help, Of::Model(read))
 }
 
-fn plain(value: Option<f64>) -> Value {
-    Value { value, interval: None }
+fn plain(value: Option<f64>) -> FigureValue {
+    FigureValue { value, interval: None }
 }
 
-fn with(value: Option<f64>, interval: Option<Interval>) -> Value {
-    Value { value, interval }
+fn with(value: Option<f64>, interval: Option<Interval>) -> FigureValue {
+    FigureValue { value, interval }
 }
 
 /// A number of examples; a row that could not run has none.
-fn count(row: &TaskRow, examples: usize) -> Value {
+fn count(row: &TaskRow, examples: usize) -> FigureValue {
     plain((row.verdict != Outcome::Error).then_some(examples as f64))
 }
 
@@ -264,21 +264,21 @@ impl Figure {
         text: &'static str,
         column: &'static str,
     ) -> Self {
-        Figure { compared: Some(Compared { rank, key, text, column }), ..self }
+        Figure { compared: Some(ComparedNames { rank, key, text, column }), ..self }
     }
 
     /// The figure of both models together; not defined for one of each model.
-    pub(super) fn of_pair(&self, row: &TaskRow) -> Value {
+    pub(super) fn of_pair(&self, row: &TaskRow) -> FigureValue {
         match self.of {
             Of::Pair(read) => read(row),
-            Of::Model(_) => Value::default(),
+            Of::Model(_) => FigureValue::default(),
         }
     }
 
     /// The figure of one model; not defined for one of both together.
-    pub(super) fn of_model(&self, model: &ModelStatistics) -> Value {
+    pub(super) fn of_model(&self, model: &ModelStatistics) -> FigureValue {
         match self.of {
-            Of::Pair(_) => Value::default(),
+            Of::Pair(_) => FigureValue::default(),
             Of::Model(read) => read(model),
         }
     }
@@ -298,7 +298,7 @@ impl Figure {
     /// it is not defined.
     pub(super) fn in_words(&self, row: &TaskRow) -> Option<String> {
         if let Of::Pair(read) = self.of {
-            let Value { value, interval } = read(row);
+            let FigureValue { value, interval } = read(row);
             let ends =
                 |of: Interval| format!(" ({} to {})", self.written(of.low), self.written(of.high));
             return Some(self.written(value?) + &interval.map(ends).unwrap_or_default());
@@ -332,7 +332,7 @@ pub(super) fn all() -> impl Iterator<Item = &'static Figure> {
 #[derive(Clone, Copy)]
 pub(super) struct ComparedFigure {
     figure: &'static Figure,
-    names: Compared,
+    names: ComparedNames,
     /// `teacher` or `student`.
     role: Option<&'static str>,
 }

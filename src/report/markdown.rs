@@ -1,7 +1,7 @@
 //! The report for a pull request comment: the verdict, a table, and the rest folded away.
 
 use super::display::{neutralise, truncate};
-use super::document::{verdict_sign, Block, Document, Table, CELL};
+use super::document::{verdict_sign, Block, Document, DocumentTable, CELL};
 use super::figures::{self, Figure};
 use super::numbers::{counted, decimal, decimal_or_absent, percent, signed, thousands, ABSENT};
 use super::rows::by_task;
@@ -38,7 +38,7 @@ fn shortened(name: &str) -> String {
     truncate(&neutralise(name), CELL)
 }
 
-fn table(report: &Report) -> Table {
+fn table(report: &Report) -> DocumentTable {
     let mut columns = vec![
         "task",
         "split",
@@ -52,7 +52,7 @@ fn table(report: &Report) -> Table {
     ];
     columns.extend(columns_of_figures().map(|(_, name)| name));
     columns.push("examples");
-    let mut table = Table::new(3..columns.len(), &columns);
+    let mut table = DocumentTable::new(3..columns.len(), &columns);
     report.tasks.iter().for_each(|row| table.row(cells(row)));
     table
 }
@@ -147,7 +147,7 @@ fn worst(document: &mut Document, row: &TaskRow) {
         return;
     }
     let columns = ["index", "d", "teacher", "student", "label", "text"];
-    let mut table = Table::new(0..2, &columns);
+    let mut table = DocumentTable::new(0..2, &columns);
     table.rows.extend(row.worst.iter().take(WORST_SHOWN).map(worst_cells));
     let (name, difference) = (shortened(&row.name()), row.difference_in_words());
     let title = format!("Inputs furthest apart on {name} ({difference})");
@@ -181,9 +181,9 @@ fn each_once(report: &Report, of: impl Fn(&TaskRow) -> String) -> String {
     values.join(" and ")
 }
 
-fn manifest(report: &Report) -> Table {
+fn manifest(report: &Report) -> DocumentTable {
     let manifest = &report.manifest;
-    let mut table = Table::new(0..0, &["what", "value"]);
+    let mut table = DocumentTable::new(0..0, &["what", "value"]);
     let mut line = |what: &str, value: String| table.row([what.to_owned(), value]);
     line("program", format!("{} {}", manifest.program, manifest.version));
     line("platform", manifest.platform.clone());

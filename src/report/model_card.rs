@@ -15,7 +15,7 @@ const INTRODUCTION: &str =
     "# For the metadata of a Hugging Face model card: the lines between `---` in its README.md.\n";
 
 /// A figure of a result: its type, its value, what it is called.
-struct Figure {
+struct CardMetric {
     kind: &'static str,
     value: f64,
     name: String,
@@ -58,7 +58,7 @@ fn name(model: &ModelManifest) -> String {
 fn result(report: &Report, row: &TaskRow) -> String {
     let figures: String = figures(report, row)
         .iter()
-        .map(|Figure { kind, value, name }| {
+        .map(|CardMetric { kind, value, name }| {
             format!(
                 "    - type: {}\n      value: {value}\n      name: {}\n",
                 quote(kind),
@@ -92,7 +92,7 @@ fn dataset(row: &TaskRow) -> String {
 }
 
 /// What is defined of the student's accuracy, the task's own metric, σ, κ and the agreement.
-fn figures(report: &Report, row: &TaskRow) -> Vec<Figure> {
+fn figures(report: &Report, row: &TaskRow) -> Vec<CardMetric> {
     let teacher =
         model(report, &row.task, "teacher").map_or_else(|| "its teacher".to_owned(), name);
     let student = row.figures.student.as_ref();
@@ -116,7 +116,7 @@ fn figures(report: &Report, row: &TaskRow) -> Vec<Figure> {
     .into_iter()
     .filter_map(|(kind, value, name)| {
         let value = value.filter(|value| value.is_finite())?;
-        Some(Figure { kind, value, name })
+        Some(CardMetric { kind, value, name })
     })
     .collect()
 }

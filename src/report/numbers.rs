@@ -46,14 +46,22 @@ pub(crate) fn signed(value: f64) -> String {
 
 /// σ and κ, with as many decimals as it takes to tell them apart.
 pub(crate) fn sigma_and_kappa(sigma: f64, kappa: f64) -> (String, String) {
-    let plain = (decimal(sigma), decimal(kappa));
-    if plain.0 != plain.1 || sigma == kappa {
+    told_apart((sigma, kappa), decimal, DECIMALS + 1)
+}
+
+/// Two numbers as `written` writes them; where they would look alike and are not, with as many
+/// decimals as it takes, at least `from`.
+fn told_apart(
+    (a, b): (f64, f64),
+    written: impl Fn(f64) -> String,
+    from: usize,
+) -> (String, String) {
+    let plain = (written(a), written(b));
+    if plain.0 != plain.1 || a == b {
         return plain;
     }
-    (DECIMALS + 1..=17)
-        .map(|decimals| (format!("{sigma:.decimals$}"), format!("{kappa:.decimals$}")))
-        .find(|(sigma, kappa)| sigma != kappa)
-        .unwrap_or(plain)
+    let mut longer = (from..=17).map(|n| (format!("{a:.n$}"), format!("{b:.n$}")));
+    longer.find(|(a, b)| a != b).unwrap_or(plain)
 }
 
 /// `0.0446 ≤ κ 0.0500`, with as many decimals as it takes to tell them apart; whether σ is within κ
@@ -104,16 +112,9 @@ pub(crate) fn chosen(value: f64) -> String {
     }
 }
 
-/// Like [`significant`] for two numbers, with as many digits as it takes to tell them apart.
+/// [`significant`] of two numbers, with as many decimals as it takes to tell them apart.
 pub(crate) fn spent_and_budget(spent: f64, budget: f64) -> (String, String) {
-    let plain = (significant(spent), significant(budget));
-    if plain.0 != plain.1 || spent == budget {
-        return plain;
-    }
-    (1..=17)
-        .map(|decimals| (format!("{spent:.decimals$}"), format!("{budget:.decimals$}")))
-        .find(|(spent, budget)| spent != budget)
-        .unwrap_or(plain)
+    told_apart((spent, budget), significant, 1)
 }
 
 /// `1 example`, `2 examples`.

@@ -7,78 +7,26 @@ use std::collections::BTreeSet;
 
 use super::display::neutralise;
 use super::figures::{self, Figure, Of};
-use super::schema::{Interval, Outcome, Report, TaskRow};
+use super::schema::{Interval, Outcome, Report, TaskRow, UpperLimit};
 
-/// A metric that is not a figure of its own: what it is called, what it is, its samples of one row.
-struct Family {
-    name: &'static str,
-    help: &'static str,
-    samples: fn(&TaskRow) -> Vec<Sample>,
-}
-
-/// One value of a row, with the labels that it has beside the row's.
-struct Sample {
+/// One value of a row, with the labels that it has besides the row's.
+struct MetricSample {
     labels: Vec<(&'static str, String)>,
     value: f64,
 }
 
-/// What came of the audit: written first.
-const VERDICT: [Family; 2] = [
-    Family {
-        name: "preserved",
-        help: "1 where the student preserves its teacher's confidence, else 0.",
-        samples: |row| {
-            let ran = (row.verdict != Outcome::Error).then_some(row.verdict == Outcome::Preserved);
-            labelled(Vec::new(), ran.map(|preserved| f64::from(u8::from(preserved))))
-        },
-    },
-    Family {
-        name: "error",
-        help: "1 where the audit could not be carried out, else 0.",
-        samples: |row| {
-            labelled(Vec::new(), Some(f64::from(u8::from(row.verdict == Outcome::Error))))
-        },
-    },
-];
-
-/// How sure sigma is, with the method and the level: written before [`BEFORE`].
-const CERTAINTY: [Family; 2] = [
-    Family {
-        name: "sigma_interval",
-        help: "The ends of an interval of sigma, and how it was made.",
-        samples: |row| {
-            let bootstrap = row.sigma_interval.map(|interval| ends("bootstrap", interval));
-            let draws = row.sequential.map(|draws| ends("sequential", draws.sigma_interval));
-            bootstrap.into_iter().chain(draws).flatten().collect()
-        },
-    },
-    Family {
-        name: "sigma_unseen_limit",
-        help: "What sigma of unseen inputs is at most, at a level.",
-        samples: |row| {
-            let limit = row
-                .sigma_unseen
-                .map(|limit| labelled(vec![("level", limit.level.to_string())], Some(limit.sigma)));
-            limit.unwrap_or_default()
-        },
-    },
-];
-
-/// The figure that [`CERTAINTY`] comes before.
-const BEFORE: &str = "sigma_recalibrated";
+/// The figure that the certainty of sigma is written before.
+const AFTER_CERTAINTY: &str = "sigma_recalibrated";
 
 /// The whole exposition.
 pub(super) fn render(report: &Report) -> String {
-    let labels = row_labels(report);
+    let rows: Vec<_> = report.tasks.iter().zip(row_labels(report)).collect();
     let mut out = String::new();
     let mut family = |name: &str, unit: Option<&str>, help: &str, samples: &Samples| {
-        let lines: String = report
-            .tasks
-            .iter()
-            .zip(&labels)
-            .flat_map(|(row, labels)| samples(row).into_iter().map(move |it| (labels, it)))
-            .map(|(labels, sample)| line(name, labels, &sample))
-            .collect();
+        let of_row = |(row, labels): &(&TaskRow, String)| -> String {
+            samples(row).iter().map(|sample| line(name, labels, sample)).collect()
+        };
+        let lines: String = rows.iter().map(of_row).collect();
         if lines.is_empty() {
             return;
         }
@@ -88,14 +36,23 @@ pub(super) fn render(report: &Report) -> String {
         }
         out.push_str(&format!("# HELP confidence_audit_{name} {help}\n{lines}"));
     };
-    for Family { name, help, samples } in &VERDICT {
-        family(name, None, help, samples);
-    }
+    let help = "1 where the student preserves its teacher's confidence, else 0.";
+    family("preserved", None, help, &|row| match row.verdict {
+        Outcome::Error => Vec::new(),
+        verdict => labelled(Vec::new(), flag(verdict == Outcome::Preserved)),
+    });
+    let help = "1 where the audit could not be carried out, else 0.";
+    family("error", None, help, &|row| labelled(Vec::new(), flag(row.verdict == Outcome::Error)));
     for figure in figures::all().filter(|figure| figure.metric) {
-        if figure.name == BEFORE {
-            for Family { name, help, samples } in &CERTAINTY {
-                family(name, None, help, samples);
-            }
+        if figure.name == AFTER_CERTAINTY {
+            let help = "The ends of an interval of sigma, and how it was made.";
+            family("sigma_interval", None, help, &intervals);
+            let help = "What sigma of unseen inputs is at most, at a level.";
+            family("sigma_unseen_limit", None, help, &|row| {
+                let limit = row.sigma_unseen.into_iter();
+                let level = |limit: UpperLimit| vec![("level", limit.level.to_string())];
+                limit.flat_map(|limit| labelled(level(limit), Some(limit.sigma))).collect()
+            });
         }
         family(figure.name, figure.unit, figure.help, &|row| samples(figure, row));
     }
@@ -103,22 +60,30 @@ pub(super) fn render(report: &Report) -> String {
 }
 
 /// The samples of a metric in one row.
-type Samples = dyn Fn(&TaskRow) -> Vec<Sample>;
+type Samples = dyn Fn(&TaskRow) -> Vec<MetricSample>;
 
-fn samples(figure: &Figure, row: &TaskRow) -> Vec<Sample> {
+fn samples(figure: &Figure, row: &TaskRow) -> Vec<MetricSample> {
     match figure.of {
         Of::Pair(_) => labelled(Vec::new(), figure.of_pair(row).value),
         Of::Model(_) => [("teacher", &row.figures.teacher), ("student", &row.figures.student)]
             .into_iter()
-            .filter_map(|(role, model)| Some((role, model.as_ref()?)))
-            .flat_map(|(role, model)| {
-                labelled(vec![("model", role.to_owned())], figure.of_model(model).value)
-            })
+            .filter_map(|(role, model)| Some((role, figure.of_model(model.as_ref()?).value)))
+            .flat_map(|(role, value)| labelled(vec![("model", role.to_owned())], value))
             .collect(),
     }
 }
 
-fn line(name: &str, row: &str, sample: &Sample) -> String {
+fn flag(is_set: bool) -> Option<f64> {
+    Some(f64::from(u8::from(is_set)))
+}
+
+fn intervals(row: &TaskRow) -> Vec<MetricSample> {
+    let bootstrap = row.sigma_interval.map(|interval| ends("bootstrap", interval));
+    let draws = row.sequential.map(|draws| ends("sequential", draws.sigma_interval));
+    bootstrap.into_iter().chain(draws).flatten().collect()
+}
+
+fn line(name: &str, row: &str, sample: &MetricSample) -> String {
     let more: String =
         sample.labels.iter().map(|(key, value)| format!(",{key}=\"{}\"", escape(value))).collect();
     format!("confidence_audit_{name}{{{row}{more}}} {}\n", sample.value)
@@ -139,12 +104,12 @@ fn row_labels(report: &Report) -> Vec<String> {
     report.tasks.iter().map(&mut unique).collect()
 }
 
-fn labelled(labels: Vec<(&'static str, String)>, value: Option<f64>) -> Vec<Sample> {
+fn labelled(labels: Vec<(&'static str, String)>, value: Option<f64>) -> Vec<MetricSample> {
     let defined = value.filter(|value| value.is_finite());
-    defined.map(|value| Sample { labels, value }).into_iter().collect()
+    defined.map(|value| MetricSample { labels, value }).into_iter().collect()
 }
 
-fn ends(method: &str, Interval { low, high, level }: Interval) -> Vec<Sample> {
+fn ends(method: &str, Interval { low, high, level }: Interval) -> Vec<MetricSample> {
     [("low", low), ("high", high)]
         .into_iter()
         .flat_map(|(end, value)| {

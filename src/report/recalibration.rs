@@ -66,14 +66,14 @@ pub struct RecalibratedSplit {
     /// κ²n.
     pub budget: f64,
     /// The student as it is.
-    pub before: Spend,
+    pub before: BudgetSpend,
     /// The student with its logits divided by `temperature`.
-    pub after: Spend,
+    pub after: BudgetSpend,
     /// The temperature that is best on this split itself, where that is: for the split that τ was
     /// fit on it is τ.
     pub best_temperature: f64,
     /// The student at `best_temperature`: no single temperature does better here.
-    pub best: Spend,
+    pub best: BudgetSpend,
     /// Labelled examples.
     pub labelled: usize,
     /// Labelled examples that the teacher has right.
@@ -106,7 +106,8 @@ pub struct RecalibratedSplit {
 
 /// What the examples of a split spend of the budget at one temperature.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Spend {
+#[schemars(rename = "Spend")]
+pub struct BudgetSpend {
     /// Root mean square of d about zero.
     pub sigma: f64,
     /// Standard deviation of d about its mean.
@@ -119,7 +120,7 @@ pub struct Spend {
     pub verdict: Outcome,
 }
 
-impl Spend {
+impl BudgetSpend {
     /// σ in the given reading.
     pub fn sigma_of(&self, statistic: Statistic) -> f64 {
         match statistic {
@@ -131,7 +132,7 @@ impl Spend {
 
 impl Recalibration {
     /// The σ that is held against κ.
-    pub(super) fn gating_sigma(&self, spend: &Spend) -> f64 {
+    pub(super) fn gating_sigma(&self, spend: &BudgetSpend) -> f64 {
         let centred = self.statistic == Statistic::Centred.as_str();
         spend.sigma_of(if centred { Statistic::Centred } else { Statistic::Rms })
     }
@@ -141,7 +142,7 @@ impl Recalibration {
 pub fn conclusion(report: &Recalibration) -> String {
     let (fit, gate) = (&report.fit.split, &report.gate);
     let name = &gate.split;
-    let preserved = |spend: &Spend| spend.verdict == Outcome::Preserved;
+    let preserved = |spend: &BudgetSpend| spend.verdict == Outcome::Preserved;
     let (sigma, kappa) = sigma_and_kappa(report.gating_sigma(&gate.best), gate.kappa);
     let best = format!("τ {}, the best for {name} itself,", decimal(gate.best_temperature));
     match (preserved(&gate.before), preserved(&gate.after), preserved(&gate.best)) {
@@ -174,7 +175,7 @@ pub(super) mod tests {
 
     /// The figures of a student that one temperature does not mend.
     pub(in super::super) fn sample() -> Recalibration {
-        let spend = |sigma: f64, verdict| Spend {
+        let spend = |sigma: f64, verdict| BudgetSpend {
             sigma,
             sigma_centred: sigma * 0.9,
             mean_difference: -0.01,

@@ -119,7 +119,7 @@ pub struct TaskRow {
     /// What σ would be with the student's logits divided by one temperature, where one was fitted on
     /// another split of the run.
     #[serde(default)]
-    pub recalibrated: Option<Recalibrated>,
+    pub recalibrated: Option<RecalibratedSigma>,
     /// The bound: κ = γ·sqrt(β/(n(1−α))).
     pub kappa: Option<f64>,
     /// β, nats, summed over the examples; null when `--kappa` was given outright.
@@ -251,7 +251,8 @@ pub struct Prediction {
 
 /// σ with the student's logits divided by one temperature.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct Recalibrated {
+#[schemars(rename = "Recalibrated")]
+pub struct RecalibratedSigma {
     /// The temperature.
     pub temperature: f64,
     /// The split that it was fitted on.

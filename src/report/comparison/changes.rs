@@ -4,10 +4,14 @@ use std::collections::BTreeSet;
 
 use super::super::numbers::{decimal, thousands};
 use super::super::schema::{ModelManifest, Outcome, Report, TaskRow};
-use super::{Change, Pair, Remark};
+use super::{ManifestChange, Pair, Remark};
 
 /// Every change, and the warnings that follow.
-pub(super) fn changes(old: &Report, new: &Report, rows: &[Pair]) -> (Vec<Change>, Vec<Remark>) {
+pub(super) fn changes(
+    old: &Report,
+    new: &Report,
+    rows: &[Pair],
+) -> (Vec<ManifestChange>, Vec<Remark>) {
     let mut found = Found::default();
     for (old, new) in rows {
         if let (Some(old), Some(new)) = (old, new) {
@@ -33,7 +37,7 @@ fn is_same_place(one: &ModelManifest, other: &ModelManifest) -> bool {
 
 #[derive(Default)]
 struct Found {
-    changes: Vec<Change>,
+    changes: Vec<ManifestChange>,
     warnings: Vec<Remark>,
 }
 
@@ -48,7 +52,7 @@ impl Found {
     ) -> bool {
         let differs = old != new;
         if differs {
-            self.changes.push(Change {
+            self.changes.push(ManifestChange {
                 what: what.to_owned(),
                 of: of.map(str::to_owned),
                 old: old.map(|value| value.to_string()),

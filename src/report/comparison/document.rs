@@ -2,13 +2,15 @@
 //!
 //! Text has a section for each row, Markdown a table of all rows and the rest folded away.
 
-use super::super::document::{Block, Document, Layout, Table};
+use super::super::document::{Block, Document, DocumentTable, Layout};
 use super::super::figures::compared;
 use super::super::numbers::{chosen, signed, ABSENT};
 use super::super::schema::WorstInput;
 use super::super::summary::verdict_word;
 use super::super::text::page::{verdict_style, YELLOW};
-use super::{Change, Compared, ComparedRow, Comparison, ComparisonVerdict, MovedFigure};
+use super::{
+    ComparedReport, ComparedRow, Comparison, ComparisonVerdict, ManifestChange, MovedFigure,
+};
 
 /// Characters of a hash that are shown; the JSON has all.
 const HASH_SHOWN: usize = 12;
@@ -24,7 +26,7 @@ pub(in super::super) fn document(comparison: &Comparison) -> Document {
     }
     if !comparison.changes.is_empty() {
         document.push_in(Layout::Text, Block::Gap);
-        let item = |change: &Change| format!("{}: {}", in_words(change), from_to(change));
+        let item = |change: &ManifestChange| format!("{}: {}", in_words(change), from_to(change));
         let items = comparison.changes.iter().map(item).collect();
         document.push_in(Layout::Text, Block::List { title: "changed", items });
     }
@@ -47,7 +49,9 @@ fn sources(document: &mut Document, comparison: &Comparison) {
     let (old, new) = (&comparison.old, &comparison.new);
     let sentence = format!("From {} to {}. Limits: {limits}.{more}", old.source, new.source);
     document.push_in(Layout::Markdown, Block::Paragraph(sentence));
-    for (name, Compared { source, verdict, version, platform }) in [("old", old), ("new", new)] {
+    for (name, ComparedReport { source, verdict, version, platform }) in
+        [("old", old), ("new", new)]
+    {
         let about = format!(" ({}, {version}, {platform})", verdict_word(*verdict));
         let (name, path) = (name.to_owned(), source.clone());
         document.push_in(Layout::Text, Block::Path { name, path, about });
@@ -79,7 +83,7 @@ fn section(document: &mut Document, row: &ComparedRow) {
     let parts = vec![outcomes(row), format!("({})", gate(row))];
     document.push_in(Layout::Text, Block::Gap);
     document.push_in(Layout::Text, Block::Section { title, parts });
-    let mut moves = Table::new(1..4, &["", "old", "new", "change"]);
+    let mut moves = DocumentTable::new(1..4, &["", "old", "new", "change"]);
     row.lines().into_iter().for_each(|line| moves.row(line));
     if !moves.rows.is_empty() {
         document.push_in(Layout::Text, Block::Table(moves));
@@ -115,11 +119,11 @@ fn texts(input: &WorstInput) -> Vec<String> {
 }
 
 /// Every row in a line, with old and new of each figure.
-fn overview(comparison: &Comparison) -> Table {
+fn overview(comparison: &Comparison) -> DocumentTable {
     let names: Vec<String> = compared().iter().map(|figure| figure.column()).collect();
     let names = names.iter().map(String::as_str).chain(["examples"]);
     let columns: Vec<&str> = ["task", "split", "verdict"].into_iter().chain(names).collect();
-    let mut table = Table::new(3..columns.len(), &columns);
+    let mut table = DocumentTable::new(3..columns.len(), &columns);
     for row in &comparison.rows {
         let gate = if row.gates { String::new() } else { format!(" ({})", gate(row)) };
         let verdict = format!("{}{gate}", outcomes(row).to_lowercase());
@@ -163,7 +167,7 @@ fn outcomes(row: &ComparedRow) -> String {
 /// The worst inputs that entered or left, row by row, and what changed.
 fn folded(document: &mut Document, comparison: &Comparison) {
     for row in &comparison.rows {
-        let mut table = Table::new(1..3, &["", "index", "d", "text"]);
+        let mut table = DocumentTable::new(1..3, &["", "index", "d", "text"]);
         for (how, inputs) in [("entered", &row.worst_entered), ("left", &row.worst_left)] {
             for input in inputs {
                 let texts = texts(input);
@@ -177,7 +181,7 @@ fn folded(document: &mut Document, comparison: &Comparison) {
             document.push_in(Layout::Markdown, Block::Folded { title, table });
         }
     }
-    let mut table = Table::new(0..0, &["what", "old → new"]);
+    let mut table = DocumentTable::new(0..0, &["what", "old → new"]);
     comparison.changes.iter().for_each(|it| table.row([in_words(it), from_to(it)]));
     if !table.rows.is_empty() {
         let title = "What changed".to_owned();
@@ -186,13 +190,13 @@ fn folded(document: &mut Document, comparison: &Comparison) {
 }
 
 /// `student weights of sst2`.
-pub(super) fn in_words(change: &Change) -> String {
+pub(super) fn in_words(change: &ManifestChange) -> String {
     let of = change.of.as_ref().map(|of| format!(" of {of}")).unwrap_or_default();
     format!("{}{of}", change.what)
 }
 
 /// `cdcdcdcdcdcd… → 010101010101…`.
-fn from_to(change: &Change) -> String {
+fn from_to(change: &ManifestChange) -> String {
     let shown =
         |value: &Option<String>| value.as_deref().map_or_else(|| ABSENT.to_owned(), shortened);
     format!("{} → {}", shown(&change.old), shown(&change.new))

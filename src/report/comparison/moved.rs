@@ -1,19 +1,17 @@
 //! The figures of a row in both reports: those that [`super::super::figures`] compares.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use schemars::{json_schema, JsonSchema, Schema, SchemaGenerator};
-use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
+use serde_json::Map;
 
 use super::super::figures::{compared, ComparedFigure};
 use super::super::numbers::{decimal, signed, thousands};
 use super::super::schema::TaskRow;
 
 /// A figure in both reports.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Moved {
     /// In the old report.
     pub old: Option<f64>,
@@ -24,7 +22,7 @@ pub struct Moved {
 }
 
 /// A count in both reports.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct MovedCount {
     /// In the old report.
     pub old: Option<usize>,
@@ -104,24 +102,6 @@ impl MovedFigure {
 impl Serialize for MovedFigures {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(key, moved)| (key, moved)))
-    }
-}
-
-impl<'de> Deserialize<'de> for MovedFigures {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut fields = BTreeMap::<String, Value>::deserialize(deserializer)?;
-        let mut figure = |figure: &ComparedFigure| {
-            let key = figure.key();
-            let absent = || D::Error::custom(format!("missing field `{key}`"));
-            let field = fields.remove(&key).ok_or_else(absent)?;
-            // A count that is null looks like any other figure that is.
-            let moved = match figure.is_count() {
-                true => serde_json::from_value(field).map(MovedFigure::Count),
-                false => serde_json::from_value(field).map(MovedFigure::Real),
-            };
-            Ok((key, moved.map_err(D::Error::custom)?))
-        };
-        Ok(MovedFigures(compared().iter().map(&mut figure).collect::<Result<_, _>>()?))
     }
 }
 

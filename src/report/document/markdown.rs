@@ -2,7 +2,7 @@
 
 use super::super::display::{neutralise, truncate};
 use super::super::schema::Outcome;
-use super::{Block, Document, Layout, Table};
+use super::{Block, Document, DocumentTable, Layout};
 
 /// GitHub refuses a comment above 65,536 characters; some room is left for what is put around.
 const MOST_CHARACTERS: usize = 60_000;
@@ -103,7 +103,7 @@ fn markdown_block(block: &Block) -> String {
 }
 
 /// A table whose lines of cells are cut at `limit` columns each.
-fn markdown_table(table: &Table, limit: usize) -> String {
+fn markdown_table(table: &DocumentTable, limit: usize) -> String {
     let names: Vec<&str> = table.columns.iter().map(|(name, _)| name.as_str()).collect();
     let rule = |(_, right): &(String, bool)| if *right { "--:|" } else { "---|" };
     let rules: String = table.columns.iter().map(rule).collect();

@@ -3,7 +3,7 @@
 use super::super::display::{aligned, neutralise, pad, truncate};
 use super::super::text::page::{verdict_style, Page, BOLD, DIM, INDENT, LABEL};
 use super::super::RenderOptions;
-use super::{Block, Document, Layout, Table};
+use super::{Block, Document, DocumentTable, Layout};
 
 impl Document {
     /// The document for a terminal.
@@ -55,7 +55,7 @@ fn text_block(page: &mut Page, block: &Block, section: Option<&str>) {
     }
 }
 
-fn text_table(page: &mut Page, table: &Table) {
+fn text_table(page: &mut Page, table: &DocumentTable) {
     let mut header: Vec<String> = table.columns.iter().map(|(name, _)| name.clone()).collect();
     // Numbers begin where the text of a field does.
     header[0] = pad(&header[0], LABEL - 2);

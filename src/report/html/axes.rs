@@ -31,7 +31,7 @@ const LOG_TICKS: f64 = 6.0;
 
 /// How values become lengths.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Scale {
+pub(super) enum AxisScale {
     /// Evenly from low to high.
     Linear(f64, f64),
     /// Counts from ½ to high by their logarithm; 0 stands at the foot.
@@ -40,13 +40,13 @@ pub(super) enum Scale {
     Log(f64, f64),
 }
 
-impl Scale {
+impl AxisScale {
     /// Where `value` stands, from 0 to 1.
     fn share(self, value: f64) -> f64 {
         let share = match self {
-            Scale::Linear(low, high) => (value - low) / (high - low),
-            Scale::Counts(high) => (value.max(0.5) / 0.5).ln() / (high / 0.5).ln(),
-            Scale::Log(low, high) => (value.max(low) / low).ln() / (high / low).ln(),
+            AxisScale::Linear(low, high) => (value - low) / (high - low),
+            AxisScale::Counts(high) => (value.max(0.5) / 0.5).ln() / (high / 0.5).ln(),
+            AxisScale::Log(low, high) => (value.max(low) / low).ln() / (high / low).ln(),
         };
         share.clamp(0.0, 1.0)
     }
@@ -54,13 +54,13 @@ impl Scale {
     /// Values worth a mark, about `count` of them, and how each is written.
     pub(super) fn ticks(self, count: usize) -> Vec<(f64, String)> {
         match self {
-            Scale::Linear(low, high) => linear_ticks(low, high, count),
-            Scale::Counts(high) => {
+            AxisScale::Linear(low, high) => linear_ticks(low, high, count),
+            AxisScale::Counts(high) => {
                 let powers =
                     (0..).map(|power| 10f64.powi(power)).take_while(|value| *value <= high);
                 powers.map(|value| (value, thousands(value as usize))).collect()
             }
-            Scale::Log(low, high) => log_ticks(low, high),
+            AxisScale::Log(low, high) => log_ticks(low, high),
         }
     }
 }
@@ -127,9 +127,9 @@ pub(super) fn text_width(text: &str) -> f64 {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Axes {
     /// Of the values to the right.
-    pub x: Scale,
+    pub x: AxisScale,
     /// Of the values upwards.
-    pub y: Scale,
+    pub y: AxisScale,
     /// Of the whole picture, user units.
     pub height: f64,
 }
@@ -191,37 +191,27 @@ impl Axes {
     }
 }
 
-/// A figure: its caption, and a picture that says in words what it shows.
-pub(super) struct Picture<'a> {
-    /// Unique in the page.
-    pub id: &'a str,
-    /// Shown above it, and its name for a screen reader.
-    pub caption: &'a str,
-    /// Shown below the caption.
-    pub remark: &'a str,
-    /// What a screen reader says of it.
-    pub description: &'a str,
-    /// User units.
-    pub height: f64,
-}
-
-impl Picture<'_> {
-    /// The figure around `drawing`.
-    pub(super) fn figure(&self, drawing: &Markup) -> Markup {
-        let (title, description) = (format!("{}-title", self.id), format!("{}-desc", self.id));
-        let caption = neutralise(self.caption);
-        html! {
-            figure id=(self.id) {
-                figcaption {
-                    b { (caption) }
-                    @if !self.remark.is_empty() { span.quiet { (self.remark) } }
-                }
-                svg viewBox=(format!("0 0 {WIDTH} {}", self.height)) role="img"
-                    aria-labelledby=(format!("{title} {description}")) {
-                    title id=(title) { (caption) }
-                    desc id=(description) { (neutralise(self.description)) }
-                    (drawing)
-                }
+/// A figure of that height in user units: its caption with a remark below, and `drawing` with a
+/// description for a screen reader. `id` is unique in the page.
+pub(super) fn figure(
+    id: &str,
+    caption: &str,
+    remark: &str,
+    description: &str,
+    height: f64,
+    drawing: &Markup,
+) -> Markup {
+    let (title, desc, caption) = (format!("{id}-title"), format!("{id}-desc"), neutralise(caption));
+    html! {
+        figure id=(id) {
+            figcaption {
+                b { (caption) }
+                @if !remark.is_empty() { span.quiet { (remark) } }
+            }
+            svg viewBox=(format!("0 0 {WIDTH} {height}")) role="img" aria-labelledby=(format!("{title} {desc}")) {
+                title id=(title) { (caption) }
+                desc id=(desc) { (neutralise(description)) }
+                (drawing)
             }
         }
     }
@@ -245,40 +235,50 @@ pub(super) fn path(points: impl Iterator<Item = (f64, f64)>) -> String {
 mod tests {
     use super::*;
 
-    fn written(scale: Scale, count: usize) -> Vec<String> {
+    fn written(scale: AxisScale, count: usize) -> Vec<String> {
         scale.ticks(count).into_iter().map(|(_, text)| text).collect()
     }
 
     #[test]
     fn ticks_are_round_numbers() {
-        assert_eq!(written(Scale::Linear(0.5, 1.0), 5), ["0.5", "0.6", "0.7", "0.8", "0.9", "1.0"]);
         assert_eq!(
-            written(Scale::Linear(-0.1, 0.1), 4),
+            written(AxisScale::Linear(0.5, 1.0), 5),
+            ["0.5", "0.6", "0.7", "0.8", "0.9", "1.0"]
+        );
+        assert_eq!(
+            written(AxisScale::Linear(-0.1, 0.1), 4),
             ["−0.10", "−0.05", "0.00", "0.05", "0.10"]
         );
-        assert_eq!(written(Scale::Linear(0.0, 67_349.0), 4), ["0", "20,000", "40,000", "60,000"]);
-        assert_eq!(written(Scale::Counts(2_500.0), 5), ["1", "10", "100", "1,000"]);
-        assert_eq!(written(Scale::Linear(0.0, 2.57), 5), ["0", "1", "2"]);
-        assert_eq!(written(Scale::Linear(0.0, 4.2e9), 5), ["0", "1e9", "2e9", "3e9", "4e9"]);
+        assert_eq!(
+            written(AxisScale::Linear(0.0, 67_349.0), 4),
+            ["0", "20,000", "40,000", "60,000"]
+        );
+        assert_eq!(written(AxisScale::Counts(2_500.0), 5), ["1", "10", "100", "1,000"]);
+        assert_eq!(written(AxisScale::Linear(0.0, 2.57), 5), ["0", "1", "2"]);
+        assert_eq!(written(AxisScale::Linear(0.0, 4.2e9), 5), ["0", "1e9", "2e9", "3e9", "4e9"]);
     }
 
     #[test]
     fn ticks_by_the_logarithm_are_as_many_as_fit() {
-        assert_eq!(written(Scale::Log(0.018, 0.4), 5), ["0.02", "0.05", "0.1", "0.2"]);
-        assert_eq!(written(Scale::Log(0.0008, 0.2), 5), ["0.001", "0.003", "0.01", "0.03", "0.1"]);
-        assert_eq!(written(Scale::Log(5e-9, 0.3), 5), ["1e-7", "1e-5", "0.001", "0.1"]);
+        assert_eq!(written(AxisScale::Log(0.018, 0.4), 5), ["0.02", "0.05", "0.1", "0.2"]);
+        assert_eq!(
+            written(AxisScale::Log(0.0008, 0.2), 5),
+            ["0.001", "0.003", "0.01", "0.03", "0.1"]
+        );
+        assert_eq!(written(AxisScale::Log(5e-9, 0.3), 5), ["1e-7", "1e-5", "0.001", "0.1"]);
     }
 
     #[test]
     fn equal_ratios_are_equally_far_by_the_logarithm() {
-        let scale = Scale::Log(0.01, 1.0);
+        let scale = AxisScale::Log(0.01, 1.0);
         assert_eq!((scale.share(0.01), scale.share(1.0), scale.share(0.0)), (0.0, 1.0, 0.0));
         assert!((scale.share(0.1) - 0.5).abs() < 1e-12);
     }
 
     #[test]
     fn values_stand_between_the_ends() {
-        let axes = Axes { x: Scale::Linear(0.0, 1.0), y: Scale::Counts(500.0), height: HEIGHT };
+        let axes =
+            Axes { x: AxisScale::Linear(0.0, 1.0), y: AxisScale::Counts(500.0), height: HEIGHT };
         assert_eq!((axes.at_x(0.0), axes.at_x(1.0), axes.at_x(7.0)), (LEFT, 348.0, 348.0));
         assert_eq!((axes.at_y(0.0), axes.at_y(500.0)), (HEIGHT - BOTTOM, TOP));
         assert!(axes.at_y(1.0) < axes.foot());

@@ -6,7 +6,7 @@ use maud::{html, Markup};
 
 use super::super::numbers::{counted, decimal, percent, thousands};
 use super::super::schema::{ConfidenceCounts, TaskRow};
-use super::axes::{round, Axes, Picture, Scale};
+use super::axes::{figure, round, Axes, AxisScale};
 use crate::confidence::ConfidenceKind;
 
 /// Of the picture, user units: a little more than its width, for the legend of the axis.
@@ -81,21 +81,14 @@ pub(super) fn confidences(row: &TaskRow, of: &ConfidenceCounts, id: &str) -> Mar
     };
     let caption = format!("{}: how sure each model is", row.split);
     let drawing = drawing(&cells, student);
-    let picture = Picture {
-        id,
-        caption: &caption,
-        remark: &remark,
-        description: &description,
-        height: HEIGHT,
-    };
     html! {
-        (picture.figure(&drawing))
+        (figure(id, &caption, &remark, &description, HEIGHT, &drawing))
         (key(&cells))
     }
 }
 
 fn drawing(cells: &Cells, student: &str) -> Markup {
-    let scale = Scale::Linear(cells.low, 1.0);
+    let scale = AxisScale::Linear(cells.low, 1.0);
     let axes = Axes { x: scale, y: scale, height: HEIGHT };
     let (x, y) = (|i| axes.at_x(cells.edge(i)), |i| axes.at_y(cells.edge(i)));
     let range = |i| format!("{}–{}", decimal(cells.edge(i)), decimal(cells.edge(i + 1)));

@@ -5,7 +5,7 @@ use maud::{html, Markup};
 use super::super::display::{columns, neutralise, truncate};
 use super::super::numbers::{counted, decimal, percent, signed, thousands};
 use super::super::schema::{Group, Histogram, ModelStatistics, TaskRow};
-use super::axes::{path, round, text_width, Axes, Picture, Scale, HEIGHT, WIDTH};
+use super::axes::{figure, path, round, text_width, Axes, AxisScale, HEIGHT, WIDTH};
 
 /// Half of the least range of d that is drawn.
 const LEAST_RANGE: f64 = 0.1;
@@ -34,8 +34,11 @@ pub(super) fn budget(row: &TaskRow, id: &str) -> Markup {
     };
     let most = row.course.iter().map(|point| point.spent_share).fold(1.0, f64::max);
     let n = row.n.max(1) as f64;
-    let axes =
-        Axes { x: Scale::Linear(0.0, n), y: Scale::Linear(0.0, most * 1.08), height: HEIGHT };
+    let axes = Axes {
+        x: AxisScale::Linear(0.0, n),
+        y: AxisScale::Linear(0.0, most * 1.08),
+        height: HEIGHT,
+    };
     let points = || {
         let seen =
             row.course.iter().map(|p| (axes.at_x(p.examples as f64), axes.at_y(p.spent_share)));
@@ -73,8 +76,7 @@ pub(super) fn budget(row: &TaskRow, id: &str) -> Markup {
             line.diagonal x1=(end) x2=(end) y1=(axes.at_y(most)) y2=(axes.foot()) {}
         }
     };
-    Picture { id, caption: &caption, remark: &remark, description: &description, height: HEIGHT }
-        .figure(&drawing)
+    figure(id, &caption, &remark, &description, HEIGHT, &drawing)
 }
 
 /// How often which d occurs.
@@ -87,8 +89,8 @@ pub(super) fn differences(row: &TaskRow, of: &Histogram, id: &str) -> Markup {
     let range = filled().map(reach).fold(LEAST_RANGE.max(kappa * 1.2), f64::max).min(of.high);
     let most = of.counts.iter().copied().max().unwrap_or(1).max(1);
     let axes = Axes {
-        x: Scale::Linear(-range, range),
-        y: Scale::Counts(most as f64 * 1.5),
+        x: AxisScale::Linear(-range, range),
+        y: AxisScale::Counts(most as f64 * 1.5),
         height: HEIGHT,
     };
     let mean = row.mean_difference.unwrap_or(0.0);
@@ -120,8 +122,7 @@ pub(super) fn differences(row: &TaskRow, of: &Histogram, id: &str) -> Markup {
         line.diagonal x1=(axes.at_x(0.0)) x2=(axes.at_x(0.0)) y1=(axes.at_y(most as f64 * 1.5)) y2=(axes.foot()) {}
         line.mean x1=(axes.at_x(mean)) x2=(axes.at_x(mean)) y1=(axes.at_y(most as f64 * 1.5)) y2=(axes.foot()) {}
     };
-    Picture { id, caption: &caption, remark: &remark, description: &description, height: HEIGHT }
-        .figure(&drawing)
+    figure(id, &caption, &remark, &description, HEIGHT, &drawing)
 }
 
 /// How often both models are right at which confidence.
@@ -134,7 +135,8 @@ pub(super) fn reliability(
     let models = [("teacher", teacher), ("student", student)];
     let bins = models.iter().flat_map(|(_, model)| &model.reliability);
     let low = bins.map(|bin| bin.low).fold(1.0, f64::min);
-    let axes = Axes { x: Scale::Linear(low, 1.0), y: Scale::Linear(0.0, 1.0), height: 280.0 };
+    let axes =
+        Axes { x: AxisScale::Linear(low, 1.0), y: AxisScale::Linear(0.0, 1.0), height: 280.0 };
     let ece = |model: &ModelStatistics| model.ece.map_or_else(|| "–".to_owned(), decimal);
     let remark = format!("calibration error: teacher {}, student {}", ece(teacher), ece(student));
     let described = |(role, model): &(&str, &ModelStatistics)| {
@@ -159,8 +161,7 @@ pub(super) fn reliability(
         line.diagonal x1=(axes.at_x(low)) y1=(axes.at_y(low)) x2=(axes.at_x(1.0)) y2=(axes.at_y(1.0)) {}
         @for (role, model) in models { (reliability_curve(&axes, role, model)) }
     };
-    Picture { id, caption: &caption, remark: &remark, description: &description, height: 280.0 }
-        .figure(&drawing)
+    figure(id, &caption, &remark, &description, 280.0, &drawing)
 }
 
 /// One model's bins: circles for the teacher, squares for the student, larger with more examples.
@@ -217,7 +218,7 @@ pub(super) fn groups(row: &TaskRow, by: &str, groups: &[&Group], id: &str) -> Ma
             text x=(right + BAR_GAP) y=(top + 11.5) { (decimal(group.sigma)) ", n " (thousands(group.n)) }
         }
         line.axis x1=(left) x2=(right) y1=(foot) y2=(foot) {}
-        @for (value, text) in Scale::Linear(0.0, most * 1.05).ticks(3) {
+        @for (value, text) in AxisScale::Linear(0.0, most * 1.05).ticks(3) {
             line.axis x1=(at(value)) x2=(at(value)) y1=(foot) y2=(foot + 4.0) {}
             text x=(at(value)) y=(foot + 15.0) text-anchor="middle" { (text) }
         }
@@ -226,8 +227,7 @@ pub(super) fn groups(row: &TaskRow, by: &str, groups: &[&Group], id: &str) -> Ma
             line.limit x1=(at(kappa)) x2=(at(kappa)) y1="2" y2=(foot) {}
         }
     };
-    Picture { id, caption: &caption, remark: "", description: &description, height: foot + 36.0 }
-        .figure(&drawing)
+    figure(id, &caption, "", &description, foot + 36.0, &drawing)
 }
 
 /// A group's name, short enough for its place.

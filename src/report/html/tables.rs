@@ -3,7 +3,7 @@
 use maud::{html, Markup};
 
 use super::super::display::neutralise;
-use super::super::figures::{self, Figure, Value};
+use super::super::figures::{self, Figure, FigureValue};
 use super::super::numbers::{
     chosen, decimal, decimal_or_absent, percent, signed, spent_and_budget, thousands, ABSENT,
 };
@@ -72,7 +72,7 @@ fn model_metrics(row: &TaskRow) -> Markup {
     }
 }
 
-fn cell(figure: &Figure, of: Value) -> Markup {
+fn cell(figure: &Figure, of: FigureValue) -> Markup {
     html! {
         td {
             (of.value.map_or_else(|| ABSENT.to_owned(), |value| figure.written(value)))

@@ -6,7 +6,7 @@ use super::super::numbers::{
 };
 use super::super::schema::Outcome;
 use super::super::summary::verdict_word;
-use super::{RecalibratedSplit, Recalibration, Spend};
+use super::{BudgetSpend, RecalibratedSplit, Recalibration};
 
 /// The whole report.
 pub(in super::super) fn document(report: &Recalibration) -> Document {
@@ -58,11 +58,11 @@ fn extent(split: &RecalibratedSplit) -> String {
 }
 
 /// The σ that gates, with as many decimals as tell it from κ.
-fn sigma(report: &Recalibration, split: &RecalibratedSplit, spend: &Spend) -> String {
+fn sigma(report: &Recalibration, split: &RecalibratedSplit, spend: &BudgetSpend) -> String {
     sigma_and_kappa(report.gating_sigma(spend), split.kappa).0
 }
 
-fn comparison(report: &Recalibration, split: &RecalibratedSplit, spend: &Spend) -> String {
+fn comparison(report: &Recalibration, split: &RecalibratedSplit, spend: &BudgetSpend) -> String {
     let within = spend.verdict == Outcome::Preserved;
     format!("σ {}", against_kappa(report.gating_sigma(spend), within, split.kappa))
 }

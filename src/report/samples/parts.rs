@@ -214,7 +214,7 @@ pub(super) fn row(task: &str, split: &str, n: usize, sigma: f64) -> TaskRow {
         variants: variants(sigma),
         sigma_interval: Some(Interval { low: sigma * 0.98, high: sigma * 1.02, level: 0.95 }),
         sigma_unseen: (split != "train").then_some(UpperLimit { sigma: sigma * 1.1, level: 0.95 }),
-        recalibrated: (split == "train").then(|| Recalibrated {
+        recalibrated: (split == "train").then(|| RecalibratedSigma {
             temperature: 1.1234,
             fitted_on: "validation".into(),
             at_edge: false,

@@ -4,8 +4,8 @@ use maud::{html, Markup};
 
 use super::super::super::numbers::{chosen, counted, decimal};
 use super::super::super::tuning::{Finalist, Tuning};
-use super::super::axes::{Axes, Picture, Scale, HEIGHT};
-use super::points::{accuracy_scale, points, sigma_scale, Mark, Point, SMALL};
+use super::super::axes::{figure, Axes, AxisScale, HEIGHT};
+use super::points::{accuracy_scale, points, sigma_scale, Mark, TrialPoint, SMALL};
 
 /// Of the plot of σ against accuracy, user units.
 const TALL: f64 = 320.0;
@@ -27,13 +27,13 @@ pub(super) fn plots(report: &Tuning) -> Vec<Markup> {
 }
 
 /// σ to the right, accuracy upwards.
-fn against_accuracy(report: &Tuning, points: &[Point]) -> Markup {
+fn against_accuracy(report: &Tuning, points: &[TrialPoint]) -> Markup {
     let (x, y) = (sigma_scale(report, points), accuracy_scale(report, points));
     let axes = Axes { x, y, height: TALL };
     let (kappa, least) = (report.kappa, report.least_accuracy());
     let (at_kappa, at_least) = (axes.at_x(kappa), axes.at_y(least));
     let region = format!("M{} {}H{at_kappa}V{at_least}H{}Z", axes.left(), axes.top(), axes.left());
-    let at = |point: &Point, sigma: f64| (axes.at_x(sigma), axes.at_y(point.figures.accuracy));
+    let at = |point: &TrialPoint, sigma: f64| (axes.at_x(sigma), axes.at_y(point.figures.accuracy));
     let drawing = html! {
         path.region d=(region) {}
         (axes.draw(&sigma_label("σ on the training set", x), "accuracy on the seen part"))
@@ -60,23 +60,17 @@ fn against_accuracy(report: &Tuning, points: &[Point]) -> Markup {
         decimal(least)
     );
     let caption = "Every trial: σ against accuracy";
-    Picture {
-        id: "accuracy-plot",
-        caption,
-        remark: &remark,
-        description: &description,
-        height: TALL,
-    }
-    .figure(&drawing)
+    figure("accuracy-plot", caption, &remark, &description, TALL, &drawing)
 }
 
 /// Trials to the right, σ upwards.
-fn by_trial(report: &Tuning, points: &[Point]) -> Markup {
+fn by_trial(report: &Tuning, points: &[TrialPoint]) -> Markup {
     let y = sigma_scale(report, points);
     let last = report.trials.iter().map(|trial| trial.trial).max().unwrap_or(0).max(LEAST_TRIALS);
-    let axes = Axes { x: Scale::Linear(0.5, last as f64 + 0.5), y, height: HEIGHT };
+    let axes = Axes { x: AxisScale::Linear(0.5, last as f64 + 0.5), y, height: HEIGHT };
     let at_kappa = axes.at_y(report.kappa);
-    let at = |point: &Point, sigma: f64| (axes.at_x(point.trial.trial as f64), axes.at_y(sigma));
+    let at =
+        |point: &TrialPoint, sigma: f64| (axes.at_x(point.trial.trial as f64), axes.at_y(sigma));
     let drawing = html! {
         (axes.draw("trial", &sigma_label("σ", y)))
         line.limit x1=(axes.left()) x2=(axes.right()) y1=(at_kappa) y2=(at_kappa) {}
@@ -93,21 +87,14 @@ fn by_trial(report: &Tuning, points: &[Point]) -> Markup {
         chosen(report.kappa)
     );
     let caption = "σ as the search went on";
-    Picture {
-        id: "trial-plot",
-        caption,
-        remark: &remark,
-        description: &description,
-        height: HEIGHT,
-    }
-    .figure(&drawing)
+    figure("trial-plot", caption, &remark, &description, HEIGHT, &drawing)
 }
 
 /// Where a student of that σ stands, user units.
-type At<'a> = dyn Fn(&Point, f64) -> (f64, f64) + 'a;
+type At<'a> = dyn Fn(&TrialPoint, f64) -> (f64, f64) + 'a;
 
 /// Every point where `at` has it, feasible ones above the others, and the rings around finalists.
-fn marks(report: &Tuning, points: &[Point], at: &At) -> Markup {
+fn marks(report: &Tuning, points: &[TrialPoint], at: &At) -> Markup {
     html! {
         @for joint in points.iter().filter_map(|point| joint(report, point, at)) { (joint) }
         @for place in places(points, at) { (place.mark.draw(place.at, &place.words(report.kappa))) }
@@ -126,7 +113,7 @@ struct Ring {
 }
 
 /// Around winner and default, where they have figures.
-fn rings(report: &Tuning, points: &[Point], at: &At) -> Vec<Ring> {
+fn rings(report: &Tuning, points: &[TrialPoint], at: &At) -> Vec<Ring> {
     let finalists =
         [("winner", &report.winner, WINNER_RING), ("default", &report.default, DEFAULT_RING)];
     let rings = finalists.into_iter().filter_map(|(name, finalist, radius)| {
@@ -138,13 +125,13 @@ fn rings(report: &Tuning, points: &[Point], at: &At) -> Vec<Ring> {
 }
 
 /// Trials of one mark at one place, to half a user unit.
-struct Place<'a> {
+struct TrialsAtPoint<'a> {
     at: (f64, f64),
     mark: Mark,
-    points: Vec<&'a Point<'a>>,
+    points: Vec<&'a TrialPoint<'a>>,
 }
 
-impl Place<'_> {
+impl TrialsAtPoint<'_> {
     /// A line for each trial; ahead of several of them how many they are: `×2`.
     fn words(&self, kappa: f64) -> String {
         let several = (self.points.len() > 1).then(|| format!("×{}", self.points.len()));
@@ -154,18 +141,18 @@ impl Place<'_> {
 }
 
 /// Where there are points, the lowest layer first.
-fn places<'a>(points: &'a [Point<'a>], at: &At) -> Vec<Place<'a>> {
-    let mut places: Vec<Place> = Vec::new();
+fn places<'a>(points: &'a [TrialPoint<'a>], at: &At) -> Vec<TrialsAtPoint<'a>> {
+    let mut places: Vec<TrialsAtPoint> = Vec::new();
     for (mark, _) in Mark::ALL {
         for point in points.iter().filter(|point| point.mark == mark) {
             let here = at(point, point.figures.sigma);
-            let same = |place: &&mut Place| {
+            let same = |place: &&mut TrialsAtPoint| {
                 let (x, y) = place.at;
                 place.mark == mark && (x - here.0).abs() < 0.5 && (y - here.1).abs() < 0.5
             };
             match places.iter_mut().find(same) {
                 Some(place) => place.points.push(point),
-                None => places.push(Place { at: here, mark, points: vec![point] }),
+                None => places.push(TrialsAtPoint { at: here, mark, points: vec![point] }),
             }
         }
     }
@@ -173,7 +160,7 @@ fn places<'a>(points: &'a [Point<'a>], at: &At) -> Vec<Place<'a>> {
 }
 
 /// From a student to the same one with its temperature, where that is to be seen.
-fn joint(report: &Tuning, point: &Point, at: &At) -> Option<Markup> {
+fn joint(report: &Tuning, point: &TrialPoint, at: &At) -> Option<Markup> {
     let sigma = point.recalibrated()?;
     let (from, to) = (at(point, point.figures.sigma), at(point, sigma));
     let length = (from.0 - to.0).abs() + (from.1 - to.1).abs();
@@ -190,7 +177,7 @@ fn joint(report: &Tuning, point: &Point, at: &At) -> Option<Markup> {
 }
 
 /// The finished trials that no other one betters in both, as steps: up at each, then to the right.
-fn front(axes: &Axes, points: &[Point]) -> String {
+fn front(axes: &Axes, points: &[TrialPoint]) -> String {
     let on = points.iter().filter(|point| point.trial.pareto && point.mark != Mark::GivenUp);
     let mut on: Vec<_> = on.map(|point| (point.figures.sigma, point.figures.accuracy)).collect();
     on.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
@@ -200,27 +187,27 @@ fn front(axes: &Axes, points: &[Point]) -> String {
 }
 
 /// The point of a finalist's trial.
-fn of<'a>(points: &'a [Point<'a>], finalist: &Finalist) -> Option<&'a Point<'a>> {
+fn of<'a>(points: &'a [TrialPoint<'a>], finalist: &Finalist) -> Option<&'a TrialPoint<'a>> {
     points.iter().find(|point| point.trial.trial == finalist.trial)
 }
 
 /// `κ 0.05`, and whether it is beyond what is drawn.
-fn kappa_in(scale: Scale, kappa: f64) -> String {
+fn kappa_in(scale: AxisScale, kappa: f64) -> String {
     let high = match scale {
-        Scale::Linear(_, high) | Scale::Log(_, high) | Scale::Counts(high) => high,
+        AxisScale::Linear(_, high) | AxisScale::Log(_, high) | AxisScale::Counts(high) => high,
     };
     format!("κ {}{}", chosen(kappa), if kappa > high { " (beyond)" } else { "" })
 }
 
-fn sigma_label(name: &str, scale: Scale) -> String {
+fn sigma_label(name: &str, scale: AxisScale) -> String {
     match scale {
-        Scale::Log(..) => format!("{name} (log scale)"),
+        AxisScale::Log(..) => format!("{name} (log scale)"),
         _ => name.to_owned(),
     }
 }
 
 /// What the marks mean, of those that are drawn.
-fn legend(points: &[Point]) -> Markup {
+fn legend(points: &[TrialPoint]) -> Markup {
     let drawn = |mark: Mark| points.iter().any(|point| point.mark == mark);
     let key = |drawing: Markup, words: &str| {
         html! {

@@ -6,7 +6,7 @@ use super::super::super::display::{neutralise, truncate};
 use super::super::super::numbers::{decimal, sigma_and_kappa};
 use super::super::super::tuning::csv::plain;
 use super::super::super::tuning::{Figures, Finalist, Trial, Tuning};
-use super::super::axes::{round, Scale};
+use super::super::axes::{round, AxisScale};
 
 /// Radius of the marks of students with a temperature, user units.
 pub(super) const SMALL: f64 = 2.25;
@@ -56,14 +56,14 @@ impl Mark {
 }
 
 /// A trial that has something to show.
-pub(super) struct Point<'a> {
+pub(super) struct TrialPoint<'a> {
     pub trial: &'a Trial,
     pub figures: &'a Figures,
     pub mark: Mark,
 }
 
 /// The trials with figures, in their order.
-pub(super) fn points(report: &Tuning) -> Vec<Point<'_>> {
+pub(super) fn points(report: &Tuning) -> Vec<TrialPoint<'_>> {
     let shown = report.trials.iter().filter_map(|trial| {
         let figures = trial.figures.as_ref()?;
         let mark = match trial.outcome.as_str() {
@@ -72,12 +72,12 @@ pub(super) fn points(report: &Tuning) -> Vec<Point<'_>> {
             _ => Mark::GivenUp,
         };
         let known = figures.sigma.is_finite() && figures.accuracy.is_finite();
-        known.then_some(Point { trial, figures, mark })
+        known.then_some(TrialPoint { trial, figures, mark })
     });
     shown.collect()
 }
 
-impl Point<'_> {
+impl TrialPoint<'_> {
     /// σ with the trial's temperature.
     pub fn recalibrated(&self) -> Option<f64> {
         self.figures.recalibrated_sigma.filter(|sigma| sigma.is_finite())
@@ -129,23 +129,23 @@ fn settings(trial: &Trial) -> String {
 }
 
 /// Every σ that is drawn, κ among them; none is above 1.
-pub(super) fn sigma_scale(report: &Tuning, points: &[Point]) -> Scale {
+pub(super) fn sigma_scale(report: &Tuning, points: &[TrialPoint]) -> AxisScale {
     let drawn = points.iter().flat_map(|point| [Some(point.figures.sigma), point.recalibrated()]);
     let (low, high) = ends(drawn.flatten().chain([report.kappa.clamp(0.0, 1.0)]));
     if low > LEAST_SIGMA && high / low > WIDE {
         let free = (high / low).powf(MARGIN);
-        return Scale::Log(low / free, high * free);
+        return AxisScale::Log(low / free, high * free);
     }
     let free = if high > low { MARGIN * (high - low) } else { LEAST_RANGE * high.max(0.01) };
-    Scale::Linear((low - free).max(0.0), high + free)
+    AxisScale::Linear((low - free).max(0.0), high + free)
 }
 
 /// Every accuracy that is drawn, the least that is enough among them.
-pub(super) fn accuracy_scale(report: &Tuning, points: &[Point]) -> Scale {
+pub(super) fn accuracy_scale(report: &Tuning, points: &[TrialPoint]) -> AxisScale {
     let drawn = points.iter().map(|point| point.figures.accuracy);
     let (low, high) = ends(drawn.chain([report.least_accuracy().clamp(0.0, 1.0)]));
     let free = if high > low { MARGIN * (high - low) } else { LEAST_RANGE };
-    Scale::Linear((low - free).max(0.0), (high + free).min(1.0))
+    AxisScale::Linear((low - free).max(0.0), (high + free).min(1.0))
 }
 
 fn ends(values: impl Iterator<Item = f64>) -> (f64, f64) {
