@@ -243,7 +243,7 @@ pub struct CompareArgs {
     pub exit_zero: bool,
 }
 
-/// How far a share may move. From 1 on nothing could go beyond it: whoever types 1 means per cent.
+/// Largest change of a share, in [0, 1).
 fn limit(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
     match (0.0..1.0).contains(&value) {

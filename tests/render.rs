@@ -113,7 +113,7 @@ fn a_report_is_read_from_a_pipe_and_stays_valid_without_its_newest_fields() {
 }
 
 #[test]
-fn what_is_no_report_is_named_with_its_line_or_its_key() {
+fn what_is_not_a_report_is_named_with_its_line_or_its_key() {
     let (sandbox, _) = audited("json");
     let report = sandbox.read("out/report.json");
     sandbox.write("cut.json", &report[..report.len() / 2]);
@@ -124,12 +124,15 @@ fn what_is_no_report_is_named_with_its_line_or_its_key() {
     sandbox.write("keyless.json", keyless);
     for (file, words) in [
         ("cut.json", &["`cut.json` ends too soon: ", " at line "][..]),
-        ("other.json", &["`other.json` is no report: it has no key `manifest`"]),
+        ("other.json", &["`other.json` is not a report: it has no key `manifest`"]),
         ("next.json", &["`next.json` has the `schema_version` 2"]),
-        ("keyless.json", &["`keyless.json` is no report: missing field `alpha` at line "]),
+        ("keyless.json", &["`keyless.json` is not a report: missing field `alpha` at line "]),
         ("missing.json", &["cannot read `missing.json`: "]),
         ("out", &["cannot read `out`: "]),
-        ("out/report.md", &["`out/report.md` is no JSON: expected value at line 1 column 1"]),
+        (
+            "out/report.md",
+            &["`out/report.md` is not valid JSON: expected value at line 1 column 1"],
+        ),
     ] {
         let run = render(&sandbox, &[file]);
         run.fails(2, words).fails(2, &["hint: pass what `audit --format json` printed"]);

@@ -10,10 +10,10 @@ use crate::report::comparison::{compare, Limits};
 use crate::report::{Envelope, Saved};
 use crate::terminal::Verbosity;
 
-/// Compares, prints, and turns what came of it into the exit code.
+/// Compares two saved reports, prints the comparison and returns its exit code.
 ///
 /// # Errors
-/// A file that is no report or has a row twice, a form that there is not; a regression is none.
+/// A file that is not a report or has a row twice. A regression is not an error.
 pub fn run(args: &CompareArgs) -> Result<Exit> {
     if [&args.old, &args.new].iter().all(|path| path.as_os_str() == "-") {
         bail!(Diagnostic::usage("stdin can be one of the two reports")

@@ -5,19 +5,17 @@ use anyhow::Result;
 use super::output::{print, render_options};
 use crate::cli::ExplainArgs;
 use crate::error::{Diagnostic, Exit};
-use crate::report::glossary::{explain, nearest, write_entries, write_overview, Entry};
+use crate::report::glossary::{entries_text, explain, nearest, overview_text, Entry};
 
 /// Explains each word, or lists all of them.
 ///
 /// # Errors
 /// A word that is not in the glossary.
 pub fn run(args: &ExplainArgs) -> Result<Exit> {
-    let mut text = Vec::new();
-    match args.words.as_slice() {
-        [] => write_overview(&render_options(), &mut text)?,
-        words => write_entries(&entries(words)?, &render_options(), &mut text)?,
-    }
-    print(&String::from_utf8_lossy(&text))?;
+    print(&match args.words.as_slice() {
+        [] => overview_text(&render_options()),
+        words => entries_text(&entries(words)?, &render_options()),
+    })?;
     Ok(Exit::Preserved)
 }
 

@@ -15,7 +15,7 @@ use crate::terminal::Verbosity;
 use crate::tune::plan::{Plan, TuneFlags};
 use crate::tune::tune;
 
-/// Searches, writes the output folder, and says what came of it.
+/// Searches, writes the output folder and prints the report.
 ///
 /// # Errors
 /// A plan that contradicts itself, its models or its data, before anything is trained; whatever ends

@@ -15,8 +15,7 @@ const OUTPUT_LAYERS: [&str; 2] = ["classifier.out_proj", "classifier"];
 /// The tensors of a checkpoint with weight and bias of its last linear layer divided by
 /// `temperature` > 0: (W/τ)h + b/τ = (Wh + b)/τ. All others are as they are stored.
 ///
-/// The two are f32 whatever they were stored in: a quotient need not have a place among the values
-/// of f16 or bf16, and the logits are computed in f32 anyway. Each is divided in f64 and rounded once.
+/// Both are f32, since f16 and bf16 may not hold the quotient; each is divided in f64 and rounded once.
 ///
 /// # Errors
 /// A tensor that cannot be read, weights without such a layer.

@@ -1,4 +1,4 @@
-//! The predictions as CSV: a line per example, written as they stand in memory.
+//! The predictions as CSV, a line per example.
 
 use std::io::{self, Write};
 

@@ -67,7 +67,7 @@ pub(crate) fn truncate(text: &str, limit: usize) -> String {
     out
 }
 
-/// `text` in at most `limit` columns, keeping its end: a path's last folders tell the most.
+/// `text` in at most `limit` columns, keeping its end, which matters most in a path.
 pub(crate) fn truncate_start(text: &str, limit: usize) -> String {
     if columns(text) <= limit {
         return text.to_owned();

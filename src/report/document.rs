@@ -1,7 +1,6 @@
 //! A report as a tree of headings, fields, tables, lists and notes, with two layouts: text and Markdown.
 //!
-//! Texts stand in the tree as they are; each layout neutralises or escapes them. Most blocks are in both
-//! layouts, some in one of the two.
+//! The tree holds raw text; each layout neutralises or escapes it. A block may be for one layout only.
 
 mod markdown;
 mod text;
@@ -20,7 +19,7 @@ pub(super) use markdown::{verdict_sign, CELL};
 pub(super) struct Document {
     outcome: Outcome,
     word: &'static str,
-    /// What stands behind the verdict's word.
+    /// Shown behind the verdict.
     parts: Vec<String>,
     blocks: Vec<(Option<Layout>, Block)>,
 }

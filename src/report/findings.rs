@@ -1,9 +1,9 @@
-//! What CI shows of a report beside its verdict: a finding for each gate, disagreement and note.
+//! What CI shows of a report: a finding for each gate, disagreement and note.
 
 use super::schema::{NoteLevel, Outcome, Report, TaskRow};
 use super::summary::{disagreements, row_summary};
 
-/// Something that is to be told of a row.
+/// A finding about a row.
 pub(super) struct Finding<'a> {
     pub row: &'a TaskRow,
     /// A word that `audit explain` explains, such as `not-preserved`.

@@ -3,7 +3,6 @@
 //! The file is the text's only home. `## ` begins a group and `### ` a word; a first line
 //! `Also: …` names the word's other names; a line that is indented by four spaces is a formula.
 
-use std::io::{self, Write};
 use std::sync::OnceLock;
 
 use super::RenderOptions;
@@ -34,7 +33,7 @@ pub struct Entry {
     pub name: String,
     /// What it is also called.
     pub aliases: Vec<String>,
-    /// The group that it stands in: `Verdicts`, `Notes and warnings`.
+    /// Its group: `Verdicts`, `Notes and warnings`.
     pub group: String,
     /// The first sentence of `body`.
     pub summary: String,
@@ -42,7 +41,7 @@ pub struct Entry {
     pub body: Vec<Paragraph>,
 }
 
-/// A part of an explanation. Code stands in backticks; there is no other markup, and no link.
+/// A part of an explanation. Code is in backticks; there is no other markup and no link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Paragraph {
     /// Prose, in one line.
@@ -94,24 +93,14 @@ pub fn nearest(word: &str) -> Vec<&'static str> {
     found.into_iter().take(NEAREST).map(|(_, name)| name).collect()
 }
 
-/// Writes what each of `entries` means, for a terminal.
-///
-/// # Errors
-/// Whatever `out` answers.
-pub fn write_entries(
-    entries: &[&Entry],
-    options: &RenderOptions,
-    out: &mut dyn Write,
-) -> io::Result<()> {
-    out.write_all(super::text::entries(entries, options).as_bytes())
+/// What each of `entries` means, for a terminal.
+pub fn entries_text(entries: &[&Entry], options: &RenderOptions) -> String {
+    super::text::entries(entries, options)
 }
 
-/// Writes a line for every word, by group.
-///
-/// # Errors
-/// Whatever `out` answers.
-pub fn write_overview(options: &RenderOptions, out: &mut dyn Write) -> io::Result<()> {
-    out.write_all(super::text::overview(glossary(), options).as_bytes())
+/// A line for every word, by group, for a terminal.
+pub fn overview_text(options: &RenderOptions) -> String {
+    super::text::overview(glossary(), options)
 }
 
 impl Entry {

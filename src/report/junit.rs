@@ -1,7 +1,7 @@
 //! JUnit XML: a test suite per task, a test case per gating split.
 //!
 //! A gate that failed is a `failure`, one that could not run an `error`. Splits that do not gate
-//! are no test cases, since a dashboard counts those: they stand in the suite's `system-out`.
+//! are in the suite's `system-out`: a dashboard counts test cases.
 
 use std::time::Duration;
 

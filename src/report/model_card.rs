@@ -1,7 +1,6 @@
 //! The `model-index` of a Hugging Face model card, as YAML: the student's figures, by split.
 //!
-//! One entry for each student, with a result for each split that ran. Texts are double-quoted, so
-//! whatever stands in them is one string.
+//! One entry for each student, with a result for each split that ran. Texts are double-quoted.
 
 use std::path::Path;
 
@@ -43,8 +42,8 @@ pub(super) fn render(report: &Report) -> String {
     format!("{INTRODUCTION}model-index:\n{}", entries.collect::<String>())
 }
 
-/// A model's name on a card: a Hub id without its revision, a relative path as it is. An absolute
-/// one says more of a machine than is to be published: its last folder stands for it.
+/// A model's name on a card: a Hub id without its revision, a relative path as it is, the last folder
+/// of an absolute path (the rest is private to the machine).
 fn name(model: &ModelManifest) -> String {
     let ModelManifest { source, revision, .. } = model;
     if revision.is_some() {

@@ -44,7 +44,7 @@ pub(crate) fn signed(value: f64) -> String {
     }
 }
 
-/// σ and κ, with as many decimals as it takes to tell them apart.
+/// σ and κ, with enough decimals to tell them apart.
 pub(crate) fn sigma_and_kappa(sigma: f64, kappa: f64) -> (String, String) {
     told_apart((sigma, kappa), decimal, DECIMALS + 1)
 }
@@ -64,8 +64,7 @@ fn told_apart(
     longer.find(|(a, b)| a != b).unwrap_or(plain)
 }
 
-/// `0.0446 ≤ κ 0.0500`, with as many decimals as it takes to tell them apart; whether σ is within κ
-/// is the budget's to say.
+/// `0.0446 ≤ κ 0.0500`, with enough decimals to tell them apart; `within` comes from the budget.
 pub(crate) fn against_kappa(sigma: f64, within: bool, kappa: f64) -> String {
     let (sigma, kappa) = sigma_and_kappa(sigma, kappa);
     format!("{sigma} {} κ {kappa}", if within { "≤" } else { ">" })
@@ -112,7 +111,7 @@ pub(crate) fn chosen(value: f64) -> String {
     }
 }
 
-/// [`significant`] of two numbers, with as many decimals as it takes to tell them apart.
+/// [`significant`] of two numbers, with enough decimals to tell them apart.
 pub(crate) fn spent_and_budget(spent: f64, budget: f64) -> (String, String) {
     told_apart((spent, budget), significant, 1)
 }

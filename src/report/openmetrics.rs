@@ -89,7 +89,7 @@ fn line(name: &str, row: &str, sample: &MetricSample) -> String {
     format!("confidence_audit_{name}{{{row}{more}}} {}\n", sample.value)
 }
 
-/// Each row's labels; no two rows have the same, since a series may stand in a report once only.
+/// Each row's labels; no two rows have the same, since a series may occur only once.
 fn row_labels(report: &Report) -> Vec<String> {
     let mut taken = BTreeSet::new();
     let mut unique = |row: &TaskRow| {
@@ -121,7 +121,7 @@ fn ends(method: &str, Interval { low, high, level }: Interval) -> Vec<MetricSamp
 
 /// A label's value between its quotes.
 ///
-/// GitLab takes what follows a `#` for a comment, inside quotes too, so its wide form stands for it.
+/// GitLab takes text after a `#` for a comment, inside quotes too, so it is replaced by its wide form.
 fn escape(text: &str) -> String {
     let text = neutralise(text).replace('#', "＃");
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")

@@ -1,4 +1,4 @@
-//! `--output-dir`: every file of a report in one folder, written beside and then renamed.
+//! `--output-dir`: every file of a report in one folder, written to a temporary name and renamed.
 
 use std::fs;
 use std::io::Write;
@@ -22,7 +22,7 @@ enum Rows<'a> {
     Tables(&'a [PredictionTable]),
     /// The file of an earlier run.
     Copied(&'a Path),
-    /// Nowhere: there is no such file then.
+    /// Unknown: the file is not written.
     Unknown,
 }
 

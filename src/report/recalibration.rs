@@ -1,5 +1,4 @@
-//! What `audit recalibrate` reports, and what it leaves beside a recalibrated checkpoint as
-//! `recalibration.json`.
+//! The report of `audit recalibrate`, also written as `recalibration.json` into the checkpoint.
 //!
 //! `configs/recalibration.schema.json` is generated from these types; a test keeps it fresh.
 
@@ -173,7 +172,7 @@ pub(super) mod tests {
     use super::super::{samples, RenderOptions};
     use super::*;
 
-    /// The figures of a student that one temperature does not mend.
+    /// The figures of a student that one temperature does not bring within the bound.
     pub(in super::super) fn sample() -> Recalibration {
         let spend = |sigma: f64, verdict| BudgetSpend {
             sigma,

@@ -16,7 +16,7 @@ pub(crate) struct TaskRows<'a> {
 }
 
 impl<'a> TaskRows<'a> {
-    /// The gating rows; those beside where none gates.
+    /// The gating rows; the secondary ones where none gates.
     pub fn main(&self) -> &[&'a TaskRow] {
         if self.gating.is_empty() {
             &self.beside
@@ -25,7 +25,7 @@ impl<'a> TaskRows<'a> {
         }
     }
 
-    /// The rows that stand beside the gating ones.
+    /// The secondary rows.
     pub fn others(&self) -> &[&'a TaskRow] {
         if self.gating.is_empty() {
             &[]
@@ -137,7 +137,7 @@ impl TaskRow {
         (!parts.is_empty()).then(|| parts.join(", "))
     }
 
-    /// What stands beside each model's prediction where inputs are shown, and what d is of it.
+    /// The figure shown with each model's prediction, and what d is of it.
     pub(crate) fn difference_in_words(&self) -> &'static str {
         match self.confidence {
             ConfidenceKind::TeacherClass => "probability of the teacher's label",

@@ -36,7 +36,7 @@ pub struct Saved {
 /// Why there is no row per example for a saved report.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NoPredictions {
-    /// Nothing lies beside what was read from a pipe.
+    /// The report was read from a pipe.
     #[error(
         "a report holds no row per example, and stdin has no folder to find `{PREDICTIONS}` in"
     )]
@@ -44,7 +44,7 @@ pub enum NoPredictions {
     /// The folder has none.
     #[error("a report holds no row per example, and there is no `{}`", .0.display())]
     Missing(PathBuf),
-    /// The file beside it is another run's, or is no table of predictions.
+    /// The file in its folder is another run's, or is not a table of predictions.
     #[error("a report holds no row per example, and `{file}` is not of this run: {1}", file = .0.display())]
     Other(PathBuf, String),
 }
@@ -53,7 +53,7 @@ impl Saved {
     /// Reads the report in `path`, `-` for stdin.
     ///
     /// # Errors
-    /// A usage error where the file cannot be read or is no report, with its name and the line or
+    /// A usage error where the file cannot be read or is not a report, with its name and the line or
     /// the key.
     pub fn read(path: &Path) -> anyhow::Result<Saved> {
         let file = (path.as_os_str() != STDIN).then(|| path.to_owned());
@@ -93,7 +93,7 @@ impl Saved {
         quoted(self.file.as_deref())
     }
 
-    /// The predictions.csv beside the report, if it is of the same run: a row for each example that
+    /// The predictions.csv in the report's folder, if it is of the same run: a row for each example that
     /// was run.
     ///
     /// # Errors
@@ -124,12 +124,13 @@ fn quoted(file: Option<&Path>) -> String {
 fn parse(bytes: &[u8]) -> Result<(Report, Vec<String>), String> {
     let value: Value = serde_json::from_slice(bytes).map_err(|error| match error.classify() {
         serde_json::error::Category::Eof => format!("ends too soon: {error}"),
-        _ => format!("is no JSON: {error}"),
+        _ => format!("is not valid JSON: {error}"),
     })?;
     recognise(&value)?;
     let report: Report =
-        serde_json::from_slice(bytes).map_err(|error| format!("is no report: {error}"))?;
-    let known = serde_json::to_value(&report).map_err(|error| format!("is no report: {error}"))?;
+        serde_json::from_slice(bytes).map_err(|error| format!("is not a report: {error}"))?;
+    let known =
+        serde_json::to_value(&report).map_err(|error| format!("is not a report: {error}"))?;
     let mut unknown = Vec::new();
     unknown_keys(&value, &known, "", &mut unknown);
     Ok((report, unknown))
@@ -138,23 +139,23 @@ fn parse(bytes: &[u8]) -> Result<(Report, Vec<String>), String> {
 /// Fails unless `value` is a report of this program, of the version that is read here.
 fn recognise(value: &Value) -> Result<(), String> {
     let Some(fields) = value.as_object() else {
-        return Err("is no report: it is no JSON object".to_owned());
+        return Err("is not a report: it is not a JSON object".to_owned());
     };
     let has = |keys: &[&str]| keys.iter().all(|key| fields.contains_key(*key));
     if has(&["temperature", "fit", "gate"]) {
-        return Err("is what `audit recalibrate` wrote, and no report of an audit".to_owned());
+        return Err("is what `audit recalibrate` wrote, not the report of an audit".to_owned());
     }
     if has(&["limits", "rows"]) {
-        return Err("is what `audit compare` wrote, and no report of an audit".to_owned());
+        return Err("is what `audit compare` wrote, not the report of an audit".to_owned());
     }
     if let Some(key) = ["schema_version", "tasks", "manifest"].into_iter().find(|key| !has(&[key]))
     {
-        return Err(format!("is no report: it has no key `{key}`"));
+        return Err(format!("is not a report: it has no key `{key}`"));
     }
     let program = &value["manifest"]["program"];
     if program != env!("CARGO_PKG_NAME") {
         let own = env!("CARGO_PKG_NAME");
-        return Err(format!("is no report of {own}: its `manifest.program` is {program}"));
+        return Err(format!("is not a report of {own}: its `manifest.program` is {program}"));
     }
     match &value["schema_version"] {
         version if *version == SCHEMA_VERSION => Ok(()),
@@ -236,33 +237,36 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_report_is_refused_with_the_line_or_the_key() {
+    fn what_is_not_a_report_is_refused_with_the_line_or_the_key() {
         let json = written("json", &samples::preserved());
         let cut = parse(&json.as_bytes()[..json.len() / 2]).unwrap_err();
         assert!(cut.starts_with("ends too soon: ") && cut.contains(" at line "), "{cut}");
         assert!(parse(b"").unwrap_err().starts_with("ends too soon"));
-        assert!(parse(b"\xff\xfe{").unwrap_err().starts_with("is no JSON: "));
-        assert_eq!(parse(b"[1]").unwrap_err(), "is no report: it is no JSON object");
-        assert_eq!(parse(b"{}").unwrap_err(), "is no report: it has no key `schema_version`");
+        assert!(parse(b"\xff\xfe{").unwrap_err().starts_with("is not valid JSON: "));
+        assert_eq!(parse(b"[1]").unwrap_err(), "is not a report: it is not a JSON object");
+        assert_eq!(parse(b"{}").unwrap_err(), "is not a report: it has no key `schema_version`");
         for (key, value, words) in [
             ("schema_version", 2.into(), "has the `schema_version` 2, and this version"),
             ("verdict", "perhaps".into(), "unknown variant `perhaps`"),
-            ("tasks", "none".into(), "is no report: invalid type: string \"none\""),
-            ("exit_code", (-1).into(), "is no report: invalid value: integer `-1`"),
+            ("tasks", "none".into(), "is not a report: invalid type: string \"none\""),
+            ("exit_code", (-1).into(), "is not a report: invalid value: integer `-1`"),
         ] {
             let why = refused(|report| report[key] = value);
             assert!(why.contains(words), "{why}");
         }
         let why = refused(|report| report["manifest"]["program"] = "another".into());
-        assert_eq!(why, "is no report of confidence-audit: its `manifest.program` is \"another\"");
+        assert_eq!(
+            why,
+            "is not a report of confidence-audit: its `manifest.program` is \"another\""
+        );
         let why = refused(|report| {
             report["tasks"][0].as_object_mut().unwrap().remove("spent_share");
             report["tasks"][0].as_object_mut().unwrap().remove("alpha");
         });
-        assert!(why.starts_with("is no report: missing field `alpha` at line "), "{why}");
+        assert!(why.starts_with("is not a report: missing field `alpha` at line "), "{why}");
         let recalibration = super::super::recalibration::tests::sample();
         let why = parse(&serde_json::to_vec(&recalibration).unwrap()).unwrap_err();
-        assert_eq!(why, "is what `audit recalibrate` wrote, and no report of an audit");
+        assert_eq!(why, "is what `audit recalibrate` wrote, not the report of an audit");
     }
 
     #[test]

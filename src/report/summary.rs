@@ -114,7 +114,7 @@ pub(crate) fn tally(report: &Report) -> String {
     format!("{}: {}", counted(gating().count(), "audit", "audits"), parts.join(", "))
 }
 
-/// A sentence for each split beside a gating one that gives the other verdict.
+/// A sentence for each secondary split whose verdict differs from the gating one.
 pub(crate) fn disagreements(report: &Report) -> Vec<(&TaskRow, String)> {
     let mut found = Vec::new();
     for group in by_task(report) {
@@ -129,8 +129,8 @@ pub(crate) fn disagreements(report: &Report) -> Vec<(&TaskRow, String)> {
     found
 }
 
-/// `σ ≤ 0.0901 on unseen inputs (95 % limit, if these are unseen)`, for a split that tells.
-/// It is σ about zero, whatever statistic gates.
+/// `σ ≤ 0.0901 on unseen inputs (95 % limit, if these are unseen)`, where it is known. It is σ about
+/// zero, whichever statistic gates.
 pub(crate) fn unseen(row: &TaskRow) -> Option<String> {
     let about = if row.statistic == Statistic::Centred { " about zero" } else { "" };
     row.sigma_unseen.map(|limit| {

@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use super::comparison::{compare, Limits};
 use super::*;
 
-/// A disk with room for so many bytes.
+/// A writer that fails after this number of bytes.
 struct Full(usize);
 
 impl Write for Full {

@@ -1,4 +1,4 @@
-//! What decided the numbers and is no longer the same, and which of it makes a comparison doubtful.
+//! Inputs of the numbers that changed, and warnings where that makes a comparison doubtful.
 
 use std::collections::BTreeSet;
 
@@ -17,8 +17,8 @@ pub(super) fn changes(
         if let (Some(old), Some(new)) = (old, new) {
             found.row(old, new);
         } else if let (None, Some(new)) = (old, new) {
-            let name = new.name();
-            found.warn(Some(name), "it is not in the old report: there is nothing to compare with");
+            let why = "it is not in the old report: there is nothing to compare with";
+            found.warn(Some(&new.name()), why);
         }
     }
     for model in &new.manifest.models {
@@ -62,8 +62,8 @@ impl Found {
         differs
     }
 
-    fn warn(&mut self, of: Option<String>, message: &str) {
-        self.warnings.push(Remark { of, message: message.to_owned() });
+    fn warn(&mut self, of: Option<&str>, message: impl Into<String>) {
+        self.warnings.push(Remark { of: of.map(str::to_owned), message: message.into() });
     }
 
     fn row(&mut self, old: &TaskRow, new: &TaskRow) {
@@ -71,17 +71,14 @@ impl Found {
         let of = Some(name.as_str());
         if (old.verdict == Outcome::Error) != (new.verdict == Outcome::Error) {
             let which = if old.verdict == Outcome::Error { "old" } else { "new" };
-            self.warn(Some(name), &format!("it could not be run in the {which} report"));
-            return;
+            return self.warn(of, format!("it could not be run in the {which} report"));
         }
         if self.change("data", of, old.data_sha256.as_ref(), new.data_sha256.as_ref()) {
-            let message = "the data is not the same: what moved may be the data's doing";
-            self.warn(Some(name.clone()), message);
+            self.warn(of, "the data is not the same: what moved may be the data's doing");
         }
         if old.n != new.n {
             let (before, now) = (thousands(old.n), thousands(new.n));
-            let message = format!("{now} examples were audited, and {before} before");
-            self.warn(Some(name.clone()), &message);
+            self.warn(of, format!("{now} examples were audited, and {before} before"));
         }
         for (which, row) in [("old", old), ("new", new)] {
             if row.ended_early() && old.examples_run != new.examples_run {
@@ -90,19 +87,18 @@ impl Found {
                     "the {which} report's run ended after {taken} of {n} examples: its figures are \
                      over those alone"
                 );
-                self.warn(Some(name.clone()), &message);
+                self.warn(of, message);
             }
         }
         if let (Some(before), Some(now)) = (old.kappa, new.kappa) {
             if before != now {
                 let (before, now) = (decimal(before), decimal(now));
-                let message =
-                    format!("κ is {now}, and was {before}: the two verdicts differ in it");
-                self.warn(Some(name.clone()), &message);
+                let message = "the two verdicts differ in it";
+                self.warn(of, format!("κ is {now}, and was {before}: {message}"));
             }
         }
         if self.change("device", of, Some(&old.device), Some(&new.device)) {
-            self.warn(Some(name.clone()), "it was run on another device");
+            self.warn(of, "it was run on another device");
         }
     }
 
@@ -120,8 +116,7 @@ impl Found {
         let length = format!("{} maximum length", new.role);
         is_other |= self.change(&length, of, old.max_length, new.max_length);
         if is_other && new.role == "teacher" {
-            let message = "the teacher is not the same: σ is held against another reference";
-            self.warn(Some(new.task.clone()), message);
+            self.warn(of, "the teacher is not the same: σ is held against another reference");
         }
     }
 
@@ -131,10 +126,8 @@ impl Found {
         self.change("configuration in force", None, hashes.0, hashes.1);
         self.change("program version", None, Some(&old.version), Some(&new.version));
         if self.change("platform", None, Some(&old.platform), Some(&new.platform)) {
-            let message =
-                "the platform is not the same: the last digits of f32 may differ, and move \
-                           σ by up to about 1e-6";
-            self.warn(None, message);
+            let why = "the last digits of f32 may differ, and move σ by up to about 1e-6";
+            self.warn(None, format!("the platform is not the same: {why}"));
         }
         self.change("type of the logits", None, Some(&old.dtype), Some(&new.dtype));
         let names: BTreeSet<&String> =
@@ -142,10 +135,8 @@ impl Found {
         for name in names {
             let (before, now) = (old.conventions.get(name), new.conventions.get(name));
             if self.change(&format!("convention {name}"), None, before, now) {
-                let message = format!(
-                    "the convention `{name}` is not the same: figures may mean another thing"
-                );
-                self.warn(None, &message);
+                let why = "figures may mean another thing";
+                self.warn(None, format!("the convention `{name}` is not the same: {why}"));
             }
         }
     }

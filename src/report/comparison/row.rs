@@ -38,8 +38,8 @@ fn examples(row: Option<&TaskRow>) -> Option<usize> {
     row.map(|row| row.n).filter(|n| *n > 0)
 }
 
-/// What came of the row and why; `None` for one that gates in neither report, and for one that ran
-/// and has nothing to be held against.
+/// The row's verdict and reasons; `None` for a row that gates in neither report, and for one that
+/// ran and has no old row.
 fn judge(
     old: Option<&TaskRow>,
     new: Option<&TaskRow>,
@@ -93,7 +93,7 @@ fn judge(
     })
 }
 
-/// What a limit says of a row.
+/// The outcome of checking a row against a limit.
 enum LimitCheck {
     Within,
     Beyond(String),

@@ -59,19 +59,35 @@ fn a_move_by_exactly_the_limit_is_within_it() {
     );
 }
 
+/// The verdict, with which the exit code agrees, and the reasons of the first row.
+fn judged(old: &Report, new: &Report, limits: Limits) -> (ComparisonVerdict, String) {
+    let found = against(old, new, limits);
+    let code = match found.verdict {
+        NoRegression => 0,
+        Regression => 1,
+        NotComparable => 3,
+    };
+    assert_eq!(found.exit_code, code);
+    (found.verdict, found.rows[0].reasons.join("; "))
+}
+
+const TURNED: &str = "the verdict turned from preserved to not preserved";
+
 #[test]
 fn without_limits_only_a_verdict_that_turned_is_a_regression() {
     let (good, bad) = (samples::preserved(), samples::not_preserved());
-    let found = against(&good, &bad, NONE);
-    assert_eq!((found.verdict, found.exit_code), (Regression, 1));
-    assert_eq!(found.rows[0].reasons, ["the verdict turned from preserved to not preserved"]);
+    assert_eq!(judged(&good, &bad, NONE), (Regression, TURNED.to_owned()));
     // The row beside the gate was not preserved before either, and does not count.
-    assert_eq!((found.rows[1].verdict, found.rows[1].gates), (None, false));
-    assert_eq!(against(&bad, &good, NONE).verdict, NoRegression);
-    assert_eq!(against(&bad, &bad, limits(0.0, 0.0)).verdict, NoRegression);
+    let beside = &against(&good, &bad, NONE).rows[1];
+    assert_eq!((beside.verdict, beside.gates), (None, false));
     let mut worse_beside = good.clone();
     worse_beside.tasks[1].sigma = Some(0.4);
-    assert_eq!(against(&good, &worse_beside, limits(0.0, 0.0)).verdict, NoRegression);
+    let none_at_all = limits(0.0, 0.0);
+    for (old, new, limits) in
+        [(&bad, &good, NONE), (&bad, &bad, none_at_all), (&good, &worse_beside, none_at_all)]
+    {
+        assert_eq!(judged(old, new, limits).0, NoRegression);
+    }
 }
 
 #[test]
@@ -82,36 +98,32 @@ fn a_raised_bound_hides_no_verdict_that_turned() {
         report
     };
     let (old, raised) = (with_kappa(0.0146, 0.05), with_kappa(0.4, 0.5));
-    let found = against(&old, &raised, NONE);
-    assert_eq!((found.verdict, found.exit_code), (Regression, 1));
     let why = "σ is 0.4000, above the old report's κ of 0.0500: it passes only since κ was raised \
                to 0.5000";
-    assert_eq!(found.rows[0].reasons, [why]);
+    assert_eq!(judged(&old, &raised, NONE), (Regression, why.to_owned()));
     // At the old bound, below it, and above it by less than four decimals show.
     for (sigma, verdict) in [(0.05, NoRegression), (0.02, NoRegression), (0.0500004, Regression)] {
-        assert_eq!(against(&old, &with_kappa(sigma, 0.5), NONE).verdict, verdict, "{sigma}");
+        assert_eq!(judged(&old, &with_kappa(sigma, 0.5), NONE).0, verdict, "{sigma}");
     }
     // Not within its own bound before, or above the new one too: the verdicts say it.
-    let mut failed = old.clone();
-    failed.tasks[0].verdict = Outcome::NotPreserved;
-    assert_eq!(against(&failed, &raised, NONE).verdict, NoRegression);
-    let mut turned = raised.clone();
-    turned.tasks[0].verdict = Outcome::NotPreserved;
-    let reasons = &against(&old, &turned, NONE).rows[0].reasons;
-    assert_eq!(reasons, &["the verdict turned from preserved to not preserved"]);
+    let failing = |report: &Report| {
+        let mut report = report.clone();
+        report.tasks[0].verdict = Outcome::NotPreserved;
+        report
+    };
+    assert_eq!(judged(&failing(&old), &raised, NONE).0, NoRegression);
+    assert_eq!(judged(&old, &failing(&raised), NONE), (Regression, TURNED.to_owned()));
     // Of a run that ended early, σ is between what was spent and the interval's end, 0.0501.
     let mut early = samples::statistical();
     (early.tasks[0].kappa, early.tasks[0].sigma_at_least) = (Some(0.5), Some(0.01));
-    let found = against(&old, &early, NONE);
-    assert_eq!((found.verdict, found.exit_code), (NotComparable, 3));
     let why = "σ of the new report is not known: the run ended before the last example, and κ was \
                raised";
-    assert_eq!(found.rows[0].reasons, [why]);
-    assert_eq!(against(&with_kappa(0.0146, 0.0501), &early, NONE).verdict, NoRegression);
+    assert_eq!(judged(&old, &early, NONE), (NotComparable, why.to_owned()));
+    assert_eq!(judged(&with_kappa(0.0146, 0.0501), &early, NONE).0, NoRegression);
     early.tasks[0].sigma_at_least = Some(0.06);
-    let found = against(&old, &early, NONE);
-    assert_eq!(found.verdict, Regression);
-    assert!(found.rows[0].reasons[0].starts_with("σ is at least 0.0600, above the old report's κ"));
+    let (verdict, why) = judged(&old, &early, NONE);
+    assert_eq!(verdict, Regression);
+    assert!(why.starts_with("σ is at least 0.0600, above the old report's κ"), "{why}");
 }
 
 #[test]
@@ -125,32 +137,47 @@ fn the_statistic_that_gates_is_the_one_that_is_held() {
     let (old, new) = (centred(0.04, 0.01), centred(0.04, 0.03));
     let found = against(&old, &new, limits(0.01, 0.0));
     assert_eq!((found.verdict, change(&found.rows[0], "sigma")), (Regression, Some(0.03 - 0.01)));
-    let found = against(&one(0.04, 0.9), &new, NONE);
-    assert_eq!((found.verdict, found.exit_code), (NotComparable, 3));
     let why = "another reading gates: max, rms in the old report, max, centred in the new one";
-    assert_eq!(found.rows[0].reasons, [why]);
+    assert_eq!(judged(&one(0.04, 0.9), &new, NONE), (NotComparable, why.to_owned()));
 }
 
 #[test]
 fn what_the_limits_need_and_is_not_known_cannot_be_compared() {
     let whole = samples::preserved();
-    let reasons = |old: &Report, new: &Report, limits: Limits| {
-        let found = against(old, new, limits);
-        assert_eq!((found.verdict, found.exit_code), (NotComparable, 3));
-        found.rows[0].reasons.join("; ")
-    };
-    // Gone, or no longer a gate.
     let empty = Report { tasks: Vec::new(), ..whole.clone() };
-    assert_eq!(
-        reasons(&whole, &empty, NONE),
-        "it gates in the old report and is not in the new one"
-    );
     let mut beside = whole.clone();
     beside.tasks[0].gates = false;
-    assert_eq!(
-        reasons(&whole, &beside, NONE),
-        "it gates in the old report and does not gate in the new one"
-    );
+    let (mut ran, failed) = (whole.clone(), samples::could_not_run());
+    (ran.tasks[0].task, ran.tasks[0].split) = ("rte".into(), "train".into());
+    ran.tasks.truncate(1);
+    let mut not_preserved = ran.clone();
+    not_preserved.tasks[0].verdict = Outcome::NotPreserved;
+    let (early, logs, both) = (samples::statistical(), samples::unlabelled(), limits(0.1, 0.1));
+    let ended = "of the new report is not known: the run ended before the last example";
+    let ended = format!("σ {ended}; the student's accuracy {ended}");
+    let unlabelled = "the student's accuracy of the old report is not known: no example of this \
+                      split has a label";
+    for (old, new, limits, why) in [
+        (&whole, &empty, NONE, "it gates in the old report and is not in the new one"),
+        (&whole, &beside, NONE, "it gates in the old report and does not gate in the new one"),
+        (&ran, &failed, NONE, "it could not be run in the new report"),
+        (&failed, &ran, NONE, "it could not be run in the old report"),
+        (&failed, &ran, both, "it could not be run in the old report"),
+        (&failed, &not_preserved, NONE, "it could not be run in the old report"),
+        (&failed, &not_preserved, both, "it could not be run in the old report"),
+        (&whole, &early, both, &ended),
+        (&logs, &logs, both, unlabelled),
+        // Nothing in common.
+        (&logs, &ran, NONE, ""),
+        (&empty, &ran, NONE, ""),
+    ] {
+        assert_eq!(judged(old, new, limits), (NotComparable, why.to_owned()));
+    }
+    assert_eq!(judged(&whole, &early, NONE).0, NoRegression);
+    let sigma_alone = Limits { max_sigma_increase: Some(0.1), ..NONE };
+    assert_eq!(judged(&logs, &logs, sigma_alone).0, NoRegression);
+    let nothing = "no row that gates is in both reports";
+    assert!(text(&against(&empty, &ran, NONE)).contains(nothing));
     for (new, gone) in [(&empty, "PRESERVED, gone"), (&beside, "PRESERVED as before")] {
         let found = against(&whole, new, NONE);
         assert_eq!((found.rows[0].gates, found.rows[0].gated), (false, true));
@@ -159,57 +186,19 @@ fn what_the_limits_need_and_is_not_known_cannot_be_compared() {
         let shown = document(&found).markdown();
         assert!(shown.contains(&format!("{} (gated before) |", gone.to_lowercase())), "{shown}");
     }
-    // Could not be run.
-    let (mut ran, failed) = (whole.clone(), samples::could_not_run());
-    (ran.tasks[0].task, ran.tasks[0].split) = ("rte".into(), "train".into());
-    ran.tasks.truncate(1);
-    assert_eq!(reasons(&ran, &failed, NONE), "it could not be run in the new report");
-    for outcome in [Outcome::Preserved, Outcome::NotPreserved] {
-        ran.tasks[0].verdict = outcome;
-        for limits in [NONE, limits(0.1, 0.1)] {
-            assert_eq!(reasons(&failed, &ran, limits), "it could not be run in the old report");
-        }
-    }
-    // Ended early: preserved by a test, before the last example.
-    let early = samples::statistical();
-    let why = "σ of the new report is not known: the run ended before the last example; the \
-               student's accuracy of the new report is not known: the run ended before the last \
-               example";
-    assert_eq!(reasons(&whole, &early, limits(0.1, 0.1)), why);
-    assert_eq!(against(&whole, &early, NONE).verdict, NoRegression);
-    // No labels.
-    let logs = samples::unlabelled();
-    let why =
-        "the student's accuracy of the old report is not known: no example of this split has a \
-               label";
-    assert_eq!(reasons(&logs, &logs, limits(0.1, 0.1)), why);
-    let sigma_alone = Limits { max_sigma_increase: Some(0.1), ..NONE };
-    assert_eq!(against(&logs, &logs, sigma_alone).verdict, NoRegression);
-    // Nothing in common.
-    let found = against(&logs, &ran, NONE);
-    assert_eq!(found.verdict, NotComparable);
-    let found = against(&empty, &ran, NONE);
-    assert_eq!(found.verdict, NotComparable);
-    assert!(text(&found).contains("no row that gates is in both reports"));
 }
 
 #[test]
 fn a_spent_budget_is_a_regression_whatever_was_left_unrun() {
     // σ ≥ 0.0508 against 0.0446, and a verdict that turned.
     let (old, early) = (samples::preserved(), samples::failed_fast());
+    let rose = "σ rose by at least 0.0062, from 0.0446 to at least 0.0508; it may rise by 0.005";
+    let why = format!("{TURNED}; {rose}");
+    assert_eq!(judged(&old, &early, limits(0.005, 0.0)), (Regression, why));
     let found = against(&old, &early, limits(0.005, 0.0));
-    assert_eq!(found.verdict, Regression);
-    assert_eq!(
-        found.rows[0].reasons,
-        [
-            "the verdict turned from preserved to not preserved",
-            "σ rose by at least 0.0062, from 0.0446 to at least 0.0508; it may rise by 0.005"
-        ]
-    );
     assert!(found.rows[0].worst_entered.is_empty());
-    let message =
-        "the new report's run ended after 26,112 of 67,349 examples: its figures are over \
-                   those alone";
+    let message = "the new report's run ended after 26,112 of 67,349 examples: its figures are \
+                   over those alone";
     assert_eq!(found.warnings[0].message, message);
 }
 

@@ -49,7 +49,7 @@ impl Document {
     }
 }
 
-/// Leaves out the last lines where even the brief text is too long; a line stands for itself.
+/// Leaves out the last lines where even the brief text is too long.
 fn shorten(text: String) -> String {
     let mut left = MOST_CHARACTERS;
     let kept = text.split_inclusive('\n').take_while(|line| {
@@ -61,7 +61,7 @@ fn shorten(text: String) -> String {
     kept.chain([LEFT_OUT]).collect()
 }
 
-/// A sign for a verdict, beside its word.
+/// The emoji of a verdict.
 pub(in super::super) fn verdict_sign(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Preserved => "✅",

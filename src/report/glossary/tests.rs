@@ -179,9 +179,7 @@ fn links_become_the_places_that_they_lead_to() {
 
 #[test]
 fn in_80_columns_every_word_has_one_line() {
-    let mut out = Vec::new();
-    write_overview(&RenderOptions::default(), &mut out).unwrap();
-    let text = String::from_utf8(out).unwrap();
+    let text = overview_text(&RenderOptions::default());
     for line in text.lines().filter(|line| line.starts_with("  ")) {
         assert!(!line.starts_with("    "), "a second line: {line}");
     }
@@ -192,10 +190,7 @@ fn the_text_fits_the_terminal_and_loses_no_word() {
     let all: Vec<&Entry> = glossary().iter().collect();
     for width in [60, 80, 200] {
         let options = RenderOptions { color: false, width };
-        let mut out = Vec::new();
-        write_entries(&all, &options, &mut out).unwrap();
-        write_overview(&options, &mut out).unwrap();
-        let text = String::from_utf8(out).unwrap();
+        let text = entries_text(&all, &options) + &overview_text(&options);
         for line in text.lines() {
             assert!(super::super::display::columns(line) <= width, "{width}: {line}");
         }

@@ -105,7 +105,7 @@ fn drawing(cells: &Cells, student: &str) -> Markup {
     }
 }
 
-/// Which colour stands for how many examples.
+/// The legend: a colour for each number of examples.
 fn key(cells: &Cells) -> Markup {
     html! {
         p.small.quiet.heat {

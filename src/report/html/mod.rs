@@ -47,7 +47,7 @@ pub(super) fn render(report: &Report) -> String {
     page(&title, &heading, &report.manifest, report.schema_version, &body)
 }
 
-/// What every page stands in: its head, with what it may do, its heading and its foot.
+/// The frame of every page: head with its policy, heading, foot.
 fn page(title: &str, heading: &str, manifest: &Manifest, format: u32, body: &Markup) -> String {
     let page = html! {
         (DOCTYPE)
@@ -140,7 +140,7 @@ fn glance_row(row: &TaskRow, i: usize) -> Markup {
     }
 }
 
-/// The verdict as a box; nothing in it is told by colour alone.
+/// The verdict as a box; words say the same as the colour.
 fn verdict(outcome: Outcome, sentence: &str, more: &[String]) -> Markup {
     let sign = match outcome {
         Outcome::Preserved => "✓",

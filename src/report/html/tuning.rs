@@ -30,7 +30,7 @@ const IMPORTANCE: &str =
 const NO_IMPORTANCE: &str =
     "Fewer than five trials finished, from which nothing can be said of single keys.";
 
-/// What lies beside the page, and what it is.
+/// Files in the folder of the page.
 const FILES: [(&str, &str); 5] = [
     ("winner/", "the winner as a checkpoint; the verdict is of its audit"),
     ("winner.toml", "the recipe that makes it again"),

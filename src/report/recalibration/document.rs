@@ -57,7 +57,7 @@ fn extent(split: &RecalibratedSplit) -> String {
     }
 }
 
-/// The σ that gates, with as many decimals as tell it from κ.
+/// The gating σ, with enough decimals to differ from κ.
 fn sigma(report: &Recalibration, split: &RecalibratedSplit, spend: &BudgetSpend) -> String {
     sigma_and_kappa(report.gating_sigma(spend), split.kappa).0
 }

@@ -62,6 +62,13 @@ pub(super) fn failed(task: &str, split: &str) -> TaskRow {
                 .into(),
             hint: Some("these look like checkpoints of two tasks; pass --label-map".into()),
         }),
+        ..planned(task, split)
+    }
+}
+
+/// What is known of a row before it is run.
+fn planned(task: &str, split: &str) -> TaskRow {
+    TaskRow {
         task: task.into(),
         split: split.into(),
         gates: true,
@@ -199,9 +206,6 @@ fn figures(n: usize, sigma: f64) -> PairFigures {
 pub(super) fn row(task: &str, split: &str, n: usize, sigma: f64) -> TaskRow {
     let (budget, spent) = (0.0025 * n as f64, sigma * sigma * n as f64);
     TaskRow {
-        task: task.into(),
-        split: split.into(),
-        gates: true,
         labels: vec!["negative".into(), "positive".into()],
         n,
         of: n,
@@ -224,8 +228,6 @@ pub(super) fn row(task: &str, split: &str, n: usize, sigma: f64) -> TaskRow {
         kappa: Some(0.05),
         beta: Some(budget),
         beta_per_example: Some(0.0025),
-        gamma: 1.0,
-        bound_origin: "default".into(),
         budget: Some(budget),
         spent: Some(spent),
         spent_share: Some(spent / budget),
@@ -234,12 +236,7 @@ pub(super) fn row(task: &str, split: &str, n: usize, sigma: f64) -> TaskRow {
         figures: figures(n, sigma),
         worst: worst(),
         notes: if spent <= budget { vec![implied()] } else { Vec::new() },
-        data_sha256: Some("9f".repeat(32)),
-        data_files: vec!["glue/SST-2/train.tsv".into()],
-        device: "cpu".into(),
-        seed: 42,
-        seconds: Some(41.5),
-        ..TaskRow::default()
+        ..planned(task, split)
     }
 }
 

@@ -76,7 +76,7 @@ impl Page {
         self.out.push('\n');
     }
 
-    /// Parts with two spaces between them; what does not fit goes on in an indented line.
+    /// Parts with two spaces between them; those that do not fit follow in an indented line.
     pub fn parts(&mut self, style: Style, first: &str, rest: &[String]) {
         let first = truncate(&neutralise(first), self.width);
         let mut used = columns(&first);

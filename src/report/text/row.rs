@@ -1,4 +1,4 @@
-//! One gating row: its verdict, its numbers, the splits beside it, its remarks, its worst inputs.
+//! One gating row: verdict, numbers, secondary splits, notes, worst inputs.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,7 @@ use super::page::{verdict_style, Page, DIM, INDENT, LABEL, YELLOW};
 use super::worst;
 use crate::confidence::{ConfidenceKind, Statistic};
 
-/// Everything about one row that gates, with the rows beside it.
+/// One gating row with its secondary splits.
 pub(super) fn section(page: &mut Page, report: &Report, row: &TaskRow, beside: &[&TaskRow]) {
     page.parts(verdict_style(row.verdict), verdict_word(row.verdict), &headline(row));
     models(page, report, row);
@@ -340,7 +340,7 @@ fn beside_row(page: &mut Page, gating: &TaskRow, row: &TaskRow) {
     }
 }
 
-/// Notes and warnings of the gating row, then of those beside it.
+/// Notes and warnings of the gating row, then of the secondary splits.
 fn notes(page: &mut Page, report: &Report, row: &TaskRow, beside: &[&TaskRow]) {
     if row.notes.is_empty() && beside.iter().all(|row| row.notes.is_empty()) {
         return;

@@ -17,7 +17,7 @@ fn name_columns(width: usize) -> usize {
     (width.saturating_sub(40) / 3).clamp(4, 20)
 }
 
-/// A line for each of the five worst inputs, its text beside or below it.
+/// A line for each of the five worst inputs, with its text on the same line or below.
 pub(super) fn table(page: &mut Page, row: &TaskRow) {
     let inputs = &row.worst[..row.worst.len().min(SHOWN)];
     if inputs.is_empty() {

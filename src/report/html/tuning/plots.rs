@@ -104,7 +104,7 @@ fn marks(report: &Tuning, points: &[TrialPoint], at: &At) -> Markup {
     }
 }
 
-/// What tells a finalist from the other trials.
+/// A ring around a finalist's mark.
 struct Ring {
     name: &'static str,
     trial: usize,

@@ -11,12 +11,12 @@ use super::super::axes::{round, AxisScale};
 /// Radius of the marks of students with a temperature, user units.
 pub(super) const SMALL: f64 = 2.25;
 
-/// Columns of a trial's settings that its mark tells.
+/// Columns of a trial's settings in the title of its mark.
 const SETTINGS: usize = 400;
 
 /// A spread from which σ is drawn by its logarithm.
 const WIDE: f64 = 5.0;
-/// A σ below which the logarithm tells nothing but rounding.
+/// A σ below which the logarithm shows only rounding.
 const LEAST_SIGMA: f64 = 1e-9;
 /// Share of the drawing that is left free on either side.
 const MARGIN: f64 = 0.07;
