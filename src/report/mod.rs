@@ -7,7 +7,7 @@
 //!                         ├─► openmetrics, codequality  for GitLab
 //!                         ├─► model-card                for the Hugging Face Hub
 //!  PredictionTable ───────┴─► csv                       one line per example
-//!  Recalibration, Comparison, Tuning: a table of formats each, as the report of an audit (below)
+//!  Recalibration, Comparison, Tuning ─► text, markdown (document.rs), json; a tune also csv, html
 //!  glossary (docs/) ────────► text, html                `audit explain`
 //! ```
 //!

@@ -33,11 +33,11 @@ pub struct OutputDir {
 }
 
 impl OutputDir {
-    /// Creates the folder where it is missing and proves that a file can be written in it.
+    /// Creates the folder where it is missing and proves that a file can be written in it, before the
+    /// long run.
     ///
     /// # Errors
-    ///
-    /// When it can be neither; called before the long run, so that no run is lost for it.
+    /// A folder that cannot be made or written in.
     pub fn prepare(path: &Path) -> anyhow::Result<OutputDir> {
         let refused = |error: std::io::Error| {
             let path = path.display();
@@ -52,13 +52,11 @@ impl OutputDir {
 
     /// Writes the report in every form that has a file; returns their paths.
     ///
-    /// All are complete and on the disk under temporary names before the first is renamed,
-    /// so a full disk leaves the files of an earlier run as they were, and a kill leaves each
-    /// file either old or new.
+    /// All are on the disk under temporary names before the first is renamed: a full disk leaves the
+    /// files of an earlier run as they were, and a kill leaves each file either old or new.
     ///
     /// # Errors
-    ///
-    /// When a file cannot be written or renamed; the message names it.
+    /// A file that cannot be written or renamed, with its name.
     pub fn write_all(
         &self,
         report: &Report,
@@ -71,7 +69,6 @@ impl OutputDir {
     /// is one. The files that these two were read from are left as they are.
     ///
     /// # Errors
-    ///
     /// As there; and where the folder holds predictions, and the report's own are not known.
     pub fn write_again(
         &self,
@@ -129,15 +126,13 @@ fn fill(
     report: &Report,
     rows: Rows,
 ) -> std::io::Result<()> {
-    let tables = match rows {
+    match rows {
         Rows::Copied(source) if format.is_of_predictions() => {
-            std::io::copy(&mut fs::File::open(source)?, file)?;
-            return file.as_file().sync_all();
+            std::io::copy(&mut fs::File::open(source)?, file).map(|_| ())
         }
-        Rows::Tables(tables) => tables,
-        _ => &[],
-    };
-    format.write(report, tables, &RenderOptions::default(), file)?;
+        Rows::Tables(tables) => format.write(report, tables, &RenderOptions::default(), file),
+        _ => format.write(report, &[], &RenderOptions::default(), file),
+    }?;
     file.as_file().sync_all()
 }
 

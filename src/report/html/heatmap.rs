@@ -58,8 +58,8 @@ impl Cells {
 }
 
 /// How often which pair of confidences occurs.
-pub(super) fn confidences(row: &TaskRow, of: &ConfidenceCounts, id: &str) -> Markup {
-    let cells = Cells::of(of);
+pub(super) fn confidences(row: &TaskRow, id: &str) -> Option<Markup> {
+    let cells = Cells::of(row.figures.confidences.as_ref()?);
     let all = cells.filled.iter().map(|cell| cell.2).sum::<usize>().max(1) as f64;
     let (over, under) = (cells.student_is(Ordering::Greater), cells.student_is(Ordering::Less));
     let remark = format!(
@@ -81,10 +81,10 @@ pub(super) fn confidences(row: &TaskRow, of: &ConfidenceCounts, id: &str) -> Mar
     };
     let caption = format!("{}: how sure each model is", row.split);
     let drawing = drawing(&cells, student);
-    html! {
+    Some(html! {
         (figure(id, &caption, &remark, &description, HEIGHT, &drawing))
         (key(&cells))
-    }
+    })
 }
 
 fn drawing(cells: &Cells, student: &str) -> Markup {

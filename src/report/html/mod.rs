@@ -1,8 +1,4 @@
 //! The report as one HTML page: nothing is fetched, nothing is run, it reads without JavaScript.
-//!
-//! ```text
-//! page (mod) ──► per task: verdict, notes ──► plots, by split ──► tables ──► manifest, command
-//! ```
 
 mod axes; //    scales, ticks, what every plot stands on
 mod heatmap; // teacher against student
@@ -186,30 +182,22 @@ fn pictures(rows: &[&TaskRow], i: usize) -> Markup {
     if ran.is_empty() {
         return html! {};
     }
-    let id = |kind: &str, j: usize| format!("{kind}-{i}-{j}");
-    let each = |kind: &str, draw: &dyn Fn(&TaskRow, &str) -> Option<Markup>| -> Vec<Markup> {
-        ran.iter().filter_map(|(j, row)| draw(row, &id(kind, *j))).collect()
-    };
-    let budget = |row: &TaskRow, id: &str| (!row.course.is_empty()).then(|| plots::budget(row, id));
-    let confidences = |row: &TaskRow, id: &str| {
-        row.figures.confidences.as_ref().map(|of| heatmap::confidences(row, of, id))
-    };
-    let differences = |row: &TaskRow, id: &str| {
-        row.figures.differences.as_ref().map(|of| plots::differences(row, of, id))
-    };
-    let reliability = |row: &TaskRow, id: &str| {
-        let (teacher, student) = (row.figures.teacher.as_ref()?, row.figures.student.as_ref()?);
-        let some = !teacher.reliability.is_empty() && !student.reliability.is_empty();
-        some.then(|| plots::reliability(row, teacher, student, id))
+    let each = |kind: &str, title: &str, text: &str, draw: Draw| {
+        let plot = |(j, row): &(usize, &TaskRow)| draw(row, &format!("{kind}-plot-{i}-{j}"));
+        let plots: Vec<Markup> = ran.iter().filter_map(plot).collect();
+        gallery(&format!("{kind}-{i}"), title, text, &plots)
     };
     html! {
-        (gallery(&format!("budget-{i}"), "How the budget was spent", words::BUDGET, &each("budget-plot", &budget)))
-        (gallery(&format!("confidence-{i}"), "Teacher against student", words::CONFIDENCES, &each("confidence-plot", &confidences)))
-        (gallery(&format!("difference-{i}"), "The difference d(x)", words::DIFFERENCES, &each("difference-plot", &differences)))
-        (gallery(&format!("reliability-{i}"), "Reliability", words::RELIABILITY, &each("reliability-plot", &reliability)))
+        (each("budget", "How the budget was spent", words::BUDGET, plots::budget))
+        (each("confidence", "Teacher against student", words::CONFIDENCES, heatmap::confidences))
+        (each("difference", "The difference d(x)", words::DIFFERENCES, plots::differences))
+        (each("reliability", "Reliability", words::RELIABILITY, plots::reliability))
         (gallery(&format!("groups-{i}"), "σ by part", words::GROUPS, &group_plots(&ran, i)))
     }
 }
+
+/// Draws a plot of a row with that id, where the row has its figures.
+type Draw = fn(&TaskRow, &str) -> Option<Markup>;
 
 /// σ by each cut of each split.
 fn group_plots(ran: &[(usize, &TaskRow)], i: usize) -> Vec<Markup> {

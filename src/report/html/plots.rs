@@ -4,7 +4,7 @@ use maud::{html, Markup};
 
 use super::super::display::{columns, neutralise, truncate};
 use super::super::numbers::{counted, decimal, percent, signed, thousands};
-use super::super::schema::{Group, Histogram, ModelStatistics, TaskRow};
+use super::super::schema::{Group, ModelStatistics, TaskRow};
 use super::axes::{figure, path, round, text_width, Axes, AxisScale, HEIGHT, WIDTH};
 
 /// Half of the least range of d that is drawn.
@@ -26,7 +26,8 @@ const BAR_GAP: f64 = 6.0;
 const BAR_FIGURES: f64 = 120.0;
 
 /// The share of the budget spent against the examples seen.
-pub(super) fn budget(row: &TaskRow, id: &str) -> Markup {
+pub(super) fn budget(row: &TaskRow, id: &str) -> Option<Markup> {
+    let last = row.course.last()?;
     let order = if row.sequential.is_some() && row.ended_early() {
         "in the order of the draws"
     } else {
@@ -44,7 +45,7 @@ pub(super) fn budget(row: &TaskRow, id: &str) -> Markup {
             row.course.iter().map(|p| (axes.at_x(p.examples as f64), axes.at_y(p.spent_share)));
         std::iter::once((axes.at_x(0.0), axes.foot())).chain(seen)
     };
-    let end = row.course.last().map_or(axes.at_x(0.0), |point| axes.at_x(point.examples as f64));
+    let end = axes.at_x(last.examples as f64);
     let area = format!("{}V{}Z", path(points()), axes.foot());
     let spent = row.spent_share.map_or_else(String::new, percent);
     let stop = match (row.exhausted_at, row.is_statistical()) {
@@ -76,11 +77,12 @@ pub(super) fn budget(row: &TaskRow, id: &str) -> Markup {
             line.diagonal x1=(end) x2=(end) y1=(axes.at_y(most)) y2=(axes.foot()) {}
         }
     };
-    figure(id, &caption, &remark, &description, HEIGHT, &drawing)
+    Some(figure(id, &caption, &remark, &description, HEIGHT, &drawing))
 }
 
 /// How often which d occurs.
-pub(super) fn differences(row: &TaskRow, of: &Histogram, id: &str) -> Markup {
+pub(super) fn differences(row: &TaskRow, id: &str) -> Option<Markup> {
+    let of = row.figures.differences.as_ref()?;
     let width = (of.high - of.low) / of.counts.len().max(1) as f64;
     let edge = |i: usize| of.low + width * i as f64;
     let filled = || of.counts.iter().enumerate().filter(|(_, count)| **count > 0);
@@ -122,16 +124,15 @@ pub(super) fn differences(row: &TaskRow, of: &Histogram, id: &str) -> Markup {
         line.diagonal x1=(axes.at_x(0.0)) x2=(axes.at_x(0.0)) y1=(axes.at_y(most as f64 * 1.5)) y2=(axes.foot()) {}
         line.mean x1=(axes.at_x(mean)) x2=(axes.at_x(mean)) y1=(axes.at_y(most as f64 * 1.5)) y2=(axes.foot()) {}
     };
-    figure(id, &caption, &remark, &description, HEIGHT, &drawing)
+    Some(figure(id, &caption, &remark, &description, HEIGHT, &drawing))
 }
 
 /// How often both models are right at which confidence.
-pub(super) fn reliability(
-    row: &TaskRow,
-    teacher: &ModelStatistics,
-    student: &ModelStatistics,
-    id: &str,
-) -> Markup {
+pub(super) fn reliability(row: &TaskRow, id: &str) -> Option<Markup> {
+    let (teacher, student) = (row.figures.teacher.as_ref()?, row.figures.student.as_ref()?);
+    if teacher.reliability.is_empty() || student.reliability.is_empty() {
+        return None;
+    }
     let models = [("teacher", teacher), ("student", student)];
     let bins = models.iter().flat_map(|(_, model)| &model.reliability);
     let low = bins.map(|bin| bin.low).fold(1.0, f64::min);
@@ -161,7 +162,7 @@ pub(super) fn reliability(
         line.diagonal x1=(axes.at_x(low)) y1=(axes.at_y(low)) x2=(axes.at_x(1.0)) y2=(axes.at_y(1.0)) {}
         @for (role, model) in models { (reliability_curve(&axes, role, model)) }
     };
-    figure(id, &caption, &remark, &description, 280.0, &drawing)
+    Some(figure(id, &caption, &remark, &description, 280.0, &drawing))
 }
 
 /// One model's bins: circles for the teacher, squares for the student, larger with more examples.

@@ -1,8 +1,4 @@
 //! The page of a tune: σ against accuracy for every trial.
-//!
-//! ```text
-//! verdict, notes ──► plots ──► winner and default ──► what mattered ──► every trial ──► manifest
-//! ```
 
 mod plots; //  σ against accuracy, σ by trial
 mod points; // trials as points, with their marks

@@ -127,37 +127,23 @@ pub(super) fn beside(gating: &[&TaskRow], row: &TaskRow) -> Markup {
     }
 }
 
-/// The notes of every split, warnings first.
+/// The notes of every split, warnings first, and rows of the data that could not be used.
 pub(super) fn notes(rows: &[&TaskRow]) -> Markup {
-    let notes = |row: &&TaskRow| {
-        let (split, gates) = (row.split.clone(), row.gates);
-        row.notes_by_weight()
-            .into_iter()
-            .cloned()
-            .map(move |note| (split.clone(), gates, note))
-            .collect::<Vec<_>>()
-    };
-    let all: Vec<_> = rows.iter().flat_map(notes).collect();
-    let skipped = rows.iter().filter(|row| row.skipped.count > 0);
-    let skipped: Vec<String> = skipped
-        .map(|row| {
-            let count = counted(row.skipped.count, "row", "rows");
-            format!(
-                "{}: {count} of the data could not be used: {}",
-                row.split,
-                row.skipped.first.join("; ")
-            )
-        })
-        .collect();
-    if all.is_empty() && skipped.is_empty() {
+    if rows.iter().all(|row| row.notes.is_empty() && row.skipped.count == 0) {
         return html! {};
     }
     html! {
         ul.notes {
-            @for (split, gates, note) in &all {
-                (remark(note, (!gates).then_some(split)))
+            @for row in rows {
+                @for note in row.notes_by_weight() {
+                    (remark(note, (!row.gates).then_some(&row.split)))
+                }
             }
-            @for text in &skipped { li.warning { span.level { "Skipped" } " " (neutralise(text)) } }
+            @for row in rows.iter().filter(|row| row.skipped.count > 0) {
+                @let count = counted(row.skipped.count, "row", "rows");
+                @let text = format!("{count} of the data could not be used: {}", row.skipped.first.join("; "));
+                li.warning { span.level { "Skipped" } " " (neutralise(&format!("{}: {text}", row.split))) }
+            }
         }
     }
 }
