@@ -1,4 +1,4 @@
-//! The flow as one function: a task's settings in, its rows of the report out.
+//! Audit of one task: settings in, report rows out.
 
 mod classifier;
 mod failed;
@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use anyhow::{Error, Result};
 
-pub use classifier::{device, set_max_length, Classifier, ModelFacts, Role, Texts};
+pub use classifier::{device, set_max_length, Classifier, ModelFacts, Role, SplitTexts};
 pub use failed::failed_row;
 pub use gate::Gate;
 pub use judge::judge;
@@ -29,36 +29,38 @@ pub use pair::SplitPair;
 pub use recalibrate::{fitted_on_gate, recalibrate};
 pub use run::{run_one, run_options, Ending, PairRun};
 pub use session::Session;
-pub use splits::{gating, has, secondary_names, secondary_split, Split, SECONDARY_SPLIT};
+pub use splits::{
+    has_split, load_gating_split, load_secondary_split, secondary_names, Split, SECONDARY_SPLIT,
+};
 
 use crate::config::Settings;
 use crate::error::{print, Interrupted};
 use crate::recalibration::Scores;
 use crate::report::schema::{ModelManifest, TaskRow};
 use crate::report::PredictionTable;
-use recalibrated::{recalibrate_rows, Curve};
-use run::{run_pair, Side};
+use recalibrated::{recalibrate_rows, SplitScores};
+use run::{run_pair, CachedClassifier};
 
-/// What one task adds to the report.
+/// Contribution of one task to the report.
 #[derive(Debug, Default)]
 pub struct TaskOutcome {
-    /// The gating row, then the rows beside it.
+    /// The gating row, then the rows of the secondary splits.
     pub rows: Vec<TaskRow>,
-    /// What both models said of every example, for the same rows.
+    /// Predictions of both models per example, in the order of `rows`.
     pub tables: Vec<PredictionTable>,
     /// The two models.
     pub models: Vec<ModelManifest>,
 }
 
-/// Audits one task: both models over the split that gates, and over those beside it.
+/// Audits one task: runs both models on the gating split and on the secondary splits.
 ///
 /// # Errors
-/// Whatever keeps the gating split from being audited; a failed check is no error, and neither is a
-/// split beside it that cannot be audited.
+/// A gating split that cannot be audited. A failed check or a failing secondary split is not an
+/// error.
 pub fn audit(settings: &Settings, session: &Session) -> Result<TaskOutcome> {
     let (teacher, student) = (settings.require_teacher()?, settings.require_student()?);
-    let split = gating(settings, &session.hub)?;
-    let secondary_names = secondary_names(settings, &session.hub)?;
+    let split = load_gating_split(settings, &session.hub)?;
+    let secondary = secondary_names(settings, &session.hub)?;
     let data = &split.dataset;
     let mut teacher = Classifier::open(Role::Teacher, teacher, settings, &[], data, session)?;
     let names = teacher.label_names().to_vec();
@@ -71,44 +73,43 @@ pub fn audit(settings: &Settings, session: &Session) -> Result<TaskOutcome> {
         gate: &gate,
         settings,
         session,
-        curves: Vec::new(),
+        scores: Vec::new(),
     };
 
     let mut outcome = TaskOutcome::default();
     audit.split(&split, &mut outcome)?;
-    for name in &secondary_names {
-        let secondary = secondary_split(name, settings, &session.hub);
-        let audited = secondary.and_then(|split| audit.split(&split, &mut outcome));
-        audited.or_else(|error| audit.failed_beside(name, error, &mut outcome))?;
+    for name in &secondary {
+        let split = load_secondary_split(name, settings, &session.hub);
+        let audited = split.and_then(|split| audit.split(&split, &mut outcome));
+        audited.or_else(|error| audit.failed_secondary(name, error, &mut outcome))?;
     }
     withhold_limits(&mut outcome.rows);
-    recalibrate_rows(&audit.curves, &gate, &mut outcome.rows);
+    recalibrate_rows(&audit.scores, &gate, &mut outcome.rows);
     outcome.models = vec![teacher.into_manifest(settings), student.into_manifest(settings)];
     Ok(outcome)
 }
 
-/// One task under way.
+/// State of the audit of one task.
 struct Audit<'a> {
     teacher: &'a mut Classifier,
     student: &'a mut Classifier,
     gate: &'a Gate,
     settings: &'a Settings,
     session: &'a Session,
-    /// σ over one temperature, for each split that was run whole.
-    curves: Vec<Curve>,
+    /// Scores of each split that was run to its end.
+    scores: Vec<SplitScores>,
 }
 
 impl Audit<'_> {
-    /// Runs both models over `split`, judges it, and adds its row.
+    /// Runs both models on `split` and adds its row and table to `outcome`.
     fn split(&mut self, split: &Split, outcome: &mut TaskOutcome) -> Result<()> {
         let (started, settings, session) = (Instant::now(), self.settings, self.session);
         let gate = self.gate;
-        let texts = Texts::of(&split.dataset);
+        let texts = SplitTexts::of(&split.dataset);
         let entry = self.teacher.entry(&texts, session)?;
-        let mut teacher = Side { classifier: self.teacher, entry };
-        let beside = (&*teacher.classifier, &teacher.entry);
-        let entry = self.student.entry_beside(beside, &texts, session)?;
-        let mut student = Side { classifier: self.student, entry };
+        let mut teacher = CachedClassifier { classifier: self.teacher, entry };
+        let entry = self.student.entry_unless_shared(&teacher, &texts, session)?;
+        let mut student = CachedClassifier { classifier: self.student, entry };
         let mut notes = match split.gates {
             true => preflight::preflight([&mut teacher, &mut student], &texts, settings, session)?,
             false => Vec::new(),
@@ -119,7 +120,7 @@ impl Audit<'_> {
             let (logits, _) = student.classifier.logits(&student.entry, &run.rows);
             Scores::new(&run.teacher, &logits, gate.kind, settings.threads)
         });
-        drop((teacher, student)); // the rows, which the predictions hold too
+        drop((teacher, student)); // frees the rows, which the predictions also hold
         let names = self.teacher.label_names().to_vec();
         let record = self.student.record();
         if let (true, Err(error)) = (split.gates, &record) {
@@ -127,19 +128,19 @@ impl Audit<'_> {
         }
         let pair = SplitPair { notes, ..SplitPair::of(split, &names, run, started) };
         let (row, table) = judge(&pair, gate, settings, record.unwrap_or(None))?;
-        self.curves.extend(scores.map(|scores| Curve { row: outcome.rows.len(), scores }));
+        self.scores.extend(scores.map(|scores| SplitScores { row: outcome.rows.len(), scores }));
         outcome.rows.push(row);
         outcome.tables.push(table);
         Ok(())
     }
 
-    /// The row of a split beside the gating one, which could not be audited.
-    fn failed_beside(&self, split: &str, error: Error, outcome: &mut TaskOutcome) -> Result<()> {
+    /// Adds the row of a secondary split that could not be audited.
+    fn failed_secondary(&self, split: &str, error: Error, outcome: &mut TaskOutcome) -> Result<()> {
         if error.is::<Interrupted>() {
             return Err(error);
         }
         outcome.rows.push(failed_row(self.settings, split, false, &error));
-        print(&error.context(format!("{}/{split}, beside the gate", self.settings.task.name)));
+        print(&error.context(format!("{}/{split}, secondary split", self.settings.task.name)));
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! What a user may type.
+//! Command-line arguments.
 
 mod output;
 
@@ -16,14 +16,14 @@ use crate::report::recalibration::Recalibration;
 use crate::report::tuning::Tuning;
 use crate::report::Report;
 use crate::tune::plan::SearchName;
-pub use output::{FormatArgs, Output};
+pub use output::{FormatArgs, OutputArgs};
 
 const EXAMPLES: &str = "\
 Examples:
   audit --task sst2 --teacher out/bert --student out/tiny          one task, on its training split
   audit --task all --config configs/glue.toml --data glue          the six tasks, one report
   audit --task mrpc --teacher T --student S --format markdown      for a pull request
-  audit demo                                                       nothing to download
+  audit demo                                                       embedded models and data, no download
 
 Exit codes: 0 preserved, 1 not preserved, 2 usage or config, 3 could not run, 130 interrupted";
 
@@ -31,95 +31,95 @@ Exit codes: 0 preserved, 1 not preserved, 2 usage or config, 3 could not run, 13
 #[derive(Debug, Parser)]
 #[command(name = "audit", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// Without a subcommand: the audit.
+    /// The audit, which runs without a subcommand.
     #[command(flatten)]
     pub audit: AuditArgs,
-    /// Everything else.
+    /// Any other command.
     #[command(subcommand)]
     pub command: Option<Command>,
 }
 
-/// The subcommands.
+/// Subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run one model over a split and write its logits
+    /// Run one model on a split and write its logits to a file
     Predict(PredictArgs),
-    /// Audit predictions made elsewhere: ONNX, an LLM, a service
+    /// Audit prediction files made by other tools, such as ONNX, an LLM or a service
     Check(CheckArgs),
-    /// Fit one temperature for the student, and write it into a copy of its checkpoint
+    /// Fit one temperature for the student, and optionally save the rescaled checkpoint
     Recalibrate(RecalibrateArgs),
-    /// Audit the embedded pairs: nothing to download
+    /// Audit the embedded example models; downloads nothing
     Demo(DemoArgs),
-    /// Write a commented config
+    /// Write a commented config file
     Init(InitArgs),
-    /// Print what is in force, and where each value comes from
+    /// Print the settings in force and where each value comes from
     Config(ConfigArgs),
     /// Train a student that keeps its teacher's confidence
     Distill(DistillArgs),
-    /// Fine-tune a pretrained checkpoint on a task's labels: how a teacher is made
+    /// Fine-tune a pretrained checkpoint on a task's labels, for example to make a teacher
     Finetune(FinetuneArgs),
-    /// Search for settings of a distillation that keep the confidence, and the accuracy
+    /// Search for distillation settings that keep confidence and accuracy
     Tune(TuneArgs),
-    /// List, clear or check the logits that earlier runs kept
+    /// List, clear or verify cached logits
     #[command(subcommand)]
     Cache(CacheCommand),
-    /// Write a saved report in another format, without models
+    /// Convert a saved report to other formats without running models
     Render(RenderArgs),
-    /// Say what moved between two saved reports, and gate on it
+    /// Compare two saved reports and fail on a regression
     Compare(CompareArgs),
-    /// Say what a verdict, a warning or a figure of the report means
+    /// Explain a verdict, a warning or a figure of the report
     Explain(ExplainArgs),
-    /// Print a script that completes the command line in a shell
+    /// Print a shell completion script
     Completions(CompletionsArgs),
-    /// Print the manual page, or write one per subcommand
+    /// Print the manual page, or write one page per subcommand
     Man(ManArgs),
 }
 
 /// `audit --task …`
 #[derive(Debug, Args)]
 pub struct AuditArgs {
-    /// The tasks.
+    /// Tasks and config.
     #[command(flatten)]
-    pub tasks: Tasks,
-    /// Settings; they win over the config's.
+    pub tasks: TaskArgs,
+    /// Settings; flags override the config.
     #[command(flatten)]
     pub settings: Layer,
-    /// The report.
+    /// Report outputs.
     #[command(flatten)]
-    pub output: Output,
+    pub output: OutputArgs,
 }
 
-/// Which tasks, and from which config.
+/// Tasks and their config.
 #[derive(Debug, Args)]
-pub struct Tasks {
-    /// cola, sst2, mrpc, qqp, qnli, rte, mnli, mnli-mm, wnli, a [task.NAME] of the config, several
-    /// with commas, or `all` for the first six
-    #[arg(long, value_name = "TASK", value_delimiter = ',', help_heading = "What is audited")]
+pub struct TaskArgs {
+    /// Tasks, separated by commas: cola, sst2, mrpc, qqp, qnli, rte, mnli, mnli-mm, wnli, a
+    /// [task.NAME] of the config, or `all` for the first six
+    #[arg(long, value_name = "TASK", value_delimiter = ',', help_heading = "Models and data")]
     pub task: Vec<String>,
-    /// Settings for the tasks [default: audit.toml, if there is one]
-    #[arg(long, value_name = "FILE", help_heading = "What is audited")]
+    /// Config file with settings for the tasks [default: audit.toml, if it exists]
+    #[arg(long, value_name = "FILE", help_heading = "Models and data")]
     pub config: Option<PathBuf>,
 }
 
 /// `audit predict …`
 #[derive(Debug, Args)]
 pub struct PredictArgs {
-    /// The task; one.
+    /// One task, and its config.
     #[command(flatten)]
-    pub tasks: Tasks,
-    /// Model: a folder, or a Hub id with an optional @revision
+    pub tasks: TaskArgs,
+    /// Model to run: a folder, or a Hub id with an optional @revision
     #[arg(long, value_name = "DIR_OR_ID[@REV]")]
     pub model: String,
-    /// File to write: .parquet, .csv or .jsonl
+    /// Output file; the extension sets the format: .parquet, .csv or .jsonl
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
     /// Head convention of a BERT model
     #[arg(long, value_name = "HEAD", value_enum)]
     pub head: Option<crate::model::Head>,
-    /// Settings; they win over the config's.
+    /// Settings; flags override the config.
     #[command(flatten)]
     pub settings: Layer,
-    /// Say nothing on stderr but errors
+    /// Print only errors to stderr
     #[arg(long, short)]
     pub quiet: bool,
 }
@@ -127,50 +127,51 @@ pub struct PredictArgs {
 /// `audit check …`
 #[derive(Debug, Args)]
 pub struct CheckArgs {
-    /// The task; one.
+    /// One task, and its config.
     #[command(flatten)]
-    pub tasks: Tasks,
-    /// Files of the teacher's predictions (CSV, JSONL or Parquet); patterns allowed, shards merge
+    pub tasks: TaskArgs,
+    /// Teacher prediction files (CSV, TSV, JSONL or Parquet) or glob patterns; several files are one
+    /// table
     #[arg(long, value_name = "FILES", required = true, num_args = 1..)]
     pub teacher_predictions: Vec<String>,
-    /// Files of the student's predictions
+    /// Student prediction files or glob patterns
     #[arg(long, value_name = "FILES", required = true, num_args = 1..)]
     pub student_predictions: Vec<String>,
-    /// Settings; they win over the config's.
+    /// Settings; flags override the config.
     #[command(flatten)]
     pub settings: Layer,
-    /// The report.
+    /// Report outputs.
     #[command(flatten)]
-    pub output: Output,
+    pub output: OutputArgs,
 }
 
 /// `audit recalibrate …`
 #[derive(Debug, Args)]
 pub struct RecalibrateArgs {
-    /// The task; one.
+    /// One task, and its config.
     #[command(flatten)]
-    pub tasks: Tasks,
-    /// Split that the temperature is fit on; --split, by default train, gates
+    pub tasks: TaskArgs,
+    /// Split on which the temperature is fitted; the verdict is on --split, by default train
     #[arg(
         long,
         value_name = "NAME",
         default_value = crate::audit::SECONDARY_SPLIT,
-        help_heading = "What is audited"
+        help_heading = "Models and data"
     )]
     pub fit_split: String,
-    /// Folder for the recalibrated checkpoint: new or empty
+    /// New or empty folder for the recalibrated checkpoint
     #[arg(long, short, value_name = "DIR", help_heading = "Report")]
     pub output: Option<PathBuf>,
-    /// The form on stdout.
+    /// Format of the report on stdout.
     #[command(flatten)]
     pub on_stdout: FormatArgs<Recalibration>,
-    /// Say nothing on stderr but errors
+    /// Print only errors to stderr
     #[arg(long, short, help_heading = "Report")]
     pub quiet: bool,
-    /// Exit with 0 when the recalibrated student is not preserved; errors keep their codes
+    /// Exit with 0 instead of 1 if the student is not preserved; errors keep their codes
     #[arg(long, help_heading = "Report")]
     pub exit_zero: bool,
-    /// Settings; they win over the config's.
+    /// Settings; flags override the config.
     #[command(flatten)]
     pub settings: Layer,
 }
@@ -178,78 +179,78 @@ pub struct RecalibrateArgs {
 /// `audit demo`
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Settings that the demo's audits take from the command line.
+    /// Settings; some have no effect on the demo and are refused.
     #[command(flatten)]
     pub settings: Layer,
-    /// The report.
+    /// Report outputs.
     #[command(flatten)]
-    pub output: Output,
+    pub output: OutputArgs,
 }
 
-const RENDERED: &str = "Form of the report on stdout; csv is the predictions.csv beside the report";
+const RENDERED: &str =
+    "Format of the report on stdout; csv is read from predictions.csv in the report's folder";
 
 /// `audit render …`
 #[derive(Debug, Args)]
 #[command(mut_arg("format", |format| format.help(RENDERED)))]
 pub struct RenderArgs {
-    /// The report.json of an earlier run, or - for stdin
+    /// Saved report.json, or - for stdin
     #[arg(value_name = "REPORT.json")]
     pub report: PathBuf,
-    /// The form on stdout.
+    /// Format of the report on stdout.
     #[command(flatten)]
     pub on_stdout: FormatArgs<Report>,
-    /// Also write the files of the audit's --output-dir into this folder
+    /// Also write the files of `audit --output-dir` into this folder
     #[arg(long, value_name = "DIR", help_heading = "Report")]
     pub output_dir: Option<PathBuf>,
-    /// Say nothing on stderr but errors
+    /// Print only errors to stderr
     #[arg(long, short, help_heading = "Report")]
     pub quiet: bool,
 }
 
 const COMPARED: &str = "\
-The limits are asked of the rows that gate in NEW.json. There, a verdict that turned from preserved
-to not preserved is a regression in any case, and so is a student that was within the old κ, is above
-it now and passes only since κ was raised.
+Only rows that gate in NEW.json count. A regression is, with or without limits, a verdict that changed
+from preserved to not preserved, or a student above the old κ that passes only because κ was raised.
 
-Exit codes: 0 no regression, 1 regression, 2 usage or a file that is no report, 3 something that the
-limits need could not be compared";
+Exit codes: 0 no regression, 1 regression, 2 usage or not a report, 3 a figure that is required could
+not be compared";
 
 /// `audit compare …`
 #[derive(Debug, Args)]
 #[command(after_help = COMPARED, mut_arg("format", |format| {
-    format.help("Form of the comparison on stdout").help_heading(None::<&str>)
+    format.help("Format of the comparison on stdout").help_heading(None::<&str>)
 }))]
 pub struct CompareArgs {
-    /// The report to compare with, or - for stdin
+    /// Baseline report, or - for stdin
     #[arg(value_name = "OLD.json")]
     pub old: PathBuf,
-    /// The report under comparison, or - for stdin
+    /// New report, or - for stdin
     #[arg(value_name = "NEW.json")]
     pub new: PathBuf,
-    /// The gating σ may rise by at most so much, from 0 to below 1
+    /// Largest allowed increase of the gating σ, at least 0 and below 1
     #[arg(long, value_name = "X", value_parser = limit, allow_negative_numbers = true)]
     pub max_sigma_increase: Option<f64>,
-    /// The student's accuracy may fall by at most so much, from 0 to below 1
+    /// Largest allowed drop of the student's accuracy, at least 0 and below 1
     #[arg(long, value_name = "X", value_parser = limit, allow_negative_numbers = true)]
     pub max_accuracy_drop: Option<f64>,
-    /// The form on stdout.
+    /// Format of the report on stdout.
     #[command(flatten)]
     pub on_stdout: FormatArgs<Comparison>,
-    /// Say nothing on stderr but errors
+    /// Print only errors to stderr
     #[arg(long, short)]
     pub quiet: bool,
-    /// Exit with 0 for a regression; errors keep their codes
+    /// Exit with 0 instead of 1 on a regression; errors keep their codes
     #[arg(long)]
     pub exit_zero: bool,
 }
 
-/// Largest change of a share, in [0, 1).
+/// Parses a limit in [0, 1). No share can move by more than 1: whoever types 1 means per cent.
 fn limit(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
     match (0.0..1.0).contains(&value) {
         true => Ok(value),
         false => {
-            Err("give a share of at least 0 and below 1, such as 0.01 for one point in a hundred"
+            Err("give a share of at least 0 and below 1, such as 0.01 for one percentage point"
                 .to_owned())
         }
     }
@@ -258,7 +259,7 @@ fn limit(text: &str) -> Result<f64, String> {
 /// `audit explain …`
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
-    /// Words, such as vacuous, sigma or ECE; without one, all of them in a line each
+    /// Words to explain, such as vacuous, sigma or ECE [default: list all words]
     #[arg(value_name = "WORD")]
     pub words: Vec<String>,
 }
@@ -266,10 +267,10 @@ pub struct ExplainArgs {
 /// `audit init`
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// File to write
+    /// Config file to write
     #[arg(value_name = "FILE", default_value = crate::config::DEFAULT_NAME)]
     pub file: PathBuf,
-    /// Replace the file if there is one
+    /// Overwrite an existing file
     #[arg(long)]
     pub force: bool,
 }
@@ -277,10 +278,10 @@ pub struct InitArgs {
 /// `audit config`
 #[derive(Debug, Args)]
 pub struct ConfigArgs {
-    /// The tasks; without one, what holds for every task.
+    /// Tasks; without one, the defaults and every task of the config.
     #[command(flatten)]
-    pub tasks: Tasks,
-    /// Settings; they win over the config's.
+    pub tasks: TaskArgs,
+    /// Settings; flags override the config.
     #[command(flatten)]
     pub settings: Layer,
 }
@@ -288,16 +289,16 @@ pub struct ConfigArgs {
 /// `audit distill …`
 #[derive(Debug, Args)]
 pub struct DistillArgs {
-    /// Teacher: a folder, or a Hub id with an optional @revision
+    /// Teacher model: a folder, or a Hub id with an optional @revision
     #[arg(long, value_name = "DIR_OR_ID[@REV]")]
     pub teacher: Option<String>,
-    /// What the student begins as
+    /// How the student is initialised
     #[arg(long, value_name = "START", value_enum)]
     pub init: Option<Init>,
-    /// The method.
+    /// Distillation method.
     #[arg(long, value_name = "METHOD", help = method_help())]
     pub method: Option<String>,
-    /// The training.
+    /// Training options.
     #[command(flatten)]
     pub training: TrainingArgs,
 }
@@ -305,7 +306,7 @@ pub struct DistillArgs {
 /// `audit finetune …`
 #[derive(Debug, Args)]
 pub struct FinetuneArgs {
-    /// The training.
+    /// Training options.
     #[command(flatten)]
     pub training: TrainingArgs,
 }
@@ -314,38 +315,38 @@ pub struct FinetuneArgs {
 #[derive(Debug, Args)]
 #[command(mut_arg("format", |format| format.help_heading(None::<&str>)))]
 pub struct TuneArgs {
-    /// The tune: a recipe, what may change in it, constraints; configs/tune has examples
+    /// Search file: a recipe, its search space and the constraints; see configs/tune for examples
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Teacher: a folder, or a Hub id with an optional @revision
+    /// Teacher model: a folder, or a Hub id with an optional @revision
     #[arg(long, value_name = "DIR_OR_ID[@REV]")]
     pub teacher: Option<String>,
-    /// Folder of the journal and of what comes out; one that holds the journal of the same tune is
-    /// gone on with, by several processes at a time if you like
+    /// Folder for the journal and the results. An existing journal of the same search is resumed;
+    /// several processes may share it
     #[arg(long, short, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Trials in all, the default settings included [default: 20]
+    /// Total number of trials, including the default settings [default: 20]
     #[arg(long, value_name = "N")]
     pub trials: Option<usize>,
-    /// Begin no trial after so long: 90m, 2h
+    /// Start no new trial after this time, such as 90m or 2h
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     pub time: Option<Duration>,
-    /// How settings are chosen [default: tpe]
+    /// Search algorithm [default: tpe]
     #[arg(long, value_name = "NAME", value_enum)]
     pub search: Option<SearchName>,
-    /// The bound κ itself
+    /// The bound κ, set directly
     #[arg(long, value_name = "KAPPA", allow_negative_numbers = true)]
     pub kappa: Option<f64>,
     /// β as a mean over the examples, in nats [default: 0.0025, so that κ = 0.05]
     #[arg(long, value_name = "NATS", allow_negative_numbers = true, conflicts_with = "kappa")]
     pub beta_per_example: Option<f64>,
-    /// What its trainings are of.
+    /// Data and models of its trainings.
     #[command(flatten)]
-    pub of: TrainedOn,
-    /// The form on stdout.
+    pub inputs: TrainingInputs,
+    /// Format of the report on stdout.
     #[command(flatten)]
     pub on_stdout: FormatArgs<Tuning>,
-    /// Tell the steps of every training, too
+    /// Also print the progress of every training
     #[arg(long, short, conflicts_with = "quiet")]
     pub verbose: bool,
 }
@@ -353,7 +354,7 @@ pub struct TuneArgs {
 /// `audit completions SHELL`
 #[derive(Debug, Args)]
 pub struct CompletionsArgs {
-    /// The shell
+    /// Shell to complete in
     #[arg(value_name = "SHELL", value_enum)]
     pub shell: Shell,
 }
@@ -361,77 +362,77 @@ pub struct CompletionsArgs {
 /// `audit man`
 #[derive(Debug, Args)]
 pub struct ManArgs {
-    /// Folder for audit.1 and a page for every subcommand, instead of the first one on stdout
+    /// Write audit.1 and a page per subcommand into this folder instead of printing audit.1
     #[arg(long, value_name = "DIR")]
     pub output_dir: Option<PathBuf>,
 }
 
-/// One training.
+/// Options of one training.
 #[derive(Debug, Args)]
 pub struct TrainingArgs {
-    /// The recipe; configs/distill has one for each method
+    /// Recipe file; configs/distill has one for each method
     #[arg(long, value_name = "FILE")]
     pub config: PathBuf,
-    /// Pretrained checkpoint to begin from: a folder, or a Hub id with an optional @revision
+    /// Pretrained checkpoint to start from: a folder, or a Hub id with an optional @revision
     #[arg(long, value_name = "DIR_OR_ID[@REV]")]
     pub base: Option<String>,
-    /// Folder to write: config.json, model.safetensors, the tokenizer, distillation.json
+    /// Output folder for config.json, model.safetensors, the tokenizer and distillation.json
     #[arg(long, short, value_name = "DIR")]
     pub output: Option<PathBuf>,
-    /// Go on with the training that was interrupted in the output folder
+    /// Resume the interrupted training in the output folder
     #[arg(long)]
     pub resume: bool,
-    /// What it is of.
+    /// Data and models.
     #[command(flatten)]
-    pub of: TrainedOn,
+    pub inputs: TrainingInputs,
 }
 
-/// Data and models as a training takes them, be it alone or one of many.
+/// Data and models of `audit distill`, `audit finetune` and `audit tune`.
 #[derive(Debug, Args)]
-pub struct TrainedOn {
-    /// The task, where it is not the recipe's
+pub struct TrainingInputs {
+    /// Task [default: the recipe's]
     #[arg(long, value_name = "TASK")]
     pub task: Option<String>,
-    /// Folder of the data, as for the audit [default: the Hub's nyu-mll/glue]
+    /// Data folder, as for the audit [default: the Hub's nyu-mll/glue]
     #[arg(long, value_name = "DIR")]
     pub data: Option<String>,
-    /// Train on the first N examples only
+    /// Use only the first N examples
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Accept a split of which more than 0.1 % of the rows cannot be used
+    /// Accept a split in which more than 0.1 % of the rows cannot be used
     #[arg(long)]
     pub allow_skipped: bool,
-    /// Which of the teacher's labels is which of the task's: MODEL_LABEL=TASK_LABEL,…
+    /// Map the teacher's labels to the task's: MODEL_LABEL=TASK_LABEL,…
     #[arg(long, value_name = "MAP")]
     pub label_map: Option<String>,
     /// Head convention of a BERT teacher [default: auto]
     #[arg(long, value_name = "HEAD", value_enum)]
     pub teacher_head: Option<crate::model::Head>,
-    /// A vocab.txt without a tokenizer.json is cased
+    /// Read a vocab.txt without a tokenizer.json as cased
     #[arg(long, conflicts_with = "uncased")]
     pub cased: bool,
-    /// A vocab.txt without a tokenizer.json is uncased
+    /// Read a vocab.txt without a tokenizer.json as uncased
     #[arg(long)]
     pub uncased: bool,
-    /// Longest sequence in tokens [default: 128]
+    /// Maximum sequence length in tokens [default: 128]
     #[arg(long, value_name = "TOKENS")]
     pub max_length: Option<usize>,
-    /// Seed of everything random: the same seed gives the same bytes [default: 0]
+    /// Seed of all random draws; the same seed gives the same bytes [default: 0]
     #[arg(long, value_name = "SEED")]
     pub seed: Option<u64>,
-    /// Workers, one per core; changes the speed, never the result [default: all cores]
+    /// Worker threads; affects speed, never the result [default: all cores]
     #[arg(long, value_name = "N")]
     pub threads: Option<usize>,
-    /// Run the teacher anew, and keep none of its logits on disk
+    /// Do not read or write cached teacher logits
     #[arg(long)]
     pub no_cache: bool,
-    /// Say nothing on stderr but errors
+    /// Print only errors to stderr
     #[arg(long, short)]
     pub quiet: bool,
 }
 
-impl TrainedOn {
-    /// These flags, which win over the recipe, under a teacher.
+impl TrainingInputs {
+    /// These flags and `teacher` as a layer of settings, which overrides the recipe.
     pub fn layer(&self, teacher: Option<String>) -> Layer {
         Layer {
             teacher,
@@ -454,18 +455,18 @@ impl TrainedOn {
 /// `audit cache …`
 #[derive(Debug, Subcommand)]
 pub enum CacheCommand {
-    /// List every entry: which model, over which split, how many rows
+    /// List all entries with model, split and number of rows
     List,
-    /// Remove every entry but those that a process is writing
+    /// Remove all entries, except those that a process is writing
     Clear {
-        /// Remove only what was last written so many days ago or earlier
+        /// Remove only entries last written at least this many days ago
         #[arg(long, value_name = "DAYS")]
         older_than: Option<u64>,
     },
-    /// Read every entry and check its checksums; exit code 1 where one is damaged
+    /// Check the checksums of all entries; exit with 1 if one is damaged
     Verify,
 }
 
 fn method_help() -> String {
-    format!("Method, where it is not the recipe's: {}", names_of(|_| true))
+    format!("Distillation method: {} [default: the recipe's]", names_of(|_| true))
 }

@@ -1,4 +1,4 @@
-//! Fingerprints of files.
+//! SHA-256 of files.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,10 +6,10 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-/// SHA-256 of the bytes of `files`, one after the other, as lower-case hexadecimal digits.
+/// SHA-256 of the concatenated bytes of `files`, in lower-case hexadecimal.
 ///
 /// # Errors
-/// When a file cannot be read.
+/// A file that cannot be read.
 pub fn sha256_of<P: AsRef<Path>>(files: &[P]) -> io::Result<String> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
@@ -25,7 +25,7 @@ pub fn sha256_of<P: AsRef<Path>>(files: &[P]) -> io::Result<String> {
     Ok(hexadecimal(&hasher.finalize()))
 }
 
-/// Bytes as lower-case hexadecimal digits.
+/// Bytes in lower-case hexadecimal.
 pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::terminal::say;
+use crate::terminal::write_line;
 
 /// The codes that scripts rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -194,5 +194,5 @@ pub fn rendered(error: &anyhow::Error) -> String {
 
 /// Prints an error to stderr: what failed, then why, then what to do.
 pub fn print(error: &anyhow::Error) {
-    say(&format!("error: {}", rendered(error)));
+    write_line(&format!("error: {}", rendered(error)));
 }

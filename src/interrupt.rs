@@ -1,4 +1,5 @@
-//! Ctrl-C, checked between batches, rows and downloads, so that no partial file is left.
+//! Ctrl-C handling. The flag is checked between batches, rows and downloads, so no file is left
+//! half written.
 
 use std::fs;
 use std::ops::{Deref, DerefMut};
@@ -10,25 +11,25 @@ use std::time::Duration;
 use crate::error::{Exit, Interrupted, NO_REPORT};
 use crate::terminal::Verbosity;
 
-/// Whether the user asked to stop. Clones share the answer.
+/// Flag that is set when the user asks to stop. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
-    /// An interrupt that Ctrl-C and SIGTERM set; a second Ctrl-C ends the process at once.
+    /// A flag that Ctrl-C or SIGTERM sets, with a message; a second Ctrl-C ends the process at once.
     pub fn from_signals(progress: Verbosity) -> Self {
         let interrupt = Interrupt::default();
         let flag = interrupt.clone();
-        // Without a handler Ctrl-C still ends the process.
+        // Without a handler Ctrl-C ends the process at once.
         let _ = ctrlc::set_handler(move || {
             if flag.is_set() {
                 remove_temporary();
                 std::process::exit(Exit::Interrupted as i32);
             }
             flag.set();
-            // The cursor is after a live line and the terminal's own ^C.
+            // The cursor is after the live line and the terminal's own ^C.
             let start = if progress == Verbosity::Live { "\n" } else { "" };
-            progress.message(&format!("{start}stopping; again to stop at once"));
+            progress.message(&format!("{start}stopping; press Ctrl-C again to stop at once"));
         });
         interrupt
     }
@@ -46,7 +47,7 @@ impl Interrupt {
     /// Fails if the user asked to stop.
     ///
     /// # Errors
-    /// [`Interrupted`], with what was under way: `reading \`train.tsv\``.
+    /// [`Interrupted`] with the current activity, such as `reading \`train.tsv\``.
     pub fn check(&self, what: impl FnOnce() -> String) -> Result<(), Interrupted> {
         match self.is_set() {
             false => Ok(()),
@@ -55,35 +56,35 @@ impl Interrupt {
     }
 }
 
-/// Attempts to remove one path; whoever pressed Ctrl-C twice does not want to wait.
+/// Attempts to remove one path after a second Ctrl-C; few, since the user wants to stop now.
 const ATTEMPTS: usize = 20;
 
-/// What a second signal has to remove: it ends the process without the destructors that would.
+/// Paths to remove on a second signal, which ends the process without running destructors.
 static TEMPORARY: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// A temporary file or folder that a second signal removes too, for as long as `held` may be there.
+/// A temporary file or folder that a second signal also removes.
 #[derive(Debug)]
 pub struct Temporary<T> {
-    // Dropped in this order: what is being removed stays listed until it is gone.
-    held: T,
-    listed: RemovalGuard,
+    // Dropped in this order: the path stays registered until the file is removed.
+    file: T,
+    guard: RemovalGuard,
 }
 
-/// A path among [`TEMPORARY`].
+/// Keeps a path registered for removal until it is dropped.
 #[derive(Debug)]
 pub struct RemovalGuard(PathBuf);
 
 impl<T: AsRef<Path>> Temporary<T> {
-    /// Lists the path of `held`.
-    pub fn new(held: T) -> Self {
-        let path = held.as_ref().to_owned();
+    /// Registers the path of `file`.
+    pub fn new(file: T) -> Self {
+        let path = file.as_ref().to_owned();
         temporary().push(path.clone());
-        Temporary { held, listed: RemovalGuard(path) }
+        Temporary { file, guard: RemovalGuard(path) }
     }
 
-    /// What is held, and what keeps it listed.
+    /// The file and the guard of its path.
     pub fn into_parts(self) -> (T, RemovalGuard) {
-        (self.held, self.listed)
+        (self.file, self.guard)
     }
 }
 
@@ -91,13 +92,13 @@ impl<T> Deref for Temporary<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        &self.held
+        &self.file
     }
 }
 
 impl<T> DerefMut for Temporary<T> {
     fn deref_mut(&mut self) -> &mut T {
-        &mut self.held
+        &mut self.file
     }
 }
 
@@ -122,7 +123,7 @@ fn remove_temporary() {
             if removed.is_ok() || !path.exists() {
                 break;
             }
-            // The run goes on meanwhile, and may be writing into the folder or removing it itself.
+            // Other threads may still be writing into the folder or removing it.
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -1,4 +1,4 @@
-//! Verbosity of a run on stderr: a live line, notes, and downloads.
+//! Progress of a run on stderr: a live line, notes and downloads.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use crate::inference::Observer;
 use crate::report::schema::{Note, NoteLevel};
 use crate::terminal::Verbosity;
 
-/// Redraws a second; more only costs time.
+/// Redraws per second.
 const REDRAWS: u8 = 10;
 
 impl Verbosity {
-    /// Writes a note or a warning with its code and its hint.
+    /// Writes a note or a warning with its code and hint.
     pub fn note(self, note: &Note) {
         let level = match note.level {
             NoteLevel::Warning => "warning",
@@ -32,8 +32,8 @@ impl Verbosity {
         self.message(&format!("note: {note}"));
     }
 
-    /// The live line of a run over `rows` rows of all its models together.
-    pub fn phase(self, what: &str, rows: usize) -> Phase {
+    /// Starts the live line of a run labelled `what`; `rows` counts the rows of all its models.
+    pub fn phase(self, what: &str, rows: usize) -> RunProgress {
         let bar = (self == Verbosity::Live && rows > 0).then(|| {
             let bar = ProgressBar::new(rows as u64);
             let line = "{prefix} {wide_bar} {human_pos}/{human_len} rows {msg}  {eta} left";
@@ -44,25 +44,25 @@ impl Verbosity {
             bar.enable_steady_tick(Duration::from_millis(500));
             bar
         });
-        Phase { progress: self, bar, started: Instant::now(), tokens: AtomicUsize::new(0) }
+        RunProgress { progress: self, bar, started: Instant::now(), tokens: AtomicUsize::new(0) }
     }
 }
 
-/// A run over one split.
-pub struct Phase {
+/// Progress line of a run over one split.
+pub struct RunProgress {
     progress: Verbosity,
     bar: Option<ProgressBar>,
     started: Instant,
     tokens: AtomicUsize,
 }
 
-impl Phase {
-    /// Whether the line is shown.
+impl RunProgress {
+    /// Whether the line is visible.
     pub fn is_live(&self) -> bool {
         self.bar.is_some()
     }
 
-    /// The share of the budget that is spent so far; `None` for a budget of zero.
+    /// Shows the share of the budget spent so far; `None` for a budget of zero.
     pub fn spent(&self, share: Option<f64>) {
         if let (Some(bar), Some(share)) = (&self.bar, share) {
             let tokens = self.tokens.load(Ordering::Relaxed) as f64;
@@ -72,7 +72,7 @@ impl Phase {
     }
 }
 
-impl Observer for Phase {
+impl Observer for RunProgress {
     fn rows_done(&self, rows: usize, tokens: usize) {
         self.tokens.fetch_add(tokens, Ordering::Relaxed);
         if let Some(bar) = &self.bar {
@@ -85,7 +85,7 @@ impl Observer for Phase {
     }
 }
 
-impl Drop for Phase {
+impl Drop for RunProgress {
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -93,10 +93,10 @@ impl Drop for Phase {
     }
 }
 
-/// A line per file that comes from the Hub.
-pub struct Downloads(pub Verbosity);
+/// Prints a line per file downloaded from the Hub.
+pub struct DownloadMessages(pub Verbosity);
 
-impl DownloadProgress for Downloads {
+impl DownloadProgress for DownloadMessages {
     fn begin(&self, file: &str, bytes: u64) {
         self.0.message(&format!("downloading {file} ({:.1} MB)", bytes as f64 / 1e6));
     }

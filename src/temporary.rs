@@ -38,9 +38,9 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let file = Temporary::new(temporary_file(folder, ".saved-", ".tmp").with_context(cannot)?);
     std::fs::write(file.path(), bytes).with_context(cannot)?;
     file.as_file().sync_all().with_context(cannot)?;
-    let (file, listed) = file.into_parts();
+    let (file, guard) = file.into_parts();
     file.persist(path).with_context(cannot)?;
-    drop(listed);
+    drop(guard);
     Ok(())
 }
 

@@ -1,20 +1,20 @@
-//! Speaking to a terminal: lines on stderr, and how many of them.
+//! Messages on stderr and their verbosity.
 
 use std::io::{IsTerminal, Write};
 
-/// How much is written to stderr while a command runs.
+/// Amount of output on stderr while a command runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verbosity {
-    /// A live line and messages: stderr is a terminal.
+    /// A live progress line and messages; stderr is a terminal.
     Live,
-    /// Messages alone.
+    /// Messages only.
     Plain,
-    /// Nothing (`--quiet`) but errors.
+    /// Errors only (`--quiet`).
     Quiet,
 }
 
 impl Verbosity {
-    /// Live where stderr is a terminal.
+    /// `Live` if stderr is a terminal, else `Plain`; `Quiet` if asked for.
     pub fn for_stderr(quiet: bool) -> Self {
         match (quiet, std::io::stderr().is_terminal()) {
             (true, _) => Verbosity::Quiet,
@@ -26,12 +26,12 @@ impl Verbosity {
     /// Writes a line, unless quiet.
     pub fn message(self, text: &str) {
         if self != Verbosity::Quiet {
-            say(text);
+            write_line(text);
         }
     }
 }
 
-/// Writes a line to stderr. A failure to write is ignored: nobody is there to read it.
-pub fn say(text: &str) {
+/// Writes a line to stderr; write errors are ignored.
+pub fn write_line(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }

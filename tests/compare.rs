@@ -221,7 +221,7 @@ fn mistakes_are_usage_errors() {
         (&[report, "twice.json"], &["`twice.json` has two rows of sst2/train", "hint: "]),
         (&["twice.json", report], &["`twice.json` has two rows of sst2/train"]),
         (&["missing.json", report], &["cannot read `missing.json`"]),
-        (&["-", "-"], &["stdin can be one of the two"]),
+        (&["-", "-"], &["only one of the two reports can be read from stdin"]),
         (
             &[report, report, "--format", "junit"],
             &["invalid value 'junit'", "text, json, markdown"],

@@ -54,16 +54,15 @@ fn without_a_word_all_are_listed_by_group() {
 #[test]
 fn an_unknown_word_is_a_usage_error_with_the_nearest_words() {
     let run = explain(&["vacuous", "vacuuous"]);
-    run.fails(2, &["nothing is known of `vacuuous`", "did you mean `vacuous`? "])
+    run.fails(2, &["the glossary has no entry `vacuuous`", "did you mean `vacuous`? "])
         .prints_no_report();
     let run = explain(&["perplexity"]);
-    run.fails(2, &["nothing is known of `perplexity`", "hint: `audit explain` lists"]);
+    run.fails(2, &["the glossary has no entry `perplexity`", "hint: `audit explain` lists"]);
     let run = explain(&["--", "-x"]);
-    run.fails(2, &["nothing is known of `-x`\n", "hint: `audit explain` lists"]);
+    run.fails(2, &["the glossary has no entry `-x`\n", "hint: `audit explain` lists"]);
     for words in [&[""][..], &[" "], &["σ", ""]] {
         let run = explain(words);
-        run.fails(2, &["an empty word means nothing", "hint: `audit explain` lists"])
-            .prints_no_report();
+        run.fails(2, &["a word is empty", "hint: `audit explain` lists"]).prints_no_report();
     }
 }
 

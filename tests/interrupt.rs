@@ -57,7 +57,7 @@ fn ctrl_c_ends_with_130_and_says_how_far_it_came() {
     let arguments = with(&pair, &["--label-map", SWAPPED, "--output-dir", "out"]);
     let (code, said) = interrupted(&sandbox, &arguments, "[worse-than-majority]");
     assert_eq!(code, Some(130), "{said}");
-    says(&said, &["stopping; again to stop at once\n"]);
+    says(&said, &["stopping; press Ctrl-C again to stop at once\n"]);
     says(&said, &["interrupted: ", " of 150000 examples were done", "no report was written"]);
     assert_eq!(sandbox.names("out"), [""; 0]);
 }

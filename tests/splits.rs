@@ -173,6 +173,6 @@ fn a_split_beside_the_gate_that_cannot_be_read_is_a_row_of_its_own() {
     let verdicts: Vec<&Value> =
         report["tasks"].as_array().unwrap().iter().map(|row| &row["verdict"]).collect();
     assert_eq!(verdicts, ["not_preserved", "error", "not_preserved"]);
-    says(&run.stderr, &["reviews/extra, beside the gate", "held out.tsv"]);
+    says(&run.stderr, &["reviews/extra, secondary split", "held out.tsv"]);
     assert_eq!(report["tasks"][0]["recalibrated"]["fitted_on"], "validation");
 }

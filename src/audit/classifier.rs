@@ -1,4 +1,4 @@
-//! A checkpoint with its label order, its place in the cache, and the model where it is needed.
+//! A checkpoint with its label order and cache key; the model is loaded only when needed.
 
 use std::fmt;
 
@@ -6,6 +6,7 @@ use anyhow::{bail, ensure, Context, Error, Result};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
+use super::run::CachedClassifier;
 use super::Session;
 use crate::cache::{CacheEntry, EntrySpec, ModelFile, ModelIdentity, TextsIdentity};
 use crate::check::StudentRecord;
@@ -18,14 +19,14 @@ use crate::model::{self, Head, Model};
 use crate::report::schema::ModelManifest;
 use crate::task::{label_ids, Dataset, Example};
 
-/// Which of the two models.
+/// Role of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// The reference.
     Teacher,
-    /// The model that is audited.
+    /// The model under audit.
     Student,
-    /// One that is run alone.
+    /// A model that is run alone.
     Model,
 }
 
@@ -39,44 +40,44 @@ impl fmt::Display for Role {
     }
 }
 
-/// A split's texts, as the cache and the models see them.
-pub struct Texts<'a> {
+/// The texts of a split with their cache key.
+pub struct SplitTexts<'a> {
     /// The split.
     pub dataset: &'a Dataset,
-    /// Which texts they are.
+    /// Hash of the texts.
     identity: TextsIdentity,
 }
 
-impl<'a> Texts<'a> {
+impl<'a> SplitTexts<'a> {
     /// The texts of `dataset`.
     pub fn of(dataset: &'a Dataset) -> Self {
         let columns = dataset.examples.iter().map(|e| (e.text.as_str(), e.pair.as_deref()));
-        Texts { dataset, identity: TextsIdentity::of(columns) }
+        SplitTexts { dataset, identity: TextsIdentity::of(columns) }
     }
 }
 
-/// What an audit needs to know of a model that it does not load.
+/// Properties of a model, cached so that it need not be loaded.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ModelFacts {
     /// Its `model_type`.
     pub architecture: String,
     /// K.
     pub labels: usize,
-    /// The longest sequence that has positions, in tokens.
+    /// Maximum sequence length in tokens.
     pub positions: usize,
-    /// V.
+    /// Vocabulary size.
     pub vocabulary: usize,
-    /// Whether it tells the segments of a pair apart.
+    /// Whether it has token type embeddings for pairs.
     pub uses_token_types: bool,
-    /// The other head convention, where there is one.
+    /// The other head convention, if there is one.
     pub other_head: Option<Head>,
-    /// Type that the weights are stored in.
+    /// Data type of the stored weights.
     pub stored_dtype: String,
     /// Number of weights.
     pub parameters: usize,
 }
 
-/// A classifier whose outputs stand in the task's label order.
+/// A classifier with outputs in the task's label order.
 pub struct Classifier {
     role: Role,
     checkpoint: Checkpoint,
@@ -92,15 +93,14 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// Opens `source` for the task of `settings`. A model that the cache knows is loaded only when
-    /// a row is asked for that the cache does not hold.
+    /// Opens `source` for the task of `settings`. A model in the cache is loaded only if a row is
+    /// missing there.
     ///
-    /// The task's label names come from `dataset`; where a user's own task names none, from
-    /// `known` (the teacher's), else from the model itself.
+    /// Label names come from `dataset`, else from `known` (the teacher's), else from the model.
     ///
     /// # Errors
-    /// Whatever [`Checkpoint::open`] and [`model::load`] refuse; labels that cannot be aligned; a
-    /// maximum length beyond the model's positions.
+    /// As [`Checkpoint::open`] and [`model::load`]; labels that cannot be aligned; a maximum length
+    /// beyond the model's positions.
     pub fn open(
         role: Role,
         source: &str,
@@ -171,37 +171,37 @@ impl Classifier {
         &self.own_labels
     }
 
-    /// For each label of the task, which of the model's outputs stands for it.
+    /// The model's output for each label of the task (K).
     pub fn columns(&self) -> &[usize] {
         &self.columns
     }
 
-    /// What the model's own training left on record, or why it cannot be read.
+    /// The student's distillation.json, if it has one, or the error of reading it.
     pub fn record(&self) -> Result<Option<&StudentRecord>, &Error> {
         self.record.as_ref().map(Option::as_ref)
     }
 
-    /// Teacher or student.
+    /// Role of the model.
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// What is known of the model without loading it.
+    /// Properties of the model.
     pub fn facts(&self) -> &ModelFacts {
         &self.facts
     }
 
-    /// The files that the model is made of.
+    /// The checkpoint of the model.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
 
-    /// The tokenizer, cutting at the maximum length in force.
+    /// The tokenizer, which truncates at the maximum length in force.
     pub fn tokenizer(&self) -> &TextTokenizer {
         &self.checkpoint.tokenizer
     }
 
-    /// What the report says of the model.
+    /// The model's entry in the report's manifest.
     pub fn into_manifest(self, settings: &Settings) -> ModelManifest {
         ModelManifest {
             task: settings.task.name.clone(),
@@ -221,33 +221,33 @@ impl Classifier {
         }
     }
 
-    /// The model's rows over `texts`: those of the cache to begin with.
+    /// The model's logits of `texts`, filled from the cache.
     ///
     /// # Errors
     /// A label of the data that the model does not have.
-    pub fn entry(&self, texts: &Texts, session: &Session) -> Result<CacheEntry> {
+    pub fn entry(&self, texts: &SplitTexts, session: &Session) -> Result<CacheEntry> {
         check_labels(texts.dataset, self.facts.labels)?;
         Ok(self.entry_of(&self.identity, texts, session))
     }
 
-    /// As [`Classifier::entry`], beside the rows of `other`: of one model against itself, only the
-    /// first writes to the cache.
-    pub(super) fn entry_beside(
+    /// As [`Classifier::entry`], but in memory if `other` is the same model and already writes the
+    /// cache entry.
+    pub(super) fn entry_unless_shared(
         &self,
-        (other, rows): (&Classifier, &CacheEntry),
-        texts: &Texts,
+        other: &CachedClassifier,
+        texts: &SplitTexts,
         session: &Session,
     ) -> Result<CacheEntry> {
-        if self.identity == other.identity && rows.writable() {
+        if self.identity == other.classifier.identity && other.entry.writable() {
             return Ok(CacheEntry::in_memory(texts.dataset.examples.len(), self.facts.labels));
         }
         self.entry(texts, session)
     }
 
-    /// The rows of the same weights under the other head convention, where there is one.
+    /// The logits of the same weights with the other head convention, if there is one.
     pub(super) fn entry_of_other_head(
         &self,
-        texts: &Texts,
+        texts: &SplitTexts,
         session: &Session,
     ) -> Option<CacheEntry> {
         let head = self.facts.other_head?.as_str().to_owned();
@@ -262,7 +262,12 @@ impl Classifier {
         Some(self.entry_of(&identity, texts, session))
     }
 
-    fn entry_of(&self, identity: &ModelIdentity, texts: &Texts, session: &Session) -> CacheEntry {
+    fn entry_of(
+        &self,
+        identity: &ModelIdentity,
+        texts: &SplitTexts,
+        session: &Session,
+    ) -> CacheEntry {
         let dataset = texts.dataset;
         let Some(cache) = &session.cache else {
             return CacheEntry::in_memory(dataset.examples.len(), self.facts.labels);
@@ -278,10 +283,10 @@ impl Classifier {
         entry
     }
 
-    /// Loads the model, unless `entry` holds the `rows` already.
+    /// Loads the model unless `entry` holds all `rows`.
     ///
     /// # Errors
-    /// Whatever [`model::load`] refuses.
+    /// As [`model::load`].
     pub fn load_for(&mut self, entry: &CacheEntry, rows: &[u32]) -> Result<()> {
         if self.model.is_none() && rows.iter().any(|&row| entry.row(row as usize).is_none()) {
             let loaded = load(&mut self.checkpoint, self.asked_head, &self.device);
@@ -293,12 +298,12 @@ impl Classifier {
         Ok(())
     }
 
-    /// The model, once it is loaded.
+    /// The model, if it is loaded.
     pub fn model(&self) -> Option<&dyn Model> {
         self.model.as_deref()
     }
 
-    /// The lane of the model over `dataset`.
+    /// The model's lane of a run over `dataset`.
     pub fn lane<'a>(
         &'a self,
         what: &'a str,
@@ -316,10 +321,10 @@ impl Classifier {
         }
     }
 
-    /// The scores of `rows` in the task's label order, and how many of their texts were cut.
+    /// The logits of `rows` (n, K) in the task's label order and the number of truncated texts.
     ///
     /// # Panics
-    /// A row that `entry` does not hold.
+    /// If `entry` lacks a row.
     pub fn logits(&self, entry: &CacheEntry, rows: &[u32]) -> (Logits, usize) {
         let labels = self.columns.len();
         let mut values = Vec::with_capacity(rows.len() * labels);
@@ -332,14 +337,14 @@ impl Classifier {
         (Logits { values, labels }, cut)
     }
 
-    /// As [`Classifier::logits`], as confidences and predicted labels.
+    /// [`Classifier::logits`] as predictions.
     pub fn predictions(&self, entry: &CacheEntry, rows: &[u32]) -> Result<(Predictions, usize)> {
         let (logits, cut) = self.logits(entry, rows);
         Ok((Predictions::from_logits(&logits.values, logits.labels)?, cut))
     }
 }
 
-/// All that the model's logits depend on, the texts apart.
+/// Cache key of the model: all that its logits depend on except the texts.
 fn identity(
     checkpoint: &Checkpoint,
     head: &str,
@@ -349,7 +354,7 @@ fn identity(
     Ok(ModelIdentity {
         weights_sha256: session.weights_sha256(&checkpoint.weight_files)?,
         config_sha256: checkpoint.config_sha256.clone(),
-        // How a vocab.txt alone is read is no part of its bytes.
+        // The casing of a vocab.txt is not in its bytes.
         tokenizer_sha256: format!("{} {:?}", checkpoint.tokenizer_sha256, settings.casing),
         head: head.to_owned(),
         max_length: settings.max_length,
@@ -405,7 +410,7 @@ impl Session {
     }
 }
 
-/// The task's names, else the teacher's, else the model's own; ids in their order.
+/// Label names of the task, else of the teacher, else of the model.
 fn task_labels(task: &[String], known: &[String], own: &[String]) -> Vec<String> {
     match [task, known].into_iter().find(|names| !names.is_empty()) {
         Some(names) => names.to_vec(),
@@ -414,7 +419,7 @@ fn task_labels(task: &[String], known: &[String], own: &[String]) -> Vec<String>
     }
 }
 
-/// Labels of a user's own task that names none are ids; they must be the model's.
+/// Fails if the label id of an example is not an output of the model.
 fn check_labels(dataset: &Dataset, outputs: usize) -> Result<()> {
     let beyond = |e: &Example| e.label.is_some_and(|label| label as usize >= outputs);
     match dataset.examples.iter().position(beyond) {
@@ -430,10 +435,10 @@ fn check_labels(dataset: &Dataset, outputs: usize) -> Result<()> {
     }
 }
 
-/// Cuts at the maximum length in force, or at the model's positions where nobody asked for more.
+/// Sets the maximum length in force, at most the model's positions.
 ///
 /// # Errors
-/// A maximum length that was asked for and is above the model's positions, or below 8.
+/// An explicit maximum length above the model's positions or below 8.
 pub fn set_max_length(
     tokenizer: &mut TextTokenizer,
     positions: usize,
@@ -451,10 +456,10 @@ pub fn set_max_length(
     tokenizer.set_max_length(settings.max_length.min(positions))
 }
 
-/// The device that `name` stands for.
+/// The device `name`.
 ///
 /// # Errors
-/// A name that is none, or a device that this build or this machine does not have.
+/// An unknown name, or a device that this build or machine does not have.
 pub fn device(name: &str) -> Result<Device> {
     let ordinal = match (name, name.strip_prefix("cuda:")) {
         ("cpu", _) => return Ok(Device::Cpu),
@@ -465,7 +470,7 @@ pub fn device(name: &str) -> Result<Device> {
     ensure!(
         cfg!(feature = "cuda"),
         Diagnostic::failure(format!(
-            "no CUDA device: this build of audit has none (asked for `{name}`)"
+            "no CUDA device: this build of audit does not support `{name}`"
         ))
         .hint("build it with `--features cuda`, or use --device cpu")
     );
@@ -483,5 +488,5 @@ pub fn device(name: &str) -> Result<Device> {
 }
 
 fn no_device(name: &str) -> anyhow::Error {
-    Diagnostic::usage(format!("`{name}` is not a device")).hint("use cpu, cuda or cuda:N").into()
+    Diagnostic::usage(format!("unknown device `{name}`")).hint("use cpu, cuda or cuda:N").into()
 }

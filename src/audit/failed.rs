@@ -4,7 +4,7 @@ use crate::config::Settings;
 use crate::error::message_and_hint;
 use crate::report::schema::{Outcome, RowError, TaskRow};
 
-/// The row of `split` with what kept it from being audited; every number is null.
+/// The row of `split` with its error; every number is null.
 pub fn failed_row(settings: &Settings, split: &str, gates: bool, error: &anyhow::Error) -> TaskRow {
     let (message, hint) = message_and_hint(error);
     TaskRow {

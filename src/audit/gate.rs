@@ -1,4 +1,4 @@
-//! The bound that gates, and which bound of the student's own record may be held against a split.
+//! The bound that gates, from the policy or from the student's record.
 
 use anyhow::{Context, Error, Result};
 
@@ -8,12 +8,12 @@ use crate::confidence::{ConfidenceKind, Statistic};
 use crate::config::{BoundSource, Settings};
 use crate::error::Diagnostic;
 
-/// The bound in force, and how it came about.
+/// The bound in force and its origin.
 #[derive(Debug, Clone)]
 pub struct Gate {
     /// The bound of the gating split.
     pub bound: Bound,
-    /// Who set it.
+    /// Origin of the bound, for the report.
     pub origin: String,
     /// The statistic that gates.
     pub statistic: Statistic,
@@ -24,7 +24,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// The gate of `settings`: the policy's bound, or the student's own where that was asked for.
+    /// The gate of `settings`: the policy's bound, or the student's with `--bound from-student`.
     ///
     /// # Errors
     /// A record that contradicts itself; `--bound from-student` for a student whose record has no
@@ -40,18 +40,18 @@ impl Gate {
         Ok(Gate { bound, origin, statistic, kind, n })
     }
 
-    /// A gate of κ itself.
+    /// A gate with a fixed κ.
     #[cfg(test)]
     pub fn fixed(kappa: f64, statistic: Statistic, kind: ConfidenceKind, n: usize) -> Self {
         let bound = Bound::new(crate::check::BoundPolicy::Kappa(kappa), 0.0, 1.0).unwrap();
         Gate { bound, origin: "test".to_owned(), statistic, kind, n }
     }
 
-    /// The gate for `n` examples of `student`. A record that cannot be read matters only where it
-    /// is to gate.
+    /// The gate for `n` examples of `student`. A record that cannot be read is an error only if it
+    /// gates.
     ///
     /// # Errors
-    /// As [`Gate::new`]; a record that is to gate and cannot be read.
+    /// As [`Gate::new`]; a gating record that cannot be read.
     pub fn of(settings: &Settings, student: &Classifier, n: usize) -> Result<Self> {
         match student.record() {
             Err(error) if settings.bound_source == BoundSource::FromStudent => {
@@ -61,8 +61,8 @@ impl Gate {
         }
     }
 
-    /// The bound for a split: that of the gating split, and the same κ for the one beside it, since
-    /// β is a sum over the gating split.
+    /// The bound for a split. A secondary split has the κ of the gating split, since β is a sum over
+    /// that split.
     pub fn bound_of(&self, gates: bool) -> Bound {
         match gates {
             true => self.bound,
@@ -71,7 +71,7 @@ impl Gate {
     }
 }
 
-/// The bound that the student's training was to meet, for `n` examples.
+/// The bound in the student's record, for `n` examples.
 fn student_bound(settings: &Settings, record: Option<&StudentRecord>, n: usize) -> Result<Bound> {
     let none = || {
         Diagnostic::failure(
@@ -84,7 +84,7 @@ fn student_bound(settings: &Settings, record: Option<&StudentRecord>, n: usize) 
     let bound =
         match record.bound_for(n, audited(settings, split)) {
             Err(RecordError::Uncounted) => return Err(Diagnostic::failure(
-                "the student's distillation.json records a summed beta and not over how many \
+                "the student's distillation.json records a summed beta without the number of \
                  examples, and this is not the whole training split",
             )
             .hint(
@@ -96,7 +96,7 @@ fn student_bound(settings: &Settings, record: Option<&StudentRecord>, n: usize) 
     Ok(bound.ok_or_else(none)?)
 }
 
-/// What the sums of a student's record can tell of `split`.
+/// Whether the sums of a student's record apply to `split`.
 pub(super) fn audited(settings: &Settings, split: &str) -> AuditedExamples {
     match settings.limit.is_none() && split == "train" {
         true => AuditedExamples::TrainingSplit,

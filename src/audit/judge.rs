@@ -1,4 +1,4 @@
-//! What both models say of one split, to a row of the report: numbers, verdict, notes.
+//! Computes a report row from the predictions of both models: figures, verdict, notes.
 
 use anyhow::{Context, Result};
 
@@ -20,22 +20,22 @@ use crate::report::schema::{
 use crate::report::{PredictionRow, PredictionTable};
 use crate::task::Metric;
 
-/// The split that a student is trained on.
+/// Name of the training split.
 const TRAIN: &str = "train";
-/// Inputs named in the report.
+/// Number of worst inputs in the report.
 const WORST: usize = 10;
 
-/// Why a run that ended early has no σ.
+/// Reason for values that are undefined after early stopping.
 const EARLY: &str = "the run ended with a verdict before the last example";
 
-/// Why the training split has no limit for unseen inputs.
+/// Reason why the training split has no limit for unseen inputs.
 const TRAINED_ON: &str =
     "a student is not on unseen inputs as it is on those that it was trained on";
 
-/// Judges one split.
+/// Computes the row and the table of predictions of a split.
 ///
 /// # Errors
-/// A gating confidence that is not defined for these predictions.
+/// A gating confidence that is undefined for these predictions.
 pub fn judge(
     pair: &SplitPair,
     gate: &Gate,
@@ -61,7 +61,8 @@ pub fn judge(
         None => Evidence::new(&numbers, &bound, record, audited),
         Some(_) => Evidence::of_part(&numbers, pair.population, &bound, record, audited),
     };
-    let mut remarks = Remarks { notes: pair.notes.clone(), undefined: numbers.undefined.clone() };
+    let mut remarks =
+        RowRemarks { notes: pair.notes.clone(), undefined: numbers.undefined.clone() };
     remarks.notes.extend(findings(&evidence));
     remarks.notes.extend(other_notes(pair, gate, &numbers));
     let recorded = record.map(|record| record.bound_for(pair.population, audited)).transpose();
@@ -70,20 +71,20 @@ pub fn judge(
     Ok((row(pair, numbers, gate, settings, student_bound, remarks), table))
 }
 
-/// What a row says in words.
-struct Remarks {
+/// Notes of a row, and reasons for its undefined values.
+struct RowRemarks {
     notes: Vec<Note>,
     undefined: Reasons,
 }
 
-/// The row. A run that ended early knows no σ of the whole split.
+/// The report row. After early stopping σ of the whole split is undefined.
 fn row(
     pair: &SplitPair,
     numbers: PairStatistics,
     gate: &Gate,
     settings: &Settings,
     student_bound: Option<StudentBound>,
-    Remarks { notes, mut undefined }: Remarks,
+    RowRemarks { notes, mut undefined }: RowRemarks,
 ) -> TaskRow {
     let (n, whole, sums) = (pair.population, pair.ending.early.is_none(), numbers.sums);
     let bound = gate.bound_of(pair.gates);
@@ -147,7 +148,7 @@ fn row(
     }
 }
 
-/// Why no temperature is known yet: one needs other rows.
+/// Reason for an undefined `recalibrated`, until `recalibrate_rows` sets it.
 fn not_recalibrated(whole: bool) -> Result<RecalibratedSigma, &'static str> {
     Err(match whole {
         true => "no other split was run that a temperature could be fitted on",
@@ -155,7 +156,7 @@ fn not_recalibrated(whole: bool) -> Result<RecalibratedSigma, &'static str> {
     })
 }
 
-/// The limit for inputs that were not run; why there is none.
+/// The limit of σ for unseen inputs, or the reason why there is none.
 fn unseen(pair: &SplitPair, numbers: &PairStatistics) -> Result<UpperLimit, &'static str> {
     if pair.split == TRAIN {
         return Err(TRAINED_ON);
@@ -171,8 +172,8 @@ fn unseen(pair: &SplitPair, numbers: &PairStatistics) -> Result<UpperLimit, &'st
     sigma.map(|sigma| UpperLimit { sigma, level: UNSEEN_LEVEL }).ok_or("no examples")
 }
 
-/// Takes the limit for unseen inputs from every row whose data is that of the training split under
-/// another name.
+/// Removes the limit for unseen inputs from rows with the data of the training split under another
+/// name.
 pub(super) fn withhold_limits(rows: &mut [TaskRow]) {
     let Some(training) = rows.iter().find(|row| row.split == TRAIN) else { return };
     let Some(sha256) = training.data_sha256.clone() else { return };
@@ -210,17 +211,17 @@ fn variants(
     variants
 }
 
-/// Of part of the split, only an overspent budget is certain.
+/// On part of a split, only an exceeded budget is certain.
 fn is_certain(within: bool, whole: bool) -> bool {
     whole || !within
 }
 
-/// The student's own bound held against what was spent, for information.
+/// The student's own bound and whether σ is within it; it does not gate.
 fn own_bound(
     recorded: Result<Option<Option<crate::check::Bound>>, RecordError>,
     pair: &SplitPair,
     spent: FixedSum,
-    remarks: &mut Remarks,
+    remarks: &mut RowRemarks,
 ) -> Option<StudentBound> {
     let bound = match recorded {
         Ok(bound) => bound.flatten()?,
@@ -243,7 +244,7 @@ fn own_bound(
     })
 }
 
-/// The figures of a task with this metric: those of other tasks are left out.
+/// `figures` without the metrics of other tasks.
 fn of_the_task(
     mut figures: PairFigures,
     metric: Metric,

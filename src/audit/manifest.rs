@@ -1,4 +1,4 @@
-//! What decided the numbers, so that they can be made again.
+//! The manifest of a report: everything needed to reproduce it.
 
 use std::collections::BTreeMap;
 
@@ -8,17 +8,16 @@ use crate::config::{Settings, WITHOUT_EFFECT};
 use crate::digest::hexadecimal;
 use crate::report::schema::{Manifest, ModelManifest, TaskCommand};
 
-/// Where models and data lie. They have hashes of their own, which are the same wherever they lie.
-const PLACES: [&str; 3] = ["teacher", "student", "data"];
+/// Paths of models and data, which the manifest records by hash instead.
+const PATHS: [&str; 3] = ["teacher", "student", "data"];
 
-/// SHA-256 over what is in force for every task, the settings that change no result and the places
-/// of models and data apart, and over what describes a user's own task. Splits are hashed by their
-/// own names, however they were spelled.
+/// SHA-256 of the settings of all tasks and the description of user tasks, without settings that
+/// change no result and without paths of models and data. Splits are hashed by their canonical names.
 pub fn settings_sha256(all: &[Settings]) -> String {
     let mut digest = Sha256::new();
     for settings in all {
         digest.update(format!("[task.{}]\n", settings.task.name));
-        let left_out = |key: &str| WITHOUT_EFFECT.contains(&key) || PLACES.contains(&key);
+        let left_out = |key: &str| WITHOUT_EFFECT.contains(&key) || PATHS.contains(&key);
         for (key, value) in settings.values().filter(|(key, _)| !left_out(key)) {
             match key {
                 "split" => digest.update(format!("{key} = {:?}\n", splits(settings))),
@@ -32,12 +31,12 @@ pub fn settings_sha256(all: &[Settings]) -> String {
     hexadecimal(&digest.finalize())
 }
 
-/// The splits that were asked for, by their own names; none where nobody asked.
+/// Canonical names of the splits in `--split`; empty without it.
 fn splits(settings: &Settings) -> Vec<&String> {
     settings.split.iter().chain(&settings.secondary_splits).collect()
 }
 
-/// The manifest of a run over the tasks of `all`, which `commands` run again.
+/// The manifest of a run over the tasks of `all`; `commands` reproduce it.
 pub fn manifest(
     all: &[Settings],
     models: Vec<ModelManifest>,
@@ -57,13 +56,13 @@ pub fn manifest(
     }
 }
 
-/// What the tasks have in common; `None` where they differ.
+/// The value that all tasks share; `None` if they differ.
 fn shared<T: PartialEq>(all: &[Settings], of: impl Fn(&Settings) -> &T) -> Option<&T> {
     let first = of(all.first()?);
     all.iter().all(|settings| of(settings) == first).then_some(first)
 }
 
-/// What arXiv:2401.11365 leaves open and this program fixes; docs/theory.md says why.
+/// Choices that arXiv:2401.11365 leaves open; see docs/theory.md.
 fn conventions() -> BTreeMap<String, String> {
     [
         ("alpha", "weight of the hard-label loss; the soft-label loss weighs 1 - alpha"),
@@ -94,13 +93,13 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_is_of_settings_and_of_no_place() {
+    fn the_hash_covers_settings_but_no_paths() {
         let plain = hash(Layer::default());
-        let place = || Some("out/tiny".to_owned());
+        let path = || Some("out/tiny".to_owned());
         for flags in [
-            Layer { teacher: place(), ..Layer::default() },
-            Layer { student: place(), ..Layer::default() },
-            Layer { data: place(), ..Layer::default() },
+            Layer { teacher: path(), ..Layer::default() },
+            Layer { student: path(), ..Layer::default() },
+            Layer { data: path(), ..Layer::default() },
             Layer { threads: Some(3), ..Layer::default() },
         ] {
             assert_eq!(hash(flags.clone()), plain, "{flags:?}");
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_of_splits_is_of_their_own_names_in_their_order() {
+    fn splits_are_hashed_by_canonical_name_and_order() {
         let both = hash(split("train,validation"));
         assert_eq!(hash(split(" train , dev")), both);
         assert_ne!(hash(split("validation,train")), both);

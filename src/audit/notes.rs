@@ -1,4 +1,4 @@
-//! Notes and warnings that only a whole split gives.
+//! Notes and warnings about a split.
 
 use super::gate::Gate;
 use super::pair::SplitPair;
@@ -8,7 +8,7 @@ use crate::check::{
 };
 use crate::confidence::{correct, PairStatistics, Predictions};
 
-/// A record that is not what it should be.
+/// A warning that the student's record cannot be used.
 pub fn record_unusable(error: &anyhow::Error) -> Note {
     Note::new(
         Code::RecordUnusable,
@@ -17,8 +17,8 @@ pub fn record_unusable(error: &anyhow::Error) -> Note {
     .hint("the policy's bound gates all the same")
 }
 
-/// Models that agree less often than chance would: two orders of the labels, most likely. σ of the
-/// largest probability is blind to it.
+/// A warning if the models agree less often than chance, most likely because their labels are in
+/// different orders. σ of the largest probability does not show this.
 pub fn models_disagree(agreement: usize, n: usize, labels: usize) -> Option<Note> {
     let p = worse_than_majority_p(agreement, n, 1.0 / labels as f64);
     (p < PREFLIGHT_LEVEL).then(|| {
@@ -31,7 +31,7 @@ pub fn models_disagree(agreement: usize, n: usize, labels: usize) -> Option<Note
     })
 }
 
-/// What only the whole split tells: labels in two orders, a single label, a summed β over a part.
+/// Warnings of label orders that differ, a single label, and a summed β on part of the split.
 pub(super) fn other_notes(pair: &SplitPair, gate: &Gate, numbers: &PairStatistics) -> Vec<Note> {
     let mut notes: Vec<Note> = numbers
         .figures
@@ -66,7 +66,7 @@ pub(super) fn other_notes(pair: &SplitPair, gate: &Gate, numbers: &PairStatistic
     notes
 }
 
-/// A warning where a model is worse than always predicting the commonest label.
+/// A warning if a model is worse than always predicting the most frequent label.
 pub fn sanity(role: &str, predictions: &Predictions, labels: &[Option<u32>]) -> Option<Note> {
     let majority = majority_share(labels).filter(|share| *share < 1.0)?;
     let labelled = labels.iter().flatten().count();

@@ -1,4 +1,4 @@
-//! One split with what both models say of it: what a row of the report is made from.
+//! A split with the predictions of both models, from which a report row is computed.
 
 use std::time::Instant;
 
@@ -7,18 +7,18 @@ use super::splits::Split;
 use crate::check::Note;
 use crate::confidence::{label_name, student_confidence, ConfidenceKind, Predictions};
 use crate::report::schema::Skipped;
-use crate::task::Example;
+use crate::task::{Dataset, Example};
 
 /// Skipped rows named in the report.
 const SKIPPED_SHOWN: usize = 5;
 
-/// One split with what both models say of it.
+/// A split with the predictions of both models.
 pub struct SplitPair<'a> {
     /// The task's name.
     pub task: &'a str,
     /// The split's name.
     pub split: &'a str,
-    /// Whether its verdict counts.
+    /// Whether its verdict decides the exit code.
     pub gates: bool,
     /// Examples that the verdict is about (N).
     pub population: usize,
@@ -32,15 +32,15 @@ pub struct SplitPair<'a> {
     pub label_names: &'a [String],
     /// The label of each example (N).
     pub labels: Vec<Option<u32>>,
-    /// Why there are no labels.
+    /// Reason if there are no labels.
     pub unlabelled: Option<String>,
-    /// The texts (N), where they are known.
+    /// The texts (N), if known.
     pub texts: Option<&'a [Example]>,
-    /// What the teacher says.
+    /// Predictions of the teacher (n).
     pub teacher: Predictions,
-    /// What the student says.
+    /// Predictions of the student (n).
     pub student: Predictions,
-    /// Texts cut at the maximum length, by the teacher and by the student.
+    /// Texts truncated at the maximum length, for the teacher and the student.
     pub truncated: (usize, usize),
     /// Rows of the data that could not be used.
     pub skipped: Skipped,
@@ -48,19 +48,18 @@ pub struct SplitPair<'a> {
     pub data_sha256: Option<String>,
     /// The data's files.
     pub data_files: Vec<String>,
-    /// The commit of the Hub's data set that they are of.
+    /// Commit of the Hub data set.
     pub data_revision: Option<String>,
-    /// Notes that were taken before both models were run.
+    /// Notes from before the run.
     pub notes: Vec<Note>,
-    /// When the audit of the split began; `None` where no time is told.
+    /// Start of the audit of the split; `None` if no duration is reported.
     pub started: Option<Instant>,
 }
 
 impl<'a> SplitPair<'a> {
-    /// The pair of a split that both models were run on.
+    /// The pair of a split and the run of both models on it.
     pub fn of(split: &'a Split, label_names: &'a [String], run: PairRun, started: Instant) -> Self {
         let dataset = &split.dataset;
-        let shown = dataset.skipped.iter().take(SKIPPED_SHOWN);
         SplitPair {
             task: &dataset.task,
             split: &dataset.split,
@@ -76,10 +75,7 @@ impl<'a> SplitPair<'a> {
             teacher: run.teacher,
             student: run.student,
             truncated: run.truncated,
-            skipped: Skipped {
-                count: dataset.skipped.len(),
-                first: shown.map(|s| format!("{}:{}: {}", s.file, s.line, s.reason)).collect(),
-            },
+            skipped: skipped(dataset),
             data_sha256: Some(dataset.sha256.clone()),
             data_files: dataset.names.clone(),
             data_revision: dataset.commit.clone(),
@@ -88,7 +84,7 @@ impl<'a> SplitPair<'a> {
         }
     }
 
-    /// Words of each example's text, where it is known.
+    /// Number of words of each text (n), if known.
     pub(super) fn words(&self) -> Option<Vec<usize>> {
         let count = |text: &str| text.split_whitespace().count();
         let words = |e: &Example| count(&e.text) + e.pair.as_deref().map_or(0, count);
@@ -96,12 +92,12 @@ impl<'a> SplitPair<'a> {
         self.texts.map(|texts| rows.map(|&i| words(&texts[i as usize])).collect())
     }
 
-    /// The text behind prediction `i`, where it is known.
+    /// The text of prediction `i`, if known.
     pub(super) fn text(&self, i: usize) -> Option<&Example> {
         self.texts.map(|texts| &texts[self.rows[i] as usize])
     }
 
-    /// What is taken from the teacher's confidence to give d.
+    /// The student's confidence in the difference d of prediction `i`.
     pub(super) fn student_confidence(&self, kind: ConfidenceKind, i: usize) -> f64 {
         let confidence = student_confidence(&self.teacher, &self.student, kind, i);
         confidence.expect("its difference is defined")
@@ -109,5 +105,14 @@ impl<'a> SplitPair<'a> {
 
     pub(super) fn label_name(&self, id: u32) -> String {
         label_name(self.label_names, id)
+    }
+}
+
+/// The unusable rows of `dataset`, for the report.
+pub(super) fn skipped(dataset: &Dataset) -> Skipped {
+    let shown = dataset.skipped.iter().take(SKIPPED_SHOWN);
+    Skipped {
+        count: dataset.skipped.len(),
+        first: shown.map(|s| format!("{}:{}: {}", s.file, s.line, s.reason)).collect(),
     }
 }

@@ -1,13 +1,14 @@
-//! `audit recalibrate`: one temperature for the student, fitted on one split and gated on another.
+//! Temperature scaling of a student: fitted on one split, gated on another.
 
 use std::path::Path;
 
 use anyhow::{bail, Context, Result};
 
 use super::notes::sanity;
+use super::pair::skipped;
 use super::{
-    gating, has, manifest, models_disagree, record_unusable, run_one, Classifier, Gate, Role,
-    Session, Split,
+    has_split, load_gating_split, manifest, models_disagree, record_unusable, run_one, Classifier,
+    Gate, Role, Session, Split,
 };
 use crate::check::{findings, Budget, Code, Evidence, Note, StudentRecord};
 use crate::checkpoint::NewCheckpoint;
@@ -19,18 +20,15 @@ use crate::recalibration::{fit, moved, recalibrated, Fit, Scores, LARGEST_TEMPER
 use crate::report::recalibration::{
     conclusion, BudgetSpend, RecalibratedSplit, Recalibration, RECALIBRATION_VERSION,
 };
-use crate::report::schema::{Outcome, Skipped};
+use crate::report::schema::Outcome;
 use crate::report::write_json;
 
-/// Skipped rows named in the report.
-const SKIPPED_SHOWN: usize = 5;
-
-/// Runs both models over both splits, fits the temperature on that of `to_fit`, judges the student on
-/// that of `settings`, and writes the recalibrated checkpoint to `output`.
+/// Runs both models on both splits, fits the temperature on the split of `to_fit`, gates on that of
+/// `settings`, and writes the recalibrated checkpoint to `output`.
 ///
 /// # Errors
-/// Two names of the same data, whatever keeps a model from being run or a file from being written. A
-/// student that is not preserved is not an error.
+/// The same data for both splits, a model that cannot be run, a file that cannot be written. A student
+/// that is not preserved is not an error.
 pub fn recalibrate(
     output: Option<&Path>,
     to_fit: &Settings,
@@ -78,31 +76,31 @@ pub fn recalibrate(
         let mut record = Vec::new();
         write_json(&report, &mut record)?;
         new.extra_files.push(("recalibration.json", record));
-        new.write(folder).context("the recalibrated checkpoint was not written")?;
+        new.write(folder).context("cannot write the recalibrated checkpoint")?;
     }
     Ok(report)
 }
 
-/// The error of fitting on the split that gates.
+/// The error if the gating split is also the one to fit on.
 pub fn fitted_on_gate(split: &str) -> Diagnostic {
     Diagnostic::usage(format!(
-        "the temperature would be fit on the split that gates, `{split}`: such a verdict says too much"
+        "the temperature would be fitted on the gating split `{split}`, which biases the verdict"
     ))
-    .hint("name two splits, with --fit-split and --split")
+    .hint("name different splits with --fit-split and --split")
 }
 
-/// Reads both splits, which must be two.
+/// Loads both splits, which must differ.
 fn splits(to_fit: &Settings, to_gate: &Settings, session: &Session) -> Result<(Split, Split)> {
     let name = to_fit.split.as_deref().unwrap_or_default();
-    if !has(name, to_fit, &session.hub)? {
+    if !has_split(name, to_fit, &session.hub)? {
         let task = &to_fit.task.name;
         bail!(Diagnostic::failure(format!(
             "`{task}` has no split `{name}` to fit the temperature on"
         ))
-        .hint("name one that it has with --fit-split; it must not be the one that gates"));
+        .hint("name another split with --fit-split; it must not be the gating split"));
     }
-    let to_fit = Split { gates: false, ..gating(to_fit, &session.hub)? };
-    let to_gate = gating(to_gate, &session.hub)?;
+    let to_fit = Split { gates: false, ..load_gating_split(to_fit, &session.hub)? };
+    let to_gate = load_gating_split(to_gate, &session.hub)?;
     match to_fit.dataset.sha256 == to_gate.dataset.sha256 {
         true => Err(anyhow::Error::from(fitted_on_gate(name)).context(format!(
             "`{}` and `{}` are the same data",
@@ -112,8 +110,8 @@ fn splits(to_fit: &Settings, to_gate: &Settings, session: &Session) -> Result<(S
     }
 }
 
-/// The student's checkpoint with τ folded into its last layer. Its distillation.json stays behind:
-/// the loss that it records was reached by other weights.
+/// The student's checkpoint with τ folded into its last layer. distillation.json is not copied: its
+/// loss is that of other weights.
 fn checkpoint(
     student: &Classifier,
     temperature: f64,
@@ -128,7 +126,7 @@ fn checkpoint(
     })
 }
 
-/// Both models run over one split.
+/// Results of both models on one split.
 struct SplitRun {
     split: Split,
     labels: Vec<Option<u32>>,
@@ -145,11 +143,11 @@ impl SplitRun {
         settings: &Settings,
         session: &Session,
     ) -> Result<Self> {
-        let (said, cut) = run_one(teacher, &split.dataset, settings, session)?;
+        let (teacher_logits, cut) = run_one(teacher, &split.dataset, settings, session)?;
         let (logits, student_cut) = run_one(student, &split.dataset, settings, session)?;
         Ok(SplitRun {
             labels: split.dataset.examples.iter().map(|e| e.label).collect(),
-            teacher: Predictions::from_logits(&said.values, said.labels)?,
+            teacher: Predictions::from_logits(&teacher_logits.values, teacher_logits.labels)?,
             student: Predictions::from_logits(&logits.values, logits.labels)?,
             truncated: (cut, student_cut),
             logits,
@@ -161,12 +159,12 @@ impl SplitRun {
         Scores::new(&self.teacher, &self.logits, gate.kind, settings.threads)
     }
 
-    /// The temperature that is best for this split.
+    /// The best temperature for this split.
     fn best(&self, gate: &Gate, settings: &Settings) -> Fit {
         fit(&self.scores(gate, settings), gate.statistic)
     }
 
-    /// The split before and after, and at its own best temperature.
+    /// The report row of the split: before, after, and at its own best temperature.
     fn row(
         &self,
         temperature: f64,
@@ -187,7 +185,6 @@ impl SplitRun {
         let undefined = dataset.unlabelled.iter().flat_map(reason).flat_map(|(role, why)| {
             ["correct", "accuracy"].map(|figure| (format!("{role}_{figure}"), why.clone()))
         });
-        let shown = dataset.skipped.iter().take(SKIPPED_SHOWN);
         RecalibratedSplit {
             split: dataset.split.clone(),
             n,
@@ -208,10 +205,7 @@ impl SplitRun {
             predictions_moved: moved(&self.logits, temperature),
             teacher_truncated: self.truncated.0,
             student_truncated: self.truncated.1,
-            skipped: Skipped {
-                count: dataset.skipped.len(),
-                first: shown.map(|s| format!("{}:{}: {}", s.file, s.line, s.reason)).collect(),
-            },
+            skipped: skipped(dataset),
             data_sha256: dataset.sha256.clone(),
             data_files: dataset.names.clone(),
             data_revision: dataset.commit.clone(),
@@ -222,7 +216,7 @@ impl SplitRun {
 
 fn spend(sums: &DifferenceSums, gate: &Gate, budget: &Budget) -> BudgetSpend {
     let spent = sums.spent(gate.statistic);
-    let some = "a split is never empty";
+    let some = "a split is not empty";
     BudgetSpend {
         sigma: sums.sigma().expect(some),
         sigma_centred: sums.sigma_centred().expect(some),
@@ -249,9 +243,9 @@ fn notes(
     for (role, predictions) in [("teacher", teacher), ("student", student)] {
         notes.extend(sanity(role, predictions, labels));
     }
-    for answers in [on_fit, on_gate] {
-        let agreed = agreement(&answers.teacher, &answers.student);
-        notes.extend(models_disagree(agreed, answers.labels.len(), answers.logits.labels));
+    for run in [on_fit, on_gate] {
+        let agreed = agreement(&run.teacher, &run.student);
+        notes.extend(models_disagree(agreed, run.labels.len(), run.logits.labels));
     }
     let evidence = Evidence {
         bound: gate.bound_of(true),
@@ -259,7 +253,7 @@ fn notes(
         n: labels.len(),
         labels: on_gate.logits.labels,
         sigma: Some(sigma),
-        // What its training recorded is the student's as it was.
+        // The record is about the student before recalibration.
         divergence: None,
         temperature: record.ok().flatten().and_then(StudentRecord::temperature),
         losses_reached: Vec::new(),
@@ -268,7 +262,7 @@ fn notes(
     notes
 }
 
-/// A scale that brings every confidence to one end is no good fit, even where it is the best one.
+/// A warning that the fitted temperature is the lowest or the highest that is tried.
 fn at_edge(temperature: f64) -> Note {
     let (end, every) = match temperature < 1.0 {
         true => ("lowest", "all but certain of every input"),

@@ -1,10 +1,11 @@
-//! Both models over one split: over all of it, until the budget is spent, or until a test is sure.
+//! Runs both models on a split: to its end, until the budget is spent, or until the sequential test
+//! decides.
 
 use std::ops::ControlFlow;
 
 use anyhow::Result;
 
-use super::classifier::{Classifier, Texts};
+use super::classifier::{Classifier, SplitTexts};
 use super::gate::Gate;
 use super::Session;
 use crate::cache::CacheEntry;
@@ -14,16 +15,16 @@ use crate::check::{
 use crate::confidence::{confidence_differences, largest_difference, DifferenceSums, Predictions};
 use crate::config::{Settings, Stop};
 use crate::inference::{run, Logits, RunOptions, Windows};
-use crate::progress::Phase;
+use crate::progress::RunProgress;
 use crate::task::Dataset;
 
-/// What both models say of the examples that were taken.
+/// Predictions of both models on the examples that were run.
 pub struct PairRun {
-    /// What the teacher says (n).
+    /// Predictions of the teacher (n).
     pub teacher: Predictions,
-    /// What the student says (n).
+    /// Predictions of the student (n).
     pub student: Predictions,
-    /// Texts cut at the maximum length, by the teacher and by the student.
+    /// Texts truncated at the maximum length, for the teacher and the student.
     pub truncated: (usize, usize),
     /// The examples, in the order of the predictions (n).
     pub rows: Vec<u32>,
@@ -34,28 +35,28 @@ pub struct PairRun {
 /// How a run over a split ended.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ending {
-    /// The verdict that ended it before the last example; `None` where every example was taken.
+    /// Verdict that ended the run early; `None` if every example was run.
     pub early: Option<Verdict>,
-    /// Whether the verdict could be wrong.
+    /// Whether the verdict is exact or statistical.
     pub certainty: Certainty,
-    /// The draws, where examples were drawn at random.
+    /// Draws of a sequential run.
     pub draws: Option<Sequential>,
 }
 
 impl Ending {
-    /// Every example was taken.
+    /// A run over every example.
     pub const WHOLE: Ending = Ending { early: None, certainty: Certainty::Exact, draws: None };
 }
 
-/// A classifier with its rows over a split.
-pub(super) struct Side<'a> {
+/// A classifier with its cache entry for a split.
+pub(super) struct CachedClassifier<'a> {
     pub(super) classifier: &'a mut Classifier,
     pub(super) entry: CacheEntry,
 }
 
-/// Runs both models over `dataset` as the settings ask for; only a gating split ends early.
+/// Runs both models on `dataset`; only a gating split may end early.
 pub(super) fn run_pair(
-    (teacher, student): (&mut Side, &mut Side),
+    (teacher, student): (&mut CachedClassifier, &mut CachedClassifier),
     dataset: &Dataset,
     gate: &Gate,
     gates: bool,
@@ -69,7 +70,7 @@ pub(super) fn run_pair(
         Stop::Sequential { .. } => draw_order(n, seed),
         _ => (0..n as u32).collect(),
     };
-    let mut watch = Watch::new(stop, gate, gates, n, teacher.classifier.facts().labels)?;
+    let mut monitor = BudgetMonitor::new(stop, gate, gates, n, teacher.classifier.facts().labels)?;
     let (t, s) = (&teacher.entry, &student.entry);
     let missing = n - t.known() + n - s.known();
     let phase = session.progress.phase(&format!("{}/{}", dataset.task, dataset.split), missing);
@@ -85,11 +86,11 @@ pub(super) fn run_pair(
         let windows = if stop == Stop::AtEnd { Windows::WHOLE } else { Windows::EARLY };
         let options = run_options(settings, session, windows);
         run(&mut lanes, &rows, &options, &phase, |rows, entries| {
-            watch.window((t, entries[0]), (s, entries[1]), rows, &phase)
+            monitor.add_window((t, entries[0]), (s, entries[1]), rows, &phase)
         })?;
     }
-    let (ending, taken) = watch.end(seed);
-    // A run over all of it is told in data set order, however it was drawn.
+    let (ending, taken) = monitor.finish(seed);
+    // A complete run is reported in data set order, in whatever order it was drawn.
     let rows = if taken == n { (0..n as u32).collect() } else { rows[..taken].to_vec() };
     let (t, truncated_t) = teacher.classifier.predictions(&teacher.entry, &rows)?;
     let (s, truncated_s) = student.classifier.predictions(&student.entry, &rows)?;
@@ -97,10 +98,11 @@ pub(super) fn run_pair(
     Ok(PairRun { teacher: t, student: s, truncated, rows, ending })
 }
 
-/// Runs one model over `dataset`: its scores in the task's label order, and how many texts were cut.
+/// Runs one model on `dataset`. Returns its logits (N, K) in the task's label order and the number of
+/// truncated texts.
 ///
 /// # Errors
-/// Whatever keeps the model from being run.
+/// A model that cannot be loaded or run.
 pub fn run_one(
     classifier: &mut Classifier,
     dataset: &Dataset,
@@ -108,7 +110,7 @@ pub fn run_one(
     session: &Session,
 ) -> Result<(Logits, usize)> {
     let rows: Vec<u32> = (0..dataset.examples.len() as u32).collect();
-    let mut entry = classifier.entry(&Texts::of(dataset), session)?;
+    let mut entry = classifier.entry(&SplitTexts::of(dataset), session)?;
     classifier.load_for(&entry, &rows)?;
     let what = format!("{} on {}/{}", classifier.role(), dataset.task, dataset.split);
     let phase = session.progress.phase(&what, rows.len() - entry.known());
@@ -118,8 +120,8 @@ pub fn run_one(
     Ok(classifier.logits(&entry, &rows))
 }
 
-/// Follows the spend of a run and says when to end it.
-struct Watch {
+/// Tracks the spent budget of a run and decides when it ends.
+struct BudgetMonitor {
     stop: Stop,
     budget: Budget,
     gate: Gate,
@@ -129,7 +131,7 @@ struct Watch {
     ended: Option<(Verdict, Certainty)>,
 }
 
-impl Watch {
+impl BudgetMonitor {
     fn new(stop: Stop, gate: &Gate, gates: bool, n: usize, labels: usize) -> Result<Self> {
         let budget = Budget::new(&gate.bound_of(gates), n);
         let test = match stop {
@@ -140,24 +142,24 @@ impl Watch {
             _ => None,
         };
         let sums = DifferenceSums::default();
-        Ok(Watch { stop, budget, gate: gate.clone(), n, sums, test, ended: None })
+        Ok(BudgetMonitor { stop, budget, gate: gate.clone(), n, sums, test, ended: None })
     }
 
-    /// Takes in a window; whether to go on.
-    fn window(
+    /// Adds the rows of a window; breaks once the verdict is decided.
+    fn add_window(
         &mut self,
         teacher: (&Classifier, &CacheEntry),
         student: (&Classifier, &CacheEntry),
         rows: &[u32],
-        phase: &Phase,
+        progress: &RunProgress,
     ) -> Result<ControlFlow<()>> {
-        if self.stop == Stop::AtEnd && !phase.is_live() {
+        if self.stop == Stop::AtEnd && !progress.is_live() {
             return Ok(ControlFlow::Continue(()));
         }
         let (teacher, _) = teacher.0.predictions(teacher.1, rows)?;
         let (student, _) = student.0.predictions(student.1, rows)?;
         let differences = confidence_differences(&teacher, &student, self.gate.kind)
-            .expect("models that are run here show their distributions");
+            .expect("models that are run here have distributions");
         for d in differences {
             self.sums.add(d);
             if let Some(decision) = self.test.as_mut().and_then(|test| test.draw(d)) {
@@ -166,7 +168,7 @@ impl Watch {
             }
         }
         let spent = self.sums.spent(self.gate.statistic);
-        phase.spent(self.budget.share(spent));
+        progress.spent(self.budget.share(spent));
         if self.stop == Stop::FailFast && !self.budget.allows(spent) {
             self.ended = Some((Verdict::NotPreserved, Certainty::Exact));
             return Ok(ControlFlow::Break(()));
@@ -174,8 +176,8 @@ impl Watch {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// How the run ended, and how many examples were taken.
-    fn end(self, seed: u64) -> (Ending, usize) {
+    /// How the run ended and the number of examples that were run.
+    fn finish(self, seed: u64) -> (Ending, usize) {
         let draws = self.test.as_ref().map(|test| test.summary(seed));
         let taken = if self.ended.is_some() { self.sums.n() } else { self.n };
         let early = self.ended.filter(|_| taken < self.n);
@@ -184,7 +186,7 @@ impl Watch {
     }
 }
 
-/// How the settings ask for models to be run.
+/// Run options of the settings.
 pub fn run_options(settings: &Settings, session: &Session, windows: Windows) -> RunOptions {
     RunOptions {
         threads: settings.threads,

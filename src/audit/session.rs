@@ -1,4 +1,4 @@
-//! What a run shares between its tasks.
+//! Shared state of a run.
 
 use std::path::PathBuf;
 
@@ -12,17 +12,17 @@ use crate::interrupt::Interrupt;
 use crate::model;
 use crate::terminal::Verbosity;
 
-/// What a run shares between its tasks.
+/// State shared by the tasks of a run.
 pub struct Session {
-    /// Where checkpoints and data sets come from that are not on this machine.
+    /// Client of the Hugging Face Hub.
     pub hub: Hub,
     /// Set when the user asks to stop.
     pub interrupt: Interrupt,
-    /// What a person at a terminal sees meanwhile.
+    /// Verbosity on stderr.
     pub progress: Verbosity,
-    /// Logits of earlier runs; `None` where they are neither used nor kept.
+    /// Cache of logits; `None` if it is disabled.
     pub cache: Option<PredictionCache>,
-    /// What this machine's arithmetic is, to the last bit.
+    /// Fingerprint of this machine's arithmetic, part of the cache key.
     pub arithmetic: String,
 }
 
@@ -32,16 +32,15 @@ impl Session {
         Session { hub, interrupt, progress, cache: None, arithmetic: model::fingerprint() }
     }
 
-    /// The same with the cache that this machine has: the folder that `AUDIT_CACHE_DIR` names, else
-    /// the platform's.
+    /// Adds the cache in `AUDIT_CACHE_DIR`, by default in the platform's cache folder.
     pub fn with_cache(self) -> Self {
         let configured = std::env::var_os("AUDIT_CACHE_DIR");
         let root = root_folder(configured.as_deref());
         Session { cache: root.map(PredictionCache::at), ..self }
     }
 
-    /// SHA-256 of a checkpoint's weights; of several files, that of their digests in hexadecimal.
-    /// What did not change since it was hashed last is not read again.
+    /// SHA-256 of a checkpoint's weights; for several files, of their hexadecimal digests. Unchanged
+    /// files are not read again.
     ///
     /// # Errors
     /// A file that cannot be read.

@@ -1,4 +1,4 @@
-//! The gating split and the secondary splits.
+//! The splits of an audit: the gating split and the secondary splits.
 
 use anyhow::Result;
 
@@ -6,57 +6,57 @@ use crate::config::Settings;
 use crate::hub::Hub;
 use crate::task::{self, Dataset, LoadOptions};
 
-/// The secondary split that is run unless `--split` names others.
+/// Secondary split of an audit without `--split`.
 pub const SECONDARY_SPLIT: &str = "validation";
 
-/// One split, and whether its verdict counts.
+/// A split and its role.
 pub struct Split {
     /// Its examples.
     pub dataset: Dataset,
-    /// Whether it decides the exit code.
+    /// Whether its verdict decides the exit code.
     pub gates: bool,
 }
 
-/// Reads the split that gates: the one that `--split` names, else train.
+/// Loads the gating split: the first that `--split` names, by default train.
 ///
 /// # Errors
 /// A split that is missing, empty or damaged.
-pub fn gating(settings: &Settings, hub: &Hub) -> Result<Split> {
+pub fn load_gating_split(settings: &Settings, hub: &Hub) -> Result<Split> {
     let name = settings.split.as_deref().unwrap_or("train");
     let dataset = task::load(&settings.task, name, &options(settings, hub))?;
     Ok(Split { dataset, gates: true })
 }
 
-/// The secondary splits: those that `--split` names after the first; without `--split`, validation
-/// if there is one.
+/// Names of the secondary splits: those after the first in `--split`; without `--split`, validation
+/// if it exists.
 ///
 /// # Errors
 /// A named split that does not exist.
 pub fn secondary_names(settings: &Settings, hub: &Hub) -> Result<Vec<String>> {
     for name in &settings.secondary_splits {
-        if !has(name, settings, hub)? {
-            secondary_split(name, settings, hub)?;
+        if !has_split(name, settings, hub)? {
+            load_secondary_split(name, settings, hub)?;
         }
     }
     Ok(match settings.split {
-        None if has(SECONDARY_SPLIT, settings, hub)? => vec![SECONDARY_SPLIT.to_owned()],
+        None if has_split(SECONDARY_SPLIT, settings, hub)? => vec![SECONDARY_SPLIT.to_owned()],
         _ => settings.secondary_splits.clone(),
     })
 }
 
-/// Whether there is a split of that name, without reading it.
+/// Whether the split `name` exists; does not read it.
 ///
 /// # Errors
 /// A file that the config names and that is missing.
-pub fn has(name: &str, settings: &Settings, hub: &Hub) -> Result<bool> {
+pub fn has_split(name: &str, settings: &Settings, hub: &Hub) -> Result<bool> {
     task::has_split(&settings.task, name, &options(settings, hub))
 }
 
-/// Reads a secondary split.
+/// Loads a secondary split.
 ///
 /// # Errors
 /// A split that is missing, empty or damaged.
-pub fn secondary_split(name: &str, settings: &Settings, hub: &Hub) -> Result<Split> {
+pub fn load_secondary_split(name: &str, settings: &Settings, hub: &Hub) -> Result<Split> {
     let dataset = task::load(&settings.task, name, &options(settings, hub))?;
     Ok(Split { dataset, gates: false })
 }

@@ -120,7 +120,7 @@ impl Files<'_> {
     fn rename(self) -> Result<()> {
         let mut renamed: Vec<PathBuf> = Vec::new();
         for (file, target) in self.written {
-            let (file, _listed) = file.into_parts();
+            let (file, _guard) = file.into_parts();
             if let Err(refused) = file.persist(&target) {
                 renamed.iter().for_each(|path| drop(fs::remove_file(path)));
                 return Err(refused.error)

@@ -1,4 +1,4 @@
-//! Where a report goes, and in which form.
+//! Arguments for the outputs of a report.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use crate::report::{Envelope, Format, Report};
 /// `--format` of a command that writes a report of type `R`.
 #[derive(Debug, Args)]
 pub struct FormatArgs<R: Envelope> {
-    /// Form of the report on stdout
+    /// Format of the report on stdout
     #[arg(
         long,
         value_name = "FORMAT",
@@ -21,22 +21,22 @@ pub struct FormatArgs<R: Envelope> {
     pub format: &'static Format<R>,
 }
 
-/// Where the report goes, and in which form.
+/// Report outputs: format, files, verbosity and exit code.
 #[derive(Debug, Args)]
-pub struct Output {
-    /// The form on stdout.
+pub struct OutputArgs {
+    /// Format of the report on stdout.
     #[command(flatten)]
     pub on_stdout: FormatArgs<Report>,
     /// Also write the files of the formats into this folder
     #[arg(long, value_name = "DIR", help = output_dir_help(), help_heading = "Report")]
     pub output_dir: Option<PathBuf>,
-    /// Append `verdict=…` and `sigma=…` to this file, as a step of GitHub Actions gives its outputs
+    /// Append `verdict=…` and `sigma=…` to this file, in the form of GitHub Actions step outputs
     #[arg(long, value_name = "FILE", help_heading = "Report")]
     pub github_output: Option<PathBuf>,
-    /// Say nothing on stderr but errors
+    /// Print only errors to stderr
     #[arg(long, short, help_heading = "Report")]
     pub quiet: bool,
-    /// Exit with 0 when a student is not preserved; errors keep their codes
+    /// Exit with 0 instead of 1 if a student is not preserved; errors keep their codes
     #[arg(long, help_heading = "Report")]
     pub exit_zero: bool,
 }

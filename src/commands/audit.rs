@@ -1,56 +1,56 @@
-//! `audit --task …`: teacher against student on a task, or on several.
+//! `audit --task …`: audits a student against its teacher on one or more tasks.
 
 use std::sync::Arc;
 
 use anyhow::Result;
 
-use super::{run_suite, Sink};
+use super::{run_suite, ReportOutput};
 use crate::audit::Session;
-use crate::cli::{AuditArgs, Tasks};
+use crate::cli::{AuditArgs, TaskArgs};
 use crate::config::{Config, Layer, Settings};
 use crate::error::{Diagnostic, Exit};
 use crate::hub::Hub;
 use crate::interrupt::Interrupt;
-use crate::progress::Downloads;
+use crate::progress::DownloadMessages;
 use crate::task::{builtin_names, canonical_name, ALL_TASKS};
 use crate::terminal::Verbosity;
 
 /// Runs the audit and writes its report.
 ///
 /// # Errors
-/// Usage, an unwritable output, an interrupt. A task that could not be run is in the report.
+/// Usage, an unwritable output, an interrupt. A task that could not be run is a row of the report.
 pub fn run(args: &AuditArgs) -> Result<Exit> {
     let config = Config::load(args.tasks.config.as_deref())?;
     let settings = settings(&args.tasks, &config, &args.settings)?;
-    let sink = Sink::prepare(&args.output)?;
-    let session = session(sink.progress(), &settings)?;
+    let output = ReportOutput::prepare(&args.output)?;
+    let session = session(output.verbosity(), &settings)?;
     let (report, tables) = run_suite(&settings, &session)?;
-    sink.write(&report, &tables)
+    output.write(&report, &tables)
 }
 
-/// The session that the tasks of `all` share; with the cache, unless a task turns it off.
+/// The session shared by the tasks of `all`, with the cache unless a task disables it.
 pub(super) fn session(progress: Verbosity, all: &[Settings]) -> Result<Session> {
-    stoppable_session(Interrupt::from_signals(progress), progress, all)
+    session_with(Interrupt::from_signals(progress), progress, all)
 }
 
-/// As [`session`], for a command that already handles signals.
-pub(super) fn stoppable_session(
+/// As [`session`], with an interrupt flag that is already set up.
+pub(super) fn session_with(
     interrupt: Interrupt,
     progress: Verbosity,
     all: &[Settings],
 ) -> Result<Session> {
-    let hub = Hub::from_env()?.with_progress(Arc::new(Downloads(progress)));
+    let hub = Hub::from_env()?.with_progress(Arc::new(DownloadMessages(progress)));
     let session = Session::new(hub.with_interrupt(interrupt.clone()), interrupt, progress);
     Ok(if all.iter().all(|s| s.cache) { session.with_cache() } else { session })
 }
 
 /// The settings of every named task.
-pub(super) fn settings(tasks: &Tasks, config: &Config, flags: &Layer) -> Result<Vec<Settings>> {
+pub(super) fn settings(tasks: &TaskArgs, config: &Config, flags: &Layer) -> Result<Vec<Settings>> {
     names(tasks, config)?.iter().map(|task| config.settings(task, flags)).collect()
 }
 
-/// The tasks that `--task` stands for, each once.
-fn names(tasks: &Tasks, config: &Config) -> Result<Vec<String>> {
+/// Names of the tasks in `--task`, without repetitions.
+fn names(tasks: &TaskArgs, config: &Config) -> Result<Vec<String>> {
     if tasks.task.is_empty() {
         let own: Vec<_> = config.task.keys().map(String::as_str).collect();
         let own = if own.is_empty() {
@@ -60,42 +60,46 @@ fn names(tasks: &Tasks, config: &Config) -> Result<Vec<String>> {
         };
         return Err(Diagnostic::usage("no task is named")
             .hint(format!(
-                "pass --task with one of {}{own}, or all; `audit demo` needs nothing, `audit \
-                     --help` says more",
+                "pass --task with one of {}{own}, or all; try `audit demo`, or see `audit --help`",
                 builtin_names().collect::<Vec<_>>().join(", ")
             ))
             .into());
     }
     let mut names: Vec<String> = Vec::new();
     for task in &tasks.task {
-        let meant: Vec<String> = match task.as_str() {
+        let named = match task.as_str() {
             "all" => ALL_TASKS.map(str::to_owned).to_vec(),
             name => vec![canonical_name(name)],
         };
-        names.extend(meant.into_iter().filter(|n| !names.contains(n)).collect::<Vec<_>>());
+        for name in named {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
     }
     Ok(names)
 }
 
-/// Fails where a flag was given that has no effect on `command`.
-pub(super) fn refuse_without_effect(flags: &Layer, command: &str, without: &[&str]) -> Result<()> {
-    match flags.given().into_iter().find(|key| without.contains(key)) {
-        None => Ok(()),
-        Some(key) => Err(Diagnostic::usage(format!(
-            "--{} has no effect on `audit {command}`",
-            key.replace('_', "-")
-        ))
-        .hint("leave it out")
-        .into()),
-    }
+/// Fails if a flag was given that is `without_effect` on `command`.
+pub(super) fn refuse_without_effect(
+    flags: &Layer,
+    command: &str,
+    without_effect: impl Fn(&str) -> bool,
+) -> Result<()> {
+    let Some(key) = flags.given().into_iter().find(|key| without_effect(key)) else {
+        return Ok(());
+    };
+    let flag = key.replace('_', "-");
+    let error = Diagnostic::usage(format!("--{flag} has no effect on `audit {command}`"));
+    Err(error.hint("leave it out").into())
 }
 
-/// The one task that a command takes.
-pub(super) fn single(tasks: &Tasks, config: &Config, flags: &Layer) -> Result<Settings> {
+/// Settings of a command that takes one task and one split.
+pub(super) fn single(tasks: &TaskArgs, config: &Config, flags: &Layer) -> Result<Settings> {
     let mut all = settings(tasks, config, flags)?;
     if all.len() > 1 {
         return Err(Diagnostic::usage(format!(
-            "this command takes one task, and {} were named",
+            "this command takes one task, but {} were named",
             all.len()
         ))
         .into());
@@ -104,7 +108,7 @@ pub(super) fn single(tasks: &Tasks, config: &Config, flags: &Layer) -> Result<Se
     match settings.secondary_splits.len() {
         0 => Ok(settings),
         more => Err(Diagnostic::usage(format!(
-            "this command takes one split, and `split` ({}) names {}",
+            "this command takes one split, but `split` ({}) names {}",
             settings.origin("split"),
             more + 1
         ))

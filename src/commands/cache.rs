@@ -1,4 +1,4 @@
-//! `audit cache list|clear|verify`: the logits that earlier runs stored.
+//! `audit cache list|clear|verify`: cached logits.
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
@@ -14,21 +14,21 @@ use crate::report::{columns, counted, thousands};
 /// Seconds of a day.
 const DAY: u64 = 24 * 60 * 60;
 
-/// Runs the subcommand; exit code 1 where an entry is damaged.
+/// Runs the subcommand; exit code 1 if `verify` finds a damaged entry.
 ///
 /// # Errors
-/// A machine without a cache folder, a folder that cannot be read.
+/// No cache folder on this platform, or one that cannot be read.
 pub fn run(command: &CacheCommand) -> Result<Exit> {
     let configured = std::env::var_os("AUDIT_CACHE_DIR");
     let root = root_folder(configured.as_deref());
     let root = root.ok_or_else(|| {
-        Diagnostic::failure("this machine names no cache folder").hint("set AUDIT_CACHE_DIR to one")
+        Diagnostic::failure("this machine has no cache folder").hint("set AUDIT_CACHE_DIR to one")
     })?;
     let cache = PredictionCache::at(root);
     let reading = || format!("cannot read the cache `{}`", cache.root().display());
     match command {
         CacheCommand::List => {
-            print(&listed(&cache, &cache.list().with_context(reading)?))?;
+            print(&list_text(&cache, &cache.list().with_context(reading)?))?;
             Ok(Exit::Preserved)
         }
         CacheCommand::Clear { older_than } => {
@@ -37,20 +37,20 @@ pub fn run(command: &CacheCommand) -> Result<Exit> {
                 None => Scope::Everything,
             };
             let cleared = cache.clear(scope, SystemTime::now()).with_context(reading)?;
-            print(&removed(&cache, &cleared))?;
+            print(&clear_text(&cache, &cleared))?;
             let failed = cleared.kept.iter().any(|kept| kept.error.is_some());
             Ok(if failed { Exit::CouldNotRun } else { Exit::Preserved })
         }
         CacheCommand::Verify => {
             let verified = cache.verify().with_context(reading)?;
-            print(&judged(&cache, &verified))?;
+            print(&verify_text(&cache, &verified))?;
             let damaged = verified.iter().any(|v| matches!(v.outcome, Integrity::Damaged(_)));
             Ok(if damaged { Exit::NotPreserved } else { Exit::Preserved })
         }
     }
 }
 
-fn listed(cache: &PredictionCache, entries: &[EntryInfo]) -> String {
+fn list_text(cache: &PredictionCache, entries: &[EntryInfo]) -> String {
     let header = ["model", "split", "rows", "size", "state"].map(str::to_owned).to_vec();
     let rows = entries.iter().map(|entry| {
         let model = entry.model_name.clone().unwrap_or_else(|| entry.model.to_string());
@@ -78,7 +78,7 @@ fn listed(cache: &PredictionCache, entries: &[EntryInfo]) -> String {
     out
 }
 
-/// A number of bytes as people read it.
+/// A number of bytes with a decimal unit.
 fn size(bytes: u64) -> String {
     match bytes {
         0..1_000 => format!("{bytes} B"),
@@ -87,7 +87,7 @@ fn size(bytes: u64) -> String {
     }
 }
 
-fn removed(cache: &PredictionCache, cleared: &Cleared) -> String {
+fn clear_text(cache: &PredictionCache, cleared: &Cleared) -> String {
     let mut out = String::new();
     for kept in &cleared.kept {
         let why = kept.error.as_deref().unwrap_or("a process is writing it");
@@ -99,7 +99,7 @@ fn removed(cache: &PredictionCache, cleared: &Cleared) -> String {
     out
 }
 
-fn judged(cache: &PredictionCache, verified: &[Verified]) -> String {
+fn verify_text(cache: &PredictionCache, verified: &[Verified]) -> String {
     let mut out = String::new();
     let mut damaged = 0;
     for file in verified {

@@ -1,61 +1,42 @@
-//! `audit check`: predictions made elsewhere, judged as if the models had been run here.
+//! `audit check`: audits prediction files made by other tools.
 
 use anyhow::Result;
 
 use super::audit::{refuse_without_effect, session, single};
-use super::{run_each, Sink};
+use super::{run_each, ReportOutput};
 use crate::audit::{judge, sanity, Ending, Gate, Session, SplitPair, TaskOutcome};
 use crate::check::{Code, Note};
 use crate::cli::CheckArgs;
-use crate::config::{BoundSource, Config, Settings};
+use crate::config::{BoundSource, Config, Settings, BOUND_KEYS};
 use crate::error::{Diagnostic, Exit};
 use crate::predictions::{read_pair, PredictionFile};
 use crate::report::schema::{ModelManifest, Skipped};
 
-/// Judges the student's predictions against the teacher's.
+/// Audits the student's predictions against the teacher's.
 ///
 /// # Errors
-/// Usage, an unwritable output; predictions that cannot be compared are in the report.
+/// Usage, an unwritable output. Predictions that cannot be compared are a row of the report.
 pub fn run(args: &CheckArgs) -> Result<Exit> {
-    refuse_without_effect(
-        &args.settings,
-        "check",
-        &[
-            "teacher",
-            "student",
-            "data",
-            "allow_skipped",
-            "bound",
-            "teacher_head",
-            "student_head",
-            "max_length",
-            "token_budget",
-            "threads",
-            "device",
-            "fail_fast",
-            "sequential",
-            "delta",
-            "no_cache",
-            "cased",
-            "uncased",
-        ],
-    )?;
+    let allowed = ["split", "limit", "statistic", "confidence", "label_map", "seed"];
+    refuse_without_effect(&args.settings, "check", |key| {
+        !allowed.contains(&key) && !BOUND_KEYS.contains(&key)
+    })?;
     let config = Config::load(args.tasks.config.as_deref())?;
     let settings = vec![single(&args.tasks, &config, &args.settings)?];
     refuse_bound_from_student(&settings[0])?;
-    let sink = Sink::prepare(&args.output)?;
-    let session = session(sink.progress(), &settings)?;
-    let again = |settings: &Settings, _: &[ModelManifest]| check_again(args, settings);
+    let output = ReportOutput::prepare(&args.output)?;
+    let session = session(output.verbosity(), &settings)?;
+    let command = |settings: &Settings, _: &[ModelManifest]| command(args, settings);
     let (report, tables) =
-        run_each(&settings, &session, again, |settings| check(args, settings, &session))?;
-    sink.write(&report, &tables)
+        run_each(&settings, &session, command, |settings| check(args, settings, &session))?;
+    output.write(&report, &tables)
 }
 
-/// The words after `audit` that run the check again.
-fn check_again(args: &CheckArgs, settings: &Settings) -> Vec<String> {
+/// Arguments after `audit` that reproduce the check.
+fn command(args: &CheckArgs, settings: &Settings) -> Vec<String> {
     let mut words = vec!["check".to_owned()];
     words.extend(settings.arguments(None, None));
-    // A file's name may begin as a flag does.
+    // A file name may start with a dash.
     let file = |name: &String| match name.starts_with('-') {
         true => format!("./{name}"),
         false => name.clone(),
@@ -67,13 +48,13 @@ fn check_again(args: &CheckArgs, settings: &Settings) -> Vec<String> {
     words
 }
 
-/// A table of predictions comes without a distillation.json.
+/// Prediction files have no distillation.json.
 fn refuse_bound_from_student(settings: &Settings) -> Result<()> {
     match settings.bound_source {
         BoundSource::Policy => Ok(()),
         BoundSource::FromStudent => Err(Diagnostic::usage(format!(
-            "`bound = \"from-student\"` ({}) asks for the student's record, and `audit \
-                     check` has none: it reads predictions",
+            "`bound = \"from-student\"` ({}) needs the student's distillation.json, but `audit check` \
+             reads predictions only",
             settings.origin("bound")
         ))
         .hint("give --kappa, --beta or --beta-per-example")
@@ -136,8 +117,8 @@ fn check(args: &CheckArgs, settings: &Settings, session: &Session) -> Result<Tas
     Ok(TaskOutcome { rows: vec![row], tables: vec![table], models: manifests })
 }
 
-/// Rows were taken in order though one of the files names its examples, or though the order is no
-/// more than that of the files' names.
+/// A warning if rows are joined by order although one table has ids, or although several files were
+/// read in the order of their names.
 fn joined_by_row(teacher: &PredictionFile, student: &PredictionFile) -> Option<Note> {
     let in_parts = |file: &PredictionFile| file.files.len() > 1;
     let why = match (teacher.has_ids(), student.has_ids()) {

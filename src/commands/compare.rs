@@ -1,29 +1,30 @@
-//! `audit compare`: what moved between two saved reports, as a gate.
+//! `audit compare`: compares two saved reports and fails on a regression.
 
 use anyhow::{bail, Result};
 
 use super::output::{render_options, to_stdout};
-use super::render::say_unknown;
+use super::render::warn_of_unknown_keys;
 use crate::cli::CompareArgs;
 use crate::error::{Diagnostic, Exit};
 use crate::report::comparison::{compare, Limits};
 use crate::report::{Envelope, Saved};
 use crate::terminal::Verbosity;
 
-/// Compares two saved reports, prints the comparison and returns its exit code.
+/// Prints the comparison and returns its exit code.
 ///
 /// # Errors
-/// A file that is not a report or has a row twice. A regression is not an error.
+/// A file that is not a report or that has two rows of one task and split. A regression is not an
+/// error.
 pub fn run(args: &CompareArgs) -> Result<Exit> {
     if [&args.old, &args.new].iter().all(|path| path.as_os_str() == "-") {
-        bail!(Diagnostic::usage("stdin can be one of the two reports")
-            .hint("name a file for the other"));
+        bail!(Diagnostic::usage("only one of the two reports can be read from stdin")
+            .hint("pass a file for the other"));
     }
     let progress = Verbosity::for_stderr(args.quiet);
     let read = |path| Saved::read(path)?.with_distinct_rows();
     let (old, new) = (read(&args.old)?, read(&args.new)?);
-    say_unknown(&old, progress);
-    say_unknown(&new, progress);
+    warn_of_unknown_keys(&old, progress);
+    warn_of_unknown_keys(&new, progress);
     let limits = Limits {
         max_sigma_increase: args.max_sigma_increase,
         max_accuracy_drop: args.max_accuracy_drop,

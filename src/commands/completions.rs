@@ -1,4 +1,4 @@
-//! `audit completions SHELL`: the script that completes the command line.
+//! `audit completions SHELL`: prints a shell completion script.
 
 use anyhow::Result;
 use clap::CommandFactory;
@@ -11,7 +11,7 @@ use crate::error::Exit;
 /// Prints the script.
 ///
 /// # Errors
-/// A stdout that cannot be written; a reader that closed the pipe is none.
+/// An unwritable stdout; a closed pipe is not an error.
 pub fn run(args: &CompletionsArgs) -> Result<Exit> {
     print(&script(args.shell))?;
     Ok(Exit::Preserved)
@@ -20,7 +20,7 @@ pub fn run(args: &CompletionsArgs) -> Result<Exit> {
 fn script(shell: Shell) -> String {
     let mut script = Vec::new();
     generate(shell, &mut Cli::command(), "audit", &mut script);
-    String::from_utf8(script).expect("what the command line is made of is UTF-8")
+    String::from_utf8(script).expect("clap_complete writes UTF-8")
 }
 
 #[cfg(test)]

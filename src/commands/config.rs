@@ -1,4 +1,4 @@
-//! `audit config`: what is in force, and where each value comes from.
+//! `audit config`: prints the settings in force and where each value comes from.
 
 use std::fmt::Write;
 
@@ -14,7 +14,7 @@ use crate::task::ALL_TASKS;
 /// Prints the settings of each named task as TOML, each line with its origin.
 ///
 /// # Errors
-/// A config that is wrong, a task that is none.
+/// An invalid config, an unknown task.
 pub fn run(args: &ConfigArgs) -> Result<Exit> {
     let config = Config::load(args.tasks.config.as_deref())?;
     let mut text = match &config.path {
@@ -32,9 +32,9 @@ pub fn run(args: &ConfigArgs) -> Result<Exit> {
     Ok(Exit::Preserved)
 }
 
-/// What holds for every task that has no table of its own, then the tasks that have one.
+/// Settings of every task without a table of its own, then those of the tasks with one.
 fn for_every_task(config: &Config, flags: &Layer) -> Result<String> {
-    // Any task of GLUE will do: without a table it has the defaults.
+    // Without its table any GLUE task has the defaults.
     let plain = Config { task: Default::default(), ..config.clone() };
     let mut text = render("defaults", &plain.settings(ALL_TASKS[0], flags)?);
     for task in config.task.keys() {

@@ -1,14 +1,14 @@
 //! `audit demo`: the embedded teacher against two students, one that passes and one that fails.
 //!
-//! The files are those of assets/demo, made by `audit finetune` and `audit distill` in
-//! scripts/demo/make_demo.sh. They are written to a temporary folder and go the way of any checkpoint.
+//! scripts/demo/make_demo.sh makes the files of assets/demo with `audit finetune` and `audit distill`.
+//! They are written to a temporary folder and audited from there.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
-use super::audit::{refuse_without_effect, stoppable_session};
-use super::{run_each, Sink};
+use super::audit::{refuse_without_effect, session_with};
+use super::{run_each, ReportOutput};
 use crate::audit::audit;
 use crate::cli::DemoArgs;
 use crate::config::{Config, Settings};
@@ -16,7 +16,7 @@ use crate::error::Exit;
 use crate::interrupt::{Interrupt, Temporary};
 use crate::report::schema::{ModelManifest, Outcome, Report};
 
-/// The two audits as a config: a task of the user's own, once for each student.
+/// Config of the two audits: one task per student.
 const CONFIG: &str = r#"
 [defaults]
 cache = false
@@ -47,7 +47,7 @@ macro_rules! embedded {
     };
 }
 
-/// Every file of the demo, by its path in the folder.
+/// Files of the demo, by their path in the folder.
 const FILES: [(&str, &[u8]); 16] = embedded![
     "train.tsv",
     "validation.tsv",
@@ -67,36 +67,36 @@ const FILES: [(&str, &[u8]); 16] = embedded![
     "student-overconfident/tokenizer_config.json",
 ];
 
-/// Audits both students and says which code each audit would have ended with.
+/// Audits both students and prints the exit code of each audit.
 ///
 /// # Errors
-/// A flag that the demo has no use for, a temporary folder that cannot be written, an unwritable
-/// output.
+/// A flag without effect on the demo, an unwritable temporary folder or output.
 pub fn run(args: &DemoArgs) -> Result<Exit> {
-    // Its models and its data are its own, and one of its students was to meet no bound.
-    refuse_without_effect(&args.settings, "demo", &["teacher", "student", "data", "bound"])?;
-    let sink = Sink::prepare(&args.output)?;
-    // A signal from here on finds the folder and removes it.
-    let interrupt = Interrupt::from_signals(sink.progress());
+    // Models and data are embedded, and one student records no bound.
+    let without = ["teacher", "student", "data", "bound"];
+    refuse_without_effect(&args.settings, "demo", |key| without.contains(&key))?;
+    let output = ReportOutput::prepare(&args.output)?;
+    // Before the folder is made, so that a signal removes it.
+    let interrupt = Interrupt::from_signals(output.verbosity());
     let folder = tempfile::tempdir().context("cannot make a temporary folder for the demo")?;
     let folder = Temporary::new(folder);
     unpack(folder.path())?;
     let config = Config::from_text(CONFIG, &folder.path().join("demo.toml"))?;
     let settings: Vec<_> =
         TASKS.iter().map(|task| config.settings(task, &args.settings)).collect::<Result<_>>()?;
-    let session = stoppable_session(interrupt, sink.progress(), &settings)?;
-    let again = |settings: &Settings, _: &[ModelManifest]| {
+    let session = session_with(interrupt, output.verbosity(), &settings)?;
+    let command = |settings: &Settings, _: &[ModelManifest]| {
         [vec!["demo".to_owned()], settings.flags()].concat()
     };
     let (mut report, tables) =
-        run_each(&settings, &session, again, |settings| audit(settings, &session))?;
-    forget_folder(&mut report, folder.path());
+        run_each(&settings, &session, command, |settings| audit(settings, &session))?;
+    strip_folder(&mut report, folder.path());
     let exit = exit(&report);
-    sink.write_with(&report, &tables, Some(&codes(&report, exit)))?;
+    output.write_with(&report, &tables, Some(&codes(&report, exit)))?;
     Ok(exit)
 }
 
-/// A student that fails is what the demo is to show; an audit that could not be run is not.
+/// A failing student is part of the demo; an audit that could not be run is an error.
 fn exit(report: &Report) -> Exit {
     match report.verdict {
         Outcome::Preserved | Outcome::NotPreserved => Exit::Preserved,
@@ -115,8 +115,8 @@ fn unpack(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The same report on every run: the temporary folder's name is left out of it.
-fn forget_folder(report: &mut Report, folder: &Path) {
+/// Removes the temporary folder's name, so that every run has the same report.
+fn strip_folder(report: &mut Report, folder: &Path) {
     let prefix = format!("{}{}", folder.display(), std::path::MAIN_SEPARATOR);
     let strip = |text: &str| text.replace(&prefix, "demo/");
     for model in &mut report.manifest.models {
@@ -130,16 +130,12 @@ fn forget_folder(report: &mut Report, folder: &Path) {
     }
 }
 
-/// One line per audit: the code that `audit --task …` would have ended with.
+/// One line per audit with the exit code of that audit alone.
 fn codes(report: &Report, exit: Exit) -> String {
     let gating = report.tasks.iter().filter(|row| row.gates);
     let lines = gating.map(|row| {
-        let code = match row.verdict {
-            Outcome::Preserved => Exit::Preserved,
-            Outcome::NotPreserved => Exit::NotPreserved,
-            Outcome::Error => Exit::CouldNotRun,
-        };
-        format!("{}: an audit of this pair alone ends with exit code {}", row.task, code as u8)
+        let code = row.verdict.exit() as u8;
+        format!("{}: an audit of this pair alone ends with exit code {code}", row.task)
     });
     let own = format!("the demo itself ends with exit code {}", exit as u8);
     let lines: Vec<_> = lines.chain([own]).collect();

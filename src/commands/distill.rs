@@ -1,13 +1,13 @@
-//! `audit distill` and `audit finetune`: a recipe in, a checkpoint out.
+//! `audit distill` and `audit finetune`: train the student of a recipe.
 
 use std::fmt::Write;
 use std::time::Instant;
 
 use anyhow::Result;
 
-use super::audit::stoppable_session;
+use super::audit::session_with;
 use super::print;
-use super::suite::say_hub_notes;
+use super::suite::{print_hub_notes, quoted};
 use crate::cli::{DistillArgs, FinetuneArgs, TrainingArgs};
 use crate::distill::evaluate::Score;
 use crate::distill::recipe::{Flags, Recipe};
@@ -23,7 +23,7 @@ use crate::terminal::Verbosity;
 /// Distils the student of a recipe.
 ///
 /// # Errors
-/// A recipe that contradicts itself, before anything is run; a training that could not be ended.
+/// An invalid recipe, before anything is run; a training that could not be finished.
 pub fn run(args: &DistillArgs) -> Result<Exit> {
     let flags = Flags {
         method: args.method.clone(),
@@ -44,8 +44,8 @@ pub fn finetune(args: &FinetuneArgs) -> Result<Exit> {
 
 fn flags(args: &TrainingArgs, teacher: Option<String>) -> Flags {
     Flags {
-        settings: args.of.layer(teacher),
-        task: args.of.task.clone(),
+        settings: args.inputs.layer(teacher),
+        task: args.inputs.task.clone(),
         base: args.base.clone(),
         output: args.output.clone(),
         ..Flags::default()
@@ -54,29 +54,27 @@ fn flags(args: &TrainingArgs, teacher: Option<String>) -> Flags {
 
 fn train(args: &TrainingArgs, flags: &Flags) -> Result<Exit> {
     let recipe = Recipe::read(&args.config, flags)?;
-    let progress = Verbosity::for_stderr(args.of.quiet);
+    let progress = Verbosity::for_stderr(args.inputs.quiet);
     let interrupt = Interrupt::from_signals(progress);
-    let session = stoppable_session(interrupt, progress, std::slice::from_ref(&recipe.settings))?;
+    let session = session_with(interrupt, progress, std::slice::from_ref(&recipe.settings))?;
     let began = Instant::now();
     let trained = distill(&recipe, args.resume, &session);
-    say_hub_notes(&session);
+    print_hub_notes(&session);
     let student = trained?;
     progress.message(&format!("trained in {}", duration(began.elapsed())));
     print(&summary(&recipe, &student))?;
     Ok(Exit::Preserved)
 }
 
-/// What became of a training, and what to do next.
+/// Result of a training, and the command that audits the student.
 fn summary(recipe: &Recipe, student: &Student) -> String {
     let epoch = student.ended.epoch;
     let ended = match (student.ended.by, recipe.stopping) {
         (EndedBy::Beta, _) => format!("the soft-label loss reached β at epoch {epoch}"),
         (EndedBy::MaxEpochs, Some(_)) => {
-            format!(
-                "the epochs were over before the soft-label loss reached β; epoch {epoch} is kept"
-            )
+            format!("the epochs ended before the soft-label loss reached β; epoch {epoch} is kept")
         }
-        (EndedBy::MaxEpochs, None) => format!("the epochs were over; epoch {epoch} is kept"),
+        (EndedBy::MaxEpochs, None) => format!("all epochs were run; epoch {epoch} is kept"),
     };
     let mut lines = vec![
         format!("{} on {}: {ended}", recipe.method.name, recipe.settings.task.name),
@@ -94,15 +92,15 @@ fn summary(recipe: &Recipe, student: &Student) -> String {
         ));
     }
     lines.push(format!("wrote {}", student.folder.display()));
-    lines.extend(next(recipe, student));
+    lines.extend(audit_hint(recipe, student));
     lines.join("\n") + "\n"
 }
 
-/// The audit of a student against its teacher; the audit takes a task of the user's own from a config.
-fn next(recipe: &Recipe, student: &Student) -> Option<String> {
+/// The command that audits the student; a task of the user's own needs a config.
+fn audit_hint(recipe: &Recipe, student: &Student) -> Option<String> {
     let settings = &recipe.settings;
     let (teacher, task) = (settings.teacher.as_ref()?, &settings.task.name);
-    let (config, whence) = match is_builtin(task) {
+    let (config, explanation) = match is_builtin(task) {
         true => ("", String::new()),
         false => (
             " --config CONFIG",
@@ -126,22 +124,13 @@ fn next(recipe: &Recipe, student: &Student) -> Option<String> {
     add("label-map", Some(quoted(&label_map)).filter(|_| !label_map.is_empty()));
     let head = Some(settings.teacher_head).filter(|head| *head != Head::Auto);
     add("teacher-head", head.map(|head| head.as_str().to_owned()));
-    // What chose the state that is kept: β, or κ.
+    // The bound that decided which state is kept: κ or β.
     let kappa = recipe.keeps_within(student.said.train.labels.len());
     match kappa.filter(|_| student.ended.by == EndedBy::MaxEpochs) {
         Some(kappa) => add("kappa", Some(kappa.to_string())),
         None => add("bound", recipe.stopping.map(|_| "from-student".to_owned())),
     }
-    Some(line + &whence)
-}
-
-/// As a shell takes it for one word.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "/._-+@:".contains(c);
-    match word.chars().all(plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
+    Some(line + &explanation)
 }
 
 fn score(split: &str, score: &Score) -> String {

@@ -1,4 +1,4 @@
-//! `audit explain`: what the words of a report mean, from docs/glossary.md.
+//! `audit explain`: prints entries of docs/glossary.md.
 
 use anyhow::Result;
 
@@ -7,7 +7,7 @@ use crate::cli::ExplainArgs;
 use crate::error::{Diagnostic, Exit};
 use crate::report::glossary::{entries_text, explain, nearest, overview_text, Entry};
 
-/// Explains each word, or lists all of them.
+/// Explains each word, or lists all words.
 ///
 /// # Errors
 /// A word that is not in the glossary.
@@ -19,10 +19,10 @@ pub fn run(args: &ExplainArgs) -> Result<Exit> {
     Ok(Exit::Preserved)
 }
 
-/// The words' entries, each once; several words may also be one name, such as `negative flips`.
+/// Entries of the words, without repetitions; several words may be one name (`negative flips`).
 fn entries(words: &[String]) -> Result<Vec<&'static Entry>> {
     if words.iter().any(|word| word.trim().is_empty()) {
-        return Err(Diagnostic::usage("an empty word means nothing")
+        return Err(Diagnostic::usage("a word is empty")
             .hint("`audit explain` lists every word")
             .into());
     }
@@ -45,7 +45,7 @@ fn unknown(word: &str) -> anyhow::Error {
         true => String::new(),
         false => format!("did you mean {}? ", near.join(" or ")),
     };
-    Diagnostic::usage(format!("nothing is known of `{word}`"))
+    Diagnostic::usage(format!("the glossary has no entry `{word}`"))
         .hint(format!("{meant}`audit explain` lists every word"))
         .into()
 }

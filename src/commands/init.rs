@@ -1,4 +1,4 @@
-//! `audit init`: a commented config, every setting with its default.
+//! `audit init`: writes a commented config with every setting and its default.
 
 use anyhow::{Context, Result};
 use std::io::Write;
@@ -8,31 +8,30 @@ use crate::config::DEFAULT_TOML;
 use crate::error::{Diagnostic, Exit};
 use crate::interrupt::Temporary;
 use crate::predictions::beside;
-use crate::terminal::say;
+use crate::terminal::write_line;
 
-/// Writes the config beside its place and then renames it, never over an existing file unless told
-/// to.
+/// Writes the config to a temporary file and renames it.
 ///
 /// # Errors
-/// A file that exists or cannot be written.
+/// A file that exists (without `--force`) or cannot be written.
 pub fn run(args: &InitArgs) -> Result<Exit> {
     let failed = || format!("cannot write `{}`", args.file.display());
     let mut file = Temporary::new(beside(&args.file).with_context(failed)?);
     file.write_all(DEFAULT_TOML.as_bytes()).with_context(failed)?;
     file.as_file().sync_all().with_context(failed)?;
-    let (file, _listed) = file.into_parts();
+    let (file, _guard) = file.into_parts();
     let placed = match args.force {
         true => file.persist(&args.file),
         false => file.persist_noclobber(&args.file),
     };
     match placed.map_err(|refused| refused.error) {
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            return Err(Diagnostic::usage(format!("`{}` exists", args.file.display()))
+            return Err(Diagnostic::usage(format!("`{}` already exists", args.file.display()))
                 .hint("pass --force to replace it, or name another file")
                 .into())
         }
         other => other.with_context(failed)?,
     };
-    say(&format!("wrote {}", args.file.display()));
+    write_line(&format!("wrote {}", args.file.display()));
     Ok(Exit::Preserved)
 }

@@ -1,7 +1,4 @@
-//! `audit man`: the manual pages, from what the command line says of itself.
-
-use std::io::Write;
-use std::path::Path;
+//! `audit man`: manual pages, generated from the command line definition.
 
 use anyhow::{Context, Result};
 use clap::CommandFactory;
@@ -11,23 +8,28 @@ use clap_mangen::Man;
 use super::print;
 use crate::cli::{Cli, ManArgs};
 use crate::error::Exit;
-use crate::interrupt::Temporary;
-use crate::predictions::beside;
-use crate::terminal::say;
+use crate::temporary::write_whole;
+use crate::terminal::write_line;
 
-/// Every code with what it says of the run.
+/// Exit codes and their meanings.
 const EXIT_STATUS: [(Exit, &str); 5] = [
-    (Exit::Preserved, "The student keeps its teacher's confidence, or the command did its work."),
-    (Exit::NotPreserved, "On at least one split that gates it does not; or a cache is damaged."),
+    (Exit::Preserved, "The student keeps its teacher's confidence, or the command succeeded."),
+    (
+        Exit::NotPreserved,
+        "Not preserved on at least one gating split; or a cache entry is damaged.",
+    ),
     (Exit::Usage, "The command line or the config is wrong. Nothing was run."),
-    (Exit::CouldNotRun, "Something could not be carried out; of a suite, the other tasks were."),
+    (
+        Exit::CouldNotRun,
+        "At least one audit could not be carried out; other tasks of a suite were.",
+    ),
     (Exit::Interrupted, "Interrupted with Ctrl-C."),
 ];
 
-/// Prints the program's page, or writes a page for it and for every subcommand.
+/// Prints the page of `audit`, or writes one page per command into a folder.
 ///
 /// # Errors
-/// A folder or a stdout that cannot be written; a reader that closed the pipe is none.
+/// An unwritable folder or stdout; a closed pipe is not an error.
 pub fn run(args: &ManArgs) -> Result<Exit> {
     let pages = pages();
     let Some(folder) = &args.output_dir else {
@@ -37,22 +39,22 @@ pub fn run(args: &ManArgs) -> Result<Exit> {
     };
     std::fs::create_dir_all(folder)
         .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
-    for Page { file, text } in &pages {
-        write(&folder.join(file), text)?;
+    for ManPage { file, text } in &pages {
+        write_whole(&folder.join(file), text.as_bytes())?;
     }
-    say(&format!("wrote {} pages into {}", pages.len(), folder.display()));
+    write_line(&format!("wrote {} pages into {}", pages.len(), folder.display()));
     Ok(Exit::Preserved)
 }
 
 /// One manual page.
-struct Page {
+struct ManPage {
     /// `audit-predict.1`.
     file: String,
     text: String,
 }
 
-/// The program's page and those of its subcommands, and of theirs.
-fn pages() -> Vec<Page> {
+/// Pages of `audit` and of all its subcommands.
+fn pages() -> Vec<ManPage> {
     let mut program = Cli::command().disable_help_subcommand(true);
     program.build();
     let mut pages = Vec::new();
@@ -60,7 +62,7 @@ fn pages() -> Vec<Page> {
     while let Some(command) = left.pop() {
         left.extend(command.get_subcommands().filter(|it| !it.is_hide_set()).cloned());
         let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
-        pages.push(Page { file: format!("{name}.1"), text: page(&name, command) });
+        pages.push(ManPage { file: format!("{name}.1"), text: page(&name, command) });
     }
     pages.sort_by(|a, b| a.file.cmp(&b.file));
     pages
@@ -84,12 +86,12 @@ fn page(name: &str, command: clap::Command) -> String {
         })
         .and_then(|()| examples.map_or(Ok(()), |section| section.to_writer(&mut text)))
         .and_then(|()| exit_status().to_writer(&mut text));
-    written.expect("memory takes whatever is written");
-    in_ascii(&String::from_utf8(text).expect("what the command line is made of is UTF-8"))
+    written.expect("writing to memory cannot fail");
+    in_ascii(&String::from_utf8(text).expect("clap_mangen writes UTF-8"))
 }
 
-/// `page` with every other character as groff's escape, such as `\[u03C3]` for σ: groff reads its
-/// input as Latin-1 unless preconv went before it.
+/// `page` with groff escapes for other characters, such as `\[u03C3]` for σ: groff reads its input
+/// as Latin-1 unless preconv runs first.
 fn in_ascii(page: &str) -> String {
     let escaped = |c: char| match c {
         c if c.is_ascii() => c.to_string(),
@@ -98,7 +100,7 @@ fn in_ascii(page: &str) -> String {
     page.chars().map(escaped).collect()
 }
 
-/// The examples of the help text, line by line as they stand there.
+/// The examples of the help text.
 fn examples(help: &str) -> Roff {
     let mut section = Roff::new();
     section.control("SH", ["EXAMPLES"]);
@@ -119,17 +121,6 @@ fn exit_status() -> Roff {
         section.text([roman(meaning)]);
     }
     section
-}
-
-/// Writes beside and renames, so that no page is ever half written.
-fn write(path: &Path, text: &str) -> Result<()> {
-    let failed = || format!("cannot write `{}`", path.display());
-    let mut file = Temporary::new(beside(path).with_context(failed)?);
-    file.write_all(text.as_bytes()).with_context(failed)?;
-    file.as_file().sync_all().with_context(failed)?;
-    let (file, _listed) = file.into_parts();
-    file.persist(path).map_err(|refused| refused.error).with_context(failed)?;
-    Ok(())
 }
 
 #[cfg(test)]
@@ -168,7 +159,7 @@ mod tests {
     fn a_page_is_ascii_and_keeps_its_greek() {
         assert_eq!(in_ascii("σ ≤ κ\\-x 🙂"), "\\[u03C3] \\[u2264] \\[u03BA]\\-x \\[u1F642]");
         let pages = pages();
-        for Page { file, text } in &pages {
+        for ManPage { file, text } in &pages {
             assert!(text.is_ascii(), "{file}");
         }
         assert!(pages.iter().any(|page| page.text.contains("\\[u03BA]")));

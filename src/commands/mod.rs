@@ -1,4 +1,4 @@
-//! One file per command: arguments in, the flow or its parts, the report out.
+//! One file per command: takes the arguments, runs the command, writes its output.
 
 pub mod audit;
 pub mod cache;
@@ -23,13 +23,13 @@ use anyhow::Result;
 use crate::cli::{Cli, Command};
 use crate::error::Exit;
 
-pub use output::{print, Sink};
+pub use output::{print, ReportOutput};
 pub use suite::{build_report, run_each, run_suite};
 
-/// Runs the command that was asked for.
+/// Runs the command and returns its exit code.
 ///
 /// # Errors
-/// What kept it from being carried out; a failed check is none.
+/// Anything that kept it from being carried out. A failed check is not an error.
 pub fn run(cli: &Cli) -> Result<Exit> {
     match &cli.command {
         None => audit::run(&cli.audit),

@@ -1,14 +1,14 @@
-//! `audit predict`: one model over one split, its logits to a file.
+//! `audit predict`: runs one model on one split and writes its logits to a file.
 
 use std::path::Path;
 
 use anyhow::Result;
 
 use super::audit::{refuse_without_effect, session, single};
-use super::suite::say_hub_notes;
-use crate::audit::{gating, run_one, Classifier, Role, Session};
+use super::suite::print_hub_notes;
+use crate::audit::{load_gating_split, run_one, Classifier, Role, Session};
 use crate::cli::PredictArgs;
-use crate::config::{Config, Layer, Settings};
+use crate::config::{Config, Layer, Settings, BOUND_KEYS};
 use crate::error::{Diagnostic, Exit};
 use crate::predictions::{beside, write_logits, LogitsFormat};
 use crate::terminal::Verbosity;
@@ -19,35 +19,19 @@ use crate::terminal::Verbosity;
 /// Usage, an unwritable file (before the run), whatever keeps the model from being run.
 pub fn run(args: &PredictArgs) -> Result<Exit> {
     let config = Config::load(args.tasks.config.as_deref())?;
-    refuse_without_effect(
-        &args.settings,
-        "predict",
-        &[
-            "teacher",
-            "student",
-            "kappa",
-            "beta",
-            "beta_per_example",
-            "alpha",
-            "gamma",
-            "bound",
-            "statistic",
-            "confidence",
-            "teacher_head",
-            "student_head",
-            "fail_fast",
-            "sequential",
-            "delta",
-        ],
-    )?;
+    let models = ["teacher", "student", "teacher_head", "student_head"];
+    let gate = ["bound", "statistic", "confidence", "fail_fast", "sequential", "delta"];
+    refuse_without_effect(&args.settings, "predict", |key| {
+        models.contains(&key) || gate.contains(&key) || BOUND_KEYS.contains(&key)
+    })?;
     let flags = Layer {
         teacher: Some(args.model.clone()),
-        // The config's is for its own teacher, which this model need not be.
+        // The config's teacher_head is for its teacher, which may be another model.
         teacher_head: Some(args.head.unwrap_or_default()),
         ..args.settings.clone()
     };
     let mut settings = single(&args.tasks, &config, &flags)?;
-    // Where nobody names a split, one is meant here: train.
+    // Without a split, an audit also runs the validation split; this command runs train alone.
     settings.split.get_or_insert_with(|| "train".to_owned());
     settings.label_map.refuse_roles()?;
     let format = LogitsFormat::of(&args.output)?;
@@ -56,19 +40,19 @@ pub fn run(args: &PredictArgs) -> Result<Exit> {
     let progress = Verbosity::for_stderr(args.quiet);
     let session = session(progress, std::slice::from_ref(&settings))?;
     let written = predict(args, format, &settings, &session);
-    say_hub_notes(&session);
+    print_hub_notes(&session);
     progress.message(&written?);
     Ok(Exit::Preserved)
 }
 
-/// Runs the model and writes the file; returns the message to print.
+/// Runs the model and writes the file. Returns the message to print.
 fn predict(
     args: &PredictArgs,
     format: LogitsFormat,
     settings: &Settings,
     session: &Session,
 ) -> Result<String> {
-    let split = gating(settings, &session.hub)?;
+    let split = load_gating_split(settings, &session.hub)?;
     let dataset = &split.dataset;
     let source = settings.require_teacher()?;
     let mut model = Classifier::open(Role::Model, source, settings, &[], dataset, session)?;
@@ -79,12 +63,12 @@ fn predict(
     write_logits(&args.output, format, &logits, model.label_names(), &labels)?;
     let cut = match truncated {
         0 => String::new(),
-        _ => format!(", {truncated} cut at the maximum length"),
+        _ => format!(", {truncated} truncated at the maximum length"),
     };
     Ok(format!("wrote {}: {} examples{cut}", args.output.display(), labels.len()))
 }
 
-/// A file that cannot be written is found before the long run.
+/// Fails before the run if `output` cannot be written.
 fn require_writable(output: &Path) -> Result<()> {
     if output.is_dir() {
         return Err(Diagnostic::failure(format!(

@@ -1,10 +1,10 @@
-//! `audit recalibrate`: one temperature for the student, fitted on one split and gated on another.
+//! `audit recalibrate`: fits one temperature on a split and gates on another.
 
 use anyhow::Result;
 
 use super::audit::{refuse_without_effect, session, single};
 use super::output::{render_options, to_stdout};
-use super::suite::say_hub_notes;
+use super::suite::print_hub_notes;
 use crate::audit::{fitted_on_gate, recalibrate};
 use crate::checkpoint::require_new_folder;
 use crate::cli::RecalibrateArgs;
@@ -13,14 +13,14 @@ use crate::error::Exit;
 use crate::report::Envelope;
 use crate::terminal::Verbosity;
 
-/// Fits the temperature, reports what it does, and writes the checkpoint where one was asked for.
+/// Fits the temperature, prints the report, and writes the checkpoint if `--output` is given.
 ///
 /// # Errors
-/// Usage, a folder that is not new, whatever keeps a model from being run or a file from being
+/// Usage, an output folder that is not empty, a model that cannot be run, a file that cannot be
 /// written. A student that is not preserved is not an error.
 pub fn run(args: &RecalibrateArgs) -> Result<Exit> {
     let without = ["fail_fast", "sequential", "delta", "seed"];
-    refuse_without_effect(&args.settings, "recalibrate", &without)?;
+    refuse_without_effect(&args.settings, "recalibrate", |key| without.contains(&key))?;
     let config = Config::load(args.tasks.config.as_deref())?;
     let (to_fit, to_gate) = settings(args, single(&args.tasks, &config, &args.settings)?)?;
     if let Some(folder) = &args.output {
@@ -28,9 +28,9 @@ pub fn run(args: &RecalibrateArgs) -> Result<Exit> {
     }
     let progress = Verbosity::for_stderr(args.quiet);
     let session = session(progress, std::slice::from_ref(&to_gate))?;
-    let done = recalibrate(args.output.as_deref(), &to_fit, &to_gate, &session);
-    say_hub_notes(&session);
-    let report = done?;
+    let recalibrated = recalibrate(args.output.as_deref(), &to_fit, &to_gate, &session);
+    print_hub_notes(&session);
+    let report = recalibrated?;
     to_stdout(|out| args.on_stdout.format.write(&report, &[], &render_options(), out))?;
     if let Some(folder) = &args.output {
         progress.message(&format!("wrote {}: a checkpoint with τ folded in", folder.display()));
@@ -38,7 +38,7 @@ pub fn run(args: &RecalibrateArgs) -> Result<Exit> {
     Ok(report.exit(args.exit_zero))
 }
 
-/// The settings for the split to fit on, and for the one that gates.
+/// Settings of the split to fit on and of the one that gates.
 fn settings(args: &RecalibrateArgs, settings: Settings) -> Result<(Settings, Settings)> {
     settings.require_teacher()?;
     settings.require_student()?;

@@ -1,4 +1,4 @@
-//! `audit render`: any format from a saved report, without models.
+//! `audit render`: converts a saved report to other formats without running models.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +11,7 @@ use crate::error::{Diagnostic, Exit};
 use crate::report::{OutputDir, Saved};
 use crate::terminal::Verbosity;
 
-/// Unknown keys that are named.
+/// Largest number of unknown keys listed in the warning.
 const UNKNOWN_SHOWN: usize = 3;
 
 /// Writes the report to every requested output. Its verdict does not change the exit code.
@@ -21,8 +21,8 @@ const UNKNOWN_SHOWN: usize = 3;
 pub fn run(args: &RenderArgs) -> Result<Exit> {
     let progress = Verbosity::for_stderr(args.quiet);
     let saved = Saved::read(&args.report)?;
-    say_unknown(&saved, progress);
-    // Every row of a table that may be long is read to know whose it is.
+    warn_of_unknown_keys(&saved, progress);
+    // Checking predictions.csv reads every row, so only where it is needed.
     let predictions = match args.on_stdout.format.is_of_predictions() || args.output_dir.is_some() {
         true => saved.predictions().map(Some),
         false => Ok(None),
@@ -55,8 +55,8 @@ pub fn run(args: &RenderArgs) -> Result<Exit> {
     Ok(Exit::Preserved)
 }
 
-/// Says what a later version put into the report and this one cannot show.
-pub(super) fn say_unknown(saved: &Saved, progress: Verbosity) {
+/// Warns of keys in the report that a later version wrote and this one ignores.
+pub(super) fn warn_of_unknown_keys(saved: &Saved, progress: Verbosity) {
     if saved.unknown.is_empty() {
         return;
     }
@@ -68,7 +68,6 @@ pub(super) fn say_unknown(saved: &Saved, progress: Verbosity) {
     };
     let (file, keys) = (saved.quoted_name(), shown.join(", "));
     progress.message(&format!(
-        "warning: {file} has keys that this version does not know, and that are left out: \
-         {keys}{more}"
+        "warning: {file} has keys that this version does not know and leaves out: {keys}{more}"
     ));
 }

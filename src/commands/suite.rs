@@ -1,4 +1,4 @@
-//! Several tasks one after the other: what could not be run does not stop the rest.
+//! Runs several tasks in turn; a task that fails does not stop the others.
 
 use anyhow::Result;
 
@@ -7,23 +7,23 @@ use crate::config::Settings;
 use crate::error::{is_usage, print, Interrupted};
 use crate::report::schema::{ModelManifest, Outcome, Report, TaskCommand, SCHEMA_VERSION};
 use crate::report::{row_summary, PredictionTable};
-use crate::terminal::say;
+use crate::terminal::write_line;
 
-/// Audits every task of `all`; a task that could not be run is a row with its error.
+/// Audits every task of `all`. A task that could not be run is a row with its error.
 ///
 /// # Errors
-/// A usage error of the first task that has one, before anything else is run; an interrupt.
+/// A usage error, before anything is run; an interrupt.
 pub fn run_suite(all: &[Settings], session: &Session) -> Result<(Report, Vec<PredictionTable>)> {
     for settings in all {
         settings.require_teacher()?;
         settings.require_student()?;
     }
-    run_each(all, session, audit_again, |settings| audit(settings, session))
+    run_each(all, session, audit_command, |settings| audit(settings, session))
 }
 
-/// The words after `audit` that run the audit of `settings` again, with Hub models at the commits
-/// that they were at.
-fn audit_again(settings: &Settings, models: &[ModelManifest]) -> Vec<String> {
+/// Arguments after `audit` that reproduce the audit of `settings`, with Hub models pinned to their
+/// commits.
+fn audit_command(settings: &Settings, models: &[ModelManifest]) -> Vec<String> {
     let pinned = |role: &str| {
         let model = models.iter().find(|model| model.role == role)?;
         let id = model.source.split('@').next().unwrap_or_default();
@@ -32,15 +32,15 @@ fn audit_again(settings: &Settings, models: &[ModelManifest]) -> Vec<String> {
     settings.arguments(pinned("teacher").as_deref(), pinned("student").as_deref())
 }
 
-/// Runs `one` for every task of `all`; `again` gives the words after `audit` that run it again.
+/// Runs `one` for every task of `all`; `command` gives the arguments after `audit` that reproduce it.
 ///
 /// # Errors
-/// As [`run_suite`]. A usage error that only shows once a model is loaded ends the run where nothing
-/// has been run yet; after that it is the row of its task, so that what was run is not lost.
+/// As [`run_suite`]. A usage error that is found while a model is loaded ends the run if no task has
+/// finished; after that it is the row of its task, so that finished rows are kept.
 pub fn run_each(
     all: &[Settings],
     session: &Session,
-    again: impl Fn(&Settings, &[ModelManifest]) -> Vec<String>,
+    command: impl Fn(&Settings, &[ModelManifest]) -> Vec<String>,
     one: impl Fn(&Settings) -> Result<TaskOutcome>,
 ) -> Result<(Report, Vec<PredictionTable>)> {
     let mut outcomes: Vec<TaskOutcome> = Vec::new();
@@ -54,42 +54,42 @@ pub fn run_each(
                 print(&error.context(settings.task.name.clone()));
             }
         }
-        say_hub_notes(session);
+        print_hub_notes(session);
     }
-    // What was asked for after the last batch is asked for too.
+    // An interrupt after the last batch counts too.
     match session.interrupt.check(|| "about to write the report".to_owned()) {
-        Ok(()) => Ok(build_report(all, outcomes, again)),
+        Ok(()) => Ok(build_report(all, outcomes, command)),
         Err(error) => Err(stopped(error.into(), &outcomes)),
     }
 }
 
-/// The rows that were finished are not lost without a word.
+/// Prints the finished rows of an interrupted run.
 fn stopped(error: anyhow::Error, outcomes: &[TaskOutcome]) -> anyhow::Error {
     for row in outcomes.iter().flat_map(|outcome| &outcome.rows) {
-        say(&row_summary(row));
+        write_line(&row_summary(row));
     }
     error
 }
 
-/// Says what the Hub has to say, once.
-pub(super) fn say_hub_notes(session: &Session) {
+/// Prints the notes of the Hub client and removes them.
+pub(super) fn print_hub_notes(session: &Session) {
     for note in session.hub.take_notes() {
         session.progress.message(&format!("note: {note}"));
     }
 }
 
-/// The report of `outcomes`; its verdict and its exit code are the worst gating row's.
+/// The report of `outcomes`; verdict and exit code are those of the worst gating row.
 pub fn build_report(
     all: &[Settings],
     outcomes: Vec<TaskOutcome>,
-    again: impl Fn(&Settings, &[ModelManifest]) -> Vec<String>,
+    command: impl Fn(&Settings, &[ModelManifest]) -> Vec<String>,
 ) -> (Report, Vec<PredictionTable>) {
     let (mut tasks, mut tables, mut models) = (Vec::new(), Vec::new(), Vec::new());
     let mut commands = Vec::new();
     for (settings, outcome) in all.iter().zip(outcomes) {
         commands.push(TaskCommand {
             task: settings.task.name.clone(),
-            command: command_line(&again(settings, &outcome.models)),
+            command: command_line(&command(settings, &outcome.models)),
         });
         tasks.extend(outcome.rows);
         tables.extend(outcome.tables);
@@ -107,12 +107,15 @@ pub fn build_report(
     (report, tables)
 }
 
-/// `audit` with `words`, quoted for a POSIX shell.
+/// `audit` with `words` as arguments, quoted for a POSIX shell.
 fn command_line(words: &[String]) -> String {
-    let quoted = |word: &str| shlex::try_quote(word).map_or_else(|_| word.into(), Into::into);
-    let quoted: Vec<String> =
-        std::iter::once("audit").chain(words.iter().map(String::as_str)).map(quoted).collect();
-    quoted.join(" ")
+    let words = std::iter::once("audit").chain(words.iter().map(String::as_str));
+    words.map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// `word` quoted for a POSIX shell.
+pub(super) fn quoted(word: &str) -> String {
+    shlex::try_quote(word).map_or_else(|_| word.to_owned(), |quoted| quoted.into_owned())
 }
 
 /// The row of a task that could not be run.
@@ -136,13 +139,13 @@ mod tests {
         let session = Session::new(hub, Interrupt::default(), Verbosity::Quiet);
         let all = [Config::default().settings("sst2", &Layer::default()).unwrap()];
         let one = |_: &Settings| Ok(TaskOutcome::default());
-        assert!(run_each(&all, &session, audit_again, one).is_ok());
-        // After the last batch, which is where a model would have noticed.
+        assert!(run_each(&all, &session, audit_command, one).is_ok());
+        // After the last batch, where no model checks the flag.
         let one = |_: &Settings| {
             session.interrupt.set();
             Ok(TaskOutcome::default())
         };
-        let error = run_each(&all, &session, audit_again, one).unwrap_err();
+        let error = run_each(&all, &session, audit_command, one).unwrap_err();
         assert!(error.is::<Interrupted>(), "{error:#}");
     }
 }

@@ -1,10 +1,10 @@
-//! `audit tune`: settings of a distillation that restore the property.
+//! `audit tune`: searches for distillation settings that keep the confidence.
 
 use anyhow::Result;
 
-use super::audit::stoppable_session;
+use super::audit::session_with;
 use super::output::{render_options, to_stdout};
-use super::suite::say_hub_notes;
+use super::suite::print_hub_notes;
 use crate::cli::TuneArgs;
 use crate::config::Layer;
 use crate::distill::recipe::Flags;
@@ -15,22 +15,22 @@ use crate::terminal::Verbosity;
 use crate::tune::plan::{Plan, TuneFlags};
 use crate::tune::tune;
 
-/// Searches, writes the output folder and prints the report.
+/// Runs the search, writes the output folder and prints the report.
 ///
 /// # Errors
-/// A plan that contradicts itself, its models or its data, before anything is trained; whatever ends
-/// a training; a search that finds nothing is none.
+/// An invalid search file, before anything is trained; a training that could not be finished. A
+/// search without a feasible student is not an error.
 pub fn run(args: &TuneArgs) -> Result<Exit> {
     let plan = Plan::read(&args.config, &flags(args))?;
-    let progress = Verbosity::for_stderr(args.of.quiet);
+    let progress = Verbosity::for_stderr(args.inputs.quiet);
     let of_trainings = if args.verbose { progress } else { Verbosity::Quiet };
     let interrupt = Interrupt::from_signals(progress);
     let settings = [plan.settings()?];
-    let session = stoppable_session(interrupt.clone(), progress, &settings)?;
-    let trainings = stoppable_session(interrupt, of_trainings, &settings)?;
+    let session = session_with(interrupt.clone(), progress, &settings)?;
+    let trainings = session_with(interrupt, of_trainings, &settings)?;
     let tuned = tune(&plan, &session, &trainings);
-    say_hub_notes(&session);
-    say_hub_notes(&trainings);
+    print_hub_notes(&session);
+    print_hub_notes(&trainings);
     let report = tuned?;
     to_stdout(|out| args.on_stdout.format.write(&report, &[], &render_options(), out))?;
     let folder = plan.output.display();
@@ -42,8 +42,8 @@ pub fn run(args: &TuneArgs) -> Result<Exit> {
 
 fn flags(args: &TuneArgs) -> TuneFlags {
     let (kappa, beta_per_example) = (args.kappa, args.beta_per_example);
-    let settings = Layer { kappa, beta_per_example, ..args.of.layer(args.teacher.clone()) };
-    let (task, output) = (args.of.task.clone(), args.output.clone());
+    let settings = Layer { kappa, beta_per_example, ..args.inputs.layer(args.teacher.clone()) };
+    let (task, output) = (args.inputs.task.clone(), args.output.clone());
     TuneFlags {
         training: Flags { settings, task, output, ..Flags::default() },
         trials: args.trials,

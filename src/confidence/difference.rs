@@ -26,7 +26,7 @@ pub enum Statistic {
     /// Root mean square of d about zero
     #[default]
     Rms,
-    /// Standard deviation of d about its mean: blind to a constant shift
+    /// Standard deviation of d about its mean; ignores a constant shift
     Centred,
 }
 

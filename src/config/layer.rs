@@ -17,9 +17,9 @@ pub const BOUND_KEYS: [&str; 5] = ["kappa", "beta", "beta_per_example", "alpha",
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum BoundSource {
-    /// Flags, config or the built-in default
+    /// Bound of the flags, the config or the built-in default
     Policy,
-    /// The student's own distillation.json
+    /// Bound in the student's distillation.json
     FromStudent,
 }
 
@@ -39,34 +39,34 @@ pub enum CasingName {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Args)]
 #[serde(deny_unknown_fields, default)]
 pub struct Layer {
-    /// Teacher: a folder, or a Hub id with an optional @revision; {task} stands for the task's name
-    #[arg(long, value_name = "DIR_OR_ID[@REV]", help_heading = "What is audited")]
+    /// Teacher model: a folder, or a Hub id with an optional @revision; {task} is the task's name
+    #[arg(long, value_name = "DIR_OR_ID[@REV]", help_heading = "Models and data")]
     pub teacher: Option<String>,
-    /// Student: a folder, or a Hub id with an optional @revision; {task} stands for the task's name
-    #[arg(long, value_name = "DIR_OR_ID[@REV]", help_heading = "What is audited")]
+    /// Student model: a folder, or a Hub id with an optional @revision; {task} is the task's name
+    #[arg(long, value_name = "DIR_OR_ID[@REV]", help_heading = "Models and data")]
     pub student: Option<String>,
-    /// Folder of the data, in the layout of the GLUE release or as CSV, JSONL or Parquet files
-    /// [default: the Hub's nyu-mll/glue]
-    #[arg(long, value_name = "DIR", help_heading = "What is audited")]
+    /// Data folder, in the layout of the GLUE release or with CSV, JSONL or Parquet files [default:
+    /// the Hub's nyu-mll/glue]
+    #[arg(long, value_name = "DIR", help_heading = "Models and data")]
     pub data: Option<String>,
-    /// Split that gates: train, validation, test or a name; secondary splits after a comma
-    /// [default: train, with validation as the secondary split]
-    #[arg(long, value_name = "NAME[,NAME]", help_heading = "What is audited")]
+    /// Split that gates: train, validation, test or another name; splits after a comma are secondary,
+    /// that is, reported without effect on the exit code [default: train, secondary: validation]
+    #[arg(long, value_name = "NAME[,NAME]", help_heading = "Models and data")]
     pub split: Option<String>,
-    /// Audit the first N examples only; the report says `partial`
-    #[arg(long, value_name = "N", help_heading = "What is audited")]
+    /// Audit only the first N examples; the report is marked `partial`
+    #[arg(long, value_name = "N", help_heading = "Models and data")]
     pub limit: Option<usize>,
-    /// Accept a split of which more than 0.1 % of the rows cannot be used
-    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "What is audited")]
+    /// Accept a split in which more than 0.1 % of the rows cannot be used
+    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Models and data")]
     pub allow_skipped: Option<bool>,
 
-    /// The bound κ itself
+    /// The bound κ, set directly
     #[arg(long, value_name = "KAPPA", allow_negative_numbers = true, help_heading = "Bound")]
     pub kappa: Option<f64>,
-    /// Stopping threshold β of the distillation, in nats, summed over the examples
+    /// Soft-label loss β at which distillation may stop, in nats, summed over the examples
     #[arg(long, value_name = "NATS", allow_negative_numbers = true, help_heading = "Bound")]
     pub beta: Option<f64>,
-    /// The same as a mean over the examples [default: 0.0025, so that κ = 0.05]
+    /// β as a mean over the examples [default: 0.0025, so that κ = 0.05]
     #[arg(long, value_name = "NATS", allow_negative_numbers = true, help_heading = "Bound")]
     pub beta_per_example: Option<f64>,
     /// Weight α of the hard-label loss, in [0, 1) [default: 0]
@@ -75,81 +75,74 @@ pub struct Layer {
     /// Distillation temperature γ ≥ 1, or 1 for a loss scaled by its square [default: 1]
     #[arg(long, value_name = "TEMPERATURE", allow_negative_numbers = true, help_heading = "Bound")]
     pub gamma: Option<f64>,
-    /// Whether the policy gates or the bound that the student's own training recorded
-    /// [default: policy]
-    #[arg(
-        long,
-        value_name = "SOURCE",
-        value_enum,
-        hide_possible_values = false,
-        help_heading = "Bound"
-    )]
+    /// Source of the bound that gates [default: policy]
+    #[arg(long, value_name = "SOURCE", value_enum, help_heading = "Bound")]
     pub bound: Option<BoundSource>,
-    /// The statistic that gates [default: rms]
+    /// Statistic that gates [default: rms]
     #[arg(long, value_name = "NAME", value_enum, help_heading = "Bound")]
     pub statistic: Option<Statistic>,
-    /// The confidence that gates [default: max]
+    /// Definition of confidence that gates [default: max]
     #[arg(long, value_name = "NAME", value_enum, help_heading = "Bound")]
     pub confidence: Option<ConfidenceKind>,
 
-    /// The task's names of a model's labels: MODEL_LABEL=TASK_LABEL,… with `teacher:` or `student:`
-    /// before an entry for one model only
-    #[arg(long, value_name = "MAP", help_heading = "Models")]
+    /// Map the models' labels to the task's: MODEL_LABEL=TASK_LABEL,…; the prefix `teacher:` or
+    /// `student:` limits an entry to one model
+    #[arg(long, value_name = "MAP", help_heading = "Labels, heads and tokenizers")]
     pub label_map: Option<String>,
     /// Head convention of a BERT teacher [default: auto]
-    #[arg(long, value_name = "HEAD", value_enum, help_heading = "Models")]
+    #[arg(long, value_name = "HEAD", value_enum, help_heading = "Labels, heads and tokenizers")]
     pub teacher_head: Option<Head>,
     /// Head convention of a BERT student [default: auto]
-    #[arg(long, value_name = "HEAD", value_enum, help_heading = "Models")]
+    #[arg(long, value_name = "HEAD", value_enum, help_heading = "Labels, heads and tokenizers")]
     pub student_head: Option<Head>,
     /// `cased`, `uncased` or `auto`: how a vocab.txt without a tokenizer.json is read.
     #[arg(skip)]
     pub casing: Option<CasingName>,
-    /// A vocab.txt without a tokenizer.json is cased
-    #[arg(long, conflicts_with = "uncased", help_heading = "Models")]
+    /// Read a vocab.txt without a tokenizer.json as cased
+    #[arg(long, conflicts_with = "uncased", help_heading = "Labels, heads and tokenizers")]
     #[serde(skip)]
     pub cased: bool,
-    /// A vocab.txt without a tokenizer.json is uncased
-    #[arg(long, help_heading = "Models")]
+    /// Read a vocab.txt without a tokenizer.json as uncased
+    #[arg(long, help_heading = "Labels, heads and tokenizers")]
     #[serde(skip)]
     pub uncased: bool,
 
-    /// Stop as soon as the budget is spent: the verdict is exact, but sigma is not known
-    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "When it stops")]
+    /// Stop once the budget is spent; the verdict is exact, σ stays unknown
+    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Early stopping")]
     pub fail_fast: Option<bool>,
-    /// Draw examples at random and stop at a verdict that is wrong with probability --delta at most
-    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "When it stops")]
+    /// Draw examples at random and stop at a verdict that is wrong with probability at most --delta
+    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Early stopping")]
     pub sequential: Option<bool>,
-    /// Probability of a wrong verdict that --sequential accepts [default: 0.001]
+    /// Largest probability of a wrong verdict with --sequential [default: 0.001]
     #[arg(
         long,
         value_name = "PROBABILITY",
         allow_negative_numbers = true,
-        help_heading = "When it stops"
+        help_heading = "Early stopping"
     )]
     pub delta: Option<f64>,
 
-    /// Maximum tokens of a sequence; longer texts are cut and counted [default: 128]
-    #[arg(long, value_name = "TOKENS", help_heading = "How it runs")]
+    /// Maximum sequence length in tokens; longer texts are truncated and counted [default: 128]
+    #[arg(long, value_name = "TOKENS", help_heading = "Execution")]
     pub max_length: Option<usize>,
-    /// Maximum tokens of a batch; changes the speed, never the result [default: 512]
-    #[arg(long, value_name = "TOKENS", help_heading = "How it runs")]
+    /// Maximum number of tokens in a batch; affects speed, never the result [default: 512]
+    #[arg(long, value_name = "TOKENS", help_heading = "Execution")]
     pub token_budget: Option<usize>,
-    /// Workers, one per core; changes the speed, never the result [default: all cores]
-    #[arg(long, value_name = "N", help_heading = "How it runs")]
+    /// Worker threads; affects speed, never the result [default: all cores]
+    #[arg(long, value_name = "N", help_heading = "Execution")]
     pub threads: Option<usize>,
-    /// Seed of the pre-flight sample and the bootstrap [default: 0], and of --sequential's draws
+    /// Seed of the preflight sample and the bootstrap [default: 0] and of the draws of --sequential
     /// [default: from the data's hash]
-    #[arg(long, value_name = "SEED", help_heading = "How it runs")]
+    #[arg(long, value_name = "SEED", help_heading = "Execution")]
     pub seed: Option<u64>,
-    /// cpu, cuda or cuda:N [default: cpu]
-    #[arg(long, value_name = "DEVICE", help_heading = "How it runs")]
+    /// Device: cpu, cuda or cuda:N [default: cpu]
+    #[arg(long, value_name = "DEVICE", help_heading = "Execution")]
     pub device: Option<String>,
     /// Whether logits are cached on disk.
     #[arg(skip)]
     pub cache: Option<bool>,
-    /// Run both models again, and cache none of their logits
-    #[arg(long, help_heading = "How it runs")]
+    /// Do not read or write cached logits
+    #[arg(long, help_heading = "Execution")]
     #[serde(skip)]
     pub no_cache: bool,
 

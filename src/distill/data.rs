@@ -5,7 +5,9 @@ use anyhow::Result;
 use super::evaluate::Evaluated;
 use super::recipe::HeldOut;
 use super::record::{Data, RecordedCheckpoint};
-use crate::audit::{gating, run_one, secondary_names, secondary_split, Classifier, Role, Session};
+use crate::audit::{
+    load_gating_split, load_secondary_split, run_one, secondary_names, Classifier, Role, Session,
+};
 use crate::check::draw_order;
 use crate::checkpoint::TokenizedExample;
 use crate::checkpoint::{Checkpoint, TextTokenizer};
@@ -28,12 +30,12 @@ impl Splits {
     /// # Errors
     /// A split that is missing, empty or damaged.
     pub fn read(settings: &Settings, session: &Session) -> Result<Self> {
-        let train = gating(settings, &session.hub)?.dataset;
+        let train = load_gating_split(settings, &session.hub)?.dataset;
         // A limit is one of the training set: the best epoch is chosen on the whole split.
         let mut whole = settings.clone();
         whole.limit = None;
         let names = secondary_names(&whole, &session.hub)?;
-        let validation = names.first().map(|name| secondary_split(name, &whole, &session.hub));
+        let validation = names.first().map(|name| load_secondary_split(name, &whole, &session.hub));
         Ok(Splits { train, validation: validation.transpose()?.map(|split| split.dataset) })
     }
 

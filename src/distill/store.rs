@@ -110,10 +110,10 @@ impl StoreWriter {
         self.file.write_all(&digest).context("cannot write the teacher's hidden states")?;
         self.file.as_file().sync_all().context("cannot write the teacher's hidden states")?;
         let length = self.file.as_file().metadata()?.len();
-        let (file, listed) = self.file.into_parts();
+        let (file, guard) = self.file.into_parts();
         let kept = file.persist(path);
         kept.with_context(|| format!("cannot write `{}`", path.display()))?;
-        drop(listed);
+        drop(guard);
         Ok(length)
     }
 }

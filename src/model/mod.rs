@@ -79,7 +79,7 @@ pub enum Head {
     Pooled,
     /// classifier(relu(tanh(pooler(h)))), as in the original TinyBERT code
     PooledRelu,
-    /// pooled-relu for a config.json of the original TinyBERT code, pooled otherwise
+    /// pooled-relu for a config.json of the original TinyBERT code, else pooled
     #[default]
     Auto,
 }

@@ -69,7 +69,7 @@ pub fn write_logits(
     }
     .with_context(failed)?;
     file.as_file().sync_all().with_context(failed)?;
-    let (file, _listed) = file.into_parts();
+    let (file, _guard) = file.into_parts();
     file.persist(path).with_context(failed)?;
     Ok(())
 }

@@ -108,7 +108,7 @@ impl OutputDir {
         }
         let mut paths = Vec::with_capacity(written.len());
         for (file, target) in written {
-            let (file, _listed) = file.into_parts();
+            let (file, _guard) = file.into_parts();
             file.persist(&target)
                 .map_err(|refused| refused.error)
                 .with_context(|| format!("cannot replace `{}`", target.display()))?;

@@ -53,7 +53,7 @@ pub enum TuneObjective {
 pub enum SearchName {
     /// Tree-structured Parzen estimator
     Tpe,
-    /// Drawn evenly from the whole space
+    /// Uniform draws from the whole space
     Random,
 }
 
