@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The step of action.yml: finds or installs the `audit` of this very version, runs it with the inputs
-# in INPUT_*, appends the report to the job's summary and the verdict to the step's outputs, and ends
-# with audit's own exit code.
+# The step of action.yml: finds or installs the `audit` of this version, runs it with the inputs in
+# INPUT_*, appends the report to the job summary and the verdict to the step outputs, and exits with
+# audit's code.
 #
-# Written for the bash 3.2 of macOS. No input is ever part of a command: each is one argument.
+# Written for the bash 3.2 of macOS. Inputs are never part of a script: each is one argument.
 set -euo pipefail
 
-# What no run can begin with: `refuse CODE WHAT HINT`, with one of audit's own exit codes.
+# Fails before the run: `refuse CODE WHAT HINT`, with one of audit's exit codes.
 refuse() {
   printf 'error: %s\n  hint: %s\n' "$2" "$3" >&2
   printf 'verdict=error\nsigma=\nreport=\n' >> "$GITHUB_OUTPUT"
@@ -20,7 +20,7 @@ esac
 
 arguments=(--format=github "--output-dir=$folder")
 
-# Inputs that are a flag's value; an empty one is left out.
+# Inputs that are the value of a flag; empty ones are omitted.
 for flag in task config teacher student data split limit kappa beta beta-per-example alpha gamma \
   bound label-map max-length device; do
   variable=INPUT_$(printf '%s' "$flag" | tr 'a-z-' 'A-Z_')
@@ -29,7 +29,7 @@ for flag in task config teacher student data split limit kappa beta beta-per-exa
   fi
 done
 
-# Inputs that are a flag alone.
+# Inputs that are a flag without a value.
 for flag in fail-fast exit-zero; do
   variable=INPUT_$(printf '%s' "$flag" | tr 'a-z-' 'A-Z_')
   case ${!variable:-false} in
@@ -39,7 +39,7 @@ for flag in fail-fast exit-zero; do
   esac
 done
 
-# The rest, an argument per line.
+# Further arguments, one per line.
 while IFS= read -r line || [ -n "$line" ]; do
   line=${line%$'\r'}
   if [ -n "$line" ]; then
@@ -47,12 +47,12 @@ while IFS= read -r line || [ -n "$line" ]; do
   fi
 done <<< "${INPUT_ARGS:-}"
 
-# Where `cargo install` puts a program, whether or not the runner's PATH says so.
+# The folder of `cargo install`, which may be missing in the runner's PATH.
 cargo_home=${CARGO_HOME:-${HOME:-}/.cargo}
 root=$(cd "$(dirname "$0")/.." && pwd)
 version=$(sed -n '/^version = /{s/.*"\(.*\)".*/\1/p;q;}' "$root/Cargo.toml")
 
-# A cache may hold an older `audit`, and a runner of one's own another program of that name.
+# A cache may have an older `audit`, and a self-hosted runner another program of that name.
 find_audit() {
   for program in audit "$cargo_home/bin/audit"; do
     if [ "$("$program" --version 2> /dev/null < /dev/null)" = "audit $version" ]; then
@@ -77,7 +77,7 @@ if [ -s "$outputs" ]; then
   cat "$outputs"
   printf 'report=%s\n' "$folder"
 else
-  # No report was written; what lies in the folder is an earlier run's.
+  # No report was written; files in the folder are those of an earlier run.
   printf 'verdict=error\nsigma=\nreport=\n'
 fi >> "$GITHUB_OUTPUT"
 

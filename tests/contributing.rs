@@ -1,4 +1,4 @@
-//! The map of the repository names files that are there, and the rooms of src/lib.rs in their order.
+//! docs/architecture.md and CONTRIBUTING.md name existing files, and list the modules in order.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -24,24 +24,25 @@ fn paths(page: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_path_that_the_map_names_exists() {
+fn every_path_in_the_developer_docs_exists() {
     for page in ["CONTRIBUTING.md", "docs/architecture.md"] {
         let named = paths(&read(page));
         assert!(named.len() > 15, "{page}: {named:?}");
         for path in named {
-            assert!(root().join(&path).exists(), "{page} names `{path}`, which is not there");
+            assert!(root().join(&path).exists(), "{page} names `{path}`, which does not exist");
         }
     }
 }
 
 #[test]
-fn the_map_lists_the_rooms_in_their_order() {
+fn the_architecture_page_lists_the_modules_in_order() {
     let lib = read("src/lib.rs");
     let module = |line: &str| Some(line.strip_prefix("pub mod ")?.strip_suffix(';')?.to_owned());
     let modules: Vec<_> = lib.lines().filter_map(module).collect();
     let page = read("docs/architecture.md");
-    let table = page.split("## The rooms").nth(1).unwrap().split("\n## ").next().unwrap();
-    let room = |line: &str| Some(line.strip_prefix("| ")?.split(' ').next()?.to_owned());
-    let listed: Vec<_> = table.lines().filter_map(room).filter(|it| it != "room").collect();
+    let table = page.split("## Modules").nth(1).unwrap().split("\n## ").next().unwrap();
+    let module_of_row = |line: &str| Some(line.strip_prefix("| ")?.split(' ').next()?.to_owned());
+    let listed: Vec<_> =
+        table.lines().filter_map(module_of_row).filter(|it| it != "module").collect();
     assert_eq!(listed, modules);
 }

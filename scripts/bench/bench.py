@@ -31,7 +31,7 @@ BUDGETS = [512, 1024, 2048, 4096]  # where the first or the last is best, the se
 LEAST_BUDGET, LARGEST_BUDGET = 64, 16384
 AS_GOOD_AS = 1.01
 TOLERANCE = 1e-4  # of f32 logits that spread over a few units; the tanh form of GELU differs by 3e-3
-# What an engine is in engines.py; of two the faster.
+# Names of engines.py; of two, the faster one is used.
 VARIANTS = {
     "pytorch-128": ["pytorch-128"],
     "pytorch-longest": ["pytorch-longest"],
@@ -142,7 +142,7 @@ def part(name, options):
 
 
 def time_key(options):
-    """What decides: with one thread CPU-seconds, which other programs on the machine disturb less."""
+    """The time compared: with one thread CPU-seconds, which other programs affect less."""
     return "cpu_seconds" if options.threads == 1 else "seconds"
 
 
@@ -173,7 +173,7 @@ def calibrate(name, options):
 
 
 def beyond(tried):
-    """The next token budget to try, while one at an end of those tried is clearly the best."""
+    """The next token budget to try, while the smallest or largest one tried is clearly the best."""
     for end, following in ((min(tried), min(tried) // 2), (max(tried), max(tried) * 2)):
         others = min(seconds for budget, seconds in tried.items() if budget != end)
         if tried[end] * AS_GOOD_AS < others and LEAST_BUDGET <= following <= LARGEST_BUDGET:
@@ -218,7 +218,7 @@ def floats(path):
 
 
 def difference(child, budget, count, options):
-    """Largest difference from PyTorch's logits of one example at a time, over those that have such."""
+    """Largest difference from PyTorch's logits of single examples, where these were computed."""
     reference = floats(options.folder / "data" / f"{options.shape}-{options.lengths}.f32")
     logits, labels = logits_of(child, count, budget)
     if len(logits) != count * labels:
@@ -238,7 +238,7 @@ def cold_start(name, variant, options):
 
 
 def publish(engines, peaks, disturbance, tokens, options):
-    """Prints the table and leaves it, with everything measured, beside the data."""
+    """Prints the table and saves it, with all measurements, next to the data."""
     ours = next((engine for engine in engines if engine["name"] == "ours"), None)
     others = [engine for engine in engines if ours and engine is not ours]
     result = {
@@ -266,7 +266,7 @@ def publish(engines, peaks, disturbance, tokens, options):
 
 
 def machine():
-    """Processor and system, as far as they can be told."""
+    """Processor and system, as far as they are known."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         processor = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))

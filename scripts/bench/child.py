@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-# Nothing is downloaded, and a GPU stays out of it.
+# No downloads, no GPU.
 ENVIRONMENT = {"HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONWARNINGS": "ignore"}
 
 

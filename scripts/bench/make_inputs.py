@@ -56,7 +56,7 @@ def main():
 
 
 def make(path, write, at_least=0):
-    """Writes `path` unless it is there with `at_least` lines; under another name first, lest it be half written."""
+    """Writes `path` unless it is there with `at_least` lines; under a temporary name first, so that it is never half written."""
     if path.exists() and (not at_least or len(path.read_text().splitlines()) >= at_least):
         return
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def make(path, write, at_least=0):
 
 
 def write_inputs(path, lengths, examples):
-    """One list of token ids per line; the first n of them are the same however many there are."""
+    """One list of token ids per line; the first n are the same for any number of lines."""
     shortest, longest, mean, shape = lengths
     generator = random.Random(SEED)
 
@@ -115,11 +115,11 @@ def write_onnx(path, checkpoint):
     from transformers import BertForSequenceClassification
 
     quiet()
-    # The optimiser knows the attention of the TorchScript exporter and of `eager`; after the newer ones it leaves
-    # attention in pieces.
+    # The optimiser knows the attention of the TorchScript exporter and of `eager`; after newer exporters it does not
+    # fuse attention.
     model = BertForSequenceClassification.from_pretrained(checkpoint, attn_implementation="eager").eval()
     names = ["input_ids", "attention_mask", "token_type_ids"]
-    # (B, L), with padding, lest the mask be left out as needless.
+    # (B, L), with padding, so that the mask is not optimised away.
     ids = torch.tensor([[CLS, 2000, 2001, 2002, SEP], [CLS, 2003, SEP, 0, 0]])
     with torch.no_grad():
         torch.onnx.export(
@@ -150,7 +150,7 @@ def write_onnx(path, checkpoint):
 
 
 def write_nodes(path, model):
-    """How often each operator stands in the graph."""
+    """Number of uses of each operator in the graph."""
     import onnx
 
     path.write_text(json.dumps(Counter(node.op_type for node in onnx.load(str(model)).graph.node)) + "\n")

@@ -4,7 +4,7 @@ from statistics import median
 
 
 def nominal_flops(shape, lengths):
-    """What the model's definition asks for, real tokens alone; pooler, classifier, norms and activations left out.
+    """Operations of the model's definition, real tokens only; pooler, classifier, norms and activations left out.
 
     Per token and layer: 8·H² for query, key, value and output, 4·H·I for the feed-forward, 4·L·H for the attention.
     """
@@ -13,7 +13,7 @@ def nominal_flops(shape, lengths):
 
 
 def performed_flops(shape, lengths):
-    """What ours computes: in the last layer keys and values for all tokens, the rest for the first of each sequence."""
+    """Operations that ours computes: in the last layer keys and values for all tokens, the rest for the first of each sequence."""
     hidden, inner = shape["hidden_size"], shape["intermediate_size"]
     below = nominal_flops({**shape, "num_hidden_layers": shape["num_hidden_layers"] - 1}, lengths)
     last = sum(n * 4 * hidden**2 + 4 * hidden**2 + 4 * hidden * inner + 4 * n * hidden for n in lengths)
@@ -21,7 +21,7 @@ def performed_flops(shape, lengths):
 
 
 def figures(engine, shape, peak):
-    """Adds to `engine`, with its rounds, what the table shows. `peak`: GFLOP/s of one of the threads."""
+    """Adds the figures of the table to `engine`, which has its rounds. `peak`: GFLOP/s of one of the threads."""
     lengths, rounds = engine["lengths"], engine["rounds"]
     nominal = nominal_flops(shape, lengths) / 1e9
     performed = performed_flops(shape, lengths) / 1e9 if engine["name"] == "ours" else nominal
@@ -42,7 +42,7 @@ def figures(engine, shape, peak):
 
 
 def ratios(ours, other):
-    """How many times as many examples ours does in the same time: median, least and greatest of the rounds."""
+    """Speed of ours relative to each engine: median, minimum and maximum of the rounds."""
 
     def per_round(key):
         pairs = zip(ours["rounds"], other["rounds"])
@@ -67,7 +67,7 @@ HEADER = [
 
 
 def table(report):
-    """Markdown. Where ours performs fewer operations than the definition has, the performed rate stands in brackets."""
+    """Markdown. Where ours performs fewer operations than the definition has, the performed rate is in brackets."""
     rows = [HEADER, ["---", "---"] + ["--:"] * (len(HEADER) - 2)]
     for engine in report["engines"]:
 

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs the engine benchmark: environment, our engine, then bench.py, which gets every argument but --python.
+# Runs the engine benchmark: environment, our engine, then bench.py, which gets every argument except --python.
 #
 #     sh scripts/bench/run.sh [--python PATH] [--quick] [--shape bert-base|tinybert] [--lengths sst2|qnli] …
 #
@@ -30,7 +30,7 @@ bench=$target/bench
 if [ -z "$python" ]; then
     python="$bench/venv/bin/python"
     requirements=scripts/bench/requirements.txt
-    # The copy beside the packages says that all of them were installed.
+    # This copy marks that all packages were installed.
     if ! cmp -s "$requirements" "$bench/venv/requirements.txt"; then
         python3 -m venv "$bench/venv"
         "$python" -m pip install --quiet --requirement "$requirements" >&2

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Training steps of a small BERT (6 layers of 384, 32 sequences of 32 tokens), PyTorch's and ours by turns.
+# Training steps of a small BERT (6 layers of 384, 32 sequences of 32 tokens), PyTorch's and ours in turn.
 #
 #     sh scripts/bench/train_step.sh PYTHON [ROUNDS, 5] [THREADS, 1]
 #

@@ -60,7 +60,7 @@ FILM_ADJECTIVES = {
     (NEGATIVE, STRONG): ["terrible", "dreadful", "tedious", "pointless", "awful", "joyless", "lifeless"],
 }
 
-# What a film does: "this thriller ...".
+# Verbs of a film: "this thriller ...".
 FILM_PREDICATES = {
     (POSITIVE, STRONG): [
         "grabs you from the first scene", "earns every laugh and every tear", "is a joy from start to finish",
@@ -80,7 +80,7 @@ FILM_PREDICATES = {
     ],
 }
 
-# What the writer did or felt.
+# Actions and feelings of the writer.
 VERDICTS = {
     (POSITIVE, STRONG): [
         "I would gladly watch it again", "I loved every minute", "I smiled all the way home", "I couldn't look away",
@@ -92,7 +92,7 @@ VERDICTS = {
     ],
 }
 
-# Degree words and the factor that they put on the log-odds. "Fairly superb" is no English: each strength has its own.
+# Degree words and the factor that they put on the log-odds. "Fairly superb" is not idiomatic, so each strength has its own.
 DEGREES = {
     STRONG: [("", 1.0), ("", 1.0), ("truly ", 1.1), ("simply ", 1.1), ("absolutely ", 1.2)],
     MILD: [("", 1.0), ("", 1.0), ("very ", 1.3), ("really ", 1.3), ("rather ", 0.8), ("fairly ", 0.6)],
@@ -116,7 +116,7 @@ OPENINGS = [
 
 @dataclass(frozen=True)
 class Clause:
-    """Words without a capital or a full stop, the log-odds that they are meant as praise, and what they speak of."""
+    """Words without a capital or a full stop, the log-odds that they are praise, and their topic."""
 
     text: str
     log_odds: float
@@ -239,7 +239,7 @@ class Grammar:
         polarity = self.polarity()
         first, second = self.different_clauses(-polarity, polarity)
         joint, weight = self.random.choice([(", but ", 0.4), (", and yet ", 0.4), ("; still, ", 0.5), (", though ", 1.0)])
-        # "Though" hands the last word to the first clause.
+        # After "though" the first clause decides the sentiment.
         second_weight = 0.5 if joint == ", though " else 1.0
         return Clause(first.text + joint + second.text, weight * first.log_odds + second_weight * second.log_odds)
 

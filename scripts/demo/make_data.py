@@ -1,4 +1,4 @@
-"""Writes what the demo's models are made from: the splits, a larger training set, and where the teacher begins.
+"""Writes the data of the demo's models: the splits, a larger training set, and the teacher's initial checkpoint.
 
 Usage (make_demo.sh calls it):
 
@@ -50,7 +50,7 @@ def save_split(examples, path):
 
 
 def bert_config(vocabulary_size):
-    """config.json of the teacher, before there is one."""
+    """config.json of the teacher's initial checkpoint."""
     return {
         "architectures": ["BertForSequenceClassification"],
         "model_type": "bert",

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Makes assets/demo with the program itself: its data, a teacher, two students of it, and what
-# transformers says of them. One to two minutes on two cores, once the program is built.
+# Makes assets/demo: data, a teacher, two students, and reference figures by transformers. Takes one
+# to two minutes on two cores, once the program is built.
 #
-#   pip install tokenizers==0.23.3 torch==2.15.0 transformers==5.23.0   # torch: for reference.py alone
+#   pip install tokenizers==0.23.3 torch==2.15.0 transformers==5.23.0   # torch is for reference.py only
 #   scripts/demo/make_demo.sh [FOLDER, default assets/demo] [more flags for the trainings, such as --threads 1]
 #
-# The same machine and build give the same bytes, on any number of threads. PYTHON names another python.
+# The same machine and build give the same bytes, on any number of threads. PYTHON sets another interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 root=$PWD
@@ -22,7 +22,7 @@ cp "${CARGO_TARGET_DIR:-target}/release/audit" "$work/audit"
 "$python" scripts/demo/make_data.py "$work"
 cp scripts/demo/*.toml "$work"
 
-# Inside the work folder, so that the records name `start` and `teacher` and no folder of this machine.
+# Run in the work folder, so that the records have the relative paths `start` and `teacher`.
 cd "$work"
 ./audit finetune --config teacher.toml --output teacher "$@"
 ./audit distill --config student.toml --teacher teacher --output student "$@"

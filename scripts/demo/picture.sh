@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The picture of the report in the documentation: the demo's over-confident student, docs/report.png.
+# Makes docs/report.png: the HTML report of the demo's overconfident student.
 #
-# Needs Chromium (`CHROMIUM` names it, else chromium) and `audit` (`AUDIT`, else cargo's release build).
+# Needs Chromium (`CHROMIUM`, else chromium) and `audit` (`AUDIT`, else cargo's release build).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 audit=${AUDIT:-target/release/audit}

@@ -116,7 +116,7 @@ def print_summary(figures):
 
 
 def check_story(figures):
-    """What the demo has to show, on both splits: one student keeps the teacher's confidence and the other does not."""
+    """Checks the demo on both splits: one student keeps the teacher's confidence and the other does not."""
     for split, part in figures["splits"].items():
         assert part["pairs"]["student"]["sigma"] < KAPPA, split
         assert part["pairs"]["student-overconfident"]["sigma"] > KAPPA, split

@@ -1,4 +1,4 @@
-"""A small uncased WordPiece vocabulary, and the tokenizer files that carry it."""
+"""A small uncased WordPiece vocabulary, and its tokenizer files."""
 
 import collections
 import json
@@ -35,7 +35,7 @@ def stem(word):
 
 
 def build_tokenizer(vocabulary):
-    """What BERT's uncased tokenizer does: clean, lower-case, strip accents, split at spaces and punctuation, WordPiece."""
+    """As BERT's uncased tokenizer: clean, lower-case, strip accents, split at spaces and punctuation, WordPiece."""
     ids = {token: index for index, token in enumerate(vocabulary)}
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)

@@ -1,15 +1,14 @@
 #!/usr/bin/env bash
 # Makes the figures of docs/reproduction.md: students of 3 and 2 layers by TinyBERT's default settings,
-# then tuned; what PyTorch says of the winners; the tables.
+# then tuned; the winners' logits by PyTorch; the tables.
 #
 #   scripts/reproduce/reproduce.sh AUDIT MODELS DATA WORK TASK-LAYERS:TRIALS ...
 #   scripts/reproduce/reproduce.sh target/release/audit models glue work cola-3:10 mrpc-3:10 rte-3:1
 #
 # AUDIT is the program; MODELS has `base`, a pretrained encoder of six layers, and TASK/teacher-6l for
 # mrpc and sst2; the teachers of cola and rte are fine-tuned from the base. DATA is GLUE's official
-# release. TRIALS 1 is the default student alone. Everything goes to WORK and is gone on with there, so
-# that a run that was stopped, or a job more, costs only what is missing. THREADS (1) a training, JOBS
-# (2) of them at a time. The confirmation needs PYTHON (python) with torch and transformers.
+# release. TRIALS 1 trains the default student alone. All output is written to WORK; a second run resumes
+# there and computes only what is missing. THREADS (1) per training, JOBS (2) at a time. The confirmation needs PYTHON (python) with torch and transformers.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 audit=$(realpath "$1") models=$(realpath "$2") data=$(realpath "$3") work=$(realpath -m "$4")
@@ -17,7 +16,7 @@ shift 4
 export AUDIT_CACHE_DIR="$work/cache" here audit models data work
 mkdir -p "$work"
 
-# The folder of a task's teacher, made where it is missing.
+# The folder of a task's teacher, which is trained if it is missing.
 teacher_of() {
   local task=$1
   if [ -d "$models/$task/teacher-6l" ]; then
@@ -58,7 +57,7 @@ tune() {
 }
 export -f teacher_of tune
 
-# Teachers first: two jobs of one task would make the same one.
+# Teachers first, because two jobs of one task would train the same one.
 for job in "$@"; do teacher_of "${job%%-*}" >/dev/null; done
 printf '%s\n' "$@" | xargs -P "${JOBS:-2}" -I{} bash -c 'tune {}'
 for job in "$@"; do

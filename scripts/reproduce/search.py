@@ -6,7 +6,7 @@ AUDIT is the program, WORK a folder for the tunes (kept, and gone on with). Both
 the same default settings, and both give up hopeless trials. Told are, as medians over the seeds: the
 trial that was the first to be feasible (infinite where none was), the smallest sigma of a student
 with the accuracy that is asked for after so many trials, how many were feasible, and how many were
-given up; then, seed by seed, which of the two was better, and by how much.
+pruned; then, seed by seed, which of the two was better, and by how much.
 """
 
 import csv
@@ -48,7 +48,7 @@ def figures(rows):
 def main():
     audit, work = sys.argv[1], pathlib.Path(sys.argv[2])
     seeds = range(int(sys.argv[3]) if len(sys.argv) > 3 else 20)
-    names = ["first feasible", *(f"best sigma of {n}" for n in AFTER), "feasible", "given up"]
+    names = ["first feasible", *(f"best sigma of {n}" for n in AFTER), "feasible", "pruned"]
     told = {s: [figures(trials(audit, work, s, seed)) for seed in seeds] for s in ("tpe", "random")}
     print("| median of", len(seeds), "seeds |", " | ".join(names), "|")
     print("|---|" + "---|" * len(names))

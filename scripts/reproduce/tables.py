@@ -78,7 +78,7 @@ def tuned(found):
         rows.append([
             NAMES[task],
             str(layers),
-            f"{len(outcomes)} ({outcomes.count('stopped')} given up, {feasible} feasible)",
+            f"{len(outcomes)} ({outcomes.count('stopped')} pruned, {feasible} feasible)",
             spread(seeds(winner, "sigma")),
             verdict(winner),
             spread(seeds(winner, "unseen_accuracy")),
@@ -117,7 +117,7 @@ def confirmed(found):
             f"{train['student_accuracy']:.4f}",
             f"{dev['sigma']:.4f}",
         ])
-    head = ["task", "layers", "σ(X_train)", "by PyTorch", "right on dev", "by PyTorch"]
+    head = ["task", "layers", "σ(X_train)", "PyTorch", "correct on dev", "PyTorch"]
     table([*head, "accuracy, train", "σ, dev"], rows)
 
 
@@ -130,7 +130,7 @@ def main():
     tuned(searched)
     print("### What won\n")
     settings(searched)
-    print("### The same by PyTorch\n")
+    print("### Check against PyTorch\n")
     confirmed(found)
 
 
