@@ -225,7 +225,7 @@ fn other_splits_may_be_named_and_never_one_twice() {
         &["--split", "dev", "--fit-split", "validation"],
     ] {
         let run = sandbox.audit(&arguments(&student, more));
-        run.fails(2, &["the split that gates", "--fit-split"]).prints_no_report();
+        run.fails(2, &["the gating split", "--fit-split"]).prints_no_report();
     }
     let run = sandbox.audit(&arguments(&student, &["--fit-split", "calibration"]));
     run.fails(3, &["no split `calibration` to fit", "--fit-split"]).prints_no_report();
