@@ -8,6 +8,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::audit::SECONDARY_SPLIT;
 use crate::config::Layer;
 use crate::distill::methods::names_of;
 use crate::distill::recipe::Init;
@@ -94,10 +95,10 @@ pub struct AuditArgs {
 pub struct TaskArgs {
     /// Tasks, separated by commas: cola, sst2, mrpc, qqp, qnli, rte, mnli, mnli-mm, wnli, a
     /// [task.NAME] of the config, or `all` for the first six
-    #[arg(long, value_name = "TASK", value_delimiter = ',', help_heading = "Models and data")]
+    #[arg(long, value_name = "TASK", value_delimiter = ',', help_heading = "Input")]
     pub task: Vec<String>,
     /// Config file with settings for the tasks [default: audit.toml, if it exists]
-    #[arg(long, value_name = "FILE", help_heading = "Models and data")]
+    #[arg(long, value_name = "FILE", help_heading = "Input")]
     pub config: Option<PathBuf>,
 }
 
@@ -152,12 +153,7 @@ pub struct RecalibrateArgs {
     #[command(flatten)]
     pub tasks: TaskArgs,
     /// Split on which the temperature is fitted; the verdict is on --split, by default train
-    #[arg(
-        long,
-        value_name = "NAME",
-        default_value = crate::audit::SECONDARY_SPLIT,
-        help_heading = "Models and data"
-    )]
+    #[arg(long, value_name = "NAME", default_value = SECONDARY_SPLIT, help_heading = "Input")]
     pub fit_split: String,
     /// New or empty folder for the recalibrated checkpoint
     #[arg(long, short, value_name = "DIR", help_heading = "Report")]
@@ -247,13 +243,8 @@ pub struct CompareArgs {
 /// Parses a limit in [0, 1). No share can move by more than 1: whoever types 1 means per cent.
 fn limit(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "it is not a number".to_owned())?;
-    match (0.0..1.0).contains(&value) {
-        true => Ok(value),
-        false => {
-            Err("give a share of at least 0 and below 1, such as 0.01 for one percentage point"
-                .to_owned())
-        }
-    }
+    let why = "give a share of at least 0 and below 1, such as 0.01 for one percentage point";
+    (0.0..1.0).contains(&value).then_some(value).ok_or_else(|| why.to_owned())
 }
 
 /// `audit explain …`

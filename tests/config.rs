@@ -16,7 +16,10 @@ fn init_writes_a_config_that_changes_nothing_and_never_replaces_one_unasked() {
     let written = sandbox.read("audit.toml");
     says(&written, &["# ", "[defaults]", "beta_per_example", "token_budget"]);
     sandbox.write("audit.toml", "# mine\n");
-    sandbox.audit(&["init"]).fails(2, &["`audit.toml` already exists", "--force"]).prints_no_report();
+    sandbox
+        .audit(&["init"])
+        .fails(2, &["`audit.toml` already exists", "--force"])
+        .prints_no_report();
     assert_eq!(sandbox.read("audit.toml"), "# mine\n");
     assert_eq!(sandbox.audit(&["init", "--force"]).code, 0);
     assert_eq!(sandbox.read("audit.toml"), written);

@@ -476,15 +476,10 @@ pub fn device(name: &str) -> Result<Device> {
     );
     // Without a driver the CUDA bindings panic rather than fail.
     let opened = std::panic::catch_unwind(|| Device::new_cuda(ordinal));
-    match opened {
-        Ok(Ok(device)) => Ok(device),
-        Ok(Err(error)) => Err(Diagnostic::failure(format!("no CUDA device: {error}"))
-            .hint("use --device cpu")
-            .into()),
-        Err(_) => Err(Diagnostic::failure("no CUDA device: the driver cannot be loaded")
-            .hint("use --device cpu")
-            .into()),
-    }
+    let opened = opened.map_err(|_| "the driver cannot be loaded".to_owned());
+    let opened = opened.and_then(|device| device.map_err(|error| error.to_string()));
+    let failed = |why| Diagnostic::failure(format!("no CUDA device: {why}"));
+    opened.map_err(|why| failed(why).hint("use --device cpu").into())
 }
 
 fn no_device(name: &str) -> anyhow::Error {

@@ -14,9 +14,7 @@ use crate::confidence::{
     Predictions, Reasons, Statistic,
 };
 use crate::config::Settings;
-use crate::report::schema::{
-    Prediction, RecalibratedSigma, StudentBound, TaskRow, Variant, WorstInput,
-};
+use crate::report::schema::{Prediction, StudentBound, TaskRow, Variant, WorstInput};
 use crate::report::{PredictionRow, PredictionTable};
 use crate::task::Metric;
 
@@ -31,6 +29,9 @@ const EARLY: &str = "the run ended with a verdict before the last example";
 /// Reason why the training split has no limit for unseen inputs.
 const TRAINED_ON: &str =
     "a student is not on unseen inputs as it is on those that it was trained on";
+
+/// Reason for an undefined `recalibrated`, until `recalibrate_rows` sets it.
+const NO_OTHER_SPLIT: &str = "no other split was run that a temperature could be fitted on";
 
 /// Computes the row and the table of predictions of a split.
 ///
@@ -92,6 +93,7 @@ fn row(
     let course = Course::new(&numbers.differences, gate.statistic, &budget);
     let of_whole = |sigma: Option<f64>| sigma.filter(|_| whole).ok_or(EARLY);
     let of_part = |sigma: Option<f64>| sigma.filter(|_| !whole);
+    let interval = whole.then_some(numbers.sigma_interval).ok_or(EARLY);
     let outright = "kappa was given outright";
     let why = &mut undefined;
     TaskRow {
@@ -115,13 +117,9 @@ fn row(
         sigma_centred: known(of_whole(sums.sigma_centred()), "sigma_centred", why),
         mean_difference: sums.mean(),
         variants: variants(&numbers, &budget, whole, why),
-        sigma_interval: known(
-            whole.then_some(numbers.sigma_interval).ok_or(EARLY),
-            "sigma_interval",
-            why,
-        ),
+        sigma_interval: known(interval, "sigma_interval", why),
         sigma_unseen: known(unseen(pair, &numbers), "sigma_unseen", why),
-        recalibrated: known(not_recalibrated(whole), "recalibrated", why),
+        recalibrated: known(Err(if whole { NO_OTHER_SPLIT } else { EARLY }), "recalibrated", why),
         kappa: Some(bound.kappa(n)),
         beta: known(bound.beta(n).ok_or(outright), "beta", why),
         beta_per_example: known(bound.beta_per_example(n).ok_or(outright), "beta_per_example", why),
@@ -146,14 +144,6 @@ fn row(
         seed: settings.seed,
         seconds: pair.started.map(|started| started.elapsed().as_secs_f64()),
     }
-}
-
-/// Reason for an undefined `recalibrated`, until `recalibrate_rows` sets it.
-fn not_recalibrated(whole: bool) -> Result<RecalibratedSigma, &'static str> {
-    Err(match whole {
-        true => "no other split was run that a temperature could be fitted on",
-        false => EARLY,
-    })
 }
 
 /// The limit of σ for unseen inputs, or the reason why there is none.

@@ -16,9 +16,6 @@ use crate::task::{builtin_names, canonical_name, ALL_TASKS};
 use crate::terminal::Verbosity;
 
 /// Runs the audit and writes its report.
-///
-/// # Errors
-/// Usage, an unwritable output, an interrupt. A task that could not be run is a row of the report.
 pub fn run(args: &AuditArgs) -> Result<Exit> {
     let config = Config::load(args.tasks.config.as_deref())?;
     let settings = settings(&args.tasks, &config, &args.settings)?;

@@ -15,9 +15,6 @@ use crate::report::{columns, counted, thousands};
 const DAY: u64 = 24 * 60 * 60;
 
 /// Runs the subcommand; exit code 1 if `verify` finds a damaged entry.
-///
-/// # Errors
-/// No cache folder on this platform, or one that cannot be read.
 pub fn run(command: &CacheCommand) -> Result<Exit> {
     let configured = std::env::var_os("AUDIT_CACHE_DIR");
     let root = root_folder(configured.as_deref());

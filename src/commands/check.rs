@@ -13,9 +13,6 @@ use crate::predictions::{read_pair, PredictionFile};
 use crate::report::schema::{ModelManifest, Skipped};
 
 /// Audits the student's predictions against the teacher's.
-///
-/// # Errors
-/// Usage, an unwritable output. Predictions that cannot be compared are a row of the report.
 pub fn run(args: &CheckArgs) -> Result<Exit> {
     let allowed = ["split", "limit", "statistic", "confidence", "label_map", "seed"];
     refuse_without_effect(&args.settings, "check", |key| {
@@ -120,15 +117,14 @@ fn check(args: &CheckArgs, settings: &Settings, session: &Session) -> Result<Tas
 /// A warning if rows are joined by order although one table has ids, or although several files were
 /// read in the order of their names.
 fn joined_by_row(teacher: &PredictionFile, student: &PredictionFile) -> Option<Note> {
+    let only_one_has_ids = |with: &str, without: &str| {
+        format!("the {with}'s predictions have an `id` column and the {without}'s have none")
+    };
     let in_parts = |file: &PredictionFile| file.files.len() > 1;
     let why = match (teacher.has_ids(), student.has_ids()) {
         (true, true) => return None,
-        (true, false) => {
-            "the teacher's predictions have an `id` column and the student's have none".to_owned()
-        }
-        (false, true) => {
-            "the student's predictions have an `id` column and the teacher's have none".to_owned()
-        }
+        (true, false) => only_one_has_ids("teacher", "student"),
+        (false, true) => only_one_has_ids("student", "teacher"),
         (false, false) if in_parts(teacher) || in_parts(student) => format!(
             "the predictions have no `id` column and lie in several files (teacher {}, student {}), \
              which were taken in the order of their names",
@@ -149,16 +145,9 @@ fn manifest(task: &str, role: &str, file: &PredictionFile) -> ModelManifest {
         task: task.to_owned(),
         role: role.to_owned(),
         source: files.join(", "),
-        revision: None,
-        architecture: None,
-        head: None,
-        stored_dtype: None,
-        parameters: None,
-        max_length: None,
         labels: file.own_labels.clone(),
         label_map: file.label_map.clone(),
         weights_sha256: file.sha256.clone(),
-        tokenizer_sha256: None,
-        config_sha256: None,
+        ..ModelManifest::default()
     }
 }

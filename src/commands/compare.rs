@@ -11,10 +11,6 @@ use crate::report::{Envelope, Saved};
 use crate::terminal::Verbosity;
 
 /// Prints the comparison and returns its exit code.
-///
-/// # Errors
-/// A file that is not a report or that has two rows of one task and split. A regression is not an
-/// error.
 pub fn run(args: &CompareArgs) -> Result<Exit> {
     if [&args.old, &args.new].iter().all(|path| path.as_os_str() == "-") {
         bail!(Diagnostic::usage("only one of the two reports can be read from stdin")

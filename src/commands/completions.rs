@@ -9,9 +9,6 @@ use crate::cli::{Cli, CompletionsArgs};
 use crate::error::Exit;
 
 /// Prints the script.
-///
-/// # Errors
-/// An unwritable stdout; a closed pipe is not an error.
 pub fn run(args: &CompletionsArgs) -> Result<Exit> {
     print(&script(args.shell))?;
     Ok(Exit::Preserved)

@@ -12,9 +12,6 @@ use crate::error::Exit;
 use crate::task::ALL_TASKS;
 
 /// Prints the settings of each named task as TOML, each line with its origin.
-///
-/// # Errors
-/// An invalid config, an unknown task.
 pub fn run(args: &ConfigArgs) -> Result<Exit> {
     let config = Config::load(args.tasks.config.as_deref())?;
     let mut text = match &config.path {

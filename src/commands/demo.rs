@@ -68,9 +68,6 @@ const FILES: [(&str, &[u8]); 16] = embedded![
 ];
 
 /// Audits both students and prints the exit code of each audit.
-///
-/// # Errors
-/// A flag without effect on the demo, an unwritable temporary folder or output.
 pub fn run(args: &DemoArgs) -> Result<Exit> {
     // Models and data are embedded, and one student records no bound.
     let without = ["teacher", "student", "data", "bound"];

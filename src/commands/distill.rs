@@ -21,9 +21,6 @@ use crate::task::is_builtin;
 use crate::terminal::Verbosity;
 
 /// Distils the student of a recipe.
-///
-/// # Errors
-/// An invalid recipe, before anything is run; a training that could not be finished.
 pub fn run(args: &DistillArgs) -> Result<Exit> {
     let flags = Flags {
         method: args.method.clone(),
@@ -34,9 +31,6 @@ pub fn run(args: &DistillArgs) -> Result<Exit> {
 }
 
 /// Fine-tunes a pretrained checkpoint on the labels alone.
-///
-/// # Errors
-/// As [`run`].
 pub fn finetune(args: &FinetuneArgs) -> Result<Exit> {
     let flags = Flags { method: Some("finetune".to_owned()), ..flags(&args.training, None) };
     train(&args.training, &flags)

@@ -8,9 +8,6 @@ use crate::error::{Diagnostic, Exit};
 use crate::report::glossary::{entries_text, explain, nearest, overview_text, Entry};
 
 /// Explains each word, or lists all words.
-///
-/// # Errors
-/// A word that is not in the glossary.
 pub fn run(args: &ExplainArgs) -> Result<Exit> {
     print(&match args.words.as_slice() {
         [] => overview_text(&render_options()),

@@ -11,9 +11,6 @@ use crate::predictions::beside;
 use crate::terminal::write_line;
 
 /// Writes the config to a temporary file and renames it.
-///
-/// # Errors
-/// A file that exists (without `--force`) or cannot be written.
 pub fn run(args: &InitArgs) -> Result<Exit> {
     let failed = || format!("cannot write `{}`", args.file.display());
     let mut file = Temporary::new(beside(&args.file).with_context(failed)?);

@@ -27,9 +27,6 @@ const EXIT_STATUS: [(Exit, &str); 5] = [
 ];
 
 /// Prints the page of `audit`, or writes one page per command into a folder.
-///
-/// # Errors
-/// An unwritable folder or stdout; a closed pipe is not an error.
 pub fn run(args: &ManArgs) -> Result<Exit> {
     let pages = pages();
     let Some(folder) = &args.output_dir else {
@@ -62,32 +59,32 @@ fn pages() -> Vec<ManPage> {
     while let Some(command) = left.pop() {
         left.extend(command.get_subcommands().filter(|it| !it.is_hide_set()).cloned());
         let name = command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned();
-        pages.push(ManPage { file: format!("{name}.1"), text: page(&name, command) });
+        let text = page(&name, command).expect("writing to memory cannot fail");
+        pages.push(ManPage { file: format!("{name}.1"), text });
     }
     pages.sort_by(|a, b| a.file.cmp(&b.file));
     pages
 }
 
-fn page(name: &str, command: clap::Command) -> String {
+fn page(name: &str, command: clap::Command) -> std::io::Result<String> {
     let source = format!("confidence-audit {}", env!("CARGO_PKG_VERSION"));
     let examples = command.get_after_help().map(|text| examples(&text.to_string()));
     let has_subcommands = command.has_subcommands();
     let page = Man::new(command).title(name).source(source).manual("User Commands");
     let mut text = Vec::new();
-    let written = page
-        .render_title(&mut text)
-        .and_then(|()| page.render_name_section(&mut text))
-        .and_then(|()| page.render_synopsis_section(&mut text))
-        .and_then(|()| page.render_description_section(&mut text))
-        .and_then(|()| page.render_options_section(&mut text))
-        .and_then(|()| match has_subcommands {
-            true => page.render_subcommands_section(&mut text),
-            false => Ok(()),
-        })
-        .and_then(|()| examples.map_or(Ok(()), |section| section.to_writer(&mut text)))
-        .and_then(|()| exit_status().to_writer(&mut text));
-    written.expect("writing to memory cannot fail");
-    in_ascii(&String::from_utf8(text).expect("clap_mangen writes UTF-8"))
+    page.render_title(&mut text)?;
+    page.render_name_section(&mut text)?;
+    page.render_synopsis_section(&mut text)?;
+    page.render_description_section(&mut text)?;
+    page.render_options_section(&mut text)?;
+    if has_subcommands {
+        page.render_subcommands_section(&mut text)?;
+    }
+    if let Some(examples) = examples {
+        examples.to_writer(&mut text)?;
+    }
+    exit_status().to_writer(&mut text)?;
+    Ok(in_ascii(&String::from_utf8(text).expect("clap_mangen writes UTF-8")))
 }
 
 /// `page` with groff escapes for other characters, such as `\[u03C3]` for σ: groff reads its input

@@ -1,35 +1,36 @@
 //! One file per command: takes the arguments, runs the command, writes its output.
 
-pub mod audit;
-pub mod cache;
-pub mod check;
-pub mod compare;
-pub mod completions;
-pub mod config;
-pub mod demo;
-pub mod distill;
-pub mod explain;
-pub mod init;
-pub mod man;
+mod audit;
+mod cache;
+mod check;
+mod compare;
+mod completions;
+mod config;
+mod demo;
+mod distill;
+mod explain;
+mod init;
+mod man;
 mod output;
-pub mod predict;
-pub mod recalibrate;
-pub mod render;
+mod predict;
+mod recalibrate;
+mod render;
 mod suite;
-pub mod tune;
+mod tune;
 
 use anyhow::Result;
 
 use crate::cli::{Cli, Command};
 use crate::error::Exit;
 
-pub use output::{print, ReportOutput};
-pub use suite::{build_report, run_each, run_suite};
+use output::{print, ReportOutput};
+use suite::{run_each, run_suite};
 
 /// Runs the command and returns its exit code.
 ///
 /// # Errors
-/// Anything that kept it from being carried out. A failed check is not an error.
+/// Anything that kept it from being carried out. A failed check, a regression or a search without a
+/// feasible student is not an error, and a task of a suite that could not be run is a row of its report.
 pub fn run(cli: &Cli) -> Result<Exit> {
     match &cli.command {
         None => audit::run(&cli.audit),

@@ -23,9 +23,6 @@ pub struct ReportOutput<'a> {
 
 impl<'a> ReportOutput<'a> {
     /// Creates the folder and opens the file of step outputs.
-    ///
-    /// # Errors
-    /// An unwritable folder or file.
     pub fn prepare(args: &'a OutputArgs) -> Result<Self> {
         let folder = args.output_dir.as_deref().map(OutputDir::prepare).transpose()?;
         let step_outputs = args.github_output.as_deref().map(open_for_append).transpose()?;
@@ -38,17 +35,11 @@ impl<'a> ReportOutput<'a> {
     }
 
     /// Writes the report to all outputs and returns the exit code of the run.
-    ///
-    /// # Errors
-    /// Any output that could not be written; a closed pipe is not an error.
     pub fn write(&self, report: &Report, tables: &[PredictionTable]) -> Result<Exit> {
         self.write_with(report, tables, None)
     }
 
     /// As [`ReportOutput::write`], with a remark at the end of the text report, or on stderr for other formats.
-    ///
-    /// # Errors
-    /// As [`ReportOutput::write`].
     pub fn write_with(
         &self,
         report: &Report,
@@ -94,18 +85,12 @@ fn open_for_append(path: &Path) -> Result<(&Path, File)> {
     Ok((path, file))
 }
 
-/// Prints `text` to stdout.
-///
-/// # Errors
-/// A write error; a closed pipe is not an error.
+/// Prints `text` to stdout; a closed pipe is not an error.
 pub fn print(text: &str) -> Result<()> {
     to_stdout(|out| out.write_all(text.as_bytes()))
 }
 
-/// Runs `write` on stdout.
-///
-/// # Errors
-/// As [`print`].
+/// Runs `write` on stdout; a closed pipe is not an error.
 pub(super) fn to_stdout(write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     unless_closed(write(&mut stdout).and_then(|()| stdout.flush()))

@@ -14,9 +14,6 @@ use crate::predictions::{beside, write_logits, LogitsFormat};
 use crate::terminal::Verbosity;
 
 /// Writes the logits of `--model` in the task's label order.
-///
-/// # Errors
-/// Usage, an unwritable file (before the run), whatever keeps the model from being run.
 pub fn run(args: &PredictArgs) -> Result<Exit> {
     let config = Config::load(args.tasks.config.as_deref())?;
     let models = ["teacher", "student", "teacher_head", "student_head"];

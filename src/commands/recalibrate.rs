@@ -14,10 +14,6 @@ use crate::report::Envelope;
 use crate::terminal::Verbosity;
 
 /// Fits the temperature, prints the report, and writes the checkpoint if `--output` is given.
-///
-/// # Errors
-/// Usage, an output folder that is not empty, a model that cannot be run, a file that cannot be
-/// written. A student that is not preserved is not an error.
 pub fn run(args: &RecalibrateArgs) -> Result<Exit> {
     let without = ["fail_fast", "sequential", "delta", "seed"];
     refuse_without_effect(&args.settings, "recalibrate", |key| without.contains(&key))?;

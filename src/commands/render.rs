@@ -15,9 +15,6 @@ use crate::terminal::Verbosity;
 const UNKNOWN_SHOWN: usize = 3;
 
 /// Writes the report to every requested output. Its verdict does not change the exit code.
-///
-/// # Errors
-/// A file that is not a report, missing predictions, an unwritable output.
 pub fn run(args: &RenderArgs) -> Result<Exit> {
     let progress = Verbosity::for_stderr(args.quiet);
     let saved = Saved::read(&args.report)?;

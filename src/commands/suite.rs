@@ -9,10 +9,7 @@ use crate::report::schema::{ModelManifest, Outcome, Report, TaskCommand, SCHEMA_
 use crate::report::{row_summary, PredictionTable};
 use crate::terminal::write_line;
 
-/// Audits every task of `all`. A task that could not be run is a row with its error.
-///
-/// # Errors
-/// A usage error, before anything is run; an interrupt.
+/// Audits every task of `all`, as [`run_each`] does.
 pub fn run_suite(all: &[Settings], session: &Session) -> Result<(Report, Vec<PredictionTable>)> {
     for settings in all {
         settings.require_teacher()?;
@@ -33,10 +30,7 @@ fn audit_command(settings: &Settings, models: &[ModelManifest]) -> Vec<String> {
 }
 
 /// Runs `one` for every task of `all`; `command` gives the arguments after `audit` that reproduce it.
-///
-/// # Errors
-/// As [`run_suite`]. A usage error that is found while a model is loaded ends the run if no task has
-/// finished; after that it is the row of its task, so that finished rows are kept.
+/// An interrupt ends the run, and so does a usage error before any task has finished.
 pub fn run_each(
     all: &[Settings],
     session: &Session,

@@ -16,10 +16,6 @@ use crate::tune::plan::{Plan, TuneFlags};
 use crate::tune::tune;
 
 /// Runs the search, writes the output folder and prints the report.
-///
-/// # Errors
-/// An invalid search file, before anything is trained; a training that could not be finished. A
-/// search without a feasible student is not an error.
 pub fn run(args: &TuneArgs) -> Result<Exit> {
     let plan = Plan::read(&args.config, &flags(args))?;
     let progress = Verbosity::for_stderr(args.inputs.quiet);

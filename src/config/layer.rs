@@ -40,24 +40,24 @@ pub enum CasingName {
 #[serde(deny_unknown_fields, default)]
 pub struct Layer {
     /// Teacher model: a folder, or a Hub id with an optional @revision; {task} is the task's name
-    #[arg(long, value_name = "DIR_OR_ID[@REV]", help_heading = "Models and data")]
+    #[arg(long, value_name = "DIR_OR_ID[@REV]", help_heading = "Input")]
     pub teacher: Option<String>,
     /// Student model: a folder, or a Hub id with an optional @revision; {task} is the task's name
-    #[arg(long, value_name = "DIR_OR_ID[@REV]", help_heading = "Models and data")]
+    #[arg(long, value_name = "DIR_OR_ID[@REV]", help_heading = "Input")]
     pub student: Option<String>,
     /// Data folder, in the layout of the GLUE release or with CSV, JSONL or Parquet files [default:
     /// the Hub's nyu-mll/glue]
-    #[arg(long, value_name = "DIR", help_heading = "Models and data")]
+    #[arg(long, value_name = "DIR", help_heading = "Input")]
     pub data: Option<String>,
     /// Split that gates: train, validation, test or another name; splits after a comma are secondary,
     /// that is, reported without effect on the exit code [default: train, secondary: validation]
-    #[arg(long, value_name = "NAME[,NAME]", help_heading = "Models and data")]
+    #[arg(long, value_name = "NAME[,NAME]", help_heading = "Input")]
     pub split: Option<String>,
     /// Audit only the first N examples; the report is marked `partial`
-    #[arg(long, value_name = "N", help_heading = "Models and data")]
+    #[arg(long, value_name = "N", help_heading = "Input")]
     pub limit: Option<usize>,
     /// Accept a split in which more than 0.1 % of the rows cannot be used
-    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Models and data")]
+    #[arg(long, num_args = 0, default_missing_value = "true", help_heading = "Input")]
     pub allow_skipped: Option<bool>,
 
     /// The bound κ, set directly

@@ -44,7 +44,7 @@ pub struct TaskCommand {
 }
 
 /// One loaded model, or one table of predictions.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelManifest {
     /// The task it was loaded for.
     pub task: String,
