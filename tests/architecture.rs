@@ -1,4 +1,4 @@
-//! The rooms of the crate in their order: a module uses only those that src/lib.rs lists before it.
+//! Module dependencies: a module uses only those that src/lib.rs lists before it.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! What is wrong with what a user gives: the exit code, the words that name it, and nothing lost.
+//! Invalid input: exit codes and error messages.
 
 mod common;
 
@@ -87,7 +87,7 @@ fn a_token_id_without_an_embedding_names_the_example_and_both_numbers() {
 }
 
 #[test]
-fn what_is_no_checkpoint_says_what_one_is() {
+fn a_folder_without_a_checkpoint_error_names_the_required_files() {
     let sandbox = sandbox();
     let labels = glue::labels("sst2");
     let damaged = |name: &str, file: &str, bytes: Option<&[u8]>| {
@@ -220,7 +220,7 @@ fn damaged_data_names_the_file_the_line_and_the_column() {
 }
 
 #[test]
-fn a_line_of_seventeen_mebibytes_is_no_example() {
+fn a_line_of_seventeen_mebibytes_is_refused() {
     let sandbox = sandbox();
     let line = "x".repeat(17 << 20);
     sandbox.write("glue/SST-2/train.tsv", format!("sentence\tlabel\na\t0\n{line}\t1\n"));
@@ -228,7 +228,7 @@ fn a_line_of_seventeen_mebibytes_is_no_example() {
 }
 
 #[test]
-fn one_label_alone_is_a_warning() {
+fn a_single_label_is_a_warning() {
     let sandbox = sandbox();
     sandbox.write("glue/SST-2/train.tsv", "sentence\tlabel\ngood film\t1\nbad plot\t1\n");
     let row = sandbox.row(&audit(&[]));
@@ -239,7 +239,7 @@ fn one_label_alone_is_a_warning() {
 }
 
 #[test]
-fn a_split_or_a_folder_that_is_not_there_says_what_was_looked_for() {
+fn a_missing_split_or_folder_error_names_what_was_searched() {
     let sandbox = sandbox();
     let words = ["split `extra`", "glue/SST-2/extra.{tsv,csv,jsonl,parquet}", "train, validation"];
     could_not_run(&sandbox, &audit(&["--split", "extra"]), &words);
@@ -270,7 +270,7 @@ fn sequences_above_the_model_s_positions_are_cut_and_counted_or_refused() {
 }
 
 #[test]
-fn a_vocabulary_with_capitals_alone_asks_for_the_casing() {
+fn a_vocabulary_of_unknown_casing_requires_the_casing_flag() {
     let sandbox = sandbox();
     let student = sandbox.checkpoint("vocab", "formats/vocab-only", glue::labels("sst2"));
     let pair = ["--task", "sst2", "--data", "glue", "--teacher", "teacher", "--student", &student];
@@ -281,7 +281,7 @@ fn a_vocabulary_with_capitals_alone_asks_for_the_casing() {
 }
 
 #[test]
-fn tasks_that_are_none_say_which_there_are() {
+fn an_unknown_task_error_lists_the_known_tasks() {
     let sandbox = sandbox();
     for (task, words) in [
         ("stsb", &["regression", "confidence is not defined", "sst2"][..]),
@@ -317,7 +317,7 @@ fn a_mistake_in_the_config_names_line_and_column() {
 }
 
 #[test]
-fn an_unknown_format_or_device_says_which_there_are() {
+fn an_unknown_format_or_device_error_lists_the_known_ones() {
     let sandbox = sandbox();
     let run = sandbox.audit(&audit(&["--format", "yaml"]));
     let formats: Vec<&str> = Report::FORMATS.iter().map(|format| format.name).collect();
@@ -330,14 +330,14 @@ fn an_unknown_format_or_device_says_which_there_are() {
 
 #[cfg(not(feature = "cuda"))]
 #[test]
-fn cuda_in_a_build_without_it_says_how_to_get_it() {
+fn cuda_in_a_build_without_it_has_a_hint() {
     let sandbox = sandbox();
     let words = ["no CUDA device", "`cuda:1`", "--features cuda", "--device cpu"];
     could_not_run(&sandbox, &audit(&["--device", "cuda:1"]), &words);
 }
 
 #[test]
-fn no_network_says_what_can_be_done_without_one() {
+fn without_a_network_the_error_has_a_hint() {
     let sandbox = sandbox();
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let endpoint = format!("http://127.0.0.1:{port}"); // nobody listens there any more

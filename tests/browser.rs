@@ -1,4 +1,4 @@
-//! The report's page in a real browser: what a reader sees, in light, in dark, on a phone, on paper.
+//! The HTML report in a real browser: light and dark themes, phone width, print.
 //!
 //! Needs Chromium and its driver: `chromium` and `chromedriver` on the PATH, or what
 //! `AUDIT_TEST_CHROMIUM` and `AUDIT_TEST_CHROMEDRIVER` name. Without them the tests say that they
@@ -107,7 +107,7 @@ fn every_plot_has_its_words_and_a_sensible_size() {
 }
 
 #[test]
-fn the_page_is_silent_and_asks_for_nothing_but_itself() {
+fn the_page_loads_nothing_and_logs_nothing() {
     let Some(browser) = Browser::start() else { return };
     let folder = tempfile::tempdir().unwrap();
     for page in pages() {
@@ -157,7 +157,7 @@ fn hostile_text_is_shown_as_text() {
 }
 
 #[test]
-fn no_page_holds_an_element_that_a_report_has_no_use_for() {
+fn no_page_has_an_unexpected_element() {
     every_page_passes(&["foreign"], &[WIDE]);
 }
 

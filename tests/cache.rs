@@ -1,4 +1,4 @@
-//! What earlier runs kept: the same report with it, without it, damaged, or after a kill.
+//! The cache: the same report with it, without it, with damaged entries, and after a kill.
 
 mod common;
 
@@ -99,7 +99,7 @@ fn a_second_run_reports_the_same_to_the_last_bit_and_writes_nothing() {
 }
 
 #[test]
-fn an_empty_cache_is_filled_with_the_same_bytes_whatever_the_threads() {
+fn the_cache_has_the_same_bytes_with_any_number_of_threads() {
     let (sandbox, pair) = tiny_pair();
     let mut filled = Vec::new();
     for threads in ["1", "4"] {
@@ -111,7 +111,7 @@ fn an_empty_cache_is_filled_with_the_same_bytes_whatever_the_threads() {
 }
 
 #[test]
-fn rows_that_are_kept_are_taken_as_they_are_unless_no_cache_is_asked_for() {
+fn cached_rows_are_used_unless_no_cache_is_given() {
     let (sandbox, pair) = tiny_pair();
     let truly = sandbox.row(&pair);
     let n = glue::TRAIN;
@@ -163,7 +163,7 @@ fn flip(path: &Path, place: f64) {
 }
 
 #[test]
-fn a_damaged_entry_is_told_found_by_verify_and_made_whole_by_the_next_audit() {
+fn a_damaged_entry_is_reported_found_by_verify_and_repaired_by_the_next_audit() {
     let (sandbox, pair) = tiny_pair();
     let pair = with(&pair, &["--format", "json"]);
     let report = |run: &Run| reproducible(run.json());
@@ -334,7 +334,7 @@ fn one(more: &[&'static str]) -> Vec<&'static str> {
 }
 
 #[test]
-fn whatever_the_logits_depend_on_makes_another_entry() {
+fn every_dependency_of_the_logits_changes_the_cache_entry() {
     let sandbox = Sandbox::new();
     glue::write(&sandbox, "glue");
     copy_folder(Path::new(&demo("student")), &sandbox.path("model"));
@@ -387,7 +387,7 @@ fn columns_in_other_places_are_other_texts() {
 }
 
 #[test]
-fn whatever_the_logits_do_not_depend_on_makes_no_other_entry() {
+fn other_settings_do_not_change_the_cache_entry() {
     let (sandbox, pair) = tiny_pair();
     sandbox.report(&pair);
     let kept = |sandbox: &Sandbox| -> BTreeMap<PathBuf, Vec<u8>> {
@@ -423,7 +423,7 @@ fn whatever_the_logits_do_not_depend_on_makes_no_other_entry() {
 }
 
 #[test]
-fn clear_empties_the_cache_and_keeps_what_is_newer_than_asked_for() {
+fn clear_removes_entries_older_than_the_given_age() {
     let (sandbox, pair) = tiny_pair();
     let before = reproducible(sandbox.report(&pair));
     let kept = snapshot(&root(&sandbox));
@@ -468,7 +468,7 @@ fn two_audits_at_the_same_time_report_the_same_and_leave_a_sound_cache() {
 }
 
 #[test]
-fn a_cache_folder_that_cannot_be_made_is_one_note_and_the_audit_goes_on() {
+fn a_cache_folder_that_cannot_be_created_is_a_note_and_the_audit_continues() {
     let (sandbox, pair) = tiny_pair();
     let pair = with(&pair, &["--format", "json"]);
     let file = sandbox.write("file", "kept");

@@ -47,7 +47,7 @@ fn edited(sandbox: &Sandbox, name: &str, edit: impl FnOnce(&mut Value)) {
 }
 
 #[test]
-fn a_verdict_that_turned_is_a_regression_whatever_the_limits() {
+fn a_verdict_changed_to_not_preserved_is_a_regression_with_any_limits() {
     let sandbox = two_reports();
     let found = compared(&sandbox, &["old/report.json", "new/report.json"]);
     assert_eq!((&found["verdict"], &found["exit_code"]), (&json!("regression"), &json!(1)));
@@ -87,7 +87,7 @@ fn a_verdict_that_turned_is_a_regression_whatever_the_limits() {
 }
 
 #[test]
-fn a_report_is_no_regression_of_itself() {
+fn a_report_compared_with_itself_is_not_a_regression() {
     let sandbox = two_reports();
     let limits = ["--max-sigma-increase", "0", "--max-accuracy-drop", "0"];
     for report in ["old/report.json", "new/report.json"] {
@@ -105,7 +105,7 @@ fn a_report_is_no_regression_of_itself() {
 }
 
 #[test]
-fn limits_hold_sigma_and_accuracy() {
+fn limits_apply_to_sigma_and_accuracy() {
     let sandbox = two_reports();
     let (old, new) = ("a.json", "b.json");
     edited(&sandbox, old, |row| {

@@ -1,5 +1,4 @@
-//! Settings through the program: the config that `audit init` writes, what wins over what, a user's
-//! own task, and where a report goes.
+//! Settings: `audit init`, precedence, user tasks, and report outputs.
 
 mod common;
 
@@ -8,7 +7,7 @@ use confidence_audit::report::{Format, Report};
 use serde_json::{json, Value};
 
 #[test]
-fn init_writes_a_config_that_changes_nothing_and_never_replaces_one_unasked() {
+fn init_writes_the_defaults_and_overwrites_only_with_force() {
     let sandbox = Sandbox::new();
     let run = sandbox.audit(&["init"]);
     assert_eq!((run.code, run.stdout.as_str()), (0, ""));
@@ -44,7 +43,7 @@ fn init_writes_a_config_that_changes_nothing_and_never_replaces_one_unasked() {
 /// A disk without room, as far as a test can have one: no file may grow beyond a few bytes.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_config_that_cannot_be_written_leaves_the_old_one_as_it_was() {
+fn a_failed_write_keeps_the_old_config() {
     let sandbox = Sandbox::new();
     sandbox.write("audit.toml", "# mine\n");
     let mut command = assert_cmd::Command::new("sh");
@@ -96,7 +95,7 @@ fn config_prints_what_is_in_force_and_where_it_comes_from() {
 }
 
 #[test]
-fn flags_win_over_the_task_s_table_and_that_over_the_defaults() {
+fn flags_override_the_task_table_which_overrides_the_defaults() {
     let (sandbox, pair) = tiny_pair();
     let audit = |flags: &[&str]| sandbox.row(&with(&pair, flags));
     let limited = |row: &Value| (row["n"].as_u64().unwrap(), number(row, "kappa"));
@@ -168,7 +167,7 @@ fn own_task() -> (Sandbox, Vec<String>) {
 }
 
 #[test]
-fn a_task_of_one_s_own_is_read_beside_its_config() {
+fn a_user_task_is_read_relative_to_its_config() {
     let (sandbox, pair) = own_task();
     let report = sandbox.report(&["--task", "reviews", "--config", "own/reviews.toml"]);
     let expected = sandbox.report(&pair);
@@ -184,7 +183,7 @@ fn a_task_of_one_s_own_is_read_beside_its_config() {
 }
 
 #[test]
-fn a_task_of_one_s_own_may_have_no_labels() {
+fn a_user_task_may_have_no_labels() {
     let (sandbox, _) = own_task();
     let config = OWN.lines().filter(|line| !line.starts_with("label"));
     sandbox.write("own/audit.toml", config.collect::<Vec<_>>().join("\n"));
@@ -200,7 +199,7 @@ fn a_task_of_one_s_own_may_have_no_labels() {
 }
 
 #[test]
-fn every_task_has_its_models_where_the_pattern_says() {
+fn the_task_placeholder_gives_each_task_its_models() {
     let sandbox = Sandbox::new();
     glue::write(&sandbox, "project/glue");
     for task in ["rte", "qnli"] {
@@ -220,7 +219,7 @@ fn every_task_has_its_models_where_the_pattern_says() {
 }
 
 #[test]
-fn each_format_on_stdout_is_read_by_a_parser_of_its_own_and_says_the_same() {
+fn each_format_on_stdout_is_parsed_and_has_the_same_verdict() {
     let (sandbox, pair) = tiny_pair();
     let arguments = with(&pair, &["--quiet"]);
     let print = |format: &str| {
@@ -288,7 +287,7 @@ fn the_json_report_follows_its_published_schema() {
 }
 
 #[test]
-fn the_output_folder_holds_every_file_and_they_are_stdout_s() {
+fn the_output_folder_has_every_file_and_they_equal_stdout() {
     let (sandbox, pair) = tiny_pair();
     let arguments = with(&pair, &["--output-dir", "new/out"]);
     let run = sandbox.audit(&arguments);
@@ -312,7 +311,7 @@ fn the_output_folder_holds_every_file_and_they_are_stdout_s() {
 }
 
 #[test]
-fn help_and_version_are_no_errors() {
+fn help_and_version_exit_with_0() {
     let sandbox = Sandbox::new();
     for arguments in [&["--help"][..], &["check", "--help"], &["--version"]] {
         let run = sandbox.audit(arguments);

@@ -1,5 +1,5 @@
-//! Training from the shell: students that end at β are preserved, others are not; the same seed
-//! gives the same bytes; what contradicts itself is refused before anything is run.
+//! `audit distill` and `audit finetune`: early stopping at β, same seed same bytes, resume, invalid
+//! recipes.
 
 mod common;
 
@@ -160,7 +160,7 @@ fn the_most_accurate_state_whose_sigma_is_within_kappa_is_kept() {
 }
 
 #[test]
-fn the_next_command_of_a_task_of_one_s_own_names_the_config_that_it_needs() {
+fn the_printed_audit_command_of_a_user_task_names_a_config() {
     let sandbox = Sandbox::new();
     let table = "text = \"sentence\"\nlabel = \"label\"\nlabels = [\"negative\", \"positive\"]\n\
                  splits = { train = \"train.tsv\" }\n";
@@ -252,7 +252,7 @@ fn a_named_store_is_kept_for_the_next_student_of_the_same_teacher() {
 }
 
 #[test]
-fn a_training_that_was_killed_goes_on_to_the_same_bytes() {
+fn a_killed_training_is_resumed_to_the_same_bytes() {
     let sandbox = Sandbox::new();
     // Epochs enough that the training is not over when it is killed.
     let recipe = format!("keep = \"best-preserved\"\nkappa = 0.2\n{SHORT}")
@@ -415,7 +415,7 @@ fn a_training_that_diverges_stops_with_the_step_and_the_examples() {
 }
 
 #[test]
-fn a_training_that_was_killed_before_its_first_state_begins_anew() {
+fn a_training_killed_before_its_first_state_starts_again() {
     let sandbox = Sandbox::new();
     sandbox.write("early/training/teacher.states", "half written");
     let recipe = untrained(KD);
@@ -427,7 +427,7 @@ fn a_training_that_was_killed_before_its_first_state_begins_anew() {
 }
 
 #[test]
-fn a_folder_that_holds_something_is_left_alone() {
+fn a_folder_with_files_is_refused() {
     let sandbox = Sandbox::new();
     sandbox.write("taken/notes.txt", "mine");
     let run = sandbox.audit(&training(&sandbox, KD, "taken"));
@@ -537,7 +537,7 @@ fn without_labels_to_validate_on_the_last_state_is_kept() {
 }
 
 #[test]
-fn resume_leaves_a_finished_student_alone() {
+fn resume_does_not_change_a_finished_student() {
     let sandbox = Sandbox::new();
     trained(&sandbox, &untrained(KD), "done", &["--limit", "32"]);
     let before = bytes(&sandbox, "done");

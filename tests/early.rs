@@ -1,4 +1,4 @@
-//! Runs that end with a verdict before the last example: what they say, and what they do not.
+//! Early stopping: `--fail-fast` and `--sequential`.
 
 mod common;
 
@@ -27,7 +27,7 @@ fn row_of(report: &Value) -> &Value {
 }
 
 /// The fields that a run which ended early must leave out, with the reason for it.
-fn says_why_there_is_no_sigma(row: &Value) {
+fn the_reason_for_a_missing_sigma_is_shown(row: &Value) {
     for field in ["sigma", "sigma_centred", "sigma_interval"] {
         assert_eq!(row[field], Value::Null, "{field}");
         says(row["undefined"][field].as_str().unwrap(), &["ended", "before the last example"]);
@@ -58,7 +58,7 @@ fn fail_fast_ends_with_the_full_run_s_verdict_at_the_full_run_s_example() {
         assert!(ends < N as u64);
         assert_eq!(row["examples_run"], ends);
 
-        says_why_there_is_no_sigma(row);
+        the_reason_for_a_missing_sigma_is_shown(row);
         let spent = number(row, "spent");
         assert!(number(row, "budget") < spent && spent < number(full, "spent"));
         assert_eq!(row["budget"], full["budget"]);
@@ -119,7 +119,7 @@ fn fail_fast_of_a_student_that_passes_is_the_ordinary_report() {
 }
 
 #[test]
-fn fail_fast_lets_the_split_beside_the_gate_run_to_its_end() {
+fn fail_fast_runs_the_secondary_split_to_its_end() {
     let (sandbox, pair) = tiny_pair();
     let full = sandbox.report(&with(&pair, &["--kappa", "0.001"]));
     let fast = sandbox.report(&with(&pair, &["--kappa", "0.001", "--fail-fast"]));
@@ -129,7 +129,7 @@ fn fail_fast_lets_the_split_beside_the_gate_run_to_its_end() {
 }
 
 #[test]
-fn a_sequential_verdict_names_its_draws_and_is_the_same_whatever_the_threads() {
+fn a_sequential_verdict_has_its_draws_and_does_not_depend_on_threads() {
     let (sandbox, audit) = large();
     let full = sandbox.row(&audit);
     let sigma = number(&full, "sigma");
@@ -142,7 +142,7 @@ fn a_sequential_verdict_names_its_draws_and_is_the_same_whatever_the_threads() {
         }
         let row = row_of(&report);
         assert_eq!((&row["verdict"], &row["certainty"]), (&json!(verdict), &json!("statistical")));
-        says_why_there_is_no_sigma(row);
+        the_reason_for_a_missing_sigma_is_shown(row);
         let draws = &row["sequential"];
         assert_eq!((&draws["delta"], &draws["draws"]), (&json!(0.02), &row["examples_run"]));
         assert!(number(row, "examples_run") < N as f64);
@@ -158,7 +158,7 @@ fn a_sequential_verdict_names_its_draws_and_is_the_same_whatever_the_threads() {
 }
 
 #[test]
-fn every_form_of_the_report_says_that_a_verdict_is_statistical() {
+fn every_format_shows_that_a_verdict_is_statistical() {
     let (sandbox, audit) = large();
     let audit = with(&audit, &["--sequential", "--delta", "0.02"]);
     let row = sandbox.row(&audit);
@@ -175,7 +175,7 @@ fn every_form_of_the_report_says_that_a_verdict_is_statistical() {
 }
 
 #[test]
-fn every_form_of_the_report_says_that_a_run_ended_at_a_spent_budget() {
+fn every_format_shows_that_a_run_ended_at_a_spent_budget() {
     let (sandbox, audit) = large();
     let audit = with(&audit, &["--fail-fast"]);
     let row = sandbox.row(&audit);
@@ -242,7 +242,7 @@ fn a_sequential_verdict_that_is_certain_is_exact() {
     let row = sandbox.row(&with(&audit, &["--sequential", "--kappa", "1e-9"]));
     assert_eq!((&row["verdict"], &row["certainty"]), (&json!("not_preserved"), &json!("exact")));
     assert!(number(&row, "examples_run") < N as f64);
-    says_why_there_is_no_sigma(&row);
+    the_reason_for_a_missing_sigma_is_shown(&row);
     // And no difference of two labels' confidences is above one half.
     let row = sandbox.row(&with(&audit, &["--sequential", "--kappa", "0.5"]));
     assert_eq!((&row["verdict"], &row["certainty"]), (&json!("preserved"), &json!("exact")));

@@ -1,4 +1,4 @@
-//! `audit explain`: every word of a report, at the terminal.
+//! `audit explain`.
 
 mod common;
 
@@ -81,7 +81,7 @@ fn the_text_keeps_to_the_terminal_s_width() {
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_audit"))
         .arg("explain")
         .stdout(Stdio::piped())

@@ -1,4 +1,4 @@
-//! Models and data from a Hub, which is a server on this machine: nothing else is ever asked.
+//! Models and data from a Hub, which is a local server in these tests.
 
 mod common;
 
@@ -232,7 +232,7 @@ fn an_audit_from_the_hub_is_the_audit_from_folders_and_needs_the_hub_once() {
 }
 
 #[test]
-fn the_token_goes_with_every_request_and_into_nothing_else() {
+fn the_token_is_sent_with_every_request_and_printed_nowhere() {
     let (sandbox, _, server) = hub();
     let token = [("HF_TOKEN", "hf_secret")];
     let run = run(&sandbox, &server.url, &FROM_HUB, &token);

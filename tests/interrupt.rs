@@ -1,4 +1,4 @@
-//! Ctrl-C: once to stop, twice to stop at once, and nothing half written is left of either.
+//! Ctrl-C once and twice; no partial file is left.
 
 #![cfg(unix)]
 
@@ -49,7 +49,7 @@ fn write_many(sandbox: &Sandbox, file: &str) {
 const SWAPPED: &str = "teacher:negative=positive,teacher:positive=negative";
 
 #[test]
-fn ctrl_c_ends_with_130_and_says_how_far_it_came() {
+fn ctrl_c_exits_with_130_and_reports_the_progress() {
     let sandbox = Sandbox::new();
     write_many(&sandbox, "big/SST-2/train.tsv");
     let (teacher, student) = (demo("teacher"), demo("student"));
@@ -63,7 +63,7 @@ fn ctrl_c_ends_with_130_and_says_how_far_it_came() {
 }
 
 #[test]
-fn ctrl_c_in_a_suite_tells_of_the_tasks_that_were_done() {
+fn ctrl_c_in_a_suite_prints_the_finished_tasks() {
     let sandbox = Sandbox::new();
     write_many(&sandbox, "big.tsv");
     sandbox.write("few.tsv", "sentence\nThe acting is dull.\nThe plot is fresh.\n");
@@ -107,7 +107,7 @@ fn a_second_ctrl_c_leaves_no_temporary_files() {
 }
 
 #[test]
-fn ctrl_c_saves_a_training_that_then_goes_on() {
+fn ctrl_c_saves_a_training_that_can_be_resumed() {
     let sandbox = Sandbox::new();
     let recipe = "task = \"sst2\"\nmethod = \"kd\"\nmax_length = 64\nlog_every = 1\n\
                   [student]\nlayers = 2\n[training]\nmax_epochs = 20\n";
@@ -125,7 +125,7 @@ fn ctrl_c_saves_a_training_that_then_goes_on() {
 }
 
 #[test]
-fn a_stage_that_freezes_embeddings_goes_on_with_those_that_the_stage_before_trained() {
+fn a_stage_that_freezes_embeddings_keeps_those_of_the_previous_stage() {
     let sandbox = Sandbox::new();
     let recipe = "task = \"sst2\"\nmethod = \"tinybert\"\nmax_length = 64\nlog_every = 1\n\
                   [student]\nlayers = 2\n[training]\nmax_epochs = 1\nlearning_rate = 1e-3\n\

@@ -1,4 +1,4 @@
-//! What runs in other people's pipelines: action.yml, its script, the examples of docs/pipelines.md.
+//! CI: action.yml, its script, the examples of docs/pipelines.md.
 
 mod common;
 
@@ -161,7 +161,7 @@ fn recorder(sandbox: &Sandbox, path: &str, version: &str) -> PathBuf {
 }
 
 #[test]
-fn an_input_is_one_argument_whatever_stands_in_it() {
+fn an_input_is_always_one_argument() {
     let sandbox = Sandbox::new();
     let program = recorder(&sandbox, "bin/audit", VERSION);
     let nasty = "a b' \" \\ $(touch owned) `touch owned` ; touch owned # * --kappa=1";
@@ -255,7 +255,7 @@ fn an_audit_that_cannot_be_installed_is_an_audit_that_could_not_run() {
 }
 
 #[test]
-fn a_gate_that_holds_and_one_that_does_not_end_with_audit_s_code() {
+fn the_action_exits_with_the_code_of_the_audit() {
     let (sandbox, _) = tiny_pair();
     let passed = act(&sandbox, &[&PAIR[..], &[("kappa", "0.2")]].concat());
     passed.gives(0, "preserved", "audit-report");
@@ -278,7 +278,7 @@ fn a_gate_that_holds_and_one_that_does_not_end_with_audit_s_code() {
 }
 
 #[test]
-fn what_cannot_run_says_so_in_the_outputs_too() {
+fn a_run_that_fails_sets_the_outputs() {
     let (sandbox, _) = tiny_pair();
     sandbox.checkpoint("other", "architectures/electra", glue::labels("rte"));
     let given = [("task", "sst2"), ("data", "glue"), ("teacher", "teacher"), ("student", "other")];
@@ -300,7 +300,7 @@ fn what_cannot_run_says_so_in_the_outputs_too() {
 }
 
 #[test]
-fn a_hostile_task_name_runs_nothing_and_forges_nothing() {
+fn a_hostile_task_name_is_not_executed_and_forges_no_output() {
     let (sandbox, _) = tiny_pair();
     let name = "x' $(touch owned) `touch owned`\n::error::owned\nverdict=preserved\n; touch owned";
     let config = format!(
@@ -335,7 +335,7 @@ fn a_file_for_the_outputs_that_cannot_be_written_is_found_before_the_run() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_error_of_what_only_prints() {
+fn a_closed_pipe_is_not_an_error() {
     for arguments in [&["man"][..], &["completions", "bash"], &["completions", "zsh"]] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);

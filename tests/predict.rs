@@ -1,4 +1,4 @@
-//! `audit predict`: which split, which labels and which head a model is run with.
+//! `audit predict`: split, labels and head.
 
 mod common;
 
@@ -33,7 +33,7 @@ fn the_split_is_the_training_set_or_the_one_that_is_named() {
 }
 
 #[test]
-fn the_logits_stand_in_the_task_s_label_order() {
+fn the_logits_are_in_the_task_s_label_order() {
     let sandbox = sandbox();
     sandbox.checkpoint("turned", "architectures/distilbert", &["not_entailment", "entailment"]);
     let logits = |model: &str| -> Vec<(String, String)> {
@@ -59,7 +59,7 @@ fn the_config_s_split_is_the_one_that_is_run() {
 }
 
 #[test]
-fn the_head_is_found_out_whatever_the_config_says_of_its_teacher() {
+fn the_head_is_detected_whatever_the_config_sets_for_its_teacher() {
     let sandbox = Sandbox::new();
     glue::write_mnli(&sandbox, "glue");
     sandbox.checkpoint("bert", "architectures/bert", glue::labels("mnli"));

@@ -1,5 +1,4 @@
-//! `audit predict` and `audit check`: predictions that went through files are judged as the models
-//! themselves are.
+//! `audit predict` and `audit check`: prediction files give the same verdict as the models.
 
 mod common;
 
@@ -164,7 +163,7 @@ fn shuffled_rows_are_joined_by_id() {
 }
 
 #[test]
-fn columns_may_stand_in_any_order() {
+fn columns_may_be_in_any_order() {
     let (sandbox, row) = sandbox();
     let turned = |line: &String| line.split(',').rev().collect::<Vec<_>>().join(",");
     let (header, rows) = lines(&sandbox, "s.csv");
@@ -211,7 +210,7 @@ fn near(found: &Value, expected: &Value) {
 }
 
 #[test]
-fn probabilities_say_as_much_as_logits() {
+fn probabilities_give_the_same_verdict_as_logits() {
     let (sandbox, row) = sandbox();
     as_probabilities(&sandbox, "t.csv", "pt.csv");
     as_probabilities(&sandbox, "s.csv", "ps.csv");
@@ -229,7 +228,7 @@ fn probabilities_say_as_much_as_logits() {
 }
 
 #[test]
-fn a_model_that_shows_its_confidence_alone_is_audited_and_what_it_hides_is_null() {
+fn predictions_with_only_a_confidence_are_audited_and_other_figures_are_null() {
     let (sandbox, row) = sandbox();
     as_confidences(&sandbox, "s.csv", "c.csv");
     let checked = sandbox.row(&check("t.csv", "c.csv"));
@@ -345,7 +344,7 @@ fn tables_that_do_not_fit_together_name_the_file_and_the_line() {
 }
 
 #[test]
-fn cells_that_are_no_prediction_name_the_file_the_line_and_the_column() {
+fn invalid_cells_are_reported_with_file_line_and_column() {
     let (sandbox, _) = sandbox();
     let logits = "id,logit_entailment,logit_not_entailment,label";
     let probabilities = "id,probability_entailment,probability_not_entailment";
@@ -381,7 +380,7 @@ fn cells_that_are_no_prediction_name_the_file_the_line_and_the_column() {
 }
 
 #[test]
-fn files_that_hold_no_predictions_say_what_they_need() {
+fn files_without_predictions_are_refused_with_the_required_columns() {
     let (sandbox, _) = sandbox();
     for (text, words) in [
         ("id,score\n0,0.5\n", &["[id, score]", "logit_<label>", "confidence"][..]),
@@ -399,7 +398,7 @@ fn files_that_hold_no_predictions_say_what_they_need() {
 }
 
 #[test]
-fn a_student_that_keeps_its_confidence_and_no_label_is_still_judged() {
+fn a_student_with_other_labels_but_the_same_confidence_is_audited() {
     let sandbox = Sandbox::new();
     let rows = |shift: f64| -> String {
         let row = |i: usize| format!("{},entailment\n", 0.6 + 0.03 * i as f64 + shift);

@@ -362,7 +362,7 @@ fn relative_links_lead_to_files_and_headings() {
 }
 
 #[test]
-fn an_ellipsis_stands_for_any_lines_and_nothing_else_does() {
+fn an_ellipsis_matches_any_lines_and_nothing_else_does() {
     let printed = ["a", "b", "c"];
     for shown in
         [&["a", "b", "c"][..], &["a", ELLIPSIS], &[ELLIPSIS, "c"], &["a", ELLIPSIS, "b", "c"]]

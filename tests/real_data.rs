@@ -1,4 +1,4 @@
-//! Whole audits of real checkpoints on real GLUE data, against what PyTorch says of them.
+//! Audits of real checkpoints on GLUE, compared with PyTorch's figures.
 //!
 //! `AUDIT_TEST_DATA` names a folder with `glue/` (the layout of the official release) and `models/`
 //! (checkpoints and PyTorch's reference.json). Without it the tests say that they were skipped.

@@ -161,7 +161,7 @@ fn scaled_teacher(sandbox: &Sandbox, name: &str, factor: f32) -> String {
 }
 
 #[test]
-fn a_student_that_is_off_by_a_scale_alone_is_mended() {
+fn a_student_that_is_off_by_a_scale_is_corrected() {
     let sandbox = Sandbox::new();
     let student = scaled_teacher(&sandbox, "student", 4.0);
     let report = report(&sandbox, &student, &["--output", "out", "--kappa", "0.001"]);
@@ -277,7 +277,7 @@ fn a_student_beyond_the_temperatures_that_are_tried_draws_a_warning() {
 }
 
 #[test]
-fn the_student_s_own_bound_gates_where_it_is_asked_for() {
+fn the_student_s_own_bound_gates_with_from_student() {
     let sandbox = Sandbox::new();
     common::copy_folder(demo("student-overconfident").as_ref(), &sandbox.path("student"));
     let student = sandbox.arg("student");

@@ -1,4 +1,4 @@
-//! `audit render`: what an audit printed, from its saved report.
+//! `audit render`: the output of an audit from its saved report.
 
 mod common;
 
@@ -53,7 +53,7 @@ fn the_files_of_a_folder_are_written_again() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_written_is_no_error_of_usage() {
+fn an_unwritable_folder_is_not_a_usage_error() {
     let (sandbox, _) = audited("text");
     sandbox.write("file", "");
     let run = render(&sandbox, &["out/report.json", "--output-dir", "file"]);
@@ -113,7 +113,7 @@ fn a_report_is_read_from_a_pipe_and_stays_valid_without_its_newest_fields() {
 }
 
 #[test]
-fn what_is_not_a_report_is_named_with_its_line_or_its_key() {
+fn an_invalid_report_error_names_the_line_or_key() {
     let (sandbox, _) = audited("json");
     let report = sandbox.read("out/report.json");
     sandbox.write("cut.json", &report[..report.len() / 2]);
@@ -143,7 +143,7 @@ fn what_is_not_a_report_is_named_with_its_line_or_its_key() {
 }
 
 #[test]
-fn a_reader_that_leaves_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let (sandbox, _) = audited("json");
     for format in ["csv", "json"] {
         let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_audit"))

@@ -1,4 +1,4 @@
-//! `--split` with several names, what stands beside the gate, and the command that runs it again.
+//! `--split` with several names, secondary splits, and the command that reproduces a row.
 
 mod common;
 
@@ -40,7 +40,7 @@ fn rows(report: &Value) -> Vec<(&str, bool, usize)> {
 }
 
 #[test]
-fn the_first_split_gates_and_the_others_stand_beside_it_in_their_order() {
+fn the_first_split_gates_and_the_others_are_secondary_in_order() {
     let (sandbox, pair) = sandbox();
     let report = sandbox.report(&with(&pair, &["--split", "validation,train,extra"]));
     assert_eq!(
@@ -103,7 +103,7 @@ fn unseen_inputs_have_a_limit_from_every_split_but_the_training_set() {
 }
 
 #[test]
-fn a_temperature_is_fitted_beside_the_gate_and_agrees_with_recalibrate() {
+fn the_temperature_of_a_secondary_split_agrees_with_recalibrate() {
     let (sandbox, pair) = sandbox();
     let report = sandbox.report(&pair);
     let [train, validation] = [0, 1].map(|i| &report["tasks"][i]);
@@ -163,7 +163,7 @@ fn a_list_that_means_nothing_is_refused_before_anything_is_run() {
 }
 
 #[test]
-fn a_split_beside_the_gate_that_cannot_be_read_is_a_row_of_its_own() {
+fn a_secondary_split_that_cannot_be_read_is_a_row_with_an_error() {
     let (sandbox, pair) = sandbox();
     sandbox.write("held out.tsv", "sentence\tlabel\n");
     let run =

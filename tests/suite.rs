@@ -1,5 +1,4 @@
-//! Several tasks in one run: `--task all` over data in GLUE's layout, and what one that fails does
-//! to the others, to the report and to the exit code.
+//! Several tasks in one run: `--task all` on data in GLUE's layout, and tasks that fail.
 
 mod common;
 
@@ -167,7 +166,7 @@ fn a_task_that_cannot_run_does_not_stop_the_others() {
 }
 
 #[test]
-fn a_task_whose_settings_do_not_fit_its_model_does_not_undo_the_tasks_before_it() {
+fn a_usage_error_of_a_later_task_keeps_the_finished_rows() {
     let sandbox = sandbox();
     sandbox.write("a.toml", format!("[defaults]\nkappa = {WIDE}\n[task.qnli]\nmax_length = 64\n"));
     let report = agree(&sandbox, &all(&["--config", "a.toml"]), 3);
@@ -179,7 +178,7 @@ fn a_task_whose_settings_do_not_fit_its_model_does_not_undo_the_tasks_before_it(
 }
 
 #[test]
-fn exit_zero_forgives_a_failed_gate_and_no_error() {
+fn exit_zero_changes_the_code_of_a_failed_gate_but_not_of_an_error() {
     let sandbox = sandbox();
     let run = sandbox.audit(&all(&["--kappa", NARROW, "--exit-zero", "--format", "json"]));
     assert_eq!((run.code, &run.json()["exit_code"]), (0, &1.into()));
@@ -227,7 +226,7 @@ fn without_a_task_the_tasks_are_named() {
 }
 
 #[test]
-fn a_task_is_run_once_however_often_and_however_it_is_named() {
+fn a_task_that_is_named_twice_is_run_once() {
     let sandbox = sandbox();
     let arguments = with(&glue::SUITE, &["--task", "sst2,SST-2", "--task", "sst2"]);
     let report = sandbox.report(&arguments);
@@ -240,7 +239,7 @@ fn a_task_is_run_once_however_often_and_however_it_is_named() {
 }
 
 #[test]
-fn a_row_of_a_suite_is_the_row_of_its_task_alone() {
+fn a_row_of_a_suite_equals_the_row_of_a_single_audit() {
     let sandbox = sandbox();
     let suite = common::reproducible(sandbox.report(&all(&[])));
     for task in SIX {
@@ -253,7 +252,7 @@ fn a_row_of_a_suite_is_the_row_of_its_task_alone() {
 }
 
 #[test]
-fn stderr_says_what_failed_and_quiet_still_does_not_touch_the_report() {
+fn quiet_does_not_change_the_report() {
     let sandbox = sandbox();
     std::fs::remove_file(sandbox.path("models/cola/teacher/config.json")).unwrap();
     let run = sandbox.audit(&all(&[]));
@@ -271,7 +270,7 @@ fn a_summed_beta_over_part_of_a_split_is_noticed() {
 }
 
 #[test]
-fn the_manifest_says_of_each_task_what_it_was_run_with() {
+fn the_manifest_has_the_settings_of_each_task() {
     let sandbox = sandbox();
     let two = with(&with(&["--task", "rte,sst2"], &glue::SUITE), &["--split", "train"]);
     let report = sandbox.report(&with(&two, &["--seed", "3"]));

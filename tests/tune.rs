@@ -1,6 +1,4 @@
-//! `audit tune` from the shell: a failing default becomes a preserved student; a tune that was killed
-//! goes on to the same journal; processes share one; what contradicts itself is refused before the
-//! first trial.
+//! `audit tune`: search, resume to the same journal, parallel processes, invalid search files.
 
 mod common;
 
@@ -169,7 +167,7 @@ fn killed(sandbox: &Sandbox, text: &str, output: &str, sign: impl Fn() -> bool) 
 }
 
 #[test]
-fn a_tune_that_was_killed_goes_on_to_the_same_journal() {
+fn a_killed_search_is_resumed_to_the_same_journal() {
     // Defaults of many epochs, so that they are still trained when the signal comes.
     let text = longer(&TUNE.replace("trials = 6", "trials = 4"), 6);
     let sandbox = Sandbox::new();
@@ -198,7 +196,7 @@ fn a_tune_that_was_killed_goes_on_to_the_same_journal() {
 }
 
 #[test]
-fn an_interrupt_is_told_and_gone_on_with() {
+fn an_interrupted_search_is_resumed() {
     let sandbox = Sandbox::new();
     let text = TUNE.replace("trials = 6", "trials = 2").replace("kappa = 0.05", "kappa = 0.4");
     let text = longer(&text, 12);
@@ -299,7 +297,7 @@ fn a_temperature_that_suffices_wins_and_is_folded_into_the_checkpoint() {
 }
 
 #[test]
-fn settings_that_diverge_are_a_failed_trial_and_the_search_goes_on() {
+fn diverging_settings_are_a_failed_trial_and_the_search_continues() {
     says(&why_a_rate_without_bounds_failed(""), &["the training diverged", "NaN"]);
 }
 
@@ -385,7 +383,7 @@ fn a_trial_that_is_not_among_the_best_half_way_is_given_up() {
 }
 
 #[test]
-fn data_that_vanish_end_the_tune_and_fail_no_trial() {
+fn missing_data_ends_the_search_without_a_failed_trial() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("data")).unwrap();
     for file in ["train.tsv", "validation.tsv"] {
@@ -475,7 +473,7 @@ fn the_most_accurate_state_within_the_tune_s_bound_is_kept() {
 }
 
 #[test]
-fn a_later_stage_may_train_what_an_earlier_one_leaves_alone() {
+fn a_later_stage_may_train_parameters_that_an_earlier_one_freezes() {
     let sandbox = Sandbox::new();
     let (space, _) = TUNE.split_once("[space]").unwrap();
     let space = space.replace(
@@ -528,7 +526,7 @@ fn what_the_search_does_not_see_decides_nothing() {
 }
 
 #[test]
-fn the_end_of_one_process_leaves_another_s_work_alone() {
+fn the_end_of_one_process_does_not_affect_another() {
     let sandbox = Sandbox::new();
     let (long, short) = (["--trials", "9"], ["--trials", "1"]);
     let all = arguments(&sandbox, &brief(), "out");
@@ -603,7 +601,7 @@ fn the_method_is_a_setting_like_any_other() {
 }
 
 #[test]
-fn another_tune_s_folder_is_left_alone() {
+fn the_folder_of_another_search_is_refused() {
     let sandbox = Sandbox::new();
     assert!(tuned(&sandbox, &brief(), "out", &[]).code < 2);
     let before = sandbox.read("out/journal.jsonl");

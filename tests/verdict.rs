@@ -1,5 +1,4 @@
-//! What decides a verdict, and what must not: the bound, the budget and the sums through the
-//! program's own JSON.
+//! The verdict in the JSON report: bound, budget and sums.
 
 mod common;
 
@@ -85,7 +84,7 @@ fn the_verdict_is_the_budget_s_and_the_exit_code_is_the_verdict_s() {
 }
 
 #[test]
-fn a_kappa_given_outright_has_no_beta_and_says_why() {
+fn a_kappa_set_directly_has_no_beta_and_gives_the_reason() {
     let (sandbox, pair) = tiny_pair();
     let row = sandbox.row(&with(&pair, &["--kappa", "0.2"]));
     assert_eq!((&row["beta"], &row["bound_origin"]), (&Value::Null, &json!("flag --kappa")));
@@ -159,7 +158,7 @@ fn the_order_of_the_examples_changes_no_bit_of_sigma() {
 }
 
 #[test]
-fn sigma_needs_no_labels_and_the_report_says_why_accuracy_is_null() {
+fn sigma_needs_no_labels_and_accuracy_is_null_with_a_reason() {
     let (sandbox, pair) = tiny_pair();
     let row = sandbox.row(&with(&pair, &["--split", "test"]));
     assert_eq!((&row["split"], &row["n"]), (&json!("test"), &json!(glue::VALIDATION)));
@@ -178,7 +177,7 @@ fn sigma_needs_no_labels_and_the_report_says_why_accuracy_is_null() {
 }
 
 #[test]
-fn minus_one_is_no_label() {
+fn minus_one_is_a_missing_label() {
     let (sandbox, pair) = tiny_pair();
     let labelled = sandbox.row(&pair);
     let text = sandbox.read("glue/SST-2/train.tsv");
@@ -191,7 +190,7 @@ fn minus_one_is_no_label() {
 }
 
 #[test]
-fn a_limit_makes_a_partial_audit_that_says_so_everywhere() {
+fn a_limited_audit_is_marked_partial_in_every_format() {
     let (sandbox, pair) = tiny_pair();
     let limited = with(&pair, &["--limit", "7"]);
     let row = sandbox.row(&limited);
@@ -224,7 +223,7 @@ fn a_split_that_is_named_gates_alone() {
 }
 
 #[test]
-fn every_reading_of_sigma_may_gate_and_the_other_three_stand_beside_it() {
+fn every_reading_of_sigma_may_gate_and_the_others_are_reported() {
     let (sandbox, pair) = tiny_pair();
     let standard = sandbox.row(&pair);
     for confidence in ["max", "teacher-class"] {
@@ -268,7 +267,7 @@ fn centred_forgives_a_constant_shift() {
 }
 
 #[test]
-fn the_student_s_own_bound_gates_only_when_asked() {
+fn the_student_s_own_bound_gates_only_with_from_student() {
     let (sandbox, pair) = tiny_pair();
     // κ = sqrt(0.04) = 0.2, above the pair's σ; the built-in 0.05 is below it.
     sandbox.write("student/distillation.json", r#"{"bound": {"beta_per_example": 0.04}}"#);
@@ -290,7 +289,7 @@ fn the_student_s_own_bound_gates_only_when_asked() {
 }
 
 #[test]
-fn a_student_without_a_bound_cannot_be_held_to_its_own() {
+fn from_student_needs_a_recorded_bound() {
     let (sandbox, pair) = tiny_pair();
     let own = with(&pair, &["--bound", "from-student"]);
     let words = ["no bound of its own", "distillation.json", "--bound policy", "--kappa"];
@@ -351,7 +350,7 @@ fn a_beta_set_to_the_loss_that_was_reached_is_vacuous() {
 }
 
 #[test]
-fn the_row_beside_the_gate_has_the_weights_that_were_given() {
+fn the_secondary_row_has_the_given_weights() {
     let (sandbox, pair) = tiny_pair();
     let report = sandbox.report(&with(&pair, &["--beta", "1", "--alpha", "0.3"]));
     let [gate, beside] = report["tasks"].as_array().unwrap().as_slice() else { panic!() };
@@ -360,7 +359,7 @@ fn the_row_beside_the_gate_has_the_weights_that_were_given() {
 }
 
 #[test]
-fn a_summed_beta_is_not_held_against_examples_that_it_is_no_sum_over() {
+fn a_summed_beta_is_not_compared_on_other_examples() {
     let (sandbox, pair) = tiny_pair();
     sandbox.write("student/distillation.json", r#"{"bound": {"beta": 50}}"#);
     let report = sandbox.report(&pair);

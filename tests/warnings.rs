@@ -1,4 +1,4 @@
-//! Each note and each warning, met on real or tiny models; and the demo's figures against PyTorch's.
+//! Each note and warning on real or tiny models; the demo's figures compared with PyTorch's.
 
 mod common;
 
@@ -132,7 +132,7 @@ fn a_head_convention_that_would_do_better_is_named() {
 }
 
 #[test]
-fn tokenizers_that_differ_are_told_of_and_allowed() {
+fn tokenizers_that_differ_are_a_note() {
     let (sandbox, _) = tiny_pair();
     let labels = glue::labels("sst2");
     sandbox.checkpoint("student", "architectures/xlm-roberta", labels);
@@ -198,7 +198,7 @@ fn a_mean_given_for_a_sum_is_noticed_from_a_hundred_examples_on() {
 }
 
 #[test]
-fn a_bound_that_nobody_can_fail_is_vacuous() {
+fn a_bound_that_no_student_can_fail_is_vacuous() {
     let (sandbox, pair) = tiny_pair();
     let row = sandbox.row(&with(&pair, &["--kappa", "0.5"]));
     let warning = note(&row, "vacuous");
@@ -211,7 +211,7 @@ fn a_bound_that_nobody_can_fail_is_vacuous() {
 }
 
 #[test]
-fn a_verdict_that_follows_from_the_measured_loss_says_so() {
+fn a_verdict_implied_by_the_measured_loss_has_a_note() {
     let (sandbox, pair) = tiny_pair();
     let implied = (number(&sandbox.row(&pair)["divergence"], "mean_kl") / 2.0).sqrt();
     for (kappa, expected) in [(implied * 1.01, true), (implied * 0.99, false)] {

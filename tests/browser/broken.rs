@@ -1,4 +1,4 @@
-//! Each check sees the defect that it is there for, and none where there is none.
+//! Tests of the checks: each detects its defect and gives no false alarm.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! The checks that run in the page, from here.
+//! The checks that run in the page.
 
 use serde_json::{json, Value};
 

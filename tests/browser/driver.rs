@@ -1,4 +1,4 @@
-//! A real Chromium, driven over WebDriver's JSON by its own chromedriver.
+//! Controls Chromium by chromedriver over the WebDriver protocol.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The pages that are looked at: each is what a run of `audit` wrote.
+//! The pages under test, each written by a run of `audit`.
 
 use std::sync::OnceLock;
 

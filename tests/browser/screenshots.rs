@@ -1,4 +1,4 @@
-//! Pictures for a person to look at, where `AUDIT_TEST_SCREENSHOTS` names a folder for them.
+//! Screenshots in the folder `AUDIT_TEST_SCREENSHOTS`, if it is set.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! A site of one page, on this machine.
+//! A local web server with one page.
 
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;

@@ -1,4 +1,4 @@
-//! The pages of `audit tune` that are looked at: of a real tune, and of what became of it otherwise.
+//! The pages of `audit tune` under test: one of a real search, and variants of it.
 
 use std::sync::OnceLock;
 

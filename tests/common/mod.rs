@@ -1,4 +1,4 @@
-//! What the whole-program tests share: a folder to run `audit` in, checkpoints and data to run it on.
+//! Shared by the tests of the program: a folder to run `audit` in, checkpoints and data.
 
 #![allow(dead_code)] // every test file uses a part of this
 
