@@ -73,7 +73,6 @@ impl Bound {
     /// A bound from a policy, α in [0, 1) and γ ≥ 1.
     ///
     /// # Errors
-    ///
     /// Any of the three outside its range, or not finite.
     pub fn new(policy: BoundPolicy, alpha: f64, gamma: f64) -> Result<Self, BoundError> {
         if !(0.0..1.0).contains(&alpha) {
@@ -85,7 +84,6 @@ impl Bound {
     /// A bound from w_soft > 0, for a distillation whose weights do not sum to one.
     ///
     /// # Errors
-    ///
     /// Any of the three outside its range, or not finite.
     pub fn with_soft_weight(
         policy: BoundPolicy,

@@ -107,7 +107,6 @@ impl Check {
     /// Checks `sums` against `bound`.
     ///
     /// # Errors
-    ///
     /// No examples.
     pub fn new(
         bound: &Bound,

@@ -20,7 +20,6 @@ pub fn majority_share(labels: &[Option<u32>]) -> Option<f64> {
 /// `n` trials and probability `majority`. In [0, 1]; 1 for n = 0.
 ///
 /// # Panics
-///
 /// If `majority` is not a probability.
 pub fn worse_than_majority_p(correct: usize, n: usize, majority: f64) -> f64 {
     let binomial = Binomial::new(majority, n as u64).expect("a share lies in [0, 1]");
@@ -34,7 +33,6 @@ pub fn worse_than_majority_p(correct: usize, n: usize, majority: f64) -> f64 {
 /// most frequent label: p < [`PREFLIGHT_LEVEL`].
 ///
 /// # Panics
-///
 /// If `majority` is not a probability.
 pub fn worse_than_majority(model: &str, correct: usize, n: usize, majority: f64) -> Option<Note> {
     let p = worse_than_majority_p(correct, n, majority);

@@ -130,7 +130,6 @@ impl SequentialTest {
     /// uses all of it, because only one of the two verdicts is wrong.
     ///
     /// # Errors
-    ///
     /// No examples, [`MAX_EXAMPLES`] of them or more, R or δ outside its range.
     pub fn new(
         budget: Budget,
@@ -176,7 +175,6 @@ impl SequentialTest {
     /// over a statistical one.
     ///
     /// # Panics
-    ///
     /// If |`difference`| exceeds R or is NaN, or all N are drawn already.
     pub fn draw(&mut self, difference: f64) -> Option<Decision> {
         assert!(self.draws() < self.population.n, "all {} examples are drawn", self.population.n);

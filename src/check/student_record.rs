@@ -110,7 +110,6 @@ impl StudentRecord {
     /// Reads the text of a `distillation.json`.
     ///
     /// # Errors
-    ///
     /// Text that is not a JSON object, or a known field of another type (with line and column).
     pub fn parse(json: &str) -> Result<Self, RecordError> {
         Ok(serde_json::from_str(json)?)
@@ -120,7 +119,6 @@ impl StudentRecord {
     /// without a β.
     ///
     /// # Errors
-    ///
     /// Contradictions, a temperature above 1 without `t_squared`, numbers out of range.
     pub fn bound(&self) -> Result<Option<Bound>, RecordError> {
         let Some(recorded) = &self.bound else { return Ok(None) };
@@ -144,7 +142,6 @@ impl StudentRecord {
     /// is summed over (`loss_reached.examples`).
     ///
     /// # Errors
-    ///
     /// As [`StudentRecord::bound`]; [`RecordError::Uncounted`] for a summed β without that number,
     /// except on the training split.
     pub fn bound_for(

@@ -83,7 +83,6 @@ pub fn largest_difference(kind: ConfidenceKind, labels: usize) -> f64 {
 /// student's and is undefined without it, even if both predict the same label.
 ///
 /// # Panics
-///
 /// If the numbers of examples or labels differ ([`super::PairStatistics`] checks this).
 pub fn confidence_differences(
     teacher: &Predictions,

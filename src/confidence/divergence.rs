@@ -28,7 +28,6 @@ pub struct Divergence {
 /// probability is exactly 0 for a label that is possible for the teacher.
 ///
 /// # Panics
-///
 /// If the numbers of examples or labels differ.
 pub fn divergence(teacher: &Predictions, student: &Predictions) -> Defined<Divergence> {
     assert_eq!((teacher.len(), teacher.labels()), (student.len(), student.labels()));

@@ -23,7 +23,6 @@ impl FixedSum {
     /// Adds `term`, in [−2, 2].
     ///
     /// # Panics
-    ///
     /// If `term` is NaN or outside [−2, 2], or the sum leaves (−2³¹, 2³¹), which fewer than 2³⁰ terms
     /// cannot.
     pub fn add(&mut self, term: f64) {
@@ -35,7 +34,6 @@ impl FixedSum {
     /// formed.
     ///
     /// # Panics
-    ///
     /// If `term` is NaN or outside [−1, 1], or the sum leaves the range (see [`FixedSum::add`]).
     pub fn add_square(&mut self, term: f64) {
         assert!(term.abs() <= 1.0, "a difference of confidences is {term}, beyond ±1");
@@ -47,7 +45,6 @@ impl FixedSum {
     /// Adds another part's sum: exact, so parts may be merged in any order.
     ///
     /// # Panics
-    ///
     /// If the parts together hold 2³⁰ terms or more and the sum leaves the range.
     pub fn merge(&mut self, other: Self) {
         self.add_units(other.0);

@@ -68,7 +68,6 @@ pub struct Intervals {
 /// 5.2). Resamples for which a figure is undefined (no label drawn) are left out.
 ///
 /// # Panics
-///
 /// If the numbers of examples differ.
 pub fn intervals(
     teacher: &Predictions,

@@ -157,7 +157,6 @@ impl PairStatistics {
     /// All statistics of one split.
     ///
     /// # Errors
-    ///
     /// Lengths or label counts that differ, a label of K or more, and a gating confidence that needs
     /// a distribution of the student, which is missing.
     pub fn new(input: &PairInput<'_>, options: &PairOptions) -> Result<Self, PairError> {

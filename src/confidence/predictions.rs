@@ -129,7 +129,6 @@ impl Predictions {
     /// permuting the labels permutes the probabilities and changes none of their bits.
     ///
     /// # Errors
-    ///
     /// NaN or infinity (with its row and label), values not in rows of K, no rows, K < 2.
     pub fn from_logits(logits: &[f32], labels: usize) -> Result<Self, PredictionError> {
         let examples = rows(logits.len(), labels)?;
@@ -162,7 +161,6 @@ impl Predictions {
     /// The rows in another order: row i of the result is row `order[i]` of this one.
     ///
     /// # Panics
-    ///
     /// An entry of `order` that is not a row.
     pub fn reordered(&self, order: &[usize]) -> Self {
         let k = self.labels;
@@ -186,7 +184,6 @@ impl Predictions {
     /// The predicted label is the argmax as given, the lowest id on ties.
     ///
     /// # Errors
-    ///
     /// A value outside [0, 1] or NaN, a sum further from one (each with its row), values not in rows
     /// of K, no rows, K < 2.
     pub fn from_probabilities(given: &[f64], labels: usize) -> Result<Self, PredictionError> {
@@ -222,7 +219,6 @@ impl Predictions {
     /// [`NORMALISATION_TOLERANCE`] is raised to it.
     ///
     /// # Errors
-    ///
     /// A confidence outside [1/K, 1] or NaN, a predicted label of K or more (each with its row),
     /// columns of different lengths, no rows, K < 2.
     pub fn from_confidence(

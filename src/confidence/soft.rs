@@ -9,7 +9,6 @@ use super::order::order_free_sum;
 /// [`super::divergence`], up to rounding.
 ///
 /// # Panics
-///
 /// Slices of different lengths, a K of 0.
 pub fn soft_losses(
     teacher: &[f32],

@@ -23,7 +23,6 @@ impl DifferenceSums {
     /// Adds one difference, in [−1, 1].
     ///
     /// # Panics
-    ///
     /// If it is outside, or NaN (see [`FixedSum::add`]).
     pub fn add(&mut self, difference: f64) {
         self.n += 1;

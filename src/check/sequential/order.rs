@@ -15,7 +15,6 @@ const SEED_DIGITS: usize = 13;
 /// little-endian bytes followed by zeros.
 ///
 /// # Panics
-///
 /// For [`MAX_EXAMPLES`] examples or more.
 pub fn draw_order(n: usize, seed: u64) -> Vec<u32> {
     assert!(n < MAX_EXAMPLES, "{n} examples are too many to draw from");
@@ -33,7 +32,6 @@ pub fn draw_order(n: usize, seed: u64) -> Vec<u32> {
 /// until one passes.
 ///
 /// # Panics
-///
 /// If `sha256` does not start with thirteen hexadecimal digits.
 pub fn seed_of_data(sha256: &str) -> u64 {
     sha256
