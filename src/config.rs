@@ -149,6 +149,17 @@ mod tests {
     }
 
     #[test]
+    fn the_keys_of_a_user_s_own_task_are_those_of_its_description() {
+        let full = "dataset = 'a/b'\nsubset = 's'\ntext = 't'\nlabel = 'l'\nlabels = ['x', 'y']\n\
+                    splits = { train = 't' }\nformat = 'tsv'\nmetric = 'matthews'";
+        let layer: Layer = toml::from_str(full).unwrap();
+        let task = serde_json::to_value(layer.custom_task().unwrap()).unwrap();
+        let keys: Vec<&String> = task.as_object().unwrap().keys().collect();
+        assert_eq!(keys, layer.task_keys());
+        assert_eq!(toml::from_str::<task::CustomTask>(full).unwrap(), layer.custom_task().unwrap());
+    }
+
+    #[test]
     fn the_glue_config_names_the_six_tasks() {
         let config = Config::parse(include_str!("../configs/glue.toml")).unwrap();
         let mut names: Vec<_> = config.task.keys().map(String::as_str).collect();

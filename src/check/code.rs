@@ -41,94 +41,69 @@ impl Note {
     }
 }
 
-/// The codes of notes and warnings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Code {
+/// Declares [`Code`] from each code and its name in reports.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $code:ident = $name:literal,)*) => {
+        /// The codes of notes and warnings.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $($(#[$doc])* $code,)*
+        }
+
+        impl Code {
+            /// Every code, in the order of the glossary.
+            pub const ALL: [Code; [$($name),*].len()] = [$(Code::$code),*];
+
+            /// The code as a report writes it.
+            pub fn as_str(self) -> &'static str {
+                match self {
+                    $(Code::$code => $name,)*
+                }
+            }
+        }
+    };
+}
+
+codes! {
     /// The measured divergence already guarantees the verdict.
-    ImpliedByLoss,
+    ImpliedByLoss = "implied-by-loss",
     /// No student could fail this check.
-    Vacuous,
+    Vacuous = "vacuous",
     /// A mean loss was given where a sum is expected.
-    MeanForSum,
+    MeanForSum = "mean-for-sum",
     /// The theorem behind the bound does not hold for this many labels at this temperature.
-    BoundUnproved,
+    BoundUnproved = "bound-unproved",
     /// σ and κ differ by less than the noise of f32.
-    Borderline,
+    Borderline = "borderline",
     /// A summed β was spread over part of the split.
-    BetaOverPart,
+    BetaOverPart = "beta-over-part",
     /// The models agree less often than chance.
-    ModelsDisagree,
+    ModelsDisagree = "models-disagree",
     /// The student's distillation.json cannot be used.
-    RecordUnusable,
+    RecordUnusable = "record-unusable",
     /// The fitted temperature is at an end of the grid.
-    TemperatureAtEdge,
+    TemperatureAtEdge = "temperature-at-edge",
     /// Rows of predictions were compared in order, which may differ between the files.
-    JoinedByRow,
+    JoinedByRow = "joined-by-row",
     /// All labelled examples carry one label.
-    OneLabel,
+    OneLabel = "one-label",
     /// A model is worse than always giving the most frequent label.
-    WorseThanMajority,
+    WorseThanMajority = "worse-than-majority",
     /// A model does much better with the other head.
-    HeadConvention,
+    HeadConvention = "head-convention",
     /// A tokenizer does not tell the texts of a pair apart, and its model does.
-    TokenTypesLost,
+    TokenTypesLost = "token-types-lost",
     /// The two tokenizers split some text differently.
-    TokenizersDiffer,
+    TokenizersDiffer = "tokenizers-differ",
     /// The settings of a tune's winner do not keep the property with every seed.
-    LuckySeed,
+    LuckySeed = "lucky-seed",
     /// A tune's winner loses accuracy on the data that its search did not see.
-    UnseenAccuracy,
+    UnseenAccuracy = "unseen-accuracy",
     /// The written winner is not the student of its trial.
-    WinnerDiffers,
+    WinnerDiffers = "winner-differs",
 }
 
 impl Code {
-    /// Every code, in the order of the glossary.
-    pub const ALL: [Code; 18] = [
-        Code::ImpliedByLoss,
-        Code::Vacuous,
-        Code::MeanForSum,
-        Code::BoundUnproved,
-        Code::Borderline,
-        Code::BetaOverPart,
-        Code::ModelsDisagree,
-        Code::RecordUnusable,
-        Code::TemperatureAtEdge,
-        Code::JoinedByRow,
-        Code::OneLabel,
-        Code::WorseThanMajority,
-        Code::HeadConvention,
-        Code::TokenTypesLost,
-        Code::TokenizersDiffer,
-        Code::LuckySeed,
-        Code::UnseenAccuracy,
-        Code::WinnerDiffers,
-    ];
-
-    /// The code as a report writes it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Code::ImpliedByLoss => "implied-by-loss",
-            Code::Vacuous => "vacuous",
-            Code::MeanForSum => "mean-for-sum",
-            Code::BoundUnproved => "bound-unproved",
-            Code::Borderline => "borderline",
-            Code::BetaOverPart => "beta-over-part",
-            Code::ModelsDisagree => "models-disagree",
-            Code::RecordUnusable => "record-unusable",
-            Code::TemperatureAtEdge => "temperature-at-edge",
-            Code::JoinedByRow => "joined-by-row",
-            Code::OneLabel => "one-label",
-            Code::WorseThanMajority => "worse-than-majority",
-            Code::HeadConvention => "head-convention",
-            Code::TokenTypesLost => "token-types-lost",
-            Code::TokenizersDiffer => "tokenizers-differ",
-            Code::LuckySeed => "lucky-seed",
-            Code::UnseenAccuracy => "unseen-accuracy",
-            Code::WinnerDiffers => "winner-differs",
-        }
-    }
-
     /// How serious it is.
     pub fn level(self) -> NoteLevel {
         match self {

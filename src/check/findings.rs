@@ -93,17 +93,12 @@ fn beyond_largest(evidence: &Evidence) -> Option<Note> {
     let (kappa, largest) = (evidence.kappa(), largest_difference(evidence.kind, evidence.labels));
     // For α = 0.99, rounding puts κ just below R.
     (kappa >= largest - BORDERLINE).then(|| {
-        Note::new(
-            Code::Vacuous,
-            format!(
-            "the bound {} is not below {}, the largest difference that {} labels allow: no student \
-             can fail this check",
-            figure(kappa),
-            figure(largest),
-            evidence.labels,
-        ),
-        )
-        .hint(
+        let (kappa, largest, labels) = (figure(kappa), figure(largest), evidence.labels);
+        let message = format!(
+            "the bound {kappa} is not below {largest}, the largest difference that {labels} labels \
+             allow: no student can fail this check"
+        );
+        Note::new(Code::Vacuous, message).hint(
             "ask for less, such as --kappa 0.05; if the threshold was meant per example, give it \
              as --beta-per-example",
         )
@@ -118,53 +113,40 @@ fn set_to_loss(evidence: &Evidence) -> Option<Note> {
         return None;
     }
     let measured = evidence.divergence.map_or_else(Vec::new, |d| {
-        vec![
-            ("measured sum of KL", d.sum_kl),
-            ("measured sum of cross-entropies", d.sum_cross_entropy),
-        ]
+        let cross_entropies = ("measured sum of cross-entropies", d.sum_cross_entropy);
+        vec![("measured sum of KL", d.sum_kl), cross_entropies]
     });
     let near = |loss: f64| loss > 0.0 && (beta - loss).abs() <= SET_TO_LOSS * loss;
     let weight = evidence.bound.soft_weight();
     let (name, loss) = (evidence.losses_reached.iter().chain(&measured))
         .find(|(_, loss)| near(*loss) || near(weight * loss))?;
-    Some(
-        Note::new(
-            Code::Vacuous,
-            format!(
-            "the threshold beta = {} is the loss that this student reached ({name}: {}): such a \
-             check follows from its own measurement and cannot fail",
-            figure(beta),
-            figure(*loss),
-        ),
-        )
-        .hint(
-            "set the bound before the training and for every student alike, such as \
-             --beta-per-example 0.0025",
-        ),
-    )
+    let (beta, loss) = (figure(beta), figure(*loss));
+    let message = format!(
+        "the threshold beta = {beta} is the loss that this student reached ({name}: {loss}): such a \
+         check follows from its own measurement and cannot fail"
+    );
+    Some(Note::new(Code::Vacuous, message).hint(
+        "set the bound before the training and for every student alike, such as \
+         --beta-per-example 0.0025",
+    ))
 }
 
 /// β is a sum over the examples, while a trainer's log shows a mean.
 fn mean_for_sum(evidence: &Evidence) -> Option<Note> {
     let BoundPolicy::Beta(beta) = evidence.bound.policy() else { return None };
-    let ceiling = (evidence.labels as f64).ln();
-    (beta <= ceiling && evidence.n >= MEAN_FOR_SUM_EXAMPLES).then(|| {
-        Note::new(
-            Code::MeanForSum,
-            format!(
-            "beta = {} looks like a mean loss per example (it is not above ln {} = {}), and it is \
-             taken as the sum over all {} examples: the bound is {}, which nearly every student \
-             exceeds",
-            figure(beta),
-            evidence.labels,
-            figure(ceiling),
-            evidence.n,
-            figure(evidence.kappa()),
-        ),
-        )
-        .hint(format!(
+    let &Evidence { n, labels, .. } = evidence;
+    let ceiling = (labels as f64).ln();
+    (beta <= ceiling && n >= MEAN_FOR_SUM_EXAMPLES).then(|| {
+        let (short, ceiling, kappa) = (figure(beta), figure(ceiling), figure(evidence.kappa()));
+        let message = format!(
+            "beta = {short} looks like a mean loss per example (it is not above ln {labels} = \
+             {ceiling}), and it is taken as the sum over all {n} examples: the bound is {kappa}, \
+             which nearly every student exceeds"
+        );
+        let kappa = evidence.bound.gamma() * (beta / evidence.bound.soft_weight()).sqrt();
+        Note::new(Code::MeanForSum, message).hint(format!(
             "give a mean as --beta-per-example {beta}, which makes the bound {}",
-            figure(evidence.bound.gamma() * (beta / evidence.bound.soft_weight()).sqrt()),
+            figure(kappa)
         ))
     })
 }
@@ -175,48 +157,45 @@ fn bound_unproved(evidence: &Evidence) -> Option<Note> {
     let gamma = evidence.bound.gamma().max(evidence.temperature.unwrap_or(1.0));
     // A given κ does not depend on a loss or on γ.
     let from_loss = evidence.bound.beta(evidence.n).is_some();
-    (from_loss && gamma > 1.0 && evidence.labels >= UNPROVED_LABELS).then(|| Note::new(Code::BoundUnproved, format!(
-            "with {} labels and a distillation temperature of {}, a loss within beta does not by itself \
-             keep the confidence within the bound {}: that is proved for two labels or at temperature \
-             1, and false in general from five labels",
-            evidence.labels,
-            figure(gamma),
-            figure(evidence.kappa()),
-        )).hint("the verdict holds as measured; to rest it on a theorem, distil at temperature 1, or \
-             set --kappa outright"))
+    (from_loss && gamma > 1.0 && evidence.labels >= UNPROVED_LABELS).then(|| {
+        let (labels, gamma, kappa) = (evidence.labels, figure(gamma), figure(evidence.kappa()));
+        let message = format!(
+            "with {labels} labels and a distillation temperature of {gamma}, a loss within beta does \
+             not by itself keep the confidence within the bound {kappa}: that is proved for two \
+             labels or at temperature 1, and false in general from five labels"
+        );
+        Note::new(Code::BoundUnproved, message).hint(
+            "the verdict holds as measured; to rest it on a theorem, distil at temperature 1, or \
+             set --kappa outright",
+        )
+    })
 }
 
 /// σ and κ differ by less than the noise of f32 logits.
 fn borderline(evidence: &Evidence) -> Option<Note> {
     let distance = (evidence.sigma? - evidence.kappa()).abs();
     (distance <= BORDERLINE).then(|| {
-        Note::new(
-            Code::Borderline,
-            format!(
-                "sigma and the bound {} differ by {distance:.1e}, within the numeric noise of f32 \
-             logits (1e-6): another machine may decide otherwise",
-                figure(evidence.kappa()),
-            ),
-        )
-        .hint("do not build on this verdict: improve the student, or move the bound")
+        let kappa = figure(evidence.kappa());
+        let message = format!(
+            "sigma and the bound {kappa} differ by {distance:.1e}, within the numeric noise of f32 \
+             logits (1e-6): another machine may decide otherwise"
+        );
+        Note::new(Code::Borderline, message)
+            .hint("do not build on this verdict: improve the student, or move the bound")
     })
 }
 
 /// Pinsker: σ ≤ sqrt(mean KL/2), so a larger κ always holds.
 fn implied_by_loss(evidence: &Evidence) -> Option<Note> {
-    let divergence = evidence.divergence?;
-    let implied = (0.5 * divergence.mean_kl).sqrt();
+    let implied = (0.5 * evidence.divergence?.mean_kl).sqrt();
     (evidence.kappa() >= implied).then(|| {
-        Note::new(
-            Code::ImpliedByLoss,
-            format!(
-                "the verdict already follows from the measured divergence: sigma is at most \
-             sqrt(mean KL / 2) = {}, and the bound is {}; this is so for every well-distilled \
-             student",
-                figure(implied),
-                figure(evidence.kappa()),
-            ),
-        )
+        let (implied, kappa) = (figure(implied), figure(evidence.kappa()));
+        let message = format!(
+            "the verdict already follows from the measured divergence: sigma is at most \
+             sqrt(mean KL / 2) = {implied}, and the bound is {kappa}; this is so for every \
+             well-distilled student"
+        );
+        Note::new(Code::ImpliedByLoss, message)
     })
 }
 

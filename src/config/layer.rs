@@ -201,6 +201,13 @@ macro_rules! for_each_key {
 }
 pub(super) use for_each_key;
 
+/// The names of the fields that are set.
+macro_rules! set_keys {
+    ($layer:ident, $($field:ident),*) => {
+        [$($layer.$field.is_some().then_some(stringify!($field))),*].into_iter().flatten().collect()
+    };
+}
+
 impl Layer {
     /// The built-in defaults.
     pub fn built_in() -> Self {
@@ -260,33 +267,12 @@ impl Layer {
 
     /// Those of [`BOUND_KEYS`] that the layer sets.
     pub fn bound_keys(&self) -> Vec<&'static str> {
-        let given = [
-            self.kappa.is_some(),
-            self.beta.is_some(),
-            self.beta_per_example.is_some(),
-            self.alpha.is_some(),
-            self.gamma.is_some(),
-        ];
-        BOUND_KEYS.into_iter().zip(given).filter_map(|(key, given)| given.then_some(key)).collect()
+        set_keys!(self, kappa, beta, beta_per_example, alpha, gamma)
     }
 
     /// The keys of a user's own task that the layer sets.
     pub fn task_keys(&self) -> Vec<&'static str> {
-        let given = [
-            self.dataset.is_some(),
-            self.subset.is_some(),
-            self.text.is_some(),
-            self.label.is_some(),
-            self.labels.is_some(),
-            self.splits.is_some(),
-            self.format.is_some(),
-            self.metric.is_some(),
-        ];
-        CustomTask::KEYS
-            .into_iter()
-            .zip(given)
-            .filter_map(|(key, given)| given.then_some(key))
-            .collect()
+        set_keys!(self, dataset, subset, text, label, labels, splits, format, metric)
     }
 
     /// The user's own task that the layer describes, if any.

@@ -2,13 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use clap::ValueEnum;
+use serde::Serialize;
 
-use super::layer::{for_each_key, CasingName};
-use super::{BoundSource, Layer};
+use super::layer::for_each_key;
+use super::Layer;
 use crate::check::DEFAULT_BETA_PER_EXAMPLE;
-use crate::confidence::{ConfidenceKind, Statistic};
-use crate::model::Head;
 
 /// The values of `layer` as TOML.
 pub(super) fn shown(layer: &Layer, threads: usize) -> BTreeMap<&'static str, String> {
@@ -16,7 +14,7 @@ pub(super) fn shown(layer: &Layer, threads: usize) -> BTreeMap<&'static str, Str
     macro_rules! show {
         ($field:ident) => {
             if let Some(value) = &layer.$field {
-                values.insert(stringify!($field), value.as_toml());
+                values.insert(stringify!($field), as_toml(value));
             }
         };
     }
@@ -27,53 +25,15 @@ pub(super) fn shown(layer: &Layer, threads: usize) -> BTreeMap<&'static str, Str
     if layer.kappa.or(layer.beta).or(layer.beta_per_example).is_none() {
         values.insert("beta_per_example", DEFAULT_BETA_PER_EXAMPLE.to_string());
     }
-    values.insert("alpha", layer.alpha.unwrap_or(0.0).as_toml());
-    values.insert("gamma", layer.gamma.unwrap_or(1.0).as_toml());
+    values.insert("alpha", as_toml(layer.alpha.unwrap_or(0.0)));
+    values.insert("gamma", as_toml(layer.gamma.unwrap_or(1.0)));
     values
 }
 
-/// A value as in a config.
-trait AsToml {
-    fn as_toml(&self) -> String;
-}
-
-impl AsToml for String {
-    fn as_toml(&self) -> String {
-        toml::Value::String(self.clone()).to_string()
-    }
-}
-
-macro_rules! plain_toml {
-    ($($type:ty),*) => {$(
-        impl AsToml for $type {
-            fn as_toml(&self) -> String {
-                self.to_string()
-            }
-        }
-    )*};
-}
-plain_toml!(usize, u64, bool);
-
-impl AsToml for f64 {
-    fn as_toml(&self) -> String {
-        toml::Value::Float(*self).to_string()
-    }
-}
-
-macro_rules! named_toml {
-    ($($type:ty),*) => {$(
-        impl AsToml for $type {
-            fn as_toml(&self) -> String {
-                let name = self.to_possible_value().map(|v| v.get_name().to_owned());
-                format!("{:?}", name.unwrap_or_default())
-            }
-        }
-    )*};
-}
-named_toml!(BoundSource, Statistic, ConfidenceKind, Head);
-
-impl AsToml for CasingName {
-    fn as_toml(&self) -> String {
-        format!("{:?}", format!("{self:?}").to_lowercase())
+fn as_toml(value: impl Serialize) -> String {
+    match toml::Value::try_from(&value) {
+        Ok(value) => value.to_string(),
+        // A seed above TOML's largest integer, as digits.
+        Err(_) => serde_json::to_string(&value).expect("settings are always JSON"),
     }
 }

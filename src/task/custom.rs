@@ -95,10 +95,6 @@ impl SplitPaths {
 }
 
 impl CustomTask {
-    /// The keys of this table, which a config distinguishes from its other keys.
-    pub const KEYS: [&'static str; 8] =
-        ["dataset", "subset", "text", "label", "labels", "splits", "format", "metric"];
-
     pub(super) fn repo(&self) -> Option<Result<HubRepo>> {
         self.dataset.as_deref().map(|dataset| HubRepo::parse(RepoKind::Dataset, dataset))
     }
@@ -168,17 +164,6 @@ mod tests {
         let spec = TaskSpec::custom("mine", task, Path::new(".")).unwrap();
         assert_eq!(spec.columns.text, [["a", "b"]]);
         assert_eq!(spec.label_names, ["x", "y"]);
-    }
-
-    #[test]
-    fn the_keys_are_those_of_the_struct() {
-        let full = parse(
-            "dataset = 'a/b'\nsubset = 's'\ntext = 't'\nlabel = 'l'\nlabels = ['x', 'y']\n\
-             splits = { train = 't' }\nformat = 'tsv'\nmetric = 'matthews'",
-        );
-        let value = serde_json::to_value(full).unwrap();
-        let keys: Vec<&String> = value.as_object().unwrap().keys().collect();
-        assert_eq!(keys, CustomTask::KEYS.iter().collect::<Vec<_>>());
     }
 
     #[test]
