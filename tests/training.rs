@@ -14,7 +14,8 @@ use confidence_audit::distill::optimizer::{AdamW, AdamWOptions, Gradients};
 use confidence_audit::distill::schedule::{Decay, Schedule};
 use confidence_audit::model::encoder::Encoder;
 use confidence_audit::model::{
-    self, families, Dropout, DropoutRates, Frozen, Head, Mode, PackedBatch, Parameter, Wanted,
+    self, families, Dropout, DropoutRates, Frozen, Head, Mode, PackedBatch, Parameter, Trainable,
+    Wanted,
 };
 use serde::Deserialize;
 use serde_json::Value;

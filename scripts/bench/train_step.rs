@@ -17,7 +17,7 @@ use confidence_audit::checkpoint::{Casing, Checkpoint};
 use confidence_audit::distill::optimizer::{AdamW, AdamWOptions, Gradients};
 use confidence_audit::hub::Hub;
 use confidence_audit::model::encoder::Encoder;
-use confidence_audit::model::{families, ops, Frozen, Mode, PackedBatch, Wanted};
+use confidence_audit::model::{families, ops, Frozen, Mode, PackedBatch, Trainable, Wanted};
 use serde_json::json;
 
 #[global_allocator]

@@ -370,12 +370,13 @@ fn load(checkpoint: &mut Checkpoint, head: Head, device: &Device) -> Result<mode
 }
 
 fn facts(checkpoint: &Checkpoint, model: &dyn Model, architecture: String) -> ModelFacts {
+    let sizes = model.sizes();
     ModelFacts {
         architecture,
-        labels: model.labels(),
-        positions: model.positions(),
-        vocabulary: model.vocabulary(),
-        uses_token_types: model.uses_token_types(),
+        labels: sizes.labels,
+        positions: sizes.positions,
+        vocabulary: sizes.vocabulary,
+        uses_token_types: sizes.uses_token_types,
         other_head: model.with_other_head().map(|(head, _)| head),
         stored_dtype: checkpoint.weights.stored_dtype(),
         parameters: checkpoint.weights.parameters(),

@@ -12,7 +12,7 @@ use anyhow::{anyhow, bail, ensure, Context, Result};
 use candle_core::pickle::{Object, Stack};
 use candle_core::{DType, Tensor};
 
-use super::weights::{instead_of_weights, tensor};
+use super::weights::{instead_of_weights, tensor, TensorFile};
 use crate::error::Diagnostic;
 
 /// Number of pickles ahead of the storages in the legacy layout: magic number, protocol version,
@@ -108,19 +108,18 @@ impl PthFile {
         }
         Ok(PthFile { path: path.to_owned(), tensors, storages })
     }
+}
 
-    /// The names of its tensors.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
+impl TensorFile for PthFile {
+    fn names(&self) -> Vec<&str> {
+        self.tensors.keys().map(String::as_str).collect()
     }
 
-    /// The shape of a tensor; empty if there is none of that name.
-    pub fn dims(&self, name: &str) -> Vec<usize> {
+    fn dims(&self, name: &str) -> Vec<usize> {
         self.tensors.get(name).map(|t| t.dims.clone()).unwrap_or_default()
     }
 
-    /// One tensor as stored, in row-major order.
-    pub fn read(&self, name: &str) -> Result<Tensor> {
+    fn read(&self, name: &str) -> Result<Tensor> {
         let stored = self
             .tensors
             .get(name)

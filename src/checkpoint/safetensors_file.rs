@@ -9,7 +9,7 @@ use candle_core::{DType, Tensor};
 use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 
-use super::weights::{instead_of_weights, tensor};
+use super::weights::{instead_of_weights, tensor, TensorFile};
 use crate::error::Diagnostic;
 
 /// Bytes before the header: its length.
@@ -57,19 +57,18 @@ impl SafetensorsFile {
         }
         Ok(SafetensorsFile { path: path.to_owned(), bytes, tensors })
     }
+}
 
-    /// The names of its tensors.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.keys().map(String::as_str)
+impl TensorFile for SafetensorsFile {
+    fn names(&self) -> Vec<&str> {
+        self.tensors.keys().map(String::as_str).collect()
     }
 
-    /// The shape of a tensor; empty if there is none of that name.
-    pub fn dims(&self, name: &str) -> Vec<usize> {
+    fn dims(&self, name: &str) -> Vec<usize> {
         self.tensors.get(name).map(|t| t.dims.clone()).unwrap_or_default()
     }
 
-    /// One tensor as stored.
-    pub fn read(&self, name: &str) -> Result<Tensor> {
+    fn read(&self, name: &str) -> Result<Tensor> {
         let stored = self
             .tensors
             .get(name)

@@ -22,7 +22,7 @@ const UNUSED: [&str; 3] = ["embeddings.position_ids", "fit_dense.", "roberta.poo
 /// The tensors of one checkpoint, each read when it is taken, as f32 on the CPU.
 pub struct Weights {
     source: String,
-    files: Vec<File>,
+    files: Vec<Box<dyn TensorFile>>,
     /// Modern name -> name in the file, and index of the file.
     names: BTreeMap<String, (String, usize)>,
     taken: BTreeSet<String>,
@@ -31,10 +31,29 @@ pub struct Weights {
     draws: Option<Draws>,
 }
 
-enum File {
-    Safetensors(SafetensorsFile),
-    Pth(PthFile),
-    Memory(BTreeMap<String, Tensor>),
+/// A source of tensors by their stored names.
+pub(super) trait TensorFile: Send + Sync {
+    fn names(&self) -> Vec<&str>;
+
+    /// The shape of a tensor; empty if there is none of that name.
+    fn dims(&self, name: &str) -> Vec<usize>;
+
+    /// One tensor as stored, in row-major order.
+    fn read(&self, name: &str) -> Result<Tensor>;
+}
+
+impl TensorFile for BTreeMap<String, Tensor> {
+    fn names(&self) -> Vec<&str> {
+        self.keys().map(String::as_str).collect()
+    }
+
+    fn dims(&self, name: &str) -> Vec<usize> {
+        self.get(name).map(|t| t.dims().to_vec()).unwrap_or_default()
+    }
+
+    fn read(&self, name: &str) -> Result<Tensor> {
+        Ok(self[name].clone())
+    }
 }
 
 /// Random initialisation of missing tensors.
@@ -49,24 +68,6 @@ pub struct Draws {
     pub prefixes: Vec<String>,
 }
 
-impl File {
-    fn names(&self) -> Vec<&str> {
-        match self {
-            File::Safetensors(file) => file.names().collect(),
-            File::Pth(file) => file.names().collect(),
-            File::Memory(tensors) => tensors.keys().map(String::as_str).collect(),
-        }
-    }
-
-    fn read(&self, name: &str) -> Result<Tensor> {
-        match self {
-            File::Safetensors(file) => file.read(name),
-            File::Pth(file) => file.read(name),
-            File::Memory(tensors) => Ok(tensors[name].clone()),
-        }
-    }
-}
-
 impl Weights {
     /// Opens `files` (all shards, or one pickle); `source` is the checkpoint's name in errors.
     ///
@@ -76,9 +77,11 @@ impl Weights {
     pub fn open(source: &str, files: &[PathBuf]) -> Result<Self> {
         let files = files
             .iter()
-            .map(|path| match path.extension().and_then(|e| e.to_str()) {
-                Some("safetensors") => SafetensorsFile::open(path).map(File::Safetensors),
-                _ => PthFile::open(path).map(File::Pth),
+            .map(|path| -> Result<Box<dyn TensorFile>> {
+                Ok(match path.extension().and_then(|e| e.to_str()) {
+                    Some("safetensors") => Box::new(SafetensorsFile::open(path)?),
+                    _ => Box::new(PthFile::open(path)?),
+                })
             })
             .collect::<Result<Vec<_>>>()?;
         Self::of(source, files)
@@ -89,7 +92,7 @@ impl Weights {
     /// # Errors
     /// One tensor under its old and its new name.
     pub fn from_tensors(source: &str, tensors: BTreeMap<String, Tensor>) -> Result<Self> {
-        Self::of(source, vec![File::Memory(tensors)])
+        Self::of(source, vec![Box::new(tensors)])
     }
 
     /// Draws missing tensors at random.
@@ -97,7 +100,7 @@ impl Weights {
         Weights { draws: Some(draws), ..self }
     }
 
-    fn of(source: &str, files: Vec<File>) -> Result<Self> {
+    fn of(source: &str, files: Vec<Box<dyn TensorFile>>) -> Result<Self> {
         let mut names = BTreeMap::new();
         for (i, file) in files.iter().enumerate() {
             for name in file.names() {
@@ -156,11 +159,7 @@ impl Weights {
         let Some((stored, file)) = self.names.get(name) else {
             bail!("`{}`: the tensor `{name}` is missing", self.source);
         };
-        Ok(match &self.files[*file] {
-            File::Safetensors(file) => file.dims(stored),
-            File::Pth(file) => file.dims(stored),
-            File::Memory(tensors) => tensors[stored].dims().to_vec(),
-        })
+        Ok(self.files[*file].dims(stored))
     }
 
     /// The tensor `name` as f32, which must have the shape `dims`.

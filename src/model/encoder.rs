@@ -7,8 +7,6 @@ mod fused; //    the audit's forward pass
 mod tensors; //  every tensor by name, for training and checkpoints
 mod training; // the differentiable forward pass
 
-use std::collections::BTreeMap;
-
 use anyhow::{bail, ensure, Context, Result};
 use candle_core::{DType, Device, Tensor};
 
@@ -16,8 +14,7 @@ pub use fused::Workspace;
 
 use super::families::EncoderFamily;
 use super::kernels::Activation;
-use super::{Frozen, Head, Mode, Model, Outputs, PackedBatch, Parameter};
-use super::{Shape, Trainable, Wanted};
+use super::{Head, Mode, Model, ModelSizes, PackedBatch, Shape, Trainable, Wanted};
 use crate::checkpoint::{ModelConfig, Weights};
 use crate::error::Diagnostic;
 
@@ -237,20 +234,13 @@ impl Model for Encoder {
         Ok(self.outputs(batch, Wanted::default(), Mode::Eval)?.logits)
     }
 
-    fn labels(&self) -> usize {
-        self.classifier.bias.elem_count()
-    }
-
-    fn positions(&self) -> usize {
-        self.positions.dims()[0] - self.first_position
-    }
-
-    fn vocabulary(&self) -> usize {
-        self.words.dims()[0]
-    }
-
-    fn uses_token_types(&self) -> bool {
-        self.token_types.as_ref().is_some_and(|t| t.dims()[0] > 1)
+    fn sizes(&self) -> ModelSizes {
+        ModelSizes {
+            labels: self.classifier.bias.elem_count(),
+            positions: self.positions.dims()[0] - self.first_position,
+            vocabulary: self.words.dims()[0],
+            uses_token_types: self.token_types.as_ref().is_some_and(|t| t.dims()[0] > 1),
+        }
     }
 
     fn with_other_head(&self) -> Option<(Head, Box<dyn Model>)> {
@@ -262,34 +252,6 @@ impl Model for Encoder {
             _ => return None,
         };
         Some((head, Box::new(Encoder { dense_activation, ..self.clone() })))
-    }
-}
-
-impl Trainable for Encoder {
-    fn outputs(
-        &self,
-        batch: &PackedBatch,
-        wanted: Wanted,
-        mode: Mode,
-    ) -> candle_core::Result<Outputs> {
-        Encoder::outputs(self, batch, wanted, mode)
-    }
-
-    fn shape(&self) -> Shape {
-        Encoder::shape(self)
-    }
-
-    fn parameters(&self, frozen: Frozen) -> Result<(Box<dyn Trainable>, Vec<Parameter>)> {
-        let (encoder, parameters) = self.trainable(frozen)?;
-        Ok((Box::new(encoder), parameters))
-    }
-
-    fn snapshot(&self) -> Result<Box<dyn Trainable>> {
-        Ok(Box::new(Encoder::snapshot(self)?))
-    }
-
-    fn export(&self) -> Result<BTreeMap<String, Tensor>> {
-        Encoder::export(self)
     }
 }
 

@@ -35,22 +35,36 @@ pub trait Model: Send + Sync {
         flat(&self.forward(batch)?)
     }
 
-    /// K, the number of labels.
-    fn labels(&self) -> usize;
+    /// Sizes of inputs and outputs.
+    fn sizes(&self) -> ModelSizes;
 
-    /// Maximum length of a sequence, in tokens.
-    fn positions(&self) -> usize;
+    /// K, the number of labels.
+    fn labels(&self) -> usize {
+        self.sizes().labels
+    }
 
     /// Token ids are in `0..vocabulary()`.
-    fn vocabulary(&self) -> usize;
-
-    /// Whether the segments of a pair are distinguished (BERT, ELECTRA) or not (RoBERTa, DistilBERT).
-    fn uses_token_types(&self) -> bool;
+    fn vocabulary(&self) -> usize {
+        self.sizes().vocabulary
+    }
 
     /// The same weights with the other head convention, if the architecture has two.
     fn with_other_head(&self) -> Option<(Head, Box<dyn Model>)> {
         None
     }
+}
+
+/// Sizes of a model's inputs and outputs.
+#[derive(Debug, Clone, Copy)]
+pub struct ModelSizes {
+    /// K, the number of labels.
+    pub labels: usize,
+    /// Maximum length of a sequence, in tokens.
+    pub positions: usize,
+    /// Token ids are below this.
+    pub vocabulary: usize,
+    /// Whether the segments of a pair are distinguished (BERT, ELECTRA) or not (RoBERTa, DistilBERT).
+    pub uses_token_types: bool,
 }
 
 /// The elements of a tensor, row-major.

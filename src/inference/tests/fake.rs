@@ -11,7 +11,7 @@ use candle_core::Tensor;
 use crate::checkpoint::TokenizedExample;
 use crate::inference::RunOptions;
 use crate::interrupt::Interrupt;
-use crate::model::{Model, PackedBatch, Workspace};
+use crate::model::{Model, ModelSizes, PackedBatch, Workspace};
 
 /// K.
 pub(super) const LABELS: usize = 3;
@@ -93,20 +93,9 @@ impl Model for Fake {
         Ok(logits)
     }
 
-    fn labels(&self) -> usize {
-        LABELS
-    }
-
-    fn positions(&self) -> usize {
-        usize::MAX
-    }
-
-    fn vocabulary(&self) -> usize {
-        VOCABULARY
-    }
-
-    fn uses_token_types(&self) -> bool {
-        true
+    fn sizes(&self) -> ModelSizes {
+        let (labels, vocabulary) = (LABELS, VOCABULARY);
+        ModelSizes { labels, positions: usize::MAX, vocabulary, uses_token_types: true }
     }
 }
 

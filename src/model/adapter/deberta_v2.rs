@@ -5,17 +5,14 @@ use candle_core::{Device, Tensor};
 use candle_transformers::models::debertav2::{Config, DebertaV2SeqClassificationModel};
 use serde_json::{json, Value};
 
-use super::super::{label_count, Model, PackedBatch};
+use super::super::{label_count, Model, ModelSizes, PackedBatch};
 use super::{builder, one_by_one, with_defaults};
 use crate::checkpoint::{ModelConfig, Weights};
 
 /// candle-transformers' DeBERTa-v2 classifier.
 pub struct DebertaV2 {
     inner: DebertaV2SeqClassificationModel,
-    labels: usize,
-    positions: usize,
-    vocabulary: usize,
-    token_types: usize,
+    sizes: ModelSizes,
 }
 
 impl DebertaV2 {
@@ -50,11 +47,15 @@ impl DebertaV2 {
         keys.remove("label2id");
         let parsed: Config = serde_json::from_value(Value::Object(keys))
             .with_context(|| format!("`{}` is not a DeBERTa-v2 config", config.path().display()))?;
-        let (positions, vocabulary) = (parsed.max_position_embeddings, parsed.vocab_size);
-        let token_types = parsed.type_vocab_size;
+        let sizes = ModelSizes {
+            labels,
+            positions: parsed.max_position_embeddings,
+            vocabulary: parsed.vocab_size,
+            uses_token_types: parsed.type_vocab_size > 0,
+        };
         let variables = builder(weights, device).pp("deberta");
         let inner = DebertaV2SeqClassificationModel::load(variables, &parsed, None)?;
-        Ok(DebertaV2 { inner, labels, positions, vocabulary, token_types })
+        Ok(DebertaV2 { inner, sizes })
     }
 }
 
@@ -64,19 +65,7 @@ impl Model for DebertaV2 {
         one_by_one(batch, device, |ids, types| self.inner.forward(ids, Some(types.clone()), None))
     }
 
-    fn labels(&self) -> usize {
-        self.labels
-    }
-
-    fn positions(&self) -> usize {
-        self.positions
-    }
-
-    fn vocabulary(&self) -> usize {
-        self.vocabulary
-    }
-
-    fn uses_token_types(&self) -> bool {
-        self.token_types > 0
+    fn sizes(&self) -> ModelSizes {
+        self.sizes
     }
 }

@@ -6,7 +6,7 @@ use candle_nn::{layer_norm_no_bias, linear, linear_no_bias, LayerNorm, Linear, M
 use candle_transformers::models::modernbert::{Config, ModernBert as Encoder};
 use serde_json::{json, Value};
 
-use super::super::{label_count, Model, PackedBatch};
+use super::super::{label_count, Model, ModelSizes, PackedBatch};
 use super::{builder, one_by_one, with_defaults};
 use crate::checkpoint::{ModelConfig, Weights};
 
@@ -17,9 +17,7 @@ pub struct ModernBert {
     dense: Linear,
     norm: LayerNorm,
     classifier: Linear,
-    labels: usize,
-    positions: usize,
-    vocabulary: usize,
+    sizes: ModelSizes,
     device: Device,
 }
 
@@ -59,9 +57,12 @@ impl ModernBert {
             dense: linear_no_bias(hidden, hidden, variables.pp("head.dense"))?,
             norm: layer_norm_no_bias(hidden, eps, variables.pp("head.norm"))?,
             classifier: linear(hidden, labels, variables.pp("classifier"))?,
-            labels,
-            positions: parsed.max_position_embeddings,
-            vocabulary: parsed.vocab_size,
+            sizes: ModelSizes {
+                labels,
+                positions: parsed.max_position_embeddings,
+                vocabulary: parsed.vocab_size,
+                uses_token_types: false,
+            },
             device: device.clone(),
         })
     }
@@ -118,19 +119,7 @@ impl Model for ModernBert {
         })
     }
 
-    fn labels(&self) -> usize {
-        self.labels
-    }
-
-    fn positions(&self) -> usize {
-        self.positions
-    }
-
-    fn vocabulary(&self) -> usize {
-        self.vocabulary
-    }
-
-    fn uses_token_types(&self) -> bool {
-        false
+    fn sizes(&self) -> ModelSizes {
+        self.sizes
     }
 }

@@ -1,12 +1,14 @@
 //! The differentiable forward pass, with the intermediate outputs that distillation uses.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
 use super::{Encoder, EncoderLayer, LinearLayer};
 use crate::model::kernels::Activation;
-use crate::model::{ops, Mode, Model, Outputs, PackedBatch, Shape, Wanted};
+use crate::model::{ops, Frozen, Mode, Model, Outputs, PackedBatch, Parameter};
+use crate::model::{Shape, Trainable, Wanted};
 
 /// Dropout sites: embeddings and head, then three per layer.
 const EMBEDDINGS: u64 = 0;
@@ -18,12 +20,10 @@ const ATTENTION_OUTPUT: u64 = 1;
 const OUTPUT: u64 = 2;
 const PER_LAYER: u64 = 3;
 
-impl Encoder {
-    /// Logits of every sequence of `batch`, and the `wanted` outputs; differentiable.
-    ///
+impl Trainable for Encoder {
     /// Matches transformers' `*ForSequenceClassification` with `output_hidden_states`; the scores are
     /// the input of its softmax.
-    pub fn outputs(&self, batch: &PackedBatch, wanted: Wanted, mode: Mode) -> Result<Outputs> {
+    fn outputs(&self, batch: &PackedBatch, wanted: Wanted, mode: Mode) -> Result<Outputs> {
         let pass = Pass { encoder: self, offsets: Arc::new(batch.offsets.clone()), mode };
         let mut outputs = Outputs { logits: self.words.clone(), hidden: vec![], scores: vec![] };
         let mut hidden = pass.embed(batch)?; // (T, H)
@@ -45,14 +45,26 @@ impl Encoder {
         Ok(outputs)
     }
 
-    /// The encoder's sizes.
-    pub fn shape(&self) -> Shape {
+    fn shape(&self) -> Shape {
         Shape {
             layers: self.layers.len(),
             hidden: self.dense.bias.elem_count(),
             heads: self.heads,
-            positions: self.positions(),
+            positions: self.sizes().positions,
         }
+    }
+
+    fn parameters(&self, frozen: Frozen) -> anyhow::Result<(Box<dyn Trainable>, Vec<Parameter>)> {
+        let (encoder, parameters) = self.trainable(frozen)?;
+        Ok((Box::new(encoder), parameters))
+    }
+
+    fn snapshot(&self) -> anyhow::Result<Box<dyn Trainable>> {
+        Ok(Box::new(self.map(&mut |_, tensor| tensor.detach().copy())?))
+    }
+
+    fn export(&self) -> anyhow::Result<BTreeMap<String, Tensor>> {
+        self.tensors()
     }
 }
 
