@@ -25,7 +25,7 @@ pub use repo::{is_id, HubRepo, RepoKind};
 pub use settings::{Connection, HubSettings};
 
 use crate::interrupt::Interrupt;
-use failure::FailedRequest;
+use failure::HubError;
 use repo::{is_commit, is_safe_path};
 
 /// The Hub during one run.
@@ -229,27 +229,24 @@ impl Hub {
         Ok(Snapshot { commit, origin: SnapshotSource::Cache { because } })
     }
 
-    fn ask_once(&self, repo: &HubRepo) -> Result<Snapshot, FailedRequest> {
+    fn ask_once(&self, repo: &HubRepo) -> Result<Snapshot, HubError> {
         let request = self.api.repo(repo.at(repo.revision())).info_request().config();
         let request = request.http_status_as_error(false).timeout_global(Some(self.settings.stall));
         let mut response = request
             .build()
             .call()
-            .map_err(|error| FailedRequest::Unreachable { reason: error.to_string() })?;
+            .map_err(|error| HubError::Unreachable { reason: error.to_string() })?;
         let code = response.headers().get("x-error-code").and_then(|code| code.to_str().ok());
         let code = code.map(str::to_owned);
         match response.status().as_u16() {
             200 => {}
-            status => return Err(FailedRequest::Status { status, code }),
+            status => return Err(HubError::Status { status, code }),
         }
         let info = response.body_mut().with_config().limit(LARGEST_LISTING);
-        let info: hf_hub::api::RepoInfo = info
-            .read_json()
-            .map_err(|error| FailedRequest::NotTheHub { reason: error.to_string() })?;
+        let info: hf_hub::api::RepoInfo =
+            info.read_json().map_err(|error| HubError::NotTheHub { reason: error.to_string() })?;
         if !is_safe_path(&info.sha) || info.sha.contains('/') {
-            return Err(FailedRequest::NotTheHub {
-                reason: format!("`{}` is not a commit", info.sha),
-            });
+            return Err(HubError::NotTheHub { reason: format!("`{}` is not a commit", info.sha) });
         }
         let files = info.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
         Ok(Snapshot { commit: info.sha, origin: SnapshotSource::Hub { files } })

@@ -50,45 +50,23 @@ impl Default for PairOptions {
     }
 }
 
-/// Why two models' predictions and a list of labels do not match.
+/// Why two models' predictions and a list of labels do not match: `teacher` and `count` are numbers
+/// of examples, `labels` is K, `other` is `student`, `list of labels` or `list of lengths`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[allow(missing_docs)] // of the fields above
 pub enum PairError {
     /// Different numbers of examples.
     #[error("the teacher predicts {teacher} examples and the {other} has {count}")]
-    Examples {
-        /// The teacher's N.
-        teacher: usize,
-        /// `student`, `list of labels` or `list of lengths`.
-        other: &'static str,
-        /// Its N.
-        count: usize,
-    },
+    Examples { teacher: usize, other: &'static str, count: usize },
     /// Different numbers of labels.
     #[error("the teacher has {teacher} labels and the student {student}")]
-    Labels {
-        /// The teacher's K.
-        teacher: usize,
-        /// The student's K.
-        student: usize,
-    },
+    Labels { teacher: usize, student: usize },
     /// A label that the models do not have.
     #[error("example {example} (counted from 0) has label {label}, and the task has {labels}")]
-    NoSuchLabel {
-        /// Row.
-        example: usize,
-        /// What was found.
-        label: u32,
-        /// K.
-        labels: usize,
-    },
+    NoSuchLabel { example: usize, label: u32, labels: usize },
     /// The gating confidence needs a distribution that is missing.
     #[error("the confidence `{kind}` is not defined here: {reason}; use `max`")]
-    GateUndefined {
-        /// The gating confidence.
-        kind: ConfidenceKind,
-        /// Why.
-        reason: Undefined,
-    },
+    GateUndefined { kind: ConfidenceKind, reason: Undefined },
 }
 
 /// What both models give on one split, as a report lists it. Nothing of it is there where the split

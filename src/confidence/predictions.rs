@@ -26,83 +26,41 @@ struct Distribution {
     log_probabilities: Vec<f64>, // (N, K), nats
 }
 
-/// Why rows of numbers are not the predictions of a classifier. Examples are counted from 0.
+/// Why rows of numbers are not the predictions of a classifier: `example` is a row, counted from 0,
+/// `label` a column, `value` what was found, `examples` N and `labels` K.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[allow(missing_docs)] // of the fields above
 pub enum PredictionError {
     /// No rows.
     #[error("there are no predictions: an empty split cannot be audited")]
     Empty,
     /// 2³⁰ rows or more.
     #[error("{examples} examples are more than one audit can sum exactly (fewer than 2^30)")]
-    TooMany {
-        /// N.
-        examples: usize,
-    },
+    TooMany { examples: usize },
     /// Fewer than two labels.
     #[error("a classifier needs two labels or more, and this one has {labels}")]
-    TooFewLabels {
-        /// K.
-        labels: usize,
-    },
+    TooFewLabels { labels: usize },
     /// The values do not form rows of K, or the columns have different lengths.
     #[error("{values} values do not match {expected}")]
-    Shape {
-        /// Number of values given.
-        values: usize,
-        /// What was expected of them.
-        expected: String,
-    },
+    Shape { values: usize, expected: String },
     /// A logit that is NaN or infinite.
     #[error("the logit of label {label} at example {example} is {value}, not a finite number")]
-    NotFinite {
-        /// Row.
-        example: usize,
-        /// Column.
-        label: usize,
-        /// What was found.
-        value: f32,
-    },
+    NotFinite { example: usize, label: usize, value: f32 },
     /// A probability outside [0, 1], or NaN.
     #[error("the probability of label {label} at example {example} is {value}, outside [0, 1]")]
-    NotAProbability {
-        /// Row.
-        example: usize,
-        /// Column.
-        label: usize,
-        /// What was found.
-        value: f64,
-    },
+    NotAProbability { example: usize, label: usize, value: f64 },
     /// Probabilities that do not sum to one.
     #[error("the probabilities of example {example} sum to {sum}, not to 1")]
-    NotNormalised {
-        /// Row.
-        example: usize,
-        /// Their sum.
-        sum: f64,
-    },
+    NotNormalised { example: usize, sum: f64 },
     /// A confidence outside [1/K, 1], or NaN.
     #[error(
         "the confidence of example {example} is {value}, outside [1/{labels}, 1]: it is to be the \
          probability of the predicted label, the largest of {labels}"
     )]
-    NotAConfidence {
-        /// Row.
-        example: usize,
-        /// What was found.
-        value: f64,
-        /// K.
-        labels: usize,
-    },
+    NotAConfidence { example: usize, value: f64, labels: usize },
     /// A predicted label that the task does not have.
     #[error("the predicted label of example {example} is {value}, and the task has {labels}")]
-    NoSuchLabel {
-        /// Row.
-        example: usize,
-        /// What was found.
-        value: u32,
-        /// K.
-        labels: usize,
-    },
+    NoSuchLabel { example: usize, value: u32, labels: usize },
 }
 
 impl PredictionError {

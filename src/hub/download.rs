@@ -14,7 +14,7 @@ use anyhow::Result;
 use hf_hub::api::sync::{ApiError, ApiRepo};
 use hf_hub::api::Progress;
 
-use super::failure::FailedRequest;
+use super::failure::HubError;
 use super::{Hub, HubRepo, TICK};
 use crate::digest::sha256_of;
 
@@ -45,7 +45,7 @@ impl Hub {
                 return Ok(path); // another process finished it meanwhile
             }
             match failed {
-                FailedRequest::Locked { .. } if waits < LOCK_WAITS => waits += 1,
+                HubError::Locked { .. } if waits < LOCK_WAITS => waits += 1,
                 _ if failed.is_temporary() && attempt < self.settings.retries => {
                     self.pause(attempt);
                     self.interrupt.check(|| format!("downloading `{file}` of {repo}"))?;
@@ -56,12 +56,7 @@ impl Hub {
         }
     }
 
-    fn download_once(
-        &self,
-        repo: &HubRepo,
-        commit: &str,
-        file: &str,
-    ) -> Result<PathBuf, FailedRequest> {
+    fn download_once(&self, repo: &HubRepo, commit: &str, file: &str) -> Result<PathBuf, HubError> {
         let size = Arc::new(AtomicU64::new(u64::MAX));
         match self.transfer(repo, commit, file, &size) {
             Ok(path) => match verify(&path, size.load(Ordering::Relaxed)) {
@@ -73,20 +68,20 @@ impl Hub {
             },
             Err(ApiOutcome::Error(error)) => {
                 let failed = failed_request(&error);
-                if matches!(failed, FailedRequest::Corrupt { .. }) {
+                if matches!(failed, HubError::Corrupt { .. }) {
                     self.discard_part(repo, commit, file);
                 }
                 Err(failed)
             }
-            Err(ApiOutcome::Silent(wait)) => Err(FailedRequest::Unreachable {
+            Err(ApiOutcome::Silent(wait)) => Err(HubError::Unreachable {
                 reason: format!("nothing has arrived for {} s", wait.as_secs()),
             }),
             Err(ApiOutcome::Stopped) => {
-                Err(FailedRequest::Unreachable { reason: "the user asked to stop".to_owned() })
+                Err(HubError::Unreachable { reason: "the user asked to stop".to_owned() })
             }
-            Err(ApiOutcome::Panicked) => Err(FailedRequest::NotTheHub {
-                reason: "hf-hub could not read the answer".to_owned(),
-            }),
+            Err(ApiOutcome::Panicked) => {
+                Err(HubError::NotTheHub { reason: "hf-hub could not read the answer".to_owned() })
+            }
         }
     }
 
@@ -179,12 +174,12 @@ impl Progress for Meter {
 }
 
 /// Checks the announced size, and the SHA-256 if the Hub gives one (the name of a large file's blob).
-fn verify(path: &Path, size: u64) -> Result<(), FailedRequest> {
-    let disk = |error: std::io::Error| FailedRequest::Disk { reason: error.to_string() };
+fn verify(path: &Path, size: u64) -> Result<(), HubError> {
+    let disk = |error: std::io::Error| HubError::Disk { reason: error.to_string() };
     let blob = path.canonicalize().map_err(disk)?;
     let arrived = blob.metadata().map_err(disk)?.len();
     if arrived != size {
-        return Err(FailedRequest::Corrupt {
+        return Err(HubError::Corrupt {
             reason: format!("{arrived} bytes arrived of {size}; the connection broke off"),
         });
     }
@@ -192,7 +187,7 @@ fn verify(path: &Path, size: u64) -> Result<(), FailedRequest> {
     if name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         let digest = sha256_of(&[&blob]).map_err(disk)?;
         if digest != name.to_ascii_lowercase() {
-            return Err(FailedRequest::Corrupt { reason: format!("its SHA-256 is {digest}") });
+            return Err(HubError::Corrupt { reason: format!("its SHA-256 is {digest}") });
         }
     }
     Ok(())
@@ -206,7 +201,7 @@ fn discard(path: &Path) {
     let _ = std::fs::remove_file(path);
 }
 
-fn failed_request(error: &ApiError) -> FailedRequest {
+fn failed_request(error: &ApiError) -> HubError {
     match error {
         ApiError::RequestError(error) => {
             // hf-hub does not re-export ureq's error, so its text is parsed.
@@ -214,10 +209,10 @@ fn failed_request(error: &ApiError) -> FailedRequest {
             match text.strip_prefix("http status: ").map(str::parse) {
                 // The part is complete, or longer than the file.
                 Some(Ok(416)) => {
-                    FailedRequest::Corrupt { reason: "nothing is left to resume".to_owned() }
+                    HubError::Corrupt { reason: "nothing is left to resume".to_owned() }
                 }
-                Some(Ok(status)) => FailedRequest::Status { status, code: None },
-                _ => FailedRequest::Unreachable { reason: text },
+                Some(Ok(status)) => HubError::Status { status, code: None },
+                _ => HubError::Unreachable { reason: text },
             }
         }
         ApiError::IoError(error) => match error.kind() {
@@ -227,16 +222,12 @@ fn failed_request(error: &ApiError) -> FailedRequest {
             | ErrorKind::ReadOnlyFilesystem
             | ErrorKind::NotADirectory
             | ErrorKind::AlreadyExists
-            | ErrorKind::NotFound => FailedRequest::Disk { reason: error.to_string() },
-            _ => {
-                FailedRequest::Unreachable { reason: format!("the connection broke off: {error}") }
-            }
+            | ErrorKind::NotFound => HubError::Disk { reason: error.to_string() },
+            _ => HubError::Unreachable { reason: format!("the connection broke off: {error}") },
         },
-        ApiError::InvalidResume => FailedRequest::Corrupt { reason: error.to_string() },
-        ApiError::LockAcquisition(path) => {
-            FailedRequest::Locked { path: path.display().to_string() }
-        }
+        ApiError::InvalidResume => HubError::Corrupt { reason: error.to_string() },
+        ApiError::LockAcquisition(path) => HubError::Locked { path: path.display().to_string() },
         ApiError::TooManyRetries(error) => failed_request(error),
-        _ => FailedRequest::NotTheHub { reason: error.to_string() },
+        _ => HubError::NotTheHub { reason: error.to_string() },
     }
 }

@@ -7,7 +7,7 @@ use crate::error::Diagnostic;
 
 /// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum FailedRequest {
+pub(super) enum HubError {
     /// The Hub answered with an error; `code` is its `X-Error-Code`.
     Status { status: u16, code: Option<String> },
     /// No answer: no network, no such host, refused, silent, broken off.
@@ -22,27 +22,25 @@ pub(super) enum FailedRequest {
     Disk { reason: String },
 }
 
-impl FailedRequest {
+impl HubError {
     /// Whether the same request may succeed soon.
     pub(super) fn is_temporary(&self) -> bool {
         match self {
-            FailedRequest::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
-            FailedRequest::Unreachable { reason } => {
+            HubError::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
+            HubError::Unreachable { reason } => {
                 // No server, or a timeout: a retry would fail too.
                 let lasting =
                     ["refused", "host not found", "lookup address", "unreachable", "has arrived"];
                 !lasting.iter().any(|word| reason.contains(word))
             }
-            FailedRequest::Corrupt { .. } => true,
-            FailedRequest::NotTheHub { .. }
-            | FailedRequest::Locked { .. }
-            | FailedRequest::Disk { .. } => false,
+            HubError::Corrupt { .. } => true,
+            HubError::NotTheHub { .. } | HubError::Locked { .. } | HubError::Disk { .. } => false,
         }
     }
 
     /// Whether the Hub itself gave this answer, which the cache must not hide.
     pub(super) fn is_answer(&self) -> bool {
-        matches!(self, FailedRequest::Status { .. }) && !self.is_temporary()
+        matches!(self, HubError::Status { .. }) && !self.is_temporary()
     }
 
     /// The error that the user sees.
@@ -56,30 +54,30 @@ impl FailedRequest {
         let endpoint = &settings.endpoint;
         let failed = |what: &str| format!("cannot get {wanted}: {what}");
         match self {
-            FailedRequest::Status { status, code } => {
+            HubError::Status { status, code } => {
                 explain_status(*status, code.as_deref(), repo, file, settings)
             }
-            FailedRequest::Unreachable { reason } => Diagnostic::failure(failed(&format!("`{endpoint}` cannot be reached: {reason}"))).hint("without a network, give a local folder, or set HF_HUB_OFFLINE=1 to use what is cached; HF_ENDPOINT names a mirror").into(),
-            FailedRequest::NotTheHub { reason } => Diagnostic::failure(failed(&format!("`{endpoint}` does not answer as the Hugging Face Hub does: {reason}"))).hint("check HF_ENDPOINT, and whether a proxy or a login page answers instead").into(),
-            FailedRequest::Locked { path } => Diagnostic::failure(failed(&format!("another process has been downloading it (lock `{path}`)"))).hint("wait for the other process to finish, then run this again").into(),
-            FailedRequest::Corrupt { reason } => Diagnostic::failure(failed(&format!("the data from `{endpoint}` is not the file: {reason}"))).hint("run this again; nothing of the failed download was kept").into(),
-            FailedRequest::Disk { reason } => Diagnostic::failure(failed(&format!("the cache `{}` cannot be written: {reason}", settings.cache_dir.display()))).hint("make room or set HF_HOME to a folder that can be written").into(),
+            HubError::Unreachable { reason } => Diagnostic::failure(failed(&format!("`{endpoint}` cannot be reached: {reason}"))).hint("without a network, give a local folder, or set HF_HUB_OFFLINE=1 to use what is cached; HF_ENDPOINT names a mirror").into(),
+            HubError::NotTheHub { reason } => Diagnostic::failure(failed(&format!("`{endpoint}` does not answer as the Hugging Face Hub does: {reason}"))).hint("check HF_ENDPOINT, and whether a proxy or a login page answers instead").into(),
+            HubError::Locked { path } => Diagnostic::failure(failed(&format!("another process has been downloading it (lock `{path}`)"))).hint("wait for the other process to finish, then run this again").into(),
+            HubError::Corrupt { reason } => Diagnostic::failure(failed(&format!("the data from `{endpoint}` is not the file: {reason}"))).hint("run this again; nothing of the failed download was kept").into(),
+            HubError::Disk { reason } => Diagnostic::failure(failed(&format!("the cache `{}` cannot be written: {reason}", settings.cache_dir.display()))).hint("make room or set HF_HOME to a folder that can be written").into(),
         }
     }
 }
 
-impl fmt::Display for FailedRequest {
+impl fmt::Display for HubError {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            FailedRequest::Status { status, code: None } => write!(formatter, "status {status}"),
-            FailedRequest::Status { status, code: Some(code) } => {
+            HubError::Status { status, code: None } => write!(formatter, "status {status}"),
+            HubError::Status { status, code: Some(code) } => {
                 write!(formatter, "status {status} ({code})")
             }
-            FailedRequest::Locked { path } => write!(formatter, "locked by `{path}`"),
-            FailedRequest::Unreachable { reason }
-            | FailedRequest::NotTheHub { reason }
-            | FailedRequest::Corrupt { reason }
-            | FailedRequest::Disk { reason } => formatter.write_str(reason),
+            HubError::Locked { path } => write!(formatter, "locked by `{path}`"),
+            HubError::Unreachable { reason }
+            | HubError::NotTheHub { reason }
+            | HubError::Corrupt { reason }
+            | HubError::Disk { reason } => formatter.write_str(reason),
         }
     }
 }

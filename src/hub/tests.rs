@@ -16,6 +16,10 @@ use crate::error::Interrupted;
 const FIRST: &str = "1111111111111111111111111111111111111111";
 const SECOND: &str = "2222222222222222222222222222222222222222";
 
+/// Files with their repository.
+const CONFIG: (&str, &str) = ("a/b", "config.json");
+const WEIGHTS: (&str, &str) = ("a/b", "weights");
+
 /// The contents and the failures of the server.
 #[derive(Default)]
 struct FakeHub {
@@ -176,6 +180,22 @@ fn hub(cache: &Path, server: &Server, connection: Connection) -> Hub {
     Hub::new(settings).unwrap()
 }
 
+/// A server, and an online client of it.
+fn online() -> (tempfile::TempDir, Server, Hub) {
+    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let hub = hub(cache.path(), &server, Connection::Online);
+    (cache, server, hub)
+}
+
+/// Asserts that the file cannot be fetched, and that the error has `parts`.
+#[track_caller]
+fn refused(hub: &Hub, (repo, file): (&str, &str), parts: &[&str]) {
+    let error = rendered(&hub.fetch(&model(repo), file).unwrap_err());
+    for part in parts {
+        assert!(error.contains(part), "`{part}` is not in: {error}");
+    }
+}
+
 fn model(text: &str) -> HubRepo {
     HubRepo::parse(RepoKind::Model, text).unwrap()
 }
@@ -223,42 +243,41 @@ fn a_file_is_downloaded_once_and_found_without_the_server() {
 fn offline_and_uncached_names_what_is_missing() {
     let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
     let offline = hub(cache.path(), &server, Connection::Offline);
-    let error = rendered(&offline.fetch(&model("owner/name"), "config.json").unwrap_err());
-    assert!(error.contains("model `owner/name` at revision `main` is not in the cache"), "{error}");
-    assert!(error.contains("HF_HUB_OFFLINE is set"), "{error}");
+    refused(
+        &offline,
+        ("owner/name", "config.json"),
+        &["model `owner/name` at revision `main` is not in the cache", "HF_HUB_OFFLINE is set"],
+    );
     assert!(server.requests().is_empty(), "offline must not connect");
 
     let online = hub(cache.path(), &server, Connection::Online);
     online.fetch(&model("owner/name"), "config.json").unwrap();
     let offline = hub(cache.path(), &server, Connection::Offline);
-    let error = rendered(&offline.fetch(&model("owner/name"), "model.safetensors").unwrap_err());
-    assert!(error.contains("`model.safetensors` of model `owner/name`"), "{error}");
+    refused(
+        &offline,
+        ("owner/name", "model.safetensors"),
+        &["`model.safetensors` of model `owner/name`"],
+    );
 }
 
 #[test]
 fn without_a_server_the_error_names_remedies() {
-    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let (_cache, server, hub) = online();
     server.shut_down();
-    let hub = hub(cache.path(), &server, Connection::Online);
-    let error = rendered(&hub.fetch(&model("owner/name@v1"), "config.json").unwrap_err());
-    assert!(error.contains("model `owner/name` at revision `v1`"), "{error}");
-    assert!(error.contains(&server.url) && error.contains("cannot be reached"), "{error}");
-    for remedy in ["HF_HUB_OFFLINE", "HF_ENDPOINT", "local folder"] {
-        assert!(error.contains(remedy), "{error}");
-    }
+    let file = ("owner/name@v1", "config.json");
+    refused(&hub, file, &["model `owner/name` at revision `v1`"]);
+    refused(&hub, file, &[&server.url, "cannot be reached"]);
+    refused(&hub, file, &["HF_HUB_OFFLINE", "HF_ENDPOINT", "local folder"]);
 }
 
 #[test]
 fn a_missing_file_is_none_and_a_missing_repository_an_error() {
-    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
-    let hub = hub(cache.path(), &server, Connection::Online);
+    let (_cache, server, hub) = online();
     assert_eq!(hub.fetch_optional(&model("a/b"), "vocab.txt").unwrap(), None);
     assert!(hub.fetch_optional(&model("a/b"), "config.json").unwrap().is_some());
-    let error = rendered(&hub.fetch(&model("a/b"), "vocab.txt").unwrap_err());
-    assert!(error.contains("no file `vocab.txt`") && error.contains("config.json"), "{error}");
+    refused(&hub, ("a/b", "vocab.txt"), &["no file `vocab.txt`", "config.json"]);
 
-    let error = rendered(&hub.fetch(&model("a/b@nowhere"), "config.json").unwrap_err());
-    assert!(error.contains("404") && error.contains("`nowhere`"), "{error}");
+    refused(&hub, ("a/b@nowhere", "config.json"), &["404", "`nowhere`"]);
     *lock(&server.store.refuses) = Some((404, "RepoNotFound"));
     let error = rendered(&hub.fetch_optional(&model("a/other"), "vocab.txt").unwrap_err());
     assert!(error.contains("there is no model `a/other`"), "{error}");
@@ -269,26 +288,21 @@ fn a_missing_file_is_none_and_a_missing_repository_an_error() {
 
 #[test]
 fn private_and_gated_ask_for_a_token_and_the_cache_does_not_hide_it() {
-    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
-    hub(cache.path(), &server, Connection::Online).fetch(&model("a/b"), "config.json").unwrap();
+    let (cache, server, first) = online();
+    first.fetch(&model("a/b"), "config.json").unwrap();
     for (status, code) in [(401, "RepoNotFound"), (401, "GatedRepo"), (403, "GatedRepo")] {
         *lock(&server.store.refuses) = Some((status, code));
         let hub = hub(cache.path(), &server, Connection::Online);
-        let error = rendered(&hub.fetch(&model("a/b"), "config.json").unwrap_err());
-        assert!(error.contains("private") && error.contains("HF_TOKEN"), "{error}");
-        assert!(error.contains(&status.to_string()), "{error}");
+        refused(&hub, CONFIG, &["private", "HF_TOKEN", &status.to_string()]);
     }
 }
 
 #[test]
 fn a_gate_that_shuts_only_at_the_file_is_reported_too() {
-    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
-    let hub = hub(cache.path(), &server, Connection::Online);
+    let (_cache, server, hub) = online();
     hub.list(&model("a/b")).unwrap();
     *lock(&server.store.refuses) = Some((403, "GatedRepo"));
-    let error = rendered(&hub.fetch(&model("a/b"), "config.json").unwrap_err());
-    assert!(error.contains("`config.json` of model `a/b`"), "{error}");
-    assert!(error.contains("private or gated") && error.contains("HF_TOKEN"), "{error}");
+    refused(&hub, CONFIG, &["`config.json` of model `a/b`", "private or gated", "HF_TOKEN"]);
 }
 
 #[test]
@@ -324,10 +338,9 @@ fn a_branch_that_moves_does_not_mix_two_commits() {
 
 #[test]
 fn revisions_and_data_sets_have_their_own_addresses() {
-    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let (_cache, server, hub) = online();
     server.put("refs/pr/1", SECOND, "sst2/train-00000-of-00001.parquet", b"rows");
     let repo = HubRepo::parse(RepoKind::Dataset, "nyu-mll/glue@refs/pr/1").unwrap();
-    let hub = hub(cache.path(), &server, Connection::Online);
     let path = hub.fetch(&repo, "sst2/train-00000-of-00001.parquet").unwrap();
     assert_eq!(std::fs::read(path).unwrap(), b"rows");
     assert_eq!(hub.commit(&repo).as_deref(), Some(SECOND));
@@ -343,8 +356,7 @@ fn a_connection_dropped_in_the_middle_leaves_no_file_and_is_resumed() {
     server.put("main", FIRST, "weights", &weights);
     server.store.drops.store(true, SeqCst);
     let first = hub(cache.path(), &server, Connection::Online);
-    let error = rendered(&first.fetch(&model("a/b"), "weights").unwrap_err());
-    assert!(error.contains("`weights` of model `a/b`"), "{error}");
+    refused(&first, WEIGHTS, &["`weights` of model `a/b`"]);
     assert_eq!(cached_files(cache.path()), [""; 0]);
     let offline = hub(cache.path(), &server, Connection::Offline);
     assert!(offline.fetch(&model("a/b"), "weights").is_err());
@@ -356,12 +368,10 @@ fn a_connection_dropped_in_the_middle_leaves_no_file_and_is_resumed() {
 
 #[test]
 fn bytes_with_another_hash_are_discarded() {
-    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let (cache, server, hub) = online();
     server.put("main", FIRST, "weights", &[7; 1000]);
     server.store.lies.store(true, SeqCst);
-    let hub = hub(cache.path(), &server, Connection::Online);
-    let error = rendered(&hub.fetch(&model("a/b"), "weights").unwrap_err());
-    assert!(error.contains("SHA-256"), "{error}");
+    refused(&hub, WEIGHTS, &["SHA-256"]);
     assert_eq!(cached_files(cache.path()), [""; 0]);
     server.store.lies.store(false, SeqCst);
     let path = hub.fetch(&model("a/b"), "weights").unwrap();
@@ -371,13 +381,12 @@ fn bytes_with_another_hash_are_discarded() {
 #[test]
 fn a_part_that_cannot_be_resumed_is_downloaded_again() {
     for left in [1000, 2000] {
-        let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+        let (cache, server, hub) = online();
         server.put("main", FIRST, "weights", &[7; 1000]);
         let blobs = cache.path().join("models--a--b").join("blobs");
         std::fs::create_dir_all(&blobs).unwrap();
         let etag = crate::digest::hexadecimal(&Sha256::digest([7; 1000]));
         std::fs::write(blobs.join(format!("{etag}.part")), vec![0; left]).unwrap();
-        let hub = hub(cache.path(), &server, Connection::Online);
         let path = hub.fetch(&model("a/b"), "weights").unwrap();
         assert_eq!(std::fs::read(path).unwrap(), [7; 1000]);
     }
@@ -390,8 +399,7 @@ fn a_silent_server_times_out() {
     let mut settings = hub(cache.path(), &server, Connection::Online).settings().clone();
     settings.stall = Duration::from_millis(400);
     let hub = Hub::new(settings).unwrap();
-    let error = rendered(&hub.fetch(&model("a/b"), "config.json").unwrap_err());
-    assert!(error.contains("nothing has arrived"), "{error}");
+    refused(&hub, CONFIG, &["nothing has arrived"]);
 }
 
 #[test]
@@ -431,26 +439,21 @@ fn a_cache_that_cannot_be_written_is_reported() {
     let cache = folder.path().join("cache");
     std::fs::write(&cache, "a file where the cache should be").unwrap();
     let hub = hub(&cache, &server, Connection::Online);
-    let error = rendered(&hub.fetch(&model("a/b"), "config.json").unwrap_err());
-    assert!(error.contains("cannot be written") && error.contains("HF_HOME"), "{error}");
+    refused(&hub, CONFIG, &["cannot be written", "HF_HOME"]);
 }
 
 #[test]
 fn a_page_that_is_not_the_hub_is_reported() {
-    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let (_cache, server, hub) = online();
     *lock(&server.store.refuses) = Some((200, "")); // an empty page, as of a login portal
-    let hub = hub(cache.path(), &server, Connection::Online);
-    let error = rendered(&hub.fetch(&model("a/b"), "config.json").unwrap_err());
-    assert!(error.contains("does not answer as the Hugging Face Hub does"), "{error}");
+    refused(&hub, CONFIG, &["does not answer as the Hugging Face Hub does"]);
 }
 
 #[test]
 fn a_file_name_cannot_leave_the_cache() {
-    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
-    let hub = hub(cache.path(), &server, Connection::Online);
+    let (_cache, server, hub) = online();
     for name in ["../x", "/etc/passwd", "a/../../x", ""] {
-        let error = rendered(&hub.fetch(&model("a/b"), name).unwrap_err());
-        assert!(error.contains("is not a path inside a repository"), "{error}");
+        refused(&hub, ("a/b", name), &["is not a path inside a repository"]);
     }
     assert!(server.requests().is_empty());
 }

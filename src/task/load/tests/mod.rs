@@ -23,6 +23,12 @@ fn failure(result: Result<Dataset>) -> String {
     rendered(&result.expect_err("the load must fail"))
 }
 
+/// Asserts that SST-2's train split cannot be loaded, and that the error has `parts`.
+#[track_caller]
+fn refuses(folder: &Folder, parts: &[&str]) {
+    says(&failure(folder.load("sst2", "train")), parts);
+}
+
 #[track_caller]
 fn says(text: &str, parts: &[&str]) {
     for part in parts {
