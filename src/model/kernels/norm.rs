@@ -17,7 +17,7 @@ pub struct Norm<'a> {
 
 /// `x = (x + residual − mean) / sqrt(variance + eps) · gain + bias` for each row of H, in place.
 ///
-/// The variance is the population's, as in PyTorch's LayerNorm. An empty `residual` adds nothing.
+/// The variance is the population's, as in PyTorch's LayerNorm.
 pub fn add_layer_norm(x: &mut [f32], residual: &[f32], norm: Norm) {
     Arch::new().dispatch(AddLayerNorm { x, residual, norm });
 }
@@ -36,10 +36,8 @@ impl WithSimd for AddLayerNorm<'_> {
         let AddLayerNorm { x, residual, norm } = self;
         let hidden = norm.gain.len();
         for (r, row) in x.chunks_exact_mut(hidden).enumerate() {
-            if !residual.is_empty() {
-                for (x, y) in row.iter_mut().zip(&residual[r * hidden..][..hidden]) {
-                    *x += y;
-                }
+            for (x, y) in row.iter_mut().zip(&residual[r * hidden..][..hidden]) {
+                *x += y;
             }
             normalise(row, norm);
         }

@@ -20,7 +20,7 @@ pub use attention::{attention, attention_scores};
 pub use backward::backward;
 pub use embed::embed;
 pub use linear::{activate, linear};
-pub use norm::{add_layer_norm, layer_norm};
+pub use norm::add_layer_norm;
 
 use super::kernels::gradients;
 

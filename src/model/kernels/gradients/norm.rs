@@ -7,9 +7,7 @@ use crate::model::kernels::{sized, Norm};
 
 /// The gradients of `(h − mean) / sqrt(variance + eps) · gain + bias` for rows of h = x + residual
 /// (rows, H), given that of the result: `out` (rows, H) gets h's, which is x's and the residual's;
-/// those of gain and bias are added to `scale` (2, H) row by row.
-///
-/// An empty `residual` adds nothing. `row` is a buffer.
+/// those of gain and bias are added to `scale` (2, H) row by row. `row` is a buffer.
 pub fn layer_norm_gradient(
     (x, residual): (&[f32], &[f32]),
     norm: Norm,
@@ -43,10 +41,8 @@ impl WithSimd for LayerNormGradientKernel<'_> {
         for (r, out) in out.chunks_exact_mut(hidden).enumerate() {
             let rows = r * hidden..(r + 1) * hidden;
             row.copy_from_slice(&x[rows.clone()]);
-            if !residual.is_empty() {
-                for (x, y) in row.iter_mut().zip(&residual[rows.clone()]) {
-                    *x += y;
-                }
+            for (x, y) in row.iter_mut().zip(&residual[rows.clone()]) {
+                *x += y;
             }
             row_gradient(row, norm, &grad[rows], out, (gain, bias));
         }
