@@ -28,15 +28,6 @@ pub struct Interval {
     pub level: f64,
 }
 
-/// Settings of a bootstrap.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Bootstrap {
-    /// Seed of ChaCha8. The same seed and differences give the same bits.
-    pub seed: u64,
-    /// Number of resamples, at least 1: [`BOOTSTRAP_RESAMPLES`].
-    pub resamples: usize,
-}
-
 /// The 95 % percentile bootstrap interval of σ. Efron & Tibshirani 1993, chapter 13.
 ///
 /// Each resample draws N of the N differences with replacement, from its own stream of ChaCha8. The
@@ -50,7 +41,7 @@ pub struct Bootstrap {
 pub fn bootstrap_interval(
     differences: &[f64],
     statistic: Statistic,
-    bootstrap: Bootstrap,
+    seed: u64,
 ) -> Defined<Interval> {
     if differences.is_empty() {
         return Err(Undefined::NoExamples);
@@ -66,9 +57,9 @@ pub fn bootstrap_interval(
     let observed = values.iter().map(|d| d * d).sum::<f64>() / n as f64;
     let draws = n.min(BOOTSTRAP_DRAWS);
     let shrink = (draws as f64 / n as f64).sqrt();
-    let mut sigmas: Vec<f64> = (0..bootstrap.resamples.max(1))
+    let mut sigmas: Vec<f64> = (0..BOOTSTRAP_RESAMPLES)
         .map(|resample| {
-            let mut random = generator(bootstrap.seed, resample);
+            let mut random = generator(seed, resample);
             let drawn = mean_square(&values, statistic, draws, &mut random);
             (observed + (drawn - observed) * shrink).max(0.0).sqrt()
         })
@@ -120,10 +111,8 @@ fn mean_square(values: &[f64], statistic: Statistic, draws: usize, random: &mut 
 mod tests {
     use super::*;
 
-    const BOOTSTRAP: Bootstrap = Bootstrap { seed: 7, resamples: BOOTSTRAP_RESAMPLES };
-
     fn interval(differences: &[f64], statistic: Statistic) -> Interval {
-        bootstrap_interval(differences, statistic, BOOTSTRAP).unwrap()
+        bootstrap_interval(differences, statistic, 7).unwrap()
     }
 
     /// n values, evenly spread over [−1/2, 1/2] in a scattered order.
@@ -147,8 +136,7 @@ mod tests {
         for statistic in Statistic::ALL {
             assert_eq!(interval(&values, statistic), interval(&reversed, statistic));
         }
-        let other = Bootstrap { seed: 8, ..BOOTSTRAP };
-        let other = bootstrap_interval(&values, Statistic::Rms, other).unwrap();
+        let other = bootstrap_interval(&values, Statistic::Rms, 8).unwrap();
         assert_ne!(other, interval(&values, Statistic::Rms));
     }
 
@@ -168,7 +156,7 @@ mod tests {
 
     #[test]
     fn no_examples_have_no_interval() {
-        let none = bootstrap_interval(&[], Statistic::Rms, BOOTSTRAP);
+        let none = bootstrap_interval(&[], Statistic::Rms, 7);
         assert_eq!(none, Err(Undefined::NoExamples));
     }
 }

@@ -1,7 +1,5 @@
 //! Exact sums: each term is rounded once, addition is exact.
 
-use std::ops::AddAssign;
-
 /// Binary digits after the point.
 const FRACTION_BITS: i32 = 96;
 
@@ -87,12 +85,6 @@ impl FixedSum {
 
     fn add_units(&mut self, units: i128) {
         self.0 = self.0.checked_add(units).expect("a sum of fewer than 2^30 terms in [-2, 2]");
-    }
-}
-
-impl AddAssign for FixedSum {
-    fn add_assign(&mut self, other: Self) {
-        self.merge(other);
     }
 }
 
@@ -240,7 +232,7 @@ mod tests {
             prop_assert_eq!(sum_of(&reversed), whole);
             let (left, right) = terms.split_at(cut.min(terms.len()));
             let mut merged = sum_of(right);
-            merged += sum_of(left);
+            merged.merge(sum_of(left));
             prop_assert_eq!(merged, whole);
         }
     }

@@ -27,7 +27,7 @@ mod sums; //        n, Σd, Σd² and σ
 mod undefined; //   why a figure is missing
 
 pub use bootstrap::{
-    bootstrap_interval, Bootstrap, Interval, BOOTSTRAP_DRAWS, BOOTSTRAP_LEVEL, BOOTSTRAP_RESAMPLES,
+    bootstrap_interval, Interval, BOOTSTRAP_DRAWS, BOOTSTRAP_LEVEL, BOOTSTRAP_RESAMPLES,
 };
 pub use difference::{
     confidence_differences, largest_difference, student_confidence, ConfidenceKind, Statistic,

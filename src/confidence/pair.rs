@@ -7,10 +7,9 @@ use super::groups::{group_sums, groups};
 use super::metrics::ModelInput;
 use super::{
     agreement, bootstrap_interval, confidence_counts, confidence_differences, difference_histogram,
-    divergence, intervals, known, largest_difference, negative_flips, spread, worst, Bootstrap,
+    divergence, intervals, known, largest_difference, negative_flips, spread, worst,
     ConfidenceCounts, ConfidenceKind, Defined, DifferenceSums, Divergence, Group, Histogram,
     Interval, ModelStatistics, PairIntervals, Predictions, Reasons, Spread, Statistic, Undefined,
-    BOOTSTRAP_RESAMPLES,
 };
 
 /// Two models' predictions on one split, in data set order.
@@ -147,7 +146,6 @@ impl PairStatistics {
             let differences = confidence_differences(teacher, student, kind);
             (kind, differences.map(|d| DifferenceSums::of(&d)))
         });
-        let bootstrap = Bootstrap { seed: options.seed, resamples: BOOTSTRAP_RESAMPLES };
         let mut undefined = Reasons::new();
         Ok(Self {
             n: differences.len(),
@@ -156,7 +154,7 @@ impl PairStatistics {
             statistic,
             sums: DifferenceSums::of(&differences),
             variants,
-            sigma_interval: bootstrap_interval(&differences, statistic, bootstrap)
+            sigma_interval: bootstrap_interval(&differences, statistic, options.seed)
                 .expect("predictions are never empty"),
             figures: PairFigures::new(input, options, &differences, &mut undefined),
             undefined,
