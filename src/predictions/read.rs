@@ -10,7 +10,7 @@ use crate::checkpoint::LabelMap;
 use crate::confidence::Predictions;
 use crate::error::Diagnostic;
 use crate::interrupt::Interrupt;
-use crate::task::table::{expand_patterns, read_table, Cell, Table};
+use crate::task::table::{expand_patterns, read_table, Cell, DataTable};
 use crate::task::{find_label, label_ids, LabelReader};
 
 /// One model's predictions, one row per example.
@@ -192,7 +192,7 @@ pub fn read_predictions(
 /// An entry for this model only that names no label; a cell with a name that the map gives to another
 /// label of the same model.
 fn rename_predicted(
-    table: &mut Table,
+    table: &mut DataTable,
     column: usize,
     role: &str,
     names: &[String],
@@ -229,7 +229,7 @@ fn rename_predicted(
 }
 
 /// The label names in the columns' order (`None` for a bare confidence), and the columns.
-fn shown(table: &Table, source: &str) -> Result<(Option<Vec<String>>, PredictionColumns)> {
+fn shown(table: &DataTable, source: &str) -> Result<(Option<Vec<String>>, PredictionColumns)> {
     let with_prefix = |prefix: &str| -> (Vec<String>, Vec<usize>) {
         let columns = table.columns.iter().enumerate();
         columns.filter_map(|(i, c)| Some((c.strip_prefix(prefix)?.to_owned(), i))).unzip()
@@ -263,7 +263,7 @@ fn shown(table: &Table, source: &str) -> Result<(Option<Vec<String>>, Prediction
 }
 
 fn predictions(
-    table: &Table,
+    table: &DataTable,
     shown: &PredictionColumns,
     order: &[usize],
     reader: &LabelReader,
@@ -304,7 +304,7 @@ fn predictions(
     }
 }
 
-fn number(table: &Table, row: usize, column: usize) -> Result<f64> {
+fn number(table: &DataTable, row: usize, column: usize) -> Result<f64> {
     match table.number(row, column)? {
         Some(value) if value.is_finite() => Ok(value),
         Some(value) => Err(table.wrong(row, column, &format!("{value} is not finite"))),
@@ -312,7 +312,7 @@ fn number(table: &Table, row: usize, column: usize) -> Result<f64> {
     }
 }
 
-fn ids(table: &Table) -> Result<Option<Vec<String>>> {
+fn ids(table: &DataTable) -> Result<Option<Vec<String>>> {
     let Some(column) = table.column("id") else { return Ok(None) };
     let mut first: HashMap<String, usize> = HashMap::new();
     let mut ids = Vec::with_capacity(table.rows.len());

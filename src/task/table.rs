@@ -18,7 +18,7 @@ mod tests;
 
 /// The rows of one or more files with the same columns, in the order of the files.
 #[derive(Debug, Clone)]
-pub struct Table {
+pub struct DataTable {
     /// Column names, in the first file's order.
     pub columns: Vec<String>,
     /// Every row has a cell for every column.
@@ -32,7 +32,7 @@ pub struct Table {
 /// One row and its position.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TableRow {
-    /// Index into [`Table::files`].
+    /// Index into [`DataTable::files`].
     pub file: usize,
     /// 1-based line (text formats) or row (Parquet).
     pub line: usize,
@@ -40,7 +40,7 @@ pub struct TableRow {
     pub cells: Vec<Cell>,
 }
 
-impl Table {
+impl DataTable {
     /// The index of a column.
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| column == name)
@@ -112,7 +112,7 @@ impl Table {
 /// # Errors
 /// A file that cannot be read, a row with too few or too many fields, files with different columns
 /// (their order may differ), or an interrupt.
-pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<Table> {
+pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<DataTable> {
     let mut builder = Builder::default();
     for (index, path) in paths.iter().enumerate() {
         let path = path.as_ref();
@@ -135,7 +135,7 @@ pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<
     }
     let files: Vec<PathBuf> = paths.iter().map(|path| path.as_ref().to_owned()).collect();
     let sha256 = sha256_of(&files)?;
-    Ok(Table { columns: builder.columns, rows: builder.rows, files, sha256 })
+    Ok(DataTable { columns: builder.columns, rows: builder.rows, files, sha256 })
 }
 
 /// The files that match paths and patterns (`*`, `?`, `[ab]`, `**`): each pattern's files in natural

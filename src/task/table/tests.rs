@@ -10,7 +10,7 @@ fn failure<T: std::fmt::Debug>(result: Result<T>) -> String {
     crate::error::rendered(&result.unwrap_err())
 }
 
-fn read_table<P: AsRef<Path>>(paths: &[P]) -> Result<Table> {
+fn read_table<P: AsRef<Path>>(paths: &[P]) -> Result<DataTable> {
     super::read_table(paths, &Interrupt::default())
 }
 
