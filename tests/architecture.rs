@@ -1,6 +1,6 @@
 //! Module dependencies: a module uses only those that src/lib.rs lists before it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,7 @@ fn is_test_file(path: &Path) -> bool {
 
 /// The code of a file with its comments blanked, up to its first inline module of tests.
 fn product_code(source: &str) -> String {
-    let code = source.split("#[cfg(test)]\nmod tests {").next().unwrap();
+    let code = source.split("\nmod tests {").next().unwrap();
     let blank = |line: &str| match line.find("//") {
         Some(at) => line[..at].to_owned(),
         None => line.to_owned(),
@@ -147,4 +147,49 @@ fn every_form_of_an_upward_use_is_found() {
     let tested =
         "use crate::low::A;\n// crate::high\n#[cfg(test)]\nmod tests {\n use crate::high;\n}";
     assert!(upward(&rooms, "middle", "middle.rs", &product_code(tested)).is_empty());
+}
+
+/// Names that may be declared more than once; each needs a reason here.
+const DOUBLES: [&str; 0] = [];
+
+/// The types that `code` declares at its top level, aliases among them.
+fn declared_types(code: &str) -> Vec<String> {
+    let name = |line: &str| {
+        let item = match line.strip_prefix("pub(") {
+            Some(rest) => rest.split_once(") ")?.1,
+            None => line.strip_prefix("pub ").unwrap_or(line),
+        };
+        let kinds = ["struct ", "enum ", "trait ", "type "];
+        kinds.iter().find_map(|kind| item.strip_prefix(kind)).map(identifier)
+    };
+    code.lines().filter_map(name).collect()
+}
+
+#[test]
+fn type_names_are_unique() {
+    let mut files = Vec::new();
+    sources(&src(), &mut files);
+    let mut declared: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for path in files.iter().filter(|path| !is_test_file(path)) {
+        let file = path.strip_prefix(src()).unwrap().display().to_string();
+        let code = product_code(&fs::read_to_string(path).unwrap());
+        for name in declared_types(&code) {
+            declared.entry(name).or_default().push(file.clone());
+        }
+    }
+    assert!(declared.len() > 300, "{}", declared.len());
+    declared.retain(|_, files| files.len() > 1);
+    let allowed = |name: &String| DOUBLES.contains(&name.as_str());
+    let wrong: Vec<_> = declared.iter().filter(|(name, _)| !allowed(name)).collect();
+    assert!(wrong.is_empty(), "declared more than once: {wrong:#?}");
+    let unused: Vec<_> = DOUBLES.iter().filter(|name| !declared.contains_key(**name)).collect();
+    assert!(unused.is_empty(), "exceptions that are no longer needed: {unused:?}");
+}
+
+#[test]
+fn every_form_of_a_declaration_is_found() {
+    let code =
+        "struct A;\npub struct B<T>(T);\npub(crate) enum C {}\npub(in crate::x) trait D {}\n\
+                type E = u8;\nimpl D for A {\n    type Output = ();\n}\npub use x::struct_like;";
+    assert_eq!(declared_types(code), ["A", "B", "C", "D", "E"]);
 }
