@@ -53,7 +53,7 @@ fn every_damaged_checkpoint_is_refused_by_the_name_of_its_fault() {
         ("surplus-tensor", &["bert.encoder.layer.7.", "and 3 more", "config.json"]),
         ("wrong-shape", &["classifier.weight", "[2, 8]", "[2, 16]"]),
         ("nan", &["bert.encoder.layer.0.output.dense.weight", "NaN", "save it again"]),
-        ("not-json", &["config.json", "no JSON", "line 34"]),
+        ("not-json", &["config.json", "not a JSON object", "line 34"]),
         ("truncated", &["model.safetensors", "truncated", "10120 bytes", "fetch the file again"]),
         (
             "unsupported",
@@ -82,7 +82,7 @@ fn a_token_id_without_an_embedding_names_the_example_and_both_numbers() {
     // `films` is `film ##s`, and `##s` is token 61 of 74; the model has 60 embeddings.
     sandbox.write("glue/SST-2/train.tsv", "sentence\tlabel\ngood film\t1\nbad films\t0\n");
     let path = fixture("bad/small-vocab");
-    let words = ["student", "example 1", "id 61", "60 embeddings", "two models"];
+    let words = ["student", "example 1", "id 61", "60 embeddings", "different models"];
     could_not_run(&sandbox, &audit(&["--student", path.to_str().unwrap()]), &words);
 }
 
@@ -113,7 +113,7 @@ fn a_folder_without_a_checkpoint_error_names_the_required_files() {
         ("no-weights", &["no weights", "model.safetensors", "pytorch_model.bin"]),
         ("no-tokenizer", &["no tokenizer", "tokenizer.json", "vocab.txt"]),
         ("empty", &["empty/model.safetensors", "truncated"]),
-        ("bad-tokenizer", &["bad-tokenizer/tokenizer.json", "no tokenizer"]),
+        ("bad-tokenizer", &["bad-tokenizer/tokenizer.json", "not a tokenizer"]),
         ("pointer", &["pointer/model.safetensors", "Git LFS pointer", "git lfs pull"]),
         ("link", &["link/model.safetensors", "symbolic link", "copy the file"]),
         ("page", &["page/model.safetensors", "HTML page", "download"]),

@@ -147,8 +147,8 @@ fn a_list_that_means_nothing_is_refused_before_anything_is_run() {
     for (splits, words) in [
         ("train,train", &["`split` (flag --split)", "names `train` twice", "hint: "][..]),
         ("train,dev,validation", &["names `validation` twice"]),
-        ("train,,extra", &["a name left out"]),
-        (",train", &["a name left out"]),
+        ("train,,extra", &["a missing name"]),
+        (",train", &["a missing name"]),
     ] {
         sandbox.audit(&with(&pair, &["--split", splits])).fails(2, words).prints_no_report();
     }

@@ -93,7 +93,7 @@ fn concurrent_use_keeps_the_cache_valid() {
         scope.spawn(clear);
     });
     assert!(stored.load(Ordering::Relaxed) > 0);
-    // With nobody left, one run completes the entry.
+    // Afterwards, one run completes the entry.
     let cache = PredictionCache::at(root.path());
     let (mut entry, notes) = cache.open(&spec("test", N, 2));
     assert!(notes.is_empty(), "{notes:?}");

@@ -91,7 +91,7 @@ codes! {
     WorseThanMajority = "worse-than-majority",
     /// A model does much better with the other head.
     HeadConvention = "head-convention",
-    /// A tokenizer does not tell the texts of a pair apart, and its model does.
+    /// A tokenizer does not distinguish the texts of a pair, but its model does.
     TokenTypesLost = "token-types-lost",
     /// The two tokenizers split some text differently.
     TokenizersDiffer = "tokenizers-differ",

@@ -210,7 +210,7 @@ impl SequentialTest {
     /// A confidence interval for σ of the whole set at level 1 − δ, from the draws so far.
     ///
     /// Valid at any stopping time: all of these intervals hold σ at once with probability 1 − δ. It
-    /// holds every σ against which no wager has ever reached 2/δ, and lies within what is certain:
+    /// holds every σ against which no wager has ever reached 2/δ, and is within what is certain:
     /// without draws it is [0, R], with all N the point σ.
     ///
     /// Each end has δ/2 where the verdict has δ, so the interval after a statistical verdict may

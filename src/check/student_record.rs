@@ -82,8 +82,8 @@ pub enum RecordError {
     Both(&'static str, &'static str),
     /// A temperature above 1 without `t_squared`.
     #[error(
-        "the record's bound has the temperature {0} and no `t_squared`: say whether the soft-label \
-         loss was scaled by the temperature squared"
+        "the record's bound has the temperature {0} and no `t_squared`: record whether the \
+         soft-label loss was scaled by the temperature squared"
     )]
     Scaling(f64),
     /// A sum over an unknown number of examples, used for other examples.
@@ -93,7 +93,7 @@ pub enum RecordError {
     )]
     Uncounted,
     /// A number outside its range.
-    #[error("the record's bound is not valid")] // the chain of causes says why
+    #[error("the record's bound is not valid")] // the cause is in the chain
     Bound(#[from] BoundError),
 }
 

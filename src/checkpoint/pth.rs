@@ -134,7 +134,7 @@ impl TensorFile for PthFile {
 }
 
 impl StorageView {
-    /// The elements in row-major order; `None` if one lies outside the storage.
+    /// The elements in row-major order; `None` if one is outside the storage.
     fn gather(&self, storage: &[u8]) -> Option<Vec<u8>> {
         let size = self.dtype.size_in_bytes();
         let count = self.dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d))?;

@@ -213,7 +213,7 @@ fn word_piece(vocabulary: &Path, config: Option<&Path>, casing: Casing) -> Resul
         (Casing::Auto, None) if !has_capitals(vocab.keys()) => true,
         (Casing::Auto, None) => {
             bail!(Diagnostic::failure(format!(
-                "`{}` has tokens with capital letters, and nothing says whether text is \
+                "`{}` has tokens with capital letters, and no file records whether text is \
                      lower-cased",
                 vocabulary.display()
             ))

@@ -307,7 +307,7 @@ mod tests {
         let error = format!("{:#}", new.write(&folder).unwrap_err());
         assert!(error.contains("gone.txt`"), "{error}");
         assert!(names_in(root.path()).is_empty());
-        // A file that stands where a file is to be: nothing of the others stays.
+        // A folder in place of a file: none of the other files stays.
         fs::create_dir_all(folder.join(CONFIG)).unwrap();
         let error = format!("{:#}", copied().write(&folder).unwrap_err());
         assert!(error.contains("config.json`"), "{error}");

@@ -120,21 +120,21 @@ proptest! {
                 Lane { what: "model", model: Some(model), input: Input::Tokens(tokens), entry }
             })
             .collect();
-        let mut heard: Vec<Vec<u32>> = Vec::new();
+        let mut windows_run: Vec<Vec<u32>> = Vec::new();
         let observer = Counting::default();
         run(&mut lanes, &case.order, &case.options, &observer, |rows, entries| {
             for &row in rows {
                 assert!(entries.iter().all(|entry| entry.row(row as usize).is_some()));
             }
-            heard.push(rows.to_vec());
-            Ok(if heard.len() > case.last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+            windows_run.push(rows.to_vec());
+            Ok(if windows_run.len() > case.last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
         })
         .unwrap();
 
         let windows = windows_of(&case.order, &case.options.windows);
         let expected: Vec<_> = windows.iter().take(case.last + 1).map(|w| w.to_vec()).collect();
-        prop_assert_eq!(&heard, &expected);
-        let delivered = heard.concat();
+        prop_assert_eq!(&windows_run, &expected);
+        let delivered = windows_run.concat();
         let mut asked_for = 0;
         let mut sequences_run = 0;
         for (i, lane) in case.lanes.iter().enumerate() {
@@ -341,15 +341,15 @@ fn an_error_of_the_caller_ends_the_run_and_no_window_follows() {
         let mut entry = CacheEntry::in_memory(50, LABELS);
         let input = Input::Tokens(&tokens);
         let lane = Lane { what: "model", model: Some(&model), input, entry: &mut entry };
-        let mut heard = 0;
+        let mut calls = 0;
         let ended = run(&mut [lane], &first, &options, &Silent, |_, _| {
-            heard += 1;
-            if heard == 2 {
+            calls += 1;
+            if calls == 2 {
                 bail!("enough")
             }
             Ok(ControlFlow::Continue(()))
         });
-        assert_eq!((ended.unwrap_err().to_string().as_str(), heard), ("enough", 2));
+        assert_eq!((ended.unwrap_err().to_string().as_str(), calls), ("enough", 2));
     }
 }
 

@@ -1,4 +1,4 @@
-//! A user's own task: what a `[task.NAME]` table may say of its data.
+//! A user's own task: the data keys of a `[task.NAME]` table.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -168,7 +168,7 @@ impl LabelReader {
         let hint = match self.names.len() {
             0 => "ids count from 0; −1 or nothing means no label".to_owned(),
             count => format!(
-                "the ids 0 to {} stand for [{}]; −1 or nothing means no label",
+                "the ids 0 to {} are [{}]; −1 or nothing means no label",
                 count - 1,
                 self.names.join(", ")
             ),

@@ -40,7 +40,7 @@ impl Folder {
         load(&TaskSpec::glue(task)?, split, &self.options(&hub))
     }
 
-    /// Loads a split of a user's own task whose config lies in this folder.
+    /// Loads a split of a user's own task whose config is in this folder.
     pub(super) fn load_custom(&self, table: &str, split: &str) -> Result<Dataset> {
         let hub = offline(self.path());
         let options = LoadOptions { data: None, ..self.options(&hub) };

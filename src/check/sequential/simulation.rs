@@ -25,7 +25,7 @@ enum DrawShape {
     HeavyTail,
 }
 
-/// Where the threshold lies.
+/// The position of the threshold.
 #[derive(Debug, Clone, Copy)]
 enum Threshold {
     /// B = Σd²: preserved, and a failure is wrong.

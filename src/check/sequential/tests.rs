@@ -184,7 +184,7 @@ fn a_bound_beyond_the_largest_difference_needs_no_draw() {
 fn a_bound_of_zero_asks_for_every_example() {
     let mut same = test(0.0, 3, 0.5, 0.5);
     assert_eq!((same.draw(0.0), same.draw(-0.0)), (None, None));
-    assert_eq!(same.draw(1e-20), exact(PASS)); // 1e-40 is no multiple of 2^-96
+    assert_eq!(same.draw(1e-20), exact(PASS)); // 1e-40 rounds to 0 on the grid of 2^-96
     let mut other = test(0.0, 3, 0.5, 0.5);
     assert_eq!((other.draw(0.0), other.draw(1e-12)), (None, exact(FAIL)));
 }
@@ -298,7 +298,7 @@ fn the_interval_narrows_to_sigma() {
 fn an_interval_without_possible_sums_falls_back_to_what_is_certain() {
     // 998 zeros of 1,000, R = 1: against Σd² = 1, each pays 1 + 1/(left − 1), so what is staked by
     // halves has grown by Π(1 + 1/2(left − 1)), about sqrt(1000/2) = 22: refuted at 2/δ = 4. A one
-    // after that leaves nothing that is not, and only what is certain can be said.
+    // after that refutes every sum, and only what is certain remains.
     let mut test = test(1e-9, 1_000, 1.0, 0.5);
     for _ in 0..998 {
         test.draw(0.0);

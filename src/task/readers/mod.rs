@@ -85,7 +85,7 @@ impl Cell {
 /// One file to read.
 #[derive(Debug, Clone)]
 pub(crate) struct DataFile {
-    /// Where it lies.
+    /// Its path on this machine.
     pub(crate) path: PathBuf,
     /// Its name in messages: its path, or `hub id/file`.
     pub(crate) name: String,
