@@ -420,7 +420,7 @@ fn a_training_killed_before_its_first_state_starts_again() {
     sandbox.write("early/training/teacher.states", "half written");
     let recipe = untrained(KD);
     let run = sandbox.audit(&with(&training(&sandbox, &recipe, "early"), &["--resume"]));
-    run.fails(2, &["no training to go on with"]);
+    run.fails(2, &["no training to resume"]);
     let stored = format!("teacher_states = \"stored\"\n{SHORT}");
     trained(&sandbox, &stored, "early", &["--limit", "32"]);
     assert!(!sandbox.path("early/training").exists());
@@ -433,7 +433,7 @@ fn a_folder_with_files_is_refused() {
     let run = sandbox.audit(&training(&sandbox, KD, "taken"));
     run.fails(2, &["not empty", "--output"]);
     let run = sandbox.audit(&with(&training(&sandbox, KD, "taken"), &["--resume"]));
-    run.fails(2, &["no training to go on with"]);
+    run.fails(2, &["no training to resume"]);
     assert_eq!(sandbox.read("taken/notes.txt"), "mine");
 }
 
@@ -543,7 +543,7 @@ fn resume_does_not_change_a_finished_student() {
     let before = bytes(&sandbox, "done");
     let arguments = training(&sandbox, &untrained(KD), "done");
     let run = sandbox.audit(&with(&arguments, &["--limit", "32", "--seed", "7", "--resume"]));
-    run.fails(2, &["no training to go on with", "--resume"]);
+    run.fails(2, &["no training to resume", "--resume"]);
     assert!(before == bytes(&sandbox, "done"));
 }
 

@@ -209,11 +209,11 @@ fn an_interrupted_search_is_resumed() {
     let ended = child.wait_with_output().unwrap();
     assert_eq!(ended.status.code(), Some(130));
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-    says(&said, &["the same command goes on with it"]);
+    says(&said, &["run the same command to resume it"]);
     let begun = sandbox.read("out/journal.jsonl");
     let resumed = tuned(&sandbox, &text, "out", &[]);
     assert_eq!(resumed.code, 0, "{}", resumed.stderr);
-    says(&resumed.stderr, &["trial-1 of 2, which goes on: "]);
+    says(&resumed.stderr, &["trial-1 of 2, resumed: "]);
     assert!(sandbox.read("out/journal.jsonl").starts_with(&begun));
 }
 
@@ -655,7 +655,7 @@ fn what_contradicts_itself_is_refused_before_the_first_trial() {
         ),
         (
             space("\"stage.train.learning_rate\" = { low = 1e-4, high = 1e-3, default = 1e-4 }"),
-            "`space.\"stage.train.learning_rate\"` is no key of the method tinybert",
+            "`space.\"stage.train.learning_rate\"` is not a key of the method tinybert",
         ),
         (
             space("\"stage.prediction.max_epochs\" = { low = 2, high = 3 }"),

@@ -199,7 +199,7 @@ fn read_header(file: &mut File) -> Result<StoreHeader> {
     file.read_exact(&mut start)?;
     let (magic, length) = start.split_at(8);
     if magic != MAGIC {
-        bail!("it is no file of hidden states");
+        bail!("it is not a file of hidden states");
     }
     let length = u64::from_le_bytes(length.try_into().expect("8 of 16 bytes"));
     ensure!(length < file.metadata()?.len(), "it is cut short");

@@ -33,7 +33,7 @@ use crate::model::{ops, Dropout, DropoutRates, PackedBatch, Parameter, Trainable
 pub use self::ending::{Ended, EndedBy, EpochCallback, TrainingEnd};
 
 /// What becomes of a training that is stopped.
-pub const SAVED: &str = "the training is saved; --resume goes on with it";
+pub const SAVED: &str = "the training is saved; pass --resume to resume it";
 
 /// What a training is of.
 pub struct Training<'a> {

@@ -238,7 +238,7 @@ impl Journal {
         let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         if whole < text.len() {
             file.set_len(whole as u64)
-                .with_context(|| format!("cannot mend `{}`", self.path.display()))?;
+                .with_context(|| format!("cannot repair `{}`", self.path.display()))?;
         }
         let lines = text[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
         let event = |(i, line): (usize, &[u8])| {
@@ -258,7 +258,7 @@ impl Journal {
     fn damaged(&self, why: &dyn std::fmt::Display) -> anyhow::Error {
         Diagnostic::failure(format!("the journal `{}` is damaged: {why}", self.path.display()))
             .hint(
-            "name another folder with --output; what is whole before that line can be copied there",
+            "name another folder with --output; the lines before it are valid and can be copied there",
         ).into()
     }
 }

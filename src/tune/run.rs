@@ -31,7 +31,7 @@ use crate::error::{Diagnostic, Interrupted};
 use crate::report::tuning::Tuning;
 
 /// What becomes of a tune that is stopped.
-const SAVED: &str = "the tune is saved; the same command goes on with it";
+const SAVED: &str = "the search is saved; run the same command to resume it";
 /// Ends of stages that are kept for trials that begin alike; each is as large as a student.
 const STAGES: usize = 6;
 
@@ -159,7 +159,7 @@ impl<'a> Tune<'a> {
             Some(RunOutcome::Failed { error }) => Err(Diagnostic::failure(format!(
                 "the default settings cannot be trained: {error}"
             ))
-            .hint("everything is held against them: choose other defaults, and another --output")
+            .hint("all trials are compared with them: choose other defaults and another --output")
             .into()),
             Some(RunOutcome::Stopped { .. }) => bail!("the default settings were given up"),
         }

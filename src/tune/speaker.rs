@@ -16,7 +16,7 @@ impl TuneLog {
     pub fn begun(&self, id: RunId, of: Option<usize>, point: &TrialSettings, resume: bool) {
         let settings: Vec<_> = point.iter().map(|(key, value)| format!("{key} {value}")).collect();
         let of = of.map(|trials| format!(" of {trials}")).unwrap_or_default();
-        let how = if resume { ", which goes on" } else { "" };
+        let how = if resume { ", resumed" } else { "" };
         self.0.message(&format!("{id}{of}{how}: {}", settings.join(", ")));
     }
 

@@ -33,7 +33,7 @@ struct Takd {
 impl Configured for Takd {
     fn objective(&self, recipe: &Recipe, _: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
         if self.assistants.is_empty() {
-            bail!(Diagnostic::usage("`takd.assistants` names nobody").hint(
+            bail!(Diagnostic::usage("`takd.assistants` is empty").hint(
                 "for example `assistants = [{ layers = 4 }]`; without an assistant the method is \
                      kd"
             ));

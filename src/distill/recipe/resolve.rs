@@ -43,7 +43,7 @@ impl Recipe {
         require_teacher(&settings, method, &stages, (&student, init))?;
         let output = flags.output.clone().or(file.output.as_ref().map(PathBuf::from));
         let output = output.ok_or_else(|| {
-            Diagnostic::usage("nothing says where the model goes")
+            Diagnostic::usage("no output folder is given")
                 .hint("pass --output DIR, or set `output`")
         })?;
         check_numbers(&file)?;
@@ -166,7 +166,7 @@ fn keep(file: &RecipeFile, settings: &Settings) -> Result<Keep> {
     };
     if let (Some(keep), None) = (compares, &settings.teacher) {
         bail!(Diagnostic::usage(format!(
-            "`keep` = `{keep}` compares with a teacher, and there is none"
+            "`keep` = `{keep}` compares with a teacher, but there is no teacher"
         ))
         .hint("use best-accuracy or last"));
     }
@@ -183,7 +183,7 @@ fn stages(file: &RecipeFile, method: &Method) -> Result<Vec<Stage>> {
     let names: Vec<_> = defaults.iter().map(|(name, _)| *name).collect();
     if let Some(name) = file.stage.keys().find(|name| !names.contains(&name.as_str())) {
         bail!(Diagnostic::usage(format!(
-            "`[stage.{name}]` is no stage of the method {}",
+            "`[stage.{name}]` is not a stage of the method {}",
             method.name
         ))
         .hint(format!("its stages are {}", names.join(", "))));
@@ -242,7 +242,7 @@ fn student(
             bail!(wrong(key, "must be at least 1"));
         }
         if value.is_some() && init != Init::Scratch {
-            bail!(wrong(key, "is for `init` = `scratch`; the checkpoint says it otherwise"));
+            bail!(wrong(key, "applies only to `init` = `scratch`"));
         }
     }
     if let (Some(hidden), Some(heads)) = (student.hidden_size, student.heads) {
@@ -268,7 +268,8 @@ fn stopping(file: &RecipeFile, stages: &[Stage]) -> Result<Option<BetaStopping>>
     };
     let value = beta.sum(1);
     if !(value.is_finite() && value > 0.0) {
-        bail!(Diagnostic::usage(format!("`{key}` = {value} is no threshold")).hint("nats, above 0"));
+        bail!(Diagnostic::usage(format!("`{key}` = {value} is not a threshold"))
+            .hint("nats, above 0"));
     }
     let last = stages.last().expect("every method has a stage");
     if last.soft_weight() <= 0.0 {

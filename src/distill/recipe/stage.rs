@@ -162,14 +162,14 @@ impl Stage {
         for (term, weight) in &self.losses {
             if !method.terms.contains(term) {
                 bail!(Diagnostic::usage(format!(
-                    "`stage.{name}.losses.{term}` is no loss of the method {}",
+                    "`stage.{name}.losses.{term}` is not a loss of the method {}",
                     method.name
                 ))
                 .hint(format!("its losses are {}", known())));
             }
             if !(weight.is_finite() && *weight >= 0.0) {
                 bail!(Diagnostic::usage(format!(
-                    "`stage.{name}.losses.{term}` = {weight} is no weight"
+                    "`stage.{name}.losses.{term}` = {weight} is not a weight"
                 )));
             }
         }

@@ -67,7 +67,7 @@ pub fn distill(recipe: &Recipe, resume: bool, session: &Session) -> Result<Stude
     match distill_among(recipe, resume, TrainingContext::default(), session)? {
         TrainingOutcome::Trained(student) => Ok(*student),
         TrainingOutcome::Refused(error) => Err(error),
-        TrainingOutcome::Stopped(_) => bail!("a training that nobody watched was stopped"),
+        TrainingOutcome::Stopped(_) => bail!("a training without stopping rules was stopped"),
     }
 }
 
@@ -124,7 +124,7 @@ fn prepare(recipe: &Recipe, resume: bool, folder: &TrainingFolder) -> Result<()>
     match (resume, folder.holds_state()) {
         (true, true) => Ok(()),
         (true, false) => Err(Diagnostic::usage(format!(
-            "there is no training to go on with in `{}`",
+            "there is no training to resume in `{}`",
             folder.path().display()
         ))
         .hint("leave --resume out")
@@ -133,7 +133,7 @@ fn prepare(recipe: &Recipe, resume: bool, folder: &TrainingFolder) -> Result<()>
             "`{}` holds a training that is not finished",
             folder.path().display()
         ))
-        .hint("pass --resume to go on with it, or remove the folder")
+        .hint("pass --resume to resume it, or remove the folder")
         .into()),
         // Killed before its first state was saved: there is nothing to go on with, nor to lose.
         (false, false) if folder.is_alone() => Ok(()),

@@ -126,7 +126,7 @@ impl<'a> Distillation<'a> {
         let mut validation = validation.transpose()?;
         if recipe.held_out.is_some() && validation.is_none() {
             bail!(Diagnostic::usage(format!(
-                "`{}` has no validation split, and `held_out` keeps a part of it back",
+                "`{}` has no validation split, but `held_out` needs one",
                 recipe.settings.task.name
             ))
             .hint("name one in the task's `splits`; a recipe can do without `held_out`"));

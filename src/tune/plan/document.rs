@@ -111,7 +111,7 @@ fn table_at<'a>(document: &'a mut Table, name: &str, path: &[&str]) -> Result<&'
         let inner = table.entry(*part).or_insert_with(|| Value::Table(Table::new()));
         let Value::Table(inner) = inner else {
             bail!(Diagnostic::usage(format!(
-                "`space.\"{name}\"`: `{part}` of the recipe is no table"
+                "`space.\"{name}\"`: `{part}` of the recipe is not a table"
             )));
         };
         table = inner;

@@ -128,7 +128,7 @@ impl TuneFile {
             return wrong("stopping.delta", "is a probability above 0 and at most 0.5");
         }
         if !(stopping.halving >= 1.0 && stopping.halving.is_finite()) {
-            return wrong("stopping.halving", "must be at least 1: one in so many goes on");
+            return wrong("stopping.halving", "must be at least 1");
         }
         match stopping.rungs.iter().all(|rung| share(*rung)) {
             true => Ok(()),

@@ -121,7 +121,7 @@ impl Plan {
         let (document, recipe_path) = recipe(file.recipe.as_ref(), path)?;
         let output = flags.training.output.clone().or(file.output.as_ref().map(PathBuf::from));
         let output = output.ok_or_else(|| {
-            Diagnostic::usage("nothing says where the results go")
+            Diagnostic::usage("no output folder is given")
                 .hint("pass --output DIR, or set `output`")
         })?;
         refuse_own(&document)?;
@@ -140,7 +140,7 @@ impl Plan {
             false => Recipe::read(&recipe_path, &probe)?,
         };
         if recipe.settings.teacher.is_none() {
-            bail!(Diagnostic::usage("students are held against a teacher, and none is named")
+            bail!(Diagnostic::usage("no teacher is given to compare with")
                 .hint("pass --teacher DIR_OR_HUB_ID, or set `teacher`"));
         }
         let space = Space::read(&file.space, |name| said(&document, &recipe, name))?;

@@ -103,7 +103,7 @@ fn a_tune_that_contradicts_itself_is_refused_by_its_key() {
         (RECIPE.to_owned(), "`space` is empty"),
         (
             space("\"stage.train.learning_rate\" = { low = 1e-5, high = 1e-4, default = 1e-5 }"),
-            "`space.\"stage.train.learning_rate\"` is no key of the method tinybert",
+            "`space.\"stage.train.learning_rate\"` is not a key of the method tinybert",
         ),
         (
             space("\"stage.prediction.losses.patient\" = { low = 0, high = 1, default = 0 }"),
@@ -119,7 +119,7 @@ fn a_tune_that_contradicts_itself_is_refused_by_its_key() {
         ),
         (
             space("\"hsk.depth\" = { low = 1, high = 2, default = 1 }"),
-            "`space.\"hsk.depth\"` is no key",
+            "`space.\"hsk.depth\"` is not a key",
         ),
         (
             space("method = { choices = [\"tinybert\", \"kdd\"] }"),

@@ -57,7 +57,7 @@ pub fn foreign(name: &str, methods: &[&str]) -> anyhow::Error {
         _ => "leave it out".to_owned(),
     };
     Diagnostic::usage(format!(
-        "`space.\"{name}\"` is no key of the method {}",
+        "`space.\"{name}\"` is not a key of the method {}",
         methods.join(" or ")
     ))
     .hint(hint)

@@ -158,7 +158,7 @@ fn flatten(path: &str, table: &Table, keys: &mut Vec<(String, Value)>) -> Result
                 flatten(&path, inner, keys)?;
             }
             Value::Table(_) => keys.push((path, value.clone())),
-            _ => bail!(Diagnostic::usage(format!("`space.\"{path}\"` = {value} is no range"))
+            _ => bail!(Diagnostic::usage(format!("`space.\"{path}\"` = {value} is not a range"))
                 .hint(
                 "write { low = …, high = … } or { choices = […] }; what does not change belongs \
                      in the recipe",

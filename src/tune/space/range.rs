@@ -49,7 +49,7 @@ impl Range {
     /// One of `choices`, or why these are none.
     pub(super) fn choices(choices: Vec<Value>) -> Result<Self, String> {
         if let Some(wrong) = choices.iter().find(|choice| !is_finite(choice)) {
-            return Err(format!("names the choice {wrong}, which is no number"));
+            return Err(format!("has the choice {wrong}, which is not a number"));
         }
         if choices.len() < 2 {
             return Err("needs at least two `choices`".to_owned());

@@ -30,7 +30,7 @@ fn a_range_that_is_none_is_refused_by_its_key() {
     let cases = [
         ("", "`space` is empty"),
         ("[a]", "`space.\"a\"` has no range"),
-        ("a = 3", "`space.\"a\"` = 3 is no range"),
+        ("a = 3", "`space.\"a\"` = 3 is not a range"),
         ("a = { low = 2, high = 1, default = 1 }", "`space.\"a\"` goes from 2 to 1: `low` must"),
         ("a = { low = 2, high = 2, default = 2 }", "goes from 2 to 2: `low` must be below"),
         ("a = { low = 0.0, high = 1, scale = \"log\", default = 1 }", "begins at 0"),
