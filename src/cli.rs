@@ -17,7 +17,7 @@ use crate::report::recalibration::Recalibration;
 use crate::report::tuning::Tuning;
 use crate::report::Report;
 use crate::tune::plan::SearchName;
-pub use output::{FormatArgs, OutputArgs};
+pub(crate) use output::{FormatArgs, OutputArgs};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -32,17 +32,16 @@ Exit codes: 0 preserved, 1 not preserved, 2 usage or config, 3 could not run, 13
 #[derive(Debug, Parser)]
 #[command(name = "audit", version, after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
 pub struct Cli {
-    /// The audit, which runs without a subcommand.
     #[command(flatten)]
-    pub audit: AuditArgs,
+    pub(crate) audit: AuditArgs,
     /// Any other command.
     #[command(subcommand)]
-    pub command: Option<Command>,
+    pub(crate) command: Option<Command>,
 }
 
 /// Subcommands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Run one model on a split and write its logits to a file
     Predict(PredictArgs),
     /// Audit prediction files made by other tools, such as ONNX, an LLM or a service
@@ -78,109 +77,96 @@ pub enum Command {
 
 /// `audit --task …`
 #[derive(Debug, Args)]
-pub struct AuditArgs {
-    /// Tasks and config.
+pub(crate) struct AuditArgs {
     #[command(flatten)]
-    pub tasks: TaskArgs,
-    /// Settings; flags override the config.
+    pub(crate) tasks: TaskArgs,
     #[command(flatten)]
-    pub settings: Layer,
-    /// Report outputs.
+    pub(crate) settings: Layer,
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 /// Tasks and their config.
 #[derive(Debug, Args)]
-pub struct TaskArgs {
+pub(crate) struct TaskArgs {
     /// Tasks, separated by commas: cola, sst2, mrpc, qqp, qnli, rte, mnli, mnli-mm, wnli, a
     /// [task.NAME] of the config, or `all` for the first six
     #[arg(long, value_name = "TASK", value_delimiter = ',', help_heading = "Input")]
-    pub task: Vec<String>,
+    pub(crate) task: Vec<String>,
     /// Config file with settings for the tasks [default: audit.toml, if it exists]
     #[arg(long, value_name = "FILE", help_heading = "Input")]
-    pub config: Option<PathBuf>,
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// `audit predict …`
 #[derive(Debug, Args)]
-pub struct PredictArgs {
-    /// One task, and its config.
+pub(crate) struct PredictArgs {
     #[command(flatten)]
-    pub tasks: TaskArgs,
+    pub(crate) tasks: TaskArgs,
     /// Model to run: a folder, or a Hub id with an optional @revision
     #[arg(long, value_name = "DIR_OR_ID[@REV]")]
-    pub model: String,
+    pub(crate) model: String,
     /// Output file; the extension sets the format: .parquet, .csv or .jsonl
     #[arg(long, short, value_name = "FILE")]
-    pub output: PathBuf,
+    pub(crate) output: PathBuf,
     /// Head convention of a BERT model
     #[arg(long, value_name = "HEAD", value_enum)]
-    pub head: Option<crate::model::Head>,
-    /// Settings; flags override the config.
+    pub(crate) head: Option<crate::model::Head>,
     #[command(flatten)]
-    pub settings: Layer,
+    pub(crate) settings: Layer,
     /// Print only errors to stderr
     #[arg(long, short)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
 }
 
 /// `audit check …`
 #[derive(Debug, Args)]
-pub struct CheckArgs {
-    /// One task, and its config.
+pub(crate) struct CheckArgs {
     #[command(flatten)]
-    pub tasks: TaskArgs,
+    pub(crate) tasks: TaskArgs,
     /// Teacher prediction files (CSV, TSV, JSONL or Parquet) or glob patterns; several files are one
     /// table
     #[arg(long, value_name = "FILES", required = true, num_args = 1..)]
-    pub teacher_predictions: Vec<String>,
+    pub(crate) teacher_predictions: Vec<String>,
     /// Student prediction files or glob patterns
     #[arg(long, value_name = "FILES", required = true, num_args = 1..)]
-    pub student_predictions: Vec<String>,
-    /// Settings; flags override the config.
+    pub(crate) student_predictions: Vec<String>,
     #[command(flatten)]
-    pub settings: Layer,
-    /// Report outputs.
+    pub(crate) settings: Layer,
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 /// `audit recalibrate …`
 #[derive(Debug, Args)]
-pub struct RecalibrateArgs {
-    /// One task, and its config.
+pub(crate) struct RecalibrateArgs {
     #[command(flatten)]
-    pub tasks: TaskArgs,
+    pub(crate) tasks: TaskArgs,
     /// Split on which the temperature is fitted; the verdict is on --split, by default train
     #[arg(long, value_name = "NAME", default_value = SECONDARY_SPLIT, help_heading = "Input")]
-    pub fit_split: String,
+    pub(crate) fit_split: String,
     /// New or empty folder for the recalibrated checkpoint
     #[arg(long, short, value_name = "DIR", help_heading = "Report")]
-    pub output: Option<PathBuf>,
-    /// Format of the report on stdout.
+    pub(crate) output: Option<PathBuf>,
     #[command(flatten)]
-    pub on_stdout: FormatArgs<Recalibration>,
+    pub(crate) on_stdout: FormatArgs<Recalibration>,
     /// Print only errors to stderr
     #[arg(long, short, help_heading = "Report")]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// Exit with 0 instead of 1 if the student is not preserved; errors keep their codes
     #[arg(long, help_heading = "Report")]
-    pub exit_zero: bool,
-    /// Settings; flags override the config.
+    pub(crate) exit_zero: bool,
     #[command(flatten)]
-    pub settings: Layer,
+    pub(crate) settings: Layer,
 }
 
 /// `audit demo`
 #[derive(Debug, Args)]
-pub struct DemoArgs {
-    /// Settings; some have no effect on the demo and are refused.
+pub(crate) struct DemoArgs {
     #[command(flatten)]
-    pub settings: Layer,
-    /// Report outputs.
+    pub(crate) settings: Layer,
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub(crate) output: OutputArgs,
 }
 
 const RENDERED: &str =
@@ -189,19 +175,18 @@ const RENDERED: &str =
 /// `audit render …`
 #[derive(Debug, Args)]
 #[command(mut_arg("format", |format| format.help(RENDERED)))]
-pub struct RenderArgs {
+pub(crate) struct RenderArgs {
     /// Saved report.json, or - for stdin
     #[arg(value_name = "REPORT.json")]
-    pub report: PathBuf,
-    /// Format of the report on stdout.
+    pub(crate) report: PathBuf,
     #[command(flatten)]
-    pub on_stdout: FormatArgs<Report>,
+    pub(crate) on_stdout: FormatArgs<Report>,
     /// Also write the files of `audit --output-dir` into this folder
     #[arg(long, value_name = "DIR", help_heading = "Report")]
-    pub output_dir: Option<PathBuf>,
+    pub(crate) output_dir: Option<PathBuf>,
     /// Print only errors to stderr
     #[arg(long, short, help_heading = "Report")]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
 }
 
 const COMPARED: &str = "\
@@ -216,28 +201,27 @@ not be compared";
 #[command(after_help = COMPARED, mut_arg("format", |format| {
     format.help("Format of the comparison on stdout").help_heading(None::<&str>)
 }))]
-pub struct CompareArgs {
+pub(crate) struct CompareArgs {
     /// Baseline report, or - for stdin
     #[arg(value_name = "OLD.json")]
-    pub old: PathBuf,
+    pub(crate) old: PathBuf,
     /// New report, or - for stdin
     #[arg(value_name = "NEW.json")]
-    pub new: PathBuf,
+    pub(crate) new: PathBuf,
     /// Largest allowed increase of the gating σ, at least 0 and below 1
     #[arg(long, value_name = "X", value_parser = limit, allow_negative_numbers = true)]
-    pub max_sigma_increase: Option<f64>,
+    pub(crate) max_sigma_increase: Option<f64>,
     /// Largest allowed drop of the student's accuracy, at least 0 and below 1
     #[arg(long, value_name = "X", value_parser = limit, allow_negative_numbers = true)]
-    pub max_accuracy_drop: Option<f64>,
-    /// Format of the report on stdout.
+    pub(crate) max_accuracy_drop: Option<f64>,
     #[command(flatten)]
-    pub on_stdout: FormatArgs<Comparison>,
+    pub(crate) on_stdout: FormatArgs<Comparison>,
     /// Print only errors to stderr
     #[arg(long, short)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// Exit with 0 instead of 1 on a regression; errors keep their codes
     #[arg(long)]
-    pub exit_zero: bool,
+    pub(crate) exit_zero: bool,
 }
 
 /// Parses a limit in [0, 1). No share can move by more than 1: whoever types 1 means per cent.
@@ -249,182 +233,175 @@ fn limit(text: &str) -> Result<f64, String> {
 
 /// `audit explain …`
 #[derive(Debug, Args)]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     /// Words to explain, such as vacuous, sigma or ECE [default: list all words]
     #[arg(value_name = "WORD")]
-    pub words: Vec<String>,
+    pub(crate) words: Vec<String>,
 }
 
 /// `audit init`
 #[derive(Debug, Args)]
-pub struct InitArgs {
+pub(crate) struct InitArgs {
     /// Config file to write
     #[arg(value_name = "FILE", default_value = crate::config::DEFAULT_NAME)]
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// Overwrite an existing file
     #[arg(long)]
-    pub force: bool,
+    pub(crate) force: bool,
 }
 
 /// `audit config`
 #[derive(Debug, Args)]
-pub struct ConfigArgs {
-    /// Tasks; without one, the defaults and every task of the config.
+pub(crate) struct ConfigArgs {
     #[command(flatten)]
-    pub tasks: TaskArgs,
-    /// Settings; flags override the config.
+    pub(crate) tasks: TaskArgs,
     #[command(flatten)]
-    pub settings: Layer,
+    pub(crate) settings: Layer,
 }
 
 /// `audit distill …`
 #[derive(Debug, Args)]
-pub struct DistillArgs {
+pub(crate) struct DistillArgs {
     /// Teacher model: a folder, or a Hub id with an optional @revision
     #[arg(long, value_name = "DIR_OR_ID[@REV]")]
-    pub teacher: Option<String>,
+    pub(crate) teacher: Option<String>,
     /// How the student is initialised
     #[arg(long, value_name = "START", value_enum)]
-    pub init: Option<Init>,
+    pub(crate) init: Option<Init>,
     /// Distillation method.
     #[arg(long, value_name = "METHOD", help = method_help())]
-    pub method: Option<String>,
-    /// Training options.
+    pub(crate) method: Option<String>,
     #[command(flatten)]
-    pub training: TrainingArgs,
+    pub(crate) training: TrainingArgs,
 }
 
 /// `audit finetune …`
 #[derive(Debug, Args)]
-pub struct FinetuneArgs {
-    /// Training options.
+pub(crate) struct FinetuneArgs {
     #[command(flatten)]
-    pub training: TrainingArgs,
+    pub(crate) training: TrainingArgs,
 }
 
 /// `audit tune …`
 #[derive(Debug, Args)]
 #[command(mut_arg("format", |format| format.help_heading(None::<&str>)))]
-pub struct TuneArgs {
+pub(crate) struct TuneArgs {
     /// Search file: a recipe, its search space and the constraints; see configs/tune for examples
     #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    pub(crate) config: PathBuf,
     /// Teacher model: a folder, or a Hub id with an optional @revision
     #[arg(long, value_name = "DIR_OR_ID[@REV]")]
-    pub teacher: Option<String>,
+    pub(crate) teacher: Option<String>,
     /// Folder for the journal and the results. An existing journal of the same search is resumed;
     /// several processes may share it
     #[arg(long, short, value_name = "DIR")]
-    pub output: Option<PathBuf>,
+    pub(crate) output: Option<PathBuf>,
     /// Total number of trials, including the default settings [default: 20]
     #[arg(long, value_name = "N")]
-    pub trials: Option<usize>,
+    pub(crate) trials: Option<usize>,
     /// Start no new trial after this time, such as 90m or 2h
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
-    pub time: Option<Duration>,
+    pub(crate) time: Option<Duration>,
     /// Search algorithm [default: tpe]
     #[arg(long, value_name = "NAME", value_enum)]
-    pub search: Option<SearchName>,
+    pub(crate) search: Option<SearchName>,
     /// The bound κ, set directly
     #[arg(long, value_name = "KAPPA", allow_negative_numbers = true)]
-    pub kappa: Option<f64>,
+    pub(crate) kappa: Option<f64>,
     /// β as a mean over the examples, in nats [default: 0.0025, so that κ = 0.05]
     #[arg(long, value_name = "NATS", allow_negative_numbers = true, conflicts_with = "kappa")]
-    pub beta_per_example: Option<f64>,
-    /// Data and models of its trainings.
+    pub(crate) beta_per_example: Option<f64>,
     #[command(flatten)]
-    pub inputs: TrainingInputs,
-    /// Format of the report on stdout.
+    pub(crate) inputs: TrainingInputs,
     #[command(flatten)]
-    pub on_stdout: FormatArgs<Tuning>,
+    pub(crate) on_stdout: FormatArgs<Tuning>,
     /// Also print the progress of every training
     #[arg(long, short, conflicts_with = "quiet")]
-    pub verbose: bool,
+    pub(crate) verbose: bool,
 }
 
 /// `audit completions SHELL`
 #[derive(Debug, Args)]
-pub struct CompletionsArgs {
+pub(crate) struct CompletionsArgs {
     /// Shell to complete in
     #[arg(value_name = "SHELL", value_enum)]
-    pub shell: Shell,
+    pub(crate) shell: Shell,
 }
 
 /// `audit man`
 #[derive(Debug, Args)]
-pub struct ManArgs {
+pub(crate) struct ManArgs {
     /// Write audit.1 and a page per subcommand into this folder instead of printing audit.1
     #[arg(long, value_name = "DIR")]
-    pub output_dir: Option<PathBuf>,
+    pub(crate) output_dir: Option<PathBuf>,
 }
 
 /// Options of one training.
 #[derive(Debug, Args)]
-pub struct TrainingArgs {
+pub(crate) struct TrainingArgs {
     /// Recipe file; configs/distill has one for each method
     #[arg(long, value_name = "FILE")]
-    pub config: PathBuf,
+    pub(crate) config: PathBuf,
     /// Pretrained checkpoint to start from: a folder, or a Hub id with an optional @revision
     #[arg(long, value_name = "DIR_OR_ID[@REV]")]
-    pub base: Option<String>,
+    pub(crate) base: Option<String>,
     /// Output folder for config.json, model.safetensors, the tokenizer and distillation.json
     #[arg(long, short, value_name = "DIR")]
-    pub output: Option<PathBuf>,
+    pub(crate) output: Option<PathBuf>,
     /// Resume the interrupted training in the output folder
     #[arg(long)]
-    pub resume: bool,
-    /// Data and models.
+    pub(crate) resume: bool,
     #[command(flatten)]
-    pub inputs: TrainingInputs,
+    pub(crate) inputs: TrainingInputs,
 }
 
 /// Data and models of `audit distill`, `audit finetune` and `audit tune`.
 #[derive(Debug, Args)]
-pub struct TrainingInputs {
+pub(crate) struct TrainingInputs {
     /// Task [default: the recipe's]
     #[arg(long, value_name = "TASK")]
-    pub task: Option<String>,
+    pub(crate) task: Option<String>,
     /// Data folder, as for the audit [default: the Hub's nyu-mll/glue]
     #[arg(long, value_name = "DIR")]
-    pub data: Option<String>,
+    pub(crate) data: Option<String>,
     /// Use only the first N examples
     #[arg(long, value_name = "N")]
-    pub limit: Option<usize>,
+    pub(crate) limit: Option<usize>,
     /// Accept a split in which more than 0.1 % of the rows cannot be used
     #[arg(long)]
-    pub allow_skipped: bool,
+    pub(crate) allow_skipped: bool,
     /// Map the teacher's labels to the task's: MODEL_LABEL=TASK_LABEL,…
     #[arg(long, value_name = "MAP")]
-    pub label_map: Option<String>,
+    pub(crate) label_map: Option<String>,
     /// Head convention of a BERT teacher [default: auto]
     #[arg(long, value_name = "HEAD", value_enum)]
-    pub teacher_head: Option<crate::model::Head>,
+    pub(crate) teacher_head: Option<crate::model::Head>,
     /// Read a vocab.txt without a tokenizer.json as cased
     #[arg(long, conflicts_with = "uncased")]
-    pub cased: bool,
+    pub(crate) cased: bool,
     /// Read a vocab.txt without a tokenizer.json as uncased
     #[arg(long)]
-    pub uncased: bool,
+    pub(crate) uncased: bool,
     /// Maximum sequence length in tokens [default: 128]
     #[arg(long, value_name = "TOKENS")]
-    pub max_length: Option<usize>,
+    pub(crate) max_length: Option<usize>,
     /// Seed of all random draws; the same seed gives the same bytes [default: 0]
     #[arg(long, value_name = "SEED")]
-    pub seed: Option<u64>,
+    pub(crate) seed: Option<u64>,
     /// Worker threads; affects speed, never the result [default: all cores]
     #[arg(long, value_name = "N")]
-    pub threads: Option<usize>,
+    pub(crate) threads: Option<usize>,
     /// Do not read or write cached teacher logits
     #[arg(long)]
-    pub no_cache: bool,
+    pub(crate) no_cache: bool,
     /// Print only errors to stderr
     #[arg(long, short)]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
 }
 
 impl TrainingInputs {
     /// These flags and `teacher` as a layer of settings, which overrides the recipe.
-    pub fn layer(&self, teacher: Option<String>) -> Layer {
+    pub(crate) fn layer(&self, teacher: Option<String>) -> Layer {
         Layer {
             teacher,
             data: self.data.clone(),
@@ -445,7 +422,7 @@ impl TrainingInputs {
 
 /// `audit cache …`
 #[derive(Debug, Subcommand)]
-pub enum CacheCommand {
+pub(crate) enum CacheCommand {
     /// List all entries with model, split and number of rows
     List,
     /// Remove all entries, except those that a process is writing

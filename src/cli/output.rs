@@ -9,7 +9,7 @@ use crate::report::{Envelope, Format, Report};
 
 /// `--format` of a command that writes a report of type `R`.
 #[derive(Debug, Args)]
-pub struct FormatArgs<R: Envelope> {
+pub(crate) struct FormatArgs<R: Envelope> {
     /// Format of the report on stdout
     #[arg(
         long,
@@ -18,27 +18,26 @@ pub struct FormatArgs<R: Envelope> {
         default_value = "text",
         help_heading = "Report"
     )]
-    pub format: &'static Format<R>,
+    pub(crate) format: &'static Format<R>,
 }
 
 /// Report outputs: format, files, verbosity and exit code.
 #[derive(Debug, Args)]
-pub struct OutputArgs {
-    /// Format of the report on stdout.
+pub(crate) struct OutputArgs {
     #[command(flatten)]
-    pub on_stdout: FormatArgs<Report>,
+    pub(crate) on_stdout: FormatArgs<Report>,
     /// Also write the files of the formats into this folder
     #[arg(long, value_name = "DIR", help = output_dir_help(), help_heading = "Report")]
-    pub output_dir: Option<PathBuf>,
+    pub(crate) output_dir: Option<PathBuf>,
     /// Append `verdict=…` and `sigma=…` to this file, in the form of GitHub Actions step outputs
     #[arg(long, value_name = "FILE", help_heading = "Report")]
-    pub github_output: Option<PathBuf>,
+    pub(crate) github_output: Option<PathBuf>,
     /// Print only errors to stderr
     #[arg(long, short, help_heading = "Report")]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// Exit with 0 instead of 1 if a student is not preserved; errors keep their codes
     #[arg(long, help_heading = "Report")]
-    pub exit_zero: bool,
+    pub(crate) exit_zero: bool,
 }
 
 /// The values of `--format` for a report: the names in its table of formats.
