@@ -79,59 +79,14 @@ impl Budget {
     }
 }
 
-/// A set of examples checked against a bound.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Check {
-    /// Examples.
-    pub n: usize,
-    /// The statistic that was checked.
-    pub statistic: Statistic,
-    /// σ by that statistic.
-    pub sigma: f64,
-    /// κ for `n` examples, for display: the verdict compares `spent` with `budget`.
-    pub kappa: f64,
-    /// B for `n` examples.
-    pub budget: Budget,
-    /// Σd², or Σ(d − mean)².
-    pub spent: FixedSum,
-    /// spent ≤ budget.
-    pub verdict: Verdict,
-}
-
-/// An empty split has no verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("there are no examples: an empty split has no verdict")]
-pub struct NoExamples;
-
-impl Check {
-    /// Checks `sums` against `bound`.
-    ///
-    /// # Errors
-    /// No examples.
-    pub fn new(
-        bound: &Bound,
-        statistic: Statistic,
-        sums: &DifferenceSums,
-    ) -> Result<Self, NoExamples> {
-        let n = sums.n();
-        let sigma = sums.sigma_of(statistic).ok_or(NoExamples)?;
-        let (budget, spent) = (Budget::new(bound, n), sums.spent(statistic));
-        let verdict = budget.verdict(spent);
-        Ok(Self { n, statistic, sigma, kappa: bound.kappa(n), budget, spent, verdict })
-    }
-
-    /// spent / budget; 1 is the limit. `None` for a budget of zero.
-    pub fn spent_share(&self) -> Option<f64> {
-        self.budget.share(self.spent)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::check::BoundPolicy;
     use num_bigint::BigInt;
     use proptest::prelude::*;
+
+    const RMS: Statistic = Statistic::Rms;
 
     fn bound(policy: BoundPolicy) -> Bound {
         Bound::new(policy, 0.0, 1.0).unwrap()
@@ -140,14 +95,13 @@ mod tests {
     #[test]
     fn a_tie_is_preserved_and_any_more_is_not() {
         let bound = bound(BoundPolicy::Beta(0.125)); // B = 1/8 = 2·(1/4)²
-        let check = |d: &[f64]| Check::new(&bound, Statistic::Rms, &DifferenceSums::of(d)).unwrap();
-        let tie = check(&[0.25, -0.25]);
-        assert_eq!(
-            (tie.verdict, tie.spent_share(), tie.sigma),
-            (Verdict::Preserved, Some(1.0), 0.25)
-        );
-        assert_eq!(check(&[0.25, -0.25, 1e-14]).verdict, Verdict::NotPreserved);
-        assert_eq!(check(&[0.25, -0.25, 1e-15]).verdict, Verdict::Preserved); // 1e-30 < 2^-97
+        let check = |d: &[f64]| {
+            let (budget, spent) = (Budget::new(&bound, d.len()), DifferenceSums::of(d).spent(RMS));
+            (budget.verdict(spent), budget.share(spent))
+        };
+        assert_eq!(check(&[0.25, -0.25]), (Verdict::Preserved, Some(1.0)));
+        assert_eq!(check(&[0.25, -0.25, 1e-14]).0, Verdict::NotPreserved);
+        assert_eq!(check(&[0.25, -0.25, 1e-15]).0, Verdict::Preserved); // 1e-30 < 2^-97
     }
 
     #[test]
@@ -162,12 +116,6 @@ mod tests {
     fn a_huge_budget_saturates() {
         let budget = Budget::new(&bound(BoundPolicy::Kappa(1e200)), 1);
         assert!(budget.allows(FixedSum::from_units(i128::MAX)));
-    }
-
-    #[test]
-    fn an_empty_split_has_no_verdict() {
-        let none = Check::new(&Bound::default(), Statistic::Rms, &DifferenceSums::default());
-        assert_eq!(none, Err(NoExamples));
     }
 
     #[test]
@@ -208,12 +156,12 @@ mod tests {
                 // A budget within two bits of the spend, where rounding would show.
                 let spent = sums.spent(statistic).to_f64();
                 let beta = f64::from_bits((spent.to_bits() as i64 + nudge).max(0) as u64);
-                let check = Check::new(&bound(BoundPolicy::Beta(beta)), statistic, &sums).unwrap();
+                let checked = Budget::new(&bound(BoundPolicy::Beta(beta)), d.len());
                 let budget = FixedSum::saturating_from(beta).units();
                 let right = (BigInt::from(budget) * BigInt::from(d.len())) << 96u32;
                 let expected = times_n(&sums, statistic) <= right;
-                prop_assert_eq!(check.verdict == Verdict::Preserved, expected);
-                prop_assert_eq!(check.budget.allows(check.spent), expected);
+                let verdict = checked.verdict(sums.spent(statistic));
+                prop_assert_eq!(verdict == Verdict::Preserved, expected);
             }
         }
 
@@ -222,13 +170,13 @@ mod tests {
             d in prop::collection::vec(-0.5f64..=0.5, 1..40),
             kappa in 0.0f64..0.5,
         ) {
-            let bound = bound(BoundPolicy::Kappa(kappa));
+            let budget = Budget::new(&bound(BoundPolicy::Kappa(kappa)), d.len());
             for statistic in Statistic::ALL {
-                let check = Check::new(&bound, statistic, &DifferenceSums::of(&d)).unwrap();
+                let at_the_end = budget.verdict(DifferenceSums::of(&d).spent(statistic));
                 for seen in 0..=d.len() {
                     let sums = DifferenceSums::of(&d[..seen]);
-                    let certain = check.budget.certain(statistic, &sums, d.len() - seen, 0.5);
-                    prop_assert!(certain.is_none_or(|verdict| verdict == check.verdict));
+                    let certain = budget.certain(statistic, &sums, d.len() - seen, 0.5);
+                    prop_assert!(certain.is_none_or(|verdict| verdict == at_the_end));
                 }
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! policy, α, γ ──► Bound ──► Budget ─┐
-//!             DifferenceSums ────────┴─► Check (verdict), Course ──► findings
+//!             DifferenceSums ────────┴─► Verdict, Course ──► findings
 //! ```
 //!
 //! One comparison decides everywhere, Σd² ≤ B in fixed point: [`Budget::allows`].
@@ -18,7 +18,7 @@ mod student_record; // distillation.json: bound and loss of the student's traini
 mod unseen; //         a limit for σ on unseen inputs
 
 pub use bound::{Bound, BoundError, BoundPolicy, DEFAULT_BETA_PER_EXAMPLE};
-pub use budget::{Budget, Check, NoExamples, Verdict};
+pub use budget::{Budget, Verdict};
 pub use code::{Code, Note, NoteLevel};
 pub use course::{Course, CoursePoint, COURSE_POINTS};
 pub use findings::{findings, Evidence, BORDERLINE};
