@@ -14,4 +14,4 @@ mod read;
 mod write;
 
 pub use read::{read_pair, read_predictions, PredictionFile};
-pub use write::{beside, write_logits, LogitsFormat};
+pub use write::{write_logits, LogitsFormat};

@@ -1,24 +1,143 @@
-//! Files on their way to their place.
+//! Atomic writes: a file is written under a temporary name in its folder, then renamed, so that it is
+//! there whole or not at all.
 
-use std::io;
-use std::path::Path;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use tempfile::NamedTempFile;
 
 use crate::interrupt::Temporary;
 
-/// A new file in `folder`, gone when dropped unless it is renamed; its name begins with `prefix`
-/// and ends with `suffix`.
-///
-/// Readable by whom the umask allows: a temporary file is private by default, and what is made here
-/// is there to be read.
+/// How a temporary name begins and ends; a killed process may leave such a file.
+const PREFIX: &str = ".new-";
+const SUFFIX: &str = ".tmp";
+/// How the name of the file begins that proves that a folder can be written.
+pub const PROBE: &str = ".writable.";
+
+/// A file under a temporary name. It is removed when dropped, and by a second Ctrl-C.
+#[derive(Debug)]
+pub struct AtomicFile {
+    path: PathBuf,
+    file: Temporary<NamedTempFile>,
+}
+
+impl AtomicFile {
+    /// An empty file in the folder of `path`, which is there already.
+    ///
+    /// # Errors
+    /// A folder that is missing or cannot be written.
+    pub fn create(path: &Path) -> io::Result<Self> {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let file = Temporary::new(temporary_file(folder, PREFIX)?);
+        Ok(AtomicFile { path: path.to_owned(), file })
+    }
+
+    /// A file that holds what `fill` writes, flushed to the disk.
+    ///
+    /// # Errors
+    /// A folder that cannot be written, a full disk, an error of `fill`. The message names `path`.
+    pub fn written(
+        path: &Path,
+        fill: impl FnOnce(&mut BufWriter<&mut File>) -> Result<()>,
+    ) -> Result<Self> {
+        let write = || -> Result<Self> {
+            let mut file = Self::create(path)?;
+            let mut writer = BufWriter::new(file.as_file_mut());
+            fill(&mut writer)?;
+            writer.flush()?;
+            drop(writer);
+            file.as_file_mut().sync_all()?;
+            Ok(file)
+        };
+        write().with_context(|| cannot_write(path))
+    }
+
+    /// The open file.
+    pub fn as_file_mut(&mut self) -> &mut File {
+        self.file.as_file_mut()
+    }
+
+    /// The name that it is to have.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Gives the file its name, in place of an earlier file.
+    ///
+    /// # Errors
+    /// A name that cannot be given; an earlier file is then as it was.
+    pub fn rename(self) -> io::Result<()> {
+        let (file, _listed) = self.file.into_parts(); // listed until it has its name
+        file.persist(&self.path).map(drop).map_err(|refused| refused.error)
+    }
+
+    /// As [`AtomicFile::rename`], but never in place of an earlier file.
+    ///
+    /// # Errors
+    /// As there; [`io::ErrorKind::AlreadyExists`] where there is a file.
+    pub fn rename_new(self) -> io::Result<()> {
+        let (file, _listed) = self.file.into_parts();
+        file.persist_noclobber(&self.path).map(drop).map_err(|refused| refused.error)
+    }
+}
+
+/// What precedes the cause of a failed write.
+pub fn cannot_write(path: &Path) -> String {
+    format!("cannot write `{}`", path.display())
+}
+
+/// Writes what `fill` writes to the file at `path`, in place of an earlier file.
 ///
 /// # Errors
-/// A folder that is missing or cannot be written.
-pub fn temporary_file(folder: &Path, prefix: &str, suffix: &str) -> io::Result<NamedTempFile> {
+/// As [`AtomicFile::written`]; an earlier file is then as it was.
+pub fn write_atomically(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<&mut File>) -> Result<()>,
+) -> Result<()> {
+    AtomicFile::written(path, fill)?.rename().with_context(|| cannot_write(path))
+}
+
+/// Writes `bytes` to the file at `path`, in place of an earlier file.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_atomically(path, |file| Ok(file.write_all(bytes)?))
+}
+
+/// Gives the files of `folder` their names, in this order; adds each that has its name to `renamed`.
+///
+/// # Errors
+/// The first name that cannot be given, a folder that cannot be flushed.
+pub fn rename_all(files: Vec<AtomicFile>, folder: &Path, renamed: &mut Vec<PathBuf>) -> Result<()> {
+    for file in files {
+        let path = file.path().to_owned();
+        file.rename().with_context(|| cannot_write(&path))?;
+        renamed.push(path);
+    }
+    sync_folder(folder).with_context(|| format!("cannot flush the folder `{}`", folder.display()))
+}
+
+/// Proves that a file can be written in `folder`; leaves nothing behind.
+///
+/// # Errors
+/// A folder that is missing or cannot be written, a full disk.
+pub fn prove_writable(folder: &Path) -> io::Result<()> {
+    let mut probe = temporary_file(folder, PROBE)?;
+    probe.write_all(b"?").and_then(|()| probe.close())
+}
+
+/// Whether `name` is that of an [`AtomicFile`] which has not been renamed.
+pub fn is_unfinished(name: &str) -> bool {
+    name.starts_with(PREFIX) && name.ends_with(SUFFIX)
+}
+
+/// Readable by whom the umask allows: a temporary file is private by default.
+fn temporary_file(folder: &Path, prefix: &str) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(prefix).suffix(suffix);
+    builder.prefix(prefix).suffix(SUFFIX);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -27,42 +146,18 @@ pub fn temporary_file(folder: &Path, prefix: &str, suffix: &str) -> io::Result<N
     builder.tempfile_in(folder)
 }
 
-/// Writes `bytes` to the file at `path` as a whole, in place of the one that was there; the folder
-/// is there already.
-///
-/// # Errors
-/// A full disk, a folder that cannot be written: the earlier file is as it was.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
-    let cannot = || format!("cannot write `{}`", path.display());
-    let folder = path.parent().context("a file without a folder")?;
-    let file = Temporary::new(temporary_file(folder, ".saved-", ".tmp").with_context(cannot)?);
-    std::fs::write(file.path(), bytes).with_context(cannot)?;
-    file.as_file().sync_all().with_context(cannot)?;
-    let (file, guard) = file.into_parts();
-    file.persist(path).with_context(cannot)?;
-    drop(guard);
-    Ok(())
-}
-
-/// Makes the renames in `folder` durable: a rename is once the folder that holds the name is.
+/// Makes the renames in `folder` durable; nothing to do where a folder is not a file.
 ///
 /// # Errors
 /// A folder that cannot be opened or flushed.
-#[cfg(unix)]
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
-    std::fs::File::open(folder)?.sync_all()
+    match cfg!(unix) {
+        true => File::open(folder)?.sync_all(),
+        false => Ok(()),
+    }
 }
 
-/// Nothing to do where folders are no files.
-///
-/// # Errors
-/// None.
-#[cfg(not(unix))]
-pub fn sync_folder(_: &Path) -> io::Result<()> {
-    Ok(())
-}
-
-/// The names in `folder`, sorted: what a test looks at for files that should not have stayed.
+/// The names in `folder`, sorted: a test looks there for files that should not have stayed.
 #[cfg(test)]
 pub(crate) fn names_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).unwrap();

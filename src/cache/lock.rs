@@ -39,7 +39,7 @@ pub(super) fn claim(path: &Path) -> Result<File, LockError> {
         if attempt > 0 {
             std::thread::sleep(PAUSE);
         }
-        let file = in_its_folder(path, |_| open(path, &options))?;
+        let file = in_its_folder(path, || open(path, &options))?;
         if let Some(file) = lock(file, path)? {
             return Ok(file);
         }

@@ -4,11 +4,8 @@ use std::fs;
 use std::io::{self, ErrorKind, Write};
 use std::path::Path;
 
-use crate::temporary::temporary_file;
+use crate::temporary::AtomicFile;
 
-/// How a file that is not yet in its place begins and ends; a killed process may leave one.
-const PREFIX: &str = ".new-";
-const SUFFIX: &str = ".tmp";
 /// How often a folder is made for a file, before its vanishing is taken for an error.
 const ATTEMPTS: usize = 8;
 
@@ -17,22 +14,18 @@ const ATTEMPTS: usize = 8;
 /// # Errors
 /// When that fails; an earlier file is then as it was.
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = in_its_folder(path, |folder| temporary_file(folder, PREFIX, SUFFIX))?;
-    file.write_all(bytes)?;
-    file.persist(path).map_err(|refused| refused.error)?;
-    Ok(())
+    let mut file = in_its_folder(path, || AtomicFile::create(path))?;
+    file.as_file_mut().write_all(bytes)?;
+    file.rename()
 }
 
-/// Creates the folder of `path` where it is missing, and in it what `create` makes, given the
-/// folder. Tries again where another process removes the folder in between, as it was empty.
-pub(super) fn in_its_folder<T>(
-    path: &Path,
-    create: impl Fn(&Path) -> io::Result<T>,
-) -> io::Result<T> {
+/// Creates the folder of `path` where it is missing, then calls `create`. Tries again where another
+/// process removes the empty folder in between.
+pub(super) fn in_its_folder<T>(path: &Path, create: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut attempt = 1;
     loop {
-        match fs::create_dir_all(folder).and_then(|()| create(folder)) {
+        match fs::create_dir_all(folder).and_then(|()| create()) {
             // "Already exists" is what the creation of a folder that then vanishes says.
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists)
@@ -45,14 +38,10 @@ pub(super) fn in_its_folder<T>(
     }
 }
 
-/// Whether `name` is that of a file on its way to its place.
-pub(super) fn is_unfinished(name: &str) -> bool {
-    name.starts_with(PREFIX) && name.ends_with(SUFFIX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::temporary::{is_unfinished, names_in};
 
     #[test]
     fn a_file_is_replaced_and_nothing_else_stays() {
@@ -76,8 +65,8 @@ mod tests {
     #[test]
     fn a_file_on_its_way_is_known_by_its_name() {
         let root = tempfile::tempdir().unwrap();
-        let file = temporary_file(root.path(), PREFIX, SUFFIX).unwrap();
-        assert!(is_unfinished(&file.path().file_name().unwrap().to_string_lossy()));
+        let _file = AtomicFile::create(&root.path().join("model.json")).unwrap();
+        assert!(is_unfinished(&names_in(root.path())[0]));
         assert!(!is_unfinished("model.json"));
     }
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::identity::CacheKey;
-use super::replace::is_unfinished;
 use super::{PredictionCache, ENTRY_SUFFIX, HASHES, MODEL_FILE, PREDICTIONS};
+use crate::temporary::is_unfinished;
 
 /// One model's folder.
 pub(super) struct Shelf {

@@ -10,18 +10,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, ensure, Context, Result};
 use candle_core::{Device, Tensor};
 use safetensors::tensor::{Dtype, View};
 use serde_json::{json, Map, Value};
-use tempfile::NamedTempFile;
 
 use crate::error::Diagnostic;
-use crate::interrupt::Temporary;
-use crate::temporary::{sync_folder, temporary_file};
+use crate::temporary::{cannot_write, prove_writable, rename_all, AtomicFile, PROBE};
 
 /// Safetensors headers are padded to a multiple of this many bytes.
 const HEADER_ALIGNMENT: usize = 8;
@@ -63,21 +61,33 @@ impl NewCheckpoint<'_> {
     }
 
     fn write_files(&self, folder: &Path) -> Result<()> {
-        let mut files = Files { folder, written: Vec::new() };
-        files.add(WEIGHTS, |file| write_tensors(&self.tensors, file))?;
+        let mut files: Vec<AtomicFile> = Vec::new();
+        let mut add = |name: &str, fill: &dyn Fn(&mut dyn Write) -> Result<()>| {
+            let path = folder.join(name);
+            ensure!(
+                files.iter().all(|file| file.path() != path),
+                "{}: the checkpoint holds two files of that name",
+                cannot_write(&path)
+            );
+            files.push(AtomicFile::written(&path, |file| fill(file))?);
+            Ok(())
+        };
+        add(WEIGHTS, &|file| write_tensors(&self.tensors, file))?;
         for path in &self.tokenizer_files {
             let name = path.file_name().and_then(|name| name.to_str());
             let name = name.with_context(|| format!("`{}` is not a file", path.display()))?;
-            files.add(name, |file| copy(path, file))?;
+            add(name, &|file| copy(path, file))?;
         }
         for (name, bytes) in &self.extra_files {
-            files.add(name, |file| Ok(file.write_all(bytes)?))?;
+            add(name, &|file| Ok(file.write_all(bytes)?))?;
         }
-        files.add(CONFIG, |file| {
+        add(CONFIG, &|file| {
             serde_json::to_writer_pretty(&mut *file, &self.config)?;
             Ok(writeln!(file)?)
         })?;
-        files.rename()
+        let mut renamed = Vec::new();
+        rename_all(files, folder, &mut renamed)
+            .inspect_err(|_| renamed.iter().for_each(|path| drop(fs::remove_file(path))))
     }
 }
 
@@ -87,53 +97,7 @@ fn missing_folders(folder: &Path) -> Vec<&Path> {
     folder.ancestors().take_while(is_missing).collect()
 }
 
-/// Files under temporary names, with the names that they are to have.
-struct Files<'a> {
-    folder: &'a Path,
-    written: Vec<(Temporary<NamedTempFile>, PathBuf)>,
-}
-
-impl Files<'_> {
-    fn add(
-        &mut self,
-        name: &str,
-        fill: impl FnOnce(&mut BufWriter<&mut fs::File>) -> Result<()>,
-    ) -> Result<()> {
-        let target = self.folder.join(name);
-        let failed = || format!("cannot write `{}`", target.display());
-        ensure!(
-            self.written.iter().all(|(_, path)| *path != target),
-            "{}: the checkpoint holds two files of that name",
-            failed()
-        );
-        let file = temporary_file(self.folder, &format!(".{name}."), ".tmp");
-        let mut file = Temporary::new(file.with_context(failed)?);
-        let mut writer = BufWriter::new(file.as_file_mut());
-        fill(&mut writer).and_then(|()| Ok(writer.flush()?)).with_context(failed)?;
-        drop(writer);
-        file.as_file().sync_all().with_context(failed)?;
-        self.written.push((file, target));
-        Ok(())
-    }
-
-    /// Gives every file its name, in the order in which they were added.
-    fn rename(self) -> Result<()> {
-        let mut renamed: Vec<PathBuf> = Vec::new();
-        for (file, target) in self.written {
-            let (file, _guard) = file.into_parts();
-            if let Err(refused) = file.persist(&target) {
-                renamed.iter().for_each(|path| drop(fs::remove_file(path)));
-                return Err(refused.error)
-                    .with_context(|| format!("cannot write `{}`", target.display()));
-            }
-            renamed.push(target);
-        }
-        sync_folder(self.folder)
-            .with_context(|| format!("cannot flush the folder `{}`", self.folder.display()))
-    }
-}
-
-fn copy(from: &Path, to: &mut impl Write) -> Result<()> {
+fn copy(from: &Path, to: &mut dyn Write) -> Result<()> {
     let file = fs::File::open(from).with_context(|| format!("cannot read `{}`", from.display()));
     std::io::copy(&mut file?, to)?;
     Ok(())
@@ -141,7 +105,7 @@ fn copy(from: &Path, to: &mut impl Write) -> Result<()> {
 
 /// Safetensors: the header's length, the header, the tensors by falling alignment and then by name,
 /// as the safetensors library orders them.
-fn write_tensors(tensors: &BTreeMap<String, Tensor>, out: &mut impl Write) -> Result<()> {
+fn write_tensors(tensors: &BTreeMap<String, Tensor>, out: &mut dyn Write) -> Result<()> {
     let mut tensors: Vec<(&str, Dtype, &Tensor)> = tensors
         .iter()
         .map(|(name, tensor)| (name.as_str(), Dtype::from(tensor.dtype()), tensor))
@@ -168,10 +132,6 @@ fn write_tensors(tensors: &BTreeMap<String, Tensor>, out: &mut impl Write) -> Re
     Ok(())
 }
 
-/// What the file is called that proves that a folder can be written: of another process, it is
-/// nothing that the folder holds.
-const PROBE: &str = ".writable.";
-
 /// Proves, before a long run, that a checkpoint can be written into `folder`: it is empty or not yet
 /// there, and files can be made in it or where it is to stand. Leaves nothing behind. `flag` is what
 /// named it, such as `--output`.
@@ -189,6 +149,7 @@ pub fn require_new_folder(folder: &Path, flag: &str) -> Result<()> {
             .hint(format!("name a folder with {flag} that you may write in"))
             .into()
     };
+    // Another process may be proving the same.
     let is_probe = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with(PROBE);
     let mut entries = folder.is_dir().then(|| fs::read_dir(folder).map_err(refused)).transpose()?;
     if entries.iter_mut().flatten().any(|entry| !entry.is_ok_and(is_probe)) {
@@ -199,8 +160,7 @@ pub fn require_new_folder(folder: &Path, flag: &str) -> Result<()> {
     }
     let there = folder.ancestors().find(|path| path.as_os_str().is_empty() || path.exists());
     let there = there.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut probe = temporary_file(there, PROBE, ".tmp").map_err(refused)?;
-    probe.write_all(b"?").and_then(|()| probe.close()).map_err(refused)
+    prove_writable(there).map_err(refused)
 }
 
 #[cfg(test)]

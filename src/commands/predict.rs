@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::audit::{refuse_without_effect, session, single};
 use super::suite::print_hub_notes;
@@ -10,7 +10,8 @@ use crate::audit::{load_gating_split, run_one, Classifier, Role, Session};
 use crate::cli::PredictArgs;
 use crate::config::{Config, Layer, Settings, BOUND_KEYS};
 use crate::error::{Diagnostic, Exit};
-use crate::predictions::{beside, write_logits, LogitsFormat};
+use crate::predictions::{write_logits, LogitsFormat};
+use crate::temporary::{cannot_write, AtomicFile};
 use crate::terminal::Verbosity;
 
 /// Writes the logits of `--model` in the task's label order.
@@ -75,5 +76,5 @@ fn require_writable(output: &Path) -> Result<()> {
         .hint("name a file in it with --output")
         .into());
     }
-    beside(output).map(drop)
+    AtomicFile::create(output).map(drop).with_context(|| cannot_write(output))
 }

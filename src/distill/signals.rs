@@ -130,7 +130,7 @@ pub fn write_store(
         writer.add(&header.selection.records(&outputs, &batch)?)?;
         done(rows.len());
     }
-    writer.finish(path)
+    writer.finish()
 }
 
 /// All rows in order, in batches of about [`TOKENS`].

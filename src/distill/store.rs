@@ -17,8 +17,7 @@ use sha2::{Digest, Sha256};
 
 use super::states::Selection;
 use crate::error::Diagnostic;
-use crate::interrupt::Temporary;
-use crate::temporary::temporary_file;
+use crate::temporary::{cannot_write, AtomicFile};
 
 const MAGIC: &[u8; 8] = b"AUDITTS1";
 const DIGEST: u64 = 32;
@@ -49,7 +48,7 @@ pub struct Store {
 
 /// A store that is being written.
 pub struct StoreWriter {
-    file: Temporary<tempfile::NamedTempFile>,
+    file: AtomicFile,
     digest: Sha256,
     offsets: Vec<u64>,
 }
@@ -60,29 +59,24 @@ impl StoreWriter {
     /// # Errors
     /// A folder that cannot be written.
     pub fn begin(path: &Path, header: &StoreHeader) -> Result<Self> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)
-            .and_then(|()| temporary_file(folder, ".states-", ".tmp"))
-            .with_context(|| format!("cannot write into `{}`", folder.display()))
-            .and_then(|file| {
-                let mut writer = StoreWriter {
-                    file: Temporary::new(file),
-                    digest: Sha256::new(),
-                    offsets: Vec::with_capacity(header.examples + 1),
-                };
-                let json = serde_json::to_vec(header)?;
-                writer.put(MAGIC)?;
-                writer.put(&(json.len() as u64).to_le_bytes())?;
-                writer.put(&json)?;
-                writer.offsets.push((MAGIC.len() + 8 + json.len()) as u64);
-                Ok(writer)
-            })
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let file = std::fs::create_dir_all(folder).and_then(|()| AtomicFile::create(path));
+        let mut writer = StoreWriter {
+            file: file.with_context(|| cannot_write(path))?,
+            digest: Sha256::new(),
+            offsets: Vec::with_capacity(header.examples + 1),
+        };
+        let json = serde_json::to_vec(header)?;
+        writer.put(MAGIC)?;
+        writer.put(&(json.len() as u64).to_le_bytes())?;
+        writer.put(&json)?;
+        writer.offsets.push((MAGIC.len() + 8 + json.len()) as u64);
+        Ok(writer)
     }
 
     fn put(&mut self, bytes: &[u8]) -> Result<()> {
         self.digest.update(bytes);
-        self.file.write_all(bytes).context("cannot write the teacher's hidden states")
+        self.file.as_file_mut().write_all(bytes).context("cannot write the teacher's hidden states")
     }
 
     /// Adds the records of the next examples.
@@ -99,21 +93,20 @@ impl StoreWriter {
         Ok(())
     }
 
-    /// Puts the whole store in its place, and says how large it is in bytes.
+    /// Gives the whole store its name; returns its size in bytes.
     ///
     /// # Errors
-    /// A full disk, a place that cannot be written.
-    pub fn finish(mut self, path: &Path) -> Result<u64> {
+    /// A full disk, a folder that cannot be written.
+    pub fn finish(mut self) -> Result<u64> {
         let offsets: Vec<u8> = self.offsets.iter().flat_map(|o| o.to_le_bytes()).collect();
         self.put(&offsets)?;
         let digest = self.digest.clone().finalize();
-        self.file.write_all(&digest).context("cannot write the teacher's hidden states")?;
-        self.file.as_file().sync_all().context("cannot write the teacher's hidden states")?;
-        let length = self.file.as_file().metadata()?.len();
-        let (file, guard) = self.file.into_parts();
-        let kept = file.persist(path);
-        kept.with_context(|| format!("cannot write `{}`", path.display()))?;
-        drop(guard);
+        let file = self.file.as_file_mut();
+        let written = file.write_all(&digest).and_then(|()| file.sync_all());
+        written.context("cannot write the teacher's hidden states")?;
+        let length = file.metadata()?.len();
+        let path = self.file.path().to_owned();
+        self.file.rename().with_context(|| cannot_write(&path))?;
         Ok(length)
     }
 }
@@ -239,7 +232,7 @@ mod tests {
         writer.add(&[vec![1, 2], vec![]]).unwrap();
         writer.add(&[vec![3]]).unwrap();
         assert!(!path.exists(), "an unfinished store is none");
-        let bytes = writer.finish(&path).unwrap();
+        let bytes = writer.finish().unwrap();
         assert_eq!(bytes, std::fs::metadata(&path).unwrap().len());
         path
     }

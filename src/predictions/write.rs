@@ -1,6 +1,6 @@
 //! Writes logits to a file, atomically.
 
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -10,12 +10,10 @@ use parquet::data_type::{ByteArray, ByteArrayType, FloatType, Int64Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::Type;
-use tempfile::NamedTempFile;
 
 use crate::error::Diagnostic;
 use crate::inference::Logits;
-use crate::interrupt::Temporary;
-use crate::temporary::temporary_file;
+use crate::temporary::write_atomically;
 
 /// The format of a file of logits, by its extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,28 +58,11 @@ pub fn write_logits(
     labels: &[Option<u32>],
 ) -> Result<()> {
     let rows = LogitRows { logits, label_names, labels };
-    let failed = || format!("cannot write `{}`", path.display());
-    let mut file = Temporary::new(beside(path)?);
-    match format {
-        LogitsFormat::Csv => rows.csv(file.as_file_mut()),
-        LogitsFormat::Jsonl => rows.jsonl(file.as_file_mut()),
-        LogitsFormat::Parquet => rows.parquet(file.as_file_mut()),
-    }
-    .with_context(failed)?;
-    file.as_file().sync_all().with_context(failed)?;
-    let (file, _guard) = file.into_parts();
-    file.persist(path).with_context(failed)?;
-    Ok(())
-}
-
-/// A new file in the folder of `path`, which shows that the folder can be written.
-///
-/// # Errors
-/// A folder that is missing or cannot be written.
-pub fn beside(path: &Path) -> Result<NamedTempFile> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    temporary_file(folder, ".tmp", "")
-        .with_context(|| format!("cannot write into `{}`", folder.display()))
+    write_atomically(path, |file| match format {
+        LogitsFormat::Csv => rows.csv(file),
+        LogitsFormat::Jsonl => rows.jsonl(file),
+        LogitsFormat::Parquet => rows.parquet(file),
+    })
 }
 
 struct LogitRows<'a> {
@@ -99,8 +80,8 @@ impl LogitRows<'_> {
         self.labels[row].map(|id| self.label_names[id as usize].as_str())
     }
 
-    fn csv(&self, file: &mut std::fs::File) -> Result<()> {
-        let mut writer = csv::Writer::from_writer(BufWriter::new(file));
+    fn csv(&self, out: impl Write) -> Result<()> {
+        let mut writer = csv::Writer::from_writer(out);
         let columns = self.columns();
         let header = std::iter::once("id").chain(columns.iter().map(String::as_str));
         writer.write_record(header.chain(["label"]))?;
@@ -113,8 +94,7 @@ impl LogitRows<'_> {
         Ok(writer.flush()?)
     }
 
-    fn jsonl(&self, file: &mut std::fs::File) -> Result<()> {
-        let mut out = BufWriter::new(file);
+    fn jsonl(&self, mut out: impl Write) -> Result<()> {
         let columns = self.columns();
         for row in 0..self.labels.len() {
             let mut object = serde_json::Map::new();
@@ -125,13 +105,13 @@ impl LogitRows<'_> {
             object.insert("label".into(), self.label(row).into());
             writeln!(out, "{}", serde_json::Value::Object(object))?;
         }
-        Ok(out.flush()?)
+        Ok(())
     }
 
-    fn parquet(&self, file: &mut std::fs::File) -> Result<()> {
+    fn parquet(&self, out: impl Write + Send) -> Result<()> {
         let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
         let schema = Arc::new(self.schema()?);
-        let mut writer = SerializedFileWriter::new(file, schema, Arc::new(properties))?;
+        let mut writer = SerializedFileWriter::new(out, schema, Arc::new(properties))?;
         let mut group = writer.next_row_group()?;
         let missing = "the schema has fewer columns than the file";
         let ids: Vec<i64> = (0..self.labels.len() as i64).collect();

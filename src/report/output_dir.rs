@@ -1,16 +1,14 @@
-//! `--output-dir`: every file of a report in one folder, written to a temporary name and renamed.
+//! `--output-dir`: every file of a report in one folder, written atomically.
 
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, Context};
-use tempfile::NamedTempFile;
+use anyhow::bail;
 
 use super::{Format, PredictionTable, RenderOptions, Report, Saved};
 use crate::error::Diagnostic;
-use crate::interrupt::Temporary;
-use crate::temporary::{sync_folder, temporary_file};
+use crate::temporary::{prove_writable, rename_all, AtomicFile};
 
 /// The file with a row per example.
 pub(super) const PREDICTIONS: &str = "predictions.csv";
@@ -44,9 +42,7 @@ impl OutputDir {
             Diagnostic::failure(format!("cannot write in the output folder `{path}`: {error}"))
                 .hint("choose a folder that you may write in with --output-dir")
         };
-        fs::create_dir_all(path).map_err(refused)?;
-        let mut probe = temp_file(path, "writable").map_err(refused)?;
-        probe.write_all(b"?").and_then(|()| probe.close()).map_err(refused)?;
+        fs::create_dir_all(path).and_then(|()| prove_writable(path)).map_err(refused)?;
         Ok(OutputDir { path: path.to_owned() })
     }
 
@@ -101,49 +97,34 @@ impl OutputDir {
             if unknown || sources.iter().any(|source| is_same_file(source, &target)) {
                 continue;
             }
-            let failed = || format!("cannot write `{}`", target.display());
-            let mut file = Temporary::new(temp_file(&self.path, name).with_context(failed)?);
-            fill(&mut file, format, report, rows).with_context(failed)?;
-            written.push((file, target));
+            written.push(AtomicFile::written(&target, |out| fill(out, format, report, rows))?);
         }
-        let mut paths = Vec::with_capacity(written.len());
-        for (file, target) in written {
-            let (file, _guard) = file.into_parts();
-            file.persist(&target)
-                .map_err(|refused| refused.error)
-                .with_context(|| format!("cannot replace `{}`", target.display()))?;
-            paths.push(target);
-        }
-        sync_folder(&self.path)
-            .with_context(|| format!("cannot flush the folder `{}`", self.path.display()))?;
+        let mut paths = Vec::new();
+        rename_all(written, &self.path, &mut paths)?;
         Ok(paths)
     }
 }
 
 fn fill(
-    file: &mut NamedTempFile,
+    out: &mut dyn Write,
     format: &Format<Report>,
     report: &Report,
     rows: Rows,
-) -> std::io::Result<()> {
-    match rows {
+) -> anyhow::Result<()> {
+    let tables = match rows {
         Rows::Copied(source) if format.is_of_predictions() => {
-            std::io::copy(&mut fs::File::open(source)?, file).map(|_| ())
+            std::io::copy(&mut fs::File::open(source)?, out)?;
+            return Ok(());
         }
-        Rows::Tables(tables) => format.write(report, tables, &RenderOptions::default(), file),
-        _ => format.write(report, &[], &RenderOptions::default(), file),
-    }?;
-    file.as_file().sync_all()
+        Rows::Tables(tables) => tables,
+        _ => &[],
+    };
+    Ok(format.write(report, tables, &RenderOptions::default(), out)?)
 }
 
 /// Whether both names lead to one file that is there.
 fn is_same_file(one: &Path, other: &Path) -> bool {
     matches!((fs::canonicalize(one), fs::canonicalize(other)), (Ok(a), Ok(b)) if a == b)
-}
-
-/// The file that is to become `name` in `folder`.
-fn temp_file(folder: &Path, name: &str) -> std::io::Result<NamedTempFile> {
-    temporary_file(folder, &format!(".{name}."), ".tmp")
 }
 
 #[cfg(test)]
