@@ -73,7 +73,7 @@ fn log_wealth(x: &[f64], m: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rand_chacha::rand_core::{RngCore, SeedableRng};
+    use rand_chacha::rand_core::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
     fn uniform(random: &mut ChaCha8Rng) -> f64 {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use candle_core::{DType, Device, Storage, Tensor};
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
@@ -252,7 +252,7 @@ impl Draws {
 }
 
 /// A standard normal draw (Box–Muller, first coordinate).
-fn normal(random: &mut impl Rng) -> f64 {
+fn normal(random: &mut impl RngExt) -> f64 {
     let radius = (-2.0 * (1.0 - random.random::<f64>()).ln()).sqrt(); // of (0, 1]
     radius * (std::f64::consts::TAU * random.random::<f64>()).cos()
 }

@@ -4,11 +4,13 @@
 //! [`super::outcome::Constraints`], in which whatever is allowed comes before whatever is not, is all that
 //! it needs to know of the constraints. What is proposed follows from the seed, the number of the
 //! trial and what is known when it begins.
+//!
+//! The crate optimizer, which computes [`super::importance`], has an estimator too. Its density of the
+//! good trials has no prior, and with a few dozen trials it finds worse settings than tpe does.
 
 use anyhow::{Context, Result};
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rand_chacha_0_10::rand_core::SeedableRng as _;
 use toml::Value;
 use tpe::{categorical_range, histogram_estimator, parzen_estimator, range, TpeOptimizerBuilder};
 
@@ -74,7 +76,7 @@ fn drawn(plan: &Plan, stream: u64) -> TrialSettings {
 
 /// Drawn where good trials are likelier than others, key by key.
 fn estimated(plan: &Plan, stream: u64, ranked: &[&TrialSettings]) -> Result<TrialSettings> {
-    let mut random = rand_chacha_0_10::ChaCha8Rng::seed_from_u64(plan.seed);
+    let mut random = ChaCha8Rng::seed_from_u64(plan.seed);
     random.set_stream(stream);
     let mut point = TrialSettings::new();
     for key in &plan.space.0 {

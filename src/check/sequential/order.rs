@@ -1,6 +1,6 @@
 //! The order of the draws.
 
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::confidence::MAX_EXAMPLES;

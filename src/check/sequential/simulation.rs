@@ -1,6 +1,6 @@
 //! Error rates of the verdict at the threshold and just beyond it, where they are largest.
 
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rand_chacha::rand_core::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use statrs::distribution::{Beta, ContinuousCDF};
 
