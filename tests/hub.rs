@@ -2,136 +2,23 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::net::TcpListener;
+use std::sync::Arc;
 
 use common::{reproducible, says, tiny_pair, with, Run, Sandbox};
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use serde_json::{json, Value};
-use sha2::{Digest, Sha256};
+
+#[path = "common/fake_hub.rs"]
+mod fake_hub;
+use fake_hub::FakeHub;
 
 const TEACHER: &str = "1111111111111111111111111111111111111111";
 const STUDENT: &str = "2222222222222222222222222222222222222222";
 const DATA: &str = "3333333333333333333333333333333333333333";
-
-/// What the Hub holds, and what it was asked.
-#[derive(Default)]
-struct Store {
-    /// `models/org/name`, revision -> commit.
-    revisions: BTreeMap<(String, String), String>,
-    /// (commit, path) -> bytes.
-    files: BTreeMap<(String, String), Vec<u8>>,
-    /// Each request's path and its `Authorization`.
-    log: Mutex<Vec<(String, Option<String>)>>,
-}
-
-impl Store {
-    fn put(&mut self, repo: &str, revision: &str, commit: &str) {
-        for name in [revision, commit] {
-            self.revisions.insert((repo.to_owned(), name.to_owned()), commit.to_owned());
-        }
-    }
-
-    fn put_folder(&mut self, commit: &str, folder: &Path) {
-        for name in common::names_in(folder) {
-            let bytes = fs::read(folder.join(&name)).unwrap();
-            self.files.insert((commit.to_owned(), name), bytes);
-        }
-    }
-
-    fn answer(&self, stream: TcpStream) -> std::io::Result<()> {
-        let mut lines = BufReader::new(stream.try_clone()?).lines();
-        let Some(Ok(request)) = lines.next() else { return Ok(()) };
-        let mut headers = BTreeMap::new();
-        for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
-            let (name, value) = line.split_once(": ").unwrap();
-            headers.insert(name.to_ascii_lowercase(), value.to_owned());
-        }
-        let path = request.split(' ').nth(1).unwrap().to_owned();
-        self.log.lock().unwrap().push((path.clone(), headers.get("authorization").cloned()));
-        self.respond(stream, &path, headers.get("range").map(String::as_str))
-    }
-
-    fn respond(&self, mut out: TcpStream, path: &str, range: Option<&str>) -> std::io::Result<()> {
-        let missing = |code: &str| {
-            format!("HTTP/1.1 404 No\r\nX-Error-Code: {code}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-        };
-        if let Some(rest) = path.strip_prefix("/api/") {
-            let (repo, revision) = rest.split_once("/revision/").unwrap();
-            if !self.revisions.keys().any(|(known, _)| known == repo) {
-                return out.write_all(missing("RepoNotFound").as_bytes());
-            }
-            let key = (repo.to_owned(), revision.replace("%2F", "/"));
-            let Some(commit) = self.revisions.get(&key) else {
-                return out.write_all(missing("RevisionNotFound").as_bytes());
-            };
-            let files = self.files.keys().filter(|key| key.0 == *commit);
-            let siblings: Vec<_> = files.map(|key| json!({ "rfilename": key.1 })).collect();
-            let body = json!({ "sha": commit, "siblings": siblings }).to_string();
-            let length = body.len();
-            return write!(
-                out,
-                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-            );
-        }
-        let (_, rest) = path.split_once("/resolve/").unwrap();
-        let (commit, file) = rest.split_once('/').unwrap();
-        match self.files.get(&(commit.to_owned(), file.to_owned())) {
-            Some(bytes) => send(out, commit, bytes, range.unwrap()),
-            None => out.write_all(missing("EntryNotFound").as_bytes()),
-        }
-    }
-}
-
-/// The part of `bytes` that `range` asks for.
-fn send(mut out: TcpStream, commit: &str, bytes: &[u8], range: &str) -> std::io::Result<()> {
-    let etag: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    let (start, end) = range.trim_start_matches("bytes=").split_once('-').unwrap();
-    let start: usize = start.parse().unwrap();
-    let end = end.parse().map_or(bytes.len(), |last: usize| (last + 1).min(bytes.len()));
-    write!(
-        out,
-        "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\nContent-Range: bytes {start}-{}/{}\r\n\
-         ETag: \"{etag}\"\r\nX-Repo-Commit: {commit}\r\nConnection: close\r\n\r\n",
-        end - start,
-        end - 1,
-        bytes.len()
-    )?;
-    out.write_all(&bytes[start..end])
-}
-
-/// A Hub on this machine, until it is dropped with the test's process.
-struct Server {
-    store: Arc<Store>,
-    url: String,
-}
-
-impl Server {
-    fn start(store: Store) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let store = Arc::new(store);
-        let shared = store.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                let store = shared.clone();
-                // A client that hangs up early is no failure of the test.
-                std::thread::spawn(move || store.answer(stream.unwrap()).ok());
-            }
-        });
-        Server { store, url }
-    }
-
-    fn requests(&self) -> Vec<String> {
-        self.store.log.lock().unwrap().iter().map(|entry| entry.0.clone()).collect()
-    }
-}
 
 /// SST-2 as the Hub has it: `sentence`, `label`, `idx`.
 fn parquet(tsv: &str) -> Vec<u8> {
@@ -156,20 +43,22 @@ fn parquet(tsv: &str) -> Vec<u8> {
 }
 
 /// A Hub with the pair of [`tiny_pair`] and its data, and that pair's arguments.
-fn hub() -> (Sandbox, Vec<String>, Server) {
+fn hub() -> (Sandbox, Vec<String>, FakeHub) {
     let (sandbox, pair) = tiny_pair();
-    let mut store = Store::default();
-    store.put("models/org/teacher", "main", TEACHER);
-    store.put_folder(TEACHER, &sandbox.path("teacher"));
-    store.put("models/org/student", "v1.0", STUDENT);
-    store.put_folder(STUDENT, &sandbox.path("student"));
-    store.put("datasets/nyu-mll/glue", "main", DATA);
+    let server = FakeHub::start();
+    for (role, revision, commit) in [("teacher", "main", TEACHER), ("student", "v1.0", STUDENT)] {
+        server.put_revision(&format!("models/org/{role}"), revision, commit);
+        let folder = sandbox.path(role);
+        for name in common::names_in(&folder) {
+            server.put_file(commit, &name, &fs::read(folder.join(&name)).unwrap());
+        }
+    }
+    server.put_revision("datasets/nyu-mll/glue", "main", DATA);
     for (split, file) in [("train", "train"), ("validation", "dev")] {
         let bytes = parquet(&sandbox.read(&format!("glue/SST-2/{file}.tsv")));
-        let path = format!("sst2/{split}-00000-of-00001.parquet");
-        store.files.insert((DATA.to_owned(), path), bytes);
+        server.put_file(DATA, &format!("sst2/{split}-00000-of-00001.parquet"), &bytes);
     }
-    (sandbox, pair, Server::start(store))
+    (sandbox, pair, server)
 }
 
 const FROM_HUB: [&str; 6] =
@@ -237,7 +126,7 @@ fn the_token_is_sent_with_every_request_and_printed_nowhere() {
     let token = [("HF_TOKEN", "hf_secret")];
     let run = run(&sandbox, &server.url, &FROM_HUB, &token);
     assert!(run.code < 2, "{}", run.stderr);
-    let log = server.store.log.lock().unwrap();
+    let log = server.state.log.lock().unwrap();
     assert!(log.len() > 8);
     assert!(log.iter().all(|(_, token)| token.as_deref() == Some("Bearer hf_secret")), "{log:?}");
     assert!(!run.stdout.contains("hf_secret") && !run.stderr.contains("hf_secret"));

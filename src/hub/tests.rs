@@ -1,17 +1,15 @@
 //! The Hub's client against a real server on this machine.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::error::rendered;
-use crate::error::Interrupted;
+use crate::error::{rendered, Interrupted};
+
+#[path = "../../tests/common/fake_hub.rs"]
+mod fake_hub;
+use fake_hub::FakeHub;
 
 const FIRST: &str = "1111111111111111111111111111111111111111";
 const SECOND: &str = "2222222222222222222222222222222222222222";
@@ -20,158 +18,15 @@ const SECOND: &str = "2222222222222222222222222222222222222222";
 const CONFIG: (&str, &str) = ("a/b", "config.json");
 const WEIGHTS: (&str, &str) = ("a/b", "weights");
 
-/// The contents and the failures of the server.
-#[derive(Default)]
-struct FakeHub {
-    /// Revision -> commit.
-    refs: Mutex<BTreeMap<String, String>>,
-    /// (commit, file) -> bytes.
-    files: Mutex<BTreeMap<(String, String), Vec<u8>>>,
-    /// Requests as `GET path`, and the `Authorization` of each.
-    log: Mutex<Vec<(String, Option<String>)>>,
-    /// Send half of each body, then hang up.
-    drops: AtomicBool,
-    /// Send other bytes than the hash promises.
-    lies: AtomicBool,
-    /// Answer everything with this status and `X-Error-Code`.
-    refuses: Mutex<Option<(u16, &'static str)>>,
-    /// Accept, and never answer a download.
-    silent: AtomicBool,
-}
-
-struct Server {
-    store: Arc<FakeHub>,
-    url: String,
-    stop: Arc<AtomicBool>,
-}
-
-impl Server {
-    fn start() -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let (store, stop) = (Arc::new(FakeHub::default()), Arc::new(AtomicBool::new(false)));
-        let server = Server { store: store.clone(), url, stop: stop.clone() };
-        std::thread::spawn(move || {
-            for stream in listener.incoming() {
-                if stop.load(SeqCst) {
-                    return; // and the listener with it: connections are refused from here on
-                }
-                let store = store.clone();
-                std::thread::spawn(move || store.answer(stream.unwrap()));
-            }
-        });
-        server.put("main", FIRST, "config.json", b"{}");
-        server
-    }
-
-    fn put(&self, revision: &str, commit: &str, file: &str, bytes: &[u8]) {
-        lock(&self.store.refs).insert(revision.into(), commit.into());
-        lock(&self.store.refs).insert(commit.into(), commit.into());
-        lock(&self.store.files).insert((commit.into(), file.into()), bytes.into());
-    }
-
-    fn requests(&self) -> Vec<String> {
-        lock(&self.store.log).iter().map(|entry| entry.0.clone()).collect()
-    }
-
-    fn shut_down(&self) {
-        self.stop.store(true, SeqCst);
-        let _ = TcpStream::connect(self.url.trim_start_matches("http://"));
-        while TcpStream::connect(self.url.trim_start_matches("http://")).is_ok() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-impl FakeHub {
-    fn answer(&self, stream: TcpStream) {
-        let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-        let Some(Ok(request)) = lines.next() else { return };
-        let mut headers = BTreeMap::new();
-        for line in lines.map_while(Result::ok).take_while(|line| !line.is_empty()) {
-            let (name, value) = line.split_once(": ").unwrap();
-            headers.insert(name.to_ascii_lowercase(), value.to_owned());
-        }
-        let path = request.split(' ').nth(1).unwrap().to_owned();
-        lock(&self.log).push((format!("GET {path}"), headers.get("authorization").cloned()));
-        let _ = self.respond(stream, &path, headers.get("range").map(String::as_str));
-    }
-
-    fn respond(&self, mut out: TcpStream, path: &str, range: Option<&str>) -> std::io::Result<()> {
-        if let Some((status, code)) = *lock(&self.refuses) {
-            return write!(
-                out,
-                "HTTP/1.1 {status} No\r\nX-Error-Code: {code}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            );
-        }
-        let missing = "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-        if let Some(rest) = path.strip_prefix("/api/") {
-            let (_, revision) = rest.split_once("/revision/").unwrap();
-            let Some(commit) = lock(&self.refs).get(&revision.replace("%2F", "/")).cloned() else {
-                return out.write_all(missing.as_bytes());
-            };
-            let files = lock(&self.files);
-            let files = files.keys().filter(|key| key.0 == commit);
-            let siblings: Vec<_> =
-                files.map(|key| serde_json::json!({ "rfilename": key.1 })).collect();
-            let body = serde_json::json!({ "sha": commit, "siblings": siblings }).to_string();
-            return write!(
-                out,
-                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-                body.len()
-            );
-        }
-        let (_, rest) = path.split_once("/resolve/").unwrap();
-        let (commit, file) = rest.split_once('/').unwrap();
-        let key = (commit.to_owned(), file.to_owned());
-        match lock(&self.files).get(&key) {
-            Some(bytes) => self.send_file(out, commit, bytes, range.unwrap()),
-            None => out.write_all(missing.as_bytes()),
-        }
-    }
-
-    fn send_file(
-        &self,
-        mut out: TcpStream,
-        commit: &str,
-        bytes: &[u8],
-        range: &str,
-    ) -> std::io::Result<()> {
-        let etag = crate::digest::hexadecimal(&Sha256::digest(bytes));
-        let (start, end) = range.trim_start_matches("bytes=").split_once('-').unwrap();
-        let start: usize = start.parse().unwrap();
-        let end = end.parse().map_or(bytes.len(), |last: usize| (last + 1).min(bytes.len()));
-        let probing = range == "bytes=0-0";
-        if self.silent.load(SeqCst) && !probing {
-            std::thread::sleep(Duration::from_secs(5));
-        }
-        if start >= bytes.len() {
-            return write!(
-                out,
-                "HTTP/1.1 416 No\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-            );
-        }
-        let mut body = bytes[start..end].to_vec();
-        write!(
-            out,
-            "HTTP/1.1 206 Partial Content\r\nContent-Length: {}\r\nContent-Range: bytes {start}-{}/{}\r\n\
-             ETag: \"{etag}\"\r\nX-Repo-Commit: {commit}\r\nConnection: close\r\n\r\n",
-            body.len(),
-            end - 1,
-            bytes.len()
-        )?;
-        if self.lies.load(SeqCst) {
-            body.fill(b'x');
-        }
-        if self.drops.load(SeqCst) && !probing {
-            body.truncate(body.len() / 2);
-        }
-        out.write_all(&body)
-    }
+/// A server with a config.json in every repository.
+fn server() -> FakeHub {
+    let server = FakeHub::start();
+    server.put("main", FIRST, "config.json", b"{}");
+    server
 }
 
 /// A client of `server` with a cache of its own, which does not wait between attempts.
-fn hub(cache: &Path, server: &Server, connection: Connection) -> Hub {
+fn hub(cache: &Path, server: &FakeHub, connection: Connection) -> Hub {
     let mut settings = HubSettings::new(cache);
     settings.endpoint = server.url.clone();
     settings.connection = connection;
@@ -181,8 +36,8 @@ fn hub(cache: &Path, server: &Server, connection: Connection) -> Hub {
 }
 
 /// A server, and an online client of it.
-fn online() -> (tempfile::TempDir, Server, Hub) {
-    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+fn online() -> (tempfile::TempDir, FakeHub, Hub) {
+    let (cache, server) = (tempfile::tempdir().unwrap(), server());
     let hub = hub(cache.path(), &server, Connection::Online);
     (cache, server, hub)
 }
@@ -208,7 +63,7 @@ fn cached_files(cache: &Path) -> Vec<String> {
 
 #[test]
 fn a_file_is_downloaded_once_and_found_without_the_server() {
-    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let (cache, server) = (tempfile::tempdir().unwrap(), server());
     let repo = model("owner/name");
     let online = hub(cache.path(), &server, Connection::Online);
     let path = online.fetch(&repo, "config.json").unwrap();
@@ -218,9 +73,9 @@ fn a_file_is_downloaded_once_and_found_without_the_server() {
     assert_eq!(
         server.requests(),
         [
-            "GET /api/models/owner/name/revision/main".to_owned(),
-            format!("GET /owner/name/resolve/{FIRST}/config.json"), // size and hash
-            format!("GET /owner/name/resolve/{FIRST}/config.json"),
+            "/api/models/owner/name/revision/main".to_owned(),
+            format!("/owner/name/resolve/{FIRST}/config.json"), // size and hash
+            format!("/owner/name/resolve/{FIRST}/config.json"),
         ]
     );
 
@@ -241,7 +96,7 @@ fn a_file_is_downloaded_once_and_found_without_the_server() {
 
 #[test]
 fn offline_and_uncached_names_what_is_missing() {
-    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let (cache, server) = (tempfile::tempdir().unwrap(), server());
     let offline = hub(cache.path(), &server, Connection::Offline);
     refused(
         &offline,
@@ -277,11 +132,12 @@ fn a_missing_file_is_none_and_a_missing_repository_an_error() {
     assert!(hub.fetch_optional(&model("a/b"), "config.json").unwrap().is_some());
     refused(&hub, ("a/b", "vocab.txt"), &["no file `vocab.txt`", "config.json"]);
 
+    *lock(&server.state.refuses) = Some((404, ""));
     refused(&hub, ("a/b@nowhere", "config.json"), &["404", "`nowhere`"]);
-    *lock(&server.store.refuses) = Some((404, "RepoNotFound"));
+    *lock(&server.state.refuses) = Some((404, "RepoNotFound"));
     let error = rendered(&hub.fetch_optional(&model("a/other"), "vocab.txt").unwrap_err());
     assert!(error.contains("there is no model `a/other`"), "{error}");
-    *lock(&server.store.refuses) = Some((404, "RevisionNotFound"));
+    *lock(&server.state.refuses) = Some((404, "RevisionNotFound"));
     let error = rendered(&hub.list(&model("a/b@v9")).unwrap_err());
     assert!(error.contains("has no revision `v9`"), "{error}");
 }
@@ -291,7 +147,7 @@ fn private_and_gated_ask_for_a_token_and_the_cache_does_not_hide_it() {
     let (cache, server, first) = online();
     first.fetch(&model("a/b"), "config.json").unwrap();
     for (status, code) in [(401, "RepoNotFound"), (401, "GatedRepo"), (403, "GatedRepo")] {
-        *lock(&server.store.refuses) = Some((status, code));
+        *lock(&server.state.refuses) = Some((status, code));
         let hub = hub(cache.path(), &server, Connection::Online);
         refused(&hub, CONFIG, &["private", "HF_TOKEN", &status.to_string()]);
     }
@@ -301,23 +157,23 @@ fn private_and_gated_ask_for_a_token_and_the_cache_does_not_hide_it() {
 fn a_gate_that_shuts_only_at_the_file_is_reported_too() {
     let (_cache, server, hub) = online();
     hub.list(&model("a/b")).unwrap();
-    *lock(&server.store.refuses) = Some((403, "GatedRepo"));
+    *lock(&server.state.refuses) = Some((403, "GatedRepo"));
     refused(&hub, CONFIG, &["`config.json` of model `a/b`", "private or gated", "HF_TOKEN"]);
 }
 
 #[test]
 fn the_token_is_sent_with_every_request() {
-    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let (cache, server) = (tempfile::tempdir().unwrap(), server());
     let mut settings = hub(cache.path(), &server, Connection::Online).settings().clone();
     settings.token = Some("secret".to_owned());
     Hub::new(settings).unwrap().fetch(&model("a/b"), "config.json").unwrap();
-    let log = lock(&server.store.log).clone();
+    let log = lock(&server.state.log).clone();
     assert!(log.iter().all(|entry| entry.1.as_deref() == Some("Bearer secret")), "{log:?}");
 }
 
 #[test]
 fn a_branch_that_moves_does_not_mix_two_commits() {
-    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let (cache, server) = (tempfile::tempdir().unwrap(), server());
     server.put("main", FIRST, "weights", b"one");
     let hub_one = hub(cache.path(), &server, Connection::Online);
     hub_one.fetch(&model("a/b"), "config.json").unwrap();
@@ -345,23 +201,23 @@ fn revisions_and_data_sets_have_their_own_addresses() {
     assert_eq!(std::fs::read(path).unwrap(), b"rows");
     assert_eq!(hub.commit(&repo).as_deref(), Some(SECOND));
     let requests = server.requests();
-    assert_eq!(requests[0], "GET /api/datasets/nyu-mll/glue/revision/refs%2Fpr%2F1");
-    assert!(requests[1].starts_with("GET /datasets/nyu-mll/glue/resolve/"), "{requests:?}");
+    assert_eq!(requests[0], "/api/datasets/nyu-mll/glue/revision/refs%2Fpr%2F1");
+    assert!(requests[1].starts_with("/datasets/nyu-mll/glue/resolve/"), "{requests:?}");
 }
 
 #[test]
 fn a_connection_dropped_in_the_middle_leaves_no_file_and_is_resumed() {
-    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let (cache, server) = (tempfile::tempdir().unwrap(), server());
     let weights: Vec<u8> = (0..100_000u32).flat_map(u32::to_le_bytes).collect();
     server.put("main", FIRST, "weights", &weights);
-    server.store.drops.store(true, SeqCst);
+    server.state.drops.store(true, SeqCst);
     let first = hub(cache.path(), &server, Connection::Online);
     refused(&first, WEIGHTS, &["`weights` of model `a/b`"]);
     assert_eq!(cached_files(cache.path()), [""; 0]);
     let offline = hub(cache.path(), &server, Connection::Offline);
     assert!(offline.fetch(&model("a/b"), "weights").is_err());
 
-    server.store.drops.store(false, SeqCst);
+    server.state.drops.store(false, SeqCst);
     let path = first.fetch(&model("a/b"), "weights").unwrap();
     assert_eq!(std::fs::read(path).unwrap(), weights);
 }
@@ -370,10 +226,10 @@ fn a_connection_dropped_in_the_middle_leaves_no_file_and_is_resumed() {
 fn bytes_with_another_hash_are_discarded() {
     let (cache, server, hub) = online();
     server.put("main", FIRST, "weights", &[7; 1000]);
-    server.store.lies.store(true, SeqCst);
+    server.state.lies.store(true, SeqCst);
     refused(&hub, WEIGHTS, &["SHA-256"]);
     assert_eq!(cached_files(cache.path()), [""; 0]);
-    server.store.lies.store(false, SeqCst);
+    server.state.lies.store(false, SeqCst);
     let path = hub.fetch(&model("a/b"), "weights").unwrap();
     assert_eq!(std::fs::read(path).unwrap(), [7; 1000]);
 }
@@ -394,8 +250,8 @@ fn a_part_that_cannot_be_resumed_is_downloaded_again() {
 
 #[test]
 fn a_silent_server_times_out() {
-    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
-    server.store.silent.store(true, SeqCst);
+    let (cache, server) = (tempfile::tempdir().unwrap(), server());
+    server.state.silent.store(true, SeqCst);
     let mut settings = hub(cache.path(), &server, Connection::Online).settings().clone();
     settings.stall = Duration::from_millis(400);
     let hub = Hub::new(settings).unwrap();
@@ -404,8 +260,8 @@ fn a_silent_server_times_out() {
 
 #[test]
 fn a_download_ends_when_the_user_asks_to_stop() {
-    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
-    server.store.silent.store(true, SeqCst);
+    let (cache, server) = (tempfile::tempdir().unwrap(), server());
+    server.state.silent.store(true, SeqCst);
     let stop = Interrupt::default();
     let hub = hub(cache.path(), &server, Connection::Online).with_interrupt(stop.clone());
     std::thread::scope(|scope| {
@@ -423,8 +279,8 @@ fn a_download_ends_when_the_user_asks_to_stop() {
 
 #[test]
 fn a_wait_before_another_attempt_ends_when_the_user_asks_to_stop() {
-    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
-    *lock(&server.store.refuses) = Some((503, ""));
+    let (cache, server) = (tempfile::tempdir().unwrap(), server());
+    *lock(&server.state.refuses) = Some((503, ""));
     let mut settings = hub(cache.path(), &server, Connection::Online).settings().clone();
     (settings.retries, settings.retry_pause) = (3, Duration::from_secs(3600));
     let stop = Interrupt::default();
@@ -435,7 +291,7 @@ fn a_wait_before_another_attempt_ends_when_the_user_asks_to_stop() {
 
 #[test]
 fn a_cache_that_cannot_be_written_is_reported() {
-    let (folder, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let (folder, server) = (tempfile::tempdir().unwrap(), server());
     let cache = folder.path().join("cache");
     std::fs::write(&cache, "a file where the cache should be").unwrap();
     let hub = hub(&cache, &server, Connection::Online);
@@ -445,7 +301,7 @@ fn a_cache_that_cannot_be_written_is_reported() {
 #[test]
 fn a_page_that_is_not_the_hub_is_reported() {
     let (_cache, server, hub) = online();
-    *lock(&server.store.refuses) = Some((200, "")); // an empty page, as of a login portal
+    *lock(&server.state.refuses) = Some((200, "")); // an empty page, as of a login portal
     refused(&hub, CONFIG, &["does not answer as the Hugging Face Hub does"]);
 }
 
@@ -473,7 +329,7 @@ fn progress_counts_every_byte() {
             lock(&self.0).3 = true;
         }
     }
-    let (cache, server) = (tempfile::tempdir().unwrap(), Server::start());
+    let (cache, server) = (tempfile::tempdir().unwrap(), server());
     server.put("main", FIRST, "weights", &[7; 100_000]);
     let recorded = Arc::new(Recorded::default());
     let hub = hub(cache.path(), &server, Connection::Online).with_progress(recorded.clone());
