@@ -4,7 +4,6 @@
 //! could not be asked for ([`ErrorKind::Usage`]) or could not be carried out (everything else).
 
 use std::fmt;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::terminal::write_line;
@@ -43,8 +42,8 @@ pub struct Diagnostic {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
-    /// The file, line or key that is at fault, where the message does not name it.
-    pub place: Option<Box<Place>>,
+    /// The file, line, column or key at fault, where the message does not name it.
+    pub place: Option<Box<FileLocation>>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -57,13 +56,15 @@ pub enum ErrorKind {
     Failure,
 }
 
-/// Where an error is: a file, and a line or a key of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The file, as the user named it.
-    pub file: PathBuf,
-    /// The line, counted from 1.
-    pub line: Option<u64>,
+/// Where an error is in a file. Displayed as `` `FILE` line N, column `NAME`, key `KEY` ``.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FileLocation {
+    /// The file, as the user named it, or `hub id/file`.
+    pub file: String,
+    /// The line, counted from 1; of a Parquet file, the row.
+    pub line: Option<usize>,
+    /// The name of a table's column.
+    pub column: Option<String>,
     /// The key, such as `stage.train.batch_size`.
     pub key: Option<String>,
 }
@@ -95,7 +96,7 @@ impl Diagnostic {
     }
 
     /// The same with where it is.
-    pub fn at(self, place: Place) -> Self {
+    pub fn at(self, place: FileLocation) -> Self {
         Diagnostic { place: Some(Box::new(place)), ..self }
     }
 
@@ -120,16 +121,18 @@ impl std::error::Error for Diagnostic {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FileLocation {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        write!(f, "`{}`", self.file.display())?;
+        write!(f, "`{}`", self.file)?;
         if let Some(line) = self.line {
-            write!(f, ", line {line}")?;
+            write!(f, " line {line}")?;
         }
-        match &self.key {
-            Some(key) => write!(f, ", key `{key}`"),
-            None => Ok(()),
+        for (kind, name) in [("column", &self.column), ("key", &self.key)] {
+            if let Some(name) = name {
+                write!(f, ", {kind} `{name}`")?;
+            }
         }
+        Ok(())
     }
 }
 

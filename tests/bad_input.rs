@@ -143,7 +143,7 @@ fn a_config_json_with_a_wrong_value_names_the_key() {
         ("num_attention_heads", 3.into(), &["`num_attention_heads`", "multiple"]),
         ("vocab_size", 0.into(), &["`vocab_size`"]),
         ("num_hidden_layers", Value::Null, &["`num_hidden_layers`"]),
-        ("id2label", serde_json::json!({"0": "a", "1": "a"}), &["`id2label`", "twice"]),
+        ("id2label", serde_json::json!({"0": "a", "1": "a"}), &["`id2label`", "two ids"]),
         ("id2label", serde_json::json!({"0": "a", "1": "b", "2": "c"}), &["2 rows", "3 labels"]),
         ("problem_type", "regression".into(), &["problem type `regression`"]),
     ];

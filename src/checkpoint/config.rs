@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, bail, Context, Result};
 use serde_json::{Map, Value};
 
+use crate::error::{Diagnostic, FileLocation};
+
 /// The keys of a config.json.
 #[derive(Debug, Clone)]
 pub struct ModelConfig {
@@ -40,9 +42,15 @@ impl ModelConfig {
         &self.keys
     }
 
-    fn wrong(&self, key: &str, wanted: &str) -> anyhow::Error {
+    fn wrong(&self, key: &str, wanted: &str) -> Diagnostic {
         let value = self.keys.get(key).unwrap_or(&Value::Null);
-        anyhow!("`{}`: `{key}` = {value} is not {wanted}", self.path.display())
+        self.error(key, format!("{value} is not {wanted}"))
+    }
+
+    fn error(&self, key: &str, message: impl Into<String>) -> Diagnostic {
+        let file = self.path.display().to_string();
+        let key = Some(key.to_owned());
+        Diagnostic::failure(message).at(FileLocation { file, key, ..FileLocation::default() })
     }
 
     fn present(&self, key: &str) -> Option<&Value> {
@@ -56,13 +64,14 @@ impl ModelConfig {
         wanted: &str,
         read: impl FnOnce(&'a Value) -> Option<T>,
     ) -> Result<Option<T>> {
-        self.present(key).map(|v| read(v).ok_or_else(|| self.wrong(key, wanted))).transpose()
+        let value = self.present(key).map(|v| read(v).ok_or_else(|| self.wrong(key, wanted)));
+        Ok(value.transpose()?)
     }
 
     /// A positive whole number that must be present.
     pub fn size(&self, key: &str) -> Result<usize> {
         match self.present(key) {
-            None => bail!("`{}` has no `{key}`", self.path.display()),
+            None => bail!(self.error(key, "it is missing")),
             Some(_) => self.size_or(key, 0),
         }
     }
@@ -70,7 +79,9 @@ impl ModelConfig {
     /// A positive whole number, or `default` if the key is missing.
     pub fn size_or(&self, key: &str, default: usize) -> Result<usize> {
         match self.size_or_zero(key, default)? {
-            0 if self.present(key).is_some() => Err(self.wrong(key, "a positive whole number")),
+            0 if self.present(key).is_some() => {
+                Err(self.wrong(key, "a positive whole number").into())
+            }
             size => Ok(size),
         }
     }
@@ -124,14 +135,14 @@ impl ModelConfig {
                 (Some(slot), Value::String(name)) => *slot = Some(name.clone()),
                 // Some exporters write the id itself as the name.
                 (Some(slot), Value::Number(name)) => *slot = Some(format!("LABEL_{name}")),
-                _ => return Err(self.wrong("id2label", "a map from 0, 1, … to names")),
+                _ => bail!(self.wrong("id2label", "a map from 0, 1, … to names")),
             }
         }
         let names: Option<Vec<String>> = names.into_iter().collect();
         let names = names.ok_or_else(|| self.wrong("id2label", "a map from 0, 1, … to names"))?;
         for (i, name) in names.iter().enumerate() {
             if names[..i].contains(name) {
-                bail!("`{}`: `id2label` gives the name `{name}` twice", self.path.display());
+                bail!(self.error("id2label", format!("two ids have the name `{name}`")));
             }
         }
         Ok(Some(names))
@@ -146,7 +157,7 @@ impl ModelConfig {
             let slot = id.as_u64().and_then(|id| names.get_mut(id as usize)).ok_or_else(wrong)?;
             *slot = Some(name.clone());
         }
-        names.into_iter().collect::<Option<_>>().map(Some).ok_or_else(wrong)
+        Ok(Some(names.into_iter().collect::<Option<_>>().ok_or_else(wrong)?))
     }
 }
 
@@ -184,6 +195,6 @@ mod tests {
     #[test]
     fn two_ids_with_one_name_are_refused() {
         let c = config(r#"{"id2label": {"0": "a", "1": "a"}}"#);
-        assert!(c.label_names().unwrap_err().to_string().contains("twice"));
+        assert!(c.label_names().unwrap_err().to_string().contains("two ids"));
     }
 }

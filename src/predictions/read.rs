@@ -179,7 +179,7 @@ pub fn read_predictions(
         label_names: names,
         label_map: columns,
         ids: ids(&table)?,
-        places: (0..table.rows.len()).map(|row| table.place(row)).collect(),
+        places: (0..table.rows.len()).map(|row| table.place(row).to_string()).collect(),
         files,
         sha256: table.sha256,
     })
@@ -220,7 +220,8 @@ fn rename_predicted(
     for (row, text) in kept {
         if let Some((own, given)) = entries.iter().find(|(_, given)| *given == text.trim()) {
             let twice = format!("`{text}` is the label map's name of `{own}`: `{own}={given}`");
-            bail!(Diagnostic::failure(table.wrong(row, column, &twice).to_string())
+            bail!(table
+                .wrong(row, column, twice)
                 .hint("map every label of the table to the task's name"));
         }
     }
@@ -288,7 +289,7 @@ fn predictions(
             let logits: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
             if let Some(at) = logits.iter().position(|logit| !logit.is_finite()) {
                 let column = columns[order[at % labels]];
-                return Err(table.wrong(at / labels, column, "it is too large for f32"));
+                bail!(table.wrong(at / labels, column, "it is too large for f32"));
             }
             Predictions::from_logits(&logits, labels).map_err(at_row)
         }
@@ -307,8 +308,8 @@ fn predictions(
 fn number(table: &DataTable, row: usize, column: usize) -> Result<f64> {
     match table.number(row, column)? {
         Some(value) if value.is_finite() => Ok(value),
-        Some(value) => Err(table.wrong(row, column, &format!("{value} is not finite"))),
-        None => Err(table.wrong(row, column, "it is empty")),
+        Some(value) => bail!(table.wrong(row, column, format!("{value} is not finite"))),
+        None => bail!(table.wrong(row, column, "it is empty")),
     }
 }
 
@@ -320,7 +321,7 @@ fn ids(table: &DataTable) -> Result<Option<Vec<String>>> {
         let id = table.text(row, column)?.ok_or_else(|| table.wrong(row, column, "it is empty"))?;
         if let Some(other) = first.insert(id.clone(), row) {
             let twice = format!("the id `{id}` is also in {}", table.place(other));
-            return Err(table.wrong(row, column, &twice));
+            bail!(table.wrong(row, column, twice));
         }
         ids.push(id);
     }

@@ -7,7 +7,7 @@ use super::readers::{Cell, DataFile, RowSink, TableHeader};
 use super::spec::{TaskSource, TaskSpec};
 use super::spelling::did_you_mean;
 use super::{Example, SkippedRow};
-use crate::error::Diagnostic;
+use crate::error::{Diagnostic, FileLocation};
 
 /// Gathers the examples of one split from its files.
 pub(super) struct Collector<'a> {
@@ -26,7 +26,6 @@ pub(super) struct Collector<'a> {
 /// The file being read.
 #[derive(Default)]
 struct Current {
-    name: String,
     text: Vec<String>,
     label: Option<(String, LabelReader)>,
 }
@@ -124,8 +123,9 @@ impl<'a> Collector<'a> {
         .into())
     }
 
-    fn skip(&mut self, line: usize, reason: String) {
-        self.skipped.push(SkippedRow { file: self.current.name.clone(), line, reason });
+    fn skip(&mut self, file: &DataFile, line: usize, reason: String) -> Result<()> {
+        self.skipped.push(SkippedRow { file: file.name.clone(), line, reason });
+        Ok(())
     }
 }
 
@@ -153,18 +153,15 @@ impl RowSink for Collector<'_> {
         }
         self.refuse_other_names(file, in_file)?;
         let reader = LabelReader::new(&self.label_names, in_file);
-        self.current = Current {
-            name: file.name.clone(),
-            text: text.to_vec(),
-            label: label.map(|name| (name.clone(), reader)),
-        };
+        self.current =
+            Current { text: text.to_vec(), label: label.map(|name| (name.clone(), reader)) };
         let index = |name: &String| {
             columns.iter().position(|column| column == name).expect("found among the columns")
         };
         Ok(text.iter().chain(label).map(index).collect())
     }
 
-    fn row(&mut self, line: usize, cells: Vec<Cell>) -> Result<()> {
+    fn row(&mut self, file: &DataFile, line: usize, cells: Vec<Cell>) -> Result<()> {
         let mut cells = cells.into_iter();
         let mut texts = Vec::with_capacity(2);
         for (column, cell) in self.current.text.iter().zip(cells.by_ref()) {
@@ -172,8 +169,7 @@ impl RowSink for Collector<'_> {
                 Cell::Text(text) => texts.push(text),
                 other => {
                     let reason = format!("column `{column}` holds {}", other.kind());
-                    self.skip(line, reason);
-                    return Ok(());
+                    return self.skip(file, line, reason);
                 }
             }
         }
@@ -181,12 +177,10 @@ impl RowSink for Collector<'_> {
         if let (Some((column, reader)), Some(cell)) = (&self.current.label, cells.next()) {
             if cell == Cell::Missing {
                 let reason = format!("column `{column}` holds {}", cell.kind());
-                self.skip(line, reason);
-                return Ok(());
+                return self.skip(file, line, reason);
             }
-            label = reader.read(&cell).map_err(|bad| {
-                let place = format!("`{}` line {line}, column `{column}`", self.current.name);
-                Diagnostic::failure(format!("{place}: {}", bad.what)).hint(bad.hint)
+            label = reader.read(&cell).map_err(|wrong| {
+                wrong.at(FileLocation { column: Some(column.clone()), ..file.line(line) })
             })?;
         }
         self.available += 1;
@@ -198,8 +192,7 @@ impl RowSink for Collector<'_> {
         Ok(())
     }
 
-    fn broken(&mut self, line: usize, reason: String) -> Result<()> {
-        self.skip(line, reason);
-        Ok(())
+    fn broken(&mut self, file: &DataFile, line: usize, reason: String) -> Result<()> {
+        self.skip(file, line, reason)
     }
 }

@@ -2,6 +2,7 @@
 
 use super::readers::Cell;
 use super::spelling::did_you_mean;
+use crate::error::Diagnostic;
 
 /// Reads label cells for one column of one file.
 #[derive(Debug, Clone, Default)]
@@ -22,13 +23,6 @@ enum Numbers {
     Names,
     /// Always an id, since the file itself names its ids: id in the file → id of the task.
     Ids(Vec<u32>),
-}
-
-/// Why a cell is not a label of the task, and the remedy.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct BadLabel {
-    pub(super) what: String,
-    pub(super) hint: String,
 }
 
 /// The id of `name` among `names`: the same spelling, else the only name that is the same without
@@ -76,7 +70,7 @@ impl LabelReader {
     }
 
     /// The label id; `None` if the row has no label.
-    pub(super) fn read(&self, cell: &Cell) -> Result<Option<u32>, BadLabel> {
+    pub(super) fn read(&self, cell: &Cell) -> Result<Option<u32>, Diagnostic> {
         match cell {
             Cell::Missing | Cell::Null => Ok(None),
             Cell::Bool(value) if self.numbers == Numbers::Names => self.number(i64::from(*value)),
@@ -97,15 +91,13 @@ impl LabelReader {
             }
             Cell::Number(value) => Err(self.not_an_id(&value.to_string())),
             Cell::Text(text) => self.text(text.trim()),
-            Cell::Other(kind) => Err(BadLabel {
-                what: format!("the label is {kind}"),
-                hint: "a label is a name or an id".to_owned(),
-            }),
+            Cell::Other(kind) => Err(Diagnostic::failure(format!("the label is {kind}"))
+                .hint("a label is a name or an id")),
         }
     }
 
     /// Names take precedence over ids: `1` of the names 1 to 5 is the first.
-    fn text(&self, text: &str) -> Result<Option<u32>, BadLabel> {
+    fn text(&self, text: &str) -> Result<Option<u32>, Diagnostic> {
         if text.is_empty() {
             return Ok(None);
         }
@@ -127,7 +119,7 @@ impl LabelReader {
         }
     }
 
-    fn number(&self, number: i64) -> Result<Option<u32>, BadLabel> {
+    fn number(&self, number: i64) -> Result<Option<u32>, Diagnostic> {
         let name = || self.names.iter().position(|name| name.parse() == Ok(number));
         match &self.numbers {
             Numbers::Ids(_) => self.id(number),
@@ -137,18 +129,16 @@ impl LabelReader {
             Numbers::Names => match name() {
                 Some(id) => Ok(Some(id as u32)),
                 None if number == -1 => Ok(None),
-                None => Err(BadLabel {
-                    what: format!("label {number} is not one of the names"),
-                    hint: format!(
-                        "the labels [{}] are numbers, so a number is read as a name, never as an id",
-                        self.names.join(", ")
-                    ),
-                }),
+                None => Err(Diagnostic::failure(format!("label {number} is not one of the names"))
+                    .hint(format!(
+                    "the labels [{}] are numbers, so a number is read as a name, never as an id",
+                    self.names.join(", ")
+                ))),
             },
         }
     }
 
-    fn id(&self, id: i64) -> Result<Option<u32>, BadLabel> {
+    fn id(&self, id: i64) -> Result<Option<u32>, Diagnostic> {
         if id == -1 {
             return Ok(None); // GLUE's mark for unlabelled test rows
         }
@@ -164,7 +154,7 @@ impl LabelReader {
         }))
     }
 
-    fn out_of_range(&self, id: i64) -> BadLabel {
+    fn out_of_range(&self, id: i64) -> Diagnostic {
         let hint = match self.names.len() {
             0 => "ids count from 0; −1 or nothing means no label".to_owned(),
             count => format!(
@@ -173,26 +163,22 @@ impl LabelReader {
                 self.names.join(", ")
             ),
         };
-        BadLabel { what: format!("label {id} is out of range"), hint }
+        Diagnostic::failure(format!("label {id} is out of range")).hint(hint)
     }
 
-    fn not_an_id(&self, text: &str) -> BadLabel {
-        BadLabel {
-            what: format!("label {text} is a fraction, not a class"),
-            hint: "confidence is defined for classes, not for a regression; name another column"
-                .to_owned(),
-        }
+    fn not_an_id(&self, text: &str) -> Diagnostic {
+        Diagnostic::failure(format!("label {text} is a fraction, not a class"))
+            .hint("confidence is defined for classes, not for a regression; name another column")
     }
 
-    fn unknown(&self, text: &str) -> BadLabel {
-        let what = format!("unknown label `{text}`");
+    fn unknown(&self, text: &str) -> Diagnostic {
         let hint = if self.names.is_empty() {
             "name the labels in the order of their ids: labels = [\"…\", \"…\"]".to_owned()
         } else {
             let guess = did_you_mean(text, self.names.iter().map(String::as_str));
             format!("{guess}the labels are [{}]", self.names.join(", "))
         };
-        BadLabel { what, hint }
+        Diagnostic::failure(format!("unknown label `{text}`")).hint(hint)
     }
 }
 
@@ -216,10 +202,10 @@ mod tests {
     fn names_and_ids_are_labels() {
         let reader = reader(&["negative", "positive"]);
         for cell in [text("positive"), text("1"), text(" 1 "), text("1.0"), Cell::Integer(1)] {
-            assert_eq!(reader.read(&cell), Ok(Some(1)), "{cell:?}");
+            assert_eq!(reader.read(&cell).unwrap(), Some(1), "{cell:?}");
         }
-        assert_eq!(reader.read(&Cell::Number(0.0)), Ok(Some(0)));
-        assert_eq!(reader.read(&Cell::Bool(true)), Ok(Some(1)));
+        assert_eq!(reader.read(&Cell::Number(0.0)).unwrap(), Some(0));
+        assert_eq!(reader.read(&Cell::Bool(true)).unwrap(), Some(1));
     }
 
     #[test]
@@ -235,7 +221,7 @@ mod tests {
             Cell::Number(f64::NAN),
             Cell::Number(-1.0),
         ] {
-            assert_eq!(reader.read(&cell), Ok(None), "{cell:?}");
+            assert_eq!(reader.read(&cell).unwrap(), None, "{cell:?}");
         }
     }
 
@@ -243,15 +229,18 @@ mod tests {
     fn a_wrong_label_is_refused_with_the_labels() {
         let reader = reader(&["negative", "positive"]);
         let error = reader.read(&text("positve")).unwrap_err();
-        assert_eq!(error.what, "unknown label `positve`");
-        assert_eq!(error.hint, "did you mean `positive`? the labels are [negative, positive]");
+        assert_eq!(error.message, "unknown label `positve`");
+        assert_eq!(
+            error.hint.unwrap(),
+            "did you mean `positive`? the labels are [negative, positive]"
+        );
         for cell in [text("2"), Cell::Integer(2), Cell::Integer(-2)] {
             let error = reader.read(&cell).unwrap_err();
-            assert!(error.what.contains("out of range"), "{error:?}");
-            assert!(error.hint.contains("0 to 1"), "{error:?}");
+            assert!(error.message.contains("out of range"), "{error:?}");
+            assert!(error.hint.as_ref().unwrap().contains("0 to 1"), "{error:?}");
         }
         for cell in [text("2.5"), Cell::Number(2.5)] {
-            assert!(reader.read(&cell).unwrap_err().hint.contains("regression"));
+            assert!(reader.read(&cell).unwrap_err().hint.unwrap().contains("regression"));
         }
         assert!(reader.read(&Cell::Other("a list")).is_err());
     }
@@ -259,26 +248,26 @@ mod tests {
     #[test]
     fn names_that_look_like_ids_are_names_in_every_format() {
         let stars = reader(&["1", "2", "more"]);
-        assert_eq!(stars.read(&text("1")), Ok(Some(0)));
-        assert_eq!(stars.read(&Cell::Integer(2)), Ok(Some(1)));
-        assert_eq!(stars.read(&Cell::Integer(0)), Ok(Some(0)), "no name, so an id");
+        assert_eq!(stars.read(&text("1")).unwrap(), Some(0));
+        assert_eq!(stars.read(&Cell::Integer(2)).unwrap(), Some(1));
+        assert_eq!(stars.read(&Cell::Integer(0)).unwrap(), Some(0), "no name, so an id");
     }
 
     #[test]
     fn where_all_names_are_numbers_a_number_is_a_name_or_an_error() {
         let stars = reader(&["1", "2"]);
         for cell in [text("2"), text("2.0"), Cell::Integer(2), Cell::Number(2.0)] {
-            assert_eq!(stars.read(&cell), Ok(Some(1)), "{cell:?}");
+            assert_eq!(stars.read(&cell).unwrap(), Some(1), "{cell:?}");
         }
         // Taken for an id, 0 would be the same label as the name 1.
         for cell in [text("0"), text("0.0"), Cell::Integer(0), Cell::Bool(false), text("3")] {
             let error = stars.read(&cell).unwrap_err();
-            assert!(error.what.contains("not one of the names"), "{cell:?}: {error:?}");
-            assert!(error.hint.contains("[1, 2]"), "{error:?}");
+            assert!(error.message.contains("not one of the names"), "{cell:?}: {error:?}");
+            assert!(error.hint.as_ref().unwrap().contains("[1, 2]"), "{error:?}");
         }
-        assert_eq!(stars.read(&Cell::Integer(-1)), Ok(None));
-        assert_eq!(reader(&["-1", "1"]).read(&Cell::Integer(-1)), Ok(Some(0)));
-        assert_eq!(reader(&["0", "1"]).read(&Cell::Bool(true)), Ok(Some(1)));
+        assert_eq!(stars.read(&Cell::Integer(-1)).unwrap(), None);
+        assert_eq!(reader(&["-1", "1"]).read(&Cell::Integer(-1)).unwrap(), Some(0));
+        assert_eq!(reader(&["0", "1"]).read(&Cell::Bool(true)).unwrap(), Some(1));
     }
 
     #[test]
@@ -286,22 +275,22 @@ mod tests {
         let stars = names(&["1", "2"]);
         for in_file in [names(&["1", "2"]), names(&["bad", "good"])] {
             let reader = LabelReader::new(&stars, Some(&in_file));
-            assert_eq!(reader.read(&Cell::Integer(0)), Ok(Some(0)), "{in_file:?}");
-            assert_eq!(reader.read(&Cell::Integer(1)), Ok(Some(1)), "{in_file:?}");
+            assert_eq!(reader.read(&Cell::Integer(0)).unwrap(), Some(0), "{in_file:?}");
+            assert_eq!(reader.read(&Cell::Integer(1)).unwrap(), Some(1), "{in_file:?}");
             assert!(reader.read(&Cell::Integer(2)).is_err());
         }
         let turned = LabelReader::new(&stars, Some(&names(&["2", "1"])));
-        assert_eq!(turned.read(&Cell::Integer(0)), Ok(Some(1)));
+        assert_eq!(turned.read(&Cell::Integer(0)).unwrap(), Some(1));
     }
 
     #[test]
     fn a_file_that_numbers_the_same_names_differently_is_matched_by_name() {
         let task = names(&["positive", "negative"]);
         let reader = LabelReader::new(&task, Some(&names(&["negative", "positive"])));
-        assert_eq!(reader.read(&Cell::Integer(0)), Ok(Some(1)));
-        assert_eq!(reader.read(&Cell::Integer(-1)), Ok(None));
+        assert_eq!(reader.read(&Cell::Integer(0)).unwrap(), Some(1));
+        assert_eq!(reader.read(&Cell::Integer(-1)).unwrap(), None);
         let renamed = LabelReader::new(&task, Some(&names(&["0", "1"])));
-        assert_eq!(renamed.read(&Cell::Integer(0)), Ok(Some(0)));
+        assert_eq!(renamed.read(&Cell::Integer(0)).unwrap(), Some(0));
     }
 
     #[test]
@@ -325,7 +314,7 @@ mod tests {
     #[test]
     fn without_names_any_id_is_taken_and_names_are_asked_for() {
         let reader = reader(&[]);
-        assert_eq!(reader.read(&text("7")), Ok(Some(7)));
-        assert!(reader.read(&text("good")).unwrap_err().hint.contains("labels = ["));
+        assert_eq!(reader.read(&text("7")).unwrap(), Some(7));
+        assert!(reader.read(&text("good")).unwrap_err().hint.unwrap().contains("labels = ["));
     }
 }

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail, Result};
+use anyhow::{bail, Result};
 
 use super::files::expand;
 use super::labels::LabelReader;
 use super::readers::{self, DataFile, DataFormat, RowSink, TableHeader};
 use crate::digest::sha256_of;
-use crate::error::Diagnostic;
+use crate::error::{Diagnostic, FileLocation};
 use crate::interrupt::Interrupt;
 
 pub use super::readers::Cell;
@@ -46,10 +46,11 @@ impl DataTable {
         self.columns.iter().position(|column| column == name)
     }
 
-    /// `` `file` line 12 ``, for messages about a row.
-    pub fn place(&self, row: usize) -> String {
-        let row = &self.rows[row];
-        format!("`{}` line {}", self.files[row.file].display(), row.line)
+    /// The file and line of a row.
+    pub fn place(&self, row: usize) -> FileLocation {
+        let TableRow { file, line, .. } = self.rows[row];
+        let file = self.files[file].display().to_string();
+        FileLocation { file, line: Some(line), ..FileLocation::default() }
     }
 
     /// A cell as a number; `None` for null or an empty field. NaN and infinities are numbers.
@@ -64,9 +65,9 @@ impl DataTable {
             Cell::Text(text) if text.trim().is_empty() => Ok(None),
             Cell::Text(text) => match text.trim().parse() {
                 Ok(value) => Ok(Some(value)),
-                Err(_) => Err(self.wrong(row, column, &format!("`{text}` is not a number"))),
+                Err(_) => Err(self.wrong(row, column, format!("`{text}` is not a number")).into()),
             },
-            other => Err(self.wrong(row, column, &format!("{} is not a number", other.kind()))),
+            other => bail!(self.wrong(row, column, format!("{} is not a number", other.kind()))),
         }
     }
 
@@ -84,7 +85,7 @@ impl DataTable {
             Cell::Text(text) if text.is_empty() => None,
             Cell::Text(text) => Some(text.clone()),
             Cell::Other(kind) => {
-                return Err(self.wrong(row, column, &format!("{kind} is neither text nor number")))
+                bail!(self.wrong(row, column, format!("{kind} is neither text nor number")))
             }
         })
     }
@@ -94,16 +95,17 @@ impl DataTable {
     /// # Errors
     /// Naming file, line and column of a cell that is not a label of the reader's task.
     pub fn label(&self, row: usize, column: usize, labels: &LabelReader) -> Result<Option<u32>> {
-        labels.read(&self.rows[row].cells[column]).map_err(|bad| {
-            Diagnostic::failure(self.wrong(row, column, &bad.what).to_string())
-                .hint(bad.hint)
-                .into()
-        })
+        let label = labels.read(&self.rows[row].cells[column]);
+        Ok(label.map_err(|wrong| wrong.at(self.cell(row, column)))?)
     }
 
     /// An error about one cell, with file, line and column.
-    pub fn wrong(&self, row: usize, column: usize, what: &str) -> anyhow::Error {
-        anyhow!("{}, column `{}`: {what}", self.place(row), self.columns[column])
+    pub fn wrong(&self, row: usize, column: usize, what: impl Into<String>) -> Diagnostic {
+        Diagnostic::failure(what).at(self.cell(row, column))
+    }
+
+    fn cell(&self, row: usize, column: usize) -> FileLocation {
+        FileLocation { column: Some(self.columns[column].clone()), ..self.place(row) }
     }
 }
 
@@ -165,14 +167,12 @@ pub fn expand_patterns<S: AsRef<str>>(patterns: &[S]) -> Result<Vec<PathBuf>> {
 struct Builder {
     columns: Vec<String>,
     rows: Vec<TableRow>,
-    /// Index and name of the file being read.
+    /// Index of the file being read.
     file: usize,
-    name: String,
 }
 
 impl RowSink for Builder {
     fn header(&mut self, file: &DataFile, header: &TableHeader) -> Result<Vec<usize>> {
-        self.name.clone_from(&file.name);
         if self.file == 0 {
             self.columns = header.columns.to_vec();
         }
@@ -191,16 +191,16 @@ impl RowSink for Builder {
         }
     }
 
-    fn row(&mut self, line: usize, cells: Vec<Cell>) -> Result<()> {
+    fn row(&mut self, file: &DataFile, line: usize, cells: Vec<Cell>) -> Result<()> {
         if let Some(missing) = cells.iter().position(|cell| *cell == Cell::Missing) {
-            return self
-                .broken(line, format!("the row ends before column `{}`", self.columns[missing]));
+            let column = &self.columns[missing];
+            return self.broken(file, line, format!("the row ends before column `{column}`"));
         }
         self.rows.push(TableRow { file: self.file, line, cells });
         Ok(())
     }
 
-    fn broken(&mut self, line: usize, reason: String) -> Result<()> {
-        bail!("`{}` line {line}: {reason}", self.name)
+    fn broken(&mut self, file: &DataFile, line: usize, reason: String) -> Result<()> {
+        bail!(Diagnostic::failure(reason).at(file.line(line)))
     }
 }

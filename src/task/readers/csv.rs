@@ -6,7 +6,7 @@ use anyhow::{bail, Context, Result};
 
 use super::lines::LONGEST_LINE;
 use super::lines::{decode, not_utf8, refuse_nul, refuse_twins, refuse_utf16, too_long};
-use super::{empty, in_column, pick, DataFile, RowSink, TableHeader};
+use super::{empty, pick, DataFile, RowSink, TableHeader};
 use crate::error::Diagnostic;
 
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
@@ -26,8 +26,8 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
 
     while records.advance()? {
         match pick(&records.fields(&columns)?, &wanted, columns.len()) {
-            Ok(cells) => sink.row(records.line, cells)?,
-            Err(reason) => sink.broken(records.line, reason)?,
+            Ok(cells) => sink.row(file, records.line, cells)?,
+            Err(reason) => sink.broken(file, records.line, reason)?,
         }
     }
     records.refuse_open_quote()
@@ -71,19 +71,17 @@ impl<'a> Records<'a> {
         self.line += newlines(&self.bytes[self.start..start]);
         self.start = start;
         if self.record.as_slice().len() > LONGEST_LINE {
-            return Err(too_long(name, self.line));
+            return Err(too_long(self.file, self.line));
         }
-        refuse_nul(name, self.line, self.record.as_slice())?;
+        refuse_nul(self.file, self.line, self.record.as_slice())?;
         self.refuse_stray_quote()?;
         Ok(true)
     }
 
     fn fields(&self, columns: &[String]) -> Result<Vec<&str>> {
         let field = |(index, bytes)| {
-            decode(bytes).map_err(|byte| {
-                let place = format!("{}, in this field", in_column(columns, index));
-                not_utf8(&self.file.name, self.line, &place, byte)
-            })
+            decode(bytes)
+                .map_err(|byte| not_utf8(self.file.cell(self.line, columns, index), byte, "field"))
         };
         self.record.iter().enumerate().map(field).collect()
     }
@@ -101,14 +99,14 @@ impl<'a> Records<'a> {
                     let opens = self.line + newlines(&self.bytes[self.start..end - rest.len()]);
                     let closes = self.line + newlines(&self.bytes[self.start..end - after.len()]);
                     bail!(Diagnostic::failure(format!(
-                        "`{}` line {opens}: the field that a quote opens here continues after \
-                             its closing quote in line {closes}",
-                        self.file.name
+                        "the field that a quote opens here continues after its closing quote in \
+                         line {closes}"
                     ))
                     .hint(
                         "write each quote inside a quoted field twice, or give the file as `.tsv` \
                          if its quotes are data"
-                    ));
+                    )
+                    .at(self.file.line(opens)));
                 }
                 rest = after;
             }
@@ -124,11 +122,9 @@ impl<'a> Records<'a> {
         let last = self.bytes[self.start..].trim_ascii();
         let quotes = last.iter().filter(|&&byte| byte == b'"').count();
         if quotes % 2 == 1 && newlines(last) > 0 {
-            bail!(Diagnostic::failure(format!(
-                "`{}` line {}: a quote that opens here is never closed",
-                self.file.name, self.line
-            ))
-            .hint("close it, or give the file as `.tsv` if its quotes are data"));
+            bail!(Diagnostic::failure("a quote that opens here is never closed")
+                .hint("close it, or give the file as `.tsv` if its quotes are data")
+                .at(self.file.line(self.line)));
         }
         Ok(())
     }

@@ -18,16 +18,16 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
         sink.header(file, &TableHeader { columns: &columns, class_names: &class_names })?;
     let mut lines = LineReader::of(file)?;
     while let Some((number, line)) = lines.next()? {
-        let text = decode(line).map_err(|byte| not_utf8(&file.name, number, "", byte))?;
+        let text = decode(line).map_err(|byte| not_utf8(file.line(number), byte, "line"))?;
         if text.trim().is_empty() {
             continue;
         }
         match serde_json::from_str::<Map<String, Value>>(text) {
             Ok(mut object) => {
                 let cell = |&index: &usize| object.remove(&columns[index]).map_or(Cell::Null, cell);
-                sink.row(number, wanted.iter().map(cell).collect())?;
+                sink.row(file, number, wanted.iter().map(cell).collect())?;
             }
-            Err(error) => sink.broken(number, reason(&error))?,
+            Err(error) => sink.broken(file, number, reason(&error))?,
         }
     }
     Ok(())

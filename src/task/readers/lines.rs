@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use anyhow::{bail, Context, Result};
 
 use super::{open, DataFile};
-use crate::error::Diagnostic;
+use crate::error::{Diagnostic, FileLocation};
 
 /// Maximum length of a line, 16 MiB; a longer one means a damaged file.
 pub(super) const LONGEST_LINE: usize = 16 << 20;
@@ -42,7 +42,7 @@ impl<'a> LineReader<'a> {
             return Ok(None);
         }
         if read > LONGEST_LINE {
-            return Err(too_long(name, self.number));
+            return Err(too_long(self.file, self.number));
         }
         if self.number == 1 {
             refuse_utf16(name, &self.line)?;
@@ -56,14 +56,15 @@ impl<'a> LineReader<'a> {
         if self.line.ends_with(b"\r") {
             self.line.pop();
         }
-        refuse_nul(name, self.number, &self.line)?;
+        refuse_nul(self.file, self.number, &self.line)?;
         Ok(Some((self.number, &self.line)))
     }
 }
 
-pub(super) fn too_long(name: &str, line: usize) -> anyhow::Error {
-    Diagnostic::failure(format!("`{name}` line {line} is longer than {} MiB", LONGEST_LINE >> 20))
+pub(super) fn too_long(file: &DataFile, line: usize) -> anyhow::Error {
+    Diagnostic::failure(format!("longer than {} MiB", LONGEST_LINE >> 20))
         .hint("no example is that long: a line end or a closing quote is missing there")
+        .at(file.line(line))
         .into()
 }
 
@@ -76,10 +77,11 @@ pub(super) fn refuse_utf16(name: &str, start: &[u8]) -> Result<()> {
     Ok(())
 }
 
-pub(super) fn refuse_nul(name: &str, line: usize, bytes: &[u8]) -> Result<()> {
+pub(super) fn refuse_nul(file: &DataFile, line: usize, bytes: &[u8]) -> Result<()> {
     if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
-        bail!(Diagnostic::failure(format!("`{name}` line {line}: a NUL byte at byte {}", at + 1))
-            .hint("this is not a text file, or it is damaged"));
+        bail!(Diagnostic::failure(format!("a NUL byte at byte {}", at + 1))
+            .hint("this is not a text file, or it is damaged")
+            .at(file.line(line)));
     }
     Ok(())
 }
@@ -89,10 +91,11 @@ pub(super) fn decode(bytes: &[u8]) -> Result<&str, usize> {
     std::str::from_utf8(bytes).map_err(|error| error.valid_up_to() + 1)
 }
 
-/// The error of a byte that is not UTF-8.
-pub(super) fn not_utf8(name: &str, line: usize, column: &str, byte: usize) -> anyhow::Error {
-    Diagnostic::failure(format!("`{name}` line {line}{column}: byte {byte} is not UTF-8"))
+/// The error for text that is not UTF-8; `byte` counts from the start of `part`.
+pub(super) fn not_utf8(at: FileLocation, byte: usize, part: &str) -> anyhow::Error {
+    Diagnostic::failure(format!("byte {byte} of the {part} is not UTF-8"))
         .hint("convert the file, for example: iconv -f LATIN1 -t UTF-8")
+        .at(at)
         .into()
 }
 

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Diagnostic, Interrupted};
+use crate::error::{Diagnostic, FileLocation, Interrupted};
 use crate::interrupt::Interrupt;
 
 mod csv;
@@ -101,6 +101,16 @@ impl DataFile {
     fn go_on(&self) -> Result<(), Interrupted> {
         self.interrupt.check(|| format!("reading `{}`", self.name))
     }
+
+    /// The location of a line, counted from 1.
+    pub(crate) fn line(&self, line: usize) -> FileLocation {
+        FileLocation { file: self.name.clone(), line: Some(line), ..FileLocation::default() }
+    }
+
+    /// The location of the cell at `index` of a line, where its column is known.
+    fn cell(&self, line: usize, columns: &[String], index: usize) -> FileLocation {
+        FileLocation { column: columns.get(index).cloned(), ..self.line(line) }
+    }
 }
 
 /// The header of a file.
@@ -115,9 +125,9 @@ pub(crate) trait RowSink {
     /// Takes the columns, once per file, and returns the indices of those it wants.
     fn header(&mut self, file: &DataFile, header: &TableHeader) -> Result<Vec<usize>>;
     /// Takes one row: the wanted cells in the wanted order. `line` counts from 1 (rows in Parquet).
-    fn row(&mut self, line: usize, cells: Vec<Cell>) -> Result<()>;
+    fn row(&mut self, file: &DataFile, line: usize, cells: Vec<Cell>) -> Result<()>;
     /// Takes the reason why a row cannot be read.
-    fn broken(&mut self, line: usize, reason: String) -> Result<()>;
+    fn broken(&mut self, file: &DataFile, line: usize, reason: String) -> Result<()>;
 }
 
 /// Reads one file into `sink`.
@@ -170,9 +180,4 @@ fn pick(fields: &[&str], wanted: &[usize], columns: usize) -> Result<Vec<Cell>, 
 
 fn empty(file: &DataFile) -> anyhow::Error {
     anyhow::anyhow!("`{}` is empty", file.name)
-}
-
-/// `, column `x`` if the column is known.
-fn in_column(columns: &[String], index: usize) -> String {
-    columns.get(index).map_or_else(String::new, |name| format!(", column `{name}`"))
 }

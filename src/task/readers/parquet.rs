@@ -43,7 +43,7 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
         line += 1;
         let cells: Vec<Cell> =
             row.into_columns().into_iter().map(|(_, field)| cell(field)).collect();
-        sink.row(line, wanted.iter().map(|index| cells[place(index)].clone()).collect())?;
+        sink.row(file, line, wanted.iter().map(|index| cells[place(index)].clone()).collect())?;
     }
     let announced = metadata.num_rows();
     if line as i64 != announced {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 
 use super::lines::{decode, not_utf8, refuse_twins, LineReader};
-use super::{empty, in_column, pick, DataFile, RowSink, TableHeader};
+use super::{empty, pick, DataFile, RowSink, TableHeader};
 
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let mut lines = LineReader::of(file)?;
@@ -27,8 +27,8 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
         &wanted,
         columns.len(),
     ) {
-        Ok(cells) => sink.row(number, cells),
-        Err(reason) => sink.broken(number, reason),
+        Ok(cells) => sink.row(file, number, cells),
+        Err(reason) => sink.broken(file, number, reason),
     };
     if let Some(fields) = first_row {
         row(number, &fields.iter().map(String::as_str).collect::<Vec<_>>(), sink)?;
@@ -41,7 +41,7 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
             continue;
         }
         for blank in blanks.drain(..) {
-            sink.broken(blank, "an empty line".to_owned())?;
+            sink.broken(file, blank, "an empty line".to_owned())?;
         }
         let text = decode(line).map_err(|byte| wrong_byte(file, number, line, &columns, byte))?;
         row(number, &text.split('\t').collect::<Vec<_>>(), sink)?;
@@ -69,5 +69,5 @@ fn wrong_byte(
     byte: usize,
 ) -> anyhow::Error {
     let column = line[..byte - 1].iter().filter(|&&byte| byte == b'\t').count();
-    not_utf8(&file.name, number, &in_column(columns, column), byte)
+    not_utf8(file.cell(number, columns, column), byte, "line")
 }

@@ -54,7 +54,7 @@ fn files_are_one_table_whatever_the_order_of_their_columns() {
     assert_eq!(table.columns, ["a", "b"]);
     let cell = |row, column| table.number(row, column).unwrap().unwrap();
     assert_eq!([cell(0, 0), cell(0, 1), cell(1, 0), cell(1, 1)], [1.0, 2.0, 3.0, 4.0]);
-    assert!(table.place(1).ends_with("p-2.csv` line 2"), "{}", table.place(1));
+    assert!(table.place(1).to_string().ends_with("p-2.csv` line 2"), "{}", table.place(1));
 
     let other = folder.write("q.csv", "a,c\n1,2\n");
     let error = failure(read_table(&[files[0].clone(), other]));

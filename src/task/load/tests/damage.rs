@@ -5,7 +5,8 @@ use super::*;
 #[test]
 fn a_damaged_file_is_refused_with_its_place() {
     let tsv = "SST-2/train.tsv";
-    let invalid: &[&str] = &["line 3", "column `sentence`", "byte 2 is not UTF-8"];
+    let in_line: &[&str] = &["line 3", "column `sentence`", "byte 2 of the line is not UTF-8"];
+    let in_field: &[&str] = &["line 3", "column `sentence`", "byte 2 of the field is not UTF-8"];
     let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n";
     let unknown: &[&str] = &["line 3", "column `label`", "label 2", "[negative, positive]"];
     let cases: [(&str, &[u8], &[&str]); 10] = [
@@ -16,8 +17,8 @@ fn a_damaged_file_is_refused_with_its_place() {
         (tsv, b"sentence\tlabel\n", &["is empty"]),
         (tsv, b"", &["is empty"]),
         // Invalid UTF-8.
-        (tsv, b"sentence\tlabel\na\t1\nb\xFFc\t1\n", invalid),
-        ("train.csv", b"label,sentence\n1,a\n1,\"b\xFF\"\n", invalid),
+        (tsv, b"sentence\tlabel\na\t1\nb\xFFc\t1\n", in_line),
+        ("train.csv", b"label,sentence\n1,a\n1,\"b\xFF\"\n", in_field),
         (
             "train.jsonl",
             b"{\"sentence\": \"\"}\n{\"sentence\": \"\xFF\"}",
