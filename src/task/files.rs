@@ -70,7 +70,7 @@ pub(super) fn locate(
         (TaskSource::Glue(task), None) => {
             let repo = spec.hub_repo()?.expect("GLUE is on the Hub");
             let names = Names::of_glue(task, split);
-            on_hub(hub, &repo, &[task.config.to_owned()], &names)
+            on_hub(hub, &repo, &[task.config().to_owned()], &names)
         }
         (TaskSource::Custom { task, base_dir }, data) => {
             custom(spec, task, split, data, base_dir, hub)
@@ -173,7 +173,7 @@ fn shards(present: &[String], stem: &str, extension: &str) -> Result<Option<Vec<
 /// The task's own folder below `folder`, then `folder` itself.
 fn glue_in_folder(task: &GlueTask, split: &str, folder: &Path) -> Result<FoundFiles> {
     let names = Names::of_glue(task, split);
-    let is_task = |name: &str| plain(name) == task.config || plain(name) == plain(task.name);
+    let is_task = |name: &str| plain(name) == task.config() || plain(name) == plain(task.name);
     let mut folders: Vec<PathBuf> = subfolders(folder)
         .into_iter()
         .filter(|name| is_task(name))
@@ -195,7 +195,7 @@ fn glue_in_folder(task: &GlueTask, split: &str, folder: &Path) -> Result<FoundFi
 fn is_folder_of_another(task: &GlueTask, folder: &Path) -> bool {
     let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
     let name = plain(&folder.file_name().unwrap_or_default().to_string_lossy());
-    name != task.config && (name == "stsb" || GLUE.iter().any(|other| other.config == name))
+    name != task.config() && (name == "stsb" || GLUE.iter().any(|other| other.config() == name))
 }
 
 fn local(folders: &[PathBuf], names: &Names, mut tried: Vec<String>) -> Result<FoundFiles> {

@@ -23,8 +23,6 @@ pub(super) struct GlueTask {
     pub(super) headerless: Option<&'static [&'static str]>,
     /// The folder in the official release; other spellings such as `SST2` are found too.
     pub(super) folder: &'static str,
-    /// The configuration of the Hub's data set.
-    pub(super) config: &'static str,
     pub(super) train: SplitFiles,
     pub(super) validation: SplitFiles,
     pub(super) test: SplitFiles,
@@ -57,7 +55,6 @@ const SINGLE: GlueTask = GlueTask {
     label: &["label"],
     headerless: None,
     folder: "",
-    config: "",
     train: TRAIN,
     validation: VALIDATION,
     test: TEST,
@@ -69,7 +66,6 @@ const MNLI: GlueTask = GlueTask {
     text: &[&["sentence1", "sentence2"], &["premise", "hypothesis"]],
     label: &["gold_label", "label"],
     folder: "MNLI",
-    config: "mnli",
     validation: files(&["dev_matched.tsv"], &["validation_matched", "dev_matched"]),
     test: files(&["test_matched.tsv"], &["test_matched"]),
     ..SINGLE
@@ -82,16 +78,9 @@ pub(super) static GLUE: [GlueTask; 9] = [
         metric: Metric::Matthews,
         headerless: Some(&["source", "label", "mark", "sentence"]),
         folder: "CoLA",
-        config: "cola",
         ..SINGLE
     },
-    GlueTask {
-        name: "sst2",
-        labels: &["negative", "positive"],
-        folder: "SST-2",
-        config: "sst2",
-        ..SINGLE
-    },
+    GlueTask { name: "sst2", labels: &["negative", "positive"], folder: "SST-2", ..SINGLE },
     GlueTask {
         name: "mrpc",
         labels: &["not_equivalent", "equivalent"],
@@ -99,7 +88,6 @@ pub(super) static GLUE: [GlueTask; 9] = [
         text: &[&["#1 String", "#2 String"], &["sentence1", "sentence2"]],
         label: &["Quality", "label"],
         folder: "MRPC",
-        config: "mrpc",
         // Microsoft's own files: the first holds GLUE's train and dev together.
         train: files(&["train.tsv", "msr_paraphrase_train.txt"], &["train"]),
         test: files(&["test.tsv", "msr_paraphrase_test.txt"], &["test"]),
@@ -112,7 +100,6 @@ pub(super) static GLUE: [GlueTask; 9] = [
         text: &[&["question1", "question2"]],
         label: &["is_duplicate", "label"],
         folder: "QQP",
-        config: "qqp",
         ..SINGLE
     },
     GlueTask {
@@ -120,7 +107,6 @@ pub(super) static GLUE: [GlueTask; 9] = [
         labels: ENTAILMENT_FIRST,
         text: &[&["question", "sentence"]],
         folder: "QNLI",
-        config: "qnli",
         ..SINGLE
     },
     GlueTask {
@@ -128,7 +114,6 @@ pub(super) static GLUE: [GlueTask; 9] = [
         labels: ENTAILMENT_FIRST,
         text: &[&["sentence1", "sentence2"]],
         folder: "RTE",
-        config: "rte",
         ..SINGLE
     },
     MNLI,
@@ -143,12 +128,16 @@ pub(super) static GLUE: [GlueTask; 9] = [
         labels: &["not_entailment", "entailment"],
         text: &[&["sentence1", "sentence2"]],
         folder: "WNLI",
-        config: "wnli",
         ..SINGLE
     },
 ];
 
 impl GlueTask {
+    /// The configuration of the Hub's data set.
+    pub(super) fn config(&self) -> &'static str {
+        self.name.strip_suffix("-mm").unwrap_or(self.name)
+    }
+
     /// The files of a canonical split name (`train`, `validation`, `test`).
     pub(super) fn split(&self, split: &str) -> Option<&SplitFiles> {
         match split {
@@ -181,7 +170,7 @@ mod tests {
     fn every_task_is_complete() {
         for task in &GLUE {
             assert!(task.labels.len() >= 2 && !task.folder.is_empty(), "{}", task.name);
-            assert_eq!(plain(task.folder), task.config, "{}", task.name);
+            assert_eq!(plain(task.folder), task.config(), "{}", task.name);
             for split in ["train", "validation", "test"] {
                 let files = task.split(split).unwrap();
                 assert!(!files.official.is_empty() && !files.stems.is_empty());

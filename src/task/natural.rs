@@ -1,36 +1,25 @@
 //! Natural sort order of names: `part-2` before `part-10`.
 
-/// A part of a name; digits are ordered by their value.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Part {
-    /// Number of digits without leading zeros, then the digits: ordered by value without a limit.
-    Number(usize, String),
-    Text(String),
+/// A run of digits as how many they are, leading zeros apart, then the digits: ordered by value
+/// without a limit. Text comes after every number.
+type NameRun = (usize, Vec<u8>);
+
+/// The sort key of `path`: folder by folder, each run of digits as a number; names that are equal
+/// then (`1` and `01`) by their spelling.
+pub(super) fn natural_key(path: &str) -> (Vec<Vec<NameRun>>, String) {
+    (path.split(['/', '\\']).map(runs).collect(), path.to_owned())
 }
 
-/// The sort key of `path`: folder by folder, each run of digits as a number; ties (`1` and `01`) by
-/// spelling.
-pub(super) fn natural_key(path: &str) -> (Vec<Vec<Part>>, String) {
-    (path.split(['/', '\\']).map(parts).collect(), path.to_owned())
-}
-
-fn parts(name: &str) -> Vec<Part> {
-    let mut parts = Vec::new();
-    let mut rest = name;
-    while let Some(first) = rest.chars().next() {
-        let is_number = first.is_ascii_digit();
-        let end = rest.find(|c: char| c.is_ascii_digit() != is_number).unwrap_or(rest.len());
-        let (run, after) = rest.split_at(end);
-        parts.push(match is_number {
-            true => {
-                let digits = run.trim_start_matches('0');
-                Part::Number(digits.len(), digits.to_owned())
-            }
-            false => Part::Text(run.to_owned()),
-        });
-        rest = after;
-    }
-    parts
+fn runs(name: &str) -> Vec<NameRun> {
+    let runs = name.as_bytes().chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
+    let key = |run: &[u8]| match run[0].is_ascii_digit() {
+        true => {
+            let zeros = run.iter().take_while(|&&digit| digit == b'0').count();
+            (run.len() - zeros, run[zeros..].to_vec())
+        }
+        false => (usize::MAX, run.to_vec()),
+    };
+    runs.map(key).collect()
 }
 
 #[cfg(test)]

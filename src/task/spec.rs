@@ -187,7 +187,7 @@ pub fn hub_split(task: &str, split: &str) -> Option<HubSplit> {
     Some(HubSplit {
         id: HUB_ID,
         title: format!("GLUE {}", glue.folder),
-        config: glue.config,
+        config: glue.config(),
         split: glue.split(split).and_then(|files| files.stems.first().copied()),
     })
 }
