@@ -2,7 +2,6 @@
 //! half written.
 
 use std::fs;
-use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -62,43 +61,16 @@ const ATTEMPTS: usize = 20;
 /// Paths to remove on a second signal, which ends the process without running destructors.
 static TEMPORARY: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
-/// A temporary file or folder that a second signal also removes.
-#[derive(Debug)]
-pub struct Temporary<T> {
-    // Dropped in this order: the path stays registered until the file is removed.
-    file: T,
-    guard: RemovalGuard,
-}
-
-/// Keeps a path registered for removal until it is dropped.
+/// Keeps the path of a temporary file or folder registered for removal by a second signal. Drop it
+/// after the file or folder itself.
 #[derive(Debug)]
 pub struct RemovalGuard(PathBuf);
 
-impl<T: AsRef<Path>> Temporary<T> {
-    /// Registers the path of `file`.
-    pub fn new(file: T) -> Self {
-        let path = file.as_ref().to_owned();
-        temporary().push(path.clone());
-        Temporary { file, guard: RemovalGuard(path) }
-    }
-
-    /// The file and the guard of its path.
-    pub fn into_parts(self) -> (T, RemovalGuard) {
-        (self.file, self.guard)
-    }
-}
-
-impl<T> Deref for Temporary<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.file
-    }
-}
-
-impl<T> DerefMut for Temporary<T> {
-    fn deref_mut(&mut self) -> &mut T {
-        &mut self.file
+impl RemovalGuard {
+    /// Registers `path`.
+    pub fn new(path: &Path) -> Self {
+        temporary().push(path.to_owned());
+        RemovalGuard(path.to_owned())
     }
 }
 

@@ -6,9 +6,9 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use tempfile::NamedTempFile;
+use tempfile::{NamedTempFile, PersistError};
 
-use crate::interrupt::Temporary;
+use crate::interrupt::RemovalGuard;
 
 /// How a temporary name begins and ends; a killed process may leave such a file.
 const PREFIX: &str = ".new-";
@@ -20,7 +20,8 @@ pub const PROBE: &str = ".writable.";
 #[derive(Debug)]
 pub struct AtomicFile {
     path: PathBuf,
-    file: Temporary<NamedTempFile>,
+    file: NamedTempFile,
+    listed: RemovalGuard, // dropped after the file
 }
 
 impl AtomicFile {
@@ -30,8 +31,9 @@ impl AtomicFile {
     /// A folder that is missing or cannot be written.
     pub fn create(path: &Path) -> io::Result<Self> {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = Temporary::new(temporary_file(folder, PREFIX)?);
-        Ok(AtomicFile { path: path.to_owned(), file })
+        let file = temporary_file(folder, PREFIX)?;
+        let listed = RemovalGuard::new(file.path());
+        Ok(AtomicFile { path: path.to_owned(), file, listed })
     }
 
     /// A file that holds what `fill` writes, flushed to the disk.
@@ -69,8 +71,7 @@ impl AtomicFile {
     /// # Errors
     /// A name that cannot be given; an earlier file is then as it was.
     pub fn rename(self) -> io::Result<()> {
-        let (file, _listed) = self.file.into_parts(); // listed until it has its name
-        file.persist(&self.path).map(drop).map_err(|refused| refused.error)
+        self.renamed(NamedTempFile::persist)
     }
 
     /// As [`AtomicFile::rename`], but never in place of an earlier file.
@@ -78,8 +79,15 @@ impl AtomicFile {
     /// # Errors
     /// As there; [`io::ErrorKind::AlreadyExists`] where there is a file.
     pub fn rename_new(self) -> io::Result<()> {
-        let (file, _listed) = self.file.into_parts();
-        file.persist_noclobber(&self.path).map(drop).map_err(|refused| refused.error)
+        self.renamed(NamedTempFile::persist_noclobber)
+    }
+
+    fn renamed(
+        self,
+        rename: impl FnOnce(NamedTempFile, PathBuf) -> std::result::Result<File, PersistError>,
+    ) -> io::Result<()> {
+        let AtomicFile { path, file, listed: _listed } = self; // listed until it has its name
+        rename(file, path).map(drop).map_err(|refused| refused.error)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::audit::audit;
 use crate::cli::DemoArgs;
 use crate::config::{Config, Settings};
 use crate::error::Exit;
-use crate::interrupt::{Interrupt, Temporary};
+use crate::interrupt::{Interrupt, RemovalGuard};
 use crate::report::schema::{ModelManifest, Outcome, Report};
 
 /// Config of the two audits: one task per student.
@@ -75,8 +75,9 @@ pub fn run(args: &DemoArgs) -> Result<Exit> {
     let output = ReportOutput::prepare(&args.output)?;
     // Before the folder is made, so that a signal removes it.
     let interrupt = Interrupt::from_signals(output.verbosity());
+    let _guard; // declared first, to be dropped after the folder
     let folder = tempfile::tempdir().context("cannot make a temporary folder for the demo")?;
-    let folder = Temporary::new(folder);
+    _guard = RemovalGuard::new(folder.path());
     unpack(folder.path())?;
     let config = Config::from_text(CONFIG, &folder.path().join("demo.toml"))?;
     let settings: Vec<_> =
