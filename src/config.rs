@@ -12,14 +12,14 @@ mod shown;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 use serde::Deserialize;
 
 pub use command::WITHOUT_EFFECT;
 pub use layer::{BoundSource, Layer, BOUND_KEYS};
 pub use resolve::{Origin, Settings, Stop};
 
-use crate::error::Diagnostic;
+use crate::error::{usage, Diagnostic};
 use crate::task;
 
 /// The commented config that `audit init` writes; equal to the built-in defaults by test.
@@ -60,9 +60,8 @@ impl Config {
     }
 
     fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| {
-            Diagnostic::usage(format!("cannot read the config `{}`: {e}", path.display()))
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| usage!("cannot read the config `{}`: {e}", path.display()))?;
         Ok(Self::from_text(&text, path).map_err(|e| {
             let name = path.display();
             Diagnostic::usage_around(&e, |why| format!("the config `{name}` is wrong: {why}"))
@@ -82,11 +81,8 @@ impl Config {
         let config: Config =
             toml::from_str(text).map_err(|e| Diagnostic::usage(e.to_string().trim_end()))?;
         if let Some(key) = config.defaults.task_keys().first() {
-            return Err(Diagnostic::usage(format!(
-                "`{key}` is in [defaults], but it describes one task's data"
-            ))
-            .hint("move it into a [task.NAME] table")
-            .into());
+            bail!(usage!("`{key}` is in [defaults], but it describes one task's data")
+                .hint("move it into a [task.NAME] table"));
         }
         Ok(Config { task: by_canonical_name(config.task)?, ..config })
     }
@@ -114,11 +110,8 @@ fn by_canonical_name(tables: BTreeMap<String, Layer>) -> Result<BTreeMap<String,
     for (name, table) in tables {
         let task = task::canonical_name(&name);
         if canonical.insert(task.clone(), table).is_some() {
-            return Err(Diagnostic::usage(format!(
-                "two tables describe the task {task}: it has more than one spelling"
-            ))
-            .hint(format!("keep [task.{task}] alone"))
-            .into());
+            bail!(usage!("two tables describe the task {task}: it has more than one spelling")
+                .hint(format!("keep [task.{task}] alone")));
         }
     }
     Ok(canonical)

@@ -106,6 +106,22 @@ impl Diagnostic {
     }
 }
 
+/// A [`Diagnostic::usage`] with a message as of `format!`.
+macro_rules! usage {
+    ($($message:tt)*) => {
+        $crate::error::Diagnostic::usage(format!($($message)*))
+    };
+}
+pub(crate) use usage;
+
+/// A [`Diagnostic::failure`] with a message as of `format!`.
+macro_rules! failure {
+    ($($message:tt)*) => {
+        $crate::error::Diagnostic::failure(format!($($message)*))
+    };
+}
+pub(crate) use failure;
+
 impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         match &self.place {

@@ -13,7 +13,7 @@ use crate::check::StudentRecord;
 use crate::checkpoint::{labels, Checkpoint, TextTokenizer};
 use crate::confidence::Predictions;
 use crate::config::Settings;
-use crate::error::Diagnostic;
+use crate::error::{failure, usage};
 use crate::inference::{Input, Lane, Logits};
 use crate::model::{self, Head, Model};
 use crate::report::schema::ModelManifest;
@@ -425,14 +425,13 @@ fn check_labels(dataset: &Dataset, outputs: usize) -> Result<()> {
     let beyond = |e: &Example| e.label.is_some_and(|label| label as usize >= outputs);
     match dataset.examples.iter().position(beyond) {
         None => Ok(()),
-        Some(i) => Err(Diagnostic::failure(format!(
+        Some(i) => bail!(failure!(
             "example {i} of {}/{} has the label {}, and the model has {outputs} labels",
             dataset.task,
             dataset.split,
             dataset.examples[i].label.unwrap_or_default()
-        ))
-        .hint("labels count from 0; is this a checkpoint of another task?")
-        .into()),
+        )
+        .hint("labels count from 0; is this a checkpoint of another task?")),
     }
 }
 
@@ -448,10 +447,10 @@ pub fn set_max_length(
 ) -> Result<()> {
     if settings.max_length > positions && settings.max_length_is_explicit() {
         let origin = settings.origin("max_length");
-        bail!(Diagnostic::usage(format!(
+        bail!(usage!(
             "the maximum length {} ({origin}) is above the {positions} positions of the {role}",
-            settings.max_length,
-        ))
+            settings.max_length
+        )
         .hint(format!("use {positions} or less")));
     }
     tokenizer.set_max_length(settings.max_length.min(positions))
@@ -470,19 +469,17 @@ pub fn device(name: &str) -> Result<Device> {
     };
     ensure!(
         cfg!(feature = "cuda"),
-        Diagnostic::failure(format!(
-            "no CUDA device: this build of audit does not support `{name}`"
-        ))
-        .hint("build it with `--features cuda`, or use --device cpu")
+        failure!("no CUDA device: this build of audit does not support `{name}`")
+            .hint("build it with `--features cuda`, or use --device cpu")
     );
     // Without a driver the CUDA bindings panic rather than fail.
     let opened = std::panic::catch_unwind(|| Device::new_cuda(ordinal));
     let opened = opened.map_err(|_| "the driver cannot be loaded".to_owned());
     let opened = opened.and_then(|device| device.map_err(|error| error.to_string()));
-    let failed = |why| Diagnostic::failure(format!("no CUDA device: {why}"));
+    let failed = |why| failure!("no CUDA device: {why}");
     opened.map_err(|why| failed(why).hint("use --device cpu").into())
 }
 
 fn no_device(name: &str) -> anyhow::Error {
-    Diagnostic::usage(format!("unknown device `{name}`")).hint("use cpu, cuda or cuda:N").into()
+    usage!("unknown device `{name}`").hint("use cpu, cuda or cuda:N").into()
 }

@@ -14,7 +14,7 @@ use crate::check::{findings, Budget, Code, Evidence, Note, StudentRecord};
 use crate::checkpoint::NewCheckpoint;
 use crate::confidence::{agreement, correct, labelled, DifferenceSums, Predictions};
 use crate::config::Settings;
-use crate::error::Diagnostic;
+use crate::error::{failure, usage, Diagnostic};
 use crate::inference::Logits;
 use crate::recalibration::{fit, moved, recalibrated, Fit, Scores, LARGEST_TEMPERATURE};
 use crate::report::recalibration::{
@@ -83,9 +83,9 @@ pub fn recalibrate(
 
 /// The error if the gating split is also the one to fit on.
 pub fn fitted_on_gate(split: &str) -> Diagnostic {
-    Diagnostic::usage(format!(
+    usage!(
         "the temperature would be fitted on the gating split `{split}`, which biases the verdict"
-    ))
+    )
     .hint("name different splits with --fit-split and --split")
 }
 
@@ -94,10 +94,8 @@ fn splits(to_fit: &Settings, to_gate: &Settings, session: &Session) -> Result<(S
     let name = to_fit.split.as_deref().unwrap_or_default();
     if !has_split(name, to_fit, &session.hub)? {
         let task = &to_fit.task.name;
-        bail!(Diagnostic::failure(format!(
-            "`{task}` has no split `{name}` to fit the temperature on"
-        ))
-        .hint("name another split with --fit-split; it must not be the gating split"));
+        bail!(failure!("`{task}` has no split `{name}` to fit the temperature on")
+            .hint("name another split with --fit-split; it must not be the gating split"));
     }
     let to_fit = Split { gates: false, ..load_gating_split(to_fit, &session.hub)? };
     let to_gate = load_gating_split(to_gate, &session.hub)?;

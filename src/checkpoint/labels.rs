@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use anyhow::{bail, Result};
 
-use crate::error::Diagnostic;
+use crate::error::{failure, usage};
 use crate::task::{find_label, label_ids};
 
 /// `--label-map`: the task's names for some of a model's labels.
@@ -29,7 +29,7 @@ impl FromStr for LabelMap {
 
     fn from_str(text: &str) -> Result<Self> {
         let wrong = |part: &str| {
-            Diagnostic::usage(format!("`{part}` in the label map is not MODEL_LABEL=TASK_LABEL")).hint("for example `LABEL_0=negative,LABEL_1=positive`, or `student:NEG=negative,student:POS=positive`").into()
+            usage!("`{part}` in the label map is not MODEL_LABEL=TASK_LABEL").hint("for example `LABEL_0=negative,LABEL_1=positive`, or `student:NEG=negative,student:POS=positive`").into()
         };
         let entries = text.split(',').map(|part| {
             let (left, right) = part.split_once('=').ok_or_else(|| wrong(part))?;
@@ -49,10 +49,7 @@ impl FromStr for LabelMap {
             let same =
                 |e: &LabelMapEntry| (&e.role, &e.model_label) == (&entry.role, &entry.model_label);
             if entries[..i].iter().any(same) {
-                bail!(Diagnostic::usage(format!(
-                    "the label map maps `{}` twice",
-                    entry.model_label
-                )));
+                bail!(usage!("the label map maps `{}` twice", entry.model_label));
             }
         }
         Ok(LabelMap { entries })
@@ -111,12 +108,12 @@ impl LabelMap {
     pub fn refuse_roles(&self) -> Result<()> {
         let with_role = self.entries.iter().find_map(|e| e.role.as_ref().map(|role| (role, e)));
         let Some((role, entry)) = with_role else { return Ok(()) };
-        Err(Diagnostic::usage(format!(
+        bail!(usage!(
             "the label map has `{role}:{}={}`, but a model that is run alone is not a {role}",
-            entry.model_label, entry.task_label
-        ))
-        .hint("pass --label-map with the entries of this model, without `teacher:` and `student:`")
-        .into())
+            entry.model_label,
+            entry.task_label
+        )
+        .hint("pass --label-map with the entries of this model, without `teacher:` and `student:`"))
     }
 
     /// Fails if an entry for both models names a label that neither has.
@@ -141,13 +138,9 @@ impl LabelMapEntry {
     }
 
     fn names_nothing(&self, whose: &str, names: &[String]) -> anyhow::Error {
-        Diagnostic::usage(format!(
-            "the label map names `{}`, and {whose} are [{}]",
-            self.model_label,
-            names.join(", ")
-        ))
-        .hint("a label without a name is LABEL_0, LABEL_1, …")
-        .into()
+        usage!("the label map names `{}`, and {whose} are [{}]", self.model_label, names.join(", "))
+            .hint("a label without a name is LABEL_0, LABEL_1, …")
+            .into()
     }
 }
 
@@ -166,24 +159,24 @@ pub fn align(
     map: &LabelMap,
 ) -> Result<Vec<usize>> {
     if model_names.len() != task_names.len() {
-        bail!(Diagnostic::failure(format!(
+        bail!(failure!(
             "{role} `{source}` has {} labels [{}], and the task {task} has {} [{}]",
             model_names.len(),
             model_names.join(", "),
             task_names.len(),
             task_names.join(", ")
-        ))
+        )
         .hint("is this a checkpoint of another task?"));
     }
     let renamed = map.rename(role, model_names)?;
     // A model that is run alone needs no scope.
     let scope = if role == "model" { String::new() } else { format!("{role}:") };
     by_name(&renamed, task_names).or_else(|| by_id(&renamed)).ok_or_else(|| {
-        Diagnostic::failure(format!(
+        failure!(
             "{role} `{source}` and the task {task} name different labels: [{}] against [{}]",
             renamed.join(", "),
             task_names.join(", ")
-        ))
+        )
         .hint(format!(
             "if they mean the same, assign them: --label-map {scope}{}={},…; otherwise \
                  this is a checkpoint of another task",

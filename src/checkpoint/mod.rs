@@ -21,7 +21,7 @@ pub use weights::{Draws, Weights};
 pub use write::{require_new_folder, NewCheckpoint};
 
 use crate::digest::sha256_of;
-use crate::error::Diagnostic;
+use crate::error::failure;
 use crate::hub::{is_id, Hub, HubRepo, RepoKind};
 
 /// A sequence classifier on disk: everything but the built model.
@@ -106,12 +106,12 @@ impl<'a> CheckpointFiles<'a> {
             return Ok(CheckpointFiles::Folder(path.to_owned()));
         }
         if path.is_file() {
-            bail!(Diagnostic::failure(format!("`{source}` is a file, not a checkpoint"))
+            bail!(failure!("`{source}` is a file, not a checkpoint")
                 .hint("name the folder that holds config.json, the tokenizer and the weights"));
         }
         let is_path = source.starts_with(['.', '/', '~']) || source.ends_with('/');
         if is_path || !is_id(source.split('@').next().unwrap_or_default()) {
-            bail!(Diagnostic::failure(format!("there is no folder `{source}`")).hint(
+            bail!(failure!("there is no folder `{source}`").hint(
                 "name a folder with config.json, a tokenizer and weights, or a Hub id such as \
                  org/model or org/model@revision"
             ));
@@ -133,7 +133,7 @@ impl<'a> CheckpointFiles<'a> {
     fn require(&self, name: &str) -> Result<PathBuf> {
         match self {
             CheckpointFiles::Folder(folder) => self.get(name)?.ok_or_else(|| {
-                Diagnostic::failure(format!("`{}` holds no `{name}`", folder.display())).hint("name the folder of a checkpoint as transformers' save_pretrained writes it").into()
+                failure!("`{}` holds no `{name}`", folder.display()).hint("name the folder of a checkpoint as transformers' save_pretrained writes it").into()
             }),
             CheckpointFiles::Hub(hub, repo) => hub.fetch(repo, name).map_err(|error| {
                 error
@@ -176,10 +176,8 @@ fn weight_files(place: &CheckpointFiles) -> Result<Vec<PathBuf>> {
     if place.get("pytorch_model.bin.index.json")?.is_some() {
         bail!("`{}` holds a sharded pickle; save it again as safetensors", place.name());
     }
-    Err(Diagnostic::failure(format!("`{}` holds no weights", place.name()))
-        .hint(
-            "it needs model.safetensors, model.safetensors.index.json with its shards, or \
+    bail!(failure!("`{}` holds no weights", place.name()).hint(
+        "it needs model.safetensors, model.safetensors.index.json with its shards, or \
          pytorch_model.bin",
-        )
-        .into())
+    ))
 }

@@ -13,7 +13,7 @@ use candle_core::pickle::{Object, Stack};
 use candle_core::{DType, Tensor};
 
 use super::weights::{instead_of_weights, tensor, TensorFile};
-use crate::error::Diagnostic;
+use crate::error::{failure, Diagnostic};
 
 /// Number of pickles ahead of the storages in the legacy layout: magic number, protocol version,
 /// system information, the state dict, the storage keys.
@@ -49,9 +49,7 @@ impl PthFile {
             false => Self::open_legacy(path, &bytes),
         };
         file.map_err(|error| match instead_of_weights(&bytes) {
-            Some(instead) => Diagnostic::failure(format!("`{}` holds no tensors", path.display()))
-                .hint(instead)
-                .into(),
+            Some(instead) => failure!("`{}` holds no tensors", path.display()).hint(instead).into(),
             None => error.context(format!("cannot read the weights in `{}`", path.display())),
         })
     }
@@ -194,11 +192,9 @@ fn check_magic(reader: &mut Cursor<&[u8]>) -> Result<()> {
 }
 
 fn refused(what: &str) -> anyhow::Error {
-    Diagnostic::failure(format!(
-        "the pickle names {what}, which does not build a tensor; nothing was run"
-    ))
-    .hint("take weights from someone you trust, saved as safetensors")
-    .into()
+    failure!("the pickle names {what}, which does not build a tensor; nothing was run")
+        .hint("take weights from someone you trust, saved as safetensors")
+        .into()
 }
 
 /// The tensors of a state dict: an ordered dict of names and `_rebuild_tensor_v2` calls.

@@ -10,7 +10,7 @@ use memmap2::Mmap;
 use safetensors::{Dtype, SafeTensors};
 
 use super::weights::{instead_of_weights, tensor, TensorFile};
-use crate::error::Diagnostic;
+use crate::error::failure;
 
 /// Bytes before the header: its length.
 const LENGTH_BYTES: usize = 8;
@@ -90,36 +90,27 @@ fn dtype(stored: Dtype) -> Option<DType> {
 }
 
 fn truncated(path: &Path, have: usize, need: usize) -> anyhow::Error {
-    Diagnostic::failure(format!(
-        "`{}` is truncated: {have} of at least {need} bytes",
-        path.display()
-    ))
-    .hint("the copy or the download was cut short; fetch the file again")
-    .into()
+    failure!("`{}` is truncated: {have} of at least {need} bytes", path.display())
+        .hint("the copy or the download was cut short; fetch the file again")
+        .into()
 }
 
 fn unreadable(path: &Path, bytes: &[u8], error: &safetensors::SafeTensorError) -> anyhow::Error {
     if let Some(instead) = instead_of_weights(bytes) {
-        return Diagnostic::failure(format!("`{}` holds no tensors", path.display()))
-            .hint(instead)
-            .into();
+        return failure!("`{}` holds no tensors", path.display()).hint(instead).into();
     }
     let header = bytes.get(..LENGTH_BYTES).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
     match (header, error) {
         (None, _) => truncated(path, bytes.len(), LENGTH_BYTES),
-        (_, safetensors::SafeTensorError::MetadataIncompleteBuffer) => {
-            Diagnostic::failure(format!(
-                "`{}` is truncated: its header describes more than {} bytes",
-                path.display(),
-                bytes.len()
-            ))
-            .hint("the copy or the download was cut short; fetch the file again")
-            .into()
-        }
-        _ => {
-            Diagnostic::failure(format!("`{}` is not a safetensors file: {error}", path.display()))
-                .hint("fetch the file again, or save the checkpoint again with safetensors")
-                .into()
-        }
+        (_, safetensors::SafeTensorError::MetadataIncompleteBuffer) => failure!(
+            "`{}` is truncated: its header describes more than {} bytes",
+            path.display(),
+            bytes.len()
+        )
+        .hint("the copy or the download was cut short; fetch the file again")
+        .into(),
+        _ => failure!("`{}` is not a safetensors file: {error}", path.display())
+            .hint("fetch the file again, or save the checkpoint again with safetensors")
+            .into(),
     }
 }

@@ -13,7 +13,7 @@ use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, Tokenizer, TruncationDirection, TruncationParams};
 
 use super::{CheckpointFiles, ModelConfig, TokenizedExample};
-use crate::error::Diagnostic;
+use crate::error::{failure, usage};
 
 /// Whether a vocab.txt without a tokenizer.json is read as cased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -74,16 +74,15 @@ pub(super) fn files(place: &CheckpointFiles, config: &ModelConfig) -> Result<Tok
     if let (Some(vocabulary), Some(merges)) = (place.get("vocab.json")?, place.get("merges.txt")?) {
         return Ok(TokenizerFiles::ByteLevelBpe { vocabulary, merges });
     }
-    Err(Diagnostic::failure(format!(
+    bail!(failure!(
         "`{}` holds no tokenizer this program can read (a {} model)",
         place.name(),
         config.text("model_type")?.unwrap_or("bert")
-    ))
+    )
     .hint(
         "it needs tokenizer.json, vocab.txt, or vocab.json with merges.txt; a SentencePiece model \
          is turned into tokenizer.json by saving the fast tokenizer of transformers",
-    )
-    .into())
+    ))
 }
 
 /// Turns text into token ids, special tokens included, without padding.
@@ -128,10 +127,8 @@ impl TextTokenizer {
         let params = TruncationParams { max_length: tokens, direction, ..Default::default() };
         // A pair has the more special tokens: four in RoBERTa.
         if tokens < 8 {
-            bail!(Diagnostic::usage(format!(
-                "a maximum length of {tokens} tokens leaves no room for text"
-            ))
-            .hint("use 8 or more"));
+            bail!(usage!("a maximum length of {tokens} tokens leaves no room for text")
+                .hint("use 8 or more"));
         }
         self.inner.with_truncation(Some(params)).map_err(|e| anyhow!("{e}"))?;
         self.max_length = tokens;
@@ -181,11 +178,11 @@ fn from_json(file: &Path, config: Option<&Path>) -> Result<Tokenizer> {
             continue;
         };
         if !outside.is_null() && inside != outside {
-            bail!(Diagnostic::failure(format!(
+            bail!(failure!(
                 "`{}` has `{key}` = {inside}, and `{}` has `{name}` = {outside}",
                 file.display(),
                 config.display()
-            ))
+            )
             .hint("make them agree: save the tokenizer again with transformers' save_pretrained"));
         }
     }
@@ -212,11 +209,11 @@ fn word_piece(vocabulary: &Path, config: Option<&Path>, casing: Casing) -> Resul
         (Casing::Auto, Some(lower_case)) => lower_case,
         (Casing::Auto, None) if !has_capitals(vocab.keys()) => true,
         (Casing::Auto, None) => {
-            bail!(Diagnostic::failure(format!(
+            bail!(failure!(
                 "`{}` has tokens with capital letters, and no file records whether text is \
                      lower-cased",
                 vocabulary.display()
-            ))
+            )
             .hint("pass --cased or --uncased, or add a tokenizer.json to the checkpoint"))
         }
     };

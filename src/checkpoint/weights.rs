@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::pth::PthFile;
 use super::safetensors_file::SafetensorsFile;
-use crate::error::Diagnostic;
+use crate::error::failure;
 
 /// Tensors of old checkpoints that no classifier needs.
 ///
@@ -192,11 +192,8 @@ impl Weights {
         let tensor = stored.to_dtype(DType::F32)?;
         self.parameters += tensor.elem_count();
         if let Some((at, value)) = first_not_finite(&tensor)? {
-            bail!(Diagnostic::failure(format!(
-                "`{}`: the tensor `{name}` holds {value} at element {at}",
-                self.source
-            ))
-            .hint("the checkpoint is damaged or its training diverged; save it again"));
+            bail!(failure!("`{}`: the tensor `{name}` holds {value} at element {at}", self.source)
+                .hint("the checkpoint is damaged or its training diverged; save it again"));
         }
         self.taken.insert(name.to_owned());
         Ok(tensor)
@@ -224,13 +221,12 @@ impl Weights {
             ..=3 => String::new(),
             count => format!(" and {} more", count - 3),
         };
-        Err(Diagnostic::failure(format!(
+        bail!(failure!(
             "`{}` holds tensors that its config.json does not account for: `{}`{more}",
             self.source,
             surplus[..surplus.len().min(3)].join("`, `")
-        ))
-        .hint("config.json and the weights are of two models; add the right config.json")
-        .into())
+        )
+        .hint("config.json and the weights are of two models; add the right config.json"))
     }
 }
 

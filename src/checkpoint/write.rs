@@ -18,7 +18,7 @@ use candle_core::{Device, Tensor};
 use safetensors::tensor::{Dtype, View};
 use serde_json::{json, Map, Value};
 
-use crate::error::Diagnostic;
+use crate::error::usage;
 use crate::temporary::{cannot_write, prove_writable, rename_all, AtomicFile, PROBE};
 
 /// Safetensors headers are padded to a multiple of this many bytes.
@@ -141,11 +141,11 @@ fn write_tensors(tensors: &BTreeMap<String, Tensor>, out: &mut dyn Write) -> Res
 pub fn require_new_folder(folder: &Path, flag: &str) -> Result<()> {
     let name = folder.display();
     if folder.exists() && !folder.is_dir() {
-        bail!(Diagnostic::usage(format!("cannot write a checkpoint to `{name}`: it is a file"))
+        bail!(usage!("cannot write a checkpoint to `{name}`: it is a file")
             .hint(format!("name a new folder with {flag}")));
     }
     let refused = |error: std::io::Error| {
-        Diagnostic::usage(format!("cannot write a checkpoint into `{name}`: {error}"))
+        usage!("cannot write a checkpoint into `{name}`: {error}")
             .hint(format!("name a folder with {flag} that you may write in"))
             .into()
     };
@@ -153,10 +153,8 @@ pub fn require_new_folder(folder: &Path, flag: &str) -> Result<()> {
     let is_probe = |entry: fs::DirEntry| entry.file_name().to_string_lossy().starts_with(PROBE);
     let mut entries = folder.is_dir().then(|| fs::read_dir(folder).map_err(refused)).transpose()?;
     if entries.iter_mut().flatten().any(|entry| !entry.is_ok_and(is_probe)) {
-        bail!(Diagnostic::usage(format!(
-            "cannot write a checkpoint into `{name}`: it is not empty"
-        ))
-        .hint(format!("name a new folder with {flag}, or empty this one")));
+        bail!(usage!("cannot write a checkpoint into `{name}`: it is not empty")
+            .hint(format!("name a new folder with {flag}, or empty this one")));
     }
     let there = folder.ancestors().find(|path| path.as_os_str().is_empty() || path.exists());
     let there = there.filter(|path| !path.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 
 use super::{run_suite, ReportOutput};
 use crate::audit::Session;
 use crate::cli::{AuditArgs, TaskArgs};
 use crate::config::{Config, Layer, Settings};
-use crate::error::{Diagnostic, Exit};
+use crate::error::{usage, Diagnostic, Exit};
 use crate::hub::Hub;
 use crate::interrupt::Interrupt;
 use crate::progress::DownloadMessages;
@@ -55,12 +55,10 @@ fn names(tasks: &TaskArgs, config: &Config) -> Result<Vec<String>> {
         } else {
             format!(", {} of the config", own.join(", "))
         };
-        return Err(Diagnostic::usage("no task is named")
-            .hint(format!(
-                "pass --task with one of {}{own}, or all; try `audit demo`, or see `audit --help`",
-                builtin_names().collect::<Vec<_>>().join(", ")
-            ))
-            .into());
+        bail!(Diagnostic::usage("no task is named").hint(format!(
+            "pass --task with one of {}{own}, or all; try `audit demo`, or see `audit --help`",
+            builtin_names().collect::<Vec<_>>().join(", ")
+        )));
     }
     let mut names: Vec<String> = Vec::new();
     for task in &tasks.task {
@@ -87,7 +85,7 @@ pub(super) fn refuse_without_effect(
         return Ok(());
     };
     let flag = key.replace('_', "-");
-    let error = Diagnostic::usage(format!("--{flag} has no effect on `audit {command}`"));
+    let error = usage!("--{flag} has no effect on `audit {command}`");
     Err(error.hint("leave it out").into())
 }
 
@@ -95,21 +93,16 @@ pub(super) fn refuse_without_effect(
 pub(super) fn single(tasks: &TaskArgs, config: &Config, flags: &Layer) -> Result<Settings> {
     let mut all = settings(tasks, config, flags)?;
     if all.len() > 1 {
-        return Err(Diagnostic::usage(format!(
-            "this command takes one task, but {} were named",
-            all.len()
-        ))
-        .into());
+        bail!(usage!("this command takes one task, but {} were named", all.len()));
     }
     let settings = all.remove(0);
     match settings.secondary_splits.len() {
         0 => Ok(settings),
-        more => Err(Diagnostic::usage(format!(
+        more => bail!(usage!(
             "this command takes one split, but `split` ({}) names {}",
             settings.origin("split"),
             more + 1
-        ))
-        .hint(format!("leave `,{}` out", settings.secondary_splits.join(",")))
-        .into()),
+        )
+        .hint(format!("leave `,{}` out", settings.secondary_splits.join(",")))),
     }
 }

@@ -1,6 +1,6 @@
 //! `audit check`: audits prediction files made by other tools.
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 
 use super::audit::{refuse_without_effect, session, single};
 use super::{run_each, ReportOutput};
@@ -8,7 +8,7 @@ use crate::audit::{judge, sanity, Ending, Gate, Session, SplitPair, TaskOutcome}
 use crate::check::{Code, Note};
 use crate::cli::CheckArgs;
 use crate::config::{BoundSource, Config, Settings, BOUND_KEYS};
-use crate::error::{Diagnostic, Exit};
+use crate::error::{usage, Exit};
 use crate::predictions::{read_pair, PredictionFile};
 use crate::report::schema::{ModelManifest, Skipped};
 
@@ -49,13 +49,10 @@ fn command(args: &CheckArgs, settings: &Settings) -> Vec<String> {
 fn refuse_bound_from_student(settings: &Settings) -> Result<()> {
     match settings.bound_source {
         BoundSource::Policy => Ok(()),
-        BoundSource::FromStudent => Err(Diagnostic::usage(format!(
-            "`bound = \"from-student\"` ({}) needs the student's distillation.json, but `audit check` \
+        BoundSource::FromStudent => bail!(usage!("`bound = \"from-student\"` ({}) needs the student's distillation.json, but `audit check` \
              reads predictions only",
-            settings.origin("bound")
-        ))
-        .hint("give --kappa, --beta or --beta-per-example")
-        .into()),
+            settings.origin("bound"))
+        .hint("give --kappa, --beta or --beta-per-example")),
     }
 }
 

@@ -1,10 +1,10 @@
 //! `audit explain`: prints entries of docs/glossary.md.
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 
 use super::output::{print, render_options};
 use crate::cli::ExplainArgs;
-use crate::error::{Diagnostic, Exit};
+use crate::error::{usage, Diagnostic, Exit};
 use crate::report::glossary::{entries_text, explain, nearest, overview_text, Entry};
 
 /// Explains each word, or lists all words.
@@ -19,9 +19,7 @@ pub fn run(args: &ExplainArgs) -> Result<Exit> {
 /// Entries of the words, without repetitions; several words may be one name (`negative flips`).
 fn entries(words: &[String]) -> Result<Vec<&'static Entry>> {
     if words.iter().any(|word| word.trim().is_empty()) {
-        return Err(Diagnostic::usage("a word is empty")
-            .hint("`audit explain` lists every word")
-            .into());
+        bail!(Diagnostic::usage("a word is empty").hint("`audit explain` lists every word"));
     }
     if let Some(entry) = explain(&words.join(" ")) {
         return Ok(vec![entry]);
@@ -42,7 +40,7 @@ fn unknown(word: &str) -> anyhow::Error {
         true => String::new(),
         false => format!("did you mean {}? ", near.join(" or ")),
     };
-    Diagnostic::usage(format!("the glossary has no entry `{word}`"))
+    usage!("the glossary has no entry `{word}`")
         .hint(format!("{meant}`audit explain` lists every word"))
         .into()
 }

@@ -1,11 +1,11 @@
 //! `audit init`: writes a commented config with every setting and its default.
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use std::io::{ErrorKind, Write};
 
 use crate::cli::InitArgs;
 use crate::config::DEFAULT_TOML;
-use crate::error::{Diagnostic, Exit};
+use crate::error::{usage, Exit};
 use crate::temporary::{cannot_write, AtomicFile};
 use crate::terminal::write_line;
 
@@ -17,9 +17,8 @@ pub fn run(args: &InitArgs) -> Result<Exit> {
     let file = AtomicFile::written(&args.file, |out| Ok(out.write_all(DEFAULT_TOML.as_bytes())?))?;
     let renamed = if args.force { file.rename() } else { file.rename_new() };
     if matches!(&renamed, Err(error) if error.kind() == ErrorKind::AlreadyExists) {
-        return Err(Diagnostic::usage(format!("`{}` already exists", args.file.display()))
-            .hint("pass --force to replace it, or name another file")
-            .into());
+        bail!(usage!("`{}` already exists", args.file.display())
+            .hint("pass --force to replace it, or name another file"));
     }
     renamed.with_context(|| cannot_write(&args.file))?;
     write_line(&format!("wrote {}", args.file.display()));

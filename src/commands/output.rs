@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::cli::OutputArgs;
-use crate::error::{Diagnostic, Exit};
+use crate::error::{failure, Exit};
 use crate::report::{self, Envelope, OutputDir, PredictionTable, RenderOptions, Report};
 use crate::terminal::Verbosity;
 
@@ -79,7 +79,7 @@ impl<'a> ReportOutput<'a> {
 fn open_for_append(path: &Path) -> Result<(&Path, File)> {
     let opened = OpenOptions::new().append(true).create(true).open(path);
     let file = opened.map_err(|error| {
-        Diagnostic::failure(format!("cannot write `{}`: {error}", path.display()))
+        failure!("cannot write `{}`: {error}", path.display())
             .hint("pass a writable file with --github-output")
     })?;
     Ok((path, file))

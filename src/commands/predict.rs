@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 
 use super::audit::{refuse_without_effect, session, single};
 use super::suite::print_hub_notes;
 use crate::audit::{load_gating_split, run_one, Classifier, Role, Session};
 use crate::cli::PredictArgs;
 use crate::config::{Config, Layer, Settings, BOUND_KEYS};
-use crate::error::{Diagnostic, Exit};
+use crate::error::{failure, Exit};
 use crate::predictions::{write_logits, LogitsFormat};
 use crate::temporary::{cannot_write, AtomicFile};
 use crate::terminal::Verbosity;
@@ -69,12 +69,8 @@ fn predict(
 /// Fails before the run if `output` cannot be written.
 fn require_writable(output: &Path) -> Result<()> {
     if output.is_dir() {
-        return Err(Diagnostic::failure(format!(
-            "cannot write `{}`: it is a folder",
-            output.display()
-        ))
-        .hint("name a file in it with --output")
-        .into());
+        bail!(failure!("cannot write `{}`: it is a folder", output.display())
+            .hint("name a file in it with --output"));
     }
     AtomicFile::create(output).map(drop).with_context(|| cannot_write(output))
 }

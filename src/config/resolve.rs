@@ -15,7 +15,7 @@ use crate::check::{
 };
 use crate::checkpoint::{Casing, LabelMap};
 use crate::confidence::{ConfidenceKind, Statistic};
-use crate::error::Diagnostic;
+use crate::error::usage;
 use crate::model::Head;
 use crate::task::{self, TaskSpec};
 
@@ -148,18 +148,15 @@ impl Merged {
         let Some(first) = keys.first() else { return Ok(()) };
         let thresholds: Vec<_> = keys.iter().filter(|k| BOUND_KEYS[..3].contains(k)).collect();
         let would_drop = |below: &Origin| {
-            Diagnostic::usage(format!(
-                "{} alone would drop the bound of {below}: a bound is one unit",
-                origin(first)
-            ))
-            .hint("give kappa, beta or beta_per_example too")
+            usage!("{} alone would drop the bound of {below}: a bound is one unit", origin(first))
+                .hint("give kappa, beta or beta_per_example too")
         };
         match above.bound {
-            Some(BoundSource::FromStudent) => bail!(Diagnostic::usage(format!(
+            Some(BoundSource::FromStudent) => bail!(usage!(
                 "{} and `bound = \"from-student\"` each set the bound ({})",
                 first,
                 origin(first)
-            ))
+            )
             .hint("keep one of them")),
             Some(BoundSource::Policy) => {}
             None if thresholds.is_empty() && self.layer.bound == Some(BoundSource::FromStudent) => {
@@ -173,7 +170,7 @@ impl Merged {
         }
         if thresholds.len() > 1 {
             let places: Vec<_> = thresholds.iter().map(|k| origin(k).to_string()).collect();
-            bail!(Diagnostic::usage(format!("the bound is set twice: {}", places.join(" and ")))
+            bail!(usage!("the bound is set twice: {}", places.join(" and "))
                 .hint("give one of kappa, beta and beta_per_example"));
         }
         let below =
@@ -243,11 +240,11 @@ impl Settings {
         };
         let bound = bound(&layer).map_err(|e| {
             let origin = origins.get("kappa").unwrap_or(&Origin::Default);
-            Diagnostic::usage(format!("{e} ({origin})"))
+            usage!("{e} ({origin})")
         })?;
         let wrong = |key: &str, why: &str| {
             let origin = origins.get(key).unwrap_or(&Origin::Default);
-            Diagnostic::usage(format!("`{key}` ({origin}) {why}"))
+            usage!("`{key}` ({origin}) {why}")
         };
         let unusable = |WrongValue { key, why, hint }: WrongValue| {
             let error = wrong(key, &why);
@@ -347,7 +344,7 @@ impl Settings {
     fn require<'a>(&self, role: &str, value: &'a Option<String>) -> Result<&'a str> {
         Ok(value.as_deref().ok_or_else(|| {
             let task = &self.task.name;
-            Diagnostic::usage(format!("the task {task} has no {role}")).hint(format!(
+            usage!("the task {task} has no {role}").hint(format!(
                 "pass --{role} DIR_OR_HUB_ID, or set `{role}` in [task.{task}] or [defaults] of a \
                  config"
             ))
@@ -389,24 +386,20 @@ fn split_names(list: &str, task: &TaskSpec) -> Result<Vec<String>, WrongValue> {
 fn task_spec(config: &Config, task: &str, table: Option<&Layer>) -> Result<TaskSpec> {
     let keys = table.map(Layer::task_keys).unwrap_or_default();
     match table.and_then(Layer::custom_task) {
-        Some(_) if task::is_builtin(task) => Err(Diagnostic::usage(format!(
+        Some(_) if task::is_builtin(task) => bail!(usage!(
             "[task.{task}] describes its own data (`{}`), and `{task}` is a task of GLUE",
             keys.join("`, `")
-        ))
-        .hint("give your task another name")
-        .into()),
+        )
+        .hint("give your task another name")),
         Some(custom) => TaskSpec::custom(task, custom, &config.folder()),
-        None if !keys.is_empty() => Err(Diagnostic::usage(format!(
-            "[task.{task}] has `{}` but no `text` column",
-            keys.join("`, `")
-        ))
-        .hint("a task of your own needs `text`")
-        .into()),
-        None if table.is_some() && !task::is_builtin(task) => Err(Diagnostic::usage(format!(
-            "[task.{task}] is not a task of GLUE and describes no data"
-        ))
-        .hint("a task of your own needs `text` and `splits` (or `dataset`)")
-        .into()),
+        None if !keys.is_empty() => {
+            bail!(usage!("[task.{task}] has `{}` but no `text` column", keys.join("`, `"))
+                .hint("a task of your own needs `text`"))
+        }
+        None if table.is_some() && !task::is_builtin(task) => {
+            bail!(usage!("[task.{task}] is not a task of GLUE and describes no data")
+                .hint("a task of your own needs `text` and `splits` (or `dataset`)"))
+        }
         None => TaskSpec::glue(task),
     }
 }

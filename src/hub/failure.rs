@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{HubRepo, HubSettings};
-use crate::error::Diagnostic;
+use crate::error::{failure, Diagnostic};
 
 /// A failed request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,12 +97,12 @@ fn explain_status(
         "if it is private or gated, set HF_TOKEN to a token with access to it"
     };
     match (status, code) {
-        (_, Some("GatedRepo")) | (403, _) => Diagnostic::failure(format!("cannot get {wanted}: `{id}` is private or gated ({endpoint} answered {status})")).hint(format!("{access}; accept its terms at {endpoint}/{id} first if it asks for that")).into(),
-        (401, _) | (_, Some("RepoNotFound")) => Diagnostic::failure(format!("cannot get {wanted}: there is no {kind} `{id}`, or it is private ({endpoint} answered {status})")).hint(format!("check the id; {access}")).into(),
-        (404, Some("RevisionNotFound")) => Diagnostic::failure(format!("cannot get {wanted}: {kind} `{id}` has no revision `{}`", repo.revision())).hint("check the revision after the `@`: a branch, a tag or a whole commit id").into(),
-        (404, _) => Diagnostic::failure(format!("cannot get {wanted}: {endpoint} has nothing there (status 404)")).hint(format!("check the id, the revision and, for a local folder, its path; {access}")).into(),
-        (408 | 429 | 500..=599, _) => Diagnostic::failure(format!("cannot get {wanted}: {endpoint} answers with status {status} for now")).hint("try again later, give a local folder, or set HF_HUB_OFFLINE=1 to use what is cached").into(),
-        _ => Diagnostic::failure(format!("cannot get {wanted}: {endpoint} answered with status {status}")).hint("check HF_ENDPOINT, or give a local folder").into(),
+        (_, Some("GatedRepo")) | (403, _) => failure!("cannot get {wanted}: `{id}` is private or gated ({endpoint} answered {status})").hint(format!("{access}; accept its terms at {endpoint}/{id} first if it asks for that")).into(),
+        (401, _) | (_, Some("RepoNotFound")) => failure!("cannot get {wanted}: there is no {kind} `{id}`, or it is private ({endpoint} answered {status})").hint(format!("check the id; {access}")).into(),
+        (404, Some("RevisionNotFound")) => failure!("cannot get {wanted}: {kind} `{id}` has no revision `{}`", repo.revision()).hint("check the revision after the `@`: a branch, a tag or a whole commit id").into(),
+        (404, _) => failure!("cannot get {wanted}: {endpoint} has nothing there (status 404)").hint(format!("check the id, the revision and, for a local folder, its path; {access}")).into(),
+        (408 | 429 | 500..=599, _) => failure!("cannot get {wanted}: {endpoint} answers with status {status} for now").hint("try again later, give a local folder, or set HF_HUB_OFFLINE=1 to use what is cached").into(),
+        _ => failure!("cannot get {wanted}: {endpoint} answered with status {status}").hint("check HF_ENDPOINT, or give a local folder").into(),
     }
 }
 
@@ -113,7 +113,7 @@ pub(super) fn no_such_file(repo: &HubRepo, file: &str, files: &[String]) -> anyh
     if files.len() > SHOWN {
         shown.push("…");
     }
-    Diagnostic::failure(format!("{repo} has no file `{file}`"))
+    failure!("{repo} has no file `{file}`")
         .hint(format!("its {} files are {}", files.len(), shown.join(", ")))
         .into()
 }
@@ -125,11 +125,11 @@ pub(super) fn not_cached(
     because: &str,
     settings: &HubSettings,
 ) -> anyhow::Error {
-    Diagnostic::failure(format!(
+    failure!(
         "{} is not in the cache `{}`, and the Hub was not asked: {because}",
         wanted(repo, file),
         settings.cache_dir.display()
-    ))
+    )
     .hint("run once with a network and without HF_HUB_OFFLINE, or give a local folder")
     .into()
 }

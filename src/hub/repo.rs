@@ -4,7 +4,7 @@ use std::fmt;
 
 use anyhow::bail;
 
-use crate::error::Diagnostic;
+use crate::error::usage;
 
 /// The kind of a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -55,14 +55,13 @@ impl HubRepo {
             None => (text, None),
         };
         if !is_id(id) {
-            bail!(Diagnostic::usage(format!("`{id}` is not a {kind} id of the Hub"))
+            bail!(usage!("`{id}` is not a {kind} id of the Hub")
                 .hint("an id is `name` or `owner/name`, with `@revision` after it if wanted"));
         }
         if let Some(revision) = revision.filter(|revision| !is_safe_path(revision)) {
-            bail!(Diagnostic::usage(format!("`{revision}` is not a revision of {kind} `{id}`"))
-                .hint(format!(
-                    "a revision is a branch, a tag or a commit, for example `{id}@main`"
-                )));
+            bail!(usage!("`{revision}` is not a revision of {kind} `{id}`").hint(format!(
+                "a revision is a branch, a tag or a commit, for example `{id}@main`"
+            )));
         }
         Ok(HubRepo { kind, id: id.to_owned(), revision: revision.map(str::to_owned) })
     }

@@ -5,7 +5,7 @@ use anyhow::{bail, Context, Result};
 use super::Input;
 use crate::checkpoint::TextTokenizer;
 use crate::checkpoint::TokenizedExample;
-use crate::error::Diagnostic;
+use crate::error::failure;
 use crate::task::Example;
 
 /// Tokenises the `rows` of `examples`, in that order; every id must be below `vocabulary`, the
@@ -58,12 +58,11 @@ pub(super) fn check(tokens: &TokenizedExample, vocabulary: usize) -> Result<()> 
     }
     match tokens.input_ids.iter().find(|&&id| id as usize >= vocabulary) {
         None => Ok(()),
-        Some(id) => Err(Diagnostic::failure(format!(
+        Some(id) => bail!(failure!(
             "the tokenizer gives the id {id}, and the model has {vocabulary} embeddings"
-        ))
+        )
         .hint(
             "the tokenizer's files and the weights are of different models; use those of one model",
-        )
-        .into()),
+        )),
     }
 }

@@ -16,7 +16,7 @@ use super::families::EncoderFamily;
 use super::kernels::Activation;
 use super::{Head, Mode, Model, ModelSizes, PackedBatch, Shape, Trainable, Wanted};
 use crate::checkpoint::{ModelConfig, Weights};
-use crate::error::Diagnostic;
+use crate::error::failure;
 
 #[derive(Clone)]
 struct LinearLayer {
@@ -326,11 +326,11 @@ fn require_head(weights: &Weights, config: &ModelConfig, names: &[&str]) -> Resu
     if missing.is_empty() {
         return Ok(());
     }
-    let error = Diagnostic::failure(format!(
+    let error = failure!(
         "`{}` has no classification head: `{}` is missing",
         weights.source(),
         missing.join("`, `")
-    ))
+    )
     .hint(
         "this looks like a pretrained encoder; name a checkpoint that was fine-tuned on the task",
     );

@@ -23,7 +23,7 @@ pub use parameter::Parameter;
 pub use trainable::{Dropout, DropoutRates, Frozen, Mode, Outputs, Shape, Trainable, Wanted};
 
 use crate::checkpoint::{ModelConfig, Weights};
-use crate::error::Diagnostic;
+use crate::error::{failure, usage};
 
 /// A sequence classifier.
 pub trait Model: Send + Sync {
@@ -141,11 +141,11 @@ pub fn conventions(
 ) -> Result<(String, &'static str)> {
     let architecture = architecture(config, weights)?;
     if head != Head::Auto && architecture != "bert" {
-        bail!(Diagnostic::usage(format!(
+        bail!(usage!(
             "`{}` is a {architecture} model: the head convention `{}` is BERT's and TinyBERT's",
             weights.source(),
             head.as_str()
-        ))
+        )
         .hint("leave --teacher-head and --student-head out for other architectures"));
     }
     let head = match families::family(&architecture) {
@@ -245,11 +245,11 @@ fn architecture(config: &ModelConfig, weights: &Weights) -> Result<String> {
 fn require_classification_head(config: &ModelConfig) -> Result<()> {
     let classes = config.architectures();
     if !classes.is_empty() && !classes.iter().any(|c| c.contains("SequenceClassification")) {
-        bail!(Diagnostic::failure(format!(
+        bail!(failure!(
             "`{}` is a `{}`, which has no sequence-classification head",
             config.path().display(),
             classes.join(", ")
-        ))
+        )
         .hint(
             "fine-tune it on the task first; a pretrained encoder alone has no confidence to audit"
         ));

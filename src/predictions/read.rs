@@ -8,7 +8,7 @@ use anyhow::{bail, Context, Result};
 use crate::checkpoint::labels::align;
 use crate::checkpoint::LabelMap;
 use crate::confidence::Predictions;
-use crate::error::Diagnostic;
+use crate::error::failure;
 use crate::interrupt::Interrupt;
 use crate::task::table::{expand_patterns, read_table, Cell, DataTable};
 use crate::task::{find_label, label_ids, LabelReader};
@@ -63,11 +63,11 @@ pub fn read_pair(
         let order = join(wanted, given, &teacher, &student)?;
         student = student.reordered(&order)?;
     } else if teacher.labels.len() != student.labels.len() {
-        bail!(Diagnostic::failure(format!(
+        bail!(failure!(
             "the teacher's predictions have {} rows, and the student's {}",
             teacher.labels.len(),
             student.labels.len()
-        ))
+        )
         .hint(
             "both must be of the same examples; with an `id` column in both they are joined by it"
         ));
@@ -148,10 +148,8 @@ pub fn read_predictions(
         }
         (true, Some(own)) => own.clone(),
         (true, None) => {
-            bail!(Diagnostic::failure(format!(
-                "`{source}` has only `predicted`, and the task {task} names no labels"
-            ))
-            .hint("give the task `labels` in a [task.NAME] table"))
+            bail!(failure!("`{source}` has only `predicted`, and the task {task} names no labels")
+                .hint("give the task `labels` in a [task.NAME] table"))
         }
     };
     let (own, columns) = match (own, &shown) {
@@ -251,15 +249,14 @@ fn shown(table: &DataTable, source: &str) -> Result<(Option<Vec<String>>, Predic
         (Some(confidence), Some(predicted)) => {
             Ok((None, PredictionColumns::Confidence { confidence, predicted }))
         }
-        _ => Err(Diagnostic::failure(format!(
-            "`{source}` has the columns [{}], and none has the model's confidence",
-            table.columns.join(", ")
-        ))
+        _ => {
+            bail!(failure!("`{source}` has the columns [{}], and none has the model's confidence",
+            table.columns.join(", "))
         .hint(
             "it needs logit_<label> for every label, or probability_<label>, or confidence and \
              predicted",
-        )
-        .into()),
+        ))
+        }
     }
 }
 

@@ -4,14 +4,14 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 use parquet::basic::{Compression, ConvertedType, Repetition, Type as PhysicalType};
-use parquet::data_type::{ByteArray, ByteArrayType, FloatType, Int64Type};
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, FloatType, Int64Type};
 use parquet::file::properties::WriterProperties;
-use parquet::file::writer::SerializedFileWriter;
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::Type;
 
-use crate::error::Diagnostic;
+use crate::error::usage;
 use crate::inference::Logits;
 use crate::temporary::write_atomically;
 
@@ -36,12 +36,8 @@ impl LogitsFormat {
             Some("csv") => Ok(LogitsFormat::Csv),
             Some("jsonl") => Ok(LogitsFormat::Jsonl),
             Some("parquet") => Ok(LogitsFormat::Parquet),
-            _ => Err(Diagnostic::usage(format!(
-                "`{}`: its extension does not determine its format",
-                path.display()
-            ))
-            .hint("use .parquet, .csv or .jsonl")
-            .into()),
+            _ => bail!(usage!("`{}`: its extension does not determine its format", path.display())
+                .hint("use .parquet, .csv or .jsonl")),
         }
     }
 }
@@ -113,25 +109,18 @@ impl LogitRows<'_> {
         let schema = Arc::new(self.schema()?);
         let mut writer = SerializedFileWriter::new(out, schema, Arc::new(properties))?;
         let mut group = writer.next_row_group()?;
-        let missing = "the schema has fewer columns than the file";
         let ids: Vec<i64> = (0..self.labels.len() as i64).collect();
-        let mut column = group.next_column()?.context(missing)?;
-        column.typed::<Int64Type>().write_batch(&ids, None, None)?;
-        column.close()?;
+        put::<Int64Type, _>(&mut group, &ids, None)?;
         for label in 0..self.logits.labels {
             let logits: Vec<f32> =
                 (0..self.labels.len()).map(|row| self.logits.row(row)[label]).collect();
-            let mut column = group.next_column()?.context(missing)?;
-            column.typed::<FloatType>().write_batch(&logits, None, None)?;
-            column.close()?;
+            put::<FloatType, _>(&mut group, &logits, None)?;
         }
         let given: Vec<ByteArray> =
             (0..self.labels.len()).filter_map(|row| self.label(row).map(ByteArray::from)).collect();
         let present: Vec<i16> =
             self.labels.iter().map(|label| i16::from(label.is_some())).collect();
-        let mut column = group.next_column()?.context(missing)?;
-        column.typed::<ByteArrayType>().write_batch(&given, Some(&present), None)?;
-        column.close()?;
+        put::<ByteArrayType, _>(&mut group, &given, Some(&present))?;
         group.close()?;
         writer.close()?;
         Ok(())
@@ -151,4 +140,15 @@ impl LogitRows<'_> {
         fields.push(Arc::new(label.build()?));
         Ok(Type::group_type_builder("predictions").with_fields(fields).build()?)
     }
+}
+
+/// Writes the next column; `present` is 1 for each row with a value, and `values` has those alone.
+fn put<T: DataType, W: Write + Send>(
+    group: &mut SerializedRowGroupWriter<W>,
+    values: &[T::T],
+    present: Option<&[i16]>,
+) -> Result<()> {
+    let mut column = group.next_column()?.context("the schema has fewer columns than the file")?;
+    column.typed::<T>().write_batch(values, present, None)?;
+    Ok(column.close()?)
 }

@@ -7,7 +7,7 @@ use super::readers::{Cell, DataFile, RowSink, TableHeader};
 use super::spec::{TaskSource, TaskSpec};
 use super::spelling::did_you_mean;
 use super::{Example, SkippedRow};
-use crate::error::{Diagnostic, FileLocation};
+use crate::error::{failure, FileLocation};
 
 /// Gathers the examples of one split from its files.
 pub(super) struct Collector<'a> {
@@ -58,14 +58,13 @@ impl<'a> Collector<'a> {
         let first = &alternatives[0];
         let absent = first.iter().find(|name| !columns.contains(name)).unwrap_or(&first[0]);
         let guess = did_you_mean(absent, columns.iter().map(String::as_str));
-        Err(Diagnostic::failure(format!(
+        bail!(failure!(
             "`{}` lacks the text columns of `{}`: {}",
             file.name,
             self.spec.name,
             alternatives.iter().map(wanted).collect::<Vec<_>>().join(" or ")
-        ))
-        .hint(format!("{guess}its columns are [{}]", shortened(columns)))
-        .into())
+        )
+        .hint(format!("{guess}its columns are [{}]", shortened(columns))))
     }
 
     fn label_column(&self, file: &DataFile, columns: &[String]) -> Result<Option<&'a String>> {
@@ -74,11 +73,7 @@ impl<'a> Collector<'a> {
         // Test splits are often unlabelled; elsewhere a missing column is a typing error.
         if found.is_none() && self.spec.columns.label_expected && self.split != "test" {
             let guess = did_you_mean(&wanted[0], columns.iter().map(String::as_str));
-            bail!(Diagnostic::failure(format!(
-                "`{}` has no label column `{}`",
-                file.name, wanted[0]
-            ))
-            .hint(format!(
+            bail!(failure!("`{}` has no label column `{}`", file.name, wanted[0]).hint(format!(
                 "{guess}its columns are [{}]; leave `label` out to audit without labels",
                 shortened(columns)
             )));
@@ -112,15 +107,14 @@ impl<'a> Collector<'a> {
         if known || !matches!(self.spec.source, TaskSource::Glue(_)) {
             return Ok(());
         }
-        Err(Diagnostic::failure(format!(
+        bail!(failure!(
             "`{}` names the labels [{}], and the task {} has [{}]",
             file.name,
             shortened(names),
             self.spec.name,
             shortened(&self.label_names)
-        ))
-        .hint("describe the file as a task of your own, with `labels` in the order of its ids")
-        .into())
+        )
+        .hint("describe the file as a task of your own, with `labels` in the order of its ids"))
     }
 
     fn skip(&mut self, file: &DataFile, line: usize, reason: String) -> Result<()> {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::readers::DataFormat;
 use super::spec::Metric;
-use crate::error::Diagnostic;
+use crate::error::usage;
 use crate::hub::{HubRepo, RepoKind};
 
 /// The data of a user's own task.
@@ -101,9 +101,8 @@ impl CustomTask {
 
     /// Refuses contradictory descriptions.
     pub(super) fn validate(&self, name: &str) -> Result<()> {
-        let wrong = |what: &str, hint: &str| {
-            Err(Diagnostic::usage(format!("`[task.{name}]`: {what}")).hint(hint).into())
-        };
+        let wrong =
+            |what: &str, hint: &str| Err(usage!("`[task.{name}]`: {what}").hint(hint).into());
         if let Some(repo) = self.repo() {
             repo?;
         } else if self.subset.is_some() {

@@ -9,7 +9,7 @@ use super::glue::{plain, GlueTask, GLUE};
 use super::natural::natural_key;
 use super::readers::{DataFile, DataFormat};
 use super::spec::{TaskSource, TaskSpec};
-use crate::error::Diagnostic;
+use crate::error::{failure, usage};
 use crate::hub::{Hub, HubRepo};
 
 /// The files of a split, or the places searched without success.
@@ -40,10 +40,8 @@ impl Located {
             TaskSource::Glue(_) => None,
         };
         let Some(format) = forced.or_else(|| DataFormat::of(&name)) else {
-            bail!(Diagnostic::failure(format!(
-                "`{shown}`: its extension does not determine its format"
-            ))
-            .hint("add one of: format = \"tsv\", \"csv\", \"jsonl\" or \"parquet\""));
+            bail!(failure!("`{shown}`: its extension does not determine its format")
+                .hint("add one of: format = \"tsv\", \"csv\", \"jsonl\" or \"parquet\""));
         };
         Ok(DataFile {
             path,
@@ -83,9 +81,8 @@ fn refuse_no_folder(folder: &Path) -> Result<()> {
         return Ok(());
     }
     let what = if folder.exists() { "is a file, not a folder" } else { "does not exist" };
-    Err(Diagnostic::usage(format!("the data folder `{}` {what}", folder.display()))
-        .hint("--data takes a folder, for example one that holds SST-2/train.tsv")
-        .into())
+    bail!(usage!("the data folder `{}` {what}", folder.display())
+        .hint("--data takes a folder, for example one that holds SST-2/train.tsv"))
 }
 
 /// Possible names of a split's file.
@@ -343,9 +340,8 @@ pub(super) fn expand(path: &Path) -> Result<Vec<PathBuf>> {
 }
 
 fn pattern(text: &str) -> Result<glob::Pattern> {
-    glob::Pattern::new(text).map_err(|error| {
-        Diagnostic::usage(format!("`{text}` is not a path or pattern: {error}")).into()
-    })
+    glob::Pattern::new(text)
+        .map_err(|error| usage!("`{text}` is not a path or pattern: {error}").into())
 }
 
 fn subfolders(folder: &Path) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use super::readers::Cell;
 use super::spelling::did_you_mean;
-use crate::error::Diagnostic;
+use crate::error::{failure, Diagnostic};
 
 /// Reads label cells for one column of one file.
 #[derive(Debug, Clone, Default)]
@@ -91,8 +91,9 @@ impl LabelReader {
             }
             Cell::Number(value) => Err(self.not_an_id(&value.to_string())),
             Cell::Text(text) => self.text(text.trim()),
-            Cell::Other(kind) => Err(Diagnostic::failure(format!("the label is {kind}"))
-                .hint("a label is a name or an id")),
+            Cell::Other(kind) => {
+                Err(failure!("the label is {kind}").hint("a label is a name or an id"))
+            }
         }
     }
 
@@ -129,8 +130,7 @@ impl LabelReader {
             Numbers::Names => match name() {
                 Some(id) => Ok(Some(id as u32)),
                 None if number == -1 => Ok(None),
-                None => Err(Diagnostic::failure(format!("label {number} is not one of the names"))
-                    .hint(format!(
+                None => Err(failure!("label {number} is not one of the names").hint(format!(
                     "the labels [{}] are numbers, so a number is read as a name, never as an id",
                     self.names.join(", ")
                 ))),
@@ -163,11 +163,11 @@ impl LabelReader {
                 self.names.join(", ")
             ),
         };
-        Diagnostic::failure(format!("label {id} is out of range")).hint(hint)
+        failure!("label {id} is out of range").hint(hint)
     }
 
     fn not_an_id(&self, text: &str) -> Diagnostic {
-        Diagnostic::failure(format!("label {text} is a fraction, not a class"))
+        failure!("label {text} is a fraction, not a class")
             .hint("confidence is defined for classes, not for a regression; name another column")
     }
 
@@ -178,7 +178,7 @@ impl LabelReader {
             let guess = did_you_mean(text, self.names.iter().map(String::as_str));
             format!("{guess}the labels are [{}]", self.names.join(", "))
         };
-        Diagnostic::failure(format!("unknown label `{text}`")).hint(hint)
+        failure!("unknown label `{text}`").hint(hint)
     }
 }
 

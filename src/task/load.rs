@@ -10,7 +10,7 @@ use super::readers;
 use super::spec::{TaskSource, TaskSpec};
 use super::{Dataset, SkippedRow};
 use crate::digest::sha256_of;
-use crate::error::Diagnostic;
+use crate::error::{failure, Diagnostic};
 use crate::hub::Hub;
 
 #[cfg(test)]
@@ -122,11 +122,9 @@ fn refuse_many_skipped(
     if skipped.len() > SHOWN {
         shown.push_str(&format!("\n  and {} more", skipped.len() - SHOWN));
     }
-    Err(Diagnostic::failure(format!(
-            "{} of {rows} rows of split `{split}` of `{}` cannot be used, more than one in {ONE_SKIPPED_IN}:{shown}",
+    bail!(failure!("{} of {rows} rows of split `{split}` of `{}` cannot be used, more than one in {ONE_SKIPPED_IN}:{shown}",
             skipped.len(),
-            spec.name
-        )).hint("repair these rows, or pass --allow-skipped to leave them out (the report counts them)").into())
+            spec.name).hint("repair these rows, or pass --allow-skipped to leave them out (the report counts them)"))
 }
 
 fn not_found(spec: &TaskSpec, split: &str, tried: &[String]) -> anyhow::Error {
@@ -149,5 +147,5 @@ fn not_found(spec: &TaskSpec, split: &str, tried: &[String]) -> anyhow::Error {
             task.splits.keys().cloned().collect::<Vec<_>>().join(", ")
         ),
     };
-    Diagnostic::failure(format!("{message}{looked}")).hint(hint).into()
+    failure!("{message}{looked}").hint(hint).into()
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::custom::CustomTask;
 use super::glue::{plain, GlueTask, GLUE, HUB_ID};
 use super::spelling::did_you_mean;
-use crate::error::Diagnostic;
+use crate::error::usage;
 use crate::hub::{HubRepo, RepoKind};
 
 /// The figure of a task that is reported in addition to accuracy.
@@ -67,7 +67,7 @@ impl TaskSpec {
             key => key.to_owned(),
         };
         if key == "stsb" {
-            bail!(Diagnostic::usage(format!("task `{name}` is a regression: it has no classes, so confidence is not defined for it")).hint(format!("the classification tasks are {}", names())));
+            bail!(usage!("task `{name}` is a regression: it has no classes, so confidence is not defined for it").hint(format!("the classification tasks are {}", names())));
         }
         let Some(task) = GLUE.iter().find(|task| plain(task.name) == key) else {
             return Err(unknown(name));
@@ -94,10 +94,8 @@ impl TaskSpec {
     /// A usage error for the name of a built-in task or a contradictory description.
     pub fn custom(name: &str, task: CustomTask, base_dir: &Path) -> Result<TaskSpec> {
         if is_builtin(name) {
-            bail!(Diagnostic::usage(format!(
-                "`[task.{name}]` describes data, but `{name}` is a built-in task"
-            ))
-            .hint("give your own task another name"));
+            bail!(usage!("`[task.{name}]` describes data, but `{name}` is a built-in task")
+                .hint("give your own task another name"));
         }
         task.validate(name)?;
         Ok(TaskSpec {
@@ -202,7 +200,7 @@ fn names() -> String {
 }
 
 fn unknown(name: &str) -> anyhow::Error {
-    Diagnostic::usage(format!("there is no task `{name}`"))
+    usage!("there is no task `{name}`")
         .hint(format!(
             "{}the tasks are {}, and what `[task.NAME]` tables of a config describe",
             did_you_mean(name, builtin_names()),

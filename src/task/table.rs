@@ -8,7 +8,7 @@ use super::files::expand;
 use super::labels::LabelReader;
 use super::readers::{self, DataFile, DataFormat, RowSink, TableHeader};
 use crate::digest::sha256_of;
-use crate::error::{Diagnostic, FileLocation};
+use crate::error::{failure, Diagnostic, FileLocation};
 use crate::interrupt::Interrupt;
 
 pub use super::readers::Cell;
@@ -120,10 +120,8 @@ pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<
         let path = path.as_ref();
         let name = path.display().to_string();
         let Some(format) = DataFormat::of(path) else {
-            bail!(Diagnostic::failure(format!(
-                "`{name}`: its extension does not determine its format"
-            ))
-            .hint("a table is a .csv, .tsv, .jsonl or .parquet file"));
+            bail!(failure!("`{name}`: its extension does not determine its format")
+                .hint("a table is a .csv, .tsv, .jsonl or .parquet file"));
         };
         builder.file = index;
         let file = DataFile {
@@ -152,7 +150,7 @@ pub fn expand_patterns<S: AsRef<str>>(patterns: &[S]) -> Result<Vec<PathBuf>> {
         let path = Path::new(pattern);
         let matched = if path.is_file() { vec![path.to_owned()] } else { expand(path)? };
         if matched.is_empty() {
-            bail!(Diagnostic::failure(format!("there is no file `{pattern}`"))
+            bail!(failure!("there is no file `{pattern}`")
                 .hint("a path, or a pattern in quotes: 'logits-*.parquet'"));
         }
         if let Some(twice) = matched.iter().find(|file| files.contains(file)) {
@@ -180,14 +178,13 @@ impl RowSink for Builder {
         let order: Option<Vec<usize>> = self.columns.iter().map(index).collect();
         match order {
             Some(order) if order.len() == header.columns.len() => Ok(order),
-            _ => Err(Diagnostic::failure(format!(
+            _ => bail!(failure!(
                 "`{}` has the columns [{}], the file before it [{}]",
                 file.name,
                 header.columns.join(", "),
                 self.columns.join(", ")
-            ))
-            .hint("files of one table have the same columns")
-            .into()),
+            )
+            .hint("files of one table have the same columns")),
         }
     }
 

@@ -1,13 +1,11 @@
 //! Comma-separated values, quoted where they need it.
 
-use std::collections::BTreeMap;
-
 use anyhow::{bail, Context, Result};
 
 use super::lines::LONGEST_LINE;
 use super::lines::{decode, not_utf8, refuse_nul, refuse_twins, refuse_utf16, too_long};
-use super::{empty, pick, DataFile, RowSink, TableHeader};
-use crate::error::Diagnostic;
+use super::{empty, header, pick, DataFile, RowSink};
+use crate::error::{failure, Diagnostic};
 
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let bytes =
@@ -20,9 +18,7 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let columns: Vec<String> =
         records.fields(&[])?.into_iter().map(|name| name.trim().to_owned()).collect();
     refuse_twins(&file.name, &columns)?;
-    let class_names = BTreeMap::new();
-    let wanted =
-        sink.header(file, &TableHeader { columns: &columns, class_names: &class_names })?;
+    let wanted = header(file, &columns, sink)?;
 
     while records.advance()? {
         match pick(&records.fields(&columns)?, &wanted, columns.len()) {
@@ -98,10 +94,10 @@ impl<'a> Records<'a> {
                 if !matches!(after.first(), None | Some(b',' | b'\r' | b'\n')) {
                     let opens = self.line + newlines(&self.bytes[self.start..end - rest.len()]);
                     let closes = self.line + newlines(&self.bytes[self.start..end - after.len()]);
-                    bail!(Diagnostic::failure(format!(
+                    bail!(failure!(
                         "the field that a quote opens here continues after its closing quote in \
                          line {closes}"
-                    ))
+                    )
                     .hint(
                         "write each quote inside a quoted field twice, or give the file as `.tsv` \
                          if its quotes are data"

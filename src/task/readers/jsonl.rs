@@ -1,21 +1,19 @@
 //! One JSON object a line.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::lines::{decode, not_utf8, LineReader};
-use super::{empty, Cell, DataFile, RowSink, TableHeader};
-use crate::error::Diagnostic;
+use super::{empty, header, Cell, DataFile, RowSink};
+use crate::error::failure;
 
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let columns = keys(file)?;
-    let class_names = BTreeMap::new();
-    let wanted =
-        sink.header(file, &TableHeader { columns: &columns, class_names: &class_names })?;
+    let wanted = header(file, &columns, sink)?;
     let mut lines = LineReader::of(file)?;
     while let Some((number, line)) = lines.next()? {
         let text = decode(line).map_err(|byte| not_utf8(file.line(number), byte, "line"))?;
@@ -48,12 +46,8 @@ fn keys(file: &DataFile) -> Result<Vec<String>> {
     }
     match first {
         None => Err(empty(file)),
-        Some(b'[') => Err(Diagnostic::failure(format!(
-            "`{}` is a JSON array, not one object a line",
-            file.name
-        ))
-        .hint("write each object on a line of its own, for example: jq -c '.[]'")
-        .into()),
+        Some(b'[') => bail!(failure!("`{}` is a JSON array, not one object a line", file.name)
+            .hint("write each object on a line of its own, for example: jq -c '.[]'")),
         Some(_) => Ok(keys.ordered),
     }
 }

@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, Read};
 use anyhow::{bail, Context, Result};
 
 use super::{open, DataFile};
-use crate::error::{Diagnostic, FileLocation};
+use crate::error::{failure, FileLocation};
 
 /// Maximum length of a line, 16 MiB; a longer one means a damaged file.
 pub(super) const LONGEST_LINE: usize = 16 << 20;
@@ -62,7 +62,7 @@ impl<'a> LineReader<'a> {
 }
 
 pub(super) fn too_long(file: &DataFile, line: usize) -> anyhow::Error {
-    Diagnostic::failure(format!("longer than {} MiB", LONGEST_LINE >> 20))
+    failure!("longer than {} MiB", LONGEST_LINE >> 20)
         .hint("no example is that long: a line end or a closing quote is missing there")
         .at(file.line(line))
         .into()
@@ -71,7 +71,7 @@ pub(super) fn too_long(file: &DataFile, line: usize) -> anyhow::Error {
 /// Refuses UTF-16, which some spreadsheets write, by its byte-order mark.
 pub(super) fn refuse_utf16(name: &str, start: &[u8]) -> Result<()> {
     if start.starts_with(b"\xFF\xFE") || start.starts_with(b"\xFE\xFF") {
-        bail!(Diagnostic::failure(format!("`{name}` is written in UTF-16"))
+        bail!(failure!("`{name}` is written in UTF-16")
             .hint("save it as UTF-8, for example: iconv -f UTF-16 -t UTF-8"));
     }
     Ok(())
@@ -79,7 +79,7 @@ pub(super) fn refuse_utf16(name: &str, start: &[u8]) -> Result<()> {
 
 pub(super) fn refuse_nul(file: &DataFile, line: usize, bytes: &[u8]) -> Result<()> {
     if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
-        bail!(Diagnostic::failure(format!("a NUL byte at byte {}", at + 1))
+        bail!(failure!("a NUL byte at byte {}", at + 1)
             .hint("this is not a text file, or it is damaged")
             .at(file.line(line)));
     }
@@ -93,7 +93,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<&str, usize> {
 
 /// The error for text that is not UTF-8; `byte` counts from the start of `part`.
 pub(super) fn not_utf8(at: FileLocation, byte: usize, part: &str) -> anyhow::Error {
-    Diagnostic::failure(format!("byte {byte} of the {part} is not UTF-8"))
+    failure!("byte {byte} of the {part} is not UTF-8")
         .hint("convert the file, for example: iconv -f LATIN1 -t UTF-8")
         .at(at)
         .into()

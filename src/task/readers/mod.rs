@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Diagnostic, FileLocation, Interrupted};
+use crate::error::{failure, FileLocation, Interrupted};
 use crate::interrupt::Interrupt;
 
 mod csv;
@@ -157,13 +157,16 @@ fn refuse_pointer(file: &DataFile) -> Result<()> {
         .read_to_end(&mut head)
         .with_context(|| format!("cannot read `{}`", file.name))?;
     if head == POINTER {
-        bail!(Diagnostic::failure(format!(
-            "`{}` is a Git LFS pointer, not the data itself",
-            file.name
-        ))
-        .hint("run `git lfs pull` in the repository it comes from, or download the file itself"));
+        bail!(failure!("`{}` is a Git LFS pointer, not the data itself", file.name).hint(
+            "run `git lfs pull` in the repository it comes from, or download the file itself"
+        ));
     }
     Ok(())
+}
+
+/// Gives the columns of a file without class names to `sink`; returns those that it wants.
+fn header(file: &DataFile, columns: &[String], sink: &mut dyn RowSink) -> Result<Vec<usize>> {
+    sink.header(file, &TableHeader { columns, class_names: &BTreeMap::new() })
 }
 
 /// The wanted fields of a row of text, or why the row cannot be used.

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::lines::refuse_twins;
 use super::{open, Cell, DataFile, RowSink, TableHeader};
-use crate::error::Diagnostic;
+use crate::error::failure;
 
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let name = &file.name;
@@ -63,7 +63,7 @@ fn guarded<T>(name: &str, call: impl FnOnce() -> parquet::errors::Result<T>) -> 
 }
 
 fn damaged(name: &str, reason: &str) -> anyhow::Error {
-    Diagnostic::failure(format!("`{name}` cannot be read as Parquet: {reason}"))
+    failure!("`{name}` cannot be read as Parquet: {reason}")
         .hint("it is cut short, damaged or of another format; download or write it again")
         .into()
 }

@@ -1,11 +1,9 @@
 //! Tab-separated lines without quoting: GLUE's official release.
 
-use std::collections::BTreeMap;
-
 use anyhow::Result;
 
 use super::lines::{decode, not_utf8, refuse_twins, LineReader};
-use super::{empty, pick, DataFile, RowSink, TableHeader};
+use super::{empty, header, pick, DataFile, RowSink};
 
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let mut lines = LineReader::of(file)?;
@@ -18,9 +16,7 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
         _ => (first.iter().map(|name| name.trim().to_owned()).collect::<Vec<_>>(), None),
     };
     refuse_twins(&file.name, &columns)?;
-    let class_names = BTreeMap::new();
-    let wanted =
-        sink.header(file, &TableHeader { columns: &columns, class_names: &class_names })?;
+    let wanted = header(file, &columns, sink)?;
 
     let row = |number: usize, fields: &[&str], sink: &mut dyn RowSink| match pick(
         fields,
