@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{channel, RecvTimeoutError};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Result;
 use hf_hub::api::sync::{ApiError, ApiRepo};
@@ -59,28 +59,14 @@ impl Hub {
     fn download_once(&self, repo: &HubRepo, commit: &str, file: &str) -> Result<PathBuf, HubError> {
         let size = Arc::new(AtomicU64::new(u64::MAX));
         match self.transfer(repo, commit, file, &size) {
-            Ok(path) => match verify(&path, size.load(Ordering::Relaxed)) {
-                Ok(()) => Ok(path),
-                Err(failed) => {
-                    discard(&path);
-                    Err(failed)
-                }
-            },
-            Err(ApiOutcome::Error(error)) => {
-                let failed = failed_request(&error);
+            Ok(path) => verify(&path, size.load(Ordering::Relaxed))
+                .inspect_err(|_| discard(&path))
+                .map(|()| path),
+            Err(failed) => {
                 if matches!(failed, HubError::Corrupt { .. }) {
                     self.discard_part(repo, commit, file);
                 }
                 Err(failed)
-            }
-            Err(ApiOutcome::Silent(wait)) => Err(HubError::Unreachable {
-                reason: format!("nothing has arrived for {} s", wait.as_secs()),
-            }),
-            Err(ApiOutcome::Stopped) => {
-                Err(HubError::Unreachable { reason: "the user asked to stop".to_owned() })
-            }
-            Err(ApiOutcome::Panicked) => {
-                Err(HubError::NotTheHub { reason: "hf-hub could not read the answer".to_owned() })
             }
         }
     }
@@ -92,7 +78,8 @@ impl Hub {
         commit: &str,
         file: &str,
         size: &Arc<AtomicU64>,
-    ) -> Result<PathBuf, ApiOutcome> {
+    ) -> Result<PathBuf, HubError> {
+        let unreachable = |reason| Err(HubError::Unreachable { reason });
         let api: ApiRepo = self.api.repo(repo.at(commit));
         let beat = Arc::new(AtomicU64::new(0));
         let meter =
@@ -107,18 +94,22 @@ impl Hub {
         let mut last = (beat.load(Ordering::Relaxed), Instant::now());
         loop {
             match receiver.recv_timeout(TICK.min(self.settings.stall / 4)) {
-                Ok(result) => return result.map_err(ApiOutcome::Error),
-                Err(RecvTimeoutError::Disconnected) => return Err(ApiOutcome::Panicked),
+                Ok(result) => return result.map_err(|error| failed_request(&error)),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let reason = "hf-hub could not read the answer".to_owned();
+                    return Err(HubError::NotTheHub { reason });
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
             if self.interrupt.is_set() {
-                return Err(ApiOutcome::Stopped);
+                return unreachable("the user asked to stop".to_owned());
             }
             let now = beat.load(Ordering::Relaxed);
             if now != last.0 {
                 last = (now, Instant::now());
             } else if last.1.elapsed() >= self.settings.stall {
-                return Err(ApiOutcome::Silent(last.1.elapsed()));
+                let waited = last.1.elapsed().as_secs();
+                return unreachable(format!("nothing has arrived for {waited} s"));
             }
         }
     }
@@ -132,14 +123,6 @@ impl Hub {
             let _ = std::fs::remove_file(part);
         }
     }
-}
-
-/// How a transfer failed.
-enum ApiOutcome {
-    Error(ApiError),
-    Silent(Duration),
-    Stopped,
-    Panicked,
 }
 
 /// Forwards hf-hub's progress, and records the announced size.
