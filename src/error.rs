@@ -44,7 +44,6 @@ pub struct Diagnostic {
     pub hint: Option<String>,
     /// The file, line, column or key at fault, where the message does not name it.
     pub place: Option<Box<FileLocation>>,
-    source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
 /// The kinds of [`Diagnostic`].
@@ -87,7 +86,7 @@ impl Diagnostic {
     }
 
     fn new(kind: ErrorKind, message: String) -> Self {
-        Diagnostic { kind, message, hint: None, place: None, source: None }
+        Diagnostic { kind, message, hint: None, place: None }
     }
 
     /// The same with what to do about it.
@@ -98,11 +97,6 @@ impl Diagnostic {
     /// The same with where it is.
     pub fn at(self, place: FileLocation) -> Self {
         Diagnostic { place: Some(Box::new(place)), ..self }
-    }
-
-    /// The same with the error that caused it.
-    pub fn caused_by(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        Diagnostic { source: Some(source.into()), ..self }
     }
 }
 
@@ -131,11 +125,7 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-impl std::error::Error for Diagnostic {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
-    }
-}
+impl std::error::Error for Diagnostic {}
 
 impl fmt::Display for FileLocation {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
