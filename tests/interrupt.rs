@@ -117,7 +117,13 @@ fn ctrl_c_saves_a_training_that_can_be_resumed() {
     let arguments = with(&["distill"], &given);
     let (code, said) = interrupted(&sandbox, &arguments, "train 3/");
     assert_eq!(code, Some(130), "{said}");
-    says(&said, &["stage `train`, epoch 1", "the training is saved; pass --resume to resume it"]);
+    says(
+        &said,
+        &[
+            "stage `train`, epoch 1",
+            "the training is saved; run the same command with --resume to resume it",
+        ],
+    );
     assert_eq!(sandbox.names("student"), ["training"]);
     let run = sandbox.audit(&with(&arguments, &["--resume"]));
     assert_eq!(run.code, 0, "{}", run.stderr);

@@ -606,9 +606,9 @@ fn the_folder_of_another_search_is_refused() {
     assert!(tuned(&sandbox, &brief(), "out", &[]).code < 2);
     let before = sandbox.read("out/journal.jsonl");
     tuned(&sandbox, &brief(), "out", &["--seed", "1"])
-        .fails(2, &["another tune: its seed was not"]);
+        .fails(2, &["another tune: its seed was different"]);
     tuned(&sandbox, &brief(), "out", &["--kappa", "0.1"])
-        .fails(2, &["another tune: its kappa was not"]);
+        .fails(2, &["another tune: its kappa was different"]);
     tuned(&sandbox, &brief(), "out", &["--limit", "100"])
         .fails(2, &["another tune: its teacher, its data"]);
     assert_eq!(sandbox.read("out/journal.jsonl"), before);

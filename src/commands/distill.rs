@@ -10,8 +10,8 @@ use super::print;
 use super::suite::{print_hub_notes, quoted};
 use crate::cli::{DistillArgs, FinetuneArgs, TrainingArgs};
 use crate::distill::evaluate::Score;
+use crate::distill::log::duration;
 use crate::distill::recipe::{Flags, Recipe};
-use crate::distill::speaker::duration;
 use crate::distill::trainer::EndedBy;
 use crate::distill::{distill, Student};
 use crate::error::Exit;
@@ -118,8 +118,8 @@ fn audit_hint(recipe: &Recipe, student: &Student) -> Option<String> {
     add("label-map", Some(quoted(&label_map)).filter(|_| !label_map.is_empty()));
     let head = Some(settings.teacher_head).filter(|head| *head != Head::Auto);
     add("teacher-head", head.map(|head| head.as_str().to_owned()));
-    // The bound that decided which state is kept: κ or β.
-    let kappa = recipe.keeps_within(student.said.train.labels.len());
+    // What chose the state that is kept: β, or κ.
+    let kappa = recipe.kappa(student.train_logits.labels.len());
     match kappa.filter(|_| student.ended.by == EndedBy::MaxEpochs) {
         Some(kappa) => add("kappa", Some(kappa.to_string())),
         None => add("bound", recipe.stopping.map(|_| "from-student".to_owned())),

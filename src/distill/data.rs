@@ -1,4 +1,4 @@
-//! What a training is about: the splits, and the teacher with what it says of them.
+//! The data of a training: the splits, and the teacher's logits on them.
 
 use anyhow::Result;
 
@@ -20,18 +20,18 @@ use crate::task::Dataset;
 pub struct Splits {
     /// The training set.
     pub train: Dataset,
-    /// The validation split, where there is one.
+    /// The validation split, if the task has one.
     pub validation: Option<Dataset>,
 }
 
 impl Splits {
-    /// Reads both.
+    /// Reads both splits.
     ///
     /// # Errors
     /// A split that is missing, empty or damaged.
     pub fn read(settings: &Settings, session: &Session) -> Result<Self> {
         let train = load_gating_split(settings, &session.hub)?.dataset;
-        // A limit is one of the training set: the best epoch is chosen on the whole split.
+        // `limit` is for the training set: the best epoch is chosen on the whole split.
         let mut whole = settings.clone();
         whole.limit = None;
         let names = secondary_names(&whole, &session.hub)?;
@@ -65,17 +65,17 @@ impl Splits {
     }
 }
 
-/// The teacher.
+/// An opened teacher.
 pub struct Teacher {
-    /// The teacher.
+    /// Its model and tokenizer.
     pub classifier: Classifier,
 }
 
-/// What a teacher says, in the task's label order.
+/// A teacher's logits in the task's label order (N, K).
 pub struct TeacherLogits {
-    /// Its logits on the training set.
+    /// On the training set.
     pub train: Logits,
-    /// Its logits on the validation split.
+    /// On the validation split.
     pub validation: Option<Logits>,
 }
 
@@ -83,7 +83,7 @@ impl Teacher {
     /// Opens the teacher.
     ///
     /// # Errors
-    /// Whatever keeps it from being opened, labels that are not the task's.
+    /// A checkpoint that cannot be opened, labels that are not the task's.
     pub fn open(
         source: &str,
         splits: &Splits,
@@ -95,19 +95,19 @@ impl Teacher {
         Ok(Teacher { classifier })
     }
 
-    /// Runs the teacher once over both splits; what the cache knows is not run again.
+    /// Runs the teacher on both splits, or reads its logits from the cache.
     ///
     /// # Errors
-    /// Whatever keeps it from being run.
-    pub fn says(
+    /// An interrupt, a model that cannot be run.
+    pub fn logits(
         &mut self,
         splits: &Splits,
         settings: &Settings,
         session: &Session,
     ) -> Result<TeacherLogits> {
-        let mut says = |split: &Dataset| run_one(&mut self.classifier, split, settings, session);
-        let (train, _) = says(&splits.train)?;
-        let validation = splits.validation.as_ref().map(&mut says).transpose()?;
+        let mut run = |split: &Dataset| run_one(&mut self.classifier, split, settings, session);
+        let (train, _) = run(&splits.train)?;
+        let validation = splits.validation.as_ref().map(&mut run).transpose()?;
         Ok(TeacherLogits { train, validation: validation.map(|(logits, _)| logits) })
     }
 }
@@ -115,7 +115,7 @@ impl Teacher {
 /// A split's tokens for a model with `vocabulary` embeddings, in order.
 ///
 /// # Errors
-/// A text without any token, an id that the model has no embedding for.
+/// A text without tokens, an id without an embedding.
 pub fn tokens(
     dataset: &Dataset,
     tokenizer: &TextTokenizer,
@@ -125,7 +125,7 @@ pub fn tokens(
     tokenize(tokenizer, vocabulary, &dataset.examples, &rows)
 }
 
-/// A split as training looks at it, before the teacher has said anything of it.
+/// A split with its tokens, without the teacher's logits.
 ///
 /// # Errors
 /// As [`tokens`].
@@ -142,8 +142,8 @@ pub fn evaluated(
     })
 }
 
-/// The rows of a split of `n` examples that a training may look at, and those that are held out;
-/// both rising, and neither empty where there are two examples.
+/// The rows of a split of `n` examples that a training uses, and those that are held out; both
+/// ascending, and neither empty if n is at least 2.
 pub fn cut(n: usize, held_out: HeldOut) -> (Vec<u32>, Vec<u32>) {
     let most = n.saturating_sub(1);
     let held = ((n as f64 * held_out.share).round() as usize).clamp(most.min(1), most);
@@ -154,7 +154,7 @@ pub fn cut(n: usize, held_out: HeldOut) -> (Vec<u32>, Vec<u32>) {
     (seen, order)
 }
 
-/// What the record says of a split.
+/// A split, as the record has it.
 pub fn recorded(dataset: &Dataset, evaluated: &Evaluated) -> Data {
     Data {
         examples: evaluated.tokens.len(),
@@ -164,7 +164,7 @@ pub fn recorded(dataset: &Dataset, evaluated: &Evaluated) -> Data {
     }
 }
 
-/// What the record says of a checkpoint.
+/// A checkpoint, as the record has it.
 ///
 /// # Errors
 /// Weights that cannot be read.
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cut_parts_a_split_the_same_way_every_time() {
+    fn a_cut_is_the_same_every_time() {
         let (seen, held) = cut(9, HeldOut { share: 0.34, seed: 7 });
         assert_eq!((seen.len(), held.len()), (6, 3));
         let mut all = [seen.clone(), held.clone()].concat();

@@ -1,4 +1,4 @@
-//! How a student does, with dropout off: the logits that an audit would compute.
+//! Accuracy, σ and losses of a student with dropout off, on the logits that an audit would compute.
 
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
@@ -14,13 +14,12 @@ use crate::digest::hexadecimal;
 use crate::inference::{run_tokens, Logits, NotFinite, RunOptions};
 use crate::model::Model;
 
-/// A loss, a gradient or a logit of the student is not finite: these settings lead nowhere, others
-/// may.
+/// A loss, a gradient or a logit of the student is not finite.
 #[derive(Debug, thiserror::Error)]
 #[error("the training diverged")]
 pub struct Diverged;
 
-/// A split as training looks at it.
+/// A split with the student's tokens.
 pub struct Evaluated {
     /// Its name.
     pub split: String,
@@ -28,25 +27,25 @@ pub struct Evaluated {
     pub tokens: Vec<TokenizedExample>,
     /// Labels in the task's order (N).
     pub labels: Vec<Option<u32>>,
-    /// Logits of the teacher that the student will be audited against (N, K); `None` without one.
+    /// Logits of the teacher that audits compare with (N, K); `None` without one.
     pub teacher: Option<Logits>,
 }
 
-/// What a student does on a split.
+/// Accuracy and σ of a student on a split.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Score {
-    /// Share of the labelled examples that it gets right; `None` without labels.
+    /// On the labelled examples; `None` without labels.
     pub accuracy: Option<f64>,
     /// σ about zero of the largest probability, against the teacher; `None` without one.
     pub sigma: Option<f64>,
 }
 
-/// σ of a split, held against κ as an audit does.
+/// σ on a split, compared with κ as an audit does.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SigmaCheck {
     /// σ about zero of the largest probability, against the teacher.
     pub sigma: f64,
-    /// Whether it is within κ.
+    /// Whether σ is within κ.
     pub preserved: bool,
 }
 
@@ -94,8 +93,7 @@ impl Evaluated {
     /// The student's logits (N, K), the same bits as in an audit.
     ///
     /// # Errors
-    /// Whatever keeps the student from being run, an interrupt; [`Diverged`] where a logit is not
-    /// finite.
+    /// An interrupt; [`Diverged`] where a logit is not finite.
     pub fn logits(&self, student: &dyn Model, options: &RunOptions) -> Result<Logits> {
         let what = format!("student on {}", self.split);
         run_tokens(student, &self.tokens, &what, options).map_err(|error| {
@@ -106,7 +104,7 @@ impl Evaluated {
         })
     }
 
-    /// Accuracy and σ of a student that says `logits`.
+    /// Accuracy and σ of a student with these `logits`.
     ///
     /// # Errors
     /// Logits that are not finite.
@@ -120,11 +118,11 @@ impl Evaluated {
         Ok(Score { accuracy, sigma: sigma.transpose()? })
     }
 
-    /// σ of a student that says `logits`, held against `kappa`; `None` without a teacher.
+    /// σ of a student with these `logits`, compared with `kappa`; `None` without a teacher.
     ///
     /// # Errors
-    /// Logits that are not finite, a `kappa` that is no bound.
-    pub fn held(&self, logits: &Logits, kappa: f64) -> Result<Option<SigmaCheck>> {
+    /// Logits that are not finite, a `kappa` that is not a bound.
+    pub fn sigma_check(&self, logits: &Logits, kappa: f64) -> Result<Option<SigmaCheck>> {
         let student = Predictions::from_logits(&logits.values, logits.labels)?;
         let Some(sums) = self.differences(&student)? else { return Ok(None) };
         let bound = Bound::new(BoundPolicy::Kappa(kappa), 0.0, 1.0)?;
@@ -133,7 +131,7 @@ impl Evaluated {
         Ok(Some(SigmaCheck { sigma, preserved: budget.allows(sums.spent(Statistic::Rms)) }))
     }
 
-    /// What sets the student's largest probabilities apart from the teacher's; `None` without one.
+    /// Sums of the differences of the largest probabilities; `None` without a teacher.
     fn differences(&self, student: &Predictions) -> Result<Option<DifferenceSums>> {
         let Some(teacher) = &self.teacher else { return Ok(None) };
         let teacher = Predictions::from_logits(&teacher.values, teacher.labels)?;
@@ -142,7 +140,7 @@ impl Evaluated {
         Ok(Some(DifferenceSums::of(&differences)))
     }
 
-    /// The soft-label loss of a student that says `logits`; `None` without a teacher.
+    /// The soft-label loss of a student with these `logits`; `None` without a teacher.
     pub fn soft_loss(
         &self,
         logits: &Logits,

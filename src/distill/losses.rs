@@ -1,11 +1,9 @@
-//! What distillation minimises: one pure function of tensors per loss.
+//! The losses of distillation: one pure function of tensors each.
 //!
-//! Each gives a scalar in the dtype of its inputs (f32 or f64), differentiable in the student's
-//! tensors **and** the teacher's: a generator of adversarial text learns through both models. A
-//! teacher that must not learn is passed detached, or without variables.
-//!
-//! Everything is composed of operations that candle can differentiate; its `softmax_last_dim` is
-//! not one of them.
+//! Each returns a scalar in the dtype of its inputs (f32 or f64), differentiable in the student's
+//! tensors **and** the teacher's: a generator of adversarial text learns through both models. To keep
+//! the teacher fixed, pass its tensors detached. candle's `softmax_last_dim` has no gradient and is
+//! not used.
 
 use anyhow::{ensure, Result};
 use candle_core::{Tensor, D};
@@ -22,11 +20,7 @@ const NORM_EPS_SQUARED: f64 = 1e-24;
 pub fn hard(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
     let (examples, classes) = logits.dims2()?;
     ensure!(examples > 0, "the mean loss of no example is undefined");
-    ensure!(
-        labels.len() == examples,
-        "{} labels for {examples} examples: each example has one",
-        labels.len()
-    );
+    ensure!(labels.len() == examples, "{} labels for {examples} examples", labels.len());
     if let Some(row) = labels.iter().position(|&label| label as usize >= classes) {
         anyhow::bail!(
             "example {row} of the batch has the label {}, and the model's labels are 0 to {}",
@@ -38,7 +32,7 @@ pub fn hard(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
     Ok(log_softmax(logits, D::Minus1)?.gather(&at, 1)?.mean_all()?.neg()?)
 }
 
-/// Which divergence of the student from the teacher; both have the same gradient in the student.
+/// The divergence of the student from the teacher; both have the same gradient in the student.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SoftLossKind {
     /// −Σ p_T·log p_S, at least the teacher's entropy.
@@ -55,7 +49,7 @@ pub struct SoftOptions {
     /// Whether the loss is multiplied by t², so that its gradient keeps its size as t grows
     /// (Hinton et al. 2015, arXiv:1503.02531, section 2).
     pub t_squared: bool,
-    /// What is measured.
+    /// The divergence.
     pub divergence: SoftLossKind,
     /// Whether the loss is divided by K once more, as the original TinyBERT code does by averaging
     /// over B and K.
@@ -69,7 +63,7 @@ pub struct SoftOptions {
 /// Different shapes, no example, a temperature that is not above 0.
 pub fn soft(student: &Tensor, teacher: &Tensor, options: SoftOptions) -> Result<Tensor> {
     let t = options.temperature;
-    ensure!(t.is_finite() && t > 0.0, "a distillation temperature is above 0, and {t} is not");
+    ensure!(t.is_finite() && t > 0.0, "the distillation temperature must be above 0, and is {t}");
     same_shape(student, teacher, "logits")?;
     let (examples, classes) = student.dims2()?;
     let p = softmax(&(teacher / t)?, D::Minus1)?; // (B, K)
@@ -90,8 +84,8 @@ pub fn soft(student: &Tensor, teacher: &Tensor, options: SoftOptions) -> Result<
 
 /// Mean over B and K of the squared difference of `student`'s and `target`'s logits, both (B, K).
 ///
-/// Annealing-KD's first stage (Jafari et al. 2021, arXiv:2104.07163) has for its target the
-/// teacher's logits times [`annealing_factor`].
+/// The target of Annealing-KD's first stage (Jafari et al. 2021, arXiv:2104.07163) is the teacher's
+/// logits times [`annealing_factor`].
 ///
 /// # Errors
 /// Different shapes, no element.
@@ -99,16 +93,15 @@ pub fn logits_mse(student: &Tensor, target: &Tensor) -> Result<Tensor> {
     mse(student, target, "logits")
 }
 
-/// Annealing-KD's Φ(τ) = 1 − (τ−1)/τ_max for the temperature `tau`, which falls from `tau_max` to 1
-/// meanwhile: in [1/τ_max, 1], and 1 at the end.
+/// Annealing-KD's Φ(τ) = 1 − (τ−1)/τ_max, in [1/τ_max, 1]; `tau` falls from `tau_max` to 1.
 pub fn annealing_factor(tau: f64, tau_max: f64) -> f64 {
     1.0 - (tau - 1.0) / tau_max
 }
 
 /// Mean over all elements of the squared difference of hidden states, both (T, H).
 ///
-/// The student's are projected to the teacher's width before (TinyBERT, arXiv:1909.10351, eq. 8 and
-/// 9). A target that is zero where nothing was kept makes it HSK's loss (Liu et al., ACL 2021).
+/// The student's are projected to the teacher's width first (TinyBERT, arXiv:1909.10351, eq. 8 and 9).
+/// With zeros for the elements that are not kept it is HSK's loss (Liu et al., ACL 2021).
 ///
 /// # Errors
 /// Different shapes, no element.
@@ -116,14 +109,14 @@ pub fn hidden_mse(student: &Tensor, teacher: &Tensor) -> Result<Tensor> {
     mse(student, teacher, "hidden states")
 }
 
-/// What the squared differences of attention scores are divided by.
+/// The divisor of the squared differences of attention scores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Averaging {
     /// The number of real entries, Σ heads·L².
     Entries,
-    /// B·heads·L_max², padding included with differences of zero: the original TinyBERT code's
-    /// habit, which weighs a batch of unequal lengths less. (That code zeroes padded keys only and
-    /// so counts the rows of padded queries too, which a packed batch does not have.)
+    /// B·heads·L_max², padding included with differences of zero, as in the original TinyBERT code.
+    /// (That code zeroes padded keys only, and so counts the rows of padded queries too, which a
+    /// packed batch does not have.)
     Padded {
         /// B, the number of sequences.
         sequences: usize,
@@ -164,7 +157,7 @@ pub fn attention_mse(student: &Tensor, teacher: &Tensor, averaging: Averaging) -
 pub fn patient(student: &[Tensor], teacher: &[Tensor]) -> Result<Tensor> {
     ensure!(
         student.len() == teacher.len() && !student.is_empty(),
-        "{} layers of the student for {} of the teacher: each has one to imitate",
+        "{} layers of the student for {} of the teacher",
         student.len(),
         teacher.len()
     );
@@ -189,7 +182,7 @@ fn normalised(x: &Tensor) -> Result<Tensor> {
 pub fn attentive(student: &[Tensor], teacher: &[Tensor]) -> Result<Tensor> {
     ensure!(
         !student.is_empty() && !teacher.is_empty(),
-        "{} layers of the student and {} of the teacher: both need one at least",
+        "{} layers of the student and {} of the teacher: both need at least one",
         student.len(),
         teacher.len()
     );

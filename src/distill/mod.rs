@@ -1,35 +1,35 @@
-//! 8. Students that keep their teacher's confidence.
+//! 8. Distillation: training a student to keep its teacher's confidence.
 //!
 //! ```text
 //!  recipe ─► plan ─► student ─┐
-//!  teacher ─► signals ────────┼─► trainer ─► folder: an ordinary checkpoint, distillation.json
+//!  teacher ─► signals ────────┼─► trainer ─► folder: a checkpoint and distillation.json
 //!  data ─► tokens ────────────┘
 //! ```
 //!
 //! A [`methods::Method`] is a list of stages; a stage minimises an [`objective::Objective`], in most
 //! methods a weighted sum of named losses ([`terms`]).
 
-pub mod recipe; //    what is in force: published defaults, the recipe's file, flags
-pub mod methods; //   one file and one row per method
-pub mod student; //   what a student begins as
-pub mod states; //    what is taken of the teacher's hidden states
-pub mod store; //     these in a file
-pub mod signals; //   what the teacher says to a student in training
-pub mod objective; // what a stage minimises: the seam for methods to come
-pub mod losses; //    pure functions of tensors
-pub mod term; //      the losses by name
-pub mod terms; //     weighted sums of them: the objective of most methods
-pub mod schedule; //  how the learning rate rises and falls
-pub mod optimizer; // AdamW
-pub mod trainer; //   the loop
-pub mod evaluate; //  how a student does, as an audit would see it
-pub mod saved; //     a training that can be gone on with
-pub mod speaker; //   a line every so many steps
-pub mod record; //    distillation.json
-pub mod data; //      the splits, the teacher with what it says of them
-mod run; //           all of it in order
+pub mod recipe; //           settings in force: published defaults, the recipe's file, flags
+pub(crate) mod methods; //   one file and one row per method
+mod student; //              the student before its training
+mod states; //               selection of the teacher's hidden states
+mod store; //                a file of them
+mod signals; //              the teacher's outputs for a step
+mod objective; //            the loss function of a stage: the seam for new methods
+pub mod losses; //           pure functions of tensors
+mod term; //                 the losses by name
+mod terms; //                weighted sums of losses: the objective of most methods
+pub mod schedule; //         learning-rate schedules
+pub mod optimizer; //        AdamW
+pub(crate) mod trainer; //   the loop
+pub(crate) mod evaluate; //  accuracy, σ and losses of a student, as an audit computes them
+pub(crate) mod saved; //     resumable training state
+pub(crate) mod log; //       progress lines
+pub(crate) mod record; //    distillation.json
+pub mod data; //             the splits and the teacher's logits
+mod run; //                  the whole training, in order
 
-pub use run::{
-    check, distill, distill_among, SplitLogits, SplitsLogits, Student, TrainingContext,
-    TrainingFacts, TrainingOutcome, WatchedSample,
+pub use run::{check, distill, distill_with};
+pub(crate) use run::{
+    SampleDraw, SplitLogits, Student, TrainingContext, TrainingFacts, TrainingOutcome,
 };

@@ -1,10 +1,10 @@
-//! What a stage of a training minimises.
+//! The objective of a training stage: the seam for new methods.
 //!
-//! A stage gets a [`Step`] and returns its losses. It may run the student on other texts than the
-//! step's (neighbours, adversarial ones), train parameters of its own with the student's, and keep
-//! state from step to step, which is saved with the training. Three things have no place yet: a
-//! second player that raises what the student lowers (one optimizer lowers one sum), a forward pass
-//! from embeddings instead of token ids, and teacher's signals for texts outside the training set.
+//! An objective gets a [`Step`] and returns its losses. It may run the student on other texts than
+//! the step's (neighbours, adversarial ones), train parameters of its own with the student's, and
+//! keep state from step to step, which is saved with the training. Three things are not supported
+//! yet: a second player that raises what the student lowers (one optimizer lowers one sum), a forward
+//! pass from embeddings instead of token ids, and teacher signals for texts outside the training set.
 
 use std::collections::BTreeMap;
 
@@ -16,68 +16,57 @@ use super::states::Selection;
 use super::term::Term;
 use crate::model::{Dropout, Mode, Outputs, PackedBatch, Parameter, Shape, Trainable, Wanted};
 
-/// The two models as a method needs to know them before anything is run.
+/// The facts about both models that a method may depend on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
-    /// The student.
     pub student: Shape,
-    /// The teacher; `None` without one, or where its encoder is not our own and shows no hidden
-    /// states.
+    /// `None` without a teacher, or where its encoder is not our own and shows no hidden states.
     pub teacher: Option<Shape>,
-    /// Whether both make the same tokens of a text.
+    /// Whether both tokenizers give the same tokens for the training set.
     pub same_tokens: bool,
-    /// The id of the teacher's [SEP].
+    /// The teacher's id of [SEP].
     pub separator: Option<u32>,
 }
 
-/// What a stage asks of the teacher.
+/// The teacher outputs that a stage reads.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Needs {
-    /// Its logits.
     pub logits: bool,
-    /// Some of its hidden states.
+    /// The hidden states it reads.
     pub states: Option<Selection>,
 }
 
 /// One loss of a step.
 pub struct Weighted {
-    /// Which.
     pub term: Term,
-    /// Its weight in the sum that training lowers.
+    /// Its weight in the sum that training minimises.
     pub weight: f64,
-    /// Its value, a scalar.
+    /// A scalar, before the weight.
     pub value: Tensor,
 }
 
-/// What a stage of a training minimises.
+/// The loss function of a training stage.
 pub trait Objective {
-    /// What it asks of the teacher.
     fn needs(&self) -> Needs;
 
-    /// Parameters that it trains beside the student's; they are dropped after the stage.
+    /// Parameters that are trained with the student's and dropped after the stage.
     fn parameters(&self) -> &[Parameter] {
         &[]
     }
 
     /// The losses of one batch.
-    ///
-    /// # Errors
-    /// Whatever keeps a model from being run.
     fn losses(&mut self, step: &Step) -> Result<Vec<Weighted>>;
 
-    /// What its next step depends on besides parameters and their moments, by name. It is saved
-    /// with the training.
-    ///
-    /// # Errors
-    /// A tensor that cannot be copied.
+    /// State that the next step depends on, besides parameters and their moments, by name. It is saved with
+    /// the training.
     fn state(&self) -> Result<Vec<(String, Tensor)>> {
         Ok(Vec::new())
     }
 
-    /// Puts back what [`Objective::state`] gave when the training was saved.
+    /// Restores what [`Objective::state`] returned when the training was saved.
     ///
     /// # Errors
-    /// A state of another objective.
+    /// The state of another objective.
     fn restore(&mut self, _state: &BTreeMap<String, Tensor>) -> Result<()> {
         Ok(())
     }
@@ -85,17 +74,14 @@ pub trait Objective {
 
 /// One batch of a training.
 pub struct Step<'a> {
-    /// Which examples of the training set (B).
+    /// Indices of the examples in the training set (B).
     pub rows: &'a [u32],
-    /// Their tokens.
     pub batch: &'a PackedBatch,
-    /// Their labels in the student's order (B); `None` for an example without one.
+    /// Labels in the student's order (B); `None` for an example without one.
     pub labels: &'a [Option<u32>],
-    /// The student.
     pub student: &'a dyn Trainable,
     /// Dropout of the step's forward pass.
     pub dropout: &'a Dropout,
-    /// What the teacher says.
     pub teacher: &'a Signals,
     /// The epoch of the stage, from 0.
     pub epoch: usize,
@@ -117,9 +103,6 @@ impl Step<'_> {
     }
 
     /// The student's forward pass over the step's batch.
-    ///
-    /// # Errors
-    /// Whatever candle refuses.
     pub fn outputs(&self, wanted: Wanted) -> Result<Outputs> {
         Ok(self.student.outputs(self.batch, wanted, Mode::Train(self.dropout))?)
     }

@@ -1,7 +1,7 @@
-//! Gradients to changed parameters: clipping, and AdamW.
+//! AdamW and gradient clipping.
 //!
-//! On the CPU and in f32 one pass changes values and moments in place, over pieces of fixed size on
-//! rayon's threads: the same bits for any number of threads. Elsewhere a composition does.
+//! On the CPU and in f32 one pass updates values and moments in place, over pieces of fixed size on
+//! rayon's threads: the same bits for any number of threads. Elsewhere candle operations are composed.
 
 mod gradients;
 
@@ -14,10 +14,10 @@ pub use gradients::Gradients;
 use crate::model::kernels::optimizer::{adamw, AdamWStep};
 use crate::model::Parameter;
 
-/// Elements that one thread takes at a time. Pieces depend on the shapes alone.
+/// Elements of a piece. Pieces depend on the shapes only.
 const ELEMENTS: usize = 1 << 15;
 
-/// What AdamW is told; the defaults are those of `torch.optim.AdamW`, with its bias correction.
+/// AdamW's options; the defaults are those of `torch.optim.AdamW`, with its bias correction.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct AdamWOptions {
     /// Decay of the mean of gradients, in [0, 1).
@@ -28,7 +28,7 @@ pub struct AdamWOptions {
     pub eps: f64,
     /// λ: each step takes learning rate · λ · value from every parameter that decays.
     pub weight_decay: f64,
-    /// Whether the means are divided by what they lack at first; the Adam of the original BERT and
+    /// Whether the means are corrected for their start at 0; the Adam of the original BERT and
     /// TinyBERT code does not.
     pub bias_correction: bool,
 }
@@ -108,14 +108,14 @@ impl AdamW {
     /// An optimizer of `parameters` that has made no step.
     ///
     /// # Errors
-    /// No memory for the moments on the parameters' device.
+    /// No memory for the moments on the device.
     pub fn new(parameters: Vec<Parameter>, options: AdamWOptions) -> Result<Self> {
         let moments =
             parameters.iter().map(|p| ParameterMoments::zeros(&p.var)).collect::<Result<_>>()?;
         Ok(AdamW { parameters, moments, options, steps: 0 })
     }
 
-    /// What it changes, in the order of its [`Gradients`].
+    /// The trained parameters, in the order of the [`Gradients`].
     pub fn parameters(&self) -> &[Parameter] {
         &self.parameters
     }
@@ -125,7 +125,7 @@ impl AdamW {
         self.steps
     }
 
-    /// Changes every parameter in place.
+    /// Updates every parameter in place.
     ///
     /// # Errors
     /// Gradients that are not of these parameters.
@@ -144,7 +144,7 @@ impl AdamW {
             let step = options.at(*steps, parameter.decays, learning_rate, scale as f32);
             let changed = match moments {
                 ParameterMoments::Slices(first, second) => {
-                    change(step, parameter, gradient, first, second)
+                    update(step, parameter, gradient, first, second)
                 }
                 ParameterMoments::Tensors(first, second) => {
                     let decay = if parameter.decays { options.weight_decay } else { 0.0 };
@@ -156,7 +156,7 @@ impl AdamW {
                         })
                 }
             };
-            changed.with_context(|| format!("cannot change parameter `{}`", parameter.name))?;
+            changed.with_context(|| format!("cannot update parameter `{}`", parameter.name))?;
         }
         Ok(())
     }
@@ -174,12 +174,11 @@ impl AdamW {
         .collect()
     }
 
-    /// Goes on where another optimizer of the same parameters was after `steps` steps: `moments` are
-    /// what its [`AdamW::moments`] gave, in any order.
+    /// Restores the state after `steps` steps: `moments` are those of [`AdamW::moments`], in any order.
     ///
     /// # Errors
-    /// A parameter without moments, moments without a parameter, another shape; nothing is then
-    /// changed.
+    /// A parameter without moments, moments without a parameter, another shape; the optimizer is then
+    /// unchanged.
     pub fn restore(&mut self, steps: u64, moments: Vec<(String, Tensor, Tensor)>) -> Result<()> {
         ensure!(
             moments.len() == self.parameters.len(),
@@ -218,7 +217,7 @@ impl AdamW {
 }
 
 impl AdamWOptions {
-    /// What a step takes from a parameter beside its decay, and its moments after the step.
+    /// The update of a parameter apart from its decay; updates its moments.
     fn compose(
         &self,
         step: u64,
@@ -238,7 +237,7 @@ impl AdamWOptions {
 }
 
 /// One step of one parameter on the CPU in f32.
-fn change(
+fn update(
     step: AdamWStep,
     parameter: &Parameter,
     gradient: &Tensor,
@@ -246,16 +245,16 @@ fn change(
     second: &mut [f32],
 ) -> candle_core::Result<()> {
     let moments = std::sync::Mutex::new((first, second));
-    parameter.var.inplace_op2(gradient, &Change { step, moments })
+    parameter.var.inplace_op2(gradient, &AdamWUpdate { step, moments })
 }
 
-/// AdamW as candle's operation in place, whose moments are no tensors.
-struct Change<'a> {
+/// AdamW as an in-place operation of candle, with moments outside of tensors.
+struct AdamWUpdate<'a> {
     step: AdamWStep,
     moments: std::sync::Mutex<(&'a mut [f32], &'a mut [f32])>,
 }
 
-impl InplaceOp2 for Change<'_> {
+impl InplaceOp2 for AdamWUpdate<'_> {
     fn name(&self) -> &'static str {
         "adamw"
     }

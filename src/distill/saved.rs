@@ -1,7 +1,7 @@
-//! A training that can be gone on with: everything its next step depends on, in one file.
+//! Resumable training state, in one file that is replaced as a whole.
 //!
-//! Batches and dropout follow from the seed and from counters, so that parameters, moments and the
-//! place in the training are all there is. The file is replaced as a whole.
+//! Batches and dropout are drawn from the seed and from counters, so that parameters, moments, the
+//! objective's state and the progress are all that the next step depends on.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, TryLockError};
@@ -26,10 +26,10 @@ const FOLDER: &str = "training";
 const STATE: &str = "state.safetensors";
 const BEST: &str = "best.safetensors";
 const LOCK: &str = "lock";
-/// What the files of assistants begin with.
+/// Prefix of the files of assistants.
 const ASSISTANT: &str = "trained-";
-/// The metadata's key of what is no tensor.
-const PLACE: &str = "place";
+/// The metadata's key of the progress.
+const PROGRESS: &str = "place";
 /// Prefixes of the tensors' names.
 const VALUE: &str = "value.";
 const MEAN: &str = "mean.";
@@ -40,22 +40,22 @@ const LOGITS: &str = "logits";
 /// A parameter's name, the mean of its gradient and that of its square.
 pub type NamedMoments = (String, Tensor, Tensor);
 
-/// What a saved state holds besides the parameters' values.
+/// The saved state besides the parameters' values.
 pub struct Restored {
     /// The parameters that the stage trains, in the order of their moments.
     pub trained: Vec<Parameter>,
     /// Their moments; none before the stage's first step.
     pub moments: Vec<NamedMoments>,
-    /// What the stage's objective keeps, by name.
+    /// The state of the stage's objective, by name.
     pub objective: BTreeMap<String, Tensor>,
 }
 
-/// Where a training stands.
+/// The progress of a training.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct TrainingProgress {
-    /// What the training follows from; another recipe, teacher or data set is another training.
+    /// Differs for another recipe, teacher or data set.
     pub fingerprint: String,
-    /// Who is trained: the student or an assistant.
+    /// Name of the trained model: the student or an assistant.
     pub of: String,
     /// The stage, from 0.
     pub stage: usize,
@@ -71,33 +71,30 @@ pub struct TrainingProgress {
     pub sums: BTreeMap<Term, f64>,
     /// Batches in these sums.
     pub batches: usize,
-    /// The epochs that are done.
     pub course: Vec<Epoch>,
-    /// The best epoch so far.
     pub best: Option<Best>,
-    /// What ended the training, once it is over.
+    /// Set once the training is over.
     pub ended_by: Option<EndedBy>,
 }
 
-/// An epoch that is done.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// A finished epoch.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Epoch {
-    /// Its stage.
     pub stage: String,
     /// Its number within the stage, from 1.
     pub epoch: usize,
-    /// Mean losses over its batches, before their weights, dropout on.
+    /// Means over its batches, before the weights, dropout on.
     pub losses: BTreeMap<Term, f64>,
-    /// The soft-label loss over the training set at its end, dropout off, where it was measured.
+    /// Over the training set at its end, dropout off, where it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soft_loss: Option<SoftLoss>,
-    /// What the student does on the validation split at its end, where it was measured.
+    /// On the validation split at its end, where it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Score>,
-    /// σ on the training set at its end, where the choice of the state that is kept depends on it.
+    /// On the training set at its end, where the choice of the state depends on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<SigmaCheck>,
-    /// σ on the watched sample of the training set, where one is watched.
+    /// σ on the callback's sample of the training set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample_sigma: Option<f64>,
 }
@@ -107,9 +104,9 @@ pub struct Epoch {
 pub struct Best {
     /// Its number within the last stage, from 1.
     pub epoch: usize,
-    /// What the student did on the validation split.
+    /// On the validation split.
     pub score: Score,
-    /// σ on the training set, where the choice depends on it.
+    /// On the training set, where the choice depends on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<SigmaCheck>,
 }
@@ -118,24 +115,22 @@ pub struct Best {
 pub struct TrainingFolder(PathBuf);
 
 impl TrainingFolder {
-    /// That of the student `output`.
     pub fn of(output: &Path) -> Self {
         TrainingFolder(output.join(FOLDER))
     }
 
-    /// The folder itself.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Whether there is a training to go on with: a state, or an assistant that is trained.
+    /// Whether there is a training to resume: a state, or a trained assistant.
     pub fn holds_state(&self) -> bool {
         let is_state = |name: &str| name == STATE || name.starts_with(ASSISTANT);
         let entries = std::fs::read_dir(&self.0).into_iter().flatten().flatten();
         entries.into_iter().any(|entry| entry.file_name().to_str().is_some_and(is_state))
     }
 
-    /// Whether it is all that the student's folder holds.
+    /// Whether the student's folder holds nothing else.
     pub fn is_alone(&self) -> bool {
         let output = self.0.parent().and_then(|output| std::fs::read_dir(output).ok());
         let Some(entries) = output else { return false };
@@ -143,10 +138,10 @@ impl TrainingFolder {
         self.0.is_dir() && names.all(|name| name.is_ok_and(|name| name == FOLDER))
     }
 
-    /// Makes the folder and keeps other trainings out of it for as long as the lock is held.
+    /// Makes the folder and locks it.
     ///
     /// # Errors
-    /// A place that cannot be written, another training that is under way in it.
+    /// A folder that cannot be written, or in which another training runs.
     pub fn lock(&self) -> Result<File> {
         std::fs::create_dir_all(&self.0)
             .with_context(|| format!("cannot make the folder `{}`", self.0.display()))?;
@@ -155,22 +150,18 @@ impl TrainingFolder {
             File::create(&path).with_context(|| format!("cannot write `{}`", path.display()))?;
         match lock.try_lock() {
             Ok(()) => Ok(lock),
-            Err(TryLockError::WouldBlock) => Err(Diagnostic::usage(format!(
-                "another training is under way in `{}`",
-                self.0.display()
-            ))
-            .hint("name another folder with --output")
-            .into()),
+            Err(TryLockError::WouldBlock) => {
+                Err(Diagnostic::usage(format!("another training runs in `{}`", self.0.display()))
+                    .hint("name another folder with --output")
+                    .into())
+            }
             Err(TryLockError::Error(error)) => {
                 Err(error).with_context(|| format!("cannot lock `{}`", path.display()))
             }
         }
     }
 
-    /// Removes everything: the student is written.
-    ///
-    /// # Errors
-    /// A folder that cannot be removed.
+    /// Removes the folder, once the student is written.
     pub fn remove(&self) -> Result<()> {
         match self.0.exists() {
             false => Ok(()),
@@ -179,14 +170,13 @@ impl TrainingFolder {
         }
     }
 
-    /// Saves the state; `optimizer` is `None` before a stage's first step, `objective` is what the
-    /// stage's objective keeps.
+    /// Saves the state; `optimizer` is `None` before a stage's first step.
     ///
     /// # Errors
     /// A full disk; the state before it stays.
     pub fn save(
         &self,
-        place: &TrainingProgress,
+        progress: &TrainingProgress,
         parameters: &[Parameter],
         optimizer: Option<&AdamW>,
         objective: Vec<(String, Tensor)>,
@@ -199,42 +189,42 @@ impl TrainingFolder {
             tensors.push((format!("{MEAN}{name}"), mean));
             tensors.push((format!("{SQUARE}{name}"), square));
         }
-        let json = serde_json::to_string(place)?;
-        self.write(STATE, tensors, HashMap::from([(PLACE.to_owned(), json)]))
+        let json = serde_json::to_string(progress)?;
+        self.write(STATE, tensors, HashMap::from([(PROGRESS.to_owned(), json)]))
     }
 
-    /// Where the saved training of `name` stands; `None` where nothing of it is saved.
+    /// The progress of the saved training `name`; `None` if none is saved.
     ///
     /// # Errors
     /// A state that is damaged, or one of another training.
-    pub fn place(&self, name: &str, fingerprint: &str) -> Result<Option<TrainingProgress>> {
+    pub fn progress(&self, name: &str, fingerprint: &str) -> Result<Option<TrainingProgress>> {
         let path = self.0.join(STATE);
         if !path.exists() {
             return Ok(None);
         }
-        let place = place_in(&read(&path)?, &path)?;
-        if place.of != name {
+        let progress = progress_in(&read(&path)?, &path)?;
+        if progress.of != name {
             return Ok(None);
         }
-        if place.fingerprint != fingerprint {
+        if progress.fingerprint != fingerprint {
             bail!(Diagnostic::usage(format!(
                 "the training in `{}` is another one: its recipe, seed, teacher, data or \
-                         program was not the same",
+                         program version differs",
                 self.0.display()
             ))
-            .hint("give the same ones, or remove the folder and leave --resume out"));
+            .hint("use the same ones, or remove the folder and leave --resume out"));
         }
-        Ok(Some(place))
+        Ok(Some(progress))
     }
 
-    /// Puts the saved values into `parameters`, and gives what else was saved.
+    /// Sets `parameters` to the saved values -> the rest of the state.
     ///
     /// # Errors
     /// A state that is damaged or of other parameters.
     pub fn restore(&self, parameters: &[Parameter]) -> Result<Restored> {
         let path = self.0.join(STATE);
         let bytes = read(&path)?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(&path, &e))?;
+        let file = parsed(&bytes, &path)?;
         set(&file, &path, parameters)?;
         let has_moments = |p: &&Parameter| file.tensor(&format!("{MEAN}{}", p.name)).is_ok();
         let trained: Vec<Parameter> = parameters.iter().filter(has_moments).cloned().collect();
@@ -251,32 +241,25 @@ impl TrainingFolder {
         Ok(Restored { trained, moments, objective })
     }
 
-    /// Keeps the parameters of the best epoch.
-    ///
-    /// # Errors
-    /// A full disk.
+    /// Saves the parameters of the best epoch.
     pub fn save_best(&self, parameters: &[Parameter]) -> Result<()> {
         self.write(BEST, values(parameters), HashMap::new())
     }
 
-    /// Puts the best epoch's values into `parameters`.
+    /// Sets `parameters` to the best epoch's values.
     ///
     /// # Errors
     /// A file that is missing, damaged or of other parameters.
     pub fn restore_best(&self, parameters: &[Parameter]) -> Result<()> {
         let path = self.0.join(BEST);
-        let bytes = read(&path)?;
-        set(&SafeTensors::deserialize(&bytes).map_err(|e| damaged(&path, &e))?, &path, parameters)
+        set(&parsed(&read(&path)?, &path)?, &path, parameters)
     }
 
-    /// Keeps what the assistant `name` says of the training set; its own training is over.
-    ///
-    /// # Errors
-    /// A full disk.
+    /// Saves the logits of the finished assistant `name` on the training set, and removes its state.
     pub fn finish_assistant(&self, name: &str, fingerprint: &str, logits: &Logits) -> Result<()> {
         let rows = logits.values.len() / logits.labels;
         let values = Tensor::from_slice(&logits.values, (rows, logits.labels), &Device::Cpu)?;
-        let metadata = HashMap::from([(PLACE.to_owned(), fingerprint.to_owned())]);
+        let metadata = HashMap::from([(PROGRESS.to_owned(), fingerprint.to_owned())]);
         self.write(&logits_file(name), vec![(LOGITS.to_owned(), values)], metadata)?;
         for file in [STATE, BEST] {
             let path = self.0.join(file);
@@ -288,7 +271,7 @@ impl TrainingFolder {
         Ok(())
     }
 
-    /// What the assistant `name` of the same training says of the training set, if it is trained.
+    /// The saved logits of the assistant `name` of the same training, if it is finished.
     ///
     /// # Errors
     /// A file that is damaged.
@@ -298,35 +281,29 @@ impl TrainingFolder {
             return Ok(None);
         }
         let bytes = read(&path)?;
-        let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|e| damaged(&path, &e))?;
-        let of = metadata.metadata().as_ref().and_then(|m| m.get(PLACE)).map(String::as_str);
-        if of != Some(fingerprint) {
+        if metadata(&bytes, &path)?.as_deref() != Some(fingerprint) {
             return Ok(None);
         }
-        let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(&path, &e))?;
+        let file = parsed(&bytes, &path)?;
         let values = tensor(&file, &path, LOGITS)?;
         let labels = values.dim(1)?;
         Ok(Some(Logits { values: values.flatten_all()?.to_vec1()?, labels }))
     }
 
-    /// Keeps the end of a stage, from which `place` goes on, in `path`.
-    ///
-    /// # Errors
-    /// A full disk.
+    /// Saves the parameters after a stage in `path`, with the progress.
     pub fn save_stage(
         path: &Path,
-        place: &TrainingProgress,
+        progress: &TrainingProgress,
         parameters: &[Parameter],
     ) -> Result<()> {
         let folder = path.parent().context("a file without a folder")?;
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
-        let metadata = HashMap::from([(PLACE.to_owned(), serde_json::to_string(place)?)]);
+        let metadata = HashMap::from([(PROGRESS.to_owned(), serde_json::to_string(progress)?)]);
         write_whole(path, &safetensors::serialize(values(parameters), Some(metadata))?)
     }
 
-    /// The end of a stage that is kept in `path`, with its values put into `parameters`; `None`
-    /// where nothing is kept.
+    /// Sets `parameters` to their values after a stage -> the progress; `None` without the file.
     ///
     /// # Errors
     /// A file that is damaged or of other parameters.
@@ -334,12 +311,11 @@ impl TrainingFolder {
         path: &Path,
         parameters: &[Parameter],
     ) -> Result<Option<TrainingProgress>> {
-        // It may be tidied away by another process at any time.
+        // Another process may remove it at any time.
         let Ok(bytes) = std::fs::read(path) else { return Ok(None) };
-        let place = place_in(&bytes, path)?;
-        let file = SafeTensors::deserialize(&bytes).map_err(|e| damaged(path, &e))?;
-        set(&file, path, parameters)?;
-        Ok(Some(place))
+        let progress = progress_in(&bytes, path)?;
+        set(&parsed(&bytes, path)?, path, parameters)?;
+        Ok(Some(progress))
     }
 
     fn write(
@@ -352,12 +328,19 @@ impl TrainingFolder {
     }
 }
 
-/// The place that a state's metadata holds.
-fn place_in(bytes: &[u8], path: &Path) -> Result<TrainingProgress> {
+fn progress_in(bytes: &[u8], path: &Path) -> Result<TrainingProgress> {
+    let json = metadata(bytes, path)?.ok_or_else(|| damaged(path, &"it has no progress"))?;
+    serde_json::from_str(&json).map_err(|e| damaged(path, &e))
+}
+
+/// The metadata's value of [`PROGRESS`].
+fn metadata(bytes: &[u8], path: &Path) -> Result<Option<String>> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(path, &e))?;
-    let json = metadata.metadata().as_ref().and_then(|m| m.get(PLACE));
-    let json = json.ok_or_else(|| damaged(path, &"it names no place"))?;
-    serde_json::from_str(json).map_err(|e| damaged(path, &e))
+    Ok(metadata.metadata().as_ref().and_then(|m| m.get(PROGRESS)).cloned())
+}
+
+fn parsed<'a>(bytes: &'a [u8], path: &Path) -> Result<SafeTensors<'a>> {
+    SafeTensors::deserialize(bytes).map_err(|e| damaged(path, &e))
 }
 
 fn logits_file(name: &str) -> String {

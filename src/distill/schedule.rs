@@ -1,15 +1,15 @@
-//! How the learning rate rises and falls.
+//! Learning-rate schedules.
 
 use serde::{Deserialize, Serialize};
 
-/// What the learning rate does after its warm-up.
+/// The learning rate after its warm-up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Decay {
-    /// Falls to 0 in a straight line.
+    /// Falls linearly to 0.
     #[default]
     Linear,
-    /// Stays.
+    /// Stays constant.
     Constant,
 }
 
@@ -17,9 +17,9 @@ pub enum Decay {
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Schedule {
-    /// What follows the warm-up.
+    /// The part after the warm-up.
     pub decay: Decay,
-    /// The share of all steps, in [0, 1], in which the rate rises from 0 in a straight line.
+    /// The share of all steps, in [0, 1], in which the rate rises linearly from 0.
     pub warmup: f64,
 }
 

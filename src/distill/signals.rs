@@ -1,4 +1,4 @@
-//! What the teacher says to a student in training.
+//! The teacher's outputs for a training step: logits, and hidden states from a file or the model.
 
 use std::path::Path;
 
@@ -14,28 +14,25 @@ use crate::inference::Logits;
 use crate::interrupt::Interrupt;
 use crate::model::{Dropout, DropoutRates, Mode, Outputs, PackedBatch, Shape, Trainable, Wanted};
 
-/// The teacher's logits over the training set, and where its hidden states come from.
+/// The teacher's logits on the training set, and the source of its hidden states.
 #[derive(Default)]
 pub struct Signals {
-    /// Logits (N, K) in the student's label order.
+    /// (N, K) in the student's label order.
     pub logits: Option<Logits>,
-    /// The teacher itself, where it is run beside the student.
-    pub beside: Option<TeacherModel>,
-    /// What is looked at of its hidden states.
+    /// The teacher itself, where it runs with every step.
+    pub model: Option<TeacherModel>,
     pub selection: Option<Selection>,
-    /// Its hidden states in a file.
     pub store: Option<Store>,
 }
 
-/// A teacher that is run beside the student.
+/// A teacher in memory.
 pub struct TeacherModel {
-    /// The model.
     pub model: Box<dyn Trainable>,
     /// Its tokens of the training set (N).
     pub tokens: Vec<TokenizedExample>,
     /// The column of its logits for each of the student's labels (K).
     pub columns: Vec<u32>,
-    /// Dropout that is left on in it, one of the original TinyBERT code's habits.
+    /// Rates and seed of dropout that stays on, as in the original TinyBERT code.
     pub dropout: Option<(DropoutRates, u64)>,
 }
 
@@ -49,18 +46,25 @@ impl TeacherModel {
         let mode = dropout.as_ref().map_or(Mode::Eval, Mode::Train);
         Ok(self.model.outputs(batch, wanted, mode)?)
     }
+
+    /// Bytes of the records of the training set under `selection`.
+    pub fn record_bytes(&self, selection: &Selection) -> u64 {
+        let Shape { hidden, heads, .. } = self.model.shape();
+        self.tokens.iter().map(|t| selection.bytes(t.len(), hidden, heads) as u64).sum()
+    }
 }
 
 impl Signals {
     /// The teacher's logits of a step's examples (B, K).
     ///
     /// # Errors
-    /// No logits were asked for.
+    /// [`Needs`](super::objective::Needs) did not ask for them.
     pub fn logits(&self, step: &Step) -> Result<Tensor> {
-        if let Some(beside) = self.beside.as_ref().filter(|beside| beside.dropout.is_some()) {
-            let batch = beside.batch(step.rows);
-            let logits = beside.outputs(&batch, Wanted::default(), step.number)?.logits;
-            let columns = Tensor::from_slice(&beside.columns, beside.columns.len(), &Device::Cpu)?;
+        if let Some(teacher) = self.model.as_ref().filter(|teacher| teacher.dropout.is_some()) {
+            let batch = teacher.batch(step.rows);
+            let logits = teacher.outputs(&batch, Wanted::default(), step.number)?.logits;
+            let columns = teacher.columns.as_slice();
+            let columns = Tensor::from_slice(columns, columns.len(), &Device::Cpu)?;
             return Ok(logits.index_select(&columns, 1)?);
         }
         let logits = self.logits.as_ref().context("the teacher's logits were not asked for")?;
@@ -69,10 +73,10 @@ impl Signals {
         Ok(Tensor::from_vec(rows, (step.rows.len(), logits.labels), &Device::Cpu)?)
     }
 
-    /// What was chosen of the teacher's hidden states of a step's examples.
+    /// The selected hidden states of a step's examples.
     ///
     /// # Errors
-    /// None were asked for, or the file cannot be read.
+    /// [`Needs`](super::objective::Needs) did not ask for them; a file that cannot be read.
     pub fn states(&self, step: &Step) -> Result<States> {
         let selection = self.selection.as_ref().context("no hidden states were asked for")?;
         if let Some(store) = &self.store {
@@ -80,19 +84,19 @@ impl Signals {
             let StoreHeader { hidden, heads, .. } = *store.header();
             return selection.states(&records, step.batch, hidden, heads);
         }
-        let beside = self.beside.as_ref().context("the teacher is not loaded")?;
-        let batch = beside.batch(step.rows);
-        let outputs = beside.outputs(&batch, selection.wanted(), step.number)?;
+        let teacher = self.model.as_ref().context("the teacher is not loaded")?;
+        let batch = teacher.batch(step.rows);
+        let outputs = teacher.outputs(&batch, selection.wanted(), step.number)?;
         let records = selection.records(&outputs, &batch)?;
-        let Shape { hidden, heads, .. } = beside.model.shape();
+        let Shape { hidden, heads, .. } = teacher.model.shape();
         selection.states(&records, step.batch, hidden, heads)
     }
 }
 
-/// Most bytes that are stored where the recipe leaves it to the program: 4 GiB.
+/// Most bytes that are stored under `teacher_states = "auto"`: 4 GiB.
 const STORED_AT_MOST: u64 = 4 << 30;
 
-/// Whether the states of `selection` go to a file.
+/// Whether the hidden states go to a file; `named` is whether the recipe names one.
 pub fn is_stored(asked: TeacherStates, named: bool, bytes: u64, compressed: bool) -> bool {
     match asked {
         TeacherStates::Stored => true,
@@ -101,32 +105,26 @@ pub fn is_stored(asked: TeacherStates, named: bool, bytes: u64, compressed: bool
     }
 }
 
-/// Bytes that the records of texts of these tokens take.
-pub fn bytes_of(selection: &Selection, beside: &TeacherModel) -> u64 {
-    let Shape { hidden, heads, .. } = beside.model.shape();
-    beside.tokens.iter().map(|t| selection.bytes(t.len(), hidden, heads) as u64).sum()
-}
-
 /// Tokens of a batch while the store is written.
 const TOKENS: usize = 2048;
 
-/// Runs the teacher once over the training set and writes what `header` selects; `done` hears of
-/// every so many examples.
+/// Runs the teacher once over the training set and writes what `header` selects -> the file's bytes.
+/// `done` gets the number of examples of each batch.
 ///
 /// # Errors
 /// A full disk, an interrupt.
 pub fn write_store(
     path: &Path,
     header: &StoreHeader,
-    beside: &TeacherModel,
+    teacher: &TeacherModel,
     interrupt: &Interrupt,
     mut done: impl FnMut(usize),
 ) -> Result<u64> {
     let mut writer = StoreWriter::begin(path, header)?;
-    for rows in batches(&beside.tokens) {
+    for rows in batches(&teacher.tokens) {
         interrupt.check(|| "storing the teacher's hidden states".to_owned())?;
-        let batch = beside.batch(&rows);
-        let outputs = beside.outputs(&batch, header.selection.wanted(), 0)?;
+        let batch = teacher.batch(&rows);
+        let outputs = teacher.outputs(&batch, header.selection.wanted(), 0)?;
         writer.add(&header.selection.records(&outputs, &batch)?)?;
         done(rows.len());
     }

@@ -1,4 +1,4 @@
-//! What a method looks at of the teacher's hidden states: chosen, laid into bytes, and read back.
+//! The part of the teacher's hidden states that a method reads: selected, encoded and decoded.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Outputs, PackedBatch, Shape, Wanted};
 
-/// What is taken of the teacher's hidden states. Outputs are counted from the embeddings' at 0,
-/// layers from 0.
+/// A selection of the teacher's hidden states. Outputs are counted from the embeddings' at 0, layers
+/// from 0.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Selection {
@@ -18,20 +18,16 @@ pub enum Selection {
     Tokens {
         /// Outputs.
         hidden: Vec<usize>,
-        /// Layers whose attention scores are taken.
+        /// Layers of attention scores.
         scores: Vec<usize>,
     },
-    /// The first token alone, in f32.
-    First {
-        /// Outputs.
-        hidden: Vec<usize>,
-    },
+    /// The first token only, in f32.
+    First { hidden: Vec<usize> },
     /// HSK's compression, in f16: of each output the tokens that the first one attends to most, and
     /// of their elements the largest.
     Kept {
-        /// Outputs.
         hidden: Vec<usize>,
-        /// Tokens at most.
+        /// Most tokens.
         length: usize,
         /// Share of the elements, in (0, 1].
         width: f64,
@@ -40,7 +36,7 @@ pub enum Selection {
     },
 }
 
-/// The chosen hidden states of a batch.
+/// The selected hidden states of a batch.
 #[derive(Debug, Clone)]
 pub struct States {
     /// Per output: all tokens (T, H), first tokens (B, H), or kept tokens (M, H) with zeros for
@@ -48,12 +44,11 @@ pub struct States {
     pub hidden: Vec<Tensor>,
     /// Per layer, flat (Σ heads·L²).
     pub scores: Vec<Tensor>,
-    /// Per output, for kept tokens: which rows of the packed batch they are (M).
+    /// Per output, for kept tokens: their rows in the packed batch (M).
     pub rows: Vec<Vec<u32>>,
 }
 
 impl Selection {
-    /// What the teacher has to show.
     pub fn wanted(&self) -> Wanted {
         let scores = match self {
             Selection::Tokens { scores, .. } => !scores.is_empty(),
@@ -63,8 +58,7 @@ impl Selection {
         Wanted { hidden: true, scores }
     }
 
-    /// Bytes of one example of `length` tokens, of a teacher with `hidden` elements to a state and
-    /// `heads` heads.
+    /// Bytes of the record of `length` tokens, for a teacher of hidden size `hidden` with `heads` heads.
     pub fn bytes(&self, length: usize, hidden: usize, heads: usize) -> usize {
         match self {
             Selection::Tokens { hidden: outputs, scores } => {
@@ -72,53 +66,53 @@ impl Selection {
             }
             Selection::First { hidden: outputs } => 4 * outputs.len() * hidden,
             Selection::Kept { hidden: outputs, length: most, width, .. } => {
-                let elements = length.min(*most) * hidden;
-                outputs.len()
-                    * (1 + 2 * length.min(*most)
-                        + elements.div_ceil(8)
-                        + 2 * kept_count(elements, *width))
+                let tokens = length.min(*most);
+                let elements = tokens * hidden;
+                let kept = kept_count(elements, *width);
+                outputs.len() * (1 + 2 * tokens + elements.div_ceil(8) + 2 * kept)
             }
         }
     }
 
-    /// One record per sequence of `batch` from what the teacher says of it.
+    /// One record per sequence of `batch`, from the teacher's `outputs`.
     ///
     /// # Errors
-    /// Outputs that the teacher did not show.
+    /// Outputs without hidden states.
     pub fn records(&self, outputs: &Outputs, batch: &PackedBatch) -> Result<Vec<Vec<u8>>> {
-        let shown = Shown::of(outputs)?;
-        let heads = shown.heads(batch);
+        let teacher = TeacherOutputs::of(outputs)?;
+        let heads = teacher.heads(batch);
         let mut before = 0; // attention entries of the sequences before, per head
         let sequences = batch.offsets.windows(2).map(|w| {
             let sequence = Sequence { start: w[0], length: w[1] - w[0], entries: before, heads };
             before += sequence.length.pow(2);
-            self.record(&shown, &sequence, &batch.input_ids[w[0]..w[1]])
+            self.record(&teacher, &sequence, &batch.input_ids[w[0]..w[1]])
         });
         Ok(sequences.collect())
     }
 
-    fn record(&self, shown: &Shown, sequence: &Sequence, input_ids: &[u32]) -> Vec<u8> {
+    fn record(&self, teacher: &TeacherOutputs, sequence: &Sequence, input_ids: &[u32]) -> Vec<u8> {
         let mut record = Vec::new();
         match self {
             Selection::Tokens { hidden, scores } => {
                 for &output in hidden {
-                    put(&mut record, shown.tokens(output, sequence.start, sequence.length));
+                    put(&mut record, teacher.tokens(output, sequence.start, sequence.length));
                 }
                 for &layer in scores {
-                    put(&mut record, shown.scores(layer, sequence));
+                    put(&mut record, teacher.scores(layer, sequence));
                 }
             }
             Selection::First { hidden } => {
                 for &output in hidden {
-                    put(&mut record, shown.tokens(output, sequence.start, 1));
+                    put(&mut record, teacher.tokens(output, sequence.start, 1));
                 }
             }
             Selection::Kept { hidden, length, width, without } => {
                 for &output in hidden {
                     let is_kept = |token: usize| !without.contains(&input_ids[token]);
-                    let attention = shown.attention_of_first(output.saturating_sub(1), sequence);
+                    let attention = teacher.attention_of_first(output.saturating_sub(1), sequence);
                     let tokens = most_attended(&attention, is_kept, *length);
-                    let rows = tokens.iter().map(|&t| shown.tokens(output, sequence.start + t, 1));
+                    let rows =
+                        tokens.iter().map(|&t| teacher.tokens(output, sequence.start + t, 1));
                     put_kept(&mut record, &tokens, &rows.collect::<Vec<_>>().concat(), *width);
                 }
             }
@@ -126,10 +120,10 @@ impl Selection {
         record
     }
 
-    /// The states of a batch from the records of its sequences.
+    /// The states of a batch, from the records of its sequences.
     ///
     /// # Errors
-    /// A record of another length than the sequence asks for.
+    /// A record whose length does not fit its sequence.
     pub fn states(
         &self,
         records: &[Vec<u8>],
@@ -183,20 +177,20 @@ struct Sequence {
 }
 
 /// A teacher's outputs as slices.
-struct Shown {
+struct TeacherOutputs {
     hidden: Vec<Vec<f32>>,
     width: usize,
     scores: Vec<Vec<f32>>,
 }
 
-impl Shown {
+impl TeacherOutputs {
     fn of(outputs: &Outputs) -> Result<Self> {
         let flat = |tensors: &[Tensor]| -> Result<Vec<Vec<f32>>> {
             tensors.iter().map(|t| Ok(t.flatten_all()?.to_vec1()?)).collect()
         };
-        let first = outputs.hidden.first().context("the teacher shows no hidden states")?;
+        let first = outputs.hidden.first().context("the teacher has no hidden states")?;
         let width = first.dims2()?.1;
-        Ok(Shown { hidden: flat(&outputs.hidden)?, width, scores: flat(&outputs.scores)? })
+        Ok(TeacherOutputs { hidden: flat(&outputs.hidden)?, width, scores: flat(&outputs.scores)? })
     }
 
     fn heads(&self, batch: &PackedBatch) -> usize {
@@ -213,7 +207,7 @@ impl Shown {
         &self.scores[layer][heads * entries..][..heads * length * length]
     }
 
-    /// How much the first token attends to each (L), averaged over the heads.
+    /// Attention of the first token to each token (L), summed over the heads.
     fn attention_of_first(&self, layer: usize, sequence: &Sequence) -> Vec<f64> {
         let length = sequence.length;
         let mut attention = vec![0.0; length];
@@ -239,7 +233,7 @@ fn most_attended(attention: &[f64], kept: impl Fn(usize) -> bool, most: usize) -
     tokens
 }
 
-/// Of `elements`, the share `width`, at least one.
+/// The share `width` of `elements`, at least one.
 fn kept_count(elements: usize, width: f64) -> usize {
     ((elements as f64 * width).round() as usize).clamp(elements.min(1), elements)
 }
@@ -272,7 +266,7 @@ impl Reader<'_> {
     fn take(&mut self, record: usize, count: usize) -> Result<&[u8]> {
         let at = self.at[record];
         self.at[record] += count;
-        self.records[record].get(at..at + count).context("a record of the teacher's is too short")
+        self.records[record].get(at..at + count).context("a record of hidden states is too short")
     }
 
     /// `count(record)` floats of every record, one after the other.
@@ -308,22 +302,22 @@ impl Reader<'_> {
             }));
         }
         let end = offsets.last().copied().unwrap_or(0) as u32;
-        ensure!(rows.iter().all(|row| *row < end), "a record of the teacher's is of another text");
+        ensure!(rows.iter().all(|row| *row < end), "a record of hidden states is of another text");
         Ok((rows, values))
     }
 
     fn finish(&self) -> Result<()> {
         let read = self.records.iter().zip(&self.at).all(|(record, at)| record.len() == *at);
-        ensure!(read, "a record of the teacher's is too long");
+        ensure!(read, "a record of hidden states is too long");
         Ok(())
     }
 }
 
-/// What storing every output and every layer's scores would take, by the bytes of `lengths` tokens.
+/// Bytes of every output and every layer's scores, for texts of `lengths` tokens.
 pub fn bytes_of_everything(lengths: &[usize], shape: Shape) -> u64 {
     let Shape { layers, hidden, heads, .. } = shape;
     let all = Selection::Tokens { hidden: (0..=layers).collect(), scores: (0..layers).collect() };
-    // Texts of one length take the same.
+    // Texts of equal length have equal size.
     let mut counts = BTreeMap::new();
     lengths.iter().for_each(|length| *counts.entry(*length).or_insert(0u64) += 1);
     counts.iter().map(|(length, count)| count * all.bytes(*length, hidden, heads) as u64).sum()
@@ -396,7 +390,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_among_the_largest_is_zero() {
+    fn smaller_elements_are_zero() {
         let (records, states) = round_trip(&kept(1, 0.5));
         assert_eq!(flat(&states.hidden[0]), [0., 0., 106., 107., 0., 0., 114., 115.]);
         // A count, a position, four bits, two values.

@@ -1,10 +1,10 @@
-//! The teacher's hidden states in a file: written once, then read batch by batch.
+//! A file of the teacher's hidden states: written once, then read batch by batch.
 //!
 //! ```text
 //! magic | length of the header (u64) | header (JSON) | records | offsets of the records (u64 × N+1) | SHA-256 of all before
 //! ```
 //!
-//! All numbers are little-endian. The file appears under its name only when it is whole.
+//! All numbers are little-endian. The file is renamed into place when it is complete.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -22,10 +22,9 @@ use crate::temporary::{cannot_write, AtomicFile};
 const MAGIC: &[u8; 8] = b"AUDITTS1";
 const DIGEST: u64 = 32;
 
-/// What a store holds, and of whom.
+/// The contents of a store, and the teacher and texts that they are of.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StoreHeader {
-    /// What was taken.
     pub selection: Selection,
     /// SHA-256 of the teacher's weights.
     pub teacher_sha256: String,
@@ -33,9 +32,9 @@ pub struct StoreHeader {
     pub tokens_sha256: String,
     /// N.
     pub examples: usize,
-    /// H of the teacher.
+    /// The teacher's H.
     pub hidden: usize,
-    /// Its attention heads.
+    /// The teacher's attention heads.
     pub heads: usize,
 }
 
@@ -54,10 +53,7 @@ pub struct StoreWriter {
 }
 
 impl StoreWriter {
-    /// Begins the store beside where it will lie.
-    ///
-    /// # Errors
-    /// A folder that cannot be written.
+    /// Starts a temporary file in the folder of `path`.
     pub fn begin(path: &Path, header: &StoreHeader) -> Result<Self> {
         let folder = path.parent().unwrap_or(Path::new(""));
         let file = std::fs::create_dir_all(folder).and_then(|()| AtomicFile::create(path));
@@ -80,9 +76,6 @@ impl StoreWriter {
     }
 
     /// Adds the records of the next examples.
-    ///
-    /// # Errors
-    /// A full disk.
     pub fn add(&mut self, records: &[Vec<u8>]) -> Result<()> {
         let all: Vec<u8> = records.concat();
         self.put(&all)?;
@@ -93,10 +86,7 @@ impl StoreWriter {
         Ok(())
     }
 
-    /// Gives the whole store its name; returns its size in bytes.
-    ///
-    /// # Errors
-    /// A full disk, a folder that cannot be written.
+    /// Completes the file and renames it into place -> its size in bytes.
     pub fn finish(mut self) -> Result<u64> {
         let offsets: Vec<u8> = self.offsets.iter().flat_map(|o| o.to_le_bytes()).collect();
         self.put(&offsets)?;
@@ -112,17 +102,17 @@ impl StoreWriter {
 }
 
 impl Store {
-    /// Opens `path`, which must be whole.
+    /// Opens `path` and verifies its checksum.
     ///
     /// # Errors
-    /// A file that cannot be read, is no store, or is damaged.
+    /// A file that cannot be read, is not a store, or is damaged.
     pub fn open(path: &Path) -> Result<Self> {
         let damaged = |why: String| {
             Diagnostic::failure(format!(
                 "the teacher's hidden states in `{}` cannot be read: {why}",
                 path.display()
             ))
-            .hint("remove the file; it is written again")
+            .hint("remove the file; it will be written again")
         };
         let mut file =
             File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
@@ -133,15 +123,11 @@ impl Store {
         Ok(Store { header, offsets, file: Mutex::new(file) })
     }
 
-    /// What it holds, and of whom.
     pub fn header(&self) -> &StoreHeader {
         &self.header
     }
 
     /// The records of the examples `rows`.
-    ///
-    /// # Errors
-    /// A file that cannot be read any more.
     pub fn records(&self, rows: &[u32]) -> Result<Vec<Vec<u8>>> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         let record = |&row: &u32| {
@@ -156,10 +142,10 @@ impl Store {
     }
 }
 
-/// Whether the bytes are those that were written.
+/// Compares the file with its checksum.
 fn verify(file: &mut File) -> Result<()> {
     let length = file.metadata()?.len();
-    ensure!(length > MAGIC.len() as u64 + 8 + DIGEST, "it is cut short");
+    ensure!(length > MAGIC.len() as u64 + 8 + DIGEST, "it is truncated");
     let mut digest = HashWriter(Sha256::new());
     let mut reader = BufReader::with_capacity(1 << 20, &*file).take(length - DIGEST);
     let mut writer = BufWriter::with_capacity(1 << 20, &mut digest);
@@ -169,7 +155,7 @@ fn verify(file: &mut File) -> Result<()> {
     let mut stored = [0; DIGEST as usize];
     file.seek(SeekFrom::Start(length - DIGEST))?;
     file.read_exact(&mut stored)?;
-    ensure!(digest.0.finalize()[..] == stored, "its checksum is another one");
+    ensure!(digest.0.finalize()[..] == stored, "its checksum does not match");
     Ok(())
 }
 
@@ -195,7 +181,7 @@ fn read_header(file: &mut File) -> Result<StoreHeader> {
         bail!("it is not a file of hidden states");
     }
     let length = u64::from_le_bytes(length.try_into().expect("8 of 16 bytes"));
-    ensure!(length < file.metadata()?.len(), "it is cut short");
+    ensure!(length < file.metadata()?.len(), "it is truncated");
     let mut json = vec![0; length as usize];
     file.read_exact(&mut json)?;
     Ok(serde_json::from_slice(&json)?)
@@ -203,7 +189,7 @@ fn read_header(file: &mut File) -> Result<StoreHeader> {
 
 fn read_offsets(file: &mut File, examples: usize) -> Result<Vec<u64>> {
     let bytes = 8 * (examples as u64 + 1);
-    let at = file.metadata()?.len().checked_sub(DIGEST + bytes).context("it is cut short")?;
+    let at = file.metadata()?.len().checked_sub(DIGEST + bytes).context("it is truncated")?;
     file.seek(SeekFrom::Start(at))?;
     let mut offsets = vec![0; bytes as usize];
     file.read_exact(&mut offsets)?;
@@ -231,7 +217,7 @@ mod tests {
         let mut writer = StoreWriter::begin(&path, &header()).unwrap();
         writer.add(&[vec![1, 2], vec![]]).unwrap();
         writer.add(&[vec![3]]).unwrap();
-        assert!(!path.exists(), "an unfinished store is none");
+        assert!(!path.exists(), "an unfinished store has no name");
         let bytes = writer.finish().unwrap();
         assert_eq!(bytes, std::fs::metadata(&path).unwrap().len());
         path

@@ -1,4 +1,4 @@
-//! What a student begins as: layers of its teacher, a pretrained checkpoint, random weights.
+//! The student before its training: layers of the teacher, a pretrained checkpoint, or random weights.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -14,29 +14,28 @@ use crate::model::families::{self, EncoderFamily};
 use crate::model::{conventions, load_trainable, DropoutRates, Head, Trainable};
 use crate::task::find_label;
 
-/// A student before its training, and what its folder is written from.
+/// An untrained student.
 pub struct NewStudent {
     /// Its encoder and head, in the task's label order.
     pub model: Box<dyn Trainable>,
     /// Its config.json.
     pub config: Map<String, Value>,
-    /// Dropout that config.json asks for.
+    /// The dropout of config.json.
     pub dropout: DropoutRates,
     /// Whether its last layer is new.
     pub new_head: bool,
 }
 
-/// What all students of a training have in common.
+/// The options that all students of a training share.
 pub struct StudentPlan<'a> {
     /// Label names of the task, in its order.
     pub labels: &'a [String],
-    /// Seed of what is drawn.
+    /// Seed of random weights.
     pub seed: u64,
-    /// Whose habits the head follows.
     pub compat: Compat,
 }
 
-/// Parts of pretraining heads, which a classifier has no use for.
+/// Parts of pretraining heads.
 const PRETRAINING: [&str; 8] = [
     "cls.",
     "lm_head.",
@@ -51,16 +50,15 @@ const PRETRAINING: [&str; 8] = [
 /// Tensors that no classifier reads.
 const UNREAD: [&str; 2] = ["embeddings.position_ids", "fit_dense."];
 
-/// Standard deviation of new weights where config.json names none.
+/// Standard deviation of new weights where config.json has none.
 const INITIALIZER_RANGE: f64 = 0.02;
 
-/// The student that `asked` describes, begun from `source`: the teacher for its layers or its
-/// vocabulary, else the pretrained checkpoint. `columns` says which of the source's outputs stands
-/// for each label of the task, where it is a classifier of it.
+/// The student that `asked` describes, from `source`: the teacher, or the pretrained checkpoint.
+/// `columns` has the source's output of each label of the task, if it is a classifier of it.
 ///
 /// # Errors
-/// An architecture that cannot be trained here, layers that are not there or do not divide, sizes
-/// that contradict each other; whatever the encoder refuses.
+/// An architecture that cannot be trained here, layers that do not exist, sizes that contradict each
+/// other.
 pub fn begin(
     asked: &StudentLayer,
     init: Init,
@@ -71,7 +69,7 @@ pub fn begin(
     let (architecture, _) = conventions(&source.config, &source.weights, Head::Auto)?;
     let family = families::family(&architecture).ok_or_else(|| {
         Diagnostic::usage(format!(
-            "`{}` is a {architecture} model, which can be audited and not trained here",
+            "`{}` is a {architecture} model, which can be audited but not trained",
             source.source
         ))
         .hint(format!(
@@ -106,31 +104,24 @@ pub fn begin(
     Ok(NewStudent { model, dropout, config, new_head })
 }
 
-/// Which of `there` layers, counted from 1.
-fn chosen_layers(asked: Option<&Layers>, there: usize) -> Result<Vec<usize>> {
+/// The layers that `asked` chooses of `all`, counted from 1.
+fn chosen_layers(asked: Option<&Layers>, all: usize) -> Result<Vec<usize>> {
     match asked {
-        None => Ok((1..=there).collect()),
+        None => Ok((1..=all).collect()),
         Some(Layers::Count(count)) => {
-            if !there.is_multiple_of(*count) || *count == 0 {
-                bail!(Diagnostic::usage(format!(
-                    "`student.layers` = {count} does not divide the {there} layers that \
-                             there are"
-                ))
-                .hint("name them, counted from 1: `layers = [2, 4]`"));
-            }
-            Ok((1..=*count).map(|i| i * (there / count)).collect())
+            let why = || format!("`student.layers` = {count} does not divide the {all} layers");
+            let hint = "name them, counted from 1: `layers = [2, 4]`";
+            let divides = all.is_multiple_of(*count) && *count > 0;
+            ensure!(divides, Diagnostic::usage(why()).hint(hint));
+            Ok((1..=*count).map(|i| i * (all / count)).collect())
         }
         Some(Layers::These(layers)) => {
-            let wrong = layers.iter().find(|layer| !(1..=there).contains(*layer));
-            if let Some(layer) = wrong {
-                bail!(Diagnostic::usage(format!(
-                    "`student.layers` names layer {layer}, and there are the layers 1 to {there}"
-                )));
-            }
-            if layers.is_empty() {
-                bail!(Diagnostic::usage("`student.layers` names no layer"));
-            }
-            Ok(layers.clone())
+            ensure!(!layers.is_empty(), Diagnostic::usage("`student.layers` is empty"));
+            let outside = layers.iter().find(|layer| !(1..=all).contains(*layer));
+            outside.map_or(Ok(layers.clone()), |layer| {
+                let why = format!("`student.layers` names layer {layer}, of layers 1 to {all}");
+                Err(Diagnostic::usage(why).into())
+            })
         }
     }
 }
@@ -176,7 +167,7 @@ fn config(
     Ok(config)
 }
 
-/// What tells the original TinyBERT code's checkpoints, whose head has a ReLU.
+/// Adds the keys of the original TinyBERT code's checkpoints, whose head has a ReLU.
 fn mark_as_original_tinybert(config: &mut Map<String, Value>) {
     config.remove("model_type");
     for (key, value) in [("cell", json!({})), ("structure", json!([])), ("training", json!(""))] {
@@ -184,7 +175,7 @@ fn mark_as_original_tinybert(config: &mut Map<String, Value>) {
     }
 }
 
-/// The source's tensors, of its layers the `chosen` ones, renumbered.
+/// The source's tensors with the `chosen` layers only, renumbered.
 fn inherited(
     weights: &mut Weights,
     family: &EncoderFamily,
@@ -214,7 +205,7 @@ fn inherited(
     Ok(tensors)
 }
 
-/// What of the student is drawn: all of one from scratch, else a head that is missing.
+/// The random weights: all from scratch, else those of a missing head.
 fn draws(config: &ModelConfig, family: &EncoderFamily, init: Init, seed: u64) -> Result<Draws> {
     let deviation = config.number_or("initializer_range", INITIALIZER_RANGE)?;
     let prefixes = match init {
@@ -228,7 +219,7 @@ fn draws(config: &ModelConfig, family: &EncoderFamily, init: Init, seed: u64) ->
     Ok(Draws { seed, deviation, prefixes })
 }
 
-/// Puts the last layer into the task's label order, or a new one in its place; whether it is new.
+/// Sorts the last layer into the task's label order, or makes a new one -> whether it is new.
 fn head(
     tensors: &mut BTreeMap<String, Tensor>,
     family: &EncoderFamily,
@@ -254,8 +245,8 @@ fn head(
     Ok(true)
 }
 
-/// For each label of the task the output of a pretrained classifier that has its name; `None` where
-/// the checkpoint is no classifier of the task.
+/// The output of each label of the task, by its name; `None` if the checkpoint is not a classifier of
+/// the task.
 pub fn columns_by_name(source: &Checkpoint, labels: &[String]) -> Result<Option<Vec<usize>>> {
     let is_classifier =
         source.config.architectures().iter().any(|c| c.contains("SequenceClassification"));

@@ -1,4 +1,4 @@
-//! The losses by name: what each reads, and where it stands among others.
+//! The losses by name: what each reads, and its rank in sums and records.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -11,10 +11,13 @@ use super::methods::METHODS;
 use super::terms::BatchComparison;
 use crate::model::Wanted;
 
-/// A named loss. Those below are shared; a method may define its own beside its objective.
+/// How [`Terms`](super::terms::Terms) computes a loss.
+type LossValue = fn(&BatchComparison) -> Result<Tensor>;
+
+/// A named loss. Those of [`Term`] are shared; a method may define its own next to its objective.
 #[derive(Debug)]
 pub struct Loss {
-    /// As recipes, logs and records name it.
+    /// Its name in recipes, logs and records.
     pub name: &'static str,
     /// Its position in sums and records; losses of one rank are ordered by name.
     pub rank: u8,
@@ -26,8 +29,8 @@ pub struct Loss {
     pub encoders: Wanted,
     /// Whether `layer_map` decides which layers it compares.
     pub maps_layers: bool,
-    /// How [`Terms`](super::terms::Terms) computes it; `None` where the method's own objective does.
-    pub value: Option<fn(&BatchComparison) -> Result<Tensor>>,
+    /// `None` where the method's own objective computes it.
+    pub value: Option<LossValue>,
 }
 
 impl Loss {
@@ -41,10 +44,31 @@ impl Loss {
         maps_layers: false,
         value: None,
     };
-}
 
-/// Of a loss that compares hidden states.
-const HIDDEN: Loss = Loss { encoders: Wanted { hidden: true, scores: false }, ..Loss::EMPTY };
+    const fn shared(rank: u8, name: &'static str, value: LossValue) -> Loss {
+        Loss { name, rank, value: Some(value), ..Loss::EMPTY }
+    }
+
+    const fn labels(self) -> Loss {
+        Loss { labels: true, ..self }
+    }
+
+    const fn teacher_logits(self) -> Loss {
+        Loss { teacher_logits: true, ..self }
+    }
+
+    const fn hidden(self) -> Loss {
+        Loss { encoders: Wanted { hidden: true, scores: false }, ..self }
+    }
+
+    const fn scores(self) -> Loss {
+        Loss { encoders: Wanted { hidden: false, scores: true }, ..self }
+    }
+
+    const fn maps_layers(self) -> Loss {
+        Loss { maps_layers: true, ..self }
+    }
+}
 
 /// A reference to a [`Loss`], ordered by rank and name.
 #[derive(Clone, Copy)]
@@ -52,67 +76,25 @@ pub struct Term(pub &'static Loss);
 
 impl Term {
     /// Cross-entropy on the labels.
-    pub const HARD: Term = Term(&Loss {
-        name: "hard",
-        rank: 0,
-        labels: true,
-        value: Some(|of| of.hard()),
-        ..Loss::EMPTY
-    });
+    pub const HARD: Term = Term(&Loss::shared(0, "hard", |of| of.hard()).labels());
     /// Divergence from the teacher's probabilities at the temperature.
-    pub const SOFT: Term = Term(&Loss {
-        name: "soft",
-        rank: 1,
-        teacher_logits: true,
-        value: Some(|of| of.soft()),
-        ..Loss::EMPTY
-    });
+    pub const SOFT: Term = Term(&Loss::shared(1, "soft", |of| of.soft()).teacher_logits());
     /// Squared difference of the logits, the teacher's annealed.
-    pub const LOGITS: Term = Term(&Loss {
-        name: "logits",
-        rank: 2,
-        teacher_logits: true,
-        value: Some(|of| of.logits()),
-        ..Loss::EMPTY
-    });
+    pub const LOGITS: Term = Term(&Loss::shared(2, "logits", |of| of.logits()).teacher_logits());
     /// Squared difference of the embeddings' outputs.
-    pub const EMBEDDING: Term =
-        Term(&Loss { name: "embedding", rank: 3, value: Some(|of| of.embedding()), ..HIDDEN });
+    pub const EMBEDDING: Term = Term(&Loss::shared(3, "embedding", |of| of.embedding()).hidden());
     /// Squared difference of hidden states.
-    pub const HIDDEN: Term = Term(&Loss {
-        name: "hidden",
-        rank: 4,
-        maps_layers: true,
-        value: Some(|of| of.hidden()),
-        ..HIDDEN
-    });
+    pub const HIDDEN: Term =
+        Term(&Loss::shared(4, "hidden", |of| of.hidden()).hidden().maps_layers());
     /// Squared difference of attention scores.
-    pub const ATTENTION: Term = Term(&Loss {
-        name: "attention",
-        rank: 5,
-        encoders: Wanted { hidden: false, scores: true },
-        value: Some(|of| of.attention()),
-        ..Loss::EMPTY
-    });
+    pub const ATTENTION: Term = Term(&Loss::shared(5, "attention", |of| of.attention()).scores());
     /// Squared difference of normalised [CLS] vectors.
-    pub const PATIENT: Term = Term(&Loss {
-        name: "patient",
-        rank: 6,
-        maps_layers: true,
-        value: Some(|of| of.patient()),
-        ..HIDDEN
-    });
+    pub const PATIENT: Term =
+        Term(&Loss::shared(6, "patient", |of| of.patient()).hidden().maps_layers());
     /// Squared difference of [CLS] vectors from a mixture of the teacher's.
-    pub const ATTENTIVE: Term =
-        Term(&Loss { name: "attentive", rank: 7, value: Some(|of| of.attentive()), ..HIDDEN });
-    /// Squared difference of hidden states from what was kept of the teacher's.
-    pub const KEPT: Term = Term(&Loss {
-        name: "kept",
-        rank: 8,
-        maps_layers: true,
-        value: Some(|of| of.kept()),
-        ..HIDDEN
-    });
+    pub const ATTENTIVE: Term = Term(&Loss::shared(7, "attentive", |of| of.attentive()).hidden());
+    /// Squared difference of hidden states from those that were kept of the teacher's.
+    pub const KEPT: Term = Term(&Loss::shared(8, "kept", |of| of.kept()).hidden().maps_layers());
 
     /// The losses of all methods, in their order, each once.
     fn all() -> Vec<Term> {
@@ -122,13 +104,12 @@ impl Term {
         all
     }
 
-    /// As recipes and logs name it.
     pub fn as_str(self) -> &'static str {
         self.0.name
     }
 
-    /// Whether it compares anything inside the encoders.
-    pub fn looks_inside(self) -> bool {
+    /// Whether it compares hidden states or attention scores.
+    pub fn reads_encoders(self) -> bool {
         self.0.encoders.hidden || self.0.encoders.scores
     }
 }
@@ -177,10 +158,8 @@ impl<'de> Deserialize<'de> for Term {
         let all = Term::all();
         all.iter().find(|term| term.as_str() == name).copied().ok_or_else(|| {
             let names: Vec<_> = all.iter().map(|term| format!("`{term}`")).collect();
-            de::Error::custom(format!(
-                "unknown loss `{name}`, expected one of {}",
-                names.join(", ")
-            ))
+            let names = names.join(", ");
+            de::Error::custom(format!("unknown loss `{name}`, expected one of {names}"))
         })
     }
 }

@@ -1,4 +1,4 @@
-//! A weighted sum of named losses: the objective of most methods.
+//! Weighted sums of named losses: the objective of most methods.
 
 use std::collections::BTreeMap;
 
@@ -14,21 +14,21 @@ use crate::checkpoint::Draws;
 use crate::model::kernels::Activation;
 use crate::model::{ops, Outputs, Parameter, Wanted};
 
-/// Which outputs of the two encoders are compared, and in which order the losses stand for them.
+/// The outputs of the two encoders that are compared, in order.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Pairs {
     /// Outputs of the student and of the teacher, counted from the embeddings' at 0.
     pub hidden: Vec<(usize, usize)>,
     /// Layers of the student and of the teacher, counted from 0, whose scores are compared.
     pub scores: Vec<(usize, usize)>,
-    /// Outputs of the student whose [CLS] vectors are looked at.
+    /// Outputs of the student whose [CLS] vectors are compared.
     pub student_first: Vec<usize>,
 }
 
-/// How the teacher's logits fall to their real size over the epochs of a stage.
+/// Annealing of the teacher's logits over the epochs of a stage.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Annealing {
-    /// Where τ begins.
+    /// The first τ.
     pub tau_max: usize,
     /// Epochs of each τ.
     pub epochs_each: usize,
@@ -42,9 +42,9 @@ impl Annealing {
     }
 }
 
-/// The losses of a stage.
+/// The weighted losses of a stage.
 pub struct Terms {
-    /// Their weights, above 0.
+    /// Above 0.
     weights: BTreeMap<Term, f64>,
     soft: SoftOptions,
     pairs: Pairs,
@@ -54,11 +54,11 @@ pub struct Terms {
     projection: Vec<Parameter>, // W_h: weight (H_S, H_T) and bias (H_T), or nothing
 }
 
-/// Of a new projection, as transformers' BERT draws its linear layers.
+/// Standard deviation of a new projection, as of BERT's linear layers in transformers.
 const PROJECTION_DEVIATION: f64 = 0.02;
 
 impl Terms {
-    /// The losses `weights`, of logits alone.
+    /// Losses of logits and labels alone.
     pub fn of_logits(weights: &BTreeMap<Term, f64>, soft: SoftOptions, compat: Compat) -> Self {
         Terms {
             weights: weights.clone(),
@@ -71,21 +71,17 @@ impl Terms {
         }
     }
 
-    /// The same, the teacher's logits being annealed.
     pub fn annealed(self, annealing: Annealing) -> Self {
         Terms { annealing: Some(annealing), ..self }
     }
 
-    /// The same, with `selection` of the teacher's hidden states compared as `pairs` say.
+    /// Adds `selection` of the teacher's hidden states, compared as `pairs`.
     pub fn with_states(self, selection: Selection, pairs: Pairs) -> Self {
         Terms { selection: Some(selection), pairs, ..self }
     }
 
-    /// The same with the projection W_h from the student's width to the teacher's, which all layers
-    /// share; without one where the widths are equal, unless the original's habits are asked for.
-    ///
-    /// # Errors
-    /// Whatever keeps the projection from being made.
+    /// Adds the projection W_h from the student's width to the teacher's, which all layers share.
+    /// Equal widths need none, except under [`Compat::Huawei`].
     pub fn with_projection(self, setting: &Setting, seed: u64) -> Result<Self> {
         let Some(teacher) = setting.teacher else { return Ok(self) };
         let (from, to) = (setting.student.hidden, teacher.hidden);
@@ -119,7 +115,7 @@ impl Terms {
     }
 }
 
-/// What both models give for a batch, and how the losses compare it.
+/// The outputs of both models for a batch.
 pub struct BatchComparison<'a> {
     terms: &'a Terms,
     step: &'a Step<'a>,
@@ -187,14 +183,14 @@ impl BatchComparison<'_> {
     }
 
     fn teacher_logits(&self) -> Result<&Tensor> {
-        self.teacher_logits.as_ref().context("no logits of the teacher")
+        self.teacher_logits.as_ref().context("the teacher has no logits")
     }
 
     fn states(&self) -> Result<&States> {
-        self.states.as_ref().context("no hidden states of the teacher")
+        self.states.as_ref().context("the teacher has no hidden states")
     }
 
-    /// Σ over the pairs of outputs whose student's is `chosen`.
+    /// Σ over the pairs of outputs whose student output is `chosen`.
     fn outputs(&self, chosen: impl Fn(usize) -> bool) -> Result<Tensor> {
         let pairs = self.terms.pairs.hidden.iter().zip(&self.states()?.hidden);
         let pairs = pairs.filter(|((student, _), _)| chosen(*student));
@@ -244,7 +240,7 @@ impl Objective for Terms {
             states: needs.states.is_some().then(|| step.teacher.states(step)).transpose()?,
         };
         let weighted = self.weights.iter().map(|(&term, &weight)| {
-            let value = term.0.value.context("it is not computed here");
+            let value = term.0.value.context("the method must compute it");
             let value = value.and_then(|value| value(&comparison));
             Ok(Weighted { term, weight, value: value.with_context(|| format!("loss `{term}`"))? })
         });
@@ -269,7 +265,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn annealing_goes_from_one_part_in_tau_max_to_the_whole() {
+    fn the_annealing_factor_rises_to_one() {
         let annealing = Annealing { tau_max: 4, epochs_each: 2 };
         let factors: Vec<f64> = (0..9).map(|epoch| annealing.factor(epoch)).collect();
         // τ = 4, 4, 3, 3, 2, 2, 1, 1 and no further.

@@ -1,6 +1,6 @@
-//! The loop: batches, losses, steps, epochs, until β is reached or the epochs are over.
+//! The training loop: batches, steps, epochs and stages, until β is reached or all epochs are run.
 
-mod ending; //  what ends a training, and who may
+mod ending; //  stopping conditions
 mod measure; // the end of an epoch
 #[cfg(test)]
 mod tests;
@@ -18,124 +18,111 @@ use rand_chacha::ChaCha8Rng;
 
 use self::ending::AfterEpoch;
 use super::evaluate::{Diverged, Evaluated};
+use super::log::{Pace, TrainingLog};
 use super::objective::{Objective, Step, Weighted};
 use super::optimizer::{AdamW, AdamWOptions, Gradients};
 use super::recipe::{BetaStopping, Compat, Recipe, Stage};
 use super::saved::{Restored, TrainingFolder, TrainingProgress};
 use super::schedule::Schedule;
 use super::signals::Signals;
-use super::speaker::{Pace, TrainingLog};
 use crate::error::{Diagnostic, Interrupted};
 use crate::inference::RunOptions;
 use crate::interrupt::Interrupt;
 use crate::model::{ops, Dropout, DropoutRates, PackedBatch, Parameter, Trainable};
 
-pub use self::ending::{Ended, EndedBy, EpochCallback, TrainingEnd};
+pub use self::ending::{EndedBy, EpochCallback, FinishedTraining, SampleLogits, TrainingEnd};
 
-/// What becomes of a training that is stopped.
-pub const SAVED: &str = "the training is saved; pass --resume to resume it";
+/// The outcome of an interrupted training, as the user is told.
+pub const SAVED: &str = "the training is saved; run the same command with --resume to resume it";
 
-/// What a training is of.
+/// The inputs of a training.
 pub struct Training<'a> {
-    /// The recipe in force.
     pub recipe: &'a Recipe,
-    /// The student, over parameters that training changes.
+    /// The student, over `parameters`.
     pub student: &'a dyn Trainable,
-    /// These parameters.
     pub parameters: &'a [Parameter],
     /// The student's own dropout.
     pub dropout: DropoutRates,
-    /// The training set.
     pub train: &'a Evaluated,
-    /// The validation split; `None` where there is none.
     pub validation: Option<&'a Evaluated>,
-    /// A sample of the training set, and who is told at each end of an epoch of the last stage what
-    /// the student does on it.
-    pub watched: Option<(&'a Evaluated, &'a dyn EpochCallback)>,
-    /// Where the end of each stage but the last is kept for trainings that begin as this one does;
-    /// by stage.
+    /// Called after each epoch of the last stage, with logits on this sample of the training set.
+    pub sample: Option<(&'a Evaluated, &'a dyn EpochCallback)>,
+    /// The shared file of each stage but the last; empty if trainings share nothing.
     pub stages: Vec<PathBuf>,
-    /// When the theory ends the training.
     pub stopping: Option<BetaStopping>,
-    /// How the student is run when it is measured.
+    /// How the student is run for evaluation.
     pub evaluation: RunOptions,
     /// Where the training is saved.
     pub folder: &'a TrainingFolder,
-    /// Set when the user asks to stop.
     pub interrupt: &'a Interrupt,
-    /// Who tells the user how it goes.
-    pub speaker: TrainingLog,
+    pub log: TrainingLog,
 }
 
 impl Training<'_> {
-    /// Runs the stages from `place` on. `begin` gives each stage's objective and what the teacher
-    /// says to it.
+    /// Runs the stages from `progress` on. `begin` gives each stage's objective and signals.
     ///
     /// # Errors
     /// A loss that is not finite, a full disk, an interrupt (the training is saved).
     pub fn run(
         &self,
-        place: TrainingProgress,
+        progress: TrainingProgress,
         resume: bool,
         mut begin: impl FnMut(usize) -> Result<(Box<dyn Objective>, Signals)>,
     ) -> Result<TrainingEnd> {
-        let mut place = match resume {
-            true => place,
-            false => self.begun_as_another(place)?,
+        let mut progress = match resume {
+            true => progress,
+            false => self.after_shared_stages(progress)?,
         };
         let mut resume = resume;
-        while place.stage < self.recipe.stages.len() {
-            let (objective, signals) = begin(place.stage)?;
-            let mut run = StageRun::new(self, objective, signals, place)?;
+        while progress.stage < self.recipe.stages.len() {
+            let (objective, signals) = begin(progress.stage)?;
+            let mut run = StageRun::new(self, objective, signals, progress);
             if std::mem::take(&mut resume) {
                 run.restore()?;
             }
             let next = run.epochs()?;
-            place = run.place;
+            progress = run.progress;
             match next {
-                AfterEpoch::GoesOn => {}
-                AfterEpoch::Ends(by) => return Ok(TrainingEnd::Ended(self.end(by, place)?)),
-                AfterEpoch::Stops => return Ok(TrainingEnd::Stopped(place.course)),
+                AfterEpoch::Continue => {}
+                AfterEpoch::End(by) => return Ok(TrainingEnd::Finished(self.end(by, progress)?)),
+                AfterEpoch::Stop => return Ok(TrainingEnd::Stopped(progress.course)),
             }
-            place = TrainingProgress {
-                stage: place.stage + 1,
+            progress = TrainingProgress {
+                stage: progress.stage + 1,
                 epoch: 0,
                 step: 0,
                 optimizer_steps: 0,
                 best: None,
-                ..place
+                ..progress
             };
-            if let Some(path) = self.stages.get(place.stage - 1) {
-                TrainingFolder::save_stage(path, &place, self.parameters)?;
+            if let Some(path) = self.stages.get(progress.stage - 1) {
+                TrainingFolder::save_stage(path, &progress, self.parameters)?;
             }
         }
         bail!("a training without a stage")
     }
 
-    /// `place`, or the latest end of a stage that a training with the same beginning has kept.
-    fn begun_as_another(&self, place: TrainingProgress) -> Result<TrainingProgress> {
+    /// The progress after the last shared stage that is already trained, else `progress`.
+    fn after_shared_stages(&self, progress: TrainingProgress) -> Result<TrainingProgress> {
         for path in self.stages.iter().rev() {
             if let Some(known) = TrainingFolder::restore_stage(path, self.parameters)? {
-                return Ok(TrainingProgress {
-                    fingerprint: place.fingerprint,
-                    of: place.of,
-                    ..known
-                });
+                let TrainingProgress { fingerprint, of, .. } = progress;
+                return Ok(TrainingProgress { fingerprint, of, ..known });
             }
         }
-        Ok(place)
+        Ok(progress)
     }
 
-    /// The state that is kept.
-    fn end(&self, by: EndedBy, place: TrainingProgress) -> Result<Ended> {
-        let epoch = match (&place.best, by) {
+    /// Restores the parameters that are kept.
+    fn end(&self, by: EndedBy, progress: TrainingProgress) -> Result<FinishedTraining> {
+        let epoch = match (&progress.best, by) {
             (Some(best), EndedBy::MaxEpochs) => {
                 self.folder.restore_best(self.parameters)?;
                 best.epoch
             }
-            _ => place.epoch,
+            _ => progress.epoch,
         };
-        Ok(Ended { by, epoch, course: place.course })
+        Ok(FinishedTraining { by, epoch, course: progress.course })
     }
 }
 
@@ -146,9 +133,9 @@ struct StageRun<'a> {
     objective: Box<dyn Objective>,
     signals: Signals,
     parameters: Vec<Parameter>,
-    /// Made at the first step, over the parameters that the stage's losses reach.
+    /// Made at the first step, over the parameters that the losses reach.
     optimizer: Option<AdamW>,
-    place: TrainingProgress,
+    progress: TrainingProgress,
     pace: Pace,
 }
 
@@ -157,26 +144,17 @@ impl<'a> StageRun<'a> {
         training: &'a Training,
         objective: Box<dyn Objective>,
         signals: Signals,
-        place: TrainingProgress,
-    ) -> Result<Self> {
-        let stage = &training.recipe.stages[place.stage];
+        progress: TrainingProgress,
+    ) -> Self {
+        let stage = &training.recipe.stages[progress.stage];
         let of_student = training.parameters.iter();
         let trained = of_student.filter(|p| !(stage.freeze_embeddings && p.embeds)).cloned();
         let parameters = trained.chain(objective.parameters().iter().cloned()).collect();
-        let pace = Pace::begin(Instant::now());
-        Ok(StageRun {
-            training,
-            stage,
-            objective,
-            signals,
-            parameters,
-            optimizer: None,
-            place,
-            pace,
-        })
+        let (optimizer, pace) = (None, Pace::begin(Instant::now()));
+        StageRun { training, stage, objective, signals, parameters, optimizer, progress, pace }
     }
 
-    /// What the state holds: all parameters, those that the stage leaves alone included.
+    /// The parameters that are saved: also those that the stage does not train.
     fn all_parameters(&self) -> Vec<Parameter> {
         let of_student = self.training.parameters.iter();
         of_student.chain(self.objective.parameters()).cloned().collect()
@@ -188,7 +166,7 @@ impl<'a> StageRun<'a> {
         self.objective.restore(&objective)?;
         if !moments.is_empty() {
             let mut optimizer = AdamW::new(trained, self.options())?;
-            optimizer.restore(self.place.optimizer_steps, moments)?;
+            optimizer.restore(self.progress.optimizer_steps, moments)?;
             self.optimizer = Some(optimizer);
         }
         Ok(())
@@ -205,7 +183,7 @@ impl<'a> StageRun<'a> {
     }
 
     fn is_last(&self) -> bool {
-        self.place.stage + 1 == self.training.recipe.stages.len()
+        self.progress.stage + 1 == self.training.recipe.stages.len()
     }
 
     /// Batches of an epoch.
@@ -218,49 +196,49 @@ impl<'a> StageRun<'a> {
         self.batches().div_ceil(self.stage.accumulate)
     }
 
-    /// Runs the epochs that are left. A training that is over is saved as such: measuring and writing
-    /// it may still be stopped. One that its watcher stops is not, so that resuming it asks again.
+    /// Runs the remaining epochs. A finished training is saved as such, because writing the student
+    /// may still be interrupted. One that the callback stops is not: resumed, it calls it again.
     fn epochs(&mut self) -> Result<AfterEpoch> {
-        if let Some(by) = self.place.ended_by {
-            return Ok(AfterEpoch::Ends(by));
+        if let Some(by) = self.progress.ended_by {
+            return Ok(AfterEpoch::End(by));
         }
         let next = self.epochs_left()?;
-        if let AfterEpoch::Ends(by) = next {
-            self.place.ended_by = Some(by);
+        if let AfterEpoch::End(by) = next {
+            self.progress.ended_by = Some(by);
             self.save()?;
         }
         Ok(next)
     }
 
     fn epochs_left(&mut self) -> Result<AfterEpoch> {
-        while self.place.epoch < self.stage.max_epochs {
+        while self.progress.epoch < self.stage.max_epochs {
             self.epoch()?;
             let next = self.end_of_epoch().map_err(|error| match error.is::<Interrupted>() {
                 true => self.stopped(),
                 false => error,
             })?;
-            if next != AfterEpoch::GoesOn {
+            if next != AfterEpoch::Continue {
                 return Ok(next);
             }
         }
         Ok(match self.is_last() {
-            true => AfterEpoch::Ends(EndedBy::MaxEpochs),
-            false => AfterEpoch::GoesOn,
+            true => AfterEpoch::End(EndedBy::MaxEpochs),
+            false => AfterEpoch::Continue,
         })
     }
 
-    /// The steps of an epoch that are left.
+    /// The remaining steps of an epoch.
     fn epoch(&mut self) -> Result<()> {
         let order = self.order();
         let batches: Vec<&[u32]> = order.chunks(self.stage.batch_size).collect();
         let steps: Vec<&[&[u32]]> = batches.chunks(self.stage.accumulate).collect();
-        while self.place.step < steps.len() {
+        while self.progress.step < steps.len() {
             if self.training.interrupt.is_set() {
                 return Err(self.stopped());
             }
-            self.step(steps[self.place.step])?;
-            self.place.step += 1;
-            let done = self.place.epoch * steps.len() + self.place.step;
+            self.step(steps[self.progress.step])?;
+            self.progress.step += 1;
+            let done = self.progress.epoch * steps.len() + self.progress.step;
             if done.is_multiple_of(self.training.recipe.save_every) {
                 self.save()?;
             }
@@ -268,11 +246,11 @@ impl<'a> StageRun<'a> {
         Ok(())
     }
 
-    /// The training set in the order of the epoch.
+    /// The rows of the training set in the epoch's order.
     fn order(&self) -> Vec<u32> {
         let mut order: Vec<u32> = (0..self.training.train.tokens.len() as u32).collect();
         let mut random = ChaCha8Rng::seed_from_u64(self.training.recipe.settings.seed);
-        random.set_stream(((self.place.stage as u64) << 32) + self.place.epoch as u64);
+        random.set_stream(((self.progress.stage as u64) << 32) + self.progress.epoch as u64);
         order.shuffle(&mut random);
         order
     }
@@ -297,10 +275,10 @@ impl<'a> StageRun<'a> {
         let rate = self.learning_rate();
         let optimizer = self.optimizer.as_mut().context("gradients without an optimizer")?;
         optimizer.step(&gradients, rate)?;
-        self.place.optimizer_steps = optimizer.steps();
+        self.progress.optimizer_steps = optimizer.steps();
         let examples = batches.iter().map(|rows| rows.len()).sum();
         self.pace.step(examples, started.elapsed());
-        self.say(&losses, batches.len(), rate, norm);
+        self.log_step(&losses, batches.len(), rate, norm);
         Ok(())
     }
 
@@ -316,7 +294,7 @@ impl<'a> StageRun<'a> {
         let labels: Vec<_> = rows.iter().map(|&row| train.labels[row as usize]).collect();
         let seed = training.recipe.settings.seed;
         let rates = rates(self.stage, training.dropout);
-        let dropout = Dropout::new(rates, seed, self.place.number);
+        let dropout = Dropout::new(rates, seed, self.progress.number);
         let step = Step {
             rows,
             batch: &batch,
@@ -324,13 +302,13 @@ impl<'a> StageRun<'a> {
             student: training.student,
             dropout: &dropout,
             teacher: &self.signals,
-            epoch: self.place.epoch,
-            number: self.place.number,
+            epoch: self.progress.epoch,
+            number: self.progress.number,
         };
         let weighted = self.objective.losses(&step)?;
         let total = self.total(&weighted, rows, losses)?;
-        self.place.number += 1;
-        self.place.batches += 1;
+        self.progress.number += 1;
+        self.progress.batches += 1;
         let store = ops::backward(&total)?;
         self.collect(store)
     }
@@ -349,7 +327,7 @@ impl<'a> StageRun<'a> {
                 return Err(self.diverged(&format!("the loss `{term}` is {scalar}"), rows));
             }
             *losses.entry(term.as_str()).or_insert(0.0) += scalar;
-            *self.place.sums.entry(*term).or_insert(0.0) += scalar;
+            *self.progress.sums.entry(*term).or_insert(0.0) += scalar;
             let part = (value * *weight)?;
             total = Some(match total {
                 None => part,
@@ -367,7 +345,7 @@ impl<'a> StageRun<'a> {
                 let reached = |p: &&Parameter| store.get(p.var.as_tensor()).is_some();
                 let reached: Vec<_> = self.parameters.iter().filter(reached).cloned().collect();
                 let stage = self.stage.name;
-                self.training.speaker.trains(stage, reached.len(), self.parameters.len());
+                self.training.log.reached(stage, reached.len(), self.parameters.len());
                 AdamW::new(reached, self.options())?
             }
         };
@@ -376,7 +354,7 @@ impl<'a> StageRun<'a> {
         gradients
     }
 
-    /// Clips as the stage asks, and gives the global norm before.
+    /// Clips as the stage asks -> the global norm before.
     fn clip(&self, gradients: &mut Gradients, batches: &[&[u32]]) -> Result<f64> {
         let clip = self.stage.clip;
         let norm = match (clip > 0.0, self.training.recipe.compat) {
@@ -397,7 +375,7 @@ impl<'a> StageRun<'a> {
     fn learning_rate(&self) -> f64 {
         let schedule = Schedule { decay: self.stage.schedule, warmup: self.stage.warmup };
         let steps = self.steps() as u64;
-        let step = self.place.epoch as u64 * steps + self.place.step as u64;
+        let step = self.progress.epoch as u64 * steps + self.progress.step as u64;
         let total = steps * self.stage.max_epochs as u64;
         self.stage.learning_rate * schedule.factor(step, total)
     }
@@ -408,13 +386,13 @@ impl<'a> StageRun<'a> {
         let error = Diagnostic::failure(format!(
             "{what} in stage `{}`, epoch {}, step {}, in the batch of the examples {}{more}",
             self.stage.name,
-            self.place.epoch + 1,
-            self.place.step + 1,
+            self.progress.epoch + 1,
+            self.progress.step + 1,
             shown.join(", ")
         ))
         .hint(
-            "the training diverges: look at these examples, or begin anew with a lower \
-             `learning_rate` (remove the folder, or name another one with --output)",
+            "check these examples, or lower `learning_rate` and start again (remove the folder, \
+             or name another one with --output)",
         );
         anyhow::Error::from(error).context(Diverged)
     }
@@ -422,21 +400,21 @@ impl<'a> StageRun<'a> {
     fn save(&self) -> Result<()> {
         let optimizer = self.optimizer.as_ref();
         let state = self.objective.state()?;
-        self.training.folder.save(&self.place, &self.all_parameters(), optimizer, state)
+        self.training.folder.save(&self.progress, &self.all_parameters(), optimizer, state)
     }
 
-    /// Saves the training, which the user wants to stop.
+    /// Saves the training on an interrupt.
     fn stopped(&self) -> anyhow::Error {
         if let Err(error) = self.save() {
             return error;
         }
-        let what = format!("stage `{}`, epoch {}", self.stage.name, self.place.epoch + 1);
+        let what = format!("stage `{}`, epoch {}", self.stage.name, self.progress.epoch + 1);
         let total = self.training.train.tokens.len();
-        let done = (self.place.step * self.stage.batch_size * self.stage.accumulate).min(total);
+        let done = (self.progress.step * self.stage.batch_size * self.stage.accumulate).min(total);
         Interrupted { what, done, total, outcome: SAVED }.into()
     }
 
-    fn say(
+    fn log_step(
         &self,
         losses: &BTreeMap<&'static str, f64>,
         batches: usize,
@@ -444,16 +422,16 @@ impl<'a> StageRun<'a> {
         norm: f64,
     ) {
         let steps = self.steps();
-        let done = self.place.epoch * steps + self.place.step + 1;
+        let done = self.progress.epoch * steps + self.progress.step + 1;
         let total = steps * self.stage.max_epochs;
         if !done.is_multiple_of(self.training.recipe.log_every) && done != total {
             return;
         }
         let losses = losses.iter().map(|(name, sum)| (*name, sum / batches as f64));
-        self.training.speaker.step(
+        self.training.log.step(
             self.stage.name,
             (done, total),
-            (self.place.epoch + 1, self.stage.max_epochs),
+            (self.progress.epoch + 1, self.stage.max_epochs),
             &losses.collect::<Vec<_>>(),
             (learning_rate, norm),
             &self.pace,
@@ -461,7 +439,7 @@ impl<'a> StageRun<'a> {
     }
 }
 
-/// The dropout of a stage: the recipe's, else the checkpoint's own.
+/// The dropout of a stage: the recipe's, else the student's own.
 fn rates(stage: &Stage, own: DropoutRates) -> DropoutRates {
     DropoutRates {
         hidden: stage.dropout.hidden.unwrap_or(own.hidden),

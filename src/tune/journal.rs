@@ -1,16 +1,15 @@
-//! What was tried, one line an event, as it happens: all that a tune goes on with after a stop, and
-//! all that several processes know of each other.
+//! The journal of a tune, one line per event: the state that a tune is resumed from and that several
+//! processes share.
 //!
 //! ```text
-//! tune        what is searched; the first line
-//! begun       a run with its settings
-//! ended       the same run: what became of it
-//! unseen      what a finalist does on the part of the validation split that the search did not see
-//! published   the winner's folder stands
+//! tune        the identity of the tune; the first line
+//! begun       a training starts, with its settings
+//! ended       its outcome
+//! unseen      a finalist's figures on the part of the validation split that the search did not see
+//! published   the winner's folder is written
 //! ```
 //!
-//! Nothing in it is a time or a date: a tune that was killed and went on has the same bytes as one
-//! that was not.
+//! It has no times or dates: a tune that was killed and resumed has the same bytes as one that was not.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
@@ -26,21 +25,20 @@ use super::space::TrialSettings;
 use crate::checkpoint::require_new_folder;
 use crate::error::Diagnostic;
 
-/// Raised when an event changes its meaning.
+/// Raise when an event changes its meaning.
 const SCHEMA_VERSION: u32 = 1;
 
-/// A training of a tune: a trial, or one of its settings again with another seed.
+/// A training of a tune: a trial, or its settings with another seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RunId {
     /// The trial, from 1; the first has the default settings.
     pub trial: usize,
-    /// The seed of the training, where it is not the tune's.
+    /// The training's seed, where it is not the tune's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
 }
 
 impl RunId {
-    /// Trial number `trial` itself.
     pub fn trial(trial: usize) -> Self {
         RunId { trial, seed: None }
     }
@@ -59,15 +57,23 @@ impl std::fmt::Display for RunId {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 enum Event {
-    /// What is searched.
-    Tune { schema_version: u32, fingerprint: String, plan: serde_json::Value },
-    /// A run begins.
-    Begun { run: RunId, values: BTreeMap<String, serde_json::Value> },
-    /// It is over.
-    Ended { run: RunId, end: RunOutcome },
-    /// A finalist on the unseen part.
-    Unseen { run: RunId, unseen: Unseen },
-    /// The winner's folder stands.
+    Tune {
+        schema_version: u32,
+        fingerprint: String,
+        plan: serde_json::Value,
+    },
+    Begun {
+        run: RunId,
+        values: BTreeMap<String, serde_json::Value>,
+    },
+    Ended {
+        run: RunId,
+        end: RunOutcome,
+    },
+    Unseen {
+        run: RunId,
+        unseen: Unseen,
+    },
     Published {
         trial: usize,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -75,35 +81,31 @@ enum Event {
     },
 }
 
-/// A run, as far as the journal tells.
+/// A training in the journal.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TrainingRun {
-    /// Which.
     pub id: RunId,
-    /// Its settings.
     pub point: TrialSettings,
-    /// What became of it; `None` while it is under way.
+    /// `None` until it is over.
     pub end: Option<RunOutcome>,
-    /// What it does on the unseen part, where that was looked at.
+    /// On the unseen part, if measured.
     pub unseen: Option<Unseen>,
 }
 
-/// What the journal tells.
+/// The contents of a journal.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrainingRuns {
-    /// The runs, in the order in which they began.
+    /// In the order in which they started.
     pub all: Vec<TrainingRun>,
-    /// The trial whose student is in the winner's folder, and its temperature.
+    /// The trial in the winner's folder, and its temperature.
     pub published: Option<(usize, Option<f64>)>,
 }
 
 impl TrainingRuns {
-    /// The trials, in their order.
     pub fn trials(&self) -> impl Iterator<Item = &TrainingRun> {
         self.all.iter().filter(|run| run.id.seed.is_none())
     }
 
-    /// The run of that name.
     pub fn find(&self, id: RunId) -> Option<&TrainingRun> {
         self.all.iter().find(|run| run.id == id)
     }
@@ -115,13 +117,13 @@ impl TrainingRuns {
 
     fn take(&mut self, event: Event) -> Result<()> {
         match event {
-            Event::Tune { .. } => bail!("it begins twice"),
+            Event::Tune { .. } => bail!("it has two first lines"),
             Event::Begun { run, values } => {
                 let value =
                     |(name, value)| Ok((name, Value::try_from::<serde_json::Value>(value)?));
                 let point = values.into_iter().map(value).collect::<Result<TrialSettings>>()?;
                 if self.find(run).is_some() {
-                    bail!("{run} begins twice");
+                    bail!("{run} has begun twice");
                 }
                 self.all.push(TrainingRun { id: run, point, end: None, unseen: None });
             }
@@ -139,39 +141,33 @@ pub struct Journal {
     path: PathBuf,
 }
 
-/// The journal while no other process reads or writes it.
+/// The journal, locked against other processes.
 pub struct LockedJournal<'a> {
     journal: &'a Journal,
     file: File,
-    /// What it tells so far.
     pub runs: TrainingRuns,
 }
 
 impl Journal {
-    /// The journal in `folder`, which is made where it is missing; with its first line, which says
-    /// what is searched.
+    /// Opens the journal in `folder`, or starts it.
     ///
     /// # Errors
-    /// A folder that cannot be written, or that holds anything but a tune; a journal of another tune.
+    /// A folder that cannot be written or that holds something else; a journal of another tune.
     pub fn open(folder: &Path, fingerprint: &str, plan: serde_json::Value) -> Result<Self> {
         let journal = Journal { path: folder.join("journal.jsonl") };
         if !journal.path.exists() {
             let new = require_new_folder(folder, "--output");
-            // Another process may have begun it since.
+            // Another process may have started it since.
             new.or_else(|error| if journal.path.exists() { Ok(()) } else { Err(error) })?;
         }
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
-        let mut file = journal.lock()?;
+        let mut file = journal.locked_file()?;
         match journal.lines(&mut file)?.first() {
-            None => journal.append(
-                &mut file,
-                &Event::Tune {
-                    schema_version: SCHEMA_VERSION,
-                    fingerprint: fingerprint.to_owned(),
-                    plan,
-                },
-            )?,
+            None => {
+                let (schema_version, fingerprint) = (SCHEMA_VERSION, fingerprint.to_owned());
+                journal.append(&mut file, &Event::Tune { schema_version, fingerprint, plan })?;
+            }
             Some(Event::Tune { schema_version: SCHEMA_VERSION, fingerprint: known, .. })
                 if known == fingerprint => {}
             Some(begun) => return Err(journal.of_another(begun, &plan)),
@@ -179,7 +175,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Why a tune of `plan` does not go on with the journal that begins with `begun`.
+    /// The error of a tune of `plan` on a journal whose first line is `begun`.
     fn of_another(&self, begun: &Event, plan: &serde_json::Value) -> anyhow::Error {
         let known = match begun {
             Event::Tune { plan, .. } => settings(plan),
@@ -189,28 +185,23 @@ impl Journal {
         let keys: BTreeSet<&str> = known.keys().chain(plan.keys()).copied().collect();
         let keys: Vec<&str> = keys.into_iter().filter(|k| known.get(k) != plan.get(k)).collect();
         let other = match keys.as_slice() {
-            [] => "its teacher, its data or its version of the program".to_owned(),
+            [] => "its teacher, its data or its program version".to_owned(),
             keys => format!("its {}", keys.join(", ")),
         };
         Diagnostic::usage(format!(
-            "`{}` is the journal of another tune: {other} was not the same",
+            "`{}` is the journal of another tune: {other} was different",
             self.path.display()
         ))
-        .hint("give the same, or name another folder with --output")
+        .hint("use the same, or name another folder with --output")
         .into()
     }
 
-    /// Where it lies.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Keeps other processes out, and reads it.
+    /// Locks the journal and reads it.
     ///
     /// # Errors
     /// A journal that cannot be read, or whose lines contradict each other.
-    pub fn hold(&self) -> Result<LockedJournal<'_>> {
-        let mut file = self.lock()?;
+    pub fn lock(&self) -> Result<LockedJournal<'_>> {
+        let mut file = self.locked_file()?;
         let mut runs = TrainingRuns::default();
         for event in self.lines(&mut file)?.into_iter().skip(1) {
             runs.take(event).map_err(|e| self.damaged(&e))?;
@@ -218,7 +209,7 @@ impl Journal {
         Ok(LockedJournal { journal: self, file, runs })
     }
 
-    fn lock(&self) -> Result<File> {
+    fn locked_file(&self) -> Result<File> {
         let cannot = || format!("cannot open `{}`", self.path.display());
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true).open(&self.path);
@@ -227,8 +218,7 @@ impl Journal {
         Ok(file)
     }
 
-    /// The whole lines. What follows the last line's end was being written when its process was
-    /// killed, and is cut off.
+    /// The complete lines. An incomplete last line is removed: its process was killed.
     fn lines(&self, file: &mut File) -> Result<Vec<Event>> {
         let mut text = Vec::new();
         let cannot = || format!("cannot read `{}`", self.path.display());
@@ -238,7 +228,7 @@ impl Journal {
         let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
         if whole < text.len() {
             file.set_len(whole as u64)
-                .with_context(|| format!("cannot repair `{}`", self.path.display()))?;
+                .with_context(|| format!("cannot truncate `{}`", self.path.display()))?;
         }
         let lines = text[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
         let event = |(i, line): (usize, &[u8])| {
@@ -247,7 +237,7 @@ impl Journal {
         lines.enumerate().map(event).collect()
     }
 
-    /// Appends a line, which is on the disk when this returns.
+    /// Appends a line and flushes it to the disk.
     fn append(&self, file: &mut File, event: &Event) -> Result<()> {
         let mut line = serde_json::to_vec(event)?;
         line.push(b'\n');
@@ -257,17 +247,12 @@ impl Journal {
 
     fn damaged(&self, why: &dyn std::fmt::Display) -> anyhow::Error {
         Diagnostic::failure(format!("the journal `{}` is damaged: {why}", self.path.display()))
-            .hint(
-            "name another folder with --output; the lines before it are valid and can be copied there",
-        ).into()
+            .hint("name another folder with --output; the lines before can be copied there")
+            .into()
     }
 }
 
 impl LockedJournal<'_> {
-    /// A run begins.
-    ///
-    /// # Errors
-    /// A full disk.
     pub fn begin(&mut self, id: RunId, point: &TrialSettings) -> Result<()> {
         let value =
             |(name, value): (&String, &Value)| Ok((name.clone(), serde_json::to_value(value)?));
@@ -275,26 +260,14 @@ impl LockedJournal<'_> {
         self.write(Event::Begun { run: id, values })
     }
 
-    /// It is over.
-    ///
-    /// # Errors
-    /// A full disk.
     pub fn end(&mut self, id: RunId, end: RunOutcome) -> Result<()> {
         self.write(Event::Ended { run: id, end })
     }
 
-    /// A finalist on the unseen part.
-    ///
-    /// # Errors
-    /// A full disk.
     pub fn unseen(&mut self, id: RunId, unseen: Unseen) -> Result<()> {
         self.write(Event::Unseen { run: id, unseen })
     }
 
-    /// The winner's folder stands.
-    ///
-    /// # Errors
-    /// A full disk.
     pub fn publish(&mut self, trial: usize, temperature: Option<f64>) -> Result<()> {
         self.write(Event::Published { trial, temperature })
     }
@@ -305,7 +278,7 @@ impl LockedJournal<'_> {
     }
 }
 
-/// The keys of a tune's identity, those of its bound among the others.
+/// The keys of a tune's identity, with those of its bound.
 fn settings(plan: &serde_json::Value) -> BTreeMap<&str, &serde_json::Value> {
     let parts = [plan.as_object(), plan["gate"].as_object()];
     let keys = parts.into_iter().flatten().flatten().filter(|(key, _)| *key != "gate");
@@ -333,31 +306,31 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_by_whoever_opens_it_next() {
+    fn what_one_process_writes_another_reads() {
         let folder = tempfile::tempdir().unwrap();
         let first = journal(folder.path());
-        let mut held = first.hold().unwrap();
-        held.begin(RunId::trial(1), &point(1.0)).unwrap();
-        held.begin(RunId::trial(2), &point(1e-5)).unwrap();
-        held.end(RunId::trial(1), failed("why")).unwrap();
-        let runs = held.runs.clone();
-        drop(held);
-        let again = journal(folder.path()).hold().unwrap().runs;
+        let mut locked = first.lock().unwrap();
+        locked.begin(RunId::trial(1), &point(1.0)).unwrap();
+        locked.begin(RunId::trial(2), &point(1e-5)).unwrap();
+        locked.end(RunId::trial(1), failed("why")).unwrap();
+        let runs = locked.runs.clone();
+        drop(locked);
+        let again = journal(folder.path()).lock().unwrap().runs;
         assert_eq!(again, runs);
         assert_eq!(again.all[0].end, Some(failed("why")));
         assert_eq!(again.all[1].point, point(1e-5));
     }
 
     #[test]
-    fn a_line_that_was_being_written_is_cut_off() {
+    fn an_incomplete_last_line_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let first = journal(folder.path());
-        first.hold().unwrap().begin(RunId::trial(1), &point(1.0)).unwrap();
-        let whole = std::fs::read(first.path()).unwrap();
+        first.lock().unwrap().begin(RunId::trial(1), &point(1.0)).unwrap();
+        let whole = std::fs::read(&first.path).unwrap();
         for torn in ["{", "{\"event\":\"ended\",\"run\":{\"tri"] {
-            std::fs::write(first.path(), [&whole, torn.as_bytes()].concat()).unwrap();
-            assert_eq!(journal(folder.path()).hold().unwrap().runs.all.len(), 1);
-            assert_eq!(std::fs::read(first.path()).unwrap(), whole);
+            std::fs::write(&first.path, [&whole, torn.as_bytes()].concat()).unwrap();
+            assert_eq!(journal(folder.path()).lock().unwrap().runs.all.len(), 1);
+            assert_eq!(std::fs::read(&first.path).unwrap(), whole);
         }
     }
 
@@ -367,19 +340,19 @@ mod tests {
         let first = journal(folder.path());
         let other = Journal::open(folder.path(), "g", serde_json::json!({})).unwrap_err();
         assert!(other.to_string().contains("another tune"), "{other}");
-        let mut file = OpenOptions::new().append(true).open(first.path()).unwrap();
+        let mut file = OpenOptions::new().append(true).open(&first.path).unwrap();
         file.write_all(b"{\"event\":\"lost\"}\n").unwrap();
-        let damaged = first.hold().err().unwrap().to_string();
+        let damaged = first.lock().err().unwrap().to_string();
         assert!(damaged.contains("line 2") && damaged.contains("journal.jsonl"), "{damaged}");
-        std::fs::write(first.path(), "").unwrap();
-        let mut held = journal(folder.path());
-        held.path = first.path().to_owned();
-        let ended = held.hold().unwrap().end(RunId::trial(4), failed(""));
+        std::fs::write(&first.path, "").unwrap();
+        let mut locked = journal(folder.path());
+        locked.path = first.path.clone();
+        let ended = locked.lock().unwrap().end(RunId::trial(4), failed(""));
         assert!(ended.unwrap_err().to_string().contains("trial-4 ended without having begun"));
     }
 
     #[test]
-    fn a_folder_that_holds_something_else_is_left_alone() {
+    fn a_folder_that_holds_something_else_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("thesis.tex"), "x").unwrap();
         let refused = Journal::open(folder.path(), "f", serde_json::json!({})).unwrap_err();
@@ -395,14 +368,14 @@ mod tests {
                 let first = &first;
                 scope.spawn(move || {
                     for _ in 0..10 {
-                        let mut held = first.hold().unwrap();
-                        let next = held.runs.all.len() + 1;
-                        held.begin(RunId::trial(next), &point(f64::from(worker))).unwrap();
+                        let mut locked = first.lock().unwrap();
+                        let next = locked.runs.all.len() + 1;
+                        locked.begin(RunId::trial(next), &point(f64::from(worker))).unwrap();
                     }
                 });
             }
         });
-        let runs = first.hold().unwrap().runs;
+        let runs = first.lock().unwrap().runs;
         let trials: Vec<_> = runs.trials().map(|run| run.id.trial).collect();
         assert_eq!(trials, (1..=40).collect::<Vec<_>>());
     }

@@ -1,12 +1,12 @@
-//! Who may do what in the folder of a tune, while several processes work in it.
+//! Locks in the folder of a tune that several processes share.
 //!
 //! ```text
-//! presence   shared by every process until it leaves; whoever holds it alone may remove
-//! finale     one process at a time ends the tune
-//! trial-N    one process at a time trains
+//! presence   shared by every process until it leaves; the last one removes the trainings
+//! finale     one process at a time finishes the tune
+//! trial-N    one process at a time trains it
 //! ```
 //!
-//! The kernel gives a lock back when its process dies, however it does.
+//! The kernel releases a lock when its process ends, in any way.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -17,23 +17,20 @@ use anyhow::{Context, Result};
 use super::journal::RunId;
 use crate::interrupt::Interrupt;
 
-/// The folder of the locks, within that of the tune.
+/// The folder of the locks, in the tune's.
 const FOLDER: &str = ".locks";
-/// How often a process looks whether the others are done.
-pub(super) const LOOK: Duration = Duration::from_millis(200);
+/// Interval at which a process checks whether the others are done.
+pub(super) const POLL: Duration = Duration::from_millis(200);
 
 /// The locks of a tune.
 pub(super) struct Locks {
     folder: PathBuf,
-    /// That this process is at work here.
+    /// Locked as long as this process works here.
     presence: File,
 }
 
 impl Locks {
-    /// Those of the tune in `output`; from now on this process is at work there.
-    ///
-    /// # Errors
-    /// A folder that cannot be written.
+    /// Registers this process in the tune's folder `output`.
     pub fn open(output: &Path) -> Result<Self> {
         let folder = output.join(FOLDER);
         std::fs::create_dir_all(&folder)
@@ -44,41 +41,32 @@ impl Locks {
     }
 
     /// The lock of a training; `None` while another process trains it.
-    ///
-    /// # Errors
-    /// A folder that cannot be written.
     pub fn run(&self, id: RunId) -> Result<Option<File>> {
         let file = file(&self.folder.join(id.to_string()))?;
         Ok(file.try_lock().is_ok().then_some(file))
     }
 
-    /// The end of the tune, once no other process is at it.
+    /// The lock of the finale, once no other process has it.
     ///
     /// # Errors
-    /// A folder that cannot be written, an interrupt.
+    /// An interrupt.
     pub fn finale(&self, interrupt: &Interrupt) -> Result<File> {
         loop {
             if let Some(lock) = self.idle_finale()? {
                 return Ok(lock);
             }
-            interrupt.check(|| "waiting for another process to end the tune".to_owned())?;
-            std::thread::sleep(LOOK);
+            interrupt.check(|| "waiting for another process to finish the tune".to_owned())?;
+            std::thread::sleep(POLL);
         }
     }
 
-    /// The same; `None` while another process is at it.
-    ///
-    /// # Errors
-    /// A folder that cannot be written.
+    /// The lock of the finale; `None` while another process has it.
     pub fn idle_finale(&self) -> Result<Option<File>> {
         let file = file(&self.folder.join("finale"))?;
         Ok(file.try_lock().is_ok().then_some(file))
     }
 
-    /// This process is done here. If no other is at work, calls `remove`; none begins meanwhile.
-    ///
-    /// # Errors
-    /// Those of `remove`.
+    /// Leaves the tune. Calls `remove` if this is the last process; no other starts meanwhile.
     pub fn leave(&self, remove: impl FnOnce() -> Result<()>) -> Result<()> {
         let _ = self.presence.unlock();
         let removed = match self.presence.try_lock() {
@@ -101,11 +89,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_training_is_one_process_s_and_comes_free_with_it() {
+    fn a_training_is_locked_until_its_process_ends() {
         let folder = tempfile::tempdir().unwrap();
         let (one, other) =
             (Locks::open(folder.path()).unwrap(), Locks::open(folder.path()).unwrap());
-        let held = one.run(RunId::trial(1)).unwrap().expect("nobody has it");
+        let held = one.run(RunId::trial(1)).unwrap().expect("it is free");
         assert!(other.run(RunId::trial(1)).unwrap().is_none());
         assert!(other.run(RunId::trial(2)).unwrap().is_some());
         drop(held);

@@ -1,9 +1,9 @@
-//! A trained student held against the bound: what the journal tells of it.
+//! A trained student compared with the bound: its figures in the journal.
 
 use anyhow::{Context, Result};
 
-use super::outcome::{Finished, RecalibratedStudent, Right, TrainingSpend, Unseen};
-use super::watch::standings;
+use super::outcome::{CorrectCount, Finished, RecalibratedStudent, TrainingSpend, Unseen};
+use super::pruning::trial_epochs;
 use crate::audit::Gate;
 use crate::check::Budget;
 use crate::confidence::{
@@ -14,7 +14,7 @@ use crate::distill::{SplitLogits, Student};
 use crate::inference::Logits;
 use crate::recalibration::{fit, Scores};
 
-/// What teacher and student say of a split, as the gate compares it.
+/// Both models' predictions on a split, as the gate compares them.
 struct ComparedSplit<'a> {
     teacher: Predictions,
     student: Predictions,
@@ -25,13 +25,13 @@ struct ComparedSplit<'a> {
 }
 
 impl<'a> ComparedSplit<'a> {
-    fn of(said: &'a SplitLogits, gate: &Gate) -> Result<Self> {
-        let teacher = said.teacher.as_ref().context("a student without a teacher")?;
+    fn of(split: &'a SplitLogits, gate: &Gate) -> Result<Self> {
+        let teacher = split.teacher.as_ref().context("a student without a teacher")?;
         Ok(ComparedSplit {
             teacher: Predictions::from_logits(&teacher.values, teacher.labels)?,
-            student: Predictions::from_logits(&said.student.values, said.student.labels)?,
-            logits: &said.student,
-            labels: &said.labels,
+            student: Predictions::from_logits(&split.student.values, split.student.labels)?,
+            logits: &split.student,
+            labels: &split.labels,
             kind: gate.kind,
             statistic: gate.statistic,
         })
@@ -45,16 +45,15 @@ impl<'a> ComparedSplit<'a> {
         scores.at(temperature).sigma_of(self.statistic).context("σ of no example")
     }
 
-    fn right(&self, predictions: &Predictions) -> Result<Right> {
+    fn correct(&self, predictions: &Predictions) -> Result<CorrectCount> {
         let (correct, labelled) = (correct(predictions, self.labels), labelled(self.labels));
-        let correct = correct.map_err(|why| anyhow::anyhow!("no accuracy is known: {why}"))?;
-        Ok(Right { correct, labelled })
+        let correct = correct.map_err(|why| anyhow::anyhow!("the accuracy is unknown: {why}"))?;
+        Ok(CorrectCount { correct, labelled })
     }
 }
 
-/// Measures a student that was trained with `recipe`. A temperature is fit on what the search sees
-/// of the validation split, where `recalibrate` asks for one, and held against the bound on the
-/// training set.
+/// Measures a student that was trained with `recipe`. Under `recalibrate` a temperature is fit on the
+/// seen part of the validation split, and compared with the bound on the training set.
 ///
 /// # Errors
 /// A validation split without labels.
@@ -65,9 +64,9 @@ pub fn finished(
     recalibrate: bool,
 ) -> Result<Finished> {
     let threads = recipe.settings.threads;
-    let seen = student.said.validation.as_ref().context("no validation split")?;
+    let seen = student.validation_logits.as_ref().context("no validation split")?;
     let (train, seen) =
-        (ComparedSplit::of(&student.said.train, gate)?, ComparedSplit::of(seen, gate)?);
+        (ComparedSplit::of(&student.train_logits, gate)?, ComparedSplit::of(seen, gate)?);
     let (scores, seen_scores) = (train.scores(threads), seen.scores(threads));
     let n = train.labels.len();
     let budget = Budget::new(&gate.bound, n);
@@ -87,35 +86,32 @@ pub fn finished(
         n,
         plain: spend(scores.at(1.0))?,
         recalibrated: recalibrated.transpose()?,
-        train_accuracy: train.right(&train.student).ok().map(Right::accuracy),
-        seen: seen.right(&seen.student)?,
-        teacher_seen: seen.right(&seen.teacher)?,
+        train_accuracy: train.correct(&train.student).ok().map(CorrectCount::accuracy),
+        seen: seen.correct(&seen.student)?,
+        teacher_seen: seen.correct(&seen.teacher)?,
         seen_sigma: seen.sigma(&seen_scores, 1.0)?,
         epochs: ended.course.len(),
         ended_by: serde_json::to_value(ended.by)?.as_str().unwrap_or_default().to_owned(),
         epoch: ended.epoch,
         cost: ended.course.len() * layers,
         parameters: student.parameters,
-        course: standings(&ended.course, recipe.last_stage().max_epochs),
+        course: trial_epochs(&ended.course, recipe.last_stage().max_epochs),
     })
 }
 
-/// What a finalist does on the unseen part of the validation split.
-///
-/// # Errors
-/// As [`finished`].
+/// Measures a finalist on the unseen part of the validation split.
 pub fn unseen(
-    said: &SplitLogits,
+    split: &SplitLogits,
     temperature: Option<f64>,
     gate: &Gate,
     threads: usize,
 ) -> Result<Unseen> {
-    let compared = ComparedSplit::of(said, gate)?;
+    let compared = ComparedSplit::of(split, gate)?;
     let scores = compared.scores(threads);
     let recalibrated = temperature.map(|temperature| compared.sigma(&scores, temperature));
     Ok(Unseen {
-        student: compared.right(&compared.student)?,
-        teacher: compared.right(&compared.teacher)?,
+        student: compared.correct(&compared.student)?,
+        teacher: compared.correct(&compared.teacher)?,
         sigma: compared.sigma(&scores, 1.0)?,
         recalibrated_sigma: recalibrated.transpose()?,
     })

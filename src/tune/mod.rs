@@ -1,26 +1,23 @@
-//! 9. Students that keep the property: settings of a distillation that restore it, and one
-//!    temperature for a student that is trained already.
+//! 9. The search for distillation settings under which a student keeps its teacher's confidence.
 //!
 //! ```text
-//!  plan ─► space ─► search ─► run: distil, measure ─► journal ─► rule: the best ─► finale ─► winner
-//!            ▲                   │ watch                 │
+//!  plan ─► space ─► search ─► run: distil, measure ─► journal ─► constraints: the best ─► finale ─► winner
+//!            ▲                   │ pruning               │
 //!            └───────────────────┴───────────────────────┘
-//!
-//!  confidence(T), logits(S) ──► Scores ──► fit ──► τ ──► recalibrated: the weights with τ folded in
 //! ```
 
-pub mod space; //   the keys that may change
-pub mod plan; //    what is in force: the tune's file, flags
-pub mod outcome; // what became of a run, and which of two is the better
-pub mod journal; // all of it on disk, for a stop and for other processes
-mod locks; //       who may do what, among several processes
-pub mod search; //  which settings come next
-pub mod watch; //   which trial is given up
-mod speaker; //     what is told meanwhile
-mod measure; //     a student held against the bound
-mod importance; //  which keys mattered
+mod space; //       the keys that a search may change
+pub mod plan; //    settings in force: the tune's file, flags
+mod outcome; //     the result of a training, and the order of two students
+mod journal; //     a file of all results, for resuming and for other processes
+mod locks; //       locks between processes
+mod search; //      the next settings
+mod pruning; //     trials that are stopped early
+mod log; //         progress lines
+mod measure; //     a student compared with the bound
+mod importance; //  the share of each key in the results
 mod finale; //      the winner, on data that the search did not see
-mod notes; //       what a reader must know beside the verdict
-mod run; //         all of it in order
+mod notes; //       notes on the verdict
+mod run; //         the whole tune, in order
 
 pub use run::tune;

@@ -1,4 +1,4 @@
-//! What a reader of a tune must know beside its verdict.
+//! Notes on the verdict of a tune.
 
 use crate::check::{Code, Note};
 use crate::report::schema::{Outcome, TaskRow};
@@ -11,16 +11,11 @@ pub(super) fn notes(report: &Tuning, row: &TaskRow, sigma: f64) -> Vec<Note> {
     if let (Some(mean), true) = (winner.mean, report.verdict == Outcome::Preserved) {
         let seeds = winner.seeds.len();
         if mean.preserved < seeds {
-            notes.push(
-                Note::new(
-                    Code::LuckySeed,
-                    format!(
-                        "the winner's settings keep σ within κ with {} of {} seeds",
-                        mean.preserved, seeds
-                    ),
-                )
-                .hint("the checkpoint is as audited; do not expect it of the next training"),
-            );
+            let preserved = mean.preserved;
+            let why =
+                format!("the winner's settings keep σ within κ with {preserved} of {seeds} seeds");
+            let hint = "the checkpoint is as audited; do not expect it of the next training";
+            notes.push(Note::new(Code::LuckySeed, why).hint(hint));
         }
     }
     if let (Some(winner), Some(default)) = (winner.mean, default.mean) {
@@ -39,13 +34,9 @@ pub(super) fn notes(report: &Tuning, row: &TaskRow, sigma: f64) -> Vec<Note> {
         }
     }
     if let Some(audited) = row.gating_sigma().filter(|audited| (audited - sigma).abs() > 1e-6) {
-        notes.push(
-            Note::new(
-                Code::WinnerDiffers,
-                format!("the written winner has σ {audited:.6}, and its trial had {sigma:.6}"),
-            )
-            .hint("the verdict is of the written one; report this"),
-        );
+        let why = format!("the written winner has σ {audited:.6}, and its trial had {sigma:.6}");
+        let hint = "the verdict is of the written one; report this";
+        notes.push(Note::new(Code::WinnerDiffers, why).hint(hint));
     }
     notes.extend(row.notes.iter().cloned());
     notes

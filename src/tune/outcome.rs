@@ -1,67 +1,64 @@
-//! What became of a run, and which of two students is the better one.
+//! The outcome of a training, and the order of two students.
 
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::plan::{Plan, Reference, TuneObjective, Whose};
+use super::plan::{Plan, Reference, ReferenceModel, TuneObjective};
 
-/// How a run ended.
+/// How a training ended.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "kebab-case")]
 pub enum RunOutcome {
-    /// A student.
     Finished(Box<Finished>),
-    /// It was given up.
+    /// It was stopped early.
     Stopped {
-        /// Why.
         why: String,
-        /// The epochs of the last stage that it had.
-        course: Vec<Standing>,
+        /// The finished epochs of the last stage.
+        course: Vec<TrialEpoch>,
     },
     /// It could not be trained.
     Failed {
-        /// Why.
         error: String,
     },
 }
 
-/// A student, measured.
+/// The figures of a student.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Finished {
     /// N of the training set.
     pub n: usize,
-    /// As it was trained.
+    /// Without a temperature.
     pub plain: TrainingSpend,
-    /// With a temperature that was fit on the seen part of the validation split.
+    /// With a temperature that is fit on the seen part of the validation split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recalibrated: Option<RecalibratedStudent>,
-    /// Share of the training set that it gets right; `None` without labels.
+    /// On the training set; `None` without labels.
     pub train_accuracy: Option<f64>,
     /// On the seen part of the validation split.
-    pub seen: Right,
-    /// The teacher there.
-    pub teacher_seen: Right,
-    /// σ there.
+    pub seen: CorrectCount,
+    /// The teacher's.
+    pub teacher_seen: CorrectCount,
+    /// σ on the seen part.
     pub seen_sigma: f64,
     /// Epochs of all stages.
     pub epochs: usize,
-    /// What ended the training, as `distillation.json` says it.
+    /// `ended_by` of `distillation.json`.
     pub ended_by: String,
     /// The epoch of the last stage that is kept.
     pub epoch: usize,
-    /// Passes of the training set through one layer: epochs times layers of the student.
+    /// Epochs times layers of the student.
     pub cost: usize,
-    /// Parameters of the student.
+    /// Number of parameters.
     pub parameters: usize,
     /// The epochs of the last stage.
-    pub course: Vec<Standing>,
+    pub course: Vec<TrialEpoch>,
 }
 
-/// A student held against the bound on the training set.
+/// A student compared with the bound on the training set.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TrainingSpend {
-    /// σ in the statistic and confidence that gate.
+    /// In the statistic and confidence of the gate.
     pub sigma: f64,
     /// Σd² ≤ B.
     pub preserved: bool,
@@ -72,67 +69,58 @@ pub struct TrainingSpend {
 pub struct RecalibratedStudent {
     /// τ.
     pub temperature: f64,
-    /// What that makes of it.
     #[serde(flatten)]
     pub spend: TrainingSpend,
 }
 
-/// How many of the labelled examples are right.
+/// Correct predictions of the labelled examples.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Right {
-    /// Examples that are right.
+pub struct CorrectCount {
     pub correct: usize,
-    /// Examples with a label.
     pub labelled: usize,
 }
 
-impl Right {
-    /// correct / labelled.
+impl CorrectCount {
     pub fn accuracy(self) -> f64 {
         self.correct as f64 / self.labelled as f64
     }
 }
 
-/// Where a training stands at the end of an epoch.
+/// The figures of a training at the end of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Standing {
-    /// Share of the last stage's epochs that are over.
+pub struct TrialEpoch {
+    /// Finished share of the last stage's epochs.
     pub share: f64,
-    /// σ on the watched sample of the training set.
+    /// On the sample of the training set.
     pub sigma: f64,
-    /// Accuracy on the seen part of the validation split.
+    /// On the seen part of the validation split.
     pub accuracy: f64,
 }
 
 /// A finalist on the part of the validation split that the search did not see.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Unseen {
-    /// The student.
-    pub student: Right,
-    /// The teacher.
-    pub teacher: Right,
-    /// σ as it was trained.
+    pub student: CorrectCount,
+    pub teacher: CorrectCount,
+    /// Without a temperature.
     pub sigma: f64,
-    /// σ with its temperature.
+    /// With its temperature.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recalibrated_sigma: Option<f64>,
 }
 
-/// What may be released: a student as it was trained, or with its temperature.
+/// A possible winner: a student without or with its temperature.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Candidate<'a> {
-    /// Number of the trial.
     pub trial: usize,
-    /// The student.
     pub student: &'a Finished,
-    /// τ, where it is the recalibrated one.
+    /// τ; `None` without one.
     pub temperature: Option<f64>,
-    /// Held against the bound.
     pub spend: TrainingSpend,
 }
 
 impl Finished {
-    /// As it was trained, then with its temperature.
+    /// Without its temperature, then with it.
     pub fn candidates(&self, trial: usize) -> impl Iterator<Item = Candidate<'_>> {
         let plain = Candidate { trial, student: self, temperature: None, spend: self.plain };
         let recalibrated = self.recalibrated.map(|recalibrated| Candidate {
@@ -144,55 +132,52 @@ impl Finished {
     }
 }
 
-/// The two constraints and the objective: what makes one student better than another.
+/// The two constraints and the objective, which order the students.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Constraints {
     /// κ.
     pub kappa: f64,
-    /// What accuracy is held against.
+    /// The accuracy to compare with.
     pub reference: f64,
-    /// What may be lost of it.
+    /// The accuracy that may be lost.
     pub epsilon: f64,
-    /// What decides among what is feasible.
+    /// Orders feasible students.
     pub objective: TuneObjective,
 }
 
 impl Constraints {
-    /// The rule of `plan`; `default` is the first trial's student.
+    /// The constraints of `plan`; `default` is the first trial's student.
     pub fn new(plan: &Plan, kappa: f64, default: &Finished) -> Self {
         let reference = match plan.reference {
-            Reference::Of(Whose::Default) => default.seen.accuracy(),
-            Reference::Of(Whose::Teacher) => default.teacher_seen.accuracy(),
+            Reference::Model(ReferenceModel::Default) => default.seen.accuracy(),
+            Reference::Model(ReferenceModel::Teacher) => default.teacher_seen.accuracy(),
             Reference::Accuracy(accuracy) => accuracy,
         };
         Constraints { kappa, reference, epsilon: plan.epsilon, objective: plan.objective }
     }
 
-    /// The least accuracy that is enough.
     pub fn least_accuracy(&self) -> f64 {
         self.reference - self.epsilon
     }
 
-    /// Whether so many right answers are enough: compared as counts, so that a share of examples
-    /// that is exactly the least one is.
-    pub fn is_accurate(&self, right: Right) -> bool {
-        right.correct as f64 >= self.least_accuracy() * right.labelled as f64 - 1e-9
+    /// Whether the accuracy is enough. Counts are compared, so that exactly the least accuracy is.
+    pub fn is_accurate(&self, count: CorrectCount) -> bool {
+        count.correct as f64 >= self.least_accuracy() * count.labelled as f64 - 1e-9
     }
 
-    /// How far σ is above κ and accuracy below the least, each as a share of the limit; 0 where
-    /// both are kept.
+    /// Excess of σ over κ and shortfall of the accuracy, each as a share of the limit; 0 if feasible.
     pub fn violation(&self, sigma: f64, accuracy: f64) -> f64 {
         let excess = |over: f64, limit: f64| (over / limit.max(f64::MIN_POSITIVE)).max(0.0);
         let least = self.least_accuracy();
         excess(sigma - self.kappa, self.kappa) + excess(least - accuracy, least)
     }
 
-    /// Whether `candidate` keeps both constraints.
+    /// Whether `candidate` is feasible.
     pub fn allows(&self, candidate: &Candidate) -> bool {
         candidate.spend.preserved && self.is_accurate(candidate.student.seen)
     }
 
-    /// How far `candidate` is from being allowed; 0 where it is.
+    /// The violation of `candidate`; 0 only if it is feasible.
     pub fn violation_of(&self, candidate: &Candidate) -> f64 {
         if self.allows(candidate) {
             return 0.0;
@@ -205,11 +190,11 @@ impl Constraints {
             true => 1.0,
             false => candidate.student.seen.accuracy(),
         };
-        // A tie of floating point numbers is a violation all the same.
+        // Rounding may give 0 for a candidate that is not feasible.
         self.violation(sigma, accuracy).max(f64::MIN_POSITIVE)
     }
 
-    /// What the objective makes smallest.
+    /// The figure that the objective minimises.
     fn figure(&self, candidate: &Candidate) -> f64 {
         match self.objective {
             TuneObjective::Accuracy => -candidate.student.seen.accuracy(),
@@ -219,19 +204,17 @@ impl Constraints {
         }
     }
 
-    /// What may be released of a student: as it was trained where that is allowed, else with its
-    /// temperature where that is; where neither is, the one that is nearer.
+    /// The candidate of a student: with its temperature only if that has the smaller violation.
     pub fn candidate<'a>(&self, trial: usize, student: &'a Finished) -> Candidate<'a> {
         let mut both = student.candidates(trial);
-        let plain = both.next().expect("a student as it was trained");
+        let plain = both.next().expect("a student without a temperature");
         match both.next() {
             Some(other) if self.violation_of(&other) < self.violation_of(&plain) => other,
             _ => plain,
         }
     }
 
-    /// The better one first: what is allowed by the objective, what is not by its violation; then by
-    /// σ, and the earlier trial. Of each student one candidate is compared.
+    /// Orders the better one first: by violation, objective, σ, trial.
     pub fn compare(&self, a: &Candidate, b: &Candidate) -> Ordering {
         self.violation_of(a)
             .total_cmp(&self.violation_of(b))
@@ -240,7 +223,7 @@ impl Constraints {
             .then(a.trial.cmp(&b.trial))
     }
 
-    /// The best of `students`, with the numbers of their trials.
+    /// The best of `students`, given with the numbers of their trials.
     pub fn best<'a>(
         &self,
         students: impl Iterator<Item = (usize, &'a Finished)>,
@@ -254,15 +237,15 @@ impl Constraints {
 pub(super) mod tests {
     use super::*;
 
-    /// A student with that σ, so many right of 100, and that cost.
+    /// A student with this σ, `correct` of 100, and this cost.
     pub fn finished(sigma: f64, correct: usize, cost: usize) -> Finished {
         Finished {
             n: 1000,
             plain: TrainingSpend { sigma, preserved: sigma <= 0.05 },
             recalibrated: None,
             train_accuracy: Some(0.9),
-            seen: Right { correct, labelled: 100 },
-            teacher_seen: Right { correct: 85, labelled: 100 },
+            seen: CorrectCount { correct, labelled: 100 },
+            teacher_seen: CorrectCount { correct: 85, labelled: 100 },
             seen_sigma: 0.1,
             epochs: 3,
             ended_by: "max-epochs".to_owned(),
@@ -271,6 +254,11 @@ pub(super) mod tests {
             parameters: 10 * cost,
             course: Vec::new(),
         }
+    }
+
+    fn recalibrated_to(student: Finished, sigma: f64) -> Finished {
+        let spend = TrainingSpend { sigma, preserved: sigma <= 0.05 };
+        Finished { recalibrated: Some(RecalibratedStudent { temperature: 1.3, spend }), ..student }
     }
 
     fn rule(objective: TuneObjective) -> Constraints {
@@ -284,7 +272,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_keeps_both_constraints_is_better_than_what_does_not() {
+    fn a_feasible_student_is_better_than_an_infeasible_one() {
         let students = [
             finished(0.06, 95, 1), // σ
             finished(0.01, 78, 1), // accuracy
@@ -293,15 +281,15 @@ pub(super) mod tests {
             finished(0.05, 83, 8),
         ];
         assert_eq!(best(TuneObjective::Accuracy, &students), (5, false));
-        assert_eq!(best(TuneObjective::Sigma, &students), (4, false));
-        assert_eq!(best(TuneObjective::Cost, &students), (4, false));
-        assert_eq!(best(TuneObjective::Size, &students), (4, false));
+        for objective in [TuneObjective::Sigma, TuneObjective::Cost, TuneObjective::Size] {
+            assert_eq!(best(objective, &students), (4, false));
+        }
         // Of the same accuracy, the one with the smaller σ.
         assert_eq!(best(TuneObjective::Accuracy, &students[..4]), (4, false));
     }
 
     #[test]
-    fn where_nothing_is_allowed_the_least_violation_is_best() {
+    fn without_a_feasible_student_the_least_violation_is_best() {
         let students = [finished(0.10, 90, 1), finished(0.06, 70, 1), finished(0.07, 80, 1)];
         assert_eq!(best(TuneObjective::Accuracy, &students), (2, false));
         let rule = rule(TuneObjective::Accuracy);
@@ -313,30 +301,18 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_temperature_is_taken_only_where_it_is_needed() {
-        let with = |student: Finished, sigma: f64| Finished {
-            recalibrated: Some(RecalibratedStudent {
-                temperature: 1.3,
-                spend: TrainingSpend { sigma, preserved: sigma <= 0.05 },
-            }),
-            ..student
-        };
-        assert_eq!(best(TuneObjective::Accuracy, &[with(finished(0.06, 80, 1), 0.04)]), (1, true));
-        assert_eq!(best(TuneObjective::Accuracy, &[with(finished(0.04, 80, 1), 0.03)]), (1, false));
-        assert_eq!(best(TuneObjective::Accuracy, &[with(finished(0.08, 80, 1), 0.07)]), (1, true));
-        assert_eq!(best(TuneObjective::Accuracy, &[with(finished(0.06, 80, 1), 0.06)]), (1, false));
+    fn a_temperature_is_used_only_where_it_is_needed() {
+        let cases =
+            [(0.06, 0.04, true), (0.04, 0.03, false), (0.08, 0.07, true), (0.06, 0.06, false)];
+        for (plain, recalibrated, used) in cases {
+            let student = recalibrated_to(finished(plain, 80, 1), recalibrated);
+            assert_eq!(best(TuneObjective::Accuracy, &[student]), (1, used), "{plain}");
+        }
     }
 
     #[test]
     fn the_best_does_not_depend_on_the_order() {
-        let with = |student: Finished, sigma: f64| Finished {
-            recalibrated: Some(RecalibratedStudent {
-                temperature: 2.0,
-                spend: TrainingSpend { sigma, preserved: true },
-            }),
-            ..student
-        };
-        let students = [with(finished(0.04, 80, 1), 0.02), finished(0.03, 80, 1)];
+        let students = [recalibrated_to(finished(0.04, 80, 1), 0.02), finished(0.03, 80, 1)];
         for objective in [TuneObjective::Accuracy, TuneObjective::Sigma] {
             for order in [[0, 1], [1, 0]] {
                 let numbered = order.into_iter().map(|i| (i + 1, &students[i]));

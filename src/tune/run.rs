@@ -1,4 +1,4 @@
-//! A tune from its plan to its report.
+//! A tune, from its plan to its report.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,43 +11,43 @@ use sha2::{Digest, Sha256};
 
 use super::finale::Confirmation;
 use super::journal::{Journal, RunId, TrainingRun, TrainingRuns};
-use super::locks::{Locks, LOOK};
+use super::locks::{Locks, POLL};
+use super::log::TuneLog;
 use super::measure;
 use super::outcome::{Candidate, Constraints, Finished, RunOutcome};
 use super::plan::{wrong, Plan};
+use super::pruning::{trial_epochs, TrialPruner};
 use super::search::propose;
 use super::space::TrialSettings;
-use super::speaker::TuneLog;
-use super::watch::{standings, Watcher};
 use crate::audit::{Gate, Session};
 use crate::digest::hexadecimal;
 use crate::distill::evaluate::Diverged;
 use crate::distill::methods::{Method, OwnKeys, METHODS};
 use crate::distill::saved::TrainingFolder;
 use crate::distill::{
-    check, distill_among, TrainingContext, TrainingFacts, TrainingOutcome, WatchedSample,
+    check, distill_with, SampleDraw, TrainingContext, TrainingFacts, TrainingOutcome,
 };
 use crate::error::{Diagnostic, Interrupted};
 use crate::report::tuning::Tuning;
 
-/// What becomes of a tune that is stopped.
+/// The outcome of an interrupted tune, as the user is told.
 const SAVED: &str = "the search is saved; run the same command to resume it";
-/// Ends of stages that are kept for trials that begin alike; each is as large as a student.
+/// Shared stages that are kept; each is as large as a student.
 const STAGES: usize = 6;
 
-/// Searches, confirms, and writes the output folder; the report of it.
+/// Searches, confirms the winner and writes the output folder -> the report.
 ///
-/// `trainings` is the session that the trainings get: usually a quieter one.
+/// `trainings` is the session of the trainings, usually a quieter one.
 ///
 /// # Errors
-/// A plan that its models or its data contradict, before anything is trained; a default that cannot
-/// be trained; an interrupt (the journal goes on from there); a full disk.
+/// A plan that contradicts its models or its data, before anything is trained; default settings that
+/// cannot be trained; an interrupt (the journal resumes from there); a full disk.
 pub fn tune(plan: &Plan, session: &Session, trainings: &Session) -> Result<Tuning> {
     let tune = Tune::prepare(plan, session, trainings)?;
     tune.search().and_then(|()| Confirmation(&tune).report()).map_err(stopped)
 }
 
-/// A tune under way.
+/// A tune with its inputs.
 pub(super) struct Tune<'a> {
     pub plan: &'a Plan,
     pub session: &'a Session,
@@ -57,21 +57,20 @@ pub(super) struct Tune<'a> {
     pub gate: Gate,
     pub facts: TrainingFacts,
     began: Instant,
-    /// That there is nothing left to try, said once.
+    /// Logs once that the space has no further settings.
     exhausted: Once,
 }
 
-/// What a process does next.
+/// The next step of a process.
 enum NextStep {
-    /// A training, which no other process touches while the lock is held.
+    /// A training that this process has locked.
     Train(Claim),
-    /// Others are training; what comes next depends on them.
+    /// Other processes are training, and the next step depends on them.
     Wait,
-    /// Every training is over.
-    Nothing,
+    Finished,
 }
 
-/// A training of this process.
+/// A training and its lock.
 struct Claim {
     id: RunId,
     point: TrialSettings,
@@ -94,12 +93,11 @@ impl<'a> Tune<'a> {
             gate.origin = origin.clone();
         }
         let mut identity = plan.identity()?;
-        let bound = json!({
+        identity["gate"] = json!({
             "kappa": gate.bound.kappa(facts.train),
             "statistic": gate.statistic.to_string(),
             "confidence": gate.kind.to_string(),
         });
-        identity["gate"] = bound;
         let parts = serde_json::to_vec(&(&facts.fingerprint, &identity))?;
         let fingerprint = hexadecimal(&Sha256::digest(parts));
         let journal = Journal::open(&plan.output, &fingerprint, identity)?;
@@ -108,19 +106,19 @@ impl<'a> Tune<'a> {
         Ok(Tune { plan, session, trainings, journal, locks, gate, facts, began, exhausted })
     }
 
-    /// Trains until there is nothing left to train.
+    /// Trains until all trainings are over.
     fn search(&self) -> Result<()> {
         let mut waits = false;
         loop {
             match self.next()? {
                 NextStep::Train(claim) => self.train(claim)?,
-                NextStep::Nothing => return Ok(()),
+                NextStep::Finished => return Ok(()),
                 NextStep::Wait => {
                     if !std::mem::replace(&mut waits, true) {
                         self.session.progress.message("waiting for trainings of other processes");
                     }
                     self.session.interrupt.check(|| "waiting for other processes".to_owned())?;
-                    std::thread::sleep(LOOK);
+                    std::thread::sleep(POLL);
                 }
             }
         }
@@ -131,22 +129,21 @@ impl<'a> Tune<'a> {
         self.gate.bound.kappa(self.facts.train)
     }
 
-    /// The folder of a run.
     pub fn folder(&self, id: RunId) -> PathBuf {
         self.runs_folder().join(id.to_string())
     }
 
-    /// Where students lie until the tune is over.
+    /// The students, until the tune is over.
     pub fn runs_folder(&self) -> PathBuf {
         self.plan.output.join("runs")
     }
 
-    /// What the trainings share.
+    /// Finished stages and teacher states that trainings share.
     pub fn shared_folder(&self) -> PathBuf {
         self.plan.output.join("shared")
     }
 
-    /// The constraints, once the default settings are measured.
+    /// The constraints; `None` until the default settings are measured.
     ///
     /// # Errors
     /// Default settings that cannot be trained.
@@ -159,45 +156,44 @@ impl<'a> Tune<'a> {
             Some(RunOutcome::Failed { error }) => Err(Diagnostic::failure(format!(
                 "the default settings cannot be trained: {error}"
             ))
-            .hint("all trials are compared with them: choose other defaults and another --output")
+            .hint("every trial is compared with them: use other defaults, and another --output")
             .into()),
-            Some(RunOutcome::Stopped { .. }) => bail!("the default settings were given up"),
+            Some(RunOutcome::Stopped { .. }) => bail!("the default settings were stopped early"),
         }
     }
 
-    /// What this process does next: a run whose process died, the next trial, a finalist with
-    /// another seed.
+    /// A training whose process died, the next trial, or a finalist with another seed.
     fn next(&self) -> Result<NextStep> {
-        let mut held = self.journal.hold()?;
-        let rule = self.rule(&held.runs)?;
-        let mut under_way = Vec::new();
-        for run in held.runs.all.iter().filter(|run| run.end.is_none()) {
+        let mut locked = self.journal.lock()?;
+        let rule = self.rule(&locked.runs)?;
+        let mut running = Vec::new();
+        for run in locked.runs.all.iter().filter(|run| run.end.is_none()) {
             match self.locks.run(run.id)? {
-                None => under_way.push(run.id),
+                None => running.push(run.id),
                 Some(lock) => {
                     let (id, point) = (run.id, run.point.clone());
                     return Ok(NextStep::Train(Claim { id, point, rule, _lock: lock }));
                 }
             }
         }
-        let next = match self.next_trial(&held.runs, rule)? {
-            // Who the finalists are is known when every trial is over.
-            None if under_way.iter().any(|id| id.seed.is_none()) => return Ok(NextStep::Wait),
-            None => self.next_finalist(&held.runs, rule)?,
+        let next = match self.next_trial(&locked.runs, rule)? {
+            // The finalists are known when every trial is over.
+            None if running.iter().any(|id| id.seed.is_none()) => return Ok(NextStep::Wait),
+            None => self.next_finalist(&locked.runs, rule)?,
             trial => trial,
         };
         match next {
             Some((id, point)) => {
                 let lock = self.locks.run(id)?.ok_or_else(|| anyhow!("{id} is locked"))?;
-                held.begin(id, &point)?;
+                locked.begin(id, &point)?;
                 Ok(NextStep::Train(Claim { id, point, rule, _lock: lock }))
             }
-            None if under_way.is_empty() => Ok(NextStep::Nothing),
+            None if running.is_empty() => Ok(NextStep::Finished),
             None => Ok(NextStep::Wait),
         }
     }
 
-    /// The next trial, if there is to be one more.
+    /// The next trial, if there is one.
     fn next_trial(
         &self,
         runs: &TrainingRuns,
@@ -212,12 +208,12 @@ impl<'a> Tune<'a> {
         let begun: Vec<&TrialSettings> = runs.trials().map(|run| &run.point).collect();
         let next = propose(self.plan, number, &begun, &ranked)?;
         if next.is_none() {
-            self.exhausted.call_once(|| self.speaker().exhausted(begun.len()));
+            self.exhausted.call_once(|| self.log().exhausted(begun.len()));
         }
         Ok(next.map(|point| (RunId::trial(number), point)))
     }
 
-    /// A finalist with a seed that it was not trained with yet.
+    /// A finalist and a seed that it has not been trained with.
     fn next_finalist(
         &self,
         runs: &TrainingRuns,
@@ -241,36 +237,36 @@ impl<'a> Tune<'a> {
         (1..=self.plan.further_seeds).map(move |i| first.wrapping_add(i))
     }
 
-    /// Trains, measures, and writes down what became of it.
+    /// Trains, measures, and writes the outcome into the journal.
     fn train(&self, claim: Claim) -> Result<()> {
         let id = claim.id;
         let folder = self.folder(id);
         let resume = TrainingFolder::of(&folder).holds_state();
         if !resume && folder.exists() {
-            // A student whose process was killed before it could say so.
+            // A student whose process was killed before it wrote the journal.
             remove(&folder)?;
         }
         let of = id.seed.is_none().then(|| self.plan.trials.max(id.trial));
-        self.speaker().begun(id, of, &claim.point, resume);
+        self.log().begun(id, of, &claim.point, resume);
         let end = self.trained(&claim, &folder, resume)?;
-        let mut held = self.journal.hold()?;
-        held.end(id, end)?;
-        self.speaker().ended(id, &held.runs, self.rule(&held.runs)?.as_ref());
-        self.tidy(&held.runs)
+        let mut locked = self.journal.lock()?;
+        locked.end(id, end)?;
+        self.log().ended(id, &locked.runs, self.rule(&locked.runs)?.as_ref());
+        self.tidy(&locked.runs)
     }
 
-    /// Trains into `folder`; what became of it. Settings that contradict each other or the models, or
-    /// that diverge, are a failed trial: the next ones need not be. Anything else ends the tune.
+    /// Trains into `folder`. Settings that contradict each other or the models, or that diverge, are a
+    /// failed trial; any other error ends the tune.
     fn trained(&self, claim: &Claim, folder: &Path, resume: bool) -> Result<RunOutcome> {
         let (plan, id) = (self.plan, claim.id);
-        let watcher = Watcher {
+        let pruner = TrialPruner {
             journal: &self.journal,
             stopping: &plan.stopping,
-            // The default is what all is held against, and a finalist is confirmed, not searched.
+            // The default settings and the finalists are always trained to the end.
             rule: claim.rule.filter(|_| id.seed.is_none() && id.trial > 1),
             gate: &self.gate,
             n: self.facts.train,
-            speaker: self.speaker(),
+            log: self.log(),
             why: Mutex::default(),
         };
         let failed = |error: &Error| Ok(RunOutcome::Failed { error: one_line(error) });
@@ -278,17 +274,17 @@ impl<'a> Tune<'a> {
             Err(error) => return failed(&error),
             Ok(recipe) => recipe,
         };
-        let sample = WatchedSample { examples: plan.stopping.sample, seed: plan.seed };
+        let sample = SampleDraw { examples: plan.stopping.sample, seed: plan.seed };
         let shared = self.shared_folder();
-        let among = TrainingContext { shared: Some(&shared), watch: Some((&watcher, sample)) };
-        let trained = distill_among(&recipe, resume, among, self.trainings).and_then(|outcome| {
+        let context = TrainingContext { shared: Some(&shared), callback: Some((&pruner, sample)) };
+        let trained = distill_with(&recipe, resume, context, self.trainings).and_then(|outcome| {
             Ok(match outcome {
                 TrainingOutcome::Trained(student) => RunOutcome::Finished(Box::new(
                     measure::finished(&student, &recipe, &self.gate, plan.recalibrate)?,
                 )),
                 TrainingOutcome::Stopped(course) => RunOutcome::Stopped {
-                    why: watcher.why().context("a trial was given up without a reason")?,
-                    course: standings(&course, recipe.last_stage().max_epochs),
+                    why: pruner.reason().context("a trial was stopped without a reason")?,
+                    course: trial_epochs(&course, recipe.last_stage().max_epochs),
                 },
                 TrainingOutcome::Refused(error) => return failed(&error),
             })
@@ -300,13 +296,12 @@ impl<'a> Tune<'a> {
         }
     }
 
-    fn speaker(&self) -> TuneLog {
+    fn log(&self) -> TuneLog {
         TuneLog(self.session.progress)
     }
 
-    /// Removes the students that nobody needs any more, all but the default's, the best one's and
-    /// those of further seeds, and the older ends of stages. Not while another process may be
-    /// reading one at the end of the tune.
+    /// Removes the older shared stages and all students but the default's, the best one's and those of
+    /// further seeds. Not while another process is in the finale, where it reads them.
     fn tidy(&self, runs: &TrainingRuns) -> Result<()> {
         let (Some(rule), Some(_lock)) = (self.rule(runs)?, self.locks.idle_finale()?) else {
             return Ok(());
@@ -323,7 +318,7 @@ impl<'a> Tune<'a> {
         Ok(())
     }
 
-    /// Keeps the ends of stages that were written last.
+    /// Removes all but the latest shared stages.
     fn tidy_stages(&self) {
         let entries = std::fs::read_dir(self.shared_folder()).into_iter().flatten().flatten();
         let stage = |entry: &std::fs::DirEntry| {
@@ -335,30 +330,26 @@ impl<'a> Tune<'a> {
         let mut stages: Vec<_> = entries.filter(stage).filter_map(dated).collect();
         stages.sort();
         for (_, path) in stages.iter().rev().skip(STAGES) {
-            let _ = std::fs::remove_file(path); // it would be trained again
+            let _ = std::fs::remove_file(path); // a stage that is missing is trained again
         }
     }
 }
 
-/// Fails where no accuracy could be known.
+/// Requires labels in both parts of the validation split.
 fn require_labels(facts: &TrainingFacts, task: &str) -> Result<()> {
     let lacks = match facts.labelled {
         None => format!("`{task}` has no validation split"),
         Some([0, 0]) => format!("the validation split of `{task}` has no labels"),
-        Some([0, _]) => {
-            format!("no example of the seen part of `{task}`'s validation split has a label")
-        }
-        Some([_, 0]) => {
-            format!("no example of the unseen part of `{task}`'s validation split has a label")
-        }
+        Some([0, _]) => format!("the seen part of `{task}`'s validation split has no labels"),
+        Some([_, 0]) => format!("the unseen part of `{task}`'s validation split has no labels"),
         Some(_) => return Ok(()),
     };
-    Err(Diagnostic::usage(format!("{lacks}, and students are compared by their accuracy there"))
+    Err(Diagnostic::usage(format!("{lacks}, which students are compared on"))
         .hint("name one with labels in the task's `splits`")
         .into())
 }
 
-/// Whether a key changes what the models must agree on, so that it is tried on them beforehand.
+/// Whether some values of a key may not suit the models, so that they are checked first.
 fn constrains_models(name: &str) -> bool {
     let shared = ["student", "layer_map", "method", "compat"];
     let table = name.split('.').next().unwrap_or_default();
@@ -379,15 +370,15 @@ pub(super) fn best<'a>(runs: &'a TrainingRuns, rule: &Constraints) -> Option<Can
     rule.best(students(runs).map(|(run, student)| (run.id.trial, student)))
 }
 
-/// The default and the best.
+/// The trials of the default settings and of the best student.
 pub(super) fn finalists(runs: &TrainingRuns, rule: &Constraints) -> Vec<usize> {
     let mut finalists = vec![1];
     finalists.extend(best(runs, rule).map(|best| best.trial).filter(|&trial| trial != 1));
     finalists
 }
 
-/// The settings of the trials that are over, the best first: what finished by its better candidate,
-/// what was given up by its violation then, what failed last.
+/// The settings of the finished trials, the best first: students by their better candidate, then
+/// stopped trials by their last violation, then failed ones.
 fn ranked<'a>(runs: &'a TrainingRuns, rule: &Constraints) -> Vec<&'a TrialSettings> {
     let mut finished: Vec<(Candidate, &TrialSettings)> = students(runs)
         .map(|(run, student)| (rule.candidate(run.id.trial, student), &run.point))
@@ -407,12 +398,11 @@ fn ranked<'a>(runs: &'a TrainingRuns, rule: &Constraints) -> Vec<&'a TrialSettin
     finished.chain(others.into_iter().map(|(_, point)| point)).collect()
 }
 
-/// Removes a folder of this tune.
 pub(super) fn remove(folder: &Path) -> Result<()> {
     std::fs::remove_dir_all(folder).with_context(|| format!("cannot remove `{}`", folder.display()))
 }
 
-/// What a user who stopped the tune hears.
+/// Adds to an interrupt that the tune can be resumed.
 fn stopped(error: Error) -> Error {
     match error.downcast_ref::<Interrupted>() {
         Some(interrupted) => Interrupted { outcome: SAVED, ..interrupted.clone() }.into(),
@@ -432,19 +422,19 @@ mod tests {
     use crate::error::rendered;
 
     #[test]
-    fn labels_are_asked_for_in_both_parts_of_the_validation_split() {
-        let says = |labelled| {
+    fn labels_are_required_in_both_parts_of_the_validation_split() {
+        let checked = |labelled| {
             let facts = TrainingFacts { fingerprint: String::new(), train: 9, labelled };
             require_labels(&facts, "own").map_err(|error| rendered(&error))
         };
-        assert_eq!(says(Some([1, 1])), Ok(()));
+        assert_eq!(checked(Some([1, 1])), Ok(()));
         for (labelled, named) in [
             (None, "`own` has no validation split"),
             (Some([0, 0]), "the validation split of `own` has no labels"),
-            (Some([0, 3]), "no example of the seen part"),
-            (Some([3, 0]), "no example of the unseen part"),
+            (Some([0, 3]), "the seen part of `own`'s validation split has no labels"),
+            (Some([3, 0]), "the unseen part of `own`'s validation split has no labels"),
         ] {
-            let why = says(labelled).unwrap_err();
+            let why = checked(labelled).unwrap_err();
             assert!(why.contains(named) && why.contains("hint: "), "{why}");
         }
     }

@@ -1,9 +1,7 @@
-//! ALP-KD: each student layer looks at a mixture of all the teacher's [CLS] vectors.
+//! ALP-KD: each student layer imitates a mixture of all the teacher's [CLS] vectors.
 
-use anyhow::Result;
-
-use super::{stage, Configured, Method};
-use crate::distill::objective::{Objective, Setting};
+use super::{stage, Configured, Method, ObjectiveResult};
+use crate::distill::objective::Setting;
 use crate::distill::recipe::{Recipe, StageLayer};
 use crate::distill::states::Selection;
 use crate::distill::term::Term;
@@ -29,14 +27,9 @@ pub(super) const METHOD: Method = Method {
 struct Alp;
 
 impl Configured for Alp {
-    fn objective(
-        &self,
-        recipe: &Recipe,
-        setting: &Setting,
-        stage: usize,
-    ) -> Result<Box<dyn Objective>> {
+    fn objective(&self, recipe: &Recipe, setting: &Setting, stage: usize) -> ObjectiveResult {
         if !recipe.stages[stage].losses.contains_key(&Term::ATTENTIVE) {
-            return super::of_logits(recipe, stage);
+            return super::logits_objective(recipe, stage);
         }
         super::require_same_width(setting, "alp mixes the teacher's [CLS] vectors as they are")?;
         let teacher = super::require_states(setting)?;

@@ -1,12 +1,12 @@
-//! Annealing: the teacher's logits first in small, then in full, and the labels after.
+//! Annealing KD: first the teacher's logits, scaled up from a small factor to one; then the labels.
 
-use anyhow::{bail, Result};
+use anyhow::{ensure, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use toml::Table;
 
-use super::{stage, Configured, Method, OwnKeys};
-use crate::distill::objective::{Objective, Setting};
+use super::{stage, Configured, Method, ObjectiveResult, OwnKeys};
+use crate::distill::objective::Setting;
 use crate::distill::recipe::Recipe;
 use crate::distill::term::Term;
 use crate::distill::terms::Annealing;
@@ -31,31 +31,32 @@ pub(super) const METHOD: Method = Method {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct AnnealingKd {
-    /// Where τ begins; it falls to 1 in whole steps over the first stage.
+    /// The first τ; it falls to 1 in whole steps over the first stage.
     tau_max: usize,
 }
 
 impl Default for AnnealingKd {
-    /// That of BERT-small on MRPC, SST-2, QNLI and WNLI.
+    /// The value of BERT-small on MRPC, SST-2, QNLI and WNLI.
     fn default() -> Self {
         AnnealingKd { tau_max: 7 }
     }
 }
 
 impl Configured for AnnealingKd {
-    fn objective(&self, recipe: &Recipe, _: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
+    fn objective(&self, recipe: &Recipe, _: &Setting, stage: usize) -> ObjectiveResult {
         let terms = super::terms(recipe, stage);
         if stage > 0 {
             return Ok(Box::new(terms));
         }
         let (epochs, tau_max) = (recipe.stages[0].max_epochs, self.tau_max);
-        if !epochs.is_multiple_of(tau_max) {
-            bail!(Diagnostic::usage(format!(
+        ensure!(
+            epochs.is_multiple_of(tau_max),
+            Diagnostic::usage(format!(
                 "`stage.logits.max_epochs` = {epochs} is not a multiple of \
-                         `annealing.tau_max` = {tau_max}: each temperature lasts as many epochs"
+                 `annealing.tau_max` = {tau_max}: each temperature has the same number of epochs"
             ))
-            .hint(format!("set max_epochs to {}", epochs.next_multiple_of(tau_max))));
-        }
+            .hint(format!("set max_epochs to {}", epochs.next_multiple_of(tau_max)))
+        );
         let epochs_each = epochs / tau_max;
         Ok(Box::new(terms.annealed(Annealing { tau_max, epochs_each })))
     }

@@ -1,4 +1,4 @@
-//! Fine-tuning on the hard labels: how a teacher is made, and what a student is compared with.
+//! Fine-tuning on the labels: for teachers, and for students to compare with.
 
 use super::{stage, Method};
 use crate::distill::recipe::Init;

@@ -1,13 +1,13 @@
-//! The least of the teacher's hidden states that teaches as much: a few layers, tokens and
-//! elements, stored once and read from there; then its probabilities.
+//! HSK: first a small part of the teacher's hidden states (a few layers, tokens and elements), which
+//! is stored once; then its probabilities.
 
-use anyhow::{bail, Result};
+use anyhow::{ensure, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use toml::Table;
 
-use super::{stage, tinybert, Configured, Method, OwnKeys};
-use crate::distill::objective::{Objective, Setting};
+use super::{stage, tinybert, Configured, Method, ObjectiveResult, OwnKeys};
+use crate::distill::objective::Setting;
 use crate::distill::recipe::Recipe;
 use crate::distill::states::Selection;
 use crate::distill::term::Term;
@@ -29,15 +29,15 @@ pub(super) const METHOD: Method = Method {
     ..Method::COMMON
 };
 
-/// `[hsk]`: what is kept of the teacher's hidden states.
+/// `[hsk]`: the part of the teacher's hidden states that is kept.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Hsk {
-    /// Layers kept, from the top of the map.
+    /// Layers, from the top of the map.
     depth: usize,
-    /// Tokens kept of each text, at most.
+    /// Most tokens of each text.
     length: usize,
-    /// Share of the hidden states' elements kept, in (0, 1].
+    /// Share of the elements, in (0, 1].
     width: f64,
 }
 
@@ -52,12 +52,7 @@ impl Default for Hsk {
 const LONGEST_KEPT: usize = 255;
 
 impl Configured for Hsk {
-    fn objective(
-        &self,
-        recipe: &Recipe,
-        setting: &Setting,
-        stage: usize,
-    ) -> Result<Box<dyn Objective>> {
+    fn objective(&self, recipe: &Recipe, setting: &Setting, stage: usize) -> ObjectiveResult {
         let terms = super::terms(recipe, stage);
         if !recipe.stages[stage].losses.contains_key(&Term::KEPT) {
             return Ok(Box::new(terms));
@@ -65,11 +60,9 @@ impl Configured for Hsk {
         let map = super::layer_map(recipe, setting)?;
         super::require_same_tokens(setting)?;
         let (depth, layers) = (self.depth, map.len());
-        if depth > layers {
-            bail!(Diagnostic::usage(format!(
-                "`hsk.depth` = {depth} is more than the student's {layers} layers"
-            )));
-        }
+        let too_deep =
+            || format!("`hsk.depth` = {depth} is more than the student's {layers} layers");
+        ensure!(depth <= layers, Diagnostic::usage(too_deep()));
         let pairs = map.iter().enumerate().map(|(i, &teacher)| (i + 1, teacher));
         let hidden: Vec<_> = pairs.skip(layers - depth).collect();
         let selection = Selection::Kept {
@@ -85,12 +78,14 @@ impl Configured for Hsk {
     fn check(&self) -> Result<()> {
         super::require_at_least_one("hsk.depth", self.depth)?;
         super::require_at_least_one("hsk.length", self.length)?;
-        if self.length > LONGEST_KEPT {
-            bail!(Diagnostic::usage(format!("`hsk.length` must be at most {LONGEST_KEPT} tokens")));
-        }
-        if !(self.width > 0.0 && self.width <= 1.0) {
-            bail!(Diagnostic::usage("`hsk.width` must be a share above 0 and at most 1"));
-        }
+        ensure!(
+            self.length <= LONGEST_KEPT,
+            Diagnostic::usage(format!("`hsk.length` must be at most {LONGEST_KEPT} tokens"))
+        );
+        ensure!(
+            self.width > 0.0 && self.width <= 1.0,
+            Diagnostic::usage("`hsk.width` must be a share above 0 and at most 1")
+        );
         Ok(())
     }
 

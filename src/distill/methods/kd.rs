@@ -1,4 +1,4 @@
-//! Vanilla distillation: the labels, and the teacher's probabilities at a temperature.
+//! Knowledge distillation: the labels, and the teacher's probabilities at a temperature.
 
 use super::{stage, Method};
 use crate::distill::recipe::StageLayer;

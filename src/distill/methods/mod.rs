@@ -1,4 +1,4 @@
-//! The methods, one file and one row each.
+//! The distillation methods: one file and one row of [`METHODS`] each.
 
 mod alp;
 mod annealing;
@@ -9,7 +9,7 @@ mod pkd;
 mod takd;
 mod tinybert;
 
-use anyhow::{bail, Result};
+use anyhow::{ensure, Result};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use toml::de::ValueDeserializer;
@@ -23,52 +23,45 @@ use super::terms::Terms;
 use crate::error::Diagnostic;
 use crate::model::Shape;
 
-/// A method: its stages, what they minimise by default, and what it asks of the models.
+/// A distillation method.
 pub struct Method {
-    /// As `method` names it.
+    /// Its name in recipes.
     pub name: &'static str,
-    /// Where it comes from.
+    /// The publication.
     pub source: &'static str,
-    /// What the student begins as unless the recipe says otherwise.
+    /// The default of `student.init`.
     pub init: Init,
-    /// The stages in order: a name, and the published defaults.
+    /// The stages in order: names and published defaults.
     pub stages: fn() -> Vec<(&'static str, StageLayer)>,
-    /// The losses that its stages may be made of.
+    /// The losses that its stages may use.
     pub terms: &'static [Term],
-    /// Whether it knows `compat`, the habits of the original TinyBERT code.
+    /// Whether it supports `compat`.
     pub knows_compat: bool,
-    /// Whether it has keys of its own, in a recipe's table of its name.
     pub own_keys: OwnKeys,
-    /// The method under its own keys; under their published values where there is no table.
+    /// Reads its own keys from the recipe's table of its name; published values without a table.
     pub configure: fn(Option<ValueDeserializer>) -> Result<Box<dyn Configured>, toml::de::Error>,
 }
 
 /// Whether a method has keys of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OwnKeys {
-    /// It has none.
     None,
-    /// Any of their values suits any two models.
+    /// All values suit all models.
     Free,
-    /// Their values ask something of the models: a search tries them on the models beforehand.
+    /// Some values do not suit some models: a search checks them on its models first.
     ConstrainModels,
 }
 
-/// A method under its own keys.
-pub trait Configured: Send + Sync {
-    /// What stage number `stage` (counted from 0) minimises. Every stage's is made once before
-    /// anything is run.
-    ///
-    /// # Errors
-    /// What of the recipe contradicts the models: a usage error.
-    fn objective(
-        &self,
-        recipe: &Recipe,
-        setting: &Setting,
-        stage: usize,
-    ) -> Result<Box<dyn Objective>>;
+/// An objective, or a usage error where the recipe contradicts the models.
+pub type ObjectiveResult = Result<Box<dyn Objective>>;
 
-    /// Refuses values of its own keys that are out of their range.
+/// A method with the values of its own keys.
+pub trait Configured: Send + Sync {
+    /// The objective of stage number `stage`, from 0. Each is also made once before the training, to
+    /// check the recipe.
+    fn objective(&self, recipe: &Recipe, setting: &Setting, stage: usize) -> ObjectiveResult;
+
+    /// Checks the ranges of its own keys.
     ///
     /// # Errors
     /// A usage error that names the key.
@@ -76,23 +69,23 @@ pub trait Configured: Send + Sync {
         Ok(())
     }
 
-    /// Its own keys with the values in force, as its table in a recipe would have them.
+    /// Its own keys with the values in force, as its table in a recipe. A search may change them.
     fn keys(&self) -> Table {
         Table::new()
     }
 
-    /// Its own keys as distillation.json has them: a key of the recipe and its value.
+    /// Its own keys in distillation.json: a key of the recorded recipe and its value.
     fn record(&self) -> Option<(&'static str, Value)> {
         None
     }
 
-    /// Students that are trained before the student, each the teacher of the next.
+    /// Students that are trained first, each the teacher of the next.
     fn assistants(&self) -> &[StudentLayer] {
         &[]
     }
 }
 
-/// All of them.
+/// All methods.
 pub static METHODS: &[Method] = &[
     finetune::METHOD,
     kd::METHOD,
@@ -104,10 +97,7 @@ pub static METHODS: &[Method] = &[
     hsk::METHOD,
 ];
 
-/// The method of that name.
-///
-/// # Errors
-/// A usage error that names those there are.
+/// The method of that name, or a usage error that lists the methods.
 pub fn find(name: &str) -> Result<&'static Method> {
     let found = METHODS.iter().find(|method| method.name == name);
     Ok(found.ok_or_else(|| {
@@ -120,14 +110,14 @@ pub fn find(name: &str) -> Result<&'static Method> {
     })?)
 }
 
-/// The names of the methods that are `chosen`.
+/// The names of the chosen methods, separated by commas.
 pub fn names_of(chosen: impl Fn(&Method) -> bool) -> String {
     let chosen = METHODS.iter().filter(|method| chosen(method));
     chosen.map(|method| method.name).collect::<Vec<_>>().join(", ")
 }
 
 impl Method {
-    /// What most methods have in common.
+    /// The defaults of a method.
     const COMMON: Method = Method {
         name: "",
         source: "",
@@ -136,29 +126,28 @@ impl Method {
         terms: &[],
         knows_compat: false,
         own_keys: OwnKeys::None,
-        configure: |_| Ok(Box::new(OfLogits)),
+        configure: |_| Ok(Box::new(LogitsMethod)),
     };
 
-    /// Whether it compares anything inside the encoders.
-    pub fn looks_inside(&self) -> bool {
-        self.terms.iter().any(|term| term.looks_inside())
+    /// Whether it compares hidden states or attention scores.
+    pub fn reads_encoders(&self) -> bool {
+        self.terms.iter().any(|term| term.reads_encoders())
     }
 
-    /// Whether it reads `layer_map`.
     pub fn maps_layers(&self) -> bool {
         self.terms.iter().any(|term| term.0.maps_layers)
     }
 
-    /// Whether recipes may have the key `path`, such as `stage.train.losses.soft`, with it.
+    /// Whether its recipes may have the key `path`, such as `stage.train.losses.soft`.
     pub fn has_key(&self, path: &str) -> bool {
         let parts: Vec<&str> = path.split('.').collect();
-        let weighs = |loss: &str| self.terms.iter().any(|term| term.as_str() == loss);
+        let has_loss = |loss: &str| self.terms.iter().any(|term| term.as_str() == loss);
         match parts.as_slice() {
             ["stage", stage, rest @ ..] => {
-                let has = (self.stages)().iter().any(|(name, _)| name == stage);
-                has && !matches!(rest, ["losses", loss] if !weighs(loss))
+                let has_stage = (self.stages)().iter().any(|(name, _)| name == stage);
+                has_stage && !matches!(rest, ["losses", loss] if !has_loss(loss))
             }
-            ["training", "losses", loss] => (self.stages)().len() == 1 && weighs(loss),
+            ["training", "losses", loss] => (self.stages)().len() == 1 && has_loss(loss),
             ["compat"] => self.knows_compat,
             ["layer_map"] => self.maps_layers(),
             [table, ..] => METHODS.iter().all(|method| !method.owns(table) || method == self),
@@ -166,7 +155,7 @@ impl Method {
         }
     }
 
-    /// Whether `table` is that of its own keys.
+    /// Whether `table` holds its own keys.
     pub fn owns(&self, table: &str) -> bool {
         self.own_keys != OwnKeys::None && self.name == table
     }
@@ -178,36 +167,32 @@ impl PartialEq for Method {
     }
 }
 
-/// A method that compares logits and labels alone, without keys of its own.
-struct OfLogits;
+/// A method on logits and labels alone, without own keys.
+struct LogitsMethod;
 
-impl Configured for OfLogits {
-    fn objective(&self, recipe: &Recipe, _: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
-        of_logits(recipe, stage)
+impl Configured for LogitsMethod {
+    fn objective(&self, recipe: &Recipe, _: &Setting, stage: usize) -> ObjectiveResult {
+        logits_objective(recipe, stage)
     }
 }
 
-/// The own keys of `C`, whose default is what was published.
+/// Reads the own keys of `C`, whose default has the published values.
 fn configured<C: Configured + DeserializeOwned + Default + 'static>(
     table: Option<ValueDeserializer>,
 ) -> Result<Box<dyn Configured>, toml::de::Error> {
     Ok(Box::new(table.map(C::deserialize).transpose()?.unwrap_or_default()))
 }
 
-/// Refuses 0 for a count.
 fn require_at_least_one(key: &str, count: usize) -> Result<()> {
-    match count {
-        0 => Err(Diagnostic::usage(format!("`{key}` must be at least 1")).into()),
-        _ => Ok(()),
-    }
+    ensure!(count > 0, Diagnostic::usage(format!("`{key}` must be at least 1")));
+    Ok(())
 }
 
-/// The keys of `own` as a table.
 fn keys_of(own: &impl serde::Serialize) -> Table {
     Table::try_from(own).expect("own keys are plain values")
 }
 
-/// What a method says of a stage; the rest is what most published recipes share.
+/// A stage with these values; the others are the common defaults.
 fn stage(max_epochs: usize, learning_rate: f64, losses: &[(Term, f64)]) -> StageLayer {
     StageLayer {
         max_epochs: Some(max_epochs),
@@ -227,87 +212,83 @@ fn terms(recipe: &Recipe, stage: usize) -> Terms {
     Terms::of_logits(&stage.losses, stage.soft_options(divergence, recipe.compat), recipe.compat)
 }
 
-/// The objective of a method that looks at nothing but logits.
-fn of_logits(recipe: &Recipe, stage: usize) -> Result<Box<dyn Objective>> {
+fn logits_objective(recipe: &Recipe, stage: usize) -> ObjectiveResult {
     Ok(Box::new(terms(recipe, stage)))
 }
 
-/// The teacher's shape, for a method that looks into it.
+/// The teacher's shape, for a method that reads its encoder.
 fn require_states(setting: &Setting) -> Result<Shape> {
     Ok(setting.teacher.ok_or_else(|| {
         Diagnostic::usage(
-            "the `method` looks at hidden states, and the teacher's architecture shows none \
-                 here",
+            "the `method` reads hidden states, and the teacher's architecture shows none here",
         )
         .hint(format!(
             "use one of {}, or a teacher of the BERT family",
-            names_of(|method| !method.looks_inside())
+            names_of(|method| !method.reads_encoders())
         ))
     })?)
 }
 
-/// Tokens are compared one by one.
 fn require_same_tokens(setting: &Setting) -> Result<()> {
-    if setting.same_tokens {
-        return Ok(());
-    }
-    Err(Diagnostic::usage(
-        "the `method` compares hidden states token by token, and the tokenizers of teacher \
-             and student differ",
-    )
-    .hint(
-        "set `student.init` to teacher-layers or scratch, or `student.base` to a checkpoint \
-             with the teacher's vocabulary; kd, annealing and takd need neither",
-    )
-    .into())
+    ensure!(
+        setting.same_tokens,
+        Diagnostic::usage(
+            "the `method` compares hidden states token by token, and the tokenizers of teacher \
+             and student differ"
+        )
+        .hint(
+            "set `student.init` to teacher-layers or scratch, or `student.base` to a checkpoint \
+             with the teacher's vocabulary; kd, annealing and takd need neither"
+        )
+    );
+    Ok(())
 }
 
-/// Vectors are compared without a projection.
+/// For methods that compare vectors without a projection.
 fn require_same_width(setting: &Setting, why: &str) -> Result<()> {
     let (student, teacher) = (setting.student.hidden, require_states(setting)?.hidden);
-    if student == teacher {
-        return Ok(());
-    }
-    Err(Diagnostic::usage(format!(
-        "`student.hidden_size` is {student} and the teacher's {teacher}: {why}"
-    ))
-    .hint("use tinybert or hsk, which project, or a student of the teacher's width")
-    .into())
+    ensure!(
+        student == teacher,
+        Diagnostic::usage(format!(
+            "`student.hidden_size` is {student} and the teacher's {teacher}: {why}"
+        ))
+        .hint("use tinybert or hsk, which project, or a student of the teacher's width")
+    );
+    Ok(())
 }
 
-/// The teacher's layer, counted from 1, that each student layer looks at.
+/// The teacher's layer that each student layer imitates, from 1.
 fn layer_map(recipe: &Recipe, setting: &Setting) -> Result<Vec<usize>> {
     let (student, teacher) = (setting.student.layers, require_states(setting)?.layers);
     if let Some(map) = &recipe.layer_map {
         check_map(map, student, teacher)?;
         return Ok(map.clone());
     }
-    if !teacher.is_multiple_of(student) {
-        return Err(does_not_divide(student, teacher));
-    }
+    every_kth_layer(student, teacher)
+}
+
+/// Every k-th of the teacher's layers, from 1, one for each student layer.
+fn every_kth_layer(student: usize, teacher: usize) -> Result<Vec<usize>> {
+    ensure!(
+        teacher.is_multiple_of(student),
+        Diagnostic::usage(format!(
+            "the number of the teacher's layers, {teacher}, is not a multiple of the student's \
+             {student}"
+        ))
+        .hint("set `layer_map`: for each student layer the teacher's, counted from 1")
+    );
     Ok((1..=student).map(|i| i * (teacher / student)).collect())
 }
 
-fn does_not_divide(student: usize, teacher: usize) -> anyhow::Error {
-    Diagnostic::usage(format!(
-        "the teacher's {teacher} layers do not divide among the student's {student}"
-    ))
-    .hint("set `layer_map`: for each student layer the teacher's, counted from 1")
-    .into()
-}
-
 fn check_map(map: &[usize], wanted: usize, teacher: usize) -> Result<()> {
-    if map.len() != wanted {
-        bail!(Diagnostic::usage(format!(
-            "`layer_map` has {} layers, and {wanted} are asked for",
-            map.len()
-        )));
-    }
-    match map.iter().find(|layer| !(1..=teacher).contains(*layer)) {
-        None => Ok(()),
-        Some(layer) => Err(Diagnostic::usage(format!(
-            "`layer_map` names layer {layer}, and the teacher's layers are 1 to {teacher}"
-        ))
-        .into()),
-    }
+    let named = map.len();
+    ensure!(
+        named == wanted,
+        Diagnostic::usage(format!("`layer_map` names {named} layers, and {wanted} are needed"))
+    );
+    let outside = map.iter().find(|layer| !(1..=teacher).contains(*layer));
+    outside.map_or(Ok(()), |layer| {
+        let why = format!("`layer_map` names layer {layer} of the teacher's {teacher}");
+        Err(Diagnostic::usage(why).into())
+    })
 }

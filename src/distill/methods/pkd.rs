@@ -1,12 +1,12 @@
-//! Patient distillation: vanilla, and the [CLS] vectors of some of the teacher's layers.
+//! Patient distillation: `kd`, and the [CLS] vectors of some of the teacher's layers.
 
-use anyhow::{bail, Result};
+use anyhow::{ensure, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use toml::Table;
 
-use super::{kd, Configured, Method, OwnKeys};
-use crate::distill::objective::{Objective, Setting};
+use super::{kd, Configured, Method, ObjectiveResult, OwnKeys};
+use crate::distill::objective::Setting;
 use crate::distill::recipe::{Recipe, StageLayer};
 use crate::distill::states::Selection;
 use crate::distill::term::Term;
@@ -35,14 +35,13 @@ pub(super) const METHOD: Method = Method {
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Pkd {
-    /// Which of the teacher's layers are compared.
-    layers: Patience,
+    layers: TeacherLayers,
 }
 
-/// Layers of the teacher.
+/// The teacher's layers that are imitated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-enum Patience {
+enum TeacherLayers {
     /// Every k-th.
     #[default]
     Skip,
@@ -54,40 +53,38 @@ impl Pkd {
     /// The teacher's layer, counted from 1, of each student layer but the last.
     fn teacher_layers(&self, recipe: &Recipe, setting: &Setting) -> Result<Vec<usize>> {
         let (student, teacher) = (setting.student.layers, super::require_states(setting)?.layers);
-        if student < 2 {
-            bail!(Diagnostic::usage(
-                "`student.layers` must be at least 2 for pkd, which leaves out the last layer"
-            ));
-        }
+        ensure!(
+            student >= 2,
+            Diagnostic::usage(
+                "`student.layers` must be at least 2 for pkd: it skips the last layer"
+            )
+        );
         if let Some(map) = &recipe.layer_map {
             super::check_map(map, student - 1, teacher)?;
             return Ok(map.clone());
         }
-        if teacher < student {
-            bail!(Diagnostic::usage(format!(
-            "`student.layers` = {student} is more than the teacher's {teacher}: pkd has no layer \
-             for each to imitate"
-        )));
-        }
+        ensure!(
+            teacher >= student,
+            Diagnostic::usage(format!(
+                "`student.layers` = {student} is more than the teacher's {teacher}: pkd needs a \
+                 teacher layer for each"
+            ))
+        );
         match self.layers {
-            Patience::Last => Ok((1..student).map(|i| teacher - student + i).collect()),
-            Patience::Skip if !teacher.is_multiple_of(student) => {
-                Err(super::does_not_divide(student, teacher))
+            TeacherLayers::Last => Ok((1..student).map(|i| teacher - student + i).collect()),
+            TeacherLayers::Skip => {
+                let mut layers = super::every_kth_layer(student, teacher)?;
+                layers.pop();
+                Ok(layers)
             }
-            Patience::Skip => Ok((1..student).map(|i| i * (teacher / student)).collect()),
         }
     }
 }
 
 impl Configured for Pkd {
-    fn objective(
-        &self,
-        recipe: &Recipe,
-        setting: &Setting,
-        stage: usize,
-    ) -> Result<Box<dyn Objective>> {
+    fn objective(&self, recipe: &Recipe, setting: &Setting, stage: usize) -> ObjectiveResult {
         if !recipe.stages[stage].losses.contains_key(&Term::PATIENT) {
-            return super::of_logits(recipe, stage);
+            return super::logits_objective(recipe, stage);
         }
         super::require_same_width(setting, "pkd compares [CLS] vectors element by element")?;
         let hidden = self.teacher_layers(recipe, setting)?;

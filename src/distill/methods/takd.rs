@@ -1,12 +1,12 @@
-//! Distillation through assistants: each learns from the one before, the student from the last.
+//! Distillation through assistants: each learns from the previous one, the student from the last.
 
-use anyhow::{bail, Result};
+use anyhow::{ensure, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use toml::Table;
 
-use super::{kd, Configured, Method, OwnKeys};
-use crate::distill::objective::{Objective, Setting};
+use super::{kd, Configured, Method, ObjectiveResult, OwnKeys};
+use crate::distill::objective::Setting;
 use crate::distill::recipe::{Recipe, StudentLayer};
 use crate::distill::term::Term;
 use crate::error::Diagnostic;
@@ -31,24 +31,24 @@ struct Takd {
 }
 
 impl Configured for Takd {
-    fn objective(&self, recipe: &Recipe, _: &Setting, stage: usize) -> Result<Box<dyn Objective>> {
-        if self.assistants.is_empty() {
-            bail!(Diagnostic::usage("`takd.assistants` is empty").hint(
-                "for example `assistants = [{ layers = 4 }]`; without an assistant the method is \
-                     kd"
-            ));
-        }
-        super::of_logits(recipe, stage)
+    fn objective(&self, recipe: &Recipe, _: &Setting, stage: usize) -> ObjectiveResult {
+        ensure!(
+            !self.assistants.is_empty(),
+            Diagnostic::usage("`takd.assistants` is empty")
+                .hint("name one, such as `assistants = [{ layers = 4 }]`, or use the method kd")
+        );
+        super::logits_objective(recipe, stage)
     }
 
     fn check(&self) -> Result<()> {
         let only_layers = |a: &StudentLayer| {
             *a == StudentLayer { layers: a.layers.clone(), ..StudentLayer::default() }
         };
-        if !self.assistants.iter().all(only_layers) {
-            bail!(Diagnostic::usage("`takd.assistants` begin as the student does")
-                .hint("give them `layers` alone"));
-        }
+        ensure!(
+            self.assistants.iter().all(only_layers),
+            Diagnostic::usage("`takd.assistants` may set `layers` only")
+                .hint("the other keys are the student's")
+        );
         Ok(())
     }
 

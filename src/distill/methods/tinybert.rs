@@ -1,10 +1,10 @@
-//! TinyBERT's task-specific stage: the teacher's embeddings, hidden states and attention first, its
-//! probabilities after.
+//! TinyBERT, task-specific: first the teacher's embeddings, hidden states and attention, then its
+//! probabilities.
 
-use anyhow::{bail, Result};
+use anyhow::ensure;
 
-use super::{stage, Configured, Method};
-use crate::distill::objective::{Objective, Setting};
+use super::{stage, Configured, Method, ObjectiveResult};
+use crate::distill::objective::Setting;
 use crate::distill::recipe::{Recipe, StageLayer};
 use crate::distill::schedule::Decay;
 use crate::distill::states::Selection;
@@ -33,7 +33,7 @@ fn original(layer: StageLayer) -> StageLayer {
     StageLayer { eps: Some(1e-6), ..layer }
 }
 
-/// A learning rate that stays.
+/// A constant learning rate without warm-up.
 pub(super) fn constant(layer: StageLayer) -> StageLayer {
     StageLayer { schedule: Some(Decay::Constant), warmup: Some(0.0), ..layer }
 }
@@ -41,12 +41,7 @@ pub(super) fn constant(layer: StageLayer) -> StageLayer {
 struct TinyBert;
 
 impl Configured for TinyBert {
-    fn objective(
-        &self,
-        recipe: &Recipe,
-        setting: &Setting,
-        stage: usize,
-    ) -> Result<Box<dyn Objective>> {
+    fn objective(&self, recipe: &Recipe, setting: &Setting, stage: usize) -> ObjectiveResult {
         let terms = super::terms(recipe, stage);
         let weights = &recipe.stages[stage].losses;
         let is_on = |term: Term| weights.contains_key(&term);
@@ -56,14 +51,15 @@ impl Configured for TinyBert {
         let map = super::layer_map(recipe, setting)?;
         super::require_same_tokens(setting)?;
         let (student, teacher) = (setting.student.heads, super::require_states(setting)?.heads);
-        if is_on(Term::ATTENTION) && student != teacher {
-            bail!(Diagnostic::usage(format!(
+        ensure!(
+            !is_on(Term::ATTENTION) || student == teacher,
+            Diagnostic::usage(format!(
                 "`stage.{}.losses.attention` compares heads one by one, and the student has \
-                         {student} heads where the teacher has {teacher}",
+                 {student} heads where the teacher has {teacher}",
                 recipe.stages[stage].name
             ))
-            .hint(format!("set `student.heads` to {teacher}, or the weight of `attention` to 0")));
-        }
+            .hint(format!("set `student.heads` to {teacher}, or the weight of `attention` to 0"))
+        );
         let mut pairs = Pairs::default();
         if is_on(Term::EMBEDDING) {
             pairs.hidden.push((0, 0));

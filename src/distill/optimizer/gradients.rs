@@ -44,17 +44,17 @@ impl Gradients {
         Ok(Gradients { of: of.collect::<Result<_>>()? })
     }
 
-    /// How many there are.
+    /// Number of parameters.
     pub fn len(&self) -> usize {
         self.of.len()
     }
 
-    /// Whether there is none.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.of.is_empty()
     }
 
-    /// Each tensor, and what it is still to be multiplied by.
+    /// Each tensor, and the factor that it is to be multiplied by.
     pub fn iter(&self) -> impl Iterator<Item = (&Tensor, f64)> {
         self.of.iter().map(|gradient| (&gradient.tensor, gradient.factor))
     }
@@ -144,7 +144,7 @@ impl Gradient {
     }
 }
 
-/// What `f` makes of the elements of a contiguous tensor, where it is one of f32 on the CPU.
+/// `f` of the elements, for a contiguous tensor of f32 on the CPU; else `None`.
 fn with_elements<R>(tensor: &Tensor, f: impl FnOnce(&[f32]) -> R) -> Result<Option<R>> {
     let (storage, layout) = tensor.storage_and_layout();
     Ok(match (&*storage, tensor.dtype(), layout.contiguous_offsets()) {

@@ -1,4 +1,4 @@
-//! What a training is governed by: the method's published defaults, the recipe's file, the flags.
+//! The settings of a training: the method's published defaults, the recipe's file, the flags.
 //!
 //! ```text
 //!  method's stages < [training] < [stage.NAME]
@@ -6,8 +6,8 @@
 //! ```
 
 mod file; //    the TOML
-mod resolve; // what is in force, and what contradicts itself
-mod stage; //   one stage, checked
+mod resolve; // the settings in force, checked
+mod stage; //   the keys of a stage
 #[cfg(test)]
 mod tests;
 
@@ -16,23 +16,23 @@ use std::path::{Path, PathBuf};
 use anyhow::{Error, Result};
 use serde::Serialize;
 
+use file::RecipeFile;
 pub use file::{
-    Compat, DropoutLayer, HeldOut, Init, Keep, Layers, RecipeFile, StageLayer, StoppingLoss,
-    StudentLayer, TeacherStates,
+    Compat, DropoutLayer, HeldOut, Init, Keep, Layers, StoppingLoss, StudentLayer, TeacherStates,
 };
-pub use stage::Stage;
+pub use stage::{Stage, StageLayer};
 
 use super::methods::{Configured, Method};
 use crate::config::{Layer, Settings};
 use crate::error::Diagnostic;
 
-/// When the theory ends a training.
+/// The condition under which β ends a training.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct BetaStopping {
-    /// β, nats: of the sum over the training set, or per example.
+    /// β.
     #[serde(flatten)]
     pub beta: Beta,
-    /// The loss that is held against it.
+    /// The loss that is compared with it.
     #[serde(rename = "stopping_loss")]
     pub loss: StoppingLoss,
 }
@@ -57,65 +57,65 @@ impl Beta {
     }
 }
 
-/// What flags say; they win over the file's keys.
+/// The command line's flags, which override the file's keys.
 #[derive(Debug, Clone, Default)]
 pub struct Flags {
-    /// Settings that audits have too: task data, teacher, maximum length, seed, threads.
+    /// Settings shared with audits: task data, teacher, maximum length, seed, threads.
     pub settings: Layer,
     /// The task.
     pub task: Option<String>,
     /// The method.
     pub method: Option<String>,
-    /// What the student begins as.
+    /// The origin of the student's weights.
     pub init: Option<Init>,
     /// The pretrained checkpoint.
     pub base: Option<String>,
-    /// Where the student goes.
+    /// The student's folder.
     pub output: Option<PathBuf>,
 }
 
 /// A recipe in force.
 pub struct Recipe {
-    /// What audits have too.
+    /// Settings shared with audits.
     pub settings: Settings,
     /// The method.
     pub method: &'static Method,
-    /// The method under its own keys.
+    /// The method with its own keys.
     pub configured: Box<dyn Configured>,
-    /// The student's shape and beginning.
+    /// The student's shape and initial weights.
     pub student: StudentLayer,
-    /// What the student begins as.
+    /// The origin of the student's weights.
     pub init: Init,
-    /// Where it goes.
+    /// The student's folder.
     pub output: PathBuf,
     /// The stages, in order.
     pub stages: Vec<Stage>,
-    /// When the theory ends the training; `None` where only epochs do.
+    /// When β ends the training; `None` without β.
     pub stopping: Option<BetaStopping>,
-    /// Which state is saved otherwise.
+    /// The state that is saved otherwise.
     pub keep: Keep,
-    /// What of the validation split the training never looks at.
+    /// The part of the validation split that is not used in training.
     pub held_out: Option<HeldOut>,
     /// Steps between two lines of progress.
     pub log_every: usize,
     /// Steps between two saved states.
     pub save_every: usize,
-    /// Whose habits are followed.
+    /// The implementation that is followed.
     pub compat: Compat,
     /// The teacher's layer of each of the student's, counted from 1.
     pub layer_map: Option<Vec<usize>>,
-    /// Where the teacher's hidden states come from.
+    /// The source of the teacher's hidden states.
     pub teacher_states: TeacherStates,
-    /// Where they are kept for the next student.
+    /// The file that keeps them for the next student.
     pub store: Option<PathBuf>,
 }
 
 impl Recipe {
-    /// Reads the recipe `path` and puts `flags` on top.
+    /// Reads the recipe `path`; `flags` override its keys.
     ///
     /// # Errors
-    /// A file that cannot be read, an unknown key, a value out of its range, keys that contradict
-    /// each other: usage errors that name the key.
+    /// An unreadable file, an unknown key, a value out of its range, keys that contradict each other:
+    /// usage errors that name the key.
     pub fn read(path: &Path, flags: &Flags) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| {
             Diagnostic::usage(format!("cannot read the recipe `{}`: {e}", path.display()))
@@ -128,11 +128,10 @@ impl Recipe {
         Ok(Self::resolve(file, path, &text, flags).map_err(named)?)
     }
 
-    /// The recipe `text`, which nobody wrote as it is, as if it stood in the file `path`, under
-    /// `flags`.
+    /// Parses generated recipe text; relative paths resolve against `path`.
     ///
     /// # Errors
-    /// As [`Recipe::read`], without naming the file or the number of the line.
+    /// As [`Recipe::read`], without the file's name and line number.
     pub fn parse(text: &str, path: &Path, flags: &Flags) -> Result<Self> {
         let file = RecipeFile::parse(text).map_err(|e| {
             let at = e.span().and_then(|span| line_at(text, span.start));
@@ -142,8 +141,8 @@ impl Recipe {
         Self::resolve(file, path, text, flags)
     }
 
-    /// κ of a training over `n` examples, where the choice of the state that is kept depends on it.
-    pub fn keeps_within(&self, n: usize) -> Option<f64> {
+    /// κ of a training over `n` examples, where the choice of the state depends on it.
+    pub fn kappa(&self, n: usize) -> Option<f64> {
         (self.keep == Keep::BestPreserved).then(|| self.settings.bound.kappa(n))
     }
 
@@ -152,7 +151,7 @@ impl Recipe {
         self.stages.iter().all(|stage| stage.freeze_embeddings)
     }
 
-    /// The last stage, which decides what the student says.
+    /// The last stage, whose temperature and losses the bound refers to.
     pub fn last_stage(&self) -> &Stage {
         self.stages.last().expect("every method has a stage")
     }
@@ -165,12 +164,11 @@ fn line_at(text: &str, offset: usize) -> Option<&str> {
     (!line.is_empty()).then_some(line)
 }
 
-/// A path that a file in `folder` names: beside it where it is there, else as it stands.
-pub fn beside(folder: &Path, value: &str) -> PathBuf {
-    let beside = folder.join(value);
-    if beside.exists() {
-        beside
-    } else {
-        PathBuf::from(value)
+/// A path from a file in `folder`: relative to it where that exists, else as written.
+pub fn resolved(folder: &Path, value: &str) -> PathBuf {
+    let path = folder.join(value);
+    match path.exists() {
+        true => path,
+        false => PathBuf::from(value),
     }
 }

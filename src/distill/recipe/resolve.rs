@@ -1,12 +1,12 @@
-//! From the file and the flags to what is in force, with everything refused that contradicts itself
-//! or would have no effect.
+//! From the file and the flags to the settings in force. Keys that contradict each other or have no
+//! effect are errors.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Result};
 
 use super::{
-    beside, Beta, BetaStopping, Compat, Flags, Init, Keep, Layers, Recipe, RecipeFile, Stage,
+    resolved, Beta, BetaStopping, Compat, Flags, Init, Keep, Layers, Recipe, RecipeFile, Stage,
     StageLayer, StoppingLoss, StudentLayer, TeacherStates,
 };
 use crate::config::{Config, Layer, Settings};
@@ -16,7 +16,7 @@ use crate::error::Diagnostic;
 use crate::task;
 
 impl Recipe {
-    /// What is in force under `flags` of the file that was read from `text` at `path`.
+    /// The recipe of `file`, which was read from `text` at `path`, under `flags`.
     pub(super) fn resolve(
         mut file: RecipeFile,
         path: &Path,
@@ -25,10 +25,8 @@ impl Recipe {
     ) -> Result<Self> {
         let method_name = flags.method.as_ref().or(file.method.as_ref());
         let Some(method_name) = method_name else {
-            let names = methods::names_of(|_| true);
-            bail!(
-                Diagnostic::usage("it names no `method`").hint(format!("the methods are {names}"))
-            );
+            let hint = format!("the methods are {}", methods::names_of(|_| true));
+            bail!(Diagnostic::usage("`method` is missing").hint(hint));
         };
         let method = methods::find(method_name)?;
         refuse_others(&file, method)?;
@@ -64,16 +62,16 @@ impl Recipe {
             compat: file.compat.unwrap_or_default(),
             layer_map: file.layer_map.clone(),
             teacher_states: file.teacher_states.unwrap_or(TeacherStates::Auto),
-            store: file.store.as_ref().map(|store| beside(folder, store)),
+            store: file.store.as_ref().map(|store| resolved(folder, store)),
         })
     }
 }
 
-/// The settings that audits have too.
+/// The settings shared with audits.
 fn settings(file: &RecipeFile, path: &Path, text: &str, flags: &Flags) -> Result<Settings> {
     let task = flags.task.as_ref().or(file.task.as_ref());
     let Some(task) = task else {
-        bail!(Diagnostic::usage("it names no `task`").hint("pass --task NAME, or set `task`"));
+        bail!(Diagnostic::usage("`task` is missing").hint("pass --task NAME, or set `task`"));
     };
     let task = task::canonical_name(task);
     let own = file.own_task.clone().unwrap_or_default();
@@ -101,12 +99,12 @@ fn settings(file: &RecipeFile, path: &Path, text: &str, flags: &Flags) -> Result
     config.path = Some(path.to_owned());
     config.text = text.to_owned();
     let mut settings = config.settings(&task, &flags.settings)?;
-    // Of a student, which has the task's names, there is nothing to rename.
+    // The student has the task's label names already.
     settings.label_map = settings.label_map.only("teacher");
     Ok(settings)
 }
 
-/// A table or a key of another method would have no effect.
+/// Refuses tables and keys of other methods, which would have no effect.
 fn refuse_others(file: &RecipeFile, method: &Method) -> Result<()> {
     if let Some((other, _)) = file.own.iter().find(|(other, _)| *other != method) {
         let (name, method) = (other.name, method.name);
@@ -115,24 +113,21 @@ fn refuse_others(file: &RecipeFile, method: &Method) -> Result<()> {
         ))
         .hint("leave the table out"));
     }
-    let looks_inside = method.looks_inside();
+    let reads_encoders = method.reads_encoders();
     let keys = [
         ("compat", file.compat == Some(Compat::Huawei) && !method.knows_compat),
         ("layer_map", file.layer_map.is_some() && !method.maps_layers()),
-        ("store", file.store.is_some() && !looks_inside),
-        ("teacher_states", file.teacher_states.is_some() && !looks_inside),
+        ("store", file.store.is_some() && !reads_encoders),
+        ("teacher_states", file.teacher_states.is_some() && !reads_encoders),
     ];
-    match keys.into_iter().find(|(_, without_effect)| *without_effect) {
-        None => Ok(()),
-        Some((key, _)) => {
-            Err(Diagnostic::usage(format!("`{key}` has no effect with the method {}", method.name))
-                .hint("leave it out")
-                .into())
-        }
+    if let Some((key, _)) = keys.into_iter().find(|(_, without_effect)| *without_effect) {
+        bail!(Diagnostic::usage(format!("`{key}` has no effect with the method {}", method.name))
+            .hint("leave it out"));
     }
+    Ok(())
 }
 
-/// A teacher where something is to be learnt or taken from one.
+/// Requires a teacher for its outputs, layers or vocabulary.
 fn require_teacher(
     settings: &Settings,
     method: &Method,
@@ -140,12 +135,12 @@ fn require_teacher(
     (student, init): (&StudentLayer, Init),
 ) -> Result<()> {
     let teaches = stages.iter().any(|stage| stage.losses.keys().any(|term| *term != Term::HARD));
-    let begins_alone = match init {
+    let is_alone = match init {
         Init::Base => true,
         Init::TeacherLayers => false,
         Init::Scratch => student.base.is_some(),
     };
-    if settings.teacher.is_some() || (begins_alone && !teaches) {
+    if settings.teacher.is_some() || (is_alone && !teaches) {
         return Ok(());
     }
     Err(Diagnostic::usage(format!(
@@ -165,10 +160,8 @@ fn keep(file: &RecipeFile, settings: &Settings) -> Result<Keep> {
         Keep::BestAccuracy | Keep::Last => None,
     };
     if let (Some(keep), None) = (compares, &settings.teacher) {
-        bail!(Diagnostic::usage(format!(
-            "`keep` = `{keep}` compares with a teacher, but there is no teacher"
-        ))
-        .hint("use best-accuracy or last"));
+        let why = format!("`keep` = `{keep}` compares with a teacher, and none is set");
+        bail!(Diagnostic::usage(why).hint("use best-accuracy or last"));
     }
     if file.kappa.is_some() && keep != Keep::BestPreserved {
         bail!(Diagnostic::usage("`kappa` has no effect without `keep` = `best-preserved`")
@@ -177,7 +170,7 @@ fn keep(file: &RecipeFile, settings: &Settings) -> Result<Keep> {
     Ok(keep)
 }
 
-/// The method's stages under what the recipe says of all and of each.
+/// The method's stages under the recipe's `[training]` and `[stage.NAME]`.
 fn stages(file: &RecipeFile, method: &Method) -> Result<Vec<Stage>> {
     let defaults = (method.stages)();
     let names: Vec<_> = defaults.iter().map(|(name, _)| *name).collect();
@@ -210,15 +203,14 @@ fn student(
     student.base = flags
         .base
         .clone()
-        .or_else(|| student.base.map(|base| beside(folder, &base).display().to_string()));
+        .or_else(|| student.base.map(|base| resolved(folder, &base).display().to_string()));
     let init = flags.init.or(student.init).unwrap_or(method.init);
     student.init = Some(init);
     let wrong = |key: &str, why: &str| Diagnostic::usage(format!("`student.{key}` {why}"));
     match init {
         Init::TeacherLayers if student.base.is_some() => {
-            bail!(
-                wrong("base", "has no effect with `init` = `teacher-layers`").hint("leave one out")
-            )
+            let why = "has no effect with `init` = `teacher-layers`";
+            bail!(wrong("base", why).hint("leave one out"))
         }
         Init::Base if student.base.is_none() => {
             bail!(wrong("base", "is missing").hint("name a pretrained checkpoint, or pass --base"))
@@ -274,8 +266,7 @@ fn stopping(file: &RecipeFile, stages: &[Stage]) -> Result<Option<BetaStopping>>
     let last = stages.last().expect("every method has a stage");
     if last.soft_weight() <= 0.0 {
         bail!(Diagnostic::usage(format!(
-            "`{key}` asks for a bound, and the last stage `{}` has no soft-label loss, \
-                     so that nothing can reach it",
+            "`{key}` cannot be reached: the last stage `{}` has no soft-label loss",
             last.name
         ))
         .hint(format!("leave `{key}` out, or give `stage.{}.losses` a `soft`", last.name)));
@@ -285,15 +276,13 @@ fn stopping(file: &RecipeFile, stages: &[Stage]) -> Result<Option<BetaStopping>>
 }
 
 fn check_numbers(file: &RecipeFile) -> Result<()> {
-    let wrong = |key: &str, why: &str| Err(Diagnostic::usage(format!("`{key}` {why}")).into());
-    let positive = [("log_every", file.log_every), ("save_every", file.save_every)];
-    for (key, value) in positive {
+    for (key, value) in [("log_every", file.log_every), ("save_every", file.save_every)] {
         if value == Some(0) {
-            return wrong(key, "must be at least 1");
+            bail!(Diagnostic::usage(format!("`{key}` must be at least 1")));
         }
     }
     if file.held_out.is_some_and(|held_out| !(held_out.share > 0.0 && held_out.share < 1.0)) {
-        return wrong("held_out.share", "must be a share above 0 and below 1");
+        bail!(Diagnostic::usage("`held_out.share` must be a share above 0 and below 1"));
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
-//! One stage of a training, checked.
+//! The keys of a training stage: as a recipe writes them, and checked.
 
 use std::collections::BTreeMap;
 
 use anyhow::{bail, Result};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Compat, DropoutLayer, StageLayer};
+use super::{Compat, DropoutLayer};
 use crate::distill::losses::{SoftLossKind, SoftOptions};
 use crate::distill::methods::Method;
 use crate::distill::schedule::Decay;
@@ -15,47 +15,76 @@ use crate::error::Diagnostic;
 /// Beyond this temperature every distribution is flat.
 const HOTTEST: f64 = 1000.0;
 
-/// One stage in force.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Stage {
-    /// Its name.
-    pub name: &'static str,
-    /// Passes over the training set, at most.
-    pub max_epochs: usize,
+/// Defines a stage twice from one list of keys: as written, each key optional, and in force.
+macro_rules! stage_keys {
+    ($($(#[$doc:meta])* $key:ident: $type:ty,)*) => {
+        /// The keys of a stage as a recipe writes them.
+        #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub struct StageLayer {
+            $($(#[$doc])* pub $key: Option<$type>,)*
+        }
+
+        /// A stage in force.
+        #[derive(Debug, Clone, PartialEq, Serialize)]
+        pub struct Stage {
+            /// Its name.
+            pub name: &'static str,
+            $($(#[$doc])* pub $key: $type,)*
+        }
+
+        impl StageLayer {
+            /// The keys of `above`, and these where it has none.
+            pub fn under(self, above: &StageLayer) -> StageLayer {
+                StageLayer { $($key: above.$key.clone().or(self.$key),)* }
+            }
+
+            fn in_force(self, name: &'static str) -> Result<Stage> {
+                let missing = |key| Diagnostic::usage(format!("`stage.{name}.{key}` is missing"));
+                $(let $key = self.$key.ok_or_else(|| missing(stringify!($key)))?;)*
+                Ok(Stage { name, $($key,)* })
+            }
+        }
+    };
+}
+
+stage_keys! {
+    /// Most passes over the training set.
+    max_epochs: usize,
     /// Peak learning rate.
-    pub learning_rate: f64,
-    /// How the learning rate goes on from its peak.
-    pub schedule: Decay,
-    /// Share of the steps in which it rises to its peak, in [0, 1].
-    pub warmup: f64,
+    learning_rate: f64,
+    /// The learning rate after the warm-up.
+    schedule: Decay,
+    /// Share of the steps in which the learning rate rises to its peak, in [0, 1].
+    warmup: f64,
     /// Examples of a batch.
-    pub batch_size: usize,
-    /// Batches to a step.
-    pub accumulate: usize,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-    /// Decay of the gradient's mean.
-    pub beta1: f64,
-    /// Decay of its square's.
-    pub beta2: f64,
+    batch_size: usize,
+    /// Batches whose gradients are averaged into one step.
+    accumulate: usize,
+    /// Decoupled weight decay, of matrices only.
+    weight_decay: f64,
+    /// AdamW's decay of the mean gradient.
+    beta1: f64,
+    /// AdamW's decay of the mean squared gradient.
+    beta2: f64,
     /// AdamW's epsilon.
-    pub eps: f64,
-    /// Largest global norm of a gradient; 0 clips nothing.
-    pub clip: f64,
-    /// Dropout, where it is not the checkpoint's own.
-    pub dropout: DropoutLayer,
-    /// Whether the embeddings stay as they are.
-    pub freeze_embeddings: bool,
-    /// Distillation temperature.
-    pub temperature: f64,
-    /// Whether the soft-label loss is scaled by t².
-    pub t_squared: bool,
-    /// The losses and their weights.
-    pub losses: BTreeMap<Term, f64>,
+    eps: f64,
+    /// Largest global norm of a gradient; 0 turns clipping off.
+    clip: f64,
+    /// Dropout; the checkpoint's own rates where it sets none.
+    dropout: DropoutLayer,
+    /// Whether the embeddings are not trained.
+    freeze_embeddings: bool,
+    /// Distillation temperature t.
+    temperature: f64,
+    /// Whether the soft-label loss is multiplied by t².
+    t_squared: bool,
+    /// The losses and their weights; replaces all of the method's own.
+    losses: BTreeMap<Term, f64>,
 }
 
 impl Stage {
-    /// What holds for every method.
+    /// The defaults of every method.
     pub(super) fn common() -> StageLayer {
         StageLayer {
             schedule: Some(Decay::Linear),
@@ -76,31 +105,7 @@ impl Stage {
     }
 
     pub(super) fn checked(name: &'static str, layer: StageLayer, method: &Method) -> Result<Self> {
-        let missing = |key: &str| Diagnostic::usage(format!("`stage.{name}.{key}` is missing"));
-        macro_rules! required {
-            ($key:ident) => {
-                layer.$key.clone().ok_or_else(|| missing(stringify!($key)))?
-            };
-        }
-        let stage = Stage {
-            name,
-            max_epochs: required!(max_epochs),
-            learning_rate: required!(learning_rate),
-            schedule: required!(schedule),
-            warmup: required!(warmup),
-            batch_size: required!(batch_size),
-            accumulate: required!(accumulate),
-            weight_decay: required!(weight_decay),
-            beta1: required!(beta1),
-            beta2: required!(beta2),
-            eps: required!(eps),
-            clip: required!(clip),
-            dropout: required!(dropout),
-            freeze_embeddings: required!(freeze_embeddings),
-            temperature: required!(temperature),
-            t_squared: required!(t_squared),
-            losses: required!(losses),
-        };
+        let stage = layer.in_force(name)?;
         stage.check_ranges()?;
         stage.check_losses(method)?;
         let losses = stage.losses.into_iter().filter(|(_, weight)| *weight > 0.0).collect();
@@ -108,52 +113,38 @@ impl Stage {
     }
 
     fn check_ranges(&self) -> Result<()> {
-        let name = self.name;
-        let wrong = |key: &str, why: &str| Diagnostic::usage(format!("`stage.{name}.{key}` {why}"));
-        let counts = [
-            ("max_epochs", self.max_epochs),
-            ("batch_size", self.batch_size),
-            ("accumulate", self.accumulate),
-        ];
-        if let Some((key, _)) = counts.into_iter().find(|(_, value)| *value == 0) {
-            bail!(wrong(key, "must be at least 1"));
-        }
-        let above_zero = |value: f64| match value > 0.0 && value.is_finite() {
-            true => None,
-            false => Some("must be above 0, and finite"),
-        };
-        let at_least_zero = |value: f64| match value >= 0.0 && value.is_finite() {
-            true => None,
-            false => Some("must be at least 0, and finite"),
-        };
-        let below_one =
-            |v: f64| if (0.0..1.0).contains(&v) { None } else { Some("must be in [0, 1)") };
-        let share =
-            |v: f64| if (0.0..=1.0).contains(&v) { None } else { Some("must be in [0, 1]") };
-        let dropout = |rate: Option<f64>| rate.and_then(below_one);
-        let temperature = self.temperature;
-        let ranges = [
-            ("learning_rate", above_zero(self.learning_rate)),
-            ("warmup", share(self.warmup)),
-            ("weight_decay", at_least_zero(self.weight_decay)),
-            ("beta1", below_one(self.beta1)),
-            ("beta2", below_one(self.beta2)),
-            ("eps", above_zero(self.eps)),
-            ("clip", at_least_zero(self.clip)),
-            ("dropout.hidden", dropout(self.dropout.hidden)),
-            ("dropout.attention", dropout(self.dropout.attention)),
-            ("dropout.classifier", dropout(self.dropout.classifier)),
+        const COUNT: &str = "must be at least 1";
+        const POSITIVE: &str = "must be above 0, and finite";
+        const NOT_NEGATIVE: &str = "must be at least 0, and finite";
+        const BELOW_ONE: &str = "must be in [0, 1)";
+        let positive = |x: f64| x > 0.0 && x.is_finite();
+        let not_negative = |x: f64| x >= 0.0 && x.is_finite();
+        let below_one = |x: f64| (0.0..1.0).contains(&x);
+        let rate = |x: Option<f64>| x.is_none_or(below_one);
+        let checks = [
+            ("max_epochs", self.max_epochs > 0, COUNT),
+            ("batch_size", self.batch_size > 0, COUNT),
+            ("accumulate", self.accumulate > 0, COUNT),
+            ("learning_rate", positive(self.learning_rate), POSITIVE),
+            ("warmup", (0.0..=1.0).contains(&self.warmup), "must be in [0, 1]"),
+            ("weight_decay", not_negative(self.weight_decay), NOT_NEGATIVE),
+            ("beta1", below_one(self.beta1), BELOW_ONE),
+            ("beta2", below_one(self.beta2), BELOW_ONE),
+            ("eps", positive(self.eps), POSITIVE),
+            ("clip", not_negative(self.clip), NOT_NEGATIVE),
+            ("dropout.hidden", rate(self.dropout.hidden), BELOW_ONE),
+            ("dropout.attention", rate(self.dropout.attention), BELOW_ONE),
+            ("dropout.classifier", rate(self.dropout.classifier), BELOW_ONE),
             (
                 "temperature",
-                (!(1.0..=HOTTEST).contains(&temperature)).then_some(
-                    "must be from 1 to 1000: it is the distillation temperature, and divides logits",
-                ),
+                (1.0..=HOTTEST).contains(&self.temperature),
+                "must be from 1 to 1000: it is the distillation temperature, and divides logits",
             ),
         ];
-        match ranges.into_iter().find_map(|(key, why)| Some((key, why?))) {
-            Some((key, why)) => Err(wrong(key, why).into()),
-            None => Ok(()),
-        }
+        let wrong = checks.into_iter().find(|(_, holds, _)| !holds);
+        wrong.map_or(Ok(()), |(key, _, why)| {
+            Err(Diagnostic::usage(format!("`stage.{}.{key}` {why}", self.name)).into())
+        })
     }
 
     fn check_losses(&self, method: &Method) -> Result<()> {
@@ -169,12 +160,12 @@ impl Stage {
             }
             if !(weight.is_finite() && *weight >= 0.0) {
                 bail!(Diagnostic::usage(format!(
-                    "`stage.{name}.losses.{term}` = {weight} is not a weight"
+                    "`stage.{name}.losses.{term}` = {weight} is not a weight: use 0 or more"
                 )));
             }
         }
         if self.losses.values().all(|weight| *weight == 0.0) {
-            bail!(Diagnostic::usage(format!("`stage.{name}.losses` weighs no loss"))
+            bail!(Diagnostic::usage(format!("`stage.{name}.losses` has no loss above 0"))
                 .hint(format!("the losses of {} are {}", method.name, known())));
         }
         Ok(())
@@ -185,7 +176,7 @@ impl Stage {
         self.losses.get(&Term::SOFT).copied().unwrap_or(0.0)
     }
 
-    /// The conventions of the soft-label loss.
+    /// The options of the soft-label loss.
     pub fn soft_options(&self, divergence: SoftLossKind, compat: Compat) -> SoftOptions {
         SoftOptions {
             temperature: self.temperature,

@@ -1,5 +1,5 @@
-//! What a training follows from. One that was interrupted is gone on with by the same alone, and
-//! trainings that begin the same way share the ends of their first stages.
+//! Fingerprints: everything that decides a training's parameters. Only the same training resumes a
+//! saved one, and trainings whose first stages agree share the results of these stages.
 
 use std::path::PathBuf;
 
@@ -18,13 +18,13 @@ impl Distillation<'_> {
         RecordedRecipe::of(self.recipe, prepared.student.dropout, prepared.train.tokens.len())
     }
 
-    /// What a training follows from: the same one has the same, however its files are named.
+    /// The fingerprint of a training; the paths of its files do not change it.
     pub(super) fn fingerprint(&self, name: &str, prepared: &Prepared) -> Result<String> {
         let recipe = self.recorded(prepared);
         self.fingerprint_of(name, prepared, recipe, prepared.validation.as_ref())
     }
 
-    /// The same of the part of a training that `recipe` describes and that looks at `validation`.
+    /// The fingerprint of the part of a training that `recipe` describes.
     fn fingerprint_of(
         &self,
         name: &str,
@@ -47,16 +47,16 @@ impl Distillation<'_> {
         Ok(hexadecimal(&Sha256::digest(&parts)))
     }
 
-    /// Where the end of each stage but the last is kept, if trainings share anything.
+    /// The shared file of each stage but the last; none if trainings share nothing.
     pub(super) fn stage_files(&self, name: &str, prepared: &Prepared) -> Result<Vec<PathBuf>> {
-        let Some(shared) = self.among.shared else { return Ok(Vec::new()) };
+        let Some(shared) = self.context.shared else { return Ok(Vec::new()) };
         let file = |stage: usize| {
             let recipe = self.recorded(prepared).until(stage);
             let so_far = self.fingerprint_of(name, prepared, recipe, None)?;
-            // Embeddings that a later stage trains are parameters from the beginning.
-            let of = serde_json::to_vec(&(so_far, self.recipe.freezes_embeddings()))?;
-            let of = hexadecimal(&Sha256::digest(&of));
-            Ok(shared.join(format!("stage-{}.safetensors", &of[..32])))
+            // Embeddings that a later stage trains are parameters from the start.
+            let parts = serde_json::to_vec(&(so_far, self.recipe.freezes_embeddings()))?;
+            let digest = hexadecimal(&Sha256::digest(&parts));
+            Ok(shared.join(format!("stage-{}.safetensors", &digest[..32])))
         };
         (0..self.recipe.stages.len() - 1).map(file).collect()
     }

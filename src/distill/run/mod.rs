@@ -1,8 +1,8 @@
 //! A training from its recipe to the student's folder.
 
-mod prepared; // what it needs, opened and checked
-mod teaching; // what the teacher says to a stage, run beside it or read from a file
-mod identity; // what it follows from, and the stages that trainings share
+mod prepared; // the inputs, opened and checked
+mod teaching; // the teacher's signals for a stage
+mod identity; // fingerprints, and the stages that trainings share
 mod written; //  the student, measured and written
 
 use std::path::Path;
@@ -11,10 +11,10 @@ use anyhow::{bail, Error, Result};
 
 use self::prepared::Prepared;
 use super::data::{Splits, Teacher};
+use super::log::TrainingLog;
 use super::recipe::Recipe;
 use super::record::RecordedCheckpoint;
 use super::saved::{Epoch, TrainingFolder, TrainingProgress};
-use super::speaker::TrainingLog;
 use super::trainer::{EpochCallback, Training, TrainingEnd, SAVED};
 use crate::audit::{run_options, Session};
 use crate::check::draw_order;
@@ -23,88 +23,82 @@ use crate::error::{exit_code, Diagnostic, Exit, Interrupted, NO_REPORT};
 use crate::inference::{Logits, Windows};
 use crate::model::{Frozen, Trainable};
 
-pub use self::written::{SplitLogits, SplitsLogits, Student};
+pub use self::written::{SplitLogits, Student};
 
-/// What the training of the student itself is called, beside those of assistants.
+/// Name of the training of the student itself; the others are assistants.
 const STUDENT: &str = "student";
 
-/// One training among others.
+/// Options of a training that is part of a search.
 #[derive(Clone, Copy, Default)]
 pub struct TrainingContext<'a> {
-    /// A folder that all of them share: the ends of stages that several have in common, the
-    /// teacher's hidden states.
+    /// A folder for what trainings share: finished stages, the teacher's hidden states.
     pub shared: Option<&'a Path>,
-    /// Who looks at it while it is under way, and at how many examples of the training set, drawn
-    /// by the seed.
-    pub watch: Option<(&'a dyn EpochCallback, WatchedSample)>,
+    /// Called after each epoch of the last stage, with logits on this sample.
+    pub callback: Option<(&'a dyn EpochCallback, SampleDraw)>,
 }
 
-/// A sample of the training set.
+/// A random sample of the training set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WatchedSample {
-    /// So many examples, or all.
+pub struct SampleDraw {
+    /// At most this many examples.
     pub examples: usize,
-    /// Of the draw.
     pub seed: u64,
 }
 
-/// What became of a training.
+/// The result of a training.
 pub enum TrainingOutcome {
     /// A student, written.
     Trained(Box<Student>),
-    /// Who watched it stopped it after these epochs; nothing is written.
+    /// The callback stopped it after these epochs; nothing is written.
     Stopped(Vec<Epoch>),
-    /// The recipe contradicts its models or its data, in this way; nothing was run.
+    /// The recipe contradicts its models or its data; nothing was run.
     Refused(Error),
 }
 
 /// Trains the student of `recipe` and writes its folder.
 ///
 /// # Errors
-/// Whatever contradicts itself, before anything is run; a training that diverges, an interrupt
-/// (after saving), a full disk.
+/// A recipe that contradicts its models or its data, before anything is run; a training that
+/// diverges, an interrupt (after saving), a full disk.
 pub fn distill(recipe: &Recipe, resume: bool, session: &Session) -> Result<Student> {
-    match distill_among(recipe, resume, TrainingContext::default(), session)? {
+    match distill_with(recipe, resume, TrainingContext::default(), session)? {
         TrainingOutcome::Trained(student) => Ok(*student),
         TrainingOutcome::Refused(error) => Err(error),
-        TrainingOutcome::Stopped(_) => bail!("a training without stopping rules was stopped"),
+        TrainingOutcome::Stopped(_) => bail!("a training without a callback was stopped"),
     }
 }
 
-/// As [`distill`], for one training among others: the same student, to the last bit.
-///
-/// # Errors
-/// As [`distill`].
-pub fn distill_among(
+/// [`distill`] within a search: the same student, to the last bit. A recipe that contradicts its
+/// models or its data is an outcome, not an error.
+pub fn distill_with(
     recipe: &Recipe,
     resume: bool,
-    among: TrainingContext,
+    context: TrainingContext,
     session: &Session,
 ) -> Result<TrainingOutcome> {
     let folder = TrainingFolder::of(&recipe.output);
     prepare(recipe, resume, &folder)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(recipe.settings.threads).build()?;
-    let run = || Distillation::open(recipe, &folder, among, session)?.run(resume);
+    let run = || Distillation::open(recipe, &folder, context, session)?.run(resume);
     pool.install(run).map_err(|error| stopped(error, &folder))
 }
 
-/// What a training would be of.
+/// Facts about a training, known before it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrainingFacts {
-    /// What it follows from; another recipe, teacher or data set is another training.
+    /// Differs for another recipe, teacher or data set.
     pub fingerprint: String,
     /// N of the training set.
     pub train: usize,
-    /// Labelled examples of the validation split that it sees, and of what is held out; `None`
-    /// without one.
+    /// Labelled examples of the validation split: used in training, and held out; `None` without
+    /// the split.
     pub labelled: Option<[usize; 2]>,
 }
 
-/// Tells what the training of `recipe` would be of. Fails where the recipe contradicts itself, its
-/// models or its data, as [`distill`] would before it runs anything.
+/// The facts about the training of `recipe`, without running it.
 ///
 /// # Errors
-/// The first contradiction.
+/// A recipe that contradicts itself, its models or its data, as in [`distill`].
 pub fn check(recipe: &Recipe, session: &Session) -> Result<TrainingFacts> {
     let folder = TrainingFolder::of(&recipe.output);
     let mut training = Distillation::open(recipe, &folder, TrainingContext::default(), session)?;
@@ -119,44 +113,41 @@ pub fn check(recipe: &Recipe, session: &Session) -> Result<TrainingFacts> {
     Ok(TrainingFacts { fingerprint, train: student.train.tokens.len(), labelled })
 }
 
-/// What can be known of the output before anything is run.
+/// Checks the output folder.
 fn prepare(recipe: &Recipe, resume: bool, folder: &TrainingFolder) -> Result<()> {
+    let path = folder.path().display();
     match (resume, folder.holds_state()) {
         (true, true) => Ok(()),
-        (true, false) => Err(Diagnostic::usage(format!(
-            "there is no training to resume in `{}`",
-            folder.path().display()
-        ))
-        .hint("leave --resume out")
-        .into()),
-        (false, true) => Err(Diagnostic::usage(format!(
-            "`{}` holds a training that is not finished",
-            folder.path().display()
-        ))
-        .hint("pass --resume to resume it, or remove the folder")
-        .into()),
-        // Killed before its first state was saved: there is nothing to go on with, nor to lose.
+        (true, false) => Err(Diagnostic::usage(format!("`{path}` has no training to resume"))
+            .hint("leave --resume out")
+            .into()),
+        (false, true) => {
+            Err(Diagnostic::usage(format!("`{path}` holds a training that is not finished"))
+                .hint("pass --resume to resume it, or remove the folder")
+                .into())
+        }
+        // Killed before its first state was saved: nothing to resume, and nothing to lose.
         (false, false) if folder.is_alone() => Ok(()),
         (false, false) => require_new_folder(&recipe.output, "--output"),
     }
 }
 
-/// Everything that a training needs, opened and checked.
+/// A training with its inputs, opened and checked.
 struct Distillation<'a> {
     recipe: &'a Recipe,
     session: &'a Session,
     folder: &'a TrainingFolder,
-    among: TrainingContext<'a>,
+    context: TrainingContext<'a>,
     splits: Splits,
     teacher: Option<Teacher>,
-    /// What the student begins from.
+    /// The checkpoint that the student starts from.
     checkpoint: Checkpoint,
     labels: Vec<String>,
     sources: (Option<RecordedCheckpoint>, RecordedCheckpoint),
 }
 
 impl Distillation<'_> {
-    /// Checks all that can be checked, runs the teacher, then trains the assistants and the student.
+    /// Checks everything, runs the teacher, then trains the assistants and the student.
     fn run(mut self, resume: bool) -> Result<TrainingOutcome> {
         let (mut student, mut assistants) = match self.begin() {
             Err(error) if exit_code(&error) == Exit::Usage => {
@@ -165,18 +156,19 @@ impl Distillation<'_> {
             begun => begun?,
         };
         let lock = self.folder.lock()?;
-        let mut says = None;
+        let mut teacher_logits = None;
         if let Some(teacher) = &mut self.teacher {
-            let said = teacher.says(&self.splits, &self.recipe.settings, self.session)?;
-            assistants.iter_mut().chain([&mut student]).for_each(|each| each.hear(&said));
-            says = Some(said.train);
+            let logits = teacher.logits(&self.splits, &self.recipe.settings, self.session)?;
+            let all = assistants.iter_mut().chain([&mut student]);
+            all.for_each(|each| each.set_teacher_logits(&logits));
+            teacher_logits = Some(logits.train);
         }
         for (i, assistant) in assistants.iter().enumerate() {
-            says = Some(self.assistant(i, assistant, says, resume)?);
+            teacher_logits = Some(self.assistant(i, assistant, teacher_logits, resume)?);
         }
-        let (model, finish) = self.train(&student, says, STUDENT, resume)?;
-        let outcome = match finish {
-            TrainingEnd::Ended(ended) => {
+        let (model, end) = self.train(&student, teacher_logits, STUDENT, resume)?;
+        let outcome = match end {
+            TrainingEnd::Finished(ended) => {
                 TrainingOutcome::Trained(Box::new(self.write(student, &*model, ended)?))
             }
             TrainingEnd::Stopped(course) => TrainingOutcome::Stopped(course),
@@ -186,12 +178,12 @@ impl Distillation<'_> {
         Ok(outcome)
     }
 
-    /// What assistant number `i` says of the training set, who learns from one that says `says`.
+    /// The logits on the training set of assistant number `i`, trained now or in an earlier run.
     fn assistant(
         &self,
         i: usize,
         assistant: &Prepared,
-        says: Option<Logits>,
+        teacher_logits: Option<Logits>,
         resume: bool,
     ) -> Result<Logits> {
         let name = format!("assistant {}", i + 1);
@@ -200,18 +192,18 @@ impl Distillation<'_> {
         if let Some(known) = known.filter(|_| resume) {
             return Ok(known);
         }
-        let (model, _) = self.train(assistant, says, &name, resume)?;
+        let (model, _) = self.train(assistant, teacher_logits, &name, resume)?;
         let options = run_options(&self.recipe.settings, self.session, Windows::WHOLE);
         let logits = assistant.train.logits(&*model, &options)?;
         self.folder.finish_assistant(&name, &fingerprint, &logits)?;
         Ok(logits)
     }
 
-    /// Trains `prepared` under a teacher that says `says`; the model as it is kept.
+    /// Trains `prepared` on `teacher_logits` -> the model that is kept.
     fn train(
         &self,
         prepared: &Prepared,
-        says: Option<Logits>,
+        teacher_logits: Option<Logits>,
         name: &str,
         resume: bool,
     ) -> Result<(Box<dyn Trainable>, TrainingEnd)> {
@@ -223,19 +215,19 @@ impl Distillation<'_> {
         };
         let (model, parameters) = prepared.student.model.parameters(frozen)?;
         let saved = match resume {
-            true => self.folder.place(name, &fingerprint)?,
+            true => self.folder.progress(name, &fingerprint)?,
             false => None,
         };
         let resume = saved.is_some();
-        let place = saved.unwrap_or_else(|| TrainingProgress {
+        let progress = saved.unwrap_or_else(|| TrainingProgress {
             fingerprint,
             of: name.to_owned(),
             ..TrainingProgress::default()
         });
-        let sample = self.among.watch.filter(|_| name == STUDENT).map(|(watch, sample)| {
+        let sample = self.context.callback.filter(|_| name == STUDENT).map(|(callback, sample)| {
             let mut rows = draw_order(prepared.train.tokens.len(), sample.seed);
             rows.truncate(sample.examples);
-            (prepared.train.part(&rows), watch)
+            (prepared.train.part(&rows), callback)
         });
         let training = Training {
             recipe,
@@ -244,24 +236,24 @@ impl Distillation<'_> {
             dropout: prepared.student.dropout,
             train: &prepared.train,
             validation: prepared.validation.as_ref(),
-            watched: sample.as_ref().map(|(sample, watch)| (sample, *watch)),
+            sample: sample.as_ref().map(|(sample, callback)| (sample, *callback)),
             stages: self.stage_files(name, prepared)?,
             stopping: recipe.stopping.filter(|_| name == STUDENT),
             evaluation: run_options(&recipe.settings, session, Windows::WHOLE),
             folder: self.folder,
             interrupt: &session.interrupt,
-            speaker: TrainingLog(session.progress),
+            log: TrainingLog(session.progress),
         };
-        let finish = training.run(place, resume, |stage| {
+        let end = training.run(progress, resume, |stage| {
             let objective = recipe.configured.objective(recipe, &prepared.setting, stage)?;
-            let signals = self.signals(&*objective, prepared, says.clone())?;
+            let signals = self.signals(&*objective, prepared, teacher_logits.clone())?;
             Ok((objective, signals))
         })?;
-        Ok((model.snapshot()?, finish))
+        Ok((model.snapshot()?, end))
     }
 }
 
-/// What a user who stopped the program hears: whether there is something to go on with.
+/// Adds to an interrupt whether the training can be resumed.
 fn stopped(error: Error, folder: &TrainingFolder) -> Error {
     match error.downcast_ref::<Interrupted>() {
         Some(Interrupted { what, done, total, outcome }) if *outcome == NO_REPORT => {

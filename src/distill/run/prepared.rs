@@ -1,4 +1,4 @@
-//! What a training needs, opened and checked before anything is run.
+//! The inputs of a training, opened and checked before anything is run.
 
 use anyhow::{bail, Context, Result};
 
@@ -14,26 +14,22 @@ use crate::distill::student::{begin, columns_by_name, NewStudent, StudentPlan};
 use crate::error::Diagnostic;
 use crate::model::trainable_shape;
 
-/// A student with the splits in its tokens.
+/// An untrained student with the splits in its tokens.
 pub(super) struct Prepared {
-    /// The student as it begins.
     pub student: NewStudent,
-    /// The training set.
     pub train: Evaluated,
-    /// What the training sees of the validation split.
+    /// The examples of the validation split that are not held out.
     pub validation: Option<Evaluated>,
-    /// The rows of the validation split that the training sees, where not all.
+    /// Their rows in the split, where not all.
     seen: Option<Vec<u32>>,
-    /// What the objectives know of both models.
     pub setting: Setting,
 }
 
 impl Prepared {
-    /// Takes in what the teacher says of both splits.
-    pub fn hear(&mut self, said: &TeacherLogits) {
-        self.train.teacher = Some(said.train.clone());
+    pub fn set_teacher_logits(&mut self, logits: &TeacherLogits) {
+        self.train.teacher = Some(logits.train.clone());
         if let Some(validation) = &mut self.validation {
-            let whole = said.validation.as_ref();
+            let whole = logits.validation.as_ref();
             validation.teacher = whole.map(|whole| match &self.seen {
                 Some(rows) => whole.part(rows),
                 None => whole.clone(),
@@ -47,7 +43,7 @@ impl<'a> Distillation<'a> {
     pub(super) fn open(
         recipe: &'a Recipe,
         folder: &'a TrainingFolder,
-        among: TrainingContext<'a>,
+        context: TrainingContext<'a>,
         session: &'a Session,
     ) -> Result<Self> {
         let settings = &recipe.settings;
@@ -75,12 +71,12 @@ impl<'a> Distillation<'a> {
         };
         let of_teacher = teacher.as_ref().map(|t| source(t.classifier.checkpoint(), session));
         let of_teacher = of_teacher.transpose()?;
-        let (folder, sources) = (folder, (of_teacher, source(&checkpoint, session)?));
+        let sources = (of_teacher, source(&checkpoint, session)?);
         Ok(Distillation {
             recipe,
             session,
             folder,
-            among,
+            context,
             splits,
             teacher,
             checkpoint,
@@ -89,10 +85,10 @@ impl<'a> Distillation<'a> {
         })
     }
 
-    /// The student and the assistants as they begin.
+    /// The untrained student and assistants.
     ///
     /// # Errors
-    /// What contradicts the recipe: a usage error.
+    /// A recipe that contradicts its models or its data: a usage error.
     pub(super) fn begin(&mut self) -> Result<(Prepared, Vec<Prepared>)> {
         if self.recipe.stages.iter().any(|stage| stage.losses.keys().any(|term| term.0.labels)) {
             self.splits.require_labels()?;
@@ -106,7 +102,7 @@ impl<'a> Distillation<'a> {
         Ok((student, assistants))
     }
 
-    /// The student that `asked` describes, with everything checked that its method asks for.
+    /// The student that `asked` describes, checked against the method.
     fn student(&mut self, asked: &StudentLayer) -> Result<Prepared> {
         let recipe = self.recipe;
         let init = recipe.init;
@@ -129,7 +125,7 @@ impl<'a> Distillation<'a> {
                 "`{}` has no validation split, but `held_out` needs one",
                 recipe.settings.task.name
             ))
-            .hint("name one in the task's `splits`; a recipe can do without `held_out`"));
+            .hint("name one in the task's `splits`, or leave `held_out` out"));
         }
         let both = validation.as_ref().zip(recipe.held_out);
         let seen = both.map(|(split, held_out)| cut(split.tokens.len(), held_out).0);
@@ -139,7 +135,7 @@ impl<'a> Distillation<'a> {
         let setting = self.setting(&student, &train)?;
         check_stages(recipe, &setting)?;
         if student.new_head {
-            self.session.progress.message("the last layer is new: it begins with random weights");
+            self.session.progress.message("the last layer is new: its weights are random");
         }
         Ok(Prepared { student, train, validation, seen, setting })
     }
@@ -164,19 +160,19 @@ impl<'a> Distillation<'a> {
     }
 }
 
-/// Makes every stage's objective, which finds what contradicts the models. Two stages that look at
-/// different hidden states cannot share the file that the user names.
+/// Makes every stage's objective, which checks the models. Two stages that read hidden states cannot
+/// share the file that the recipe names.
 fn check_stages(recipe: &Recipe, setting: &Setting) -> Result<()> {
-    let mut looking = Vec::new();
+    let mut readers = Vec::new();
     for (i, stage) in recipe.stages.iter().enumerate() {
         if recipe.configured.objective(recipe, setting, i)?.needs().states.is_some() {
-            looking.push(stage.name);
+            readers.push(stage.name);
         }
     }
-    match (&recipe.store, looking.as_slice()) {
+    match (&recipe.store, readers.as_slice()) {
         (Some(_), [_, _, ..]) => Err(Diagnostic::usage(format!(
-            "`store` holds the hidden states of one stage, and {} look at some",
-            looking.join(" and ")
+            "`store` holds the hidden states of one stage, and {} both read some",
+            readers.join(" and ")
         ))
         .hint("leave `store` out")
         .into()),

@@ -1,4 +1,4 @@
-//! What the teacher says to a stage.
+//! The teacher's signals for a stage.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use crate::distill::data::tokens;
 use crate::distill::evaluate::tokens_sha256;
 use crate::distill::objective::Objective;
 use crate::distill::recipe::Compat;
-use crate::distill::signals::{bytes_of, is_stored, write_store, Signals, TeacherModel};
+use crate::distill::signals::{is_stored, write_store, Signals, TeacherModel};
 use crate::distill::states::{bytes_of_everything, Selection};
 use crate::distill::store::{Store, StoreHeader};
 use crate::error::Diagnostic;
@@ -21,43 +21,42 @@ use crate::inference::{Logits, Observer};
 use crate::model::load_trainable;
 
 impl Distillation<'_> {
-    /// What the teacher says to a stage.
+    /// The signals that `objective` needs, from a teacher with these `logits`.
     pub(super) fn signals(
         &self,
         objective: &dyn Objective,
         prepared: &Prepared,
-        says: Option<Logits>,
+        logits: Option<Logits>,
     ) -> Result<Signals> {
         let (recipe, needs) = (self.recipe, objective.needs());
-        let mut signals = Signals { logits: says, selection: needs.states, ..Signals::default() };
+        let mut signals = Signals { logits, selection: needs.states, ..Signals::default() };
         let noisy =
             recipe.compat == Compat::Huawei && (needs.logits || signals.selection.is_some());
         if signals.selection.is_none() && !noisy {
             return Ok(signals);
         }
-        let beside = self.beside(prepared, noisy)?;
+        let teacher = self.teacher_model(prepared, noisy)?;
         if let (Some(selection), false) = (&signals.selection, noisy) {
             let compressed = matches!(selection, Selection::Kept { .. });
-            let bytes = bytes_of(selection, &beside);
+            let bytes = teacher.record_bytes(selection);
             if is_stored(recipe.teacher_states, recipe.store.is_some(), bytes, compressed) {
-                signals.store = Some(self.store(selection, &beside)?);
+                signals.store = Some(self.store(selection, &teacher)?);
                 return Ok(signals); // the teacher itself is not needed any more
             }
         }
-        signals.beside = Some(beside);
+        signals.model = Some(teacher);
         Ok(signals)
     }
 
-    /// The teacher to be run beside the student, or once before.
-    fn beside(&self, prepared: &Prepared, noisy: bool) -> Result<TeacherModel> {
+    /// Loads the teacher, to run with every step or once to fill the store.
+    fn teacher_model(&self, prepared: &Prepared, noisy: bool) -> Result<TeacherModel> {
         let settings = &self.recipe.settings;
         let source = settings.require_teacher()?;
         let mut checkpoint = Checkpoint::open(source, settings.casing, &self.session.hub)?;
         let config = &checkpoint.config;
         let loaded = load_trainable(config, &mut checkpoint.weights, settings.teacher_head)?;
-        let Some((model, rates)) = loaded else {
-            bail!("`{source}` shows no hidden states here");
-        };
+        let (model, rates) =
+            loaded.with_context(|| format!("`{source}` shows no hidden states here"))?;
         let teacher = self.teacher.as_ref().context("no teacher")?;
         let tokens = match prepared.setting.same_tokens {
             true => prepared.train.tokens.clone(),
@@ -74,22 +73,22 @@ impl Distillation<'_> {
         })
     }
 
-    /// The teacher's hidden states in a file, written now unless they are there.
-    fn store(&self, selection: &Selection, beside: &TeacherModel) -> Result<Store> {
-        let shape = beside.model.shape();
+    /// Opens the store of the teacher's hidden states, and writes it first if it does not exist.
+    fn store(&self, selection: &Selection, model: &TeacherModel) -> Result<Store> {
+        let shape = model.model.shape();
         let teacher = self.sources.0.as_ref().context("no teacher")?;
         let header = StoreHeader {
             selection: selection.clone(),
             teacher_sha256: teacher.weights_sha256.clone(),
-            tokens_sha256: tokens_sha256(&beside.tokens),
-            examples: beside.tokens.len(),
+            tokens_sha256: tokens_sha256(&model.tokens),
+            examples: model.tokens.len(),
             hidden: shape.hidden,
             heads: shape.heads,
         };
         let path = self.store_file(&header)?;
         match path.exists().then(|| Store::open(&path)) {
             Some(Ok(store)) if *store.header() == header => return Ok(store),
-            // A file that the user named is not written over.
+            // A file that the user named is not overwritten.
             Some(Err(error)) if self.recipe.store.is_some() => return Err(error),
             Some(Ok(_)) if self.recipe.store.is_some() => bail!(Diagnostic::usage(format!(
                 "`store` = `{}` holds hidden states of another teacher, other texts or \
@@ -101,30 +100,29 @@ impl Distillation<'_> {
         }
         let phase = self.session.progress.phase("the teacher's hidden states", header.examples);
         let interrupt = &self.session.interrupt;
-        let bytes =
-            write_store(&path, &header, beside, interrupt, |rows| phase.rows_done(rows, 0))?;
+        let bytes = write_store(&path, &header, model, interrupt, |rows| phase.rows_done(rows, 0))?;
         drop(phase);
-        self.say_stored(&path, bytes, beside);
+        self.log_stored(&path, bytes, model);
         Store::open(&path)
     }
 
-    /// The file that the user named, one that trainings share, or one of the training's own.
+    /// The file that the recipe names, one that trainings share, or the training's own.
     fn store_file(&self, header: &StoreHeader) -> Result<PathBuf> {
         if let Some(path) = &self.recipe.store {
             return Ok(path.clone());
         }
-        let Some(shared) = self.among.shared else {
+        let Some(shared) = self.context.shared else {
             return Ok(self.folder.path().join("teacher.states"));
         };
         std::fs::create_dir_all(shared)
             .with_context(|| format!("cannot make the folder `{}`", shared.display()))?;
-        let of = hexadecimal(&Sha256::digest(serde_json::to_vec(header)?));
-        Ok(shared.join(format!("teacher-{}.states", &of[..32])))
+        let digest = hexadecimal(&Sha256::digest(serde_json::to_vec(header)?));
+        Ok(shared.join(format!("teacher-{}.states", &digest[..32])))
     }
 
-    fn say_stored(&self, path: &Path, bytes: u64, beside: &TeacherModel) {
-        let lengths: Vec<usize> = beside.tokens.iter().map(|t| t.len()).collect();
-        let all = bytes_of_everything(&lengths, beside.model.shape());
+    fn log_stored(&self, path: &Path, bytes: u64, model: &TeacherModel) {
+        let lengths: Vec<usize> = model.tokens.iter().map(|t| t.len()).collect();
+        let all = bytes_of_everything(&lengths, model.model.shape());
         self.session.progress.message(&format!(
             "stored the teacher's hidden states in {}: {:.1} MB, of {:.1} MB for all of them",
             path.display(),

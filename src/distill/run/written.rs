@@ -1,4 +1,4 @@
-//! The student as it is kept: what it does, and its folder.
+//! The student that is kept: measured, and written to its folder.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,39 +12,29 @@ use crate::checkpoint::NewCheckpoint;
 use crate::distill::data::recorded;
 use crate::distill::evaluate::{Evaluated, Score, SoftLoss};
 use crate::distill::record::{self, DistillationRecord};
-use crate::distill::trainer::Ended;
+use crate::distill::trainer::FinishedTraining;
 use crate::inference::{Logits, Windows};
 use crate::model::Trainable;
 
 /// A student that was trained and written.
 pub struct Student {
-    /// Where it lies.
     pub folder: PathBuf,
-    /// What ended its training.
-    pub ended: Ended,
-    /// What it does on the training set.
+    pub ended: FinishedTraining,
+    /// On the training set.
     pub train: Score,
-    /// What it does on the validation split.
+    /// On the validation split, without the held-out part.
     pub validation: Option<Score>,
-    /// Its soft-label loss over the training set, against the teacher.
+    /// Over the training set, against the teacher.
     pub soft_loss: Option<SoftLoss>,
-    /// What both models say, split by split.
-    pub said: SplitsLogits,
-    /// Parameters of the student.
+    pub train_logits: SplitLogits,
+    pub validation_logits: Option<SplitLogits>,
+    /// Number of parameters.
     pub parameters: usize,
-    /// Its layers.
+    /// Number of layers.
     pub layers: usize,
 }
 
-/// What teacher and student say, and what is right.
-pub struct SplitsLogits {
-    /// Of the training set.
-    pub train: SplitLogits,
-    /// Of what the training saw of the validation split.
-    pub validation: Option<SplitLogits>,
-}
-
-/// What is said of one split.
+/// Labels and logits of one split.
 pub struct SplitLogits {
     /// Labels in the task's order (N).
     pub labels: Vec<Option<u32>>,
@@ -55,12 +45,12 @@ pub struct SplitLogits {
 }
 
 impl Distillation<'_> {
-    /// Measures the student as it is kept, writes its folder, and removes what led to it.
+    /// Measures the student and writes its folder.
     pub(super) fn write(
         &self,
         prepared: Prepared,
         model: &dyn Trainable,
-        ended: Ended,
+        ended: FinishedTraining,
     ) -> Result<Student> {
         let (recipe, session) = (self.recipe, self.session);
         let options = run_options(&recipe.settings, session, Windows::WHOLE);
@@ -69,9 +59,8 @@ impl Distillation<'_> {
         let parameters = model.export()?.values().map(|tensor| tensor.elem_count()).sum();
         let last = recipe.last_stage();
         let soft_loss = prepared.train.soft_loss(&logits, last.temperature, last.t_squared);
-        let answered =
-            |split| -> Result<_> { Ok((split, Evaluated::logits(split, model, &options)?)) };
-        let seen = prepared.validation.as_ref().map(answered).transpose()?;
+        let run = |split| -> Result<_> { Ok((split, Evaluated::logits(split, model, &options)?)) };
+        let seen = prepared.validation.as_ref().map(run).transpose()?;
         let validation = seen.as_ref().map(|(split, logits)| split.score(logits)).transpose()?;
         let mut data = BTreeMap::from([("train", recorded(&self.splits.train, &prepared.train))]);
         if let (Some(split), Some(evaluated)) = (&self.splits.validation, &prepared.validation) {
@@ -104,16 +93,21 @@ impl Distillation<'_> {
             extra_files: vec![("distillation.json", json)],
         };
         checkpoint.write(&recipe.output)?;
-        let answers = |split: &Evaluated, student: Logits| SplitLogits {
+        let both = |split: &Evaluated, student: Logits| SplitLogits {
             labels: split.labels.clone(),
             teacher: split.teacher.clone(),
             student,
         };
-        let validation_said = seen.map(|(split, logits)| answers(split, logits));
-        let said =
-            SplitsLogits { train: answers(&prepared.train, logits), validation: validation_said };
-        let folder = recipe.output.clone();
-        let layers = model.shape().layers;
-        Ok(Student { folder, ended, train, validation, soft_loss, said, parameters, layers })
+        Ok(Student {
+            folder: recipe.output.clone(),
+            ended,
+            train,
+            validation,
+            soft_loss,
+            train_logits: both(&prepared.train, logits),
+            validation_logits: seen.map(|(split, logits)| both(split, logits)),
+            parameters,
+            layers: model.shape().layers,
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! What ends a training, and who may.
+//! How a training ends, and the callback that may stop it.
 
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
@@ -10,61 +10,48 @@ use crate::inference::Logits;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum EndedBy {
-    /// The soft-label loss was at or below β.
+    /// The weighted soft-label loss was at or below β.
     Beta,
-    /// The epochs were over.
     MaxEpochs,
 }
 
-/// A training that is over; its parameters are those that are kept.
+/// A finished training. The parameters are those of the epoch that is kept.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Ended {
-    /// By what.
+pub struct FinishedTraining {
     pub by: EndedBy,
-    /// The epoch of the last stage, from 1, whose state is kept.
+    /// The epoch of the last stage whose state is kept, from 1.
     pub epoch: usize,
-    /// The epochs, in order.
     pub course: Vec<Epoch>,
 }
 
-/// What became of a training.
+/// The result of a training.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TrainingEnd {
-    /// It came to its end.
-    Ended(Ended),
-    /// Who watched it saw no use in going on after these epochs; nothing is kept.
+    Finished(FinishedTraining),
+    /// The callback stopped it after these epochs; nothing is kept.
     Stopped(Vec<Epoch>),
 }
 
-/// What follows the end of an epoch, or of a stage.
+/// How the training continues after an epoch or a stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum AfterEpoch {
-    /// The next one.
-    GoesOn,
-    /// The training is over.
-    Ends(EndedBy),
-    /// Who watches it stops it.
-    Stops,
+    Continue,
+    End(EndedBy),
+    /// The callback stops it.
+    Stop,
 }
 
-/// Who looks at a training while it is under way.
-pub trait EpochCallback: Sync {
-    /// σ of the sample, from what both say of it (N, K), in the order of the draw.
-    ///
-    /// # Errors
-    /// Logits that are not finite.
-    fn sigma(&self, teacher: &Logits, student: &Logits) -> Result<f64>;
+/// Logits of both models on the callback's sample (N, K), in the order of the draw.
+pub struct SampleLogits<'a> {
+    pub teacher: &'a Logits,
+    pub student: Logits,
+}
 
-    /// Whether to go on after the last of the epochs `course`; the last stage has `epochs` at most.
-    /// `teacher` and `student` are what both say of the sample now, as in [`EpochCallback::sigma`].
-    ///
-    /// # Errors
-    /// Whatever keeps it from being told.
-    fn goes_on(
-        &self,
-        course: &[Epoch],
-        epochs: usize,
-        teacher: &Logits,
-        student: &Logits,
-    ) -> Result<bool>;
+/// Called at the end of each epoch of the last stage; may stop the training.
+pub trait EpochCallback: Sync {
+    /// σ on the sample, as the epoch records it.
+    fn sigma(&self, sample: &SampleLogits) -> Result<f64>;
+
+    /// Whether to continue after the last epoch of `course`; the last stage has at most `epochs`.
+    fn continues(&self, course: &[Epoch], epochs: usize, sample: &SampleLogits) -> Result<bool>;
 }

@@ -1,8 +1,8 @@
-//! The end of an epoch: how the student does with dropout off, and what follows from it.
+//! The end of an epoch: the student is measured with dropout off, and kept if it is the best.
 
 use anyhow::Result;
 
-use super::ending::{AfterEpoch, EndedBy};
+use super::ending::{AfterEpoch, EndedBy, EpochCallback, SampleLogits};
 use super::StageRun;
 use crate::distill::evaluate::{Evaluated, Score, SigmaCheck, SoftLoss};
 use crate::distill::recipe::{Keep, StoppingLoss};
@@ -10,111 +10,88 @@ use crate::distill::saved::{Best, Epoch};
 use crate::inference::Logits;
 
 impl<'a> StageRun<'a> {
-    /// Measures the student, keeps it where it is the best so far, and says whether the training
-    /// ends here: by β, or by who watches it.
+    /// Measures the student and keeps it if it is the best so far. The training ends here if β is
+    /// reached, and stops if the callback asks for it.
     pub(super) fn end_of_epoch(&mut self) -> Result<AfterEpoch> {
-        let said = self.said_of_train()?;
-        let soft_loss = said.as_ref().and_then(|said| self.soft_loss(said));
-        let train = said.as_ref().map(|said| self.held(said)).transpose()?.flatten();
+        let logits = self.train_logits()?;
+        let soft_loss = logits.as_ref().and_then(|logits| self.soft_loss(logits));
+        let train = logits.as_ref().map(|logits| self.sigma_check(logits)).transpose()?.flatten();
         let validation = self.validation()?;
-        let sampled = self.sampled()?;
-        let sample = sampled.as_ref().map(|(sample, said)| self.watched_sigma(sample, said));
-        let sample = sample.transpose()?.flatten();
-        let batches = self.place.batches as f64;
-        let sums = std::mem::take(&mut self.place.sums);
-        let losses = sums.into_iter().map(|(term, sum)| (term, sum / batches)).collect();
-        self.place.epoch += 1;
-        (self.place.step, self.place.batches) = (0, 0);
+        let sample = self.sample()?;
+        let sample_sigma = sample.as_ref().map(|(callback, logits)| callback.sigma(logits));
+        let sample_sigma = sample_sigma.transpose()?;
+        let batches = self.progress.batches as f64;
+        let sums = std::mem::take(&mut self.progress.sums);
+        self.progress.epoch += 1;
+        (self.progress.step, self.progress.batches) = (0, 0);
         let epoch = Epoch {
             stage: self.stage.name.to_owned(),
-            epoch: self.place.epoch,
-            losses,
+            epoch: self.progress.epoch,
+            losses: sums.into_iter().map(|(term, sum)| (term, sum / batches)).collect(),
             soft_loss,
             validation,
             train,
-            sample_sigma: sample,
+            sample_sigma,
         };
-        let held = self.held_against_beta(soft_loss);
-        let reached = held.is_some_and(|(loss, beta)| loss <= beta);
-        self.training.speaker.epoch(&epoch, self.stage.max_epochs, held);
-        self.place.course.push(epoch);
-        if !reached {
-            let score = validation.unwrap_or(Score { accuracy: None, sigma: None });
-            self.keep_if_best(Best { epoch: self.place.epoch, score, train })?;
+        let compared = self.weighted_loss_and_beta(soft_loss);
+        self.training.log.epoch(&epoch, self.stage.max_epochs, compared);
+        self.progress.course.push(epoch);
+        if compared.is_some_and(|(loss, beta)| loss <= beta) {
+            return Ok(AfterEpoch::End(EndedBy::Beta));
         }
-        if reached {
-            return Ok(AfterEpoch::Ends(EndedBy::Beta));
-        }
-        match sampled {
-            Some((sample, student)) if self.place.epoch < self.stage.max_epochs => {
-                self.asked(sample, &student)
-            }
-            _ => Ok(AfterEpoch::GoesOn),
-        }
-    }
-
-    /// σ of the watched sample, as who watches measures it.
-    fn watched_sigma(&self, sample: &Evaluated, student: &Logits) -> Result<Option<f64>> {
-        match (self.training.watched, &sample.teacher) {
-            (Some((_, watch)), Some(teacher)) => Ok(Some(watch.sigma(teacher, student)?)),
-            _ => Ok(None),
-        }
-    }
-
-    /// What the one who watches says of going on.
-    fn asked(&self, sample: &Evaluated, student: &Logits) -> Result<AfterEpoch> {
-        let (Some((_, watch)), Some(teacher)) = (self.training.watched, &sample.teacher) else {
-            return Ok(AfterEpoch::GoesOn);
-        };
+        let score = validation.unwrap_or(Score { accuracy: None, sigma: None });
+        self.keep_if_best(Best { epoch: self.progress.epoch, score, train })?;
         let epochs = self.stage.max_epochs;
-        Ok(match watch.goes_on(&self.place.course, epochs, teacher, student)? {
-            true => AfterEpoch::GoesOn,
-            false => AfterEpoch::Stops,
-        })
-    }
-
-    /// The watched sample, and what the student says of it.
-    fn sampled(&self) -> Result<Option<(&'a Evaluated, Logits)>> {
-        let training = self.training;
-        match training.watched.filter(|_| self.is_last()) {
-            None => Ok(None),
-            Some((sample, _)) => {
-                Ok(Some((sample, sample.logits(training.student, &training.evaluation)?)))
+        match sample.filter(|_| self.progress.epoch < epochs) {
+            Some((callback, sample))
+                if !callback.continues(&self.progress.course, epochs, &sample)? =>
+            {
+                Ok(AfterEpoch::Stop)
             }
+            _ => Ok(AfterEpoch::Continue),
         }
     }
 
-    /// What the student says of the training set with dropout off, where anything depends on it.
-    fn said_of_train(&self) -> Result<Option<Logits>> {
+    /// The callback with the logits of its sample, in the last stage.
+    fn sample(&self) -> Result<Option<(&'a dyn EpochCallback, SampleLogits<'a>)>> {
         let training = self.training;
-        let asked = training.stopping.is_some() || self.kappa().is_some();
-        match self.is_last() && asked {
+        let Some((sample, callback)) = training.sample.filter(|_| self.is_last()) else {
+            return Ok(None);
+        };
+        let Some(teacher) = &sample.teacher else { return Ok(None) };
+        let student = sample.logits(training.student, &training.evaluation)?;
+        Ok(Some((callback, SampleLogits { teacher, student })))
+    }
+
+    /// The student's logits on the training set, where β or the choice of the state needs them.
+    fn train_logits(&self) -> Result<Option<Logits>> {
+        let training = self.training;
+        let needed = training.stopping.is_some() || self.kappa().is_some();
+        match self.is_last() && needed {
             true => Ok(Some(training.train.logits(training.student, &training.evaluation)?)),
             false => Ok(None),
         }
     }
 
-    /// The soft-label loss over the training set, where β asks for it.
-    fn soft_loss(&self, said: &Logits) -> Option<SoftLoss> {
+    fn soft_loss(&self, logits: &Logits) -> Option<SoftLoss> {
         self.training.stopping?;
-        self.training.train.soft_loss(said, self.stage.temperature, self.stage.t_squared)
+        self.training.train.soft_loss(logits, self.stage.temperature, self.stage.t_squared)
     }
 
-    /// σ on the training set, where the choice of the state asks for it.
-    fn held(&self, said: &Logits) -> Result<Option<SigmaCheck>> {
+    fn sigma_check(&self, logits: &Logits) -> Result<Option<SigmaCheck>> {
         match self.kappa() {
-            Some(kappa) => self.training.train.held(said, kappa),
+            Some(kappa) => self.training.train.sigma_check(logits, kappa),
             None => Ok(None),
         }
     }
 
-    /// κ, where the choice of the state asks for it.
+    /// κ, where the choice of the state depends on it.
     fn kappa(&self) -> Option<f64> {
-        self.training.recipe.keeps_within(self.training.train.tokens.len())
+        self.training.recipe.kappa(self.training.train.tokens.len())
     }
 
-    /// w_soft·ΣL_soft, and β, where the theory may end the stage.
-    fn held_against_beta(&self, loss: Option<SoftLoss>) -> Option<(f64, f64)> {
+    /// w_soft·ΣL_soft and β, where β may end the stage.
+    fn weighted_loss_and_beta(&self, loss: Option<SoftLoss>) -> Option<(f64, f64)> {
         let (stopping, loss) = (self.training.stopping?, loss?);
         let sum = match stopping.loss {
             StoppingLoss::Kl => loss.sum_kl,
@@ -125,32 +102,30 @@ impl<'a> StageRun<'a> {
 
     fn validation(&self) -> Result<Option<Score>> {
         let training = self.training;
-        match training.validation.filter(|_| self.is_last()) {
-            None => Ok(None),
-            Some(split) => {
-                let logits = split.logits(training.student, &training.evaluation)?;
-                Ok(Some(split.score(&logits)?))
-            }
-        }
+        let split = training.validation.filter(|_| self.is_last());
+        let score =
+            |split: &Evaluated| split.score(&split.logits(training.student, &training.evaluation)?);
+        split.map(score).transpose()
     }
 
-    /// Keeps the state of the best epoch; where [`worth`] has no figure to go by, the last one is kept.
+    /// Saves the parameters if [`is_better`] says so; without a figure to compare, none are saved
+    /// and the last epoch is kept.
     fn keep_if_best(&mut self, new: Best) -> Result<()> {
-        if is_better(self.training.recipe.keep, &new, self.place.best.as_ref()) {
+        if is_better(self.training.recipe.keep, &new, self.progress.best.as_ref()) {
             self.training.folder.save_best(self.training.parameters)?;
-            self.place.best = Some(new);
+            self.progress.best = Some(new);
         }
         Ok(())
     }
 }
 
-/// Whether `new` is kept in place of `old`.
+/// Whether `new` is kept in progress of `old`.
 fn is_better(keep: Keep, new: &Best, old: Option<&Best>) -> bool {
     let of_old = old.and_then(|old| worth(keep, old));
     worth(keep, new).is_some_and(|of_new| of_old.is_none_or(|of_old| of_new > of_old))
 }
 
-/// What decides between two epochs: the larger one is kept. `None` where nothing is known to go by.
+/// The figure of an epoch; the larger one is kept. `None` where it is not known.
 fn worth(keep: Keep, best: &Best) -> Option<(bool, f64, f64)> {
     let by = |figure: f64| (false, figure, 0.0);
     match keep {

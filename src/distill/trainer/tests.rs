@@ -13,7 +13,7 @@ use crate::inference::Windows;
 use crate::model::{load_trainable, Frozen, Head, Wanted};
 use crate::terminal::Verbosity;
 
-/// The loss on the labels, which weighs more with every step; it asks to stop at one of them.
+/// The loss on the labels, weighted by the number of the step; it sets the interrupt at one step.
 struct Growing {
     steps: f64,
     stops_at: Option<f64>,
@@ -80,7 +80,7 @@ fn examples() -> Evaluated {
     }
 }
 
-/// Trains in `folder`, from the saved state where there is one, and gives the parameters then.
+/// Trains in `folder`, from the saved state if there is one -> the parameters at the end.
 fn train(folder: &TrainingFolder, stops_at: Option<f64>) -> (Result<TrainingEnd>, Vec<Vec<f32>>) {
     let flags = Flags { settings: Layer::default(), ..Flags::default() };
     let recipe = Recipe::parse(RECIPE, "recipe.toml".as_ref(), &flags).unwrap();
@@ -101,20 +101,20 @@ fn train(folder: &TrainingFolder, stops_at: Option<f64>) -> (Result<TrainingEnd>
         dropout: DropoutRates { hidden: 0.0, attention: 0.0, classifier: 0.0 },
         train: &examples,
         validation: None,
-        watched: None,
+        sample: None,
         stages: Vec::new(),
         stopping: None,
         evaluation,
         folder,
         interrupt: &interrupt,
-        speaker: TrainingLog(Verbosity::Quiet),
+        log: TrainingLog(Verbosity::Quiet),
     };
-    let saved = folder.place("student", "f").unwrap();
+    let saved = folder.progress("student", "f").unwrap();
     let resume = saved.is_some();
     let (of, fingerprint) = ("student".to_owned(), "f".to_owned());
-    let place =
+    let progress =
         saved.unwrap_or(TrainingProgress { of, fingerprint, ..TrainingProgress::default() });
-    let finish = training.run(place, resume, |_| {
+    let finish = training.run(progress, resume, |_| {
         let objective = Growing { steps: 0.0, stops_at, interrupt: interrupt.clone() };
         Ok((Box::new(objective), Signals::default()))
     });
@@ -131,12 +131,12 @@ fn the_state_of_an_objective_is_saved_and_restored_with_the_training() {
         training
     };
     let (finish, whole) = train(&of("whole"), None);
-    assert!(matches!(finish.unwrap(), TrainingEnd::Ended(_)));
+    assert!(matches!(finish.unwrap(), TrainingEnd::Finished(_)));
     let halves = of("halves");
     let (stopped, half) = train(&halves, Some(3.0));
     assert!(stopped.err().unwrap().is::<Interrupted>());
     assert_ne!(half, whole);
     let (finish, resumed) = train(&halves, None);
-    assert!(matches!(finish.unwrap(), TrainingEnd::Ended(_)));
+    assert!(matches!(finish.unwrap(), TrainingEnd::Finished(_)));
     assert_eq!(resumed, whole);
 }

@@ -12,8 +12,8 @@ use crate::report::tuning::{
 use crate::tune::importance::importance;
 use crate::tune::journal::{RunId, TrainingRun, TrainingRuns};
 use crate::tune::notes;
-use crate::tune::outcome::{Candidate, Constraints, Finished, Right, RunOutcome};
-use crate::tune::plan::{Reference, Whose};
+use crate::tune::outcome::{Candidate, Constraints, CorrectCount, Finished, RunOutcome};
+use crate::tune::plan::{Reference, ReferenceModel};
 use crate::tune::run::students;
 use crate::tune::space::TrialSettings;
 
@@ -47,8 +47,8 @@ impl Confirmation<'_> {
             bound_origin: tune.gate.origin.clone(),
             n: tune.facts.train,
             reference: match plan.reference {
-                Reference::Of(Whose::Default) => "default".to_owned(),
-                Reference::Of(Whose::Teacher) => "teacher".to_owned(),
+                Reference::Model(ReferenceModel::Default) => "default".to_owned(),
+                Reference::Model(ReferenceModel::Teacher) => "teacher".to_owned(),
                 Reference::Accuracy(_) => "a number".to_owned(),
             },
             reference_accuracy: rule.reference,
@@ -75,7 +75,7 @@ impl Confirmation<'_> {
         Ok(report)
     }
 
-    /// Settings with every seed that they were trained with.
+    /// Settings with all seeds that they were trained with.
     fn finalist(&self, runs: &TrainingRuns, trial: usize, recalibrated: bool) -> Result<Finalist> {
         let of = runs.find(RunId::trial(trial)).context("a finalist without a trial")?;
         let ids = self.0.further_seeds().map(|seed| RunId { trial, seed: Some(seed) });
@@ -132,7 +132,7 @@ impl Confirmation<'_> {
     }
 }
 
-/// `finished`, `stopped`, …: the trials as the report has them.
+/// The trials of the report.
 fn trials(runs: &TrainingRuns, rule: &Constraints) -> Result<Vec<Trial>> {
     let finished: Vec<&Finished> = students(runs).map(|(_, student)| student).collect();
     runs.trials().map(|run| trial(run, rule, &finished)).collect()
@@ -201,7 +201,7 @@ fn final_figures(run: &TrainingRun, recalibrated: bool) -> Option<FinalFigures> 
     };
     let folded = student.recalibrated.filter(|_| recalibrated);
     let spend = folded.map_or(student.plain, |folded| folded.spend);
-    let Right { correct, .. } = unseen.student;
+    let CorrectCount { correct, .. } = unseen.student;
     Some(FinalFigures {
         sigma: spend.sigma,
         preserved: spend.preserved,
@@ -218,7 +218,7 @@ fn final_figures(run: &TrainingRun, recalibrated: bool) -> Option<FinalFigures> 
     })
 }
 
-/// What stood in the way of a student that keeps both constraints.
+/// The constraint that no student kept.
 fn obstacle(runs: &TrainingRuns, rule: &Constraints, nearest: &Candidate) -> String {
     let all: Vec<Candidate> =
         students(runs).flat_map(|(run, student)| student.candidates(run.id.trial)).collect();

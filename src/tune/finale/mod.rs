@@ -1,9 +1,9 @@
 //! The end of a tune: winner and default on data that the search did not see, the winner's
-//! checkpoint, held against the bound once more as any user would, and the report.
+//! checkpoint, its audit, and the report.
 
 mod figures; // the report, from the journal
 mod unseen; //  the part of the validation split that the search did not see
-mod winner; //  its checkpoint and its recipe
+mod winner; //  the winner's checkpoint and recipe
 
 use anyhow::{Context, Result};
 
@@ -19,20 +19,19 @@ use crate::tune::run::{best, finalists, remove, Tune};
 use unseen::UnseenPart;
 use winner::WINNER;
 
-/// The end of one tune.
+/// The finale of a tune.
 pub(super) struct Confirmation<'a>(pub &'a Tune<'a>);
 
 impl Confirmation<'_> {
-    /// Everything that is left to do. What is written already is written again from the journal,
-    /// to the same bytes.
+    /// Runs the finale. Existing files are written again from the journal, to the same bytes.
     pub fn report(&self) -> Result<Tuning> {
         let tune = self.0;
-        // Of several processes one ends the tune, and the others tell what it wrote.
+        // One process at a time; the later ones write the same.
         let lock = tune.locks.finale(&tune.session.interrupt)?;
-        // What this process ends: trials that others still add are theirs to tell.
-        let mut runs = tune.journal.hold()?.runs;
+        // Trials that other processes add from now on are left to them.
+        let mut runs = tune.journal.lock()?.runs;
         let rule = tune.rule(&runs)?.context("a tune without its default")?;
-        self.look_at_unseen(&mut runs, &rule)?;
+        self.measure_unseen(&mut runs, &rule)?;
         let winner = best(&runs, &rule).context("a tune without a student")?;
         self.publish(&runs, &winner)?;
         let (row, models) = self.audited()?;
@@ -46,8 +45,8 @@ impl Confirmation<'_> {
         Ok(report)
     }
 
-    /// Runs those finalists over the unseen part that were not run there yet.
-    fn look_at_unseen(&self, runs: &mut TrainingRuns, rule: &Constraints) -> Result<()> {
+    /// Measures the finalists on the unseen part that were not measured there yet.
+    fn measure_unseen(&self, runs: &mut TrainingRuns, rule: &Constraints) -> Result<()> {
         let finalists = finalists(runs, rule);
         let pending = runs.all.iter_mut().filter(|run| {
             finalists.contains(&run.id.trial)
@@ -61,13 +60,13 @@ impl Confirmation<'_> {
         let part = UnseenPart::read(self.0)?;
         for run in pending {
             let unseen = part.of(run, self.0)?;
-            self.0.journal.hold()?.unseen(run.id, unseen)?;
+            self.0.journal.lock()?.unseen(run.id, unseen)?;
             run.unseen = Some(unseen);
         }
         Ok(())
     }
 
-    /// The written winner, audited as any user would: the row of the training set, and the models.
+    /// Audits the written winner -> the row of the training set, and the models.
     fn audited(&self) -> Result<(TaskRow, Vec<ModelManifest>)> {
         let plan = self.0.plan;
         let mut settings = plan.settings()?;
@@ -77,7 +76,7 @@ impl Confirmation<'_> {
         Ok((row, outcome.models))
     }
 
-    /// The files of the output folder.
+    /// Writes the files of the output folder.
     fn write(&self, report: &Tuning, winner: &Candidate, runs: &TrainingRuns) -> Result<()> {
         let output = &self.0.plan.output;
         let of = runs.find(RunId::trial(winner.trial)).context("a winner without a trial")?;

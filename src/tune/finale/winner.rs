@@ -1,4 +1,4 @@
-//! The winner's checkpoint, and the recipe that makes it again.
+//! The winner's checkpoint, and the recipe that reproduces it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,11 +20,11 @@ use crate::tune::run::remove;
 
 use super::Confirmation;
 
-/// The winning student, within the output folder.
+/// The winner's folder, in the output folder.
 pub(super) const WINNER: &str = "winner";
 
 impl Confirmation<'_> {
-    /// The folder of the winner, unless the journal says that it stands.
+    /// Writes the winner's folder, unless the journal has it as written.
     pub(super) fn publish(&self, runs: &TrainingRuns, winner: &Candidate) -> Result<()> {
         let output = &self.0.plan.output;
         let from = self.0.folder(RunId::trial(winner.trial));
@@ -34,8 +34,11 @@ impl Confirmation<'_> {
             return Ok(());
         }
         if !from.join("config.json").exists() {
-            return Err(Diagnostic::failure(format!("the student of trial {} is gone, and `{}` is not it", winner.trial, to.display())).hint("its settings are in the journal: train it again with audit distill, or tune again in \
-                 another folder").into());
+            let why = format!("the student of trial {} is missing", winner.trial);
+            let hint =
+                "its settings are in the journal: train it with audit distill, or tune again \
+                        in another folder";
+            return Err(Diagnostic::failure(why).hint(hint).into());
         }
         for left in [&new, &old] {
             if left.exists() {
@@ -51,15 +54,15 @@ impl Confirmation<'_> {
             fs::rename(&to, &old).with_context(cannot)?;
         }
         fs::rename(&new, &to).and_then(|()| sync_folder(output)).with_context(cannot)?;
-        self.0.journal.hold()?.publish(winner.trial, winner.temperature)?;
+        self.0.journal.lock()?.publish(winner.trial, winner.temperature)?;
         if old.exists() {
             remove(&old)?;
         }
         Ok(())
     }
 
-    /// The student in `from` with its temperature folded in. Its record keeps how it was made; bound,
-    /// loss and scores are those of other weights.
+    /// Writes the student in `from` with its temperature folded in. Bound, loss and scores are removed
+    /// from its record, because they are of other weights.
     fn fold(&self, from: &Path, temperature: f64, to: &Path) -> Result<()> {
         let hub = &self.0.session.hub;
         let source = from.display().to_string();
@@ -83,7 +86,7 @@ impl Confirmation<'_> {
         new.write(to)
     }
 
-    /// The recipe that makes the winner again.
+    /// The recipe that reproduces the winner.
     pub(super) fn winning_recipe(
         &self,
         run: &TrainingRun,
@@ -94,11 +97,11 @@ impl Confirmation<'_> {
         let mut document = plan.document(&run.point, plan.seed)?;
         let recipe = plan.recipe(&run.point, plan.seed, &plan.output)?;
         let flags = &plan.flags().settings;
-        place(&mut document, &recipe, plan.folder(), flags)?;
-        if let Some(kappa) = recipe.keeps_within(self.0.facts.train) {
+        make_portable(&mut document, &recipe, plan.folder(), flags)?;
+        if let Some(kappa) = recipe.kappa(self.0.facts.train) {
             document.insert("kappa".to_owned(), toml::Value::Float(kappa));
         }
-        // No key of a recipe says how a vocab.txt is read.
+        // A recipe has no key for the casing of a vocab.txt.
         let casing = match flags {
             Layer { cased: true, .. } => " --cased",
             Layer { uncased: true, .. } => " --uncased",
@@ -126,9 +129,14 @@ impl Confirmation<'_> {
     }
 }
 
-/// Names teacher, data and base as this tune found them, whatever folder the recipe lies in, and what
-/// flags said: `folder` is that of the recipe that was searched around.
-fn place(document: &mut Table, recipe: &Recipe, folder: &Path, flags: &Layer) -> Result<()> {
+/// Makes the paths of teacher, data and base absolute, and adds the values of flags; `folder` is the
+/// folder of the tune's recipe.
+fn make_portable(
+    document: &mut Table,
+    recipe: &Recipe,
+    folder: &Path,
+    flags: &Layer,
+) -> Result<()> {
     let absolute = |path: &str| match fs::canonicalize(path) {
         Ok(path) => path.display().to_string(),
         Err(_) => path.to_owned(), // a Hub id
@@ -139,21 +147,21 @@ fn place(document: &mut Table, recipe: &Recipe, folder: &Path, flags: &Layer) ->
     if let Some(teacher) = &settings.teacher {
         document.insert("teacher".to_owned(), text(teacher));
     }
-    // The files of an own task are looked for beside the recipe where nothing else is named.
+    // By default the files of an own task are in the recipe's folder.
     let own = document.get("own_task").and_then(toml::Value::as_table);
-    let beside = own.filter(|own| !own.contains_key("dataset")).map(|_| folder.to_owned());
-    if let Some(data) = settings.data.clone().or(beside) {
+    let default = own.filter(|own| !own.contains_key("dataset")).map(|_| folder.to_owned());
+    if let Some(data) = settings.data.clone().or(default) {
         document.insert("data".to_owned(), text(&data.display().to_string()));
     }
     let Layer { limit, allow_skipped, label_map, teacher_head, max_length, .. } = flags;
-    let said = [
+    let given = [
         ("limit", json!(limit)),
         ("allow_skipped", json!(allow_skipped)),
         ("label_map", json!(label_map)),
         ("teacher_head", json!(teacher_head.map(Head::as_str))),
         ("max_length", json!(max_length)),
     ];
-    for (key, value) in said.into_iter().filter(|(_, value)| !value.is_null()) {
+    for (key, value) in given.into_iter().filter(|(_, value)| !value.is_null()) {
         document.insert(key.to_owned(), toml::Value::try_from(value)?);
     }
     if let (Some(base), Some(toml::Value::Table(student))) =
@@ -164,7 +172,7 @@ fn place(document: &mut Table, recipe: &Recipe, folder: &Path, flags: &Layer) ->
     Ok(())
 }
 
-/// The files of a folder, each on the disk when this returns.
+/// Copies the files of a folder and flushes them to the disk.
 fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to).with_context(|| format!("cannot make the folder `{}`", to.display()))?;
     let entries =

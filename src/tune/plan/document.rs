@@ -1,4 +1,4 @@
-//! A recipe as a table: what it says of a key, and the same with other values.
+//! A recipe as a table: values of its keys, and changes to them.
 
 use std::path::{Path, PathBuf};
 
@@ -6,34 +6,32 @@ use anyhow::{bail, Result};
 use toml::{Table, Value};
 
 use crate::distill::methods::Method;
-use crate::distill::recipe::{beside, Recipe};
+use crate::distill::recipe::{resolved, Recipe};
 use crate::error::Diagnostic;
 
-/// The recipe that a tune names or holds, and the file that its paths are relative to.
+/// The recipe that a tune names or contains, and the file that its paths are relative to.
 pub(super) fn recipe(named: Option<&Value>, path: &Path) -> Result<(Table, PathBuf)> {
     match named {
         Some(Value::Table(table)) => Ok((table.clone(), path.to_owned())),
         Some(Value::String(name)) => {
-            let file = beside(path.parent().unwrap_or(Path::new(".")), name);
+            let file = resolved(path.parent().unwrap_or(Path::new(".")), name);
             let text = std::fs::read_to_string(&file).map_err(|e| {
-                Diagnostic::usage(format!(
-                    "`recipe` = `{name}`: cannot read `{}`: {e}",
-                    file.display()
-                ))
+                let file = file.display();
+                Diagnostic::usage(format!("`recipe` = `{name}`: cannot read `{file}`: {e}"))
             })?;
             let table = text.parse().map_err(|e: toml::de::Error| {
                 Diagnostic::usage(format!("`recipe` = `{name}`: {}", e.to_string().trim_end()))
             })?;
             Ok((table, file))
         }
-        _ => Err(Diagnostic::usage("there is no `recipe` to change")
+        _ => Err(Diagnostic::usage("`recipe` is missing")
             .hint("set `recipe` to the file of a distillation, or write it below [recipe]")
             .into()),
     }
 }
 
-/// What the recipe says of a key, its method's published values included.
-pub(super) fn said(document: &Table, recipe: &Recipe, name: &str) -> Option<Value> {
+/// The value of a key in force, published values of the method included.
+pub(super) fn value_in_force(document: &Table, recipe: &Recipe, name: &str) -> Option<Value> {
     let parts: Vec<&str> = name.split('.').collect();
     let (last, path) = parts.split_last()?;
     let mut table = Some(document);
@@ -62,7 +60,7 @@ pub(super) fn said(document: &Table, recipe: &Recipe, name: &str) -> Option<Valu
     Some(value)
 }
 
-/// Takes out of a recipe what `method` does not have.
+/// Removes the keys that `method` does not have.
 pub(super) fn strip(document: &mut Table, method: &Method) {
     document.retain(|key, _| method.has_key(key));
     if let Some(Value::Table(stages)) = document.get_mut("stage") {
@@ -70,8 +68,8 @@ pub(super) fn strip(document: &mut Table, method: &Method) {
     }
 }
 
-/// Puts `value` at `name`. A loss is put beside those that are weighed already, a dropout beside those
-/// that are in force: a stage's own table stands in place of the whole table for all stages.
+/// Sets `name` to `value`. A stage's own table of losses or dropout replaces the whole table for all
+/// stages, so it is filled with the values in force first.
 pub(super) fn set(document: &mut Table, name: &str, value: Value, method: &Method) -> Result<()> {
     let parts: Vec<&str> = name.split('.').collect();
     if let [scope @ .., whole @ ("losses" | "dropout"), _] = parts.as_slice() {
@@ -86,7 +84,7 @@ pub(super) fn set(document: &mut Table, name: &str, value: Value, method: &Metho
     Ok(())
 }
 
-/// The table `whole`, losses or dropout, of a stage whose own is not written.
+/// The table `whole`, losses or dropout, of a stage that does not write its own.
 fn in_force(document: &Table, scope: &[&str], whole: &str, method: &Method) -> Result<Table> {
     let common = document.get("training").and_then(|training| training.get(whole));
     if let Some(Value::Table(common)) = common {

@@ -1,4 +1,4 @@
-//! A tune as it is written, and what stands in it by itself.
+//! A tune as it is written: TOML, every key optional, unknown keys refused.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,30 +10,30 @@ use toml::{Table, Value};
 use super::TuneFlags;
 use crate::confidence::{ConfidenceKind, Statistic};
 use crate::config::Layer;
-use crate::distill::recipe::{beside, Flags};
+use crate::distill::recipe::{resolved, Flags};
 use crate::error::Diagnostic;
 
-/// What the accuracy of a student is held against.
+/// The accuracy that students are compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum Reference {
     /// That of a model.
-    Of(Whose),
-    /// This.
+    Model(ReferenceModel),
+    /// A number.
     Accuracy(f64),
 }
 
-/// Whose accuracy.
+/// A model whose accuracy students are compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Whose {
+pub enum ReferenceModel {
     /// The student of the default settings: the first trial.
     Default,
     /// The teacher.
     Teacher,
 }
 
-/// What decides among students that keep both constraints.
+/// The objective among feasible students.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TuneObjective {
@@ -47,7 +47,7 @@ pub enum TuneObjective {
     Size,
 }
 
-/// How the next settings are chosen.
+/// A search algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum SearchName {
@@ -57,17 +57,17 @@ pub enum SearchName {
     Random,
 }
 
-/// When a trial is given up.
+/// Early stopping of trials.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TrialStopping {
-    /// Examples of the training set on which a student is looked at while it is trained.
+    /// Examples of the training set that σ is measured on during a training.
     pub sample: usize,
-    /// Probability with which one is given up wrongly for a σ that is too large by now.
+    /// Largest probability, per epoch, that the test on σ stops a trial wrongly.
     pub delta: f64,
-    /// Shares of a trial's epochs at which it must be among the best of those that came so far.
+    /// Shares of a trial's epochs at which it must be among the best.
     pub rungs: Vec<f64>,
-    /// One in so many is; 1 gives none up at the rungs.
+    /// One trial in this many continues at a rung; 1 stops none.
     pub halving: f64,
 }
 
@@ -77,7 +77,7 @@ impl Default for TrialStopping {
     }
 }
 
-/// A tune as it is written; unknown keys are refused.
+/// The keys of a tune.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct TuneFile {
@@ -137,27 +137,27 @@ impl TuneFile {
     }
 
     pub fn reference(&self) -> Result<Reference> {
-        let of = |whose| Ok(Reference::Of(whose));
+        let of = |whose| Ok(Reference::Model(whose));
         match &self.reference {
-            None => of(Whose::Default),
-            Some(Value::String(name)) if name == "default" => of(Whose::Default),
-            Some(Value::String(name)) if name == "teacher" => of(Whose::Teacher),
+            None => of(ReferenceModel::Default),
+            Some(Value::String(name)) if name == "default" => of(ReferenceModel::Default),
+            Some(Value::String(name)) if name == "teacher" => of(ReferenceModel::Teacher),
             Some(Value::Float(a)) if (0.0..=1.0).contains(a) => Ok(Reference::Accuracy(*a)),
             Some(Value::Integer(a @ 0..=1)) => Ok(Reference::Accuracy(*a as f64)),
-            Some(other) => Err(Diagnostic::usage(format!(
-                "`reference` = {other} is neither `default` nor `teacher` nor an accuracy from 0 to 1"
-            )).into()),
+            Some(other) => {
+                let kinds = "neither `default` nor `teacher` nor an accuracy from 0 to 1";
+                Err(Diagnostic::usage(format!("`reference` = {other} is {kinds}")).into())
+            }
         }
     }
 
-    /// Who set the bound, where it is this file: flags that name a part of it say all of it.
+    /// The origin of the bound, if it is this file: flags replace it as a whole.
     pub fn bound_origin(&self, flags: &TuneFlags, path: &Path) -> Option<String> {
         let keys = self.bound().bound_keys();
         let is_here = flags.training.settings.bound_keys().is_empty() && !keys.is_empty();
         is_here.then(|| format!("`{}` of {}", keys.join("`, `"), path.display()))
     }
 
-    /// What it says of the bound.
     pub fn bound(&self) -> Layer {
         Layer {
             kappa: self.kappa,
@@ -179,8 +179,7 @@ impl TuneFile {
         Ok(self.time.as_ref().map(parse).transpose()?)
     }
 
-    /// What trainings have too, under `flags`. The bound is one unit: flags that name a part of it
-    /// say all of it.
+    /// The file's keys for trainings under `flags`. Flags replace the bound as a whole.
     pub fn under(&self, flags: &Flags, path: &Path) -> Flags {
         let mut flags = flags.clone();
         let above = &mut flags.settings;
@@ -192,7 +191,7 @@ impl TuneFile {
         above.statistic = above.statistic.or(self.statistic);
         above.confidence = above.confidence.or(self.confidence);
         let folder = path.parent().unwrap_or(Path::new("."));
-        let here = |value: &String| beside(folder, value).display().to_string();
+        let here = |value: &String| resolved(folder, value).display().to_string();
         above.teacher = above.teacher.take().or(self.teacher.as_ref().map(here));
         above.data = above.data.take().or(self.data.as_ref().map(here));
         flags.task = flags.task.or(self.task.clone());

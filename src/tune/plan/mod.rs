@@ -1,4 +1,4 @@
-//! What a tune is governed by: its file, under the command line's flags.
+//! The settings of a tune: its file, under the command line's flags.
 
 mod document; // the recipe as a table
 mod file; //     the TOML
@@ -12,9 +12,9 @@ use std::time::Duration;
 use anyhow::{bail, Error, Result};
 use toml::{Table, Value};
 
-use document::{recipe, said, set, strip};
+use document::{recipe, set, strip, value_in_force};
 use file::TuneFile;
-pub use file::{Reference, SearchName, TrialStopping, TuneObjective, Whose};
+pub use file::{Reference, ReferenceModel, SearchName, TrialStopping, TuneObjective};
 
 use super::space::{foreign, Space, TrialSettings};
 use crate::config::Settings;
@@ -24,79 +24,78 @@ use crate::distill::record::RecordedRecipe;
 use crate::error::Diagnostic;
 use crate::model::DropoutRates;
 
-/// Accuracy that a student may lose.
+/// Default accuracy that a student may lose.
 const EPSILON: f64 = 0.01;
-/// Trials, where nothing says how many.
+/// Default number of trials.
 const TRIALS: usize = 20;
-/// Share of the validation split that the search never sees.
+/// Default share of the validation split that the search never sees.
 const UNSEEN: f64 = 0.5;
-/// Seeds with which winner and default are trained again.
+/// Default number of further seeds.
 const FURTHER_SEEDS: u64 = 2;
-/// Keys of a recipe that say where things lie or what is told: models and data have hashes.
-const PLACES: [&str; 7] =
+/// Keys of a recipe that do not change the students; models and data have hashes.
+const NOT_IDENTITY: [&str; 7] =
     ["teacher", "data", "output", "store", "threads", "log_every", "save_every"];
 
-/// What the command line says; it wins over the file.
+/// The command line's flags, which override the file.
 #[derive(Debug, Clone, Default)]
 pub struct TuneFlags {
-    /// What trainings have too.
+    /// Flags of trainings.
     pub training: Flags,
-    /// How many trials.
+    /// Number of trials.
     pub trials: Option<usize>,
-    /// For how long trials are begun.
+    /// Time after which no trial starts.
     pub time: Option<Duration>,
-    /// How the next settings are chosen.
+    /// The search algorithm.
     pub search: Option<SearchName>,
 }
 
 /// A tune in force.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// Where everything goes.
+    /// The output folder.
     pub output: PathBuf,
-    /// Trials, the default settings included.
+    /// Number of trials, the default settings included.
     pub trials: usize,
-    /// For how long this process begins trials.
+    /// Time after which this process starts no trial.
     pub time: Option<Duration>,
-    /// Of the search and of the trainings.
+    /// Seed of the search and of the trainings.
     pub seed: u64,
     /// Accuracy that a student may lose against the reference.
     pub epsilon: f64,
-    /// What accuracy is held against.
+    /// The accuracy to compare with.
     pub reference: Reference,
-    /// What decides among what is feasible.
+    /// Orders feasible students.
     pub objective: TuneObjective,
-    /// How the next settings are chosen.
+    /// The search algorithm.
     pub search: SearchName,
     /// Share of the validation split that the search never sees.
     pub unseen: f64,
-    /// Seeds with which winner and default are trained again.
+    /// Number of further seeds with which winner and default are trained.
     pub further_seeds: u64,
-    /// Whether each student is tried with a temperature, too.
+    /// Whether each student is also measured with a temperature.
     pub recalibrate: bool,
-    /// When a trial is given up.
+    /// Early stopping of trials.
     pub stopping: TrialStopping,
-    /// Who set the bound, where it was the tune's file.
+    /// The origin of the bound, where it is the tune's file.
     pub bound_origin: Option<String>,
-    /// What may change.
+    /// The keys that the search changes.
     pub space: Space,
-    /// The method of the recipe.
     method: String,
     /// Whether the space has a `method`.
     chooses_method: bool,
     /// The recipe that the space changes.
     document: Table,
-    /// The recipe's file, beside which its paths are looked for.
+    /// The recipe's file, to which its paths are relative.
     path: PathBuf,
     flags: Flags,
 }
 
 impl Plan {
-    /// Reads the tune `path` and puts `flags` on top. Every key of the space is tried at its ends.
+    /// Reads the tune `path`; `flags` override its keys. Every key of the space is checked at its ends.
     ///
     /// # Errors
-    /// A file that cannot be read, an unknown key, a value out of its range, a key that no method of
-    /// the search has: usage errors that name the key.
+    /// An unreadable file, an unknown key, a value out of its range, a key that no method of the search
+    /// has: usage errors that name the key.
     pub fn read(path: &Path, flags: &TuneFlags) -> Result<Self> {
         let text = std::fs::read_to_string(path).map_err(|e| {
             Diagnostic::usage(format!("cannot read the tune `{}`: {e}", path.display()))
@@ -129,7 +128,7 @@ impl Plan {
         let further_seeds = file.further_seeds.unwrap_or(FURTHER_SEEDS);
         if seed.checked_add(further_seeds).is_none_or(|last| last > i64::MAX as u64) {
             bail!(Diagnostic::usage(
-                "`seed` and those after it must be below 2^63: a recipe cannot hold more"
+                "`seed` + `further_seeds` must be below 2^63, the largest number of a recipe"
             ));
         }
         let training = file.under(&flags.training, path);
@@ -143,7 +142,7 @@ impl Plan {
             bail!(Diagnostic::usage("no teacher is given to compare with")
                 .hint("pass --teacher DIR_OR_HUB_ID, or set `teacher`"));
         }
-        let space = Space::read(&file.space, |name| said(&document, &recipe, name))?;
+        let space = Space::read(&file.space, |name| value_in_force(&document, &recipe, name))?;
         let chooses_method = space.0.iter().any(|key| key.name == "method");
         Ok(Plan {
             output,
@@ -173,30 +172,26 @@ impl Plan {
         self.space.defaults(&self.method)
     }
 
-    /// What audits have too.
-    ///
-    /// # Errors
-    /// None for a plan that was read.
+    /// The settings shared with audits.
     pub fn settings(&self) -> Result<Settings> {
         Ok(self.recipe(&self.defaults(), self.seed, &self.output)?.settings)
     }
 
-    /// What the command line says, above the file.
+    /// The flags of trainings, with the file's keys under them.
     pub fn flags(&self) -> &Flags {
         &self.flags
     }
 
-    /// The folder of the recipe's file, beside which its paths are looked for.
+    /// The folder of the recipe's file.
     pub fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("."))
     }
 
-    /// The method of `point`.
-    pub fn method<'a>(&'a self, point: &'a TrialSettings) -> &'a str {
+    fn method<'a>(&'a self, point: &'a TrialSettings) -> &'a str {
         point.get("method").and_then(Value::as_str).unwrap_or(&self.method)
     }
 
-    /// The recipe of `point`, as a file of its own would have it.
+    /// The recipe of `point`, as a table.
     pub fn document(&self, point: &TrialSettings, seed: u64) -> Result<Table> {
         let mut document = self.document.clone();
         document.remove("output");
@@ -217,7 +212,7 @@ impl Plan {
     /// The recipe of `point` in force, for a student in `output`.
     ///
     /// # Errors
-    /// What the recipe refuses.
+    /// As [`Recipe::parse`].
     pub fn recipe(&self, point: &TrialSettings, seed: u64, output: &Path) -> Result<Recipe> {
         let mut flags = self.flags.clone();
         flags.output = Some(output.to_owned());
@@ -226,7 +221,7 @@ impl Plan {
         Recipe::parse(&text, &self.path, &flags)
     }
 
-    /// Every key at both ends, or at each choice, with the defaults elsewhere: by method.
+    /// For each method, every key at both ends or at each choice, with defaults for the others.
     pub fn corners(&self) -> Vec<(&str, TrialSettings)> {
         let mut corners = Vec::new();
         for method in self.space.methods(&self.method) {
@@ -239,7 +234,7 @@ impl Plan {
             for key in self.space.0.iter().filter(|key| base.contains_key(&key.name)) {
                 let values = match key.name.as_str() {
                     "method" => vec![Value::String(method.to_owned())],
-                    _ => key.range.tried(),
+                    _ => key.range.checked(),
                 };
                 for value in values {
                     let mut point = base.clone();
@@ -251,7 +246,7 @@ impl Plan {
         corners
     }
 
-    /// Tries the space where its recipes are likeliest to be refused.
+    /// Checks the recipes of the corners, and that every key changes some recipe.
     fn check(&self) -> Result<()> {
         let names = self.space.methods(&self.method);
         for name in &names {
@@ -277,18 +272,18 @@ impl Plan {
         match made.into_iter().find(|(_, by_method)| by_method.values().all(same)) {
             None => Ok(()),
             Some((name, _)) => Err(Diagnostic::usage(format!(
-                "`space.\"{name}\"` changes nothing: the recipe says it elsewhere, or \
-                         nothing reads it"
+                "`space.\"{name}\"` changes nothing: another key of the recipe overrides it, or it \
+                 is not used"
             ))
             .hint("name the key of the stage's own table, or leave it out")
             .into()),
         }
     }
 
-    /// What a journal must agree on to be gone on with: all but how long the search goes on.
+    /// Everything that must match for a journal to be resumed: all but the number of trials and the time.
     pub fn identity(&self) -> Result<serde_json::Value> {
         let mut recipe = self.document.clone();
-        recipe.retain(|key, _| !PLACES.contains(&key));
+        recipe.retain(|key, _| !NOT_IDENTITY.contains(&key));
         let mut identity = serde_json::json!({
             "seed": self.seed,
             "epsilon": self.epsilon,
@@ -308,31 +303,27 @@ impl Plan {
     }
 }
 
-/// Keys of a recipe that are the tune's to set.
+/// Refuses keys of a recipe that the tune sets.
 fn refuse_own(recipe: &Table) -> Result<()> {
     let own = [
         ("held_out", "set `unseen` at the top of the tune instead"),
         ("seed", "set `seed` at the top of the tune instead"),
         ("kappa", "set `kappa` at the top of the tune instead"),
-        ("store", "leave it out: the trials share what they know of the teacher"),
+        ("store", "leave it out: the trials share the teacher's hidden states"),
     ];
-    match own.into_iter().find(|(key, _)| recipe.contains_key(*key)) {
-        None => Ok(()),
-        Some((key, hint)) => {
-            Err(Diagnostic::usage(format!("`recipe.{key}` has no effect in a tune"))
-                .hint(hint)
-                .into())
-        }
+    if let Some((key, hint)) = own.into_iter().find(|(key, _)| recipe.contains_key(*key)) {
+        bail!(Diagnostic::usage(format!("`recipe.{key}` has no effect in a tune")).hint(hint));
     }
+    Ok(())
 }
 
-/// All that a recipe says of a training.
+/// The method and all settings of a recipe.
 fn in_force(recipe: &Recipe) -> Result<serde_json::Value> {
     let rates = DropoutRates { hidden: 0.0, attention: 0.0, classifier: 0.0 };
     Ok(serde_json::to_value((recipe.method.name, RecordedRecipe::of(recipe, rates, 1)))?)
 }
 
-/// An error of a recipe, by the key of the space that led to it.
+/// The error of a recipe, with the key of the space that caused it.
 pub fn wrong(name: &str, point: &TrialSettings, error: &anyhow::Error) -> anyhow::Error {
     let value = point.get(name).map(Value::to_string).unwrap_or_default();
     let word = |why: &str| format!("`space.\"{name}\"`: with {value}, {why}");

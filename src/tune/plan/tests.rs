@@ -41,7 +41,7 @@ fn a_trial_is_the_recipe_with_the_points_values() {
 }
 
 #[test]
-fn a_loss_is_put_beside_those_of_the_method() {
+fn a_loss_is_added_to_those_of_the_method() {
     let plan =
         plan("\"stage.prediction.losses.hard\" = { low = 0.0, high = 1.0, default = 0 }\n", 0);
     let point = TrialSettings::from([("stage.prediction.losses.hard".into(), Value::Float(0.5))]);
@@ -65,7 +65,7 @@ fn each_method_keeps_the_keys_that_it_has() {
     let recipe = plan.recipe(&kd, 0, Path::new("run")).unwrap();
     assert_eq!((recipe.method.name, recipe.last_stage().temperature), ("kd", 4.0));
     let hsk = read("recipe = { task = \"mrpc\", method = \"hsk\", hsk = { depth = 2 }, layer_map = [2, 4, 6] }\n[space]\nmethod = { choices = [\"hsk\", \"kd\"] }");
-    assert!(hsk.is_ok(), "what kd does not have is left out: {hsk:?}");
+    assert!(hsk.is_ok(), "keys that kd does not have are left out: {hsk:?}");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_tune_that_contradicts_itself_is_refused_by_its_key() {
         (with("stopping = { halving = 0.5 }"), "`stopping.halving`"),
         (with("stopping = { rungs = [1.5] }"), "`stopping.rungs`"),
         (with("kappa = -1"), "kappa"),
-        (format!("[space]\n{RATE}"), "there is no `recipe`"),
+        (format!("[space]\n{RATE}"), "`recipe` is missing"),
         (own("held_out = { share = 0.5, seed = 1 }"), "`recipe.held_out` has no effect in a tune"),
         (own("seed = 1"), "`recipe.seed` has no effect in a tune"),
         (own("keep = \"best-preserved\", kappa = 0.1"), "`recipe.kappa` has no effect in a tune"),
@@ -98,7 +98,7 @@ fn a_tune_that_contradicts_itself_is_refused_by_its_key() {
         (format!("recipe = \"none.toml\"\n[space]\n{RATE}"), "`recipe` = `none.toml`: cannot read"),
         (
             format!("recipe = {{ task = \"mrpc\" }}\n[space]\n{RATE}"),
-            "`recipe`: it names no `method`",
+            "`recipe`: `method` is missing",
         ),
         (RECIPE.to_owned(), "`space` is empty"),
         (
@@ -128,13 +128,13 @@ fn a_tune_that_contradicts_itself_is_refused_by_its_key() {
         (space("\"a.b\" = { low = 1, high = 2, default = 1 }"), "`space.\"a.b\"`: with 1, "),
     ];
     for (text, why) in cases {
-        let said = refused(&text);
-        assert!(said.contains(why) && said.contains("tune.toml"), "{text}\n{said}");
+        let error = refused(&text);
+        assert!(error.contains(why) && error.contains("tune.toml"), "{text}\n{error}");
     }
 }
 
 #[test]
-fn a_dropout_is_put_beside_those_of_all_stages() {
+fn a_dropout_is_added_to_those_of_all_stages() {
     let recipe = "[recipe]\ntask = \"mrpc\"\nmethod = \"tinybert\"\nstudent = { layers = 3 }\n\
         training.dropout = { hidden = 0.0, attention = 0.2 }\n";
     let key = "\"stage.prediction.dropout.hidden\" = { low = 0.0, high = 0.3 }\n";
@@ -163,5 +163,5 @@ fn a_key_that_changes_nothing_in_any_method_is_refused() {
     };
     let why = refused(&recipe(&["intermediate", "prediction"]));
     assert!(why.contains("`space.\"training.weight_decay\"` changes nothing"), "{why}");
-    assert!(read(&recipe(&["prediction"])).is_ok(), "of the other stage it is a setting");
+    assert!(read(&recipe(&["prediction"])).is_ok(), "it changes the other stage");
 }

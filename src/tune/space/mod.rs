@@ -1,7 +1,7 @@
-//! What a search may change: keys of a recipe, each with a range, a scale and a default.
+//! The search space: keys of a recipe, each with a range, a scale and a default.
 
-mod keys; //  which keys may be searched, and which a method has
-mod range; // what a key may be
+mod keys; //  the keys that may be searched
+mod range; // the values of a key
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +20,7 @@ pub use self::range::{Range, RangeScale};
 /// Values of some keys of the space, by key.
 pub type TrialSettings = BTreeMap<String, Value>;
 
-/// The keys, in their order.
+/// A search space.
 #[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Space(pub Vec<SpaceKey>);
 
@@ -29,16 +29,15 @@ pub struct Space(pub Vec<SpaceKey>);
 pub struct SpaceKey {
     /// Its path in a recipe, such as `stage.prediction.learning_rate`.
     pub name: String,
-    /// What it may be.
     pub range: Range,
-    /// What the first trial has.
+    /// The value of the first trial.
     pub default: Value,
 }
 
-/// A key as it is written.
+/// A key as a tune writes it.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct SpaceKeyTable {
     low: Option<Value>,
     high: Option<Value>,
     scale: Option<RangeScale>,
@@ -47,12 +46,12 @@ struct Written {
 }
 
 impl Space {
-    /// The space that `table` describes; its keys may be quoted paths or nested tables. `known`
-    /// gives what the recipe says of a key, for those without a default of their own.
+    /// Reads the space in `table`; its keys may be quoted paths or nested tables. `known` gives the
+    /// recipe's value of a key, the default where none is written.
     ///
     /// # Errors
-    /// An empty space, a key that decides what is judged, a range that is none, a default that is
-    /// missing or outside: usage errors that name the key.
+    /// An empty space, a key that may not be searched, a wrong range, a default that is missing or
+    /// outside: usage errors that name the key.
     pub fn read(table: &Table, known: impl Fn(&str) -> Option<Value>) -> Result<Self> {
         let mut written = Vec::new();
         flatten("", table, &mut written)?;
@@ -66,7 +65,7 @@ impl Space {
         Ok(Space(keys.collect::<Result<_>>()?))
     }
 
-    /// The settings of the first trial, of the keys that `method` has.
+    /// The settings of the first trial, for the keys that `method` has.
     pub fn defaults(&self, method: &str) -> TrialSettings {
         let keys = self.0.iter();
         let point: TrialSettings =
@@ -75,7 +74,7 @@ impl Space {
         self.active(point, &method)
     }
 
-    /// Every point of a space of at most `most`, in an order of its own; `None` of a larger one.
+    /// All points of a space of at most `most`; `None` for a larger one.
     pub fn every(&self, most: u64) -> Option<Vec<TrialSettings>> {
         let mut product = 1u64;
         for key in &self.0 {
@@ -103,7 +102,7 @@ impl Space {
         point.into_iter().filter(|(name, _)| has(name)).collect()
     }
 
-    /// The methods among which the search chooses; `own` where it does not choose.
+    /// The methods that the search chooses from; `own` if it does not choose.
     pub fn methods<'a>(&'a self, own: &'a str) -> Vec<&'a str> {
         match self.0.iter().find(|key| key.name == "method").map(|key| &key.range) {
             Some(Range::Choices(choices)) => choices.iter().filter_map(Value::as_str).collect(),
@@ -117,34 +116,34 @@ impl SpaceKey {
         let wrong = |why: &str| Diagnostic::usage(format!("`space.\"{name}\"` {why}"));
         if !keys::is_setting(&name) {
             bail!(wrong(
-                "is not a setting of the student's training: trials that differ in it could not \
-                 be compared"
+                "is not a setting of the student's training: trials that differ in it cannot be \
+                 compared"
             )
-            .hint("leave it out; the recipe or a flag sets it"));
+            .hint("leave it out, and set it in the recipe or by a flag"));
         }
-        let Written { low, high, scale, choices, default } = Written::deserialize(value)
-            .map_err(|e| wrong(&format!("cannot be read: {}", e.to_string().trim_end())))?;
+        let SpaceKeyTable { low, high, scale, choices, default } =
+            SpaceKeyTable::deserialize(value)
+                .map_err(|e| wrong(&format!("cannot be read: {}", e.to_string().trim_end())))?;
         let range = match (low, high, choices) {
             (None, None, Some(choices)) if scale.is_none() => Range::choices(choices),
             (Some(low), Some(high), None) => Range::numbers(&low, &high, scale.unwrap_or_default()),
-            _ => {
-                Err("needs `low` and `high`, with a `scale` or without, or `choices` alone".into())
-            }
+            _ => Err("needs `low` and `high` with an optional `scale`, or `choices` alone".into()),
         };
         let range = range.map_err(|why| wrong(&why))?;
         let default = default.or_else(|| known(&name)).ok_or_else(|| {
             wrong("has no default").hint("give it `default`, the value of the first trial")
         })?;
-        match range.place(&default) {
+        match range.converted(&default) {
             Some(default) => Ok(SpaceKey { name, range, default }),
             None => Err(wrong(&format!("has the default {default}, which is not {range}"))
-                .hint("the first trial has the default, so that it must be inside")
+                .hint("the default is the value of the first trial")
                 .into()),
         }
     }
 }
 
-/// The keys of a space, nested tables as paths. A table with a word of [`Written`] is a key.
+/// Collects the keys of a space, nested tables as paths. A table with a field of [`SpaceKeyTable`] is
+/// a key.
 fn flatten(path: &str, table: &Table, keys: &mut Vec<(String, Value)>) -> Result<()> {
     for (name, value) in table {
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };

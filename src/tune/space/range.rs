@@ -1,52 +1,38 @@
-//! What a key may be, and where a search sees its values.
+//! The range of a key, and its position in the interval that a search samples from.
 
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
-/// Digits of a real value that is proposed: more would say nothing, and nobody could read them.
+/// Significant digits of a proposed real value.
 const DIGITS: usize = 3;
-/// Whole numbers that are all tried beforehand.
+/// Largest number of whole numbers that are all checked before the search.
 const FEW: u64 = 12;
 
-/// What a key may be.
+/// The values of a key.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Range {
     /// A real number, ends included.
-    Real {
-        /// The smallest.
-        low: f64,
-        /// The largest.
-        high: f64,
-        /// How it is spread.
-        scale: RangeScale,
-    },
+    Real { low: f64, high: f64, scale: RangeScale },
     /// A whole number, ends included.
-    Whole {
-        /// The smallest.
-        low: i64,
-        /// The largest.
-        high: i64,
-        /// How it is spread.
-        scale: RangeScale,
-    },
+    Whole { low: i64, high: i64, scale: RangeScale },
     /// One of these.
     Choices(Vec<Value>),
 }
 
-/// How a number is spread over its range.
+/// The distribution of a number over its range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RangeScale {
-    /// Evenly.
+    /// Uniform.
     #[default]
     Linear,
-    /// Its logarithm evenly.
+    /// Uniform logarithm.
     Log,
 }
 
 impl Range {
-    /// One of `choices`, or why these are none.
+    /// One of `choices`, or why they are wrong.
     pub(super) fn choices(choices: Vec<Value>) -> Result<Self, String> {
         if let Some(wrong) = choices.iter().find(|choice| !is_finite(choice)) {
             return Err(format!("has the choice {wrong}, which is not a number"));
@@ -60,7 +46,7 @@ impl Range {
         }
     }
 
-    /// From `low` to `high`, or why that is no range.
+    /// From `low` to `high`, or why they are wrong.
     pub(super) fn numbers(low: &Value, high: &Value, scale: RangeScale) -> Result<Self, String> {
         let range = match (low, high) {
             (Value::Integer(low), Value::Integer(high)) => {
@@ -92,7 +78,7 @@ impl Range {
         }
     }
 
-    /// How many values it has; `None` for a real number's.
+    /// The number of values; `None` for real numbers.
     pub fn count(&self) -> Option<u64> {
         match self {
             Range::Real { .. } => None,
@@ -101,8 +87,8 @@ impl Range {
         }
     }
 
-    /// The values that a check tries: every one of a few, else those at the ends.
-    pub fn tried(&self) -> Vec<Value> {
+    /// The values that a check uses: all of a few, else both ends.
+    pub fn checked(&self) -> Vec<Value> {
         match self {
             Range::Whole { low, high, .. } if self.count().is_some_and(|n| n <= FEW) => {
                 (*low..=*high).map(Value::Integer).collect()
@@ -113,7 +99,7 @@ impl Range {
         }
     }
 
-    /// All its values; none of a real number's.
+    /// All values; empty for real numbers.
     pub(super) fn values(&self) -> Vec<Value> {
         match self {
             Range::Real { .. } => Vec::new(),
@@ -122,8 +108,8 @@ impl Range {
         }
     }
 
-    /// `value` as one of the range, a whole number written as such; `None` outside.
-    pub(super) fn place(&self, value: &Value) -> Option<Value> {
+    /// `value` in the type of the range; `None` outside.
+    pub(super) fn converted(&self, value: &Value) -> Option<Value> {
         match (self, value) {
             (Range::Real { low, high, .. }, value) => {
                 number(value).filter(|x| (*low..=*high).contains(x)).map(Value::Float)
@@ -136,23 +122,23 @@ impl Range {
         }
     }
 
-    /// The interval in which a search sees the range: logarithms on a `log` scale, half a step more
-    /// on either side of whole numbers, the number of the choice.
+    /// The interval that a search samples from: logarithms on a `log` scale, half a step more at
+    /// either end for whole numbers, indices of choices.
     pub fn interval(&self) -> (f64, f64) {
         match self {
-            Range::Real { low, high, scale } => (scale.forth(*low), scale.forth(*high)),
+            Range::Real { low, high, scale } => (scale.to_interval(*low), scale.to_interval(*high)),
             Range::Whole { low, high, scale } => {
-                (scale.forth(*low as f64 - 0.5), scale.forth(*high as f64 + 0.5))
+                (scale.to_interval(*low as f64 - 0.5), scale.to_interval(*high as f64 + 0.5))
             }
             Range::Choices(choices) => (0.0, choices.len() as f64),
         }
     }
 
-    /// Where `value` lies in [`Range::interval`].
+    /// The position of `value` in [`Range::interval`].
     pub fn position(&self, value: &Value) -> Option<f64> {
         match self {
             Range::Real { scale, .. } | Range::Whole { scale, .. } => {
-                number(value).map(|x| scale.forth(x))
+                number(value).map(|x| scale.to_interval(x))
             }
             Range::Choices(choices) => {
                 choices.iter().position(|choice| choice == value).map(|i| i as f64)
@@ -164,10 +150,10 @@ impl Range {
     pub fn value(&self, position: f64) -> Value {
         match self {
             Range::Real { low, high, scale } => {
-                Value::Float(rounded(scale.back(position)).clamp(*low, *high))
+                Value::Float(rounded(scale.from_interval(position)).clamp(*low, *high))
             }
             Range::Whole { low, high, scale } => {
-                Value::Integer((scale.back(position).round() as i64).clamp(*low, *high))
+                Value::Integer((scale.from_interval(position).round() as i64).clamp(*low, *high))
             }
             Range::Choices(choices) => {
                 choices[(position.max(0.0) as usize).min(choices.len() - 1)].clone()
@@ -190,14 +176,14 @@ impl std::fmt::Display for Range {
 }
 
 impl RangeScale {
-    fn forth(self, x: f64) -> f64 {
+    fn to_interval(self, x: f64) -> f64 {
         match self {
             RangeScale::Linear => x,
             RangeScale::Log => x.ln(),
         }
     }
 
-    fn back(self, x: f64) -> f64 {
+    fn from_interval(self, x: f64) -> f64 {
         match self {
             RangeScale::Linear => x,
             RangeScale::Log => x.exp(),
@@ -222,7 +208,7 @@ fn number(value: &Value) -> Option<f64> {
     }
 }
 
-/// `x` with [`DIGITS`] digits.
+/// `x` with [`DIGITS`] significant digits.
 fn rounded(x: f64) -> f64 {
     format!("{x:.*e}", DIGITS - 1).parse().expect("a number that was just written")
 }

@@ -1,4 +1,4 @@
-//! Spaces as they are written, and what their ranges hold.
+//! Reading spaces, and positions in their ranges.
 
 use super::*;
 use proptest::prelude::*;
@@ -20,13 +20,13 @@ fn quoted_paths_and_nested_tables_are_the_same() {
 }
 
 #[test]
-fn what_the_recipe_says_is_the_default() {
+fn the_recipe_s_value_is_the_default() {
     let space = read("known = { low = 1, high = 9 }").unwrap();
     assert_eq!(space.0[0].default, Value::Integer(3));
 }
 
 #[test]
-fn a_range_that_is_none_is_refused_by_its_key() {
+fn a_wrong_range_is_refused_by_its_key() {
     let cases = [
         ("", "`space` is empty"),
         ("[a]", "`space.\"a\"` has no range"),
@@ -91,7 +91,7 @@ proptest! {
         for range in ranges {
             let (low, high) = range.interval();
             let value = range.value(low + share * (high - low));
-            prop_assert_eq!(range.place(&value), Some(value.clone()));
+            prop_assert_eq!(range.converted(&value), Some(value.clone()));
             let position = range.position(&value).unwrap();
             prop_assert!((low..=high).contains(&position));
             prop_assert_eq!(range.value(position), value);

@@ -1,18 +1,18 @@
-//! What a tune tells whoever waits: a line as a training begins, at the epochs of its last stage, and
-//! as it ends, with the best so far.
+//! Log lines of a tune: when a training starts, at the epochs of its last stage, and when it ends,
+//! with the best so far.
 
 use super::journal::{RunId, TrainingRuns};
-use super::outcome::{Candidate, Constraints, RunOutcome, Standing};
+use super::outcome::{Candidate, Constraints, RunOutcome, TrialEpoch};
 use super::run::best;
 use super::space::TrialSettings;
 use crate::terminal::Verbosity;
 
-/// Who tells it.
+/// Writes the log lines of a tune.
 #[derive(Debug, Clone, Copy)]
 pub struct TuneLog(pub Verbosity);
 
 impl TuneLog {
-    /// A training begins: of `of` trials, or a finalist.
+    /// A training starts: one of `of` trials, or a finalist.
     pub fn begun(&self, id: RunId, of: Option<usize>, point: &TrialSettings, resume: bool) {
         let settings: Vec<_> = point.iter().map(|(key, value)| format!("{key} {value}")).collect();
         let of = of.map(|trials| format!(" of {trials}")).unwrap_or_default();
@@ -20,8 +20,8 @@ impl TuneLog {
         self.0.message(&format!("{id}{of}{how}: {}", settings.join(", ")));
     }
 
-    /// An epoch of its last stage is over.
-    pub fn epoch(&self, now: &Standing) {
+    /// An epoch of the last stage ended.
+    pub fn epoch(&self, now: &TrialEpoch) {
         self.0.message(&format!(
             "  {:.0} % of the last stage: σ {:.4} on the sample, accuracy {:.4}",
             100.0 * now.share,
@@ -30,12 +30,12 @@ impl TuneLog {
         ));
     }
 
-    /// There is nothing left to try.
+    /// The space has no further settings.
     pub fn exhausted(&self, tried: usize) {
         self.0.message(&format!("all {tried} settings of the space were tried"));
     }
 
-    /// It is over.
+    /// A training ended.
     pub fn ended(&self, id: RunId, runs: &TrainingRuns, rule: Option<&Constraints>) {
         match runs.find(id).and_then(|run| run.end.as_ref()) {
             None => {}
@@ -43,7 +43,9 @@ impl TuneLog {
                 let candidates: Vec<_> = student.candidates(id.trial).map(|c| shown(&c)).collect();
                 self.0.message(&format!("  {}", candidates.join("; ")));
             }
-            Some(RunOutcome::Stopped { why, .. }) => self.0.message(&format!("  given up: {why}")),
+            Some(RunOutcome::Stopped { why, .. }) => {
+                self.0.message(&format!("  stopped early: {why}"))
+            }
             Some(RunOutcome::Failed { error }) => self.0.message(&format!("  failed: {error}")),
         }
         let best =

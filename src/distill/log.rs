@@ -1,4 +1,4 @@
-//! How a training tells how it goes: a line every so many steps, one at the end of each epoch.
+//! Log lines of a training: one every `log_every` steps and one at the end of each epoch.
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
@@ -7,11 +7,11 @@ use super::evaluate::{Score, SigmaCheck};
 use super::saved::Epoch;
 use crate::terminal::Verbosity;
 
-/// Who tells the user how it goes.
+/// Writes the log lines of a training.
 #[derive(Debug, Clone, Copy)]
 pub struct TrainingLog(pub Verbosity);
 
-/// How fast a training goes.
+/// The speed of a training.
 #[derive(Debug)]
 pub struct Pace {
     began: Instant,
@@ -21,40 +21,38 @@ pub struct Pace {
 }
 
 impl Pace {
-    /// A pace from `began` on.
     pub fn begin(began: Instant) -> Self {
         Pace { began, steps: 0, examples: 0, busy: Duration::ZERO }
     }
 
-    /// A step over `examples` took `time`.
     pub fn step(&mut self, examples: usize, time: Duration) {
         self.steps += 1;
         self.examples += examples;
         self.busy += time;
     }
 
-    /// Examples a second, measuring the student between epochs left out.
+    /// Examples per second of training steps; evaluation between epochs is not counted.
     fn examples_per_second(&self) -> f64 {
         self.examples as f64 / self.busy.as_secs_f64().max(1e-9)
     }
 
-    /// Time that so many steps will take, at the pace of all that was done.
+    /// Expected time of `steps` more steps, evaluation included.
     fn left(&self, steps: usize) -> Duration {
         self.began.elapsed().div_f64(self.steps.max(1) as f64).mul_f64(steps as f64)
     }
 }
 
 impl TrainingLog {
-    /// What a stage trains.
-    pub fn trains(&self, stage: &str, reached: usize, all: usize) {
+    /// Reports how many tensors the losses of a stage reach, if not all.
+    pub fn reached(&self, stage: &str, reached: usize, all: usize) {
         if reached < all {
             self.0.message(&format!(
-                "stage {stage}: its losses reach {reached} of {all} tensors; the others stay"
+                "stage {stage}: its losses reach {reached} of {all} tensors; the others are not trained"
             ));
         }
     }
 
-    /// One step; `done` and `epoch` are (so many, of how many).
+    /// One step; `done` and `epoch` are (number, total).
     pub fn step(
         &self,
         stage: &str,
@@ -77,13 +75,13 @@ impl TrainingLog {
         self.0.message(&line);
     }
 
-    /// The end of an epoch; `held` is w_soft·ΣL_soft over the training set, and β.
-    pub fn epoch(&self, epoch: &Epoch, epochs: usize, held: Option<(f64, f64)>) {
+    /// The end of an epoch; `compared` is w_soft·ΣL_soft over the training set, and β.
+    pub fn epoch(&self, epoch: &Epoch, epochs: usize, compared: Option<(f64, f64)>) {
         let mut line = format!("{} epoch {}/{epochs} done", epoch.stage, epoch.epoch);
         for (term, loss) in &epoch.losses {
             let _ = write!(line, "  {term} {loss:.5}");
         }
-        if let Some((loss, beta)) = held {
+        if let Some((loss, beta)) = compared {
             let _ = write!(line, "  weighted soft loss on train {loss:.4} (β {beta:.4})");
         }
         if let Some(SigmaCheck { sigma, .. }) = epoch.train {
@@ -101,7 +99,7 @@ impl TrainingLog {
     }
 }
 
-/// Such as `1 h 02 min`, `3 min 20 s`, `4 s`.
+/// `time` in two units: `1 h 02 min`, `3 min 20 s`, `4 s`.
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs_f64().round() as u64;
     match seconds {
@@ -116,10 +114,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_told_in_two_units() {
-        let told = |seconds| duration(Duration::from_secs(seconds));
-        assert_eq!(told(4), "4 s");
-        assert_eq!(told(200), "3 min 20 s");
-        assert_eq!(told(3720), "1 h 02 min");
+    fn durations_have_two_units() {
+        let cases = [(4, "4 s"), (200, "3 min 20 s"), (3720, "1 h 02 min")];
+        let shown = cases.map(|(seconds, _)| duration(Duration::from_secs(seconds)));
+        assert_eq!(shown, cases.map(|(_, text)| text));
     }
 }
