@@ -52,45 +52,33 @@ impl Schedule {
 mod tests {
     use super::*;
 
-    fn factors(decay: Decay, warmup: f64, total: u64) -> Vec<f64> {
-        let schedule = Schedule { decay, warmup };
-        (0..=total).map(|step| schedule.factor(step, total)).collect()
-    }
-
     #[test]
-    fn linear_rises_and_falls_to_zero() {
-        // get_linear_schedule_with_warmup(warmup 2, training steps 10): i/2, then (10 − i)/8.
-        let expected = vec![0.0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0];
-        assert_eq!(factors(Decay::Linear, 0.2, 10), expected);
-    }
-
-    #[test]
-    fn constant_rises_and_stays() {
-        assert_eq!(factors(Decay::Constant, 0.5, 4), [0.0, 0.5, 1.0, 1.0, 1.0]);
-    }
-
-    #[test]
-    fn without_warm_up_the_first_step_is_whole() {
-        assert_eq!(factors(Decay::Linear, 0.0, 4), [1.0, 0.75, 0.5, 0.25, 0.0]);
-        assert_eq!(factors(Decay::Constant, 0.0, 2), [1.0, 1.0, 1.0]);
-    }
-
-    #[test]
-    fn a_broken_number_of_warm_up_steps_is_rounded_up() {
-        // ceil(0.1 · 15) = 2
-        assert_eq!(factors(Decay::Constant, 0.1, 15)[..3], [0.0, 0.5, 1.0]);
-    }
-
-    #[test]
-    fn degenerate_trainings_have_finite_factors() {
-        assert_eq!(factors(Decay::Linear, 1.0, 2), [0.0, 0.5, 0.0]);
-        assert_eq!(factors(Decay::Linear, 0.0, 0), [0.0]);
-    }
-
-    #[test]
-    fn a_factor_past_the_end_is_zero() {
-        let schedule = Schedule { decay: Decay::Linear, warmup: 0.1 };
-        assert_eq!(schedule.factor(11, 10), 0.0);
+    fn factors_are_those_of_transformers() {
+        let cases: [(Decay, f64, u64, &[f64]); 7] = [
+            // get_linear_schedule_with_warmup(warmup 2, training steps 10): i/2, then (10 − i)/8; past
+            // the end 0.
+            (
+                Decay::Linear,
+                0.2,
+                10,
+                &[0.0, 0.5, 1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, 0.0, 0.0],
+            ),
+            (Decay::Constant, 0.5, 4, &[0.0, 0.5, 1.0, 1.0, 1.0]),
+            // Without a warm-up the first step has the factor 1.
+            (Decay::Linear, 0.0, 4, &[1.0, 0.75, 0.5, 0.25, 0.0]),
+            (Decay::Constant, 0.0, 2, &[1.0, 1.0, 1.0]),
+            // The number of warm-up steps is rounded up: ceil(0.1 · 15) = 2.
+            (Decay::Constant, 0.1, 15, &[0.0, 0.5, 1.0]),
+            // Degenerate trainings have finite factors.
+            (Decay::Linear, 1.0, 2, &[0.0, 0.5, 0.0]),
+            (Decay::Linear, 0.0, 0, &[0.0]),
+        ];
+        for (decay, warmup, total, expected) in cases {
+            let schedule = Schedule { decay, warmup };
+            let factors: Vec<f64> =
+                (0..expected.len() as u64).map(|step| schedule.factor(step, total)).collect();
+            assert_eq!(factors, expected, "{decay:?} {warmup} {total}");
+        }
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl TuneLog {
     }
 
     /// A training ended.
-    pub fn ended(&self, id: RunId, runs: &TrainingRuns, rule: Option<&Constraints>) {
+    pub fn ended(&self, id: RunId, runs: &TrainingRuns, constraints: Option<&Constraints>) {
         match runs.find(id).and_then(|run| run.end.as_ref()) {
             None => {}
             Some(RunOutcome::Finished(student)) => {
@@ -48,14 +48,15 @@ impl TuneLog {
             }
             Some(RunOutcome::Failed { error }) => self.0.message(&format!("  failed: {error}")),
         }
-        let best =
-            rule.filter(|_| id.seed.is_none()).and_then(|rule| Some((rule, best(runs, rule)?)));
-        if let Some((rule, best)) = best {
-            let what = match rule.allows(&best) {
+        let best = constraints
+            .filter(|_| id.seed.is_none())
+            .and_then(|constraints| Some((constraints, best(runs, constraints)?)));
+        if let Some((constraints, best)) = best {
+            let what = match constraints.allows(&best) {
                 true => "best so far".to_owned(),
                 false => format!(
                     "nothing feasible so far; nearest (violation {:.3})",
-                    rule.violation_of(&best)
+                    constraints.violation_of(&best)
                 ),
             };
             self.0.message(&format!("  {what}: trial-{}, {}", best.trial, shown(&best)));

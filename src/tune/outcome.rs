@@ -261,13 +261,13 @@ pub(super) mod tests {
         Finished { recalibrated: Some(RecalibratedStudent { temperature: 1.3, spend }), ..student }
     }
 
-    fn rule(objective: TuneObjective) -> Constraints {
+    fn constraints(objective: TuneObjective) -> Constraints {
         Constraints { kappa: 0.05, reference: 0.80, epsilon: 0.01, objective }
     }
 
     fn best(objective: TuneObjective, students: &[Finished]) -> (usize, bool) {
         let numbered = students.iter().enumerate().map(|(i, student)| (i + 1, student));
-        let best = rule(objective).best(numbered).unwrap();
+        let best = constraints(objective).best(numbered).unwrap();
         (best.trial, best.temperature.is_some())
     }
 
@@ -292,8 +292,8 @@ pub(super) mod tests {
     fn without_a_feasible_student_the_least_violation_is_best() {
         let students = [finished(0.10, 90, 1), finished(0.06, 70, 1), finished(0.07, 80, 1)];
         assert_eq!(best(TuneObjective::Accuracy, &students), (2, false));
-        let rule = rule(TuneObjective::Accuracy);
-        let far = |s: &Finished| rule.violation_of(&s.candidates(1).next().unwrap());
+        let constraints = constraints(TuneObjective::Accuracy);
+        let far = |s: &Finished| constraints.violation_of(&s.candidates(1).next().unwrap());
         assert!((far(&students[0]) - 1.0).abs() < 1e-12);
         assert!((far(&students[1]) - (0.2 + 0.09 / 0.79)).abs() < 1e-12);
         assert_eq!(far(&finished(0.05, 79, 1)), 0.0);
@@ -316,7 +316,7 @@ pub(super) mod tests {
         for objective in [TuneObjective::Accuracy, TuneObjective::Sigma] {
             for order in [[0, 1], [1, 0]] {
                 let numbered = order.into_iter().map(|i| (i + 1, &students[i]));
-                let best = rule(objective).best(numbered).unwrap();
+                let best = constraints(objective).best(numbered).unwrap();
                 assert_eq!((best.trial, best.temperature), (2, None));
             }
         }
@@ -324,8 +324,8 @@ pub(super) mod tests {
 
     #[test]
     fn a_bound_of_zero_has_violations_that_can_be_compared() {
-        let rule = Constraints { kappa: 0.0, ..rule(TuneObjective::Accuracy) };
-        let (near, far) = (rule.violation(1e-6, 0.9), rule.violation(1e-3, 0.9));
+        let constraints = Constraints { kappa: 0.0, ..constraints(TuneObjective::Accuracy) };
+        let (near, far) = (constraints.violation(1e-6, 0.9), constraints.violation(1e-3, 0.9));
         assert!(near.is_finite() && near < far, "{near} {far}");
     }
 }

@@ -40,7 +40,7 @@ pub struct TrialPruner<'a> {
     pub journal: &'a Journal,
     pub stopping: &'a TrialStopping,
     /// Without constraints the trial never stops.
-    pub rule: Option<Constraints>,
+    pub constraints: Option<Constraints>,
     pub gate: &'a Gate,
     /// N of the training set.
     pub n: usize,
@@ -59,13 +59,13 @@ impl EpochCallback for TrialPruner<'_> {
         let course = trial_epochs(course, epochs);
         let Some(now) = course.last() else { return Ok(true) };
         self.log.epoch(now);
-        let Some(rule) = self.rule else { return Ok(true) };
+        let Some(constraints) = self.constraints else { return Ok(true) };
         // Any epoch may be the one that is kept.
-        if course.iter().any(|at| rule.violation(at.sigma, at.accuracy) == 0.0) {
+        if course.iter().any(|at| constraints.violation(at.sigma, at.accuracy) == 0.0) {
             return Ok(true);
         }
         let runs = self.journal.lock()?.runs;
-        let why = match self.halved(&rule, &runs, &course) {
+        let why = match self.halved(&constraints, &runs, &course) {
             Some(why) => Some(why),
             None => self.too_far(&runs, now, sample)?,
         };
@@ -92,7 +92,7 @@ impl TrialPruner<'_> {
     /// The reason to stop at a rung that the trial has just reached.
     fn halved(
         &self,
-        rule: &Constraints,
+        constraints: &Constraints,
         runs: &TrainingRuns,
         course: &[TrialEpoch],
     ) -> Option<String> {
@@ -100,7 +100,10 @@ impl TrialPruner<'_> {
         let before = course.len().checked_sub(2).map_or(0.0, |i| course[i].share);
         let rung = self.stopping.rungs.iter().copied().rfind(|&r| before < r && now.share >= r)?;
         let others: Vec<TrialEpoch> = courses(runs).filter_map(|(c, _)| at_rung(c, rung)).collect();
-        let better = others.iter().filter(|other| order(rule, other) < order(rule, now)).count();
+        let better = others
+            .iter()
+            .filter(|other| order(constraints, other) < order(constraints, now))
+            .count();
         let places = ((others.len() + 1) as f64 / self.stopping.halving).ceil() as usize;
         (others.len() >= ENOUGH && better >= places).then(|| {
             format!(
@@ -153,12 +156,12 @@ impl TrialPruner<'_> {
 }
 
 /// The violation, then the objective as far as it is known; smaller is better.
-fn order(rule: &Constraints, at: &TrialEpoch) -> (f64, f64) {
-    let figure = match rule.objective {
+fn order(constraints: &Constraints, at: &TrialEpoch) -> (f64, f64) {
+    let figure = match constraints.objective {
         TuneObjective::Sigma => at.sigma,
         _ => -at.accuracy,
     };
-    (rule.violation(at.sigma, at.accuracy), figure)
+    (constraints.violation(at.sigma, at.accuracy), figure)
 }
 
 /// The epochs of the last stage, of at most `epochs`.
@@ -246,16 +249,16 @@ mod tests {
         let gate = Gate::fixed(0.05, Statistic::Rms, ConfidenceKind::Max, 1000);
         let stopping =
             TrialStopping { halving, rungs: vec![0.25, 0.5], ..TrialStopping::default() };
-        let rule = Constraints {
+        let constraints = Constraints {
             kappa: 0.05,
             reference: 0.8,
             epsilon: 0.0,
             objective: TuneObjective::Accuracy,
         };
         let (stopping, gate) = (&stopping, &gate);
-        let (rule, log) = (Some(rule), TuneLog(Verbosity::Quiet));
+        let (constraints, log) = (Some(constraints), TuneLog(Verbosity::Quiet));
         let why = Mutex::default();
-        let pruner = TrialPruner { journal, stopping, rule, gate, n: 1000, log, why };
+        let pruner = TrialPruner { journal, stopping, constraints, gate, n: 1000, log, why };
         let course: Vec<_> = sigmas.iter().enumerate().map(|(i, &s)| epoch(i + 1, s)).collect();
         let [teacher, student] = logits(*sigmas.last().unwrap(), 400);
         let sample = SampleLogits { teacher: &teacher, student };

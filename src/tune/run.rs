@@ -74,7 +74,7 @@ enum NextStep {
 struct Claim {
     id: RunId,
     point: TrialSettings,
-    rule: Option<Constraints>,
+    constraints: Option<Constraints>,
     _lock: File,
 }
 
@@ -147,7 +147,7 @@ impl<'a> Tune<'a> {
     ///
     /// # Errors
     /// Default settings that cannot be trained.
-    pub fn rule(&self, runs: &TrainingRuns) -> Result<Option<Constraints>> {
+    pub fn constraints(&self, runs: &TrainingRuns) -> Result<Option<Constraints>> {
         match runs.find(RunId::trial(1)).and_then(|run| run.end.as_ref()) {
             None => Ok(None),
             Some(RunOutcome::Finished(default)) => {
@@ -165,28 +165,28 @@ impl<'a> Tune<'a> {
     /// A training whose process died, the next trial, or a finalist with another seed.
     fn next(&self) -> Result<NextStep> {
         let mut locked = self.journal.lock()?;
-        let rule = self.rule(&locked.runs)?;
+        let constraints = self.constraints(&locked.runs)?;
         let mut running = Vec::new();
         for run in locked.runs.all.iter().filter(|run| run.end.is_none()) {
             match self.locks.run(run.id)? {
                 None => running.push(run.id),
                 Some(lock) => {
                     let (id, point) = (run.id, run.point.clone());
-                    return Ok(NextStep::Train(Claim { id, point, rule, _lock: lock }));
+                    return Ok(NextStep::Train(Claim { id, point, constraints, _lock: lock }));
                 }
             }
         }
-        let next = match self.next_trial(&locked.runs, rule)? {
+        let next = match self.next_trial(&locked.runs, constraints)? {
             // The finalists are known when every trial is over.
             None if running.iter().any(|id| id.seed.is_none()) => return Ok(NextStep::Wait),
-            None => self.next_finalist(&locked.runs, rule)?,
+            None => self.next_finalist(&locked.runs, constraints)?,
             trial => trial,
         };
         match next {
             Some((id, point)) => {
                 let lock = self.locks.run(id)?.ok_or_else(|| anyhow!("{id} is locked"))?;
                 locked.begin(id, &point)?;
-                Ok(NextStep::Train(Claim { id, point, rule, _lock: lock }))
+                Ok(NextStep::Train(Claim { id, point, constraints, _lock: lock }))
             }
             None if running.is_empty() => Ok(NextStep::Finished),
             None => Ok(NextStep::Wait),
@@ -197,14 +197,14 @@ impl<'a> Tune<'a> {
     fn next_trial(
         &self,
         runs: &TrainingRuns,
-        rule: Option<Constraints>,
+        constraints: Option<Constraints>,
     ) -> Result<Option<(RunId, TrialSettings)>> {
         let number = runs.trials().count() + 1;
         let in_time = self.plan.time.is_none_or(|time| self.began.elapsed() < time);
         if number > self.plan.trials || !(in_time || number == 1) {
             return Ok(None);
         }
-        let ranked = rule.map(|rule| ranked(runs, &rule)).unwrap_or_default();
+        let ranked = constraints.map(|constraints| ranked(runs, &constraints)).unwrap_or_default();
         let begun: Vec<&TrialSettings> = runs.trials().map(|run| &run.point).collect();
         let next = propose(self.plan, number, &begun, &ranked)?;
         if next.is_none() {
@@ -217,10 +217,10 @@ impl<'a> Tune<'a> {
     fn next_finalist(
         &self,
         runs: &TrainingRuns,
-        rule: Option<Constraints>,
+        constraints: Option<Constraints>,
     ) -> Result<Option<(RunId, TrialSettings)>> {
-        let Some(rule) = rule else { return Ok(None) };
-        let again = finalists(runs, &rule).into_iter().flat_map(|trial| {
+        let Some(constraints) = constraints else { return Ok(None) };
+        let again = finalists(runs, &constraints).into_iter().flat_map(|trial| {
             self.further_seeds().map(move |seed| RunId { trial, seed: Some(seed) })
         });
         let missing = again.into_iter().find(|id| runs.find(*id).is_none());
@@ -251,7 +251,7 @@ impl<'a> Tune<'a> {
         let end = self.trained(&claim, &folder, resume)?;
         let mut locked = self.journal.lock()?;
         locked.end(id, end)?;
-        self.log().ended(id, &locked.runs, self.rule(&locked.runs)?.as_ref());
+        self.log().ended(id, &locked.runs, self.constraints(&locked.runs)?.as_ref());
         self.tidy(&locked.runs)
     }
 
@@ -263,7 +263,7 @@ impl<'a> Tune<'a> {
             journal: &self.journal,
             stopping: &plan.stopping,
             // The default settings and the finalists are always trained to the end.
-            rule: claim.rule.filter(|_| id.seed.is_none() && id.trial > 1),
+            constraints: claim.constraints.filter(|_| id.seed.is_none() && id.trial > 1),
             gate: &self.gate,
             n: self.facts.train,
             log: self.log(),
@@ -303,10 +303,11 @@ impl<'a> Tune<'a> {
     /// Removes the older shared stages and all students but the default's, the best one's and those of
     /// further seeds. Not while another process is in the finale, where it reads them.
     fn tidy(&self, runs: &TrainingRuns) -> Result<()> {
-        let (Some(rule), Some(_lock)) = (self.rule(runs)?, self.locks.idle_finale()?) else {
+        let (Some(constraints), Some(_lock)) = (self.constraints(runs)?, self.locks.idle_finale()?)
+        else {
             return Ok(());
         };
-        let kept = finalists(runs, &rule);
+        let kept = finalists(runs, &constraints);
         let over = runs.trials().filter(|run| run.end.is_some());
         for run in over.filter(|run| !kept.contains(&run.id.trial)) {
             let folder = self.folder(run.id);
@@ -366,27 +367,28 @@ pub(super) fn students(runs: &TrainingRuns) -> impl Iterator<Item = (&TrainingRu
 }
 
 /// The best candidate of all trials.
-pub(super) fn best<'a>(runs: &'a TrainingRuns, rule: &Constraints) -> Option<Candidate<'a>> {
-    rule.best(students(runs).map(|(run, student)| (run.id.trial, student)))
+pub(super) fn best<'a>(runs: &'a TrainingRuns, constraints: &Constraints) -> Option<Candidate<'a>> {
+    constraints.best(students(runs).map(|(run, student)| (run.id.trial, student)))
 }
 
 /// The trials of the default settings and of the best student.
-pub(super) fn finalists(runs: &TrainingRuns, rule: &Constraints) -> Vec<usize> {
+pub(super) fn finalists(runs: &TrainingRuns, constraints: &Constraints) -> Vec<usize> {
     let mut finalists = vec![1];
-    finalists.extend(best(runs, rule).map(|best| best.trial).filter(|&trial| trial != 1));
+    finalists.extend(best(runs, constraints).map(|best| best.trial).filter(|&trial| trial != 1));
     finalists
 }
 
 /// The settings of the finished trials, the best first: students by their better candidate, then
 /// stopped trials by their last violation, then failed ones.
-fn ranked<'a>(runs: &'a TrainingRuns, rule: &Constraints) -> Vec<&'a TrialSettings> {
+fn ranked<'a>(runs: &'a TrainingRuns, constraints: &Constraints) -> Vec<&'a TrialSettings> {
     let mut finished: Vec<(Candidate, &TrialSettings)> = students(runs)
-        .map(|(run, student)| (rule.candidate(run.id.trial, student), &run.point))
+        .map(|(run, student)| (constraints.candidate(run.id.trial, student), &run.point))
         .collect();
-    finished.sort_by(|(a, _), (b, _)| rule.compare(a, b));
+    finished.sort_by(|(a, _), (b, _)| constraints.compare(a, b));
     let violation = |run: &'a TrainingRun| match run.end.as_ref()? {
         RunOutcome::Stopped { course, .. } => {
-            let far = course.last().map_or(f64::MAX, |at| rule.violation(at.sigma, at.accuracy));
+            let far =
+                course.last().map_or(f64::MAX, |at| constraints.violation(at.sigma, at.accuracy));
             Some((far, &run.point))
         }
         RunOutcome::Failed { .. } => Some((f64::INFINITY, &run.point)),

@@ -24,14 +24,15 @@ impl Confirmation<'_> {
     pub(super) fn assemble(
         &self,
         runs: &TrainingRuns,
-        rule: &Constraints,
+        constraints: &Constraints,
         winner: &Candidate,
         row: &TaskRow,
         models: Vec<ModelManifest>,
     ) -> Result<Tuning> {
         let (tune, plan) = (self.0, self.0.plan);
         let recipe = plan.recipe(&plan.defaults(), plan.seed, &plan.output)?;
-        let feasible = row.verdict == Outcome::Preserved && rule.is_accurate(winner.student.seen);
+        let feasible =
+            row.verdict == Outcome::Preserved && constraints.is_accurate(winner.student.seen);
         let first = runs.find(RunId::trial(1)).context("a tune without its default")?;
         let teacher = first.unseen.map(|unseen| unseen.teacher).context("no unseen part")?;
         let seen = winner.student.teacher_seen;
@@ -51,7 +52,7 @@ impl Confirmation<'_> {
                 Reference::Model(ReferenceModel::Teacher) => "teacher".to_owned(),
                 Reference::Accuracy(_) => "a number".to_owned(),
             },
-            reference_accuracy: rule.reference,
+            reference_accuracy: constraints.reference,
             epsilon: plan.epsilon,
             objective: word(&plan.objective)?,
             search: word(&plan.search)?,
@@ -59,14 +60,14 @@ impl Confirmation<'_> {
             seen: seen.labelled,
             unseen: teacher.labelled,
             teacher_accuracy: [seen.accuracy(), teacher.accuracy()],
-            trials: trials(runs, rule)?,
+            trials: trials(runs, constraints)?,
             audited: Audited {
                 sigma: row.gating_sigma().context("an audit without σ")?,
                 preserved: row.verdict == Outcome::Preserved,
             },
             default: self.finalist(runs, 1, false)?,
             winner: self.finalist(runs, winner.trial, winner.temperature.is_some())?,
-            obstacle: (!feasible).then(|| obstacle(runs, rule, winner)),
+            obstacle: (!feasible).then(|| obstacle(runs, constraints, winner)),
             importance: self.importance(runs),
             notes: Vec::new(),
             manifest: manifest(std::slice::from_ref(&recipe.settings), models, Vec::new()),
@@ -133,12 +134,12 @@ impl Confirmation<'_> {
 }
 
 /// The trials of the report.
-fn trials(runs: &TrainingRuns, rule: &Constraints) -> Result<Vec<Trial>> {
+fn trials(runs: &TrainingRuns, constraints: &Constraints) -> Result<Vec<Trial>> {
     let finished: Vec<&Finished> = students(runs).map(|(_, student)| student).collect();
-    runs.trials().map(|run| trial(run, rule, &finished)).collect()
+    runs.trials().map(|run| trial(run, constraints, &finished)).collect()
 }
 
-fn trial(run: &TrainingRun, rule: &Constraints, finished: &[&Finished]) -> Result<Trial> {
+fn trial(run: &TrainingRun, constraints: &Constraints, finished: &[&Finished]) -> Result<Trial> {
     let mut trial = Trial {
         trial: run.id.trial,
         values: values(&run.point)?,
@@ -152,11 +153,11 @@ fn trial(run: &TrainingRun, rule: &Constraints, finished: &[&Finished]) -> Resul
     match &run.end {
         None => {}
         Some(RunOutcome::Finished(student)) => {
-            let best = rule.candidate(run.id.trial, student);
+            let best = constraints.candidate(run.id.trial, student);
             trial.outcome = "finished".to_owned();
             trial.figures = Some(figures(student));
-            trial.feasible = rule.allows(&best);
-            trial.violation = Some(rule.violation_of(&best));
+            trial.feasible = constraints.allows(&best);
+            trial.violation = Some(constraints.violation_of(&best));
             trial.pareto = !finished.iter().any(|other| dominates(other, student));
         }
         Some(RunOutcome::Stopped { why, course }) => {
@@ -219,22 +220,25 @@ fn final_figures(run: &TrainingRun, recalibrated: bool) -> Option<FinalFigures> 
 }
 
 /// The constraint that no student kept.
-fn obstacle(runs: &TrainingRuns, rule: &Constraints, nearest: &Candidate) -> String {
+fn obstacle(runs: &TrainingRuns, constraints: &Constraints, nearest: &Candidate) -> String {
     let all: Vec<Candidate> =
         students(runs).flat_map(|(run, student)| student.candidates(run.id.trial)).collect();
     let least = all.iter().map(|c| c.spend.sigma).fold(f64::INFINITY, f64::min);
     let preserved: Vec<&Candidate> = all.iter().filter(|c| c.spend.preserved).collect();
-    let violation = rule.violation_of(nearest);
+    let violation = constraints.violation_of(nearest);
     let nearest = format!(
         "trial {} comes nearest (σ {:.4}, accuracy {:.4}, violation {violation:.4})",
         nearest.trial,
         nearest.spend.sigma,
         nearest.student.seen.accuracy()
     );
-    let least_accuracy = rule.least_accuracy();
+    let least_accuracy = constraints.least_accuracy();
     match preserved.iter().map(|c| c.student.seen.accuracy()).reduce(f64::max) {
         None => {
-            format!("σ: the least of any trial is {least:.4}, and κ is {}; {nearest}", rule.kappa)
+            format!(
+                "σ: the least of any trial is {least:.4}, and κ is {}; {nearest}",
+                constraints.kappa
+            )
         }
         Some(accuracy) if accuracy < least_accuracy => format!(
             "accuracy: the students whose σ is within κ have at most {accuracy:.4}, and \

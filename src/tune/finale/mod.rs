@@ -30,12 +30,12 @@ impl Confirmation<'_> {
         let lock = tune.locks.finale(&tune.session.interrupt)?;
         // Trials that other processes add from now on are left to them.
         let mut runs = tune.journal.lock()?.runs;
-        let rule = tune.rule(&runs)?.context("a tune without its default")?;
-        self.measure_unseen(&mut runs, &rule)?;
-        let winner = best(&runs, &rule).context("a tune without a student")?;
+        let constraints = tune.constraints(&runs)?.context("a tune without its default")?;
+        self.measure_unseen(&mut runs, &constraints)?;
+        let winner = best(&runs, &constraints).context("a tune without a student")?;
         self.publish(&runs, &winner)?;
         let (row, models) = self.audited()?;
-        let report = self.assemble(&runs, &rule, &winner, &row, models)?;
+        let report = self.assemble(&runs, &constraints, &winner, &row, models)?;
         self.write(&report, &winner, &runs)?;
         tune.locks.leave(|| {
             let mut folders = [tune.runs_folder(), tune.shared_folder()].into_iter();
@@ -46,8 +46,8 @@ impl Confirmation<'_> {
     }
 
     /// Measures the finalists on the unseen part that were not measured there yet.
-    fn measure_unseen(&self, runs: &mut TrainingRuns, rule: &Constraints) -> Result<()> {
-        let finalists = finalists(runs, rule);
+    fn measure_unseen(&self, runs: &mut TrainingRuns, constraints: &Constraints) -> Result<()> {
+        let finalists = finalists(runs, constraints);
         let pending = runs.all.iter_mut().filter(|run| {
             finalists.contains(&run.id.trial)
                 && run.unseen.is_none()
