@@ -373,7 +373,7 @@ fn predictions_that_cannot_be_written_are_found_before_the_run() {
     fs::create_dir(sandbox.path("folder.csv")).unwrap();
     let predict = ["predict", "--task", "sst2", "--data", "glue", "--model", "./nowhere"];
     for (output, code, words) in [
-        ("none/x.csv", 3, &["cannot write", "`none`"][..]),
+        ("none/x.csv", 3, &["cannot write `none/x.csv`"][..]),
         ("folder.csv", 3, &["cannot write `folder.csv`", "folder"]),
         ("x.txt", 2, &["`x.txt`", ".parquet, .csv or .jsonl"]),
         ("x", 2, &["`x`", ".parquet"]),
