@@ -172,34 +172,19 @@ pub struct Layer {
     pub metric: Option<Metric>,
 }
 
-/// Calls `$visit!(field)` for every key that a layer may override, in the order of the docs.
-macro_rules! for_each_key {
+/// Calls `$visit!` with every key that a layer may override, in the order of the docs.
+macro_rules! with_keys {
     ($visit:ident) => {
-        $visit!(teacher);
-        $visit!(student);
-        $visit!(data);
-        $visit!(split);
-        $visit!(limit);
-        $visit!(allow_skipped);
-        $visit!(bound);
-        $visit!(statistic);
-        $visit!(confidence);
-        $visit!(label_map);
-        $visit!(teacher_head);
-        $visit!(student_head);
-        $visit!(casing);
-        $visit!(fail_fast);
-        $visit!(sequential);
-        $visit!(delta);
-        $visit!(max_length);
-        $visit!(token_budget);
-        $visit!(threads);
-        $visit!(seed);
-        $visit!(device);
-        $visit!(cache);
+        $visit! {
+            teacher student data split limit allow_skipped
+            bound statistic confidence
+            label_map teacher_head student_head casing
+            fail_fast sequential delta
+            max_length token_budget threads seed device cache
+        }
     };
 }
-pub(super) use for_each_key;
+pub(super) use with_keys;
 
 /// The names of the fields that are set.
 macro_rules! set_keys {
@@ -236,33 +221,26 @@ impl Layer {
 
     /// The keys of a config's tables, without those of a user's own task.
     pub fn keys() -> Vec<&'static str> {
-        let mut keys = BOUND_KEYS.to_vec();
-        macro_rules! name {
-            ($field:ident) => {
-                keys.push(stringify!($field));
+        macro_rules! names {
+            ($($field:ident)*) => {
+                [$(stringify!($field)),*]
             };
         }
-        for_each_key!(name);
-        keys
+        [&BOUND_KEYS[..], &with_keys!(names)].concat()
     }
 
     /// All keys that the layer sets, without those of a user's own task.
     pub fn given(&self) -> Vec<&'static str> {
-        let mut keys = self.bound_keys();
         macro_rules! given {
-            ($field:ident) => {
-                if self.$field.is_some() {
-                    keys.push(stringify!($field));
-                }
+            ($($field:ident)*) => {
+                set_keys!(self, $($field),*)
             };
         }
-        for_each_key!(given);
+        let given: Vec<&str> = with_keys!(given);
         let switches =
             [("cased", self.cased), ("uncased", self.uncased), ("no_cache", self.no_cache)];
-        for (flag, set) in switches {
-            keys.extend(set.then_some(flag));
-        }
-        keys
+        let switches = switches.into_iter().filter_map(|(flag, set)| set.then_some(flag));
+        [self.bound_keys(), given, switches.collect()].concat()
     }
 
     /// Those of [`BOUND_KEYS`] that the layer sets.

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use anyhow::{bail, Result};
 
-use super::layer::{for_each_key, CasingName};
+use super::layer::{with_keys, CasingName};
 use super::shown::shown;
 use super::{BoundSource, Config, Layer, BOUND_KEYS};
 use crate::check::{
@@ -132,14 +132,14 @@ impl Merged {
     /// Merges the keys that `above` sets.
     fn keys(&mut self, above: &Layer, origin: impl Fn(&str) -> Origin) {
         macro_rules! take {
-            ($field:ident) => {
+            ($($field:ident)*) => {$(
                 if above.$field.is_some() {
                     self.layer.$field = above.$field.clone();
                     self.origins.insert(stringify!($field), origin(stringify!($field)));
                 }
-            };
+            )*};
         }
-        for_each_key!(take);
+        with_keys!(take);
     }
 
     /// Replaces the bound by that of `above`, as one unit.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::layer::for_each_key;
+use super::layer::with_keys;
 use super::Layer;
 use crate::check::DEFAULT_BETA_PER_EXAMPLE;
 
@@ -12,16 +12,14 @@ use crate::check::DEFAULT_BETA_PER_EXAMPLE;
 pub(super) fn shown(layer: &Layer, threads: usize) -> BTreeMap<&'static str, String> {
     let mut values = BTreeMap::from([("threads", threads.to_string())]);
     macro_rules! show {
-        ($field:ident) => {
+        ($($field:ident)*) => {$(
             if let Some(value) = &layer.$field {
                 values.insert(stringify!($field), as_toml(value));
             }
-        };
+        )*};
     }
-    for_each_key!(show);
-    show!(kappa);
-    show!(beta);
-    show!(beta_per_example);
+    with_keys!(show);
+    show!(kappa beta beta_per_example);
     if layer.kappa.or(layer.beta).or(layer.beta_per_example).is_none() {
         values.insert("beta_per_example", DEFAULT_BETA_PER_EXAMPLE.to_string());
     }
