@@ -1,6 +1,7 @@
 //! Audit of one task: settings in, report rows out.
 
 mod classifier;
+mod device;
 mod failed;
 mod gate;
 mod judge;
@@ -18,7 +19,8 @@ use std::time::Instant;
 
 use anyhow::{Error, Result};
 
-pub use classifier::{device, set_max_length, Classifier, ModelFacts, Role, SplitTexts};
+pub use classifier::{set_max_length, Classifier, ModelFacts, Role, SplitTexts};
+pub use device::device;
 pub use failed::failed_row;
 pub use gate::Gate;
 pub use judge::judge;

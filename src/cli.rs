@@ -190,11 +190,11 @@ pub(crate) struct RenderArgs {
 }
 
 const COMPARED: &str = "\
-Only rows that gate in NEW.json count. A regression is, with or without limits, a verdict that changed
-from preserved to not preserved, or a student above the old κ that passes only because κ was raised.
+Only rows that gate in NEW.json count. Two changes are a regression even without limits: a verdict \
+from preserved to not preserved, and a student above the old κ that passes only because κ was raised.
 
-Exit codes: 0 no regression, 1 regression, 2 usage or not a report, 3 a figure that is required could
-not be compared";
+Exit codes: 0 no regression, 1 regression, 2 usage or not a report, 3 a required figure could not be \
+compared";
 
 /// `audit compare …`
 #[derive(Debug, Args)]

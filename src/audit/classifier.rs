@@ -2,10 +2,11 @@
 
 use std::fmt;
 
-use anyhow::{bail, ensure, Context, Error, Result};
+use anyhow::{bail, Context, Error, Result};
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
+use super::device::device;
 use super::run::CachedClassifier;
 use super::Session;
 use crate::cache::{CacheEntry, EntrySpec, ModelFile, ModelIdentity, TextsIdentity};
@@ -454,32 +455,4 @@ pub fn set_max_length(
         .hint(format!("use {positions} or less")));
     }
     tokenizer.set_max_length(settings.max_length.min(positions))
-}
-
-/// The device `name`.
-///
-/// # Errors
-/// An unknown name, or a device that this build or machine does not have.
-pub fn device(name: &str) -> Result<Device> {
-    let ordinal = match (name, name.strip_prefix("cuda:")) {
-        ("cpu", _) => return Ok(Device::Cpu),
-        ("cuda", _) => 0,
-        (_, Some(ordinal)) => ordinal.parse().map_err(|_| no_device(name))?,
-        _ => return Err(no_device(name)),
-    };
-    ensure!(
-        cfg!(feature = "cuda"),
-        failure!("no CUDA device: this build of audit does not support `{name}`")
-            .hint("build it with `--features cuda`, or use --device cpu")
-    );
-    // Without a driver the CUDA bindings panic rather than fail.
-    let opened = std::panic::catch_unwind(|| Device::new_cuda(ordinal));
-    let opened = opened.map_err(|_| "the driver cannot be loaded".to_owned());
-    let opened = opened.and_then(|device| device.map_err(|error| error.to_string()));
-    let failed = |why| failure!("no CUDA device: {why}");
-    opened.map_err(|why| failed(why).hint("use --device cpu").into())
-}
-
-fn no_device(name: &str) -> anyhow::Error {
-    usage!("unknown device `{name}`").hint("use cpu, cuda or cuda:N").into()
 }
