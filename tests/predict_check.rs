@@ -423,7 +423,7 @@ fn a_table_of_predictions_has_no_record_to_take_the_bound_from() {
     let sandbox = Sandbox::new();
     sandbox.write("t.csv", "confidence,predicted\n0.75,entailment\n");
     sandbox.write("audit.toml", "[defaults]\nbound = \"from-student\"\n");
-    let words = ["`audit.toml` [defaults]", "record", "audit check", "--kappa"];
+    let words = ["`audit.toml` [defaults]", "distillation.json", "audit check", "--kappa"];
     sandbox.audit(&check("t.csv", "t.csv")).fails(2, &words).prints_no_report();
     assert_eq!(sandbox.audit(&with(&check("t.csv", "t.csv"), &["--kappa", "0.05"])).code, 0);
 }

@@ -49,9 +49,11 @@ fn command(args: &CheckArgs, settings: &Settings) -> Vec<String> {
 fn refuse_bound_from_student(settings: &Settings) -> Result<()> {
     match settings.bound_source {
         BoundSource::Policy => Ok(()),
-        BoundSource::FromStudent => bail!(usage!("`bound = \"from-student\"` ({}) needs the student's distillation.json, but `audit check` \
-             reads predictions only",
-            settings.origin("bound"))
+        BoundSource::FromStudent => bail!(usage!(
+            "`bound = \"from-student\"` ({}) needs the student's distillation.json, but `audit \
+             check` reads predictions only",
+            settings.origin("bound")
+        )
         .hint("give --kappa, --beta or --beta-per-example")),
     }
 }
