@@ -126,7 +126,11 @@ fn a_room_uses_only_the_rooms_listed_before_it() {
             }
         }
     }
-    assert!(wrong.is_empty(), "rooms use rooms above them:\n  {}", wrong.join("\n  "));
+    assert!(
+        wrong.is_empty(),
+        "modules use modules listed after them in src/lib.rs:\n  {}",
+        wrong.join("\n  ")
+    );
     let unused: Vec<_> = EXCEPTIONS.iter().filter(|edge| !seen.contains(**edge)).collect();
     assert!(unused.is_empty(), "exceptions that are no longer needed: {unused:?}");
 }

@@ -1,12 +1,12 @@
 //! The bound that gates, from the policy or from the student's record.
 
-use anyhow::{Context, Error, Result};
+use anyhow::{Context, Result};
 
 use super::Classifier;
 use crate::check::{AuditedExamples, Bound, RecordError, StudentRecord};
 use crate::confidence::{ConfidenceKind, Statistic};
 use crate::config::{BoundSource, Settings};
-use crate::error::Diagnostic;
+use crate::error::{message_and_hint, Diagnostic};
 
 /// The bound in force and its origin.
 #[derive(Debug, Clone)]
@@ -55,7 +55,8 @@ impl Gate {
     pub fn of(settings: &Settings, student: &Classifier, n: usize) -> Result<Self> {
         match student.record() {
             Err(error) if settings.bound_source == BoundSource::FromStudent => {
-                Err(Error::msg(format!("{error:#}")))
+                let (message, hint) = message_and_hint(error);
+                Err(Diagnostic { hint, ..Diagnostic::failure(message) }.into())
             }
             record => Gate::new(settings, record.unwrap_or(None), n),
         }

@@ -99,8 +99,8 @@ fn beyond_largest(evidence: &Evidence) -> Option<Note> {
              allow: no student can fail this check"
         );
         Note::new(Code::Vacuous, message).hint(
-            "ask for less, such as --kappa 0.05; if the threshold was meant per example, give it \
-             as --beta-per-example",
+            "set a smaller bound, such as --kappa 0.05; if the threshold was meant per example, \
+             give it as --beta-per-example",
         )
     })
 }
@@ -181,7 +181,7 @@ fn borderline(evidence: &Evidence) -> Option<Note> {
              logits (1e-6): another machine may decide otherwise"
         );
         Note::new(Code::Borderline, message)
-            .hint("do not build on this verdict: improve the student, or move the bound")
+            .hint("do not rely on this verdict; improve the student")
     })
 }
 

@@ -5,7 +5,8 @@
 //!             DifferenceSums ────────┴─► Verdict, Course ──► findings
 //! ```
 //!
-//! One comparison decides everywhere, Σd² ≤ B in fixed point: [`Budget::allows`].
+//! One comparison decides, Σd² ≤ B in fixed point: [`Budget::allows`]. A [`SequentialTest`] answers the
+//! same question with an error of at most δ.
 
 mod bound; //          κ, β and budget of a policy
 mod budget; //         the predicate
