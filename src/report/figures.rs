@@ -4,7 +4,7 @@
 //! function (with its field) in `confidence` or `check`, and a line here.
 
 use super::numbers::{decimal, percent, signed, significant, thousands, ABSENT};
-use super::schema::{Interval, ModelStatistics, Outcome, TaskRow};
+use super::schema::{Interval, ModelStatistics, Outcome, PairIntervals, TaskRow};
 
 /// A scalar figure, of each model or of both together.
 pub(super) struct Figure {
@@ -16,6 +16,8 @@ pub(super) struct Figure {
     pub(super) help: &'static str,
     /// How it is read from a row.
     pub(super) of: Of,
+    /// Its interval, of a figure of both models.
+    interval: Option<fn(&PairIntervals) -> Option<Interval>>,
     /// How it is written for people.
     pub(super) style: Style,
     /// Whether it is a metric of OpenMetrics.
@@ -31,7 +33,7 @@ pub(super) struct Figure {
 /// What a figure is of.
 pub(super) enum Of {
     /// Of both models together.
-    Pair(fn(&TaskRow) -> FigureValue),
+    Pair(fn(&TaskRow) -> Option<f64>),
     /// Of each model.
     Model(fn(&ModelStatistics) -> FigureValue),
 }
@@ -74,54 +76,56 @@ pub(super) struct ComparedNames {
 /// Every figure, in the order in which the formats show them.
 static FIGURES: &[Figure] = &[
     pair("sigma", "The confidence difference that is held against kappa.", |row| {
-        plain(row.gating_sigma())
+        row.gating_sigma()
     })
     .compared(1, "sigma", "σ", "σ"),
     pair("sigma_at_least", "What sigma is at least, where the run ended early.", |row| {
-        plain(row.sigma_at_least)
+        row.sigma_at_least
     }),
     pair("sigma_prefix", "Sigma of the examples run, where the run ended early.", |row| {
-        plain(row.sigma_prefix)
+        row.sigma_prefix
     }),
     pair("sigma_unseen", "The upper limit of sigma on unseen inputs.", |row| {
-        plain(row.sigma_unseen.map(|limit| limit.sigma))
+        row.sigma_unseen.map(|limit| limit.sigma)
     })
     .compared(3, "sigma_unseen", "σ unseen", "σ unseen")
     .no_metric(),
     pair("sigma_recalibrated", "Sigma with one temperature for the student's logits.", |row| {
-        plain(row.recalibrated.as_ref().map(|found| found.sigma))
+        row.recalibrated.as_ref().map(|found| found.sigma)
     }),
     pair("recalibration_temperature", "The temperature that was fitted.", |row| {
-        plain(row.recalibrated.as_ref().map(|found| found.temperature))
+        row.recalibrated.as_ref().map(|found| found.temperature)
     }),
-    pair("kappa", "The bound.", |row| plain(row.kappa)).compared(2, "kappa", "κ", "κ"),
+    pair("kappa", "The bound.", |row| row.kappa).compared(2, "kappa", "κ", "κ"),
     pair(
         "budget_spent_ratio",
         "The share of the confidence budget spent; 1 is the limit.",
-        |row| plain(row.spent_share),
+        |row| row.spent_share,
     )
     .ratio(),
     pair("mean_difference", "Mean of the teacher's confidence less the student's.", |row| {
-        with(row.mean_difference, row.figures.intervals.and_then(|of| of.mean_difference))
+        row.mean_difference
     })
+    .interval(|of| of.mean_difference)
     .shown_as(Style::Signed)
     .html("mean d"),
     pair("accuracy_difference", "The student's accuracy less its teacher's.", |row| {
         let [teacher, student] = row.accuracies();
-        let gained = student.zip(teacher).map(|(student, teacher)| student - teacher);
-        with(gained, row.figures.intervals.and_then(|of| of.accuracy_difference))
+        student.zip(teacher).map(|(student, teacher)| student - teacher)
     })
+    .interval(|of| of.accuracy_difference)
     .shown_as(Style::Signed)
     .html("accuracy, student − teacher")
     .no_metric(),
     pair("agreement_ratio", "The share of examples that both models answer alike.", |row| {
-        with(row.figures.agreement_share, row.figures.intervals.and_then(|of| of.agreement_share))
+        row.figures.agreement_share
     })
+    .interval(|of| of.agreement_share)
     .ratio()
     .html("agreement")
     .compared(5, "agreement_share", "agreement", "agreement"),
     pair("negative_flips", "Labelled examples that the student alone has wrong.", |row| {
-        plain(row.figures.negative_flips.map(|count| count as f64))
+        row.figures.negative_flips.map(|count| count as f64)
     })
     .shown_as(Style::Count)
     .html("negative flips")
@@ -129,27 +133,25 @@ static FIGURES: &[Figure] = &[
     pair(
         "mean_divergence_nats",
         "Mean Kullback-Leibler divergence of the student from its teacher.",
-        |row| {
-            let interval = row.figures.intervals.and_then(|of| of.mean_kl);
-            with(row.figures.divergence.map(|of| of.mean_kl), interval)
-        },
+        |row| row.figures.divergence.map(|of| of.mean_kl),
     )
+    .interval(|of| of.mean_kl)
     .nats()
     .html("mean KL, nats")
     .compared(7, "mean_kl", "mean KL", "mean KL"),
     pair("mean_cross_entropy_nats", "Mean cross-entropy of the two distributions.", |row| {
-        plain(row.figures.divergence.map(|of| of.mean_cross_entropy))
+        row.figures.divergence.map(|of| of.mean_cross_entropy)
     })
     .nats()
     .html("mean cross-entropy, nats")
     .no_metric(),
     pair("mean_total_variation", "Mean total variation of the two distributions.", |row| {
-        plain(row.figures.divergence.map(|of| of.mean_total_variation))
+        row.figures.divergence.map(|of| of.mean_total_variation)
     })
     .html("mean total variation")
     .no_metric(),
     pair("sum_divergence_nats", "Sum of the Kullback-Leibler divergences.", |row| {
-        plain(row.figures.divergence.map(|of| of.sum_kl))
+        row.figures.divergence.map(|of| of.sum_kl)
     })
     .nats()
     .shown_as(Style::Significant)
@@ -199,6 +201,7 @@ const fn figure(name: &'static str, help: &'static str, of: Of) -> Figure {
         unit: None,
         help,
         of,
+        interval: None,
         style: Style::Decimal,
         metric: true,
         html: None,
@@ -207,7 +210,7 @@ const fn figure(name: &'static str, help: &'static str, of: Of) -> Figure {
     }
 }
 
-const fn pair(name: &'static str, help: &'static str, read: fn(&TaskRow) -> FigureValue) -> Figure {
+const fn pair(name: &'static str, help: &'static str, read: fn(&TaskRow) -> Option<f64>) -> Figure {
     figure(name, help, Of::Pair(read))
 }
 
@@ -219,17 +222,13 @@ const fn model(
     figure(name, help, Of::Model(read))
 }
 
-fn plain(value: Option<f64>) -> FigureValue {
-    FigureValue { value, interval: None }
-}
-
 fn with(value: Option<f64>, interval: Option<Interval>) -> FigureValue {
     FigureValue { value, interval }
 }
 
 /// A number of examples; a row that could not run has none.
-fn count(row: &TaskRow, examples: usize) -> FigureValue {
-    plain((row.verdict != Outcome::Error).then_some(examples as f64))
+fn count(row: &TaskRow, examples: usize) -> Option<f64> {
+    (row.verdict != Outcome::Error).then_some(examples as f64)
 }
 
 impl Figure {
@@ -243,6 +242,10 @@ impl Figure {
 
     const fn shown_as(self, style: Style) -> Self {
         Figure { style, ..self }
+    }
+
+    const fn interval(self, of: fn(&PairIntervals) -> Option<Interval>) -> Self {
+        Figure { interval: Some(of), ..self }
     }
 
     const fn no_metric(self) -> Self {
@@ -270,7 +273,10 @@ impl Figure {
     /// The figure of both models together; not defined for one of each model.
     pub(super) fn of_pair(&self, row: &TaskRow) -> FigureValue {
         match self.of {
-            Of::Pair(read) => read(row),
+            Of::Pair(read) => {
+                let intervals = row.figures.intervals.as_ref();
+                with(read(row), self.interval.and_then(|of| of(intervals?)))
+            }
             Of::Model(_) => FigureValue::default(),
         }
     }
@@ -297,8 +303,8 @@ impl Figure {
     /// `teacher 0.9540, student 0.9478`; `0.0182`, with its interval where it has one. `None` where
     /// it is not defined.
     pub(super) fn in_words(&self, row: &TaskRow) -> Option<String> {
-        if let Of::Pair(read) = self.of {
-            let FigureValue { value, interval } = read(row);
+        if let Of::Pair(_) = self.of {
+            let FigureValue { value, interval } = self.of_pair(row);
             let ends =
                 |of: Interval| format!(" ({} to {})", self.written(of.low), self.written(of.high));
             return Some(self.written(value?) + &interval.map(ends).unwrap_or_default());

@@ -168,29 +168,30 @@ mod tests {
 
     #[test]
     fn there_are_at_most_ten_in_all() {
-        // 30, the splits that disagree and the verdict, less the nine shown.
-        let commands = parse(&render(&notes_of([NoteLevel::Warning; 30])));
-        assert_eq!(commands.len(), 10);
-        assert_eq!((&commands[9].0[..], &commands[9].1[..]), ("warning", "and 23 more"));
-        // With the disagreement and the verdict, 8 notes are ten in all and 9 are one too many.
-        let commands = parse(&render(&notes_of([NoteLevel::Note; 8])));
-        assert_eq!((commands.len(), &commands[9].1[..]), (10, "sst2/train: n7"));
-        let commands = parse(&render(&notes_of([NoteLevel::Note; 9])));
-        assert_eq!((commands.len(), &commands[9].1[..]), (10, "and 2 more"));
+        // The splits that disagree and the verdict are two more, and nine are shown.
+        for (notes, tenth) in [
+            (vec![NoteLevel::Warning; 30], ("warning", "and 23 more")),
+            (vec![NoteLevel::Note; 8], ("notice", "sst2/train: n7")),
+            (vec![NoteLevel::Note; 9], ("notice", "and 2 more")),
+        ] {
+            let commands = parse(&render(&notes_of(notes)));
+            assert_eq!(commands.len(), 10);
+            assert_eq!((&commands[9].0[..], &commands[9].1[..]), tenth);
+        }
     }
 
     #[test]
     fn errors_come_before_warnings_before_notices() {
         let mut report = notes_of([NoteLevel::Note, NoteLevel::Warning].repeat(10));
         report.tasks.extend(samples::suite().tasks);
-        let commands = parse(&render(&report));
-        let kinds: Vec<&str> = commands.iter().map(|(kind, ..)| &kind[..]).collect();
-        assert_eq!(kinds, [&["error"; 2][..], &["warning"; 8]].concat());
+        let kinds = |report: &Report| -> Vec<String> {
+            parse(&render(report)).into_iter().map(|(kind, ..)| kind).collect()
+        };
+        assert_eq!(kinds(&report), [&["error"; 2][..], &["warning"; 8]].concat());
         let mut errors = samples::could_not_run();
         errors.tasks = vec![errors.tasks[0].clone(); 12];
-        let commands = parse(&render(&errors));
-        assert_eq!((commands.len(), &commands[9].1[..]), (10, "and 3 more"));
-        assert!(commands.iter().all(|(kind, ..)| kind == "error"));
+        assert_eq!(kinds(&errors), ["error"; 10]);
+        assert_eq!(parse(&render(&errors))[9].1, "and 3 more");
     }
 
     #[test]

@@ -113,7 +113,7 @@ pub struct Trial {
 }
 
 /// What a trial shows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Figures {
     /// σ on the training set; of a stopped trial, on the watched sample of it.
     pub sigma: f64,
@@ -217,18 +217,7 @@ pub struct Importance {
 impl Figures {
     /// What is known of a trial that was given up.
     pub fn watched(sigma: f64, accuracy: f64) -> Self {
-        Figures {
-            sigma,
-            preserved: None,
-            accuracy,
-            temperature: None,
-            recalibrated_sigma: None,
-            recalibrated_preserved: None,
-            train_accuracy: None,
-            epochs: None,
-            cost: None,
-            parameters: None,
-        }
+        Figures { sigma, accuracy, ..Figures::default() }
     }
 }
 

@@ -40,23 +40,19 @@ fn a_move_by_exactly_the_limit_is_within_it() {
     // 0.7 + 0.1 and 0.3 − 0.1 are a little less than 0.8 and a little more than 0.2 in f64.
     for (old, new, limit) in [(0.05, 0.06, 0.01), (0.7, 0.8, 0.1), (0.2, 0.3, 0.1), (0.1, 0.1, 0.0)]
     {
-        let found = against(&one(old, 0.9), &one(new, 0.9), limits(limit, 0.5));
-        assert_eq!(found.verdict, NoRegression, "σ from {old} to {new}");
-        let found = against(&one(0.1, new), &one(0.1, old), limits(0.5, limit));
-        assert_eq!(found.verdict, NoRegression, "accuracy from {new} to {old}");
-        let beyond = against(&one(old, 0.9), &one(new + 1e-9, 0.9), limits(limit, 0.5));
-        assert_eq!((beyond.verdict, beyond.exit_code), (Regression, 1));
-        let beyond = against(&one(0.1, new + 1e-9), &one(0.1, old), limits(0.5, limit));
-        assert_eq!(beyond.verdict, Regression);
+        for (beyond, verdict) in [(0.0, NoRegression), (1e-9, Regression)] {
+            let (sigma, accuracy) = (limits(limit, 0.5), limits(0.5, limit));
+            let found = judged(&one(old, 0.9), &one(new + beyond, 0.9), sigma).0;
+            assert_eq!(found, verdict, "σ from {old} to {new}");
+            let found = judged(&one(0.1, new + beyond), &one(0.1, old), accuracy).0;
+            assert_eq!(found, verdict, "accuracy from {new} to {old}");
+        }
     }
-    let found = against(&one(0.02, 0.95), &one(0.045, 0.93), limits(0.01, 0.005));
-    assert_eq!(
-        found.rows[0].reasons,
-        [
-            "σ rose by 0.0250, from 0.0200 to 0.0450; it may rise by 0.01",
-            "the student's accuracy fell by 0.0200, from 0.9500 to 0.9300; it may fall by 0.005"
-        ]
-    );
+    let why =
+        "σ rose by 0.0250, from 0.0200 to 0.0450; it may rise by 0.01; the student's accuracy \
+               fell by 0.0200, from 0.9500 to 0.9300; it may fall by 0.005";
+    let found = judged(&one(0.02, 0.95), &one(0.045, 0.93), limits(0.01, 0.005));
+    assert_eq!(found, (Regression, why.to_owned()));
 }
 
 /// The verdict, with which the exit code agrees, and the reasons of the first row.

@@ -11,7 +11,7 @@ use super::super::numbers::{
 };
 use super::super::rows::model;
 use super::super::schema::{
-    Interval, ModelManifest, Note, NoteLevel, Outcome, Report, TaskRow, Variant,
+    Interval, ModelManifest, Note, NoteLevel, Outcome, Report, Spread, TaskRow, Variant,
 };
 use super::super::summary::{comparison, disagreement, extent, recalibrated, unseen, verdict_word};
 use super::page::{verdict_style, Page, DIM, INDENT, LABEL, YELLOW};
@@ -170,16 +170,10 @@ fn bound(page: &mut Page, row: &TaskRow) {
             Some(false) => "σ is above it",
             None => "not compared",
         };
-        page.field(
-            "own record",
-            &format!(
-                "κ {} (β {} nats, α {}, γ {}) by the student's training: {within}",
-                decimal(record.kappa),
-                significant(record.beta),
-                chosen(record.alpha),
-                chosen(record.gamma)
-            ),
-        );
+        let (kappa, beta) = (decimal(record.kappa), significant(record.beta));
+        let (alpha, gamma) = (chosen(record.alpha), chosen(record.gamma));
+        let bound = format!("κ {kappa} (β {beta} nats, α {alpha}, γ {gamma})");
+        page.field("own record", &format!("{bound} by the student's training: {within}"));
     }
 }
 
@@ -242,40 +236,27 @@ fn agreement(row: &TaskRow) -> String {
 }
 
 fn spread(page: &mut Page, row: &TaskRow) {
-    if let Some(spread) = &row.figures.difference {
-        page.field(
-            "|d|",
-            &format!(
-                "median {}, 90 % {}, 99 % {}, largest {}",
-                decimal(spread.median),
-                decimal(spread.p90),
-                decimal(spread.p99),
-                decimal(spread.max)
-            ),
-        );
-    }
+    let Some(Spread { median, p90, p99, max, .. }) = row.figures.difference else { return };
+    let [median, p90, p99, max] = [median, p90, p99, max].map(decimal);
+    page.field("|d|", &format!("median {median}, 90 % {p90}, 99 % {p99}, largest {max}"));
 }
 
 /// The readings that do not gate, in one line; one that gives the other verdict says so.
 fn variants(page: &mut Page, row: &TaskRow) {
-    let others: Vec<&Variant> =
-        row.variants.iter().filter(|variant| !variant.gates && !row.ended_early()).collect();
-    let mut confidences: Vec<ConfidenceKind> = Vec::new();
-    for variant in &others {
-        if !confidences.contains(&variant.confidence) {
-            confidences.push(variant.confidence);
+    let others = row.variants.iter().filter(|variant| !variant.gates && !row.ended_early());
+    let mut groups: Vec<(ConfidenceKind, Vec<String>)> = Vec::new();
+    for variant in others {
+        let reading = reading(row, variant);
+        match groups.iter_mut().find(|(confidence, _)| *confidence == variant.confidence) {
+            Some((_, readings)) => readings.push(reading),
+            None => groups.push((variant.confidence, vec![reading])),
         }
     }
-    let groups: Vec<String> = confidences
-        .into_iter()
-        .map(|confidence| {
-            let of_it = others.iter().filter(|variant| variant.confidence == confidence);
-            let shown: Vec<String> = of_it.map(|variant| reading(row, variant)).collect();
-            format!("{confidence} {}", shown.join(", "))
-        })
-        .collect();
-    if !groups.is_empty() {
-        page.field("other σ", &groups.join("; "));
+    let groups =
+        groups.iter().map(|(confidence, of_it)| format!("{confidence} {}", of_it.join(", ")));
+    let text = groups.collect::<Vec<_>>().join("; ");
+    if !text.is_empty() {
+        page.field("other σ", &text);
     }
 }
 
@@ -301,10 +282,8 @@ fn counts(page: &mut Page, report: &Report, row: &TaskRow) {
         let tokens: BTreeSet<String> =
             models.filter_map(|model| model.max_length).map(|tokens| tokens.to_string()).collect();
         let tokens = tokens.into_iter().collect::<Vec<_>>().join(" or ");
-        page.field(
-            "truncated",
-            &format!("examples cut at {tokens} tokens: teacher {teacher}, student {student}"),
-        );
+        let texts = format!("examples cut at {tokens} tokens");
+        page.field("truncated", &format!("{texts}: teacher {teacher}, student {student}"));
     }
     if row.skipped.count > 0 {
         let rows = counted(row.skipped.count, "row", "rows");
