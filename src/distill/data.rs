@@ -1,6 +1,6 @@
 //! The data of a training: the splits, and the teacher's logits on them.
 
-use anyhow::Result;
+use anyhow::{bail, Result};
 
 use super::evaluate::Evaluated;
 use super::recipe::HeldOut;
@@ -12,7 +12,7 @@ use crate::check::draw_order;
 use crate::checkpoint::TokenizedExample;
 use crate::checkpoint::{Checkpoint, TextTokenizer};
 use crate::config::Settings;
-use crate::error::Diagnostic;
+use crate::error::usage;
 use crate::inference::{tokenize, Logits};
 use crate::task::Dataset;
 
@@ -55,12 +55,12 @@ impl Splits {
     pub fn require_labels(&self) -> Result<()> {
         match self.train.examples.iter().position(|example| example.label.is_none()) {
             None => Ok(()),
-            Some(i) => Err(Diagnostic::usage(format!(
+            Some(i) => bail!(usage!(
                 "example {i} of {}/{} has no label, and the `hard` loss needs one of each",
-                self.train.task, self.train.split
-            ))
-            .hint("train on the teacher's outputs alone: `losses = { soft = 1.0 }`")
-            .into()),
+                self.train.task,
+                self.train.split
+            )
+            .hint("train on the teacher's outputs alone: `losses = { soft = 1.0 }`")),
         }
     }
 }

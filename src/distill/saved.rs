@@ -16,7 +16,7 @@ use super::evaluate::{Score, SigmaCheck, SoftLoss};
 use super::optimizer::AdamW;
 use super::term::Term;
 use super::trainer::EndedBy;
-use crate::error::Diagnostic;
+use crate::error::{failure, usage};
 use crate::inference::Logits;
 use crate::model::Parameter;
 use crate::temporary::write_whole;
@@ -151,9 +151,8 @@ impl TrainingFolder {
         match lock.try_lock() {
             Ok(()) => Ok(lock),
             Err(TryLockError::WouldBlock) => {
-                Err(Diagnostic::usage(format!("another training runs in `{}`", self.0.display()))
-                    .hint("name another folder with --output")
-                    .into())
+                bail!(usage!("another training runs in `{}`", self.0.display())
+                    .hint("name another folder with --output"))
             }
             Err(TryLockError::Error(error)) => {
                 Err(error).with_context(|| format!("cannot lock `{}`", path.display()))
@@ -207,11 +206,11 @@ impl TrainingFolder {
             return Ok(None);
         }
         if progress.fingerprint != fingerprint {
-            bail!(Diagnostic::usage(format!(
+            bail!(usage!(
                 "the training in `{}` is another one: its recipe, seed, teacher, data or \
                          program version differs",
                 self.0.display()
-            ))
+            )
             .hint("use the same ones, or remove the folder and leave --resume out"));
         }
         Ok(Some(progress))
@@ -376,7 +375,7 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 }
 
 fn damaged(path: &Path, why: &dyn std::fmt::Display) -> anyhow::Error {
-    Diagnostic::failure(format!("the saved training `{}` is damaged: {why}", path.display()))
+    failure!("the saved training `{}` is damaged: {why}", path.display())
         .hint("remove its folder and leave --resume out")
         .into()
 }

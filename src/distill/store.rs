@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::states::Selection;
-use crate::error::Diagnostic;
+use crate::error::failure;
 use crate::temporary::{cannot_write, AtomicFile};
 
 const MAGIC: &[u8; 8] = b"AUDITTS1";
@@ -108,11 +108,8 @@ impl Store {
     /// A file that cannot be read, is not a store, or is damaged.
     pub fn open(path: &Path) -> Result<Self> {
         let damaged = |why: String| {
-            Diagnostic::failure(format!(
-                "the teacher's hidden states in `{}` cannot be read: {why}",
-                path.display()
-            ))
-            .hint("remove the file; it will be written again")
+            failure!("the teacher's hidden states in `{}` cannot be read: {why}", path.display())
+                .hint("remove the file; it will be written again")
         };
         let mut file =
             File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;

@@ -9,7 +9,7 @@ use serde_json::{json, Map, Value};
 
 use super::recipe::{Compat, Init, Layers, StudentLayer};
 use crate::checkpoint::{Checkpoint, Draws, ModelConfig, Weights};
-use crate::error::Diagnostic;
+use crate::error::{usage, Diagnostic};
 use crate::model::families::{self, EncoderFamily};
 use crate::model::{conventions, load_trainable, DropoutRates, Head, Trainable};
 use crate::task::find_label;
@@ -68,10 +68,10 @@ pub fn begin(
 ) -> Result<NewStudent> {
     let (architecture, _) = conventions(&source.config, &source.weights, Head::Auto)?;
     let family = families::family(&architecture).ok_or_else(|| {
-        Diagnostic::usage(format!(
+        usage!(
             "`{}` is a {architecture} model, which can be audited but not trained",
             source.source
-        ))
+        )
         .hint(format!(
             "a student is of the BERT family: {}",
             families::model_types().collect::<Vec<_>>().join(", ")

@@ -25,7 +25,7 @@ use super::recipe::{BetaStopping, Compat, Recipe, Stage};
 use super::saved::{Restored, TrainingFolder, TrainingProgress};
 use super::schedule::Schedule;
 use super::signals::Signals;
-use crate::error::{Diagnostic, Interrupted};
+use crate::error::{failure, Interrupted};
 use crate::inference::RunOptions;
 use crate::interrupt::Interrupt;
 use crate::model::{ops, Dropout, DropoutRates, PackedBatch, Parameter, Trainable};
@@ -383,13 +383,13 @@ impl<'a> StageRun<'a> {
     fn diverged(&self, what: &str, rows: &[u32]) -> anyhow::Error {
         let shown: Vec<_> = rows.iter().take(8).map(u32::to_string).collect();
         let more = if rows.len() > shown.len() { ", …" } else { "" };
-        let error = Diagnostic::failure(format!(
+        let error = failure!(
             "{what} in stage `{}`, epoch {}, step {}, in the batch of the examples {}{more}",
             self.stage.name,
             self.progress.epoch + 1,
             self.progress.step + 1,
             shown.join(", ")
-        ))
+        )
         .hint(
             "check these examples, or lower `learning_rate` and start again (remove the folder, \
              or name another one with --output)",

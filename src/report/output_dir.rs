@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::bail;
 
 use super::{Format, PredictionTable, RenderOptions, Report, Saved};
-use crate::error::Diagnostic;
+use crate::error::{failure, usage};
 use crate::temporary::{prove_writable, rename_all, AtomicFile};
 
 /// The file with a row per example.
@@ -39,7 +39,7 @@ impl OutputDir {
     pub fn prepare(path: &Path) -> anyhow::Result<OutputDir> {
         let refused = |error: std::io::Error| {
             let path = path.display();
-            Diagnostic::failure(format!("cannot write in the output folder `{path}`: {error}"))
+            failure!("cannot write in the output folder `{path}`: {error}")
                 .hint("choose a folder that you may write in with --output-dir")
         };
         fs::create_dir_all(path).and_then(|()| prove_writable(path)).map_err(refused)?;
@@ -73,11 +73,8 @@ impl OutputDir {
     ) -> anyhow::Result<Vec<PathBuf>> {
         let strangers = self.path.join(PREDICTIONS);
         if predictions.is_none() && strangers.exists() {
-            bail!(Diagnostic::usage(format!(
-                "`{}` exists and does not belong to this report",
-                strangers.display()
-            ))
-            .hint("name another folder, or remove it"));
+            bail!(usage!("`{}` exists and does not belong to this report", strangers.display())
+                .hint("name another folder, or remove it"));
         }
         let sources: Vec<&Path> = saved.file.as_deref().into_iter().chain(predictions).collect();
         let rows = predictions.map_or(Rows::Unknown, Rows::Copied);

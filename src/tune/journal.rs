@@ -23,7 +23,7 @@ use toml::Value;
 use super::outcome::{RunOutcome, Unseen};
 use super::space::TrialSettings;
 use crate::checkpoint::require_new_folder;
-use crate::error::Diagnostic;
+use crate::error::{failure, usage};
 
 /// Raise when an event changes its meaning.
 const SCHEMA_VERSION: u32 = 1;
@@ -188,12 +188,9 @@ impl Journal {
             [] => "its teacher, its data or its program version".to_owned(),
             keys => format!("its {}", keys.join(", ")),
         };
-        Diagnostic::usage(format!(
-            "`{}` is the journal of another tune: {other} was different",
-            self.path.display()
-        ))
-        .hint("use the same, or name another folder with --output")
-        .into()
+        usage!("`{}` is the journal of another tune: {other} was different", self.path.display())
+            .hint("use the same, or name another folder with --output")
+            .into()
     }
 
     /// Locks the journal and reads it.
@@ -246,7 +243,7 @@ impl Journal {
     }
 
     fn damaged(&self, why: &dyn std::fmt::Display) -> anyhow::Error {
-        Diagnostic::failure(format!("the journal `{}` is damaged: {why}", self.path.display()))
+        failure!("the journal `{}` is damaged: {why}", self.path.display())
             .hint("name another folder with --output; the lines before can be copied there")
             .into()
     }

@@ -27,7 +27,7 @@ use crate::distill::saved::TrainingFolder;
 use crate::distill::{
     check, distill_with, SampleDraw, TrainingContext, TrainingFacts, TrainingOutcome,
 };
-use crate::error::{Diagnostic, Interrupted};
+use crate::error::{failure, usage, Interrupted};
 use crate::report::tuning::Tuning;
 
 /// The outcome of an interrupted tune, as the user is told.
@@ -153,11 +153,10 @@ impl<'a> Tune<'a> {
             Some(RunOutcome::Finished(default)) => {
                 Ok(Some(Constraints::new(self.plan, self.kappa(), default)))
             }
-            Some(RunOutcome::Failed { error }) => Err(Diagnostic::failure(format!(
+            Some(RunOutcome::Failed { error }) => bail!(failure!(
                 "the default settings cannot be trained: {error}"
-            ))
-            .hint("every trial is compared with them: use other defaults, and another --output")
-            .into()),
+            )
+            .hint("every trial is compared with them: use other defaults, and another --output")),
             Some(RunOutcome::Stopped { .. }) => bail!("the default settings were stopped early"),
         }
     }
@@ -345,9 +344,8 @@ fn require_labels(facts: &TrainingFacts, task: &str) -> Result<()> {
         Some([_, 0]) => format!("the unseen part of `{task}`'s validation split has no labels"),
         Some(_) => return Ok(()),
     };
-    Err(Diagnostic::usage(format!("{lacks}, which students are compared on"))
-        .hint("name one with labels in the task's `splits`")
-        .into())
+    bail!(usage!("{lacks}, which students are compared on")
+        .hint("name one with labels in the task's `splits`"))
 }
 
 /// Whether some values of a key may not suit the models, so that they are checked first.

@@ -10,7 +10,7 @@ use crate::distill::objective::Setting;
 use crate::distill::recipe::Recipe;
 use crate::distill::term::Term;
 use crate::distill::terms::Annealing;
-use crate::error::Diagnostic;
+use crate::error::usage;
 
 pub(super) const METHOD: Method = Method {
     name: "annealing",
@@ -51,10 +51,10 @@ impl Configured for AnnealingKd {
         let (epochs, tau_max) = (recipe.stages[0].max_epochs, self.tau_max);
         ensure!(
             epochs.is_multiple_of(tau_max),
-            Diagnostic::usage(format!(
+            usage!(
                 "`stage.logits.max_epochs` = {epochs} is not a multiple of \
                  `annealing.tau_max` = {tau_max}: each temperature has the same number of epochs"
-            ))
+            )
             .hint(format!("set max_epochs to {}", epochs.next_multiple_of(tau_max)))
         );
         let epochs_each = epochs / tau_max;

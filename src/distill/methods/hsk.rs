@@ -12,7 +12,7 @@ use crate::distill::recipe::Recipe;
 use crate::distill::states::Selection;
 use crate::distill::term::Term;
 use crate::distill::terms::Pairs;
-use crate::error::Diagnostic;
+use crate::error::{usage, Diagnostic};
 
 pub(super) const METHOD: Method = Method {
     name: "hsk",
@@ -80,7 +80,7 @@ impl Configured for Hsk {
         super::require_at_least_one("hsk.length", self.length)?;
         ensure!(
             self.length <= LONGEST_KEPT,
-            Diagnostic::usage(format!("`hsk.length` must be at most {LONGEST_KEPT} tokens"))
+            usage!("`hsk.length` must be at most {LONGEST_KEPT} tokens")
         );
         ensure!(
             self.width > 0.0 && self.width <= 1.0,

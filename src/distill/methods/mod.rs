@@ -20,7 +20,7 @@ use super::objective::{Objective, Setting};
 use super::recipe::{Init, Recipe, StageLayer, StoppingLoss, StudentLayer};
 use super::term::Term;
 use super::terms::Terms;
-use crate::error::Diagnostic;
+use crate::error::{usage, Diagnostic};
 use crate::model::Shape;
 
 /// A distillation method.
@@ -39,8 +39,11 @@ pub struct Method {
     pub knows_compat: bool,
     pub own_keys: OwnKeys,
     /// Reads its own keys from the recipe's table of its name; published values without a table.
-    pub configure: fn(Option<ValueDeserializer>) -> Result<Box<dyn Configured>, toml::de::Error>,
+    pub configure: fn(Option<ValueDeserializer>) -> ReadKeys,
 }
+
+/// A method under its own keys, or why these cannot be read.
+type ReadKeys = Result<Box<dyn Configured>, toml::de::Error>;
 
 /// Whether a method has keys of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +105,7 @@ pub fn find(name: &str) -> Result<&'static Method> {
     let found = METHODS.iter().find(|method| method.name == name);
     Ok(found.ok_or_else(|| {
         let names = METHODS.iter().map(|method| method.name);
-        Diagnostic::usage(format!("`method` = `{name}` is not known")).hint(format!(
+        usage!("`method` = `{name}` is not known").hint(format!(
             "{}the methods are {}",
             crate::task::spelling::did_you_mean(name, names),
             names_of(|_| true)
@@ -179,12 +182,12 @@ impl Configured for LogitsMethod {
 /// Reads the own keys of `C`, whose default has the published values.
 fn configured<C: Configured + DeserializeOwned + Default + 'static>(
     table: Option<ValueDeserializer>,
-) -> Result<Box<dyn Configured>, toml::de::Error> {
+) -> ReadKeys {
     Ok(Box::new(table.map(C::deserialize).transpose()?.unwrap_or_default()))
 }
 
 fn require_at_least_one(key: &str, count: usize) -> Result<()> {
-    ensure!(count > 0, Diagnostic::usage(format!("`{key}` must be at least 1")));
+    ensure!(count > 0, usage!("`{key}` must be at least 1"));
     Ok(())
 }
 
@@ -249,10 +252,8 @@ fn require_same_width(setting: &Setting, why: &str) -> Result<()> {
     let (student, teacher) = (setting.student.hidden, require_states(setting)?.hidden);
     ensure!(
         student == teacher,
-        Diagnostic::usage(format!(
-            "`student.hidden_size` is {student} and the teacher's {teacher}: {why}"
-        ))
-        .hint("use tinybert or hsk, which project, or a student of the teacher's width")
+        usage!("`student.hidden_size` is {student} and the teacher's {teacher}: {why}")
+            .hint("use tinybert or hsk, which project, or a student of the teacher's width")
     );
     Ok(())
 }
@@ -271,10 +272,10 @@ fn layer_map(recipe: &Recipe, setting: &Setting) -> Result<Vec<usize>> {
 fn every_kth_layer(student: usize, teacher: usize) -> Result<Vec<usize>> {
     ensure!(
         teacher.is_multiple_of(student),
-        Diagnostic::usage(format!(
+        usage!(
             "the number of the teacher's layers, {teacher}, is not a multiple of the student's \
              {student}"
-        ))
+        )
         .hint("set `layer_map`: for each student layer the teacher's, counted from 1")
     );
     Ok((1..=student).map(|i| i * (teacher / student)).collect())
@@ -282,10 +283,7 @@ fn every_kth_layer(student: usize, teacher: usize) -> Result<Vec<usize>> {
 
 fn check_map(map: &[usize], wanted: usize, teacher: usize) -> Result<()> {
     let named = map.len();
-    ensure!(
-        named == wanted,
-        Diagnostic::usage(format!("`layer_map` names {named} layers, and {wanted} are needed"))
-    );
+    ensure!(named == wanted, usage!("`layer_map` names {named} layers, and {wanted} are needed"));
     let outside = map.iter().find(|layer| !(1..=teacher).contains(*layer));
     outside.map_or(Ok(()), |layer| {
         let why = format!("`layer_map` names layer {layer} of the teacher's {teacher}");

@@ -11,7 +11,7 @@ use crate::distill::recipe::{Recipe, StageLayer};
 use crate::distill::states::Selection;
 use crate::distill::term::Term;
 use crate::distill::terms::Pairs;
-use crate::error::Diagnostic;
+use crate::error::{usage, Diagnostic};
 
 pub(super) const METHOD: Method = Method {
     name: "pkd",
@@ -65,10 +65,10 @@ impl Pkd {
         }
         ensure!(
             teacher >= student,
-            Diagnostic::usage(format!(
+            usage!(
                 "`student.layers` = {student} is more than the teacher's {teacher}: pkd needs a \
                  teacher layer for each"
-            ))
+            )
         );
         match self.layers {
             TeacherLayers::Last => Ok((1..student).map(|i| teacher - student + i).collect()),

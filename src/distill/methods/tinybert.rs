@@ -10,7 +10,7 @@ use crate::distill::schedule::Decay;
 use crate::distill::states::Selection;
 use crate::distill::term::Term;
 use crate::distill::terms::Pairs;
-use crate::error::Diagnostic;
+use crate::error::usage;
 
 pub(super) const METHOD: Method = Method {
     name: "tinybert",
@@ -53,11 +53,11 @@ impl Configured for TinyBert {
         let (student, teacher) = (setting.student.heads, super::require_states(setting)?.heads);
         ensure!(
             !is_on(Term::ATTENTION) || student == teacher,
-            Diagnostic::usage(format!(
+            usage!(
                 "`stage.{}.losses.attention` compares heads one by one, and the student has \
                  {student} heads where the teacher has {teacher}",
                 recipe.stages[stage].name
-            ))
+            )
             .hint(format!("set `student.heads` to {teacher}, or the weight of `attention` to 0"))
         );
         let mut pairs = Pairs::default();

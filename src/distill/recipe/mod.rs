@@ -24,7 +24,7 @@ pub use stage::{Stage, StageLayer};
 
 use super::methods::{Configured, Method};
 use crate::config::{Layer, Settings};
-use crate::error::Diagnostic;
+use crate::error::{usage, Diagnostic};
 
 /// The condition under which β ends a training.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -117,9 +117,8 @@ impl Recipe {
     /// An unreadable file, an unknown key, a value out of its range, keys that contradict each other:
     /// usage errors that name the key.
     pub fn read(path: &Path, flags: &Flags) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| {
-            Diagnostic::usage(format!("cannot read the recipe `{}`: {e}", path.display()))
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| usage!("cannot read the recipe `{}`: {e}", path.display()))?;
         let named = |e: Error| {
             let name = path.display();
             Diagnostic::usage_around(&e, |why| format!("the recipe `{name}` is wrong: {why}"))
@@ -136,7 +135,7 @@ impl Recipe {
         let file = RecipeFile::parse(text).map_err(|e| {
             let at = e.span().and_then(|span| line_at(text, span.start));
             let at = at.map(|line| format!("`{line}`: ")).unwrap_or_default();
-            Diagnostic::usage(format!("{at}{}", e.message()))
+            usage!("{at}{}", e.message())
         })?;
         Self::resolve(file, path, text, flags)
     }

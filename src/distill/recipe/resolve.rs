@@ -12,7 +12,7 @@ use super::{
 use crate::config::{Config, Layer, Settings};
 use crate::distill::methods::{self, Method};
 use crate::distill::term::Term;
-use crate::error::Diagnostic;
+use crate::error::{usage, Diagnostic};
 use crate::task;
 
 impl Recipe {
@@ -76,7 +76,7 @@ fn settings(file: &RecipeFile, path: &Path, text: &str, flags: &Flags) -> Result
     let task = task::canonical_name(task);
     let own = file.own_task.clone().unwrap_or_default();
     if let Some(key) = own.given().first() {
-        bail!(Diagnostic::usage(format!("`own_task.{key}` describes no data"))
+        bail!(usage!("`own_task.{key}` describes no data")
             .hint(format!("set `{key}` at the top of the recipe")));
     }
     let defaults = Layer {
@@ -108,10 +108,8 @@ fn settings(file: &RecipeFile, path: &Path, text: &str, flags: &Flags) -> Result
 fn refuse_others(file: &RecipeFile, method: &Method) -> Result<()> {
     if let Some((other, _)) = file.own.iter().find(|(other, _)| *other != method) {
         let (name, method) = (other.name, method.name);
-        bail!(Diagnostic::usage(format!(
-            "`[{name}]` belongs to the method {name}, and `method` = `{method}`"
-        ))
-        .hint("leave the table out"));
+        bail!(usage!("`[{name}]` belongs to the method {name}, and `method` = `{method}`")
+            .hint("leave the table out"));
     }
     let reads_encoders = method.reads_encoders();
     let keys = [
@@ -121,8 +119,7 @@ fn refuse_others(file: &RecipeFile, method: &Method) -> Result<()> {
         ("teacher_states", file.teacher_states.is_some() && !reads_encoders),
     ];
     if let Some((key, _)) = keys.into_iter().find(|(_, without_effect)| *without_effect) {
-        bail!(Diagnostic::usage(format!("`{key}` has no effect with the method {}", method.name))
-            .hint("leave it out"));
+        bail!(usage!("`{key}` has no effect with the method {}", method.name).hint("leave it out"));
     }
     Ok(())
 }
@@ -143,13 +140,12 @@ fn require_teacher(
     if settings.teacher.is_some() || (is_alone && !teaches) {
         return Ok(());
     }
-    Err(Diagnostic::usage(format!(
+    bail!(usage!(
         "the method {} needs a teacher{}",
         method.name,
         if teaches { "" } else { ", whose layers or vocabulary the student takes" }
-    ))
-    .hint("pass --teacher DIR_OR_HUB_ID, or set `teacher`")
-    .into())
+    )
+    .hint("pass --teacher DIR_OR_HUB_ID, or set `teacher`"))
 }
 
 fn keep(file: &RecipeFile, settings: &Settings) -> Result<Keep> {
@@ -175,11 +171,8 @@ fn stages(file: &RecipeFile, method: &Method) -> Result<Vec<Stage>> {
     let defaults = (method.stages)();
     let names: Vec<_> = defaults.iter().map(|(name, _)| *name).collect();
     if let Some(name) = file.stage.keys().find(|name| !names.contains(&name.as_str())) {
-        bail!(Diagnostic::usage(format!(
-            "`[stage.{name}]` is not a stage of the method {}",
-            method.name
-        ))
-        .hint(format!("its stages are {}", names.join(", "))));
+        bail!(usage!("`[stage.{name}]` is not a stage of the method {}", method.name)
+            .hint(format!("its stages are {}", names.join(", "))));
     }
     if file.training.losses.is_some() && names.len() > 1 {
         bail!(Diagnostic::usage("`training.losses` would hold for every stage")
@@ -206,7 +199,7 @@ fn student(
         .or_else(|| student.base.map(|base| resolved(folder, &base).display().to_string()));
     let init = flags.init.or(student.init).unwrap_or(method.init);
     student.init = Some(init);
-    let wrong = |key: &str, why: &str| Diagnostic::usage(format!("`student.{key}` {why}"));
+    let wrong = |key: &str, why: &str| usage!("`student.{key}` {why}");
     match init {
         Init::TeacherLayers if student.base.is_some() => {
             let why = "has no effect with `init` = `teacher-layers`";
@@ -260,15 +253,14 @@ fn stopping(file: &RecipeFile, stages: &[Stage]) -> Result<Option<BetaStopping>>
     };
     let value = beta.sum(1);
     if !(value.is_finite() && value > 0.0) {
-        bail!(Diagnostic::usage(format!("`{key}` = {value} is not a threshold"))
-            .hint("nats, above 0"));
+        bail!(usage!("`{key}` = {value} is not a threshold").hint("nats, above 0"));
     }
     let last = stages.last().expect("every method has a stage");
     if last.soft_weight() <= 0.0 {
-        bail!(Diagnostic::usage(format!(
+        bail!(usage!(
             "`{key}` cannot be reached: the last stage `{}` has no soft-label loss",
             last.name
-        ))
+        )
         .hint(format!("leave `{key}` out, or give `stage.{}.losses` a `soft`", last.name)));
     }
     let loss = file.stopping_loss.unwrap_or(StoppingLoss::Kl);
@@ -278,7 +270,7 @@ fn stopping(file: &RecipeFile, stages: &[Stage]) -> Result<Option<BetaStopping>>
 fn check_numbers(file: &RecipeFile) -> Result<()> {
     for (key, value) in [("log_every", file.log_every), ("save_every", file.save_every)] {
         if value == Some(0) {
-            bail!(Diagnostic::usage(format!("`{key}` must be at least 1")));
+            bail!(usage!("`{key}` must be at least 1"));
         }
     }
     if file.held_out.is_some_and(|held_out| !(held_out.share > 0.0 && held_out.share < 1.0)) {

@@ -10,7 +10,7 @@ use crate::distill::losses::{SoftLossKind, SoftOptions};
 use crate::distill::methods::Method;
 use crate::distill::schedule::Decay;
 use crate::distill::term::Term;
-use crate::error::Diagnostic;
+use crate::error::usage;
 
 /// Beyond this temperature every distribution is flat.
 const HOTTEST: f64 = 1000.0;
@@ -40,7 +40,7 @@ macro_rules! stage_keys {
             }
 
             fn in_force(self, name: &'static str) -> Result<Stage> {
-                let missing = |key| Diagnostic::usage(format!("`stage.{name}.{key}` is missing"));
+                let missing = |key| usage!("`stage.{name}.{key}` is missing");
                 $(let $key = self.$key.ok_or_else(|| missing(stringify!($key)))?;)*
                 Ok(Stage { name, $($key,)* })
             }
@@ -142,9 +142,8 @@ impl Stage {
             ),
         ];
         let wrong = checks.into_iter().find(|(_, holds, _)| !holds);
-        wrong.map_or(Ok(()), |(key, _, why)| {
-            Err(Diagnostic::usage(format!("`stage.{}.{key}` {why}", self.name)).into())
-        })
+        wrong
+            .map_or(Ok(()), |(key, _, why)| Err(usage!("`stage.{}.{key}` {why}", self.name).into()))
     }
 
     fn check_losses(&self, method: &Method) -> Result<()> {
@@ -152,21 +151,24 @@ impl Stage {
         let known = || method.terms.iter().map(|term| term.as_str()).collect::<Vec<_>>().join(", ");
         for (term, weight) in &self.losses {
             if !method.terms.contains(term) {
-                bail!(Diagnostic::usage(format!(
+                bail!(usage!(
                     "`stage.{name}.losses.{term}` is not a loss of the method {}",
                     method.name
-                ))
+                )
                 .hint(format!("its losses are {}", known())));
             }
             if !(weight.is_finite() && *weight >= 0.0) {
-                bail!(Diagnostic::usage(format!(
+                bail!(usage!(
                     "`stage.{name}.losses.{term}` = {weight} is not a weight: use 0 or more"
-                )));
+                ));
             }
         }
         if self.losses.values().all(|weight| *weight == 0.0) {
-            bail!(Diagnostic::usage(format!("`stage.{name}.losses` has no loss above 0"))
-                .hint(format!("the losses of {} are {}", method.name, known())));
+            bail!(usage!("`stage.{name}.losses` has no loss above 0").hint(format!(
+                "the losses of {} are {}",
+                method.name,
+                known()
+            )));
         }
         Ok(())
     }

@@ -19,7 +19,7 @@ use super::trainer::{EpochCallback, Training, TrainingEnd, SAVED};
 use crate::audit::{run_options, Session};
 use crate::check::draw_order;
 use crate::checkpoint::{require_new_folder, Checkpoint};
-use crate::error::{exit_code, Diagnostic, Exit, Interrupted, NO_REPORT};
+use crate::error::{exit_code, usage, Exit, Interrupted, NO_REPORT};
 use crate::inference::{Logits, Windows};
 use crate::model::{Frozen, Trainable};
 
@@ -118,13 +118,12 @@ fn prepare(recipe: &Recipe, resume: bool, folder: &TrainingFolder) -> Result<()>
     let path = folder.path().display();
     match (resume, folder.holds_state()) {
         (true, true) => Ok(()),
-        (true, false) => Err(Diagnostic::usage(format!("`{path}` has no training to resume"))
-            .hint("leave --resume out")
-            .into()),
+        (true, false) => {
+            bail!(usage!("`{path}` has no training to resume").hint("leave --resume out"))
+        }
         (false, true) => {
-            Err(Diagnostic::usage(format!("`{path}` holds a training that is not finished"))
-                .hint("pass --resume to resume it, or remove the folder")
-                .into())
+            bail!(usage!("`{path}` holds a training that is not finished")
+                .hint("pass --resume to resume it, or remove the folder"))
         }
         // Killed before its first state was saved: nothing to resume, and nothing to lose.
         (false, false) if folder.is_alone() => Ok(()),

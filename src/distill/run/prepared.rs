@@ -11,7 +11,7 @@ use crate::distill::objective::Setting;
 use crate::distill::recipe::{Init, Recipe, StudentLayer};
 use crate::distill::saved::TrainingFolder;
 use crate::distill::student::{begin, columns_by_name, NewStudent, StudentPlan};
-use crate::error::Diagnostic;
+use crate::error::usage;
 use crate::model::trainable_shape;
 
 /// An untrained student with the splits in its tokens.
@@ -121,10 +121,10 @@ impl<'a> Distillation<'a> {
         let validation = validation.map(|split| evaluated(split, tokenizer, vocabulary));
         let mut validation = validation.transpose()?;
         if recipe.held_out.is_some() && validation.is_none() {
-            bail!(Diagnostic::usage(format!(
+            bail!(usage!(
                 "`{}` has no validation split, but `held_out` needs one",
                 recipe.settings.task.name
-            ))
+            )
             .hint("name one in the task's `splits`, or leave `held_out` out"));
         }
         let both = validation.as_ref().zip(recipe.held_out);
@@ -170,12 +170,11 @@ fn check_stages(recipe: &Recipe, setting: &Setting) -> Result<()> {
         }
     }
     match (&recipe.store, readers.as_slice()) {
-        (Some(_), [_, _, ..]) => Err(Diagnostic::usage(format!(
+        (Some(_), [_, _, ..]) => bail!(usage!(
             "`store` holds the hidden states of one stage, and {} both read some",
             readers.join(" and ")
-        ))
-        .hint("leave `store` out")
-        .into()),
+        )
+        .hint("leave `store` out")),
         _ => Ok(()),
     }
 }

@@ -16,7 +16,7 @@ use crate::distill::recipe::Compat;
 use crate::distill::signals::{is_stored, write_store, Signals, TeacherModel};
 use crate::distill::states::{bytes_of_everything, Selection};
 use crate::distill::store::{Store, StoreHeader};
-use crate::error::Diagnostic;
+use crate::error::usage;
 use crate::inference::{Logits, Observer};
 use crate::model::load_trainable;
 
@@ -90,11 +90,11 @@ impl Distillation<'_> {
             Some(Ok(store)) if *store.header() == header => return Ok(store),
             // A file that the user named is not overwritten.
             Some(Err(error)) if self.recipe.store.is_some() => return Err(error),
-            Some(Ok(_)) if self.recipe.store.is_some() => bail!(Diagnostic::usage(format!(
+            Some(Ok(_)) if self.recipe.store.is_some() => bail!(usage!(
                 "`store` = `{}` holds hidden states of another teacher, other texts or \
                          another selection",
                 path.display()
-            ))
+            )
             .hint("name another file, or remove this one")),
             _ => {}
         }

@@ -39,7 +39,7 @@ impl Document {
             if matches!(block, Block::Gap) || (is_folded && !with_folded) {
                 continue;
             }
-            if !is_folded && !(is_item && in_list) {
+            if !(is_folded || is_item && in_list) {
                 out.push('\n');
             }
             in_list = is_item;

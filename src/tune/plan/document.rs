@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use crate::distill::methods::Method;
 use crate::distill::recipe::{resolved, Recipe};
-use crate::error::Diagnostic;
+use crate::error::{usage, Diagnostic};
 
 /// The recipe that a tune names or contains, and the file that its paths are relative to.
 pub(super) fn recipe(named: Option<&Value>, path: &Path) -> Result<(Table, PathBuf)> {
@@ -17,16 +17,15 @@ pub(super) fn recipe(named: Option<&Value>, path: &Path) -> Result<(Table, PathB
             let file = resolved(path.parent().unwrap_or(Path::new(".")), name);
             let text = std::fs::read_to_string(&file).map_err(|e| {
                 let file = file.display();
-                Diagnostic::usage(format!("`recipe` = `{name}`: cannot read `{file}`: {e}"))
+                usage!("`recipe` = `{name}`: cannot read `{file}`: {e}")
             })?;
             let table = text.parse().map_err(|e: toml::de::Error| {
-                Diagnostic::usage(format!("`recipe` = `{name}`: {}", e.to_string().trim_end()))
+                usage!("`recipe` = `{name}`: {}", e.to_string().trim_end())
             })?;
             Ok((table, file))
         }
-        _ => Err(Diagnostic::usage("`recipe` is missing")
-            .hint("set `recipe` to the file of a distillation, or write it below [recipe]")
-            .into()),
+        _ => bail!(Diagnostic::usage("`recipe` is missing")
+            .hint("set `recipe` to the file of a distillation, or write it below [recipe]")),
     }
 }
 
@@ -108,9 +107,7 @@ fn table_at<'a>(document: &'a mut Table, name: &str, path: &[&str]) -> Result<&'
     for part in path {
         let inner = table.entry(*part).or_insert_with(|| Value::Table(Table::new()));
         let Value::Table(inner) = inner else {
-            bail!(Diagnostic::usage(format!(
-                "`space.\"{name}\"`: `{part}` of the recipe is not a table"
-            )));
+            bail!(usage!("`space.\"{name}\"`: `{part}` of the recipe is not a table"));
         };
         table = inner;
     }

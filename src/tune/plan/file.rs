@@ -11,7 +11,7 @@ use super::TuneFlags;
 use crate::confidence::{ConfidenceKind, Statistic};
 use crate::config::Layer;
 use crate::distill::recipe::{resolved, Flags};
-use crate::error::Diagnostic;
+use crate::error::usage;
 
 /// The accuracy that students are compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -109,7 +109,7 @@ pub(super) struct TuneFile {
 
 impl TuneFile {
     pub fn check(&self) -> Result<()> {
-        let wrong = |key: &str, why: &str| Err(Diagnostic::usage(format!("`{key}` {why}")).into());
+        let wrong = |key: &str, why: &str| Err(usage!("`{key}` {why}").into());
         let share = |x: f64| x > 0.0 && x < 1.0;
         if self.trials == Some(0) {
             return wrong("trials", "must be at least 1: the default settings are the first");
@@ -146,7 +146,7 @@ impl TuneFile {
             Some(Value::Integer(a @ 0..=1)) => Ok(Reference::Accuracy(*a as f64)),
             Some(other) => {
                 let kinds = "neither `default` nor `teacher` nor an accuracy from 0 to 1";
-                Err(Diagnostic::usage(format!("`reference` = {other} is {kinds}")).into())
+                Err(usage!("`reference` = {other} is {kinds}").into())
             }
         }
     }
@@ -171,10 +171,8 @@ impl TuneFile {
 
     pub fn time(&self) -> Result<Option<Duration>> {
         let parse = |text: &String| {
-            humantime::parse_duration(text).map_err(|e| {
-                Diagnostic::usage(format!("`time` = `{text}`: {e}"))
-                    .hint("write it as 90m, 2h or 1h 30m")
-            })
+            humantime::parse_duration(text)
+                .map_err(|e| usage!("`time` = `{text}`: {e}").hint("write it as 90m, 2h or 1h 30m"))
         };
         Ok(self.time.as_ref().map(parse).transpose()?)
     }

@@ -21,7 +21,7 @@ use crate::config::Settings;
 use crate::distill::methods;
 use crate::distill::recipe::{Flags, Recipe};
 use crate::distill::record::RecordedRecipe;
-use crate::error::Diagnostic;
+use crate::error::{usage, Diagnostic};
 use crate::model::DropoutRates;
 
 /// Default accuracy that a student may lose.
@@ -97,9 +97,8 @@ impl Plan {
     /// An unreadable file, an unknown key, a value out of its range, a key that no method of the search
     /// has: usage errors that name the key.
     pub fn read(path: &Path, flags: &TuneFlags) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|e| {
-            Diagnostic::usage(format!("cannot read the tune `{}`: {e}", path.display()))
-        })?;
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| usage!("cannot read the tune `{}`: {e}", path.display()))?;
         let named = |e: Error| {
             let name = path.display();
             Diagnostic::usage_around(&e, |why| format!("the tune `{name}` is wrong: {why}"))
@@ -271,12 +270,9 @@ impl Plan {
         let same = |recipes: &Vec<serde_json::Value>| recipes.iter().all(|r| *r == recipes[0]);
         match made.into_iter().find(|(_, by_method)| by_method.values().all(same)) {
             None => Ok(()),
-            Some((name, _)) => Err(Diagnostic::usage(format!(
-                "`space.\"{name}\"` changes nothing: another key of the recipe overrides it, or it \
-                 is not used"
-            ))
-            .hint("name the key of the stage's own table, or leave it out")
-            .into()),
+            Some((name, _)) => bail!(usage!("`space.\"{name}\"` changes nothing: another key of the recipe overrides it, or it \
+                 is not used")
+            .hint("name the key of the stage's own table, or leave it out")),
         }
     }
 
@@ -312,7 +308,7 @@ fn refuse_own(recipe: &Table) -> Result<()> {
         ("store", "leave it out: the trials share the teacher's hidden states"),
     ];
     if let Some((key, hint)) = own.into_iter().find(|(key, _)| recipe.contains_key(*key)) {
-        bail!(Diagnostic::usage(format!("`recipe.{key}` has no effect in a tune")).hint(hint));
+        bail!(usage!("`recipe.{key}` has no effect in a tune").hint(hint));
     }
     Ok(())
 }

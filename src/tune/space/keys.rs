@@ -1,7 +1,7 @@
 //! The keys of a recipe that a search may change.
 
 use crate::distill::methods::{self, Method};
-use crate::error::Diagnostic;
+use crate::error::usage;
 use crate::task::spelling::did_you_mean;
 
 /// Keys that do not change the training, or after whose change two trials cannot be compared.
@@ -53,7 +53,5 @@ pub fn foreign(name: &str, methods: &[&str]) -> anyhow::Error {
         _ => "leave it out".to_owned(),
     };
     let methods = methods.join(" or ");
-    Diagnostic::usage(format!("`space.\"{name}\"` is not a key of the method {methods}"))
-        .hint(hint)
-        .into()
+    usage!("`space.\"{name}\"` is not a key of the method {methods}").hint(hint).into()
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::distill::methods;
-use crate::error::Diagnostic;
+use crate::error::{usage, Diagnostic};
 
 pub use self::keys::foreign;
 pub use self::range::{Range, RangeScale};
@@ -113,7 +113,7 @@ impl Space {
 
 impl SpaceKey {
     fn read(name: String, value: Value, known: &impl Fn(&str) -> Option<Value>) -> Result<Self> {
-        let wrong = |why: &str| Diagnostic::usage(format!("`space.\"{name}\"` {why}"));
+        let wrong = |why: &str| usage!("`space.\"{name}\"` {why}");
         if !keys::is_setting(&name) {
             bail!(wrong(
                 "is not a setting of the student's training: trials that differ in it cannot be \
@@ -151,17 +151,19 @@ fn flatten(path: &str, table: &Table, keys: &mut Vec<(String, Value)>) -> Result
         match value {
             Value::Table(inner) if !inner.keys().any(|key| words.contains(&key.as_str())) => {
                 if inner.is_empty() {
-                    bail!(Diagnostic::usage(format!("`space.\"{path}\"` has no range"))
+                    bail!(usage!("`space.\"{path}\"` has no range")
                         .hint("give it `low` and `high`, or `choices`"));
                 }
                 flatten(&path, inner, keys)?;
             }
             Value::Table(_) => keys.push((path, value.clone())),
-            _ => bail!(Diagnostic::usage(format!("`space.\"{path}\"` = {value} is not a range"))
+            _ => {
+                bail!(usage!("`space.\"{path}\"` = {value} is not a range")
                 .hint(
                 "write { low = …, high = … } or { choices = […] }; what does not change belongs \
                      in the recipe",
-            )),
+            ))
+            }
         }
     }
     Ok(())

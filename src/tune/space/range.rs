@@ -150,11 +150,11 @@ impl Range {
     pub fn value(&self, position: f64) -> Value {
         match self {
             Range::Real { low, high, scale } => {
-                Value::Float(rounded(scale.from_interval(position)).clamp(*low, *high))
+                Value::Float(rounded(scale.value_in_interval(position)).clamp(*low, *high))
             }
-            Range::Whole { low, high, scale } => {
-                Value::Integer((scale.from_interval(position).round() as i64).clamp(*low, *high))
-            }
+            Range::Whole { low, high, scale } => Value::Integer(
+                (scale.value_in_interval(position).round() as i64).clamp(*low, *high),
+            ),
             Range::Choices(choices) => {
                 choices[(position.max(0.0) as usize).min(choices.len() - 1)].clone()
             }
@@ -183,7 +183,7 @@ impl RangeScale {
         }
     }
 
-    fn from_interval(self, x: f64) -> f64 {
+    fn value_in_interval(self, x: f64) -> f64 {
         match self {
             RangeScale::Linear => x,
             RangeScale::Log => x.exp(),

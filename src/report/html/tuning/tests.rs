@@ -124,7 +124,8 @@ fn hostile(report: &mut Tuning) {
 }
 
 fn every_tune() -> impl Iterator<Item = (&'static str, Tuning)> {
-    let changes: [(&str, fn(&mut Tuning)); 9] = [
+    type Change = fn(&mut Tuning);
+    let changes: [(&str, Change); 9] = [
         ("the sample", |_| ()),
         ("in vain", in_vain),
         ("of one", of_one),
