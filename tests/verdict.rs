@@ -368,7 +368,7 @@ fn a_summed_beta_is_not_compared_on_other_examples() {
     let limited = sandbox.row(&with(&pair, &["--limit", "5"]));
     for row in [validation, &limited] {
         assert_eq!(row["student_bound"], Value::Null);
-        says(row["undefined"]["student_bound"].as_str().unwrap(), &["beta", "does not count"]);
+        says(row["undefined"]["student_bound"].as_str().unwrap(), &["beta", "unknown number"]);
         assert!(!codes(row).contains(&"record-unusable"));
     }
     let record = r#"{"bound": {"beta": 50}, "loss_reached": {"examples": 20000}}"#;

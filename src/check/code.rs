@@ -22,7 +22,7 @@ pub struct Note {
     pub code: String,
     /// How serious it is.
     pub level: NoteLevel,
-    /// What was seen.
+    /// The finding.
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,

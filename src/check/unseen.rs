@@ -27,7 +27,7 @@ const HALVINGS: usize = 50;
 pub struct UpperLimit {
     /// The limit of σ about zero.
     pub sigma: f64,
-    /// Probability that the examples drawn give a limit that holds, such as 0.95.
+    /// Probability that the limit holds, such as 0.95.
     pub level: f64,
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::order::order_free_sum;
 use super::{Defined, FixedSum, Predictions, Undefined};
 
-/// How far the two distributions are apart over all examples, teacher first.
+/// Divergences between the two distributions over all examples, teacher first.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Divergence {
     /// Σ KL(p_T ‖ p_S), nats, at least 0. Twice Σd² never exceeds it (Pinsker; docs/theory.md).

@@ -57,7 +57,7 @@ pub fn label_name(names: &[String], id: u32) -> String {
 /// σ over part of a split.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Group {
-    /// What the split is cut by: `label`, `length` (words) or `teacher_confidence`.
+    /// Criterion of the group: `label`, `length` (words) or `teacher_confidence`.
     pub by: String,
     /// The group's name, such as `positive`, `11-20` or `0.9-1.0`.
     pub name: String,

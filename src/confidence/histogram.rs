@@ -16,19 +16,19 @@ pub const CONFIDENCE_BINS: usize = 20;
 /// Counts in bins of equal width; the last one is closed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Histogram {
-    /// Where the first bin begins.
+    /// Start of the first bin.
     pub low: f64,
-    /// Where the last one ends.
+    /// End of the last bin.
     pub high: f64,
-    /// Examples in each.
+    /// Examples in each bin.
     pub counts: Vec<usize>,
 }
 
-/// How often the two models are how sure, in bins of equal width; the last ones are closed.
+/// Counts of pairs of confidences, in bins of equal width; the last ones are closed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfidenceCounts {
-    /// Where the first bin of either model begins: 1/K, or 0 where the student's probability of the
-    /// teacher's label is compared. The last one ends at 1.
+    /// Start of the first bin: 1/K, or 0 for the probability of the teacher's label. The last bin ends
+    /// at 1.
     pub low: f64,
     /// Examples: a list per bin of the teacher's confidence, with a count per bin of the student's
     /// (in the gating confidence).

@@ -16,7 +16,7 @@ use super::{Interval, Predictions, BOOTSTRAP_RESAMPLES};
 /// Figures that depend on fewer than one example in a thousand are coarse.
 pub const INTERVAL_DRAWS: usize = 1 << 12;
 
-/// 95 % bootstrap intervals of one model's figures; null where the figure is.
+/// 95 % bootstrap intervals of one model's figures; null if the figure is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelIntervals {
     /// Of `accuracy`.
@@ -35,7 +35,7 @@ pub struct ModelIntervals {
     pub ece: Option<Interval>,
 }
 
-/// 95 % bootstrap intervals of what both models give together; null where the figure is.
+/// 95 % bootstrap intervals of the pair's figures; null if the figure is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PairIntervals {
     /// Of the student's accuracy less its teacher's, on the same resamples.

@@ -39,7 +39,7 @@ pub struct ModelStatistics {
     /// 95 % bootstrap intervals of the figures above.
     #[serde(default)]
     pub intervals: ModelIntervals,
-    /// How often the model is right at which confidence: the bins of `ece` that have an example, in
+    /// Accuracy by confidence: the bins of `ece` that have an example, in
     /// rising order. Empty without labels.
     #[serde(default)]
     pub reliability: Vec<ReliabilityBin>,

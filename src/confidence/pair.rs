@@ -68,8 +68,7 @@ pub enum PairError {
     GateUndefined { kind: ConfidenceKind, reason: Undefined },
 }
 
-/// What both models give on one split, as a report lists it. Nothing of it is there where the split
-/// could not be run.
+/// The figures of both models on one split; all null if the split could not be run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PairFigures {
     /// The teacher's own figures on this split.
@@ -82,18 +81,18 @@ pub struct PairFigures {
     pub agreement_share: Option<f64>,
     /// Labelled examples that the teacher has right and the student wrong.
     pub negative_flips: Option<usize>,
-    /// 95 % bootstrap intervals of what both models give together.
+    /// 95 % bootstrap intervals of the pair's figures.
     #[serde(default)]
     pub intervals: Option<PairIntervals>,
-    /// How |d| is spread.
+    /// Quantiles of |d|.
     pub difference: Option<Spread>,
-    /// How often which d occurs.
+    /// Histogram of d.
     #[serde(default)]
     pub differences: Option<Histogram>,
-    /// How often which pair of confidences occurs.
+    /// Counts of pairs of confidences.
     #[serde(default)]
     pub confidences: Option<ConfidenceCounts>,
-    /// How far the two distributions are apart.
+    /// Divergences between the two distributions.
     pub divergence: Option<Divergence>,
     /// The gating σ by label, by length in words, by teacher confidence.
     pub groups: Vec<Group>,

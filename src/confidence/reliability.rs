@@ -10,18 +10,18 @@ use super::{Defined, FixedSum, Predictions};
 /// Networks*.
 pub const ECE_BINS: usize = 15;
 
-/// Labelled examples of like confidence, and how many of them the model has right.
+/// Labelled examples of similar confidence, and the model's accuracy on them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ReliabilityBin {
     /// Least confidence of the bin.
     pub low: f64,
-    /// Its end, which belongs to it for the last bin alone.
+    /// End of the bin, included in the last bin only.
     pub high: f64,
     /// Labelled examples in it, at least 1.
     pub n: usize,
     /// Their mean confidence.
     pub mean_confidence: f64,
-    /// The share of them that is predicted right.
+    /// Share of them predicted right.
     pub accuracy: f64,
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::order::quantile;
 use super::{Defined, FixedSum, Undefined};
 
-/// How |d| is spread. Quantiles by linear interpolation (NumPy's default). All in [0, 1].
+/// Distribution of |d|. Quantiles by linear interpolation (NumPy's default). All in [0, 1].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Spread {
     /// Mean of |d|.
