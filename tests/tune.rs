@@ -340,7 +340,7 @@ fn settings_that_contradict_each_other_are_a_failed_trial() {
     let failed = |trial: &&Value| trial["outcome"] == "failed";
     let failed: Vec<&Value> = report["trials"].as_array().unwrap().iter().filter(failed).collect();
     assert_eq!(failed.len(), 1);
-    says(failed[0]["why"].as_str().unwrap(), &["weighs no loss"]);
+    says(failed[0]["why"].as_str().unwrap(), &["has no loss above 0"]);
 }
 
 #[test]
