@@ -115,16 +115,24 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     write_atomically(path, |file| Ok(file.write_all(bytes)?))
 }
 
-/// Gives the files of `folder` their names, in this order; adds each that has its name to `renamed`.
+/// Gives the files their names, in this order; adds each that has its name to `renamed`.
 ///
 /// # Errors
-/// The first name that cannot be given, a folder that cannot be flushed.
-pub fn rename_all(files: Vec<AtomicFile>, folder: &Path, renamed: &mut Vec<PathBuf>) -> Result<()> {
+/// The first name that cannot be given.
+pub fn rename_all(files: Vec<AtomicFile>, renamed: &mut Vec<PathBuf>) -> Result<()> {
     for file in files {
         let path = file.path().to_owned();
         file.rename().with_context(|| cannot_write(&path))?;
         renamed.push(path);
     }
+    Ok(())
+}
+
+/// Makes the renames in `folder` durable.
+///
+/// # Errors
+/// A folder that cannot be flushed; the files in it are whole all the same.
+pub fn flush_folder(folder: &Path) -> Result<()> {
     sync_folder(folder).with_context(|| format!("cannot flush the folder `{}`", folder.display()))
 }
 

@@ -19,7 +19,7 @@ use safetensors::tensor::{Dtype, View};
 use serde_json::{json, Map, Value};
 
 use crate::error::usage;
-use crate::temporary::{cannot_write, prove_writable, rename_all, AtomicFile, PROBE};
+use crate::temporary::{cannot_write, flush_folder, prove_writable, rename_all, AtomicFile, PROBE};
 
 /// Safetensors headers are padded to a multiple of this many bytes.
 const HEADER_ALIGNMENT: usize = 8;
@@ -86,8 +86,10 @@ impl NewCheckpoint<'_> {
             Ok(writeln!(file)?)
         })?;
         let mut renamed = Vec::new();
-        rename_all(files, folder, &mut renamed)
-            .inspect_err(|_| renamed.iter().for_each(|path| drop(fs::remove_file(path))))
+        rename_all(files, &mut renamed)
+            .inspect_err(|_| renamed.iter().for_each(|path| drop(fs::remove_file(path))))?;
+        // A folder that cannot be flushed holds a whole checkpoint, which stays.
+        flush_folder(folder)
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::bail;
 
 use super::{Format, PredictionTable, RenderOptions, Report, Saved};
 use crate::error::{failure, usage};
-use crate::temporary::{prove_writable, rename_all, AtomicFile};
+use crate::temporary::{flush_folder, prove_writable, rename_all, AtomicFile};
 
 /// The file with a row per example.
 pub(super) const PREDICTIONS: &str = "predictions.csv";
@@ -97,7 +97,8 @@ impl OutputDir {
             written.push(AtomicFile::written(&target, |out| fill(out, format, report, rows))?);
         }
         let mut paths = Vec::new();
-        rename_all(written, &self.path, &mut paths)?;
+        rename_all(written, &mut paths)?;
+        flush_folder(&self.path)?;
         Ok(paths)
     }
 }

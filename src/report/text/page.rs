@@ -11,6 +11,8 @@ const NARROWEST: usize = 60;
 
 /// Longer lines of prose are hard to read, however wide the terminal is.
 const PROSE: usize = 100;
+/// Columns that a remark leaves of a path.
+const SHORTEST_PATH: usize = 8;
 
 /// Columns of a field's name, the gap included.
 pub(in super::super) const LABEL: usize = 12;
@@ -119,7 +121,7 @@ impl Page {
     /// A name, a path whose end is kept where it must be cut, and a remark behind it.
     pub fn path(&mut self, name: &str, path: &str, about: &str) {
         let room = self.width.saturating_sub(INDENT + LABEL);
-        let about = truncate(&neutralise(about), room * 2 / 3);
+        let about = truncate(&neutralise(about), room.saturating_sub(SHORTEST_PATH));
         let path = truncate_start(&neutralise(path), room - columns(&about));
         let about = if about.is_empty() { about } else { self.paint(DIM, &about) };
         self.line(&format!("{}{}{path}{about}", " ".repeat(INDENT), pad(name, LABEL)));

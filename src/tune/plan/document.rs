@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Result};
 use toml::{Table, Value};
 
-use crate::distill::methods::Method;
+use crate::distill::methods::{Method, METHODS};
 use crate::distill::recipe::{resolved, Recipe};
 use crate::error::{usage, Diagnostic};
 
@@ -47,8 +47,13 @@ pub(super) fn value_in_force(document: &Table, recipe: &Recipe, name: &str) -> O
         ["training", keys @ ..] => (recipe.last_stage(), keys),
         ["method"] => return Some(Value::String(recipe.method.name.to_owned())),
         ["keep"] => return Value::try_from(recipe.keep).ok(),
-        [table, key] if recipe.method.owns(table) => {
-            return recipe.configured.keys().get(*key).cloned()
+        [table, key] => {
+            let method = METHODS.iter().find(|method| method.owns(table))?;
+            let keys = match method == recipe.method {
+                true => recipe.configured.keys(),
+                false => (method.configure)(None).ok()?.keys(),
+            };
+            return keys.get(*key).cloned();
         }
         _ => return None,
     };

@@ -69,6 +69,19 @@ fn each_method_keeps_the_keys_that_it_has() {
 }
 
 #[test]
+fn the_own_keys_of_every_method_have_its_published_defaults() {
+    let space = "[space]\nmethod = { choices = [\"kd\", \"annealing\"] }\n\
+        \"annealing.tau_max\" = { low = 2, high = 7 }\n";
+    let of = |method: &str| {
+        let recipe = format!("recipe = {{ task = \"mrpc\", method = \"{method}\" }}");
+        let plan = read(&format!("{recipe}\n{space}")).unwrap();
+        let key = plan.space.0.iter().find(|key| key.name == "annealing.tau_max").unwrap();
+        key.default.clone()
+    };
+    assert_eq!([of("kd"), of("annealing")], [Value::Integer(7), Value::Integer(7)]);
+}
+
+#[test]
 fn a_tune_that_contradicts_itself_is_refused_by_its_key() {
     let with = |line: &str| format!("{line}\n{RECIPE}\n[space]\n{RATE}");
     let space = |space: &str| format!("{RECIPE}\n[space]\n{space}");
