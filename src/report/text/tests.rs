@@ -54,20 +54,42 @@ PRESERVED  sst2/train  σ 0.0446 ≤ κ 0.0500  67,349 examples
 
 #[test]
 fn a_pair_that_fails_in_80_columns_shows_its_excess_and_its_warning() {
-    let text = render(&samples::not_preserved(), &NARROW);
-    assert!(text.starts_with("NOT PRESERVED  sst2/train  σ 0.0802 > κ 0.0500  67,349 examples\n"));
-    for lines in [
-        "  σ 0.0802    █████████████████████████████████│████████████████████  │ κ 0.0500\n",
-        "  budget      257.3 % spent: Σd² = 433.2 of 168.4\n",
-        "  rescaled    τ 1.123, fitted on validation, would make σ 0.0762 > κ 0.0500\n",
-        "  not gating  validation: NOT PRESERVED, σ 0.1304 > κ 0.0500, 872 examples\n",
-        "  warning: `--beta 0.1` is below ln 2 with 67,349 examples: it looks like a\n    mean, and β \
-         is a sum [mean-for-sum]\n    hint: pass the mean as `--beta-per-example 0.1`\n  more: \
-         `audit explain mean-for-sum`\n",
-    ] {
-        assert!(text.contains(lines), "{lines}{text}");
-    }
-    assert!(!text.contains("disagree"), "{text}");
+    let mut report = samples::not_preserved();
+    report.tasks[0].worst.truncate(1);
+    assert_eq!(
+        render(&report, &NARROW),
+        "\
+NOT PRESERVED  sst2/train  σ 0.0802 > κ 0.0500  67,349 examples
+  teacher     models/sst2/teacher (bert, 66,955,010 weights)
+  student     models/sst2/student (bert, 66,955,010 weights)
+
+  σ 0.0802    █████████████████████████████████│████████████████████  │ κ 0.0500
+  interval    0.0786 to 0.0818 (95 % bootstrap)
+  budget      257.3 % spent: Σd² = 433.2 of 168.4
+  bound       β 168.4 nats (0.0025 per example), α 0, γ 1; set by default
+  rescaled    τ 1.123, fitted on validation, would make σ 0.0762 > κ 0.0500
+  accuracy    teacher 0.9540, student 0.9478
+  agreement   66,003 of 67,349 (98.0 %); 673 negative flips
+  confidence  teacher 0.9712, student 0.9530 on average; mean d +0.0182
+  |d|         median 0.0120, 90 % 0.0612, 99 % 0.1711, largest 0.4512
+  other σ     max centred 0.0722; teacher-class rms 0.0810, centred 0.0762
+
+  not gating  validation: NOT PRESERVED, σ 0.1304 > κ 0.0500, 872 examples
+              accuracy teacher 0.9540, student 0.9478
+              agreement 855 of 872 (98.1 %); 8 negative flips
+              σ ≤ 0.1434 on unseen inputs (95 % limit, if these are unseen)
+
+  warning: `--beta 0.1` is below ln 2 with 67,349 examples: it looks like a
+    mean, and β is a sum [mean-for-sum]
+    hint: pass the mean as `--beta-per-example 0.1`
+  more: `audit explain mean-for-sum`
+
+  furthest apart (d = teacher's confidence − student's)
+  index        d  teacher          student          label
+  51007  +0.4512  positive 0.9812  positive 0.5300  positive
+         “a gripping film that never lets its audience go, and never lets them…”
+"
+    );
 }
 
 #[test]
@@ -105,6 +127,11 @@ COULD NOT RUN  3 audits: 1 preserved, 1 not preserved, 1 could not run  exit 3
     );
     assert_eq!(render(&report, &NARROW), expected);
     assert!(mrpc.contains("  F1          teacher 0.9652, student 0.9147\n"), "{mrpc}");
+    let disagree =
+        "The two splits disagree: confidence is preserved on train, which gates, and not \
+                    on validation. The bound on train does not carry over to inputs that the \
+                    student has not seen.";
+    assert!(sst2.split_whitespace().collect::<Vec<_>>().join(" ").contains(disagree), "{sst2}");
 }
 
 #[test]
