@@ -99,6 +99,7 @@ mod tests {
             let (budget, spent) = (Budget::new(&bound, d.len()), DifferenceSums::of(d).spent(RMS));
             (budget.verdict(spent), budget.share(spent))
         };
+        assert_eq!(DifferenceSums::of(&[0.25, -0.25]).sigma_of(RMS), Some(0.25));
         assert_eq!(check(&[0.25, -0.25]), (Verdict::Preserved, Some(1.0)));
         assert_eq!(check(&[0.25, -0.25, 1e-14]).0, Verdict::NotPreserved);
         assert_eq!(check(&[0.25, -0.25, 1e-15]).0, Verdict::Preserved); // 1e-30 < 2^-97

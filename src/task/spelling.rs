@@ -34,6 +34,8 @@ mod tests {
         assert_eq!(distance("abc", "ABC"), Some(0));
         assert_eq!(distance("kitten", "sitten"), Some(1)); // k→s
         assert_eq!(distance("kitten", "sitting"), None); // k→s, e→i, +g: above a third of 6
+        assert_eq!(distance("kittenkit", "sittingkit"), Some(3)); // the same edits, a third of 9
+        assert_eq!(distance("", "abc"), None); // three insertions
     }
 
     #[test]

@@ -137,6 +137,11 @@ impl Method {
         self.terms.iter().any(|term| term.reads_encoders())
     }
 
+    /// Whether the teacher's logits are all that it reads of the teacher.
+    fn reads_logits_only(&self) -> bool {
+        !self.reads_encoders() && self.terms.iter().any(|term| term.0.teacher_logits)
+    }
+
     pub fn maps_layers(&self) -> bool {
         self.terms.iter().any(|term| term.0.maps_layers)
     }
@@ -227,7 +232,7 @@ fn require_states(setting: &Setting) -> Result<Shape> {
         )
         .hint(format!(
             "use one of {}, or a teacher of the BERT family",
-            names_of(|method| !method.reads_encoders())
+            names_of(Method::reads_logits_only)
         ))
     })?)
 }
@@ -239,10 +244,11 @@ fn require_same_tokens(setting: &Setting) -> Result<()> {
             "the `method` compares hidden states token by token, and the tokenizers of teacher \
              and student differ"
         )
-        .hint(
+        .hint(format!(
             "set `student.init` to teacher-layers or scratch, or `student.base` to a checkpoint \
-             with the teacher's vocabulary; kd, annealing and takd need neither"
-        )
+             with the teacher's vocabulary; {} need neither",
+            names_of(Method::reads_logits_only)
+        ))
     );
     Ok(())
 }

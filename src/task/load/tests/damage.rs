@@ -12,7 +12,11 @@ fn a_damaged_file_is_refused_with_its_place() {
     let cases: [(&str, &[u8], &[&str]); 10] = [
         // Wrong labels.
         (tsv, b"sentence\tlabel\na\t1\nb\t2\n", unknown),
-        (tsv, b"sentence\tlabel\na\tpositve\n", &["line 2", "`positve`", "mean `positive`?"]),
+        (
+            tsv,
+            b"sentence\tlabel\na\tpositve\n",
+            &["line 2", "`positve`", "did you mean `positive`?"],
+        ),
         // Empty splits.
         (tsv, b"sentence\tlabel\n", &["is empty"]),
         (tsv, b"", &["is empty"]),
