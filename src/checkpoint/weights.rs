@@ -172,14 +172,13 @@ impl Weights {
             self.parameters += tensor.elem_count();
             return Ok(tensor);
         }
-        let tensor = self.take_any(name)?;
+        let stored = self.dims(name)?;
         ensure!(
-            tensor.dims() == dims,
-            "`{}`: the tensor `{name}` has shape {:?}, and config.json asks for {dims:?}",
-            self.source,
-            tensor.dims()
+            stored == dims,
+            "`{}`: the tensor `{name}` has shape {stored:?}, and config.json asks for {dims:?}",
+            self.source
         );
-        Ok(tensor)
+        self.take_any(name)
     }
 
     /// As [`Weights::take`], with any shape.
