@@ -87,6 +87,9 @@ pub fn audit(settings: &Settings, session: &Session) -> Result<TaskOutcome> {
     }
     withhold_limits(&mut outcome.rows);
     recalibrate_rows(&audit.scores, &gate, &mut outcome.rows);
+    teacher.require_unchanged()?;
+    student.require_unchanged()?;
+    split.dataset.require_unchanged()?;
     outcome.models = vec![teacher.into_manifest(settings), student.into_manifest(settings)];
     Ok(outcome)
 }

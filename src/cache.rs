@@ -27,6 +27,7 @@ mod note;
 mod open;
 mod replace;
 mod shelves;
+mod trust;
 mod verify;
 
 #[cfg(test)]

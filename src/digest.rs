@@ -25,6 +25,13 @@ pub fn sha256_of<P: AsRef<Path>>(files: &[P]) -> io::Result<String> {
     Ok(hexadecimal(&hasher.finalize()))
 }
 
+/// SHA-256 of the concatenated `parts`, in lower-case hexadecimal.
+pub fn sha256_of_parts<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> String {
+    let mut hasher = Sha256::new();
+    parts.into_iter().for_each(|part| hasher.update(part));
+    hexadecimal(&hasher.finalize())
+}
+
 /// Bytes in lower-case hexadecimal.
 pub fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

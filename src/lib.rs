@@ -22,6 +22,7 @@ pub mod error;
 pub mod interrupt;
 pub mod temporary;
 pub mod digest;
+pub mod input;
 pub mod hub;
 pub mod task;
 pub mod checkpoint;

@@ -62,6 +62,7 @@ fn spec(entry: &EntryInfo) -> EntrySpec<'_> {
         labels: entry.labels,
         task: &entry.task,
         split: &entry.split,
+        inputs: &[],
     }
 }
 
@@ -75,7 +76,7 @@ fn make_the_student_say_what_its_teacher_says(sandbox: &Sandbox, count: usize) {
     let (mut student, notes) = cache.open(&spec(&student));
     assert!(notes.is_empty(), "{notes:?}");
     let row = |index| Row { index, logits: teacher.row(index).unwrap().0, truncated: false };
-    assert_eq!(student.append(&(0..count).map(row).collect::<Vec<_>>()), None);
+    assert_eq!(student.append(&(0..count).map(row).collect::<Vec<_>>()).unwrap(), None);
 }
 
 #[test]

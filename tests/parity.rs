@@ -210,10 +210,10 @@ fn a_row_does_not_depend_on_its_batch() {
 
 /// The checkpoint in `from` with the temperature folded into its last layer, and its reference.
 fn fold(from: &Path, to: &Path, temperature: f64) {
-    let checkpoint = checkpoint(from);
+    let mut checkpoint = checkpoint(from);
     let new = NewCheckpoint {
         config: checkpoint.config.keys().clone(),
-        tensors: recalibrated(&checkpoint.weights, temperature).unwrap(),
+        tensors: recalibrated(&mut checkpoint.weights, temperature).unwrap(),
         tokenizer_files: checkpoint.tokenizer_files(&offline()).unwrap(),
         extra_files: vec![("reference.json", std::fs::read(from.join("reference.json")).unwrap())],
     };
@@ -264,8 +264,8 @@ fn the_other_tensors_of_a_folded_checkpoint_are_as_they_were_stored() {
         ("architectures/roberta", "classifier.out_proj."),
         ("architectures/modernbert", "classifier."),
     ] {
-        let weights = checkpoint(&fixtures().join(name)).weights;
-        let (before, after) = (weights.stored().unwrap(), recalibrated(&weights, 2.0).unwrap());
+        let mut weights = checkpoint(&fixtures().join(name)).weights;
+        let (before, after) = (weights.stored().unwrap(), recalibrated(&mut weights, 2.0).unwrap());
         assert!(before.keys().eq(after.keys()), "{name}");
         for (tensor, old) in &before {
             let new = &after[tensor];

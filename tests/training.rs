@@ -12,6 +12,7 @@ use confidence_audit::checkpoint::{ModelConfig, Weights};
 use confidence_audit::distill::losses::{self, Averaging, SoftLossKind, SoftOptions};
 use confidence_audit::distill::optimizer::{AdamW, AdamWOptions, Gradients};
 use confidence_audit::distill::schedule::{Decay, Schedule};
+use confidence_audit::input::InputFile;
 use confidence_audit::model::encoder::Encoder;
 use confidence_audit::model::{
     self, families, Dropout, DropoutRates, Frozen, Head, Mode, PackedBatch, Parameter, Trainable,
@@ -41,7 +42,9 @@ fn read_tensors(name: &str) -> HashMap<String, Tensor> {
 fn encoder(architecture: &str, dtype: DType) -> Encoder {
     let folder = training().join("../architectures").join(architecture);
     let config = ModelConfig::read(&folder.join("config.json")).unwrap();
-    let mut weights = Weights::open(architecture, &[folder.join("model.safetensors")]).unwrap();
+    let mut weights =
+        Weights::open(architecture, &[InputFile::open(&folder.join("model.safetensors")).unwrap()])
+            .unwrap();
     let (name, head) = model::conventions(&config, &weights, Head::Auto).unwrap();
     let family = families::family(&name).unwrap();
     let encoder = Encoder::load(family, &config, &mut weights, head, &Device::Cpu).unwrap();

@@ -120,10 +120,13 @@ impl Classifier {
         let device = device(&settings.device)?;
         let (_, head) = model::conventions(&checkpoint.config, &checkpoint.weights, asked_head)
             .with_context(loading)?;
-        let identity = identity(&checkpoint, head, settings, session).with_context(loading)?;
+        let identity = identity(&mut checkpoint, head, settings, session).with_context(loading)?;
         let mut model = None;
         let facts = match session.model_facts(&identity) {
-            Some(facts) => facts,
+            Some(facts) => {
+                checkpoint.weights.unload(); // the cache may hold every row
+                facts
+            }
             None => {
                 let loaded = load(&mut checkpoint, asked_head, &device).with_context(loading)?;
                 let facts = facts(&checkpoint, &*loaded.model, loaded.architecture);
@@ -195,6 +198,20 @@ impl Classifier {
     /// The checkpoint of the model.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    /// Fails if a file of the model was written to or replaced since it was opened.
+    ///
+    /// # Errors
+    /// Names the first such file.
+    pub fn require_unchanged(&self) -> Result<()> {
+        let changed = || format!("cannot use the {} `{}`", self.role, self.checkpoint.source);
+        self.checkpoint.require_unchanged().with_context(changed)
+    }
+
+    /// The checkpoint of the model, to read its weights.
+    pub fn checkpoint_mut(&mut self) -> &mut Checkpoint {
+        &mut self.checkpoint
     }
 
     /// The tokenizer, which truncates at the maximum length in force.
@@ -279,6 +296,7 @@ impl Classifier {
             labels: self.facts.labels,
             task: &dataset.task,
             split: &dataset.split,
+            inputs: &self.checkpoint.inputs,
         });
         notes.iter().for_each(|note| session.progress.cache_note(note));
         entry
@@ -347,13 +365,13 @@ impl Classifier {
 
 /// Cache key of the model: all that its logits depend on except the texts.
 fn identity(
-    checkpoint: &Checkpoint,
+    checkpoint: &mut Checkpoint,
     head: &str,
     settings: &Settings,
     session: &Session,
 ) -> Result<ModelIdentity> {
     Ok(ModelIdentity {
-        weights_sha256: session.weights_sha256(&checkpoint.weight_files)?,
+        weights_sha256: session.weights_sha256(&mut checkpoint.weights)?,
         config_sha256: checkpoint.config_sha256.clone(),
         // The casing of a vocab.txt is not in its bytes.
         tokenizer_sha256: format!("{} {:?}", checkpoint.tokenizer_sha256, settings.casing),
@@ -385,11 +403,9 @@ fn facts(checkpoint: &Checkpoint, model: &dyn Model, architecture: String) -> Mo
 }
 
 fn record(checkpoint: &Checkpoint) -> Result<Option<StudentRecord>> {
-    let Some(path) = &checkpoint.record else { return Ok(None) };
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read `{}`", path.display()))?;
-    let parsed = StudentRecord::parse(&text);
-    parsed.map(Some).with_context(|| format!("cannot read the record `{}`", path.display()))
+    let Some(file) = &checkpoint.record else { return Ok(None) };
+    let parsed = file.text().and_then(|text| Ok(StudentRecord::parse(text)?));
+    parsed.map(Some).with_context(|| format!("cannot read the record `{}`", file.input.name()))
 }
 
 impl Session {

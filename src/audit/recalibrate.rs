@@ -69,8 +69,10 @@ pub fn recalibrate(
     report.exit_code = report.verdict.exit() as u8;
     report.conclusion = conclusion(&report);
     session.interrupt.check(|| "about to write the report".to_owned())?;
-    let [teacher, student] = models;
-    let new = output.map(|_| checkpoint(&student, found.temperature, session)).transpose()?;
+    let [teacher, mut student] = models;
+    let new = output.map(|_| checkpoint(&mut student, found.temperature, session)).transpose()?;
+    teacher.require_unchanged()?;
+    student.require_unchanged()?;
     report.manifest.models = vec![teacher.into_manifest(settings), student.into_manifest(settings)];
     if let (Some(mut new), Some(folder)) = (new, output) {
         let mut record = Vec::new();
@@ -111,17 +113,19 @@ fn splits(to_fit: &Settings, to_gate: &Settings, session: &Session) -> Result<(S
 /// The student's checkpoint with τ folded into its last layer. distillation.json is not copied: its
 /// loss is that of other weights.
 fn checkpoint(
-    student: &Classifier,
+    student: &mut Classifier,
     temperature: f64,
     session: &Session,
 ) -> Result<NewCheckpoint<'static>> {
-    let checkpoint = student.checkpoint();
-    Ok(NewCheckpoint {
+    let checkpoint = student.checkpoint_mut();
+    let new = NewCheckpoint {
         config: checkpoint.config.keys().clone(),
-        tensors: recalibrated(&checkpoint.weights, temperature)?,
+        tensors: recalibrated(&mut checkpoint.weights, temperature)?,
         tokenizer_files: checkpoint.tokenizer_files(&session.hub)?,
         extra_files: Vec::new(),
-    })
+    };
+    checkpoint.weights.unload();
+    Ok(new)
 }
 
 /// Results of both models on one split.

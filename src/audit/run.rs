@@ -89,6 +89,7 @@ pub(super) fn run_pair(
             monitor.add_window((t, entries[0]), (s, entries[1]), rows, &phase)
         })?;
     }
+    require_unchanged(&[teacher.classifier, student.classifier], dataset)?;
     let (ending, taken) = monitor.finish(seed);
     // A complete run is reported in data set order, in whatever order it was drawn.
     let rows = if taken == n { (0..n as u32).collect() } else { rows[..taken].to_vec() };
@@ -117,7 +118,14 @@ pub fn run_one(
     let options = run_options(settings, session, Windows::WHOLE);
     let mut lanes = [classifier.lane(&what, dataset, &mut entry)];
     run(&mut lanes, &rows, &options, &phase, |_, _| Ok(ControlFlow::Continue(())))?;
+    require_unchanged(&[classifier], dataset)?;
     Ok(classifier.logits(&entry, &rows))
+}
+
+/// Fails if a file of the models or of the data changed during the run.
+fn require_unchanged(classifiers: &[&Classifier], dataset: &Dataset) -> Result<()> {
+    classifiers.iter().try_for_each(|classifier| classifier.require_unchanged())?;
+    dataset.require_unchanged()
 }
 
 /// Tracks the spent budget of a run and decides when it ends.

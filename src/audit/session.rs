@@ -1,12 +1,9 @@
 //! Shared state of a run.
 
-use std::path::PathBuf;
-
-use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
+use anyhow::Result;
 
 use crate::cache::{root_folder, PredictionCache};
-use crate::digest::{hexadecimal, sha256_of};
+use crate::checkpoint::Weights;
 use crate::hub::Hub;
 use crate::interrupt::Interrupt;
 use crate::model;
@@ -40,23 +37,14 @@ impl Session {
     }
 
     /// SHA-256 of a checkpoint's weights; for several files, of their hexadecimal digests. Unchanged
-    /// files are not read again.
+    /// files are not read again; others are read, and stay in memory for the model.
     ///
     /// # Errors
     /// A file that cannot be read.
-    pub fn weights_sha256(&self, files: &[PathBuf]) -> Result<String> {
-        let of = |path: &PathBuf| match &self.cache {
-            Some(cache) => cache.file_sha256(path, |path| Ok(sha256_of(&[path])?)),
-            None => Ok(sha256_of(&[path])?),
-        };
-        let named =
-            |path: &PathBuf| of(path).with_context(|| format!("cannot read `{}`", path.display()));
-        match files {
-            [file] => named(file),
-            files => {
-                let digests = files.iter().map(named).collect::<Result<Vec<_>>>()?;
-                Ok(hexadecimal(&Sha256::digest(digests.concat())))
-            }
-        }
+    pub fn weights_sha256(&self, weights: &mut Weights) -> Result<String> {
+        weights.sha256(|input, load| match &self.cache {
+            Some(cache) => cache.file_sha256(input, load),
+            None => load(),
+        })
     }
 }

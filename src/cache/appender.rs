@@ -28,6 +28,8 @@ pub(super) struct Appender<F> {
     file: F,
     seal: Seal,
     length: u64,
+    /// The length before the first row of this process.
+    resumed: u64,
     blocks: u64,
 }
 
@@ -36,7 +38,8 @@ impl<F: Tail> Appender<F> {
     pub(super) fn start(mut file: F, header: &EntryHeader) -> io::Result<Self> {
         let (bytes, seal) = header.encode();
         file.cut(0)?;
-        let mut appender = Appender { file, seal, length: 0, blocks: 0 };
+        let resumed = bytes.len() as u64;
+        let mut appender = Appender { file, seal, length: 0, resumed, blocks: 0 };
         appender.write(&bytes)?;
         Ok(appender)
     }
@@ -44,7 +47,16 @@ impl<F: Tail> Appender<F> {
     /// Continues after the valid blocks of `file`.
     pub(super) fn resume(mut file: F, seal: Seal, sound: &Extent) -> io::Result<Self> {
         file.cut(sound.length)?;
-        Ok(Appender { file, seal, length: sound.length, blocks: sound.blocks })
+        let (length, blocks) = (sound.length, sound.blocks);
+        Ok(Appender { file, seal, length, resumed: length, blocks })
+    }
+
+    /// Removes the rows of this process from the file. Nothing can be appended afterwards.
+    ///
+    /// # Errors
+    /// A file that cannot be shortened.
+    pub(super) fn discard(&mut self) -> io::Result<()> {
+        self.file.cut(self.resumed)
     }
 
     /// Writes `rows` in blocks of at most [`BLOCK_ROWS`], one write call for each.

@@ -3,8 +3,11 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use anyhow::Result;
+
 use super::appender::Appender;
 use super::note::{CacheNote, ReportedReasons};
+use crate::input::InputFile;
 
 /// The logits of one example.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,6 +33,8 @@ pub(super) struct EntryFile {
     pub path: PathBuf,
     /// `None` once nothing more is to be written.
     pub appender: Option<Appender<File>>,
+    /// Files that the rows are computed from.
+    pub inputs: Vec<InputFile>,
     pub reported: ReportedReasons,
 }
 
@@ -79,18 +84,26 @@ impl CacheEntry {
     /// Known rows and rows with a logit that is not finite are ignored. A failure to store returns
     /// a note; the rows are still known in memory, and nothing more is written.
     ///
+    /// # Errors
+    /// A file that the rows are computed from has changed: no row of this process stays stored.
+    ///
     /// # Panics
     /// For an index of N or more, or a row that does not have K logits.
-    #[must_use = "a note must be reported"]
-    pub fn append(&mut self, rows: &[Row<'_>]) -> Option<CacheNote> {
+    pub fn append(&mut self, rows: &[Row<'_>]) -> Result<Option<CacheNote>> {
         let new: Vec<&Row<'_>> = rows.iter().filter(|row| self.table.take(row)).collect();
-        let store = self.store.as_mut()?;
-        let appender = store.appender.as_mut()?;
+        let Some(store) = self.store.as_mut() else { return Ok(None) };
+        let Some(appender) = store.appender.as_mut() else { return Ok(None) };
+        if let Err(changed) = store.inputs.iter().try_for_each(InputFile::require_unchanged) {
+            // On failure the rows stay, which are those of the bytes that were hashed.
+            let _ = appender.discard();
+            store.appender = None;
+            return Err(changed);
+        }
         let outcome = appender.append(&new);
         if outcome.is_err() || self.table.is_complete() {
             store.appender = None; // closes the file, which releases the lock
         }
-        outcome.err().and_then(|error| store.reported.not_stored(&store.path, error))
+        Ok(outcome.err().and_then(|error| store.reported.not_stored(&store.path, error)))
     }
 }
 
@@ -179,9 +192,9 @@ mod tests {
     fn an_entry_in_memory_takes_each_row_once() {
         let mut entry = CacheEntry::in_memory(3, 2);
         let row = |index, logits| Row { index, logits, truncated: index == 2 };
-        let note = entry.append(&[row(2, &[1.0, -0.0]), row(0, &[0.5, f32::NAN])]);
+        let note = entry.append(&[row(2, &[1.0, -0.0]), row(0, &[0.5, f32::NAN])]).unwrap();
         assert!(note.is_none() && !entry.writable());
-        assert!(entry.append(&[row(2, &[9.0, 9.0])]).is_none());
+        assert!(entry.append(&[row(2, &[9.0, 9.0])]).unwrap().is_none());
         assert_eq!(entry.row(2), Some((&[1.0, -0.0][..], true)));
         assert_eq!((entry.row(0), entry.row(3)), (None, None));
         assert_eq!(entry.missing().collect::<Vec<_>>(), [0, 1]);

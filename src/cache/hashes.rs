@@ -8,13 +8,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::identity::CacheKey;
 use super::replace::replace;
 use super::{PredictionCache, HASHES};
+use crate::input::{FileStamp, InputFile};
 
 /// Raised when an earlier version of the program could not read the file.
 const SCHEMA_VERSION: u32 = 1;
@@ -28,89 +29,57 @@ struct Memo {
     /// The file's canonical path, whose hash names the memo.
     path: String,
     #[serde(flatten)]
-    stamp: Stamp,
+    stamp: FileStamp,
     /// When the hashing began, in ns since 1970.
     hashed_at_ns: i64,
     sha256: String,
 }
 
-/// Metadata that changes with any write to a file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp {
-    size: u64,
-    /// mtime in ns since 1970; programs can set it.
-    modified_ns: i64,
-    /// ctime in ns since 1970; programs cannot set it.
-    changed_ns: i64,
-    inode: u64,
-    device: u64,
-}
-
-impl Stamp {
-    /// `None` on systems without inodes, where nothing is remembered.
-    #[cfg(unix)]
-    fn of(path: &Path) -> Option<Stamp> {
-        use std::os::unix::fs::MetadataExt;
-        let metadata = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
-        let ns = |seconds: i64, ns: i64| seconds.checked_mul(1_000_000_000)?.checked_add(ns);
-        Some(Stamp {
-            size: metadata.size(),
-            modified_ns: ns(metadata.mtime(), metadata.mtime_nsec())?,
-            changed_ns: ns(metadata.ctime(), metadata.ctime_nsec())?,
-            inode: metadata.ino(),
-            device: metadata.dev(),
-        })
-    }
-
-    #[cfg(not(unix))]
-    fn of(_: &Path) -> Option<Stamp> {
-        None
-    }
-
-    /// Whether the file had been unchanged for [`SETTLED_NS`] at `now_ns`.
-    fn is_settled(&self, now_ns: i64) -> bool {
-        let last = self.modified_ns.max(self.changed_ns);
-        i128::from(now_ns) - i128::from(last) >= SETTLED_NS
-    }
+/// Whether the file had been unchanged for [`SETTLED_NS`] at `now_ns`.
+fn is_settled(stamp: &FileStamp, now_ns: i64) -> bool {
+    let last = stamp.modified_ns.max(stamp.changed_ns);
+    i128::from(now_ns) - i128::from(last) >= SETTLED_NS
 }
 
 impl PredictionCache {
-    /// The SHA-256 of the file at `path`: the remembered one while the file is unchanged, else the
-    /// result of `hash`, which is then remembered (on Unix only).
+    /// The SHA-256 of `input`: the remembered one while the file is unchanged, else the result of
+    /// `hash`, which is then remembered (on Unix only).
     ///
     /// A change through a memory map, or by another machine, may be noticed late.
     ///
     /// # Errors
-    /// A path that does not exist, and those of `hash`. A failure to read or store a memo is not an
-    /// error.
+    /// Those of `hash`. A failure to read or store a memo is not an error.
     pub fn file_sha256(
         &self,
-        path: &Path,
-        hash: impl FnOnce(&Path) -> Result<String>,
+        input: &InputFile,
+        hash: impl FnMut() -> Result<String>,
     ) -> Result<String> {
-        self.file_sha256_at(path, SystemTime::now(), hash)
+        self.file_sha256_at(input, SystemTime::now(), hash)
     }
 
     fn file_sha256_at(
         &self,
-        path: &Path,
+        input: &InputFile,
         now: SystemTime,
-        hash: impl FnOnce(&Path) -> Result<String>,
+        mut hash: impl FnMut() -> Result<String>,
     ) -> Result<String> {
-        let canonical =
-            fs::canonicalize(path).with_context(|| format!("cannot find `{}`", path.display()))?;
+        let Ok(canonical) = fs::canonicalize(input.path()) else { return hash() };
         let memo_path = self.memo_path(&canonical);
-        let Some(stamp) = Stamp::of(&canonical) else { return hash(path) };
-        if let Some(sha256) = remembered(&memo_path, &canonical, &stamp) {
+        // Without inodes a file could take another's place unseen. The entries report distrust.
+        if !cfg!(unix) || self.distrust(&memo_path).is_some() {
+            return hash();
+        }
+        let stamp = input.stamp();
+        if let Some(sha256) = remembered(&memo_path, &canonical, stamp) {
             return Ok(sha256);
         }
-        let sha256 = hash(path)?;
+        let sha256 = hash()?;
         // Stamp and time were taken before the hashing, so a change meanwhile is noticed later.
-        if let Some(hashed_at_ns) = ns_since_1970(now).filter(|&now| stamp.is_settled(now)) {
+        if let Some(hashed_at_ns) = ns_since_1970(now).filter(|&now| is_settled(stamp, now)) {
             let memo = Memo {
                 schema_version: SCHEMA_VERSION,
                 path: canonical.to_string_lossy().into_owned(),
-                stamp,
+                stamp: stamp.clone(),
                 hashed_at_ns,
                 sha256: sha256.clone(),
             };
@@ -129,12 +98,12 @@ impl PredictionCache {
 }
 
 /// The digest in the memo at `memo_path`, if it is valid for `canonical`.
-fn remembered(memo_path: &Path, canonical: &Path, stamp: &Stamp) -> Option<String> {
+fn remembered(memo_path: &Path, canonical: &Path, stamp: &FileStamp) -> Option<String> {
     let memo: Memo = serde_json::from_slice(&fs::read(memo_path).ok()?).ok()?;
     let is_valid = memo.schema_version == SCHEMA_VERSION
         && memo.path == canonical.to_string_lossy()
         && memo.stamp == *stamp
-        && memo.stamp.is_settled(memo.hashed_at_ns)
+        && is_settled(&memo.stamp, memo.hashed_at_ns)
         && CacheKey::parse(&memo.sha256).is_some();
     is_valid.then_some(memo.sha256)
 }
@@ -175,9 +144,10 @@ mod tests {
         fn is_hashed(&self, age: Duration) -> bool {
             let now = fs::metadata(self.weights()).unwrap().modified().unwrap() + age;
             let before = self.hashed.get();
-            let digest = self.cache().file_sha256_at(&self.weights(), now, |path| {
+            let input = InputFile::open(&self.weights()).unwrap();
+            let digest = self.cache().file_sha256_at(&input, now, || {
                 self.hashed.set(before + 1);
-                Ok(sha256_of(&[path])?)
+                input.sha256()
             });
             assert_eq!(digest.unwrap(), sha256_of(&[self.weights()]).unwrap());
             self.hashed.get() > before
@@ -229,9 +199,10 @@ mod tests {
     fn a_file_that_changes_while_it_is_hashed_is_hashed_again() {
         let bench = Bench::new();
         let now = SystemTime::now() + OLD;
-        let digest = bench.cache().file_sha256_at(&bench.weights(), now, |path| {
-            let digest = sha256_of(&[path])?;
-            fs::write(path, "longer").unwrap();
+        let input = InputFile::open(&bench.weights()).unwrap();
+        let digest = bench.cache().file_sha256_at(&input, now, || {
+            let digest = input.sha256()?;
+            fs::write(bench.weights(), "longer").unwrap();
             Ok(digest)
         });
         assert_ne!(digest.unwrap(), sha256_of(&[bench.weights()]).unwrap());
@@ -269,17 +240,32 @@ mod tests {
         assert!(bench.is_hashed(OLD));
         let link = bench.root.path().join("link");
         std::os::unix::fs::symlink(bench.weights(), &link).unwrap();
-        let digest = bench.cache().file_sha256(&link, |_| anyhow::bail!("hashed again"));
+        let link = InputFile::open(&link).unwrap();
+        let digest = bench.cache().file_sha256(&link, || anyhow::bail!("hashed again"));
         assert_eq!(digest.unwrap(), sha256_of(&[bench.weights()]).unwrap());
     }
 
     #[test]
-    fn a_missing_file_is_an_error_and_a_missing_cache_none() {
+    fn a_missing_cache_is_not_an_error() {
         let bench = Bench::new();
         let cache = PredictionCache::at(bench.weights().join("below a file"));
-        let digest = cache.file_sha256(&bench.weights(), |path| Ok(sha256_of(&[path])?));
+        let input = InputFile::open(&bench.weights()).unwrap();
+        let digest = cache.file_sha256(&input, || input.sha256());
         assert_eq!(digest.unwrap(), sha256_of(&[bench.weights()]).unwrap());
-        let error = cache.file_sha256(Path::new("/no/such/file"), |_| Ok(String::new()));
-        assert!(error.unwrap_err().to_string().contains("`/no/such/file`"));
+    }
+
+    #[test]
+    fn a_memo_that_others_can_write_is_not_believed() {
+        use std::os::unix::fs::PermissionsExt;
+        let bench = Bench::new();
+        assert!(bench.is_hashed(OLD));
+        let memo_path = bench.cache().memo_path(&fs::canonicalize(bench.weights()).unwrap());
+        let folder = memo_path.parent().unwrap().to_owned();
+        for (path, mode) in [(&memo_path, 0o600), (&folder, 0o700)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode | 0o002)).unwrap();
+            assert!(bench.is_hashed(OLD), "{path:?}");
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+            assert!(!bench.is_hashed(OLD), "{path:?}");
+        }
     }
 }

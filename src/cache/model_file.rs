@@ -34,13 +34,16 @@ impl PredictionCache {
     ///
     /// # Errors
     /// A note that the file is damaged or of another version; the next
-    /// [`write_model`](Self::write_model) replaces it.
+    /// [`write_model`](Self::write_model) replaces it. A note that it is not trusted, once.
     pub fn read_model<T: DeserializeOwned>(
         &self,
         identity: &ModelIdentity,
     ) -> Result<Option<ModelFile<T>>, CacheNote> {
         let key = identity.key();
         let path = self.shelf(key).join(MODEL_FILE);
+        if let Some(note) = self.distrust(&path) {
+            return self.reported.not_trusted(note).map_or(Ok(None), Err);
+        }
         let damaged = |found: String| CacheNote::new(NoteKind::Damaged, &path, found);
         let Some(value) = read(&path).map_err(|error| damaged(error.to_string()))? else {
             return Ok(None);
@@ -62,6 +65,9 @@ impl PredictionCache {
     /// A note that it cannot be stored, unless the same reason was reported before.
     pub fn write_model<T: Serialize>(&self, model: &ModelFile<T>) -> Result<(), CacheNote> {
         let path = self.shelf(model.identity.key()).join(MODEL_FILE);
+        if let Some(note) = self.distrust(&path) {
+            return self.reported.not_trusted(note).map_or(Ok(()), Err);
+        }
         let written = encode(model).and_then(|bytes| {
             if fs::read(&path).is_ok_and(|found| found == bytes) {
                 return Ok(());

@@ -27,6 +27,8 @@ pub enum NoteKind {
     InUse,
     /// Nothing can be written; reported once per reason.
     NotStored,
+    /// Others may have written to the file or its folders: nothing there is used. Reported once.
+    NotTrusted,
 }
 
 impl CacheNote {
@@ -58,6 +60,12 @@ impl fmt::Display for CacheNote {
                 "cannot store `{path}` in the prediction cache: {found}; the audit runs \
                  without it (AUDIT_CACHE_DIR names another folder)"
             ),
+            NoteKind::NotTrusted => write!(
+                f,
+                "the prediction cache does not use `{path}`: {found}; the audit runs without it \
+                 (make it yours alone with `chmod -R go-w`, or name another folder with \
+                 AUDIT_CACHE_DIR)"
+            ),
         }
     }
 }
@@ -70,8 +78,16 @@ impl ReportedReasons {
     /// A [`NoteKind::NotStored`] note, unless its reason was reported before.
     pub(super) fn not_stored(&self, path: &Path, why: impl fmt::Display) -> Option<CacheNote> {
         let note = CacheNote::new(NoteKind::NotStored, path, why);
-        let mut reported = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        reported.insert(note.found.clone()).then_some(note)
+        self.is_new(note.found.clone()).then_some(note)
+    }
+
+    /// `note` about a folder or a file that is not trusted, unless it was reported before.
+    pub(super) fn not_trusted(&self, note: CacheNote) -> Option<CacheNote> {
+        self.is_new(note.to_string()).then_some(note)
+    }
+
+    fn is_new(&self, reason: String) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(reason)
     }
 }
 
@@ -90,7 +106,7 @@ mod tests {
     #[test]
     fn every_kind_names_the_file_and_what_was_found() {
         use NoteKind::*;
-        for kind in [Damaged, Foreign, InUse, NotStored] {
+        for kind in [Damaged, Foreign, InUse, NotStored, NotTrusted] {
             let text = CacheNote::new(kind, Path::new("a/b.logits"), "xyz").to_string();
             assert!(text.contains("`a/b.logits`") && text.contains("xyz"), "{text}");
         }

@@ -11,6 +11,7 @@ use super::identity::{CacheKey, TextsIdentity};
 use super::lock::{self, LockError};
 use super::note::{CacheNote, NoteKind};
 use super::{PredictionCache, ENTRY_SUFFIX};
+use crate::input::InputFile;
 
 /// Names an entry.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +26,8 @@ pub struct EntrySpec<'a> {
     pub task: &'a str,
     /// The split's name, for listings.
     pub split: &'a str,
+    /// Files that the rows are computed from: no row is stored once one of them has changed.
+    pub inputs: &'a [InputFile],
 }
 
 impl EntrySpec<'_> {
@@ -55,6 +58,10 @@ impl PredictionCache {
             let note = self.reported.not_stored(&path, "there are too many examples for one file");
             return (self.entry(&path, table), Vec::from_iter(note));
         };
+        if let Some(note) = self.distrust(&path) {
+            let table = RowTable::new(spec.texts.examples, spec.labels);
+            return (self.entry(&path, table), Vec::from_iter(self.reported.not_trusted(note)));
+        }
         let contents = match lock::open_to_read(&path) {
             Ok(file) => Contents::read(&file, &header),
             Err(error) if error.kind() == ErrorKind::NotFound => Contents::absent(&header),
@@ -68,7 +75,7 @@ impl PredictionCache {
         match lock::claim(&path) {
             Ok(file) => {
                 drop(contents); // before the second table is allocated
-                self.open_claimed(&path, file, &header)
+                self.open_claimed(&path, file, &header, spec.inputs)
             }
             Err(LockError::InUse) => {
                 // Damage may be the block that is being written, so it is not reported.
@@ -89,6 +96,7 @@ impl PredictionCache {
         path: &Path,
         file: File,
         header: &EntryHeader,
+        inputs: &[InputFile],
     ) -> (CacheEntry, Vec<CacheNote>) {
         let Contents { table, sound, fault } = Contents::read(&file, header);
         let mut notes = Vec::from_iter(damage(path, fault.as_ref()));
@@ -105,7 +113,7 @@ impl PredictionCache {
                 None
             }
         };
-        let store = EntryFile { appender, ..self.store(path) };
+        let store = EntryFile { appender, inputs: inputs.to_vec(), ..self.store(path) };
         (CacheEntry { table, store: Some(store) }, notes)
     }
 
@@ -115,7 +123,8 @@ impl PredictionCache {
     }
 
     fn store(&self, path: &Path) -> EntryFile {
-        EntryFile { path: path.to_owned(), appender: None, reported: self.reported.clone() }
+        let (path, reported) = (path.to_owned(), self.reported.clone());
+        EntryFile { path, appender: None, inputs: Vec::new(), reported }
     }
 }
 

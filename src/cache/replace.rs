@@ -19,13 +19,21 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.rename()
 }
 
+/// Creates `folder` and the folders above it where they are missing; new ones are for this user alone.
+fn create_folders(folder: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(folder)
+}
+
 /// Creates the folder of `path` where it is missing, then calls `create`. Tries again where another
 /// process removes the empty folder in between.
 pub(super) fn in_its_folder<T>(path: &Path, create: impl Fn() -> io::Result<T>) -> io::Result<T> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut attempt = 1;
     loop {
-        match fs::create_dir_all(folder).and_then(|()| create()) {
+        match create_folders(folder).and_then(|()| create()) {
             // "Already exists" is what the creation of a folder that then vanishes says.
             Err(error)
                 if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::AlreadyExists)

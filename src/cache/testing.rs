@@ -31,7 +31,7 @@ pub(super) fn identity() -> ModelIdentity {
 pub(super) fn spec(split: &str, examples: usize, labels: usize) -> EntrySpec<'_> {
     let texts: Vec<String> = (0..examples).map(|i| format!("{split} {i}")).collect();
     let texts = TextsIdentity::of(texts.iter().map(|text| (text.as_str(), None)));
-    EntrySpec { model: identity().key(), texts, labels, task: "sst2", split }
+    EntrySpec { model: identity().key(), texts, labels, task: "sst2", split, inputs: &[] }
 }
 
 /// The logits of row `i` in tests.
@@ -47,7 +47,7 @@ pub(super) fn append(entry: &mut super::CacheEntry, labels: usize, indices: &[us
         .zip(&logits)
         .map(|(&index, logits)| super::Row { index, logits, truncated: index % 3 == 0 })
         .collect();
-    assert_eq!(entry.append(&rows), None);
+    assert_eq!(entry.append(&rows).unwrap(), None);
 }
 
 /// Asserts that every known row is the one that was appended; returns which are known.

@@ -32,8 +32,14 @@ fn a_known_row_is_not_written_again() {
     store(&cache, &spec, &[3, 3, 0]);
     let length = cache.list().unwrap()[0].bytes;
     let (mut entry, _) = cache.open(&spec);
-    assert_eq!(entry.append(&[Row { index: 3, logits: &[9.0; 3], truncated: false }]), None);
-    assert_eq!(entry.append(&[Row { index: 1, logits: &[f32::NAN; 3], truncated: false }]), None);
+    assert_eq!(
+        entry.append(&[Row { index: 3, logits: &[9.0; 3], truncated: false }]).unwrap(),
+        None
+    );
+    assert_eq!(
+        entry.append(&[Row { index: 1, logits: &[f32::NAN; 3], truncated: false }]).unwrap(),
+        None
+    );
     assert_eq!(known(&entry, 5, 3), [0, 3]);
     drop(entry);
     assert_eq!(cache.list().unwrap()[0].bytes, length);

@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail, Context, Result};
+use anyhow::{anyhow, bail, Result};
 use serde_json::{Map, Value};
 
 use crate::error::{Diagnostic, FileLocation};
+use crate::input::SmallFile;
 
 /// The keys of a config.json.
 #[derive(Debug, Clone)]
@@ -20,11 +21,17 @@ impl ModelConfig {
     /// # Errors
     /// A file that cannot be read, or is not a JSON object (with line and column).
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("cannot read `{}`", path.display()))?;
-        let keys = serde_json::from_str(&text)
-            .map_err(|e| anyhow!("`{}` is not a JSON object: {e}", path.display()))?;
-        Ok(ModelConfig { path: path.to_owned(), keys })
+        Self::parse(&SmallFile::open(path)?)
+    }
+
+    /// The keys of a file in memory.
+    ///
+    /// # Errors
+    /// A file that is not a JSON object (with line and column).
+    pub fn parse(file: &SmallFile) -> Result<Self> {
+        let keys = serde_json::from_slice(&file.bytes)
+            .map_err(|e| anyhow!("`{}` is not a JSON object: {e}", file.input.name()))?;
+        Ok(ModelConfig { path: file.path().to_owned(), keys })
     }
 
     /// A config from `keys`; errors name it `path`.

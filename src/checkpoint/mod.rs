@@ -20,9 +20,10 @@ pub use tokenizer::{Casing, TextTokenizer};
 pub use weights::{Draws, Weights};
 pub use write::{require_new_folder, NewCheckpoint};
 
-use crate::digest::sha256_of;
+use crate::digest::sha256_of_parts;
 use crate::error::failure;
 use crate::hub::{is_id, Hub, HubRepo, RepoKind};
+use crate::input::{InputFile, SmallFile};
 
 /// A sequence classifier on disk: everything but the built model.
 pub struct Checkpoint {
@@ -37,9 +38,11 @@ pub struct Checkpoint {
     /// The opened weights.
     pub weights: Weights,
     /// `distillation.json`, if there is one.
-    pub record: Option<PathBuf>,
-    /// The weights' files, in name order.
-    pub weight_files: Vec<PathBuf>,
+    pub record: Option<SmallFile>,
+    /// Every file that was opened.
+    pub inputs: Vec<InputFile>,
+    /// The files that the tokenizer was read from.
+    tokenizer_parts: Vec<SmallFile>,
     /// SHA-256 of the tokenizer's files.
     pub tokenizer_sha256: String,
     /// SHA-256 of config.json.
@@ -53,34 +56,54 @@ impl Checkpoint {
     /// No such folder or repository, a missing file, one that cannot be read.
     pub fn open(source: &str, casing: Casing, hub: &Hub) -> Result<Self> {
         let place = CheckpointFiles::find(source, hub)?;
-        let config_path = place.require("config.json")?;
-        let config = ModelConfig::read(&config_path)?;
-        let weight_files = weight_files(&place)?;
+        let config_file = SmallFile::open(&place.require("config.json")?)?;
+        let config = ModelConfig::parse(&config_file)?;
+        let (index, weight_files) = weight_files(&place)?;
         let weights = Weights::open(source, &weight_files)?;
         let tokenizer_files = tokenizer::files(&place, &config)?;
         let tokenizer = TextTokenizer::open(&tokenizer_files, casing)?;
+        let record = place.small("distillation.json")?;
+        let small = [Some(&config_file), index.as_ref(), record.as_ref()];
+        let small = small.into_iter().flatten().chain(tokenizer_files.all());
         Ok(Checkpoint {
             source: source.to_owned(),
             revision: place.revision(),
-            record: place.get("distillation.json")?,
-            weight_files,
-            tokenizer_sha256: sha256_of(&tokenizer_files.all())?,
-            config_sha256: sha256_of(&[&config_path])?,
+            inputs: small.map(|file| file.input.clone()).chain(weight_files).collect(),
+            tokenizer_sha256: sha256_of_parts(tokenizer_files.all().map(|file| &file.bytes[..])),
+            config_sha256: sha256_of_parts([&config_file.bytes[..]]),
+            tokenizer_parts: tokenizer_files.all().cloned().collect(),
+            record,
             config,
             tokenizer,
             weights,
         })
     }
 
-    /// Every tokenizer file that transformers would read, for a copy of the checkpoint. Missing files
-    /// of a Hub checkpoint are downloaded.
+    /// Fails if a file of the checkpoint was written to or replaced since it was opened.
     ///
     /// # Errors
-    /// A file that cannot be downloaded.
-    pub fn tokenizer_files(&self, hub: &Hub) -> Result<Vec<PathBuf>> {
+    /// Names the first such file.
+    pub fn require_unchanged(&self) -> Result<()> {
+        self.inputs.iter().try_for_each(InputFile::require_unchanged)
+    }
+
+    /// Every tokenizer file that transformers would read, for a copy of the checkpoint: those that the
+    /// tokenizer was read from with the bytes that it was read from. Missing files of a Hub checkpoint
+    /// are downloaded.
+    ///
+    /// # Errors
+    /// A file that cannot be downloaded or read.
+    pub fn tokenizer_files(&self, hub: &Hub) -> Result<Vec<SmallFile>> {
         let place = CheckpointFiles::find(&self.source, hub)?;
-        let files = tokenizer::NAMES.iter().map(|name| place.get(name));
-        Ok(files.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        let mut files = Vec::new();
+        for name in tokenizer::NAMES {
+            let is_named = |file: &&SmallFile| file.path().ends_with(name);
+            match self.tokenizer_parts.iter().find(is_named) {
+                Some(part) => files.push(part.clone()),
+                None => files.extend(place.small(name)?),
+            }
+        }
+        Ok(files)
     }
 
     /// The label names of config.json in the order of the logits (K); `LABEL_0`, `LABEL_1`, … if it
@@ -130,6 +153,11 @@ impl<'a> CheckpointFiles<'a> {
         }
     }
 
+    /// The file `name` with its bytes, if there is one.
+    pub(crate) fn small(&self, name: &str) -> Result<Option<SmallFile>> {
+        self.get(name)?.as_deref().map(SmallFile::open).transpose()
+    }
+
     fn require(&self, name: &str) -> Result<PathBuf> {
         match self {
             CheckpointFiles::Folder(folder) => self.get(name)?.ok_or_else(|| {
@@ -158,20 +186,21 @@ impl<'a> CheckpointFiles<'a> {
     }
 }
 
-/// One safetensors file, else the shards of an index, else a PyTorch pickle.
-fn weight_files(place: &CheckpointFiles) -> Result<Vec<PathBuf>> {
+/// One safetensors file, else the shards of an index with the index, else a PyTorch pickle.
+fn weight_files(place: &CheckpointFiles) -> Result<(Option<SmallFile>, Vec<InputFile>)> {
     if let Some(file) = place.get("model.safetensors")? {
-        return Ok(vec![file]);
+        return Ok((None, vec![InputFile::open(&file)?]));
     }
-    if let Some(index) = place.get("model.safetensors.index.json")? {
-        let missing = || format!("a shard that `{}` names", index.display());
-        return weights::shards(&index)?
+    if let Some(index) = place.small("model.safetensors.index.json")? {
+        let missing = || format!("a shard that `{}` names", index.input.name());
+        let shards = weights::shards(&index)?
             .iter()
-            .map(|shard| place.require(shard).with_context(missing))
-            .collect();
+            .map(|shard| InputFile::open(&place.require(shard).with_context(missing)?))
+            .collect::<Result<_>>()?;
+        return Ok((Some(index), shards));
     }
     if let Some(file) = place.get("pytorch_model.bin")? {
-        return Ok(vec![file]);
+        return Ok((None, vec![InputFile::open(&file)?]));
     }
     if place.get("pytorch_model.bin.index.json")?.is_some() {
         bail!("`{}` holds a sharded pickle; save it again as safetensors", place.name());

@@ -1,79 +1,168 @@
-//! One safetensors file, mapped into memory.
+//! One safetensors file.
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::io::{BufReader, ErrorKind, Read};
 
 use anyhow::{bail, Context, Result};
-use candle_core::{DType, Tensor};
-use memmap2::Mmap;
-use safetensors::{Dtype, SafeTensors};
+use candle_core::{DType, Device, Tensor};
+use safetensors::tensor::Metadata;
+use safetensors::Dtype;
+use sha2::{Digest, Sha256};
 
 use super::weights::{instead_of_weights, tensor, TensorFile};
+use crate::digest::hexadecimal;
 use crate::error::failure;
+use crate::input::InputFile;
 
 /// Bytes before the header: its length.
 const LENGTH_BYTES: usize = 8;
+/// The longest header that the safetensors library reads.
+const LONGEST_HEADER: u64 = 100_000_000;
 
-/// A mapped file and the position of each tensor.
+/// A file with the position of each tensor, and its tensors once they are loaded.
 pub struct SafetensorsFile {
-    path: PathBuf,
-    bytes: Mmap,
-    tensors: BTreeMap<String, TensorSpan>,
+    input: InputFile,
+    /// The header's length and the header, as they were read when the file was opened.
+    head: Vec<u8>,
+    /// In the order of the file, without gaps from the header to its end.
+    spans: Vec<TensorSpan>,
+    loaded: BTreeMap<String, Tensor>,
 }
 
 struct TensorSpan {
+    name: String,
     dtype: DType,
     dims: Vec<usize>,
-    start: usize,
-    end: usize,
+    bytes: usize,
 }
 
 impl SafetensorsFile {
-    /// Maps `path` and reads its header.
+    /// Reads the header.
     ///
     /// # Errors
-    /// A file that is missing, truncated, or not a safetensors file.
-    pub fn open(path: &Path) -> Result<Self> {
-        let file = File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        // SAFETY: the map is read only. If another process truncates the file while it is mapped,
-        // this one ends with a bus error.
-        #[allow(unsafe_code)]
-        let bytes = unsafe { Mmap::map(&file) }
-            .with_context(|| format!("cannot map `{}` into memory", path.display()))?;
-        let (header, metadata) =
-            SafeTensors::read_metadata(&bytes).map_err(|e| unreadable(path, &bytes, &e))?;
-        let data = LENGTH_BYTES + header;
-        let mut tensors = BTreeMap::new();
-        for (name, info) in metadata.tensors() {
+    /// A file that is truncated or not a safetensors file.
+    pub fn open(input: InputFile) -> Result<Self> {
+        let name = input.name();
+        let cannot = || format!("cannot read `{name}`");
+        let size = input.stamp().size;
+        let mut reader = input.reader().with_context(cannot)?;
+        let mut head = Vec::new();
+        reader.by_ref().take(LENGTH_BYTES as u64).read_to_end(&mut head).with_context(cannot)?;
+        let length = head.as_slice().try_into().map(u64::from_le_bytes);
+        let Some(length) = length.ok().filter(|n| *n <= size.min(LONGEST_HEADER)) else {
+            reader.take(256).read_to_end(&mut head).with_context(cannot)?;
+            return Err(not_safetensors(name, &head, "its header is longer than the file"));
+        };
+        reader.take(length).read_to_end(&mut head).with_context(cannot)?;
+        let metadata: Metadata = serde_json::from_slice(&head[LENGTH_BYTES..])
+            .map_err(|error| not_safetensors(name, &head, &error.to_string()))?;
+        let mut spans = Vec::new();
+        let mut end = head.len();
+        for (tensor, info) in in_file_order(&metadata) {
             let Some(dtype) = dtype(info.dtype) else {
-                bail!("`{}`: the tensor `{name}` is stored as {:?}", path.display(), info.dtype);
+                bail!("`{name}`: the tensor `{tensor}` is stored as {:?}", info.dtype);
             };
-            let (start, end) = (data + info.data_offsets.0, data + info.data_offsets.1);
-            if end > bytes.len() {
-                return Err(truncated(path, bytes.len(), end));
-            }
-            tensors.insert(name, TensorSpan { dtype, dims: info.shape.clone(), start, end });
+            let bytes = info.data_offsets.1 - info.data_offsets.0;
+            end += bytes;
+            spans.push(TensorSpan { name: tensor, dtype, dims: info.shape.clone(), bytes });
         }
-        Ok(SafetensorsFile { path: path.to_owned(), bytes, tensors })
+        match end as u64 {
+            end if end > size => Err(truncated(name, size, end)),
+            end if end < size => {
+                Err(not_safetensors(name, &head, "there are bytes after its last tensor"))
+            }
+            _ => Ok(SafetensorsFile { input, head, spans, loaded: BTreeMap::new() }),
+        }
     }
+
+    fn span(&self, name: &str) -> Option<&TensorSpan> {
+        self.spans.iter().find(|span| span.name == name)
+    }
+
+    /// Reads one tensor; `scratch` is reused between tensors.
+    fn read_tensor(
+        &self,
+        reader: &mut BufReader<File>,
+        span: &TensorSpan,
+        scratch: &mut Vec<u8>,
+        hasher: &mut Sha256,
+    ) -> Result<Tensor> {
+        if span.dtype == DType::F32 && cfg!(target_endian = "little") {
+            // Straight to where the tensor keeps them: nearly all weights are f32.
+            let mut values = vec![0f32; span.bytes / size_of::<f32>()];
+            self.read_exact(reader, bytemuck::cast_slice_mut(&mut values), hasher)?;
+            return Ok(Tensor::from_vec(values, &span.dims[..], &Device::Cpu)?);
+        }
+        scratch.resize(span.bytes, 0);
+        self.read_exact(reader, scratch, hasher)?;
+        tensor(scratch, span.dtype, &span.dims)
+    }
+
+    fn read_exact(
+        &self,
+        reader: &mut BufReader<File>,
+        bytes: &mut [u8],
+        hasher: &mut Sha256,
+    ) -> Result<()> {
+        match reader.read_exact(bytes) {
+            Ok(()) => hasher.update(bytes),
+            // It was long enough when it was opened.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => bail!(self.input.changed()),
+            Err(error) => {
+                return Err(error).context(format!("cannot read `{}`", self.input.name()))
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The tensors by their place in the file. The library has checked that they fill it without gaps and
+/// that their sizes are those of their shapes.
+fn in_file_order(metadata: &Metadata) -> Vec<(String, safetensors::tensor::TensorInfo)> {
+    let named = metadata.tensors();
+    let keys = metadata.offset_keys().into_iter();
+    keys.map(|name| (name.clone(), named[&name].clone())).collect()
 }
 
 impl TensorFile for SafetensorsFile {
     fn names(&self) -> Vec<&str> {
-        self.tensors.keys().map(String::as_str).collect()
+        self.spans.iter().map(|span| span.name.as_str()).collect()
     }
 
     fn dims(&self, name: &str) -> Vec<usize> {
-        self.tensors.get(name).map(|t| t.dims.clone()).unwrap_or_default()
+        self.span(name).map(|span| span.dims.clone()).unwrap_or_default()
+    }
+
+    fn load(&mut self) -> Result<Option<String>> {
+        let cannot = || format!("cannot read `{}`", self.input.name());
+        let mut reader =
+            BufReader::with_capacity(1 << 16, self.input.reader().with_context(cannot)?);
+        let mut hasher = Sha256::new();
+        let mut head = vec![0; self.head.len()];
+        self.read_exact(&mut reader, &mut head, &mut hasher)?;
+        if head != self.head {
+            bail!(self.input.changed());
+        }
+        let mut loaded = BTreeMap::new();
+        let mut bytes = Vec::new();
+        for span in &self.spans {
+            let tensor = self.read_tensor(&mut reader, span, &mut bytes, &mut hasher)?;
+            loaded.insert(span.name.clone(), tensor);
+        }
+        self.loaded = loaded;
+        Ok(Some(hexadecimal(&hasher.finalize())))
     }
 
     fn read(&self, name: &str) -> Result<Tensor> {
-        let stored = self
-            .tensors
-            .get(name)
-            .with_context(|| format!("`{}` holds no tensor `{name}`", self.path.display()))?;
-        tensor(&self.bytes[stored.start..stored.end], stored.dtype, &stored.dims)
+        let tensor = self.loaded.get(name);
+        Ok(tensor
+            .with_context(|| format!("`{}` holds no tensor `{name}`", self.input.name()))?
+            .clone())
+    }
+
+    fn unload(&mut self) {
+        self.loaded = BTreeMap::new();
     }
 }
 
@@ -89,28 +178,21 @@ fn dtype(stored: Dtype) -> Option<DType> {
     })
 }
 
-fn truncated(path: &Path, have: usize, need: usize) -> anyhow::Error {
-    failure!("`{}` is truncated: {have} of at least {need} bytes", path.display())
+fn truncated(name: &str, have: u64, need: u64) -> anyhow::Error {
+    failure!("`{name}` is truncated: {have} of at least {need} bytes")
         .hint("the copy or the download was cut short; fetch the file again")
         .into()
 }
 
-fn unreadable(path: &Path, bytes: &[u8], error: &safetensors::SafeTensorError) -> anyhow::Error {
-    if let Some(instead) = instead_of_weights(bytes) {
-        return failure!("`{}` holds no tensors", path.display()).hint(instead).into();
+/// The error of a file that begins with `head`.
+fn not_safetensors(name: &str, head: &[u8], why: &str) -> anyhow::Error {
+    if let Some(instead) = instead_of_weights(head) {
+        return failure!("`{name}` holds no tensors").hint(instead).into();
     }
-    let header = bytes.get(..LENGTH_BYTES).and_then(|b| b.try_into().ok()).map(u64::from_le_bytes);
-    match (header, error) {
-        (None, _) => truncated(path, bytes.len(), LENGTH_BYTES),
-        (_, safetensors::SafeTensorError::MetadataIncompleteBuffer) => failure!(
-            "`{}` is truncated: its header describes more than {} bytes",
-            path.display(),
-            bytes.len()
-        )
-        .hint("the copy or the download was cut short; fetch the file again")
-        .into(),
-        _ => failure!("`{}` is not a safetensors file: {error}", path.display())
-            .hint("fetch the file again, or save the checkpoint again with safetensors")
-            .into(),
+    if head.len() < LENGTH_BYTES {
+        return truncated(name, head.len() as u64, LENGTH_BYTES as u64);
     }
+    failure!("`{name}` is not a safetensors file: {why}")
+        .hint("fetch the file again, or save the checkpoint again with safetensors")
+        .into()
 }

@@ -1,9 +1,9 @@
 //! A checkpoint's tokenizer: `tokenizer.json`, or the vocabulary files of older checkpoints.
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
 
 use anyhow::{anyhow, bail, Context, Result};
-use tokenizers::models::bpe::BPE;
+use tokenizers::models::bpe::{Vocab, BPE};
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
@@ -13,7 +13,8 @@ use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{AddedToken, Tokenizer, TruncationDirection, TruncationParams};
 
 use super::{CheckpointFiles, ModelConfig, TokenizedExample};
-use crate::error::{failure, usage};
+use crate::error::{failure, usage, Diagnostic, FileLocation};
+use crate::input::SmallFile;
 
 /// Whether a vocab.txt without a tokenizer.json is read as cased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,35 +44,36 @@ pub(super) const NAMES: [&str; 10] = [
 
 /// The files that a tokenizer is read from.
 pub(super) enum TokenizerFiles {
-    Json { tokenizer: PathBuf, config: Option<PathBuf> },
-    WordPiece { vocabulary: PathBuf, config: Option<PathBuf> },
-    ByteLevelBpe { vocabulary: PathBuf, merges: PathBuf },
+    Json { tokenizer: SmallFile, config: Option<SmallFile> },
+    WordPiece { vocabulary: SmallFile, config: Option<SmallFile> },
+    ByteLevelBpe { vocabulary: SmallFile, merges: SmallFile },
 }
 
 impl TokenizerFiles {
     /// All of them, in a fixed order.
-    pub(super) fn all(&self) -> Vec<&Path> {
-        match self {
+    pub(super) fn all(&self) -> impl Iterator<Item = &SmallFile> {
+        let (main, other) = match self {
             TokenizerFiles::Json { tokenizer: main, config }
-            | TokenizerFiles::WordPiece { vocabulary: main, config } => {
-                [Some(main), config.as_ref()].into_iter().flatten().map(PathBuf::as_path).collect()
-            }
-            TokenizerFiles::ByteLevelBpe { vocabulary, merges } => vec![vocabulary, merges],
-        }
+            | TokenizerFiles::WordPiece { vocabulary: main, config } => (main, config.as_ref()),
+            TokenizerFiles::ByteLevelBpe { vocabulary, merges } => (vocabulary, Some(merges)),
+        };
+        std::iter::once(main).chain(other)
     }
 }
 
 /// Finds the tokenizer's files.
 pub(super) fn files(place: &CheckpointFiles, config: &ModelConfig) -> Result<TokenizerFiles> {
-    if let Some(tokenizer) = place.get("tokenizer.json")? {
-        let config = place.get("tokenizer_config.json")?;
+    if let Some(tokenizer) = place.small("tokenizer.json")? {
+        let config = place.small("tokenizer_config.json")?;
         return Ok(TokenizerFiles::Json { tokenizer, config });
     }
-    if let Some(vocabulary) = place.get("vocab.txt")? {
-        let config = place.get("tokenizer_config.json")?;
+    if let Some(vocabulary) = place.small("vocab.txt")? {
+        let config = place.small("tokenizer_config.json")?;
         return Ok(TokenizerFiles::WordPiece { vocabulary, config });
     }
-    if let (Some(vocabulary), Some(merges)) = (place.get("vocab.json")?, place.get("merges.txt")?) {
+    if let (Some(vocabulary), Some(merges)) =
+        (place.small("vocab.json")?, place.small("merges.txt")?)
+    {
         return Ok(TokenizerFiles::ByteLevelBpe { vocabulary, merges });
     }
     bail!(failure!(
@@ -95,9 +97,9 @@ pub struct TextTokenizer {
 impl TextTokenizer {
     pub(super) fn open(files: &TokenizerFiles, casing: Casing) -> Result<Self> {
         let mut inner = match files {
-            TokenizerFiles::Json { tokenizer, config } => from_json(tokenizer, config.as_deref())?,
+            TokenizerFiles::Json { tokenizer, config } => from_json(tokenizer, config.as_ref())?,
             TokenizerFiles::WordPiece { vocabulary, config } => {
-                word_piece(vocabulary, config.as_deref(), casing)?
+                word_piece(vocabulary, config.as_ref(), casing)?
             }
             TokenizerFiles::ByteLevelBpe { vocabulary, merges } => {
                 byte_level_bpe(vocabulary, merges)?
@@ -109,7 +111,7 @@ impl TextTokenizer {
         let direction = match files {
             TokenizerFiles::Json { config: Some(config), .. }
             | TokenizerFiles::WordPiece { config: Some(config), .. }
-                if ModelConfig::read(config)?.text("truncation_side")? == Some("left") =>
+                if ModelConfig::parse(config)?.text("truncation_side")? == Some("left") =>
             {
                 TruncationDirection::Left
             }
@@ -155,17 +157,13 @@ impl TextTokenizer {
     }
 }
 
-fn text_of(path: &Path) -> Result<&str> {
-    path.to_str().with_context(|| format!("the path `{}` is not valid UTF-8", path.display()))
-}
-
 /// Reads tokenizer.json, which must not contradict tokenizer_config.json: transformers prefers the
 /// latter, and would read another text.
-fn from_json(file: &Path, config: Option<&Path>) -> Result<Tokenizer> {
-    let tokenizer = Tokenizer::from_file(file)
-        .map_err(|e| anyhow!("`{}` is not a tokenizer: {e}", file.display()))?;
+fn from_json(file: &SmallFile, config: Option<&SmallFile>) -> Result<Tokenizer> {
+    let tokenizer = Tokenizer::from_bytes(&file.bytes)
+        .map_err(|e| anyhow!("`{}` is not a tokenizer: {e}", file.input.name()))?;
     let Some(config) = config else { return Ok(tokenizer) };
-    let (parts, recorded) = (ModelConfig::read(file)?, ModelConfig::read(config)?);
+    let (parts, recorded) = (ModelConfig::parse(file)?, ModelConfig::parse(config)?);
     for (part, kind, key, name) in [
         ("normalizer", "BertNormalizer", "lowercase", "do_lower_case"),
         ("normalizer", "BertNormalizer", "strip_accents", "strip_accents"),
@@ -180,8 +178,8 @@ fn from_json(file: &Path, config: Option<&Path>) -> Result<Tokenizer> {
         if !outside.is_null() && inside != outside {
             bail!(failure!(
                 "`{}` has `{key}` = {inside}, and `{}` has `{name}` = {outside}",
-                file.display(),
-                config.display()
+                file.input.name(),
+                config.input.name()
             )
             .hint("make them agree: save the tokenizer again with transformers' save_pretrained"));
         }
@@ -190,18 +188,23 @@ fn from_json(file: &Path, config: Option<&Path>) -> Result<Tokenizer> {
 }
 
 /// BERT's tokenizer from vocab.txt alone.
-fn word_piece(vocabulary: &Path, config: Option<&Path>, casing: Casing) -> Result<Tokenizer> {
-    let vocab = WordPiece::read_file(text_of(vocabulary)?)
-        .map_err(|e| anyhow!("cannot read `{}`: {e}", vocabulary.display()))?;
+fn word_piece(
+    vocabulary: &SmallFile,
+    config: Option<&SmallFile>,
+    casing: Casing,
+) -> Result<Tokenizer> {
+    let name = vocabulary.input.name();
+    let vocab = WordPiece::read_bytes(&vocabulary.bytes)
+        .map_err(|e| anyhow!("cannot read `{name}`: {e}"))?;
     let special = ["[UNK]", "[CLS]", "[SEP]", "[PAD]", "[MASK]"];
     let id = |token: &str| {
         let found = vocab.get(token).copied();
-        found.with_context(|| format!("`{}` has no token `{token}`", vocabulary.display()))
+        found.with_context(|| format!("`{name}` has no token `{token}`"))
     };
     let processor =
         BertProcessing::new(("[SEP]".to_owned(), id("[SEP]")?), ("[CLS]".to_owned(), id("[CLS]")?));
     id("[UNK]")?;
-    let recorded = config.map(ModelConfig::read).transpose()?;
+    let recorded = config.map(ModelConfig::parse).transpose()?;
     let flag = |key: &str| recorded.as_ref()?.keys().get(key)?.as_bool();
     let lower_case = match (casing, flag("do_lower_case")) {
         (Casing::Cased, _) => false,
@@ -210,9 +213,8 @@ fn word_piece(vocabulary: &Path, config: Option<&Path>, casing: Casing) -> Resul
         (Casing::Auto, None) if !has_capitals(vocab.keys()) => true,
         (Casing::Auto, None) => {
             bail!(failure!(
-                "`{}` has tokens with capital letters, and no file records whether text is \
-                     lower-cased",
-                vocabulary.display()
+                "`{name}` has tokens with capital letters, and no file records whether text is \
+                     lower-cased"
             )
             .hint("pass --cased or --uncased, or add a tokenizer.json to the checkpoint"))
         }
@@ -245,14 +247,18 @@ fn has_capitals<'a>(mut tokens: impl Iterator<Item = &'a String>) -> bool {
 }
 
 /// RoBERTa's tokenizer from vocab.json and merges.txt.
-fn byte_level_bpe(vocabulary: &Path, merges: &Path) -> Result<Tokenizer> {
-    let wrong =
-        |e| anyhow!("cannot read `{}` with `{}`: {e}", vocabulary.display(), merges.display());
-    let model = BPE::from_file(text_of(vocabulary)?, text_of(merges)?).build().map_err(wrong)?;
+fn byte_level_bpe(vocabulary: &SmallFile, merges: &SmallFile) -> Result<Tokenizer> {
+    let name = vocabulary.input.name();
+    let ids: BTreeMap<String, u32> = serde_json::from_slice(&vocabulary.bytes)
+        .map_err(|e| anyhow!("`{name}` is not a vocabulary: {e}"))?;
+    let model = BPE::builder()
+        .vocab_and_merges(ids.into_iter().collect::<Vocab>(), pairs(merges)?)
+        .build()
+        .map_err(|e| anyhow!("cannot read `{name}` with `{}`: {e}", merges.input.name()))?;
     let mut tokenizer = Tokenizer::new(model);
     let id = |token: &str| {
         let found = tokenizer.token_to_id(token);
-        found.with_context(|| format!("`{}` has no token `{token}`", vocabulary.display()))
+        found.with_context(|| format!("`{name}` has no token `{token}`"))
     };
     let processor =
         RobertaProcessing::new(("</s>".to_owned(), id("</s>")?), ("<s>".to_owned(), id("<s>")?));
@@ -262,4 +268,23 @@ fn byte_level_bpe(vocabulary: &Path, merges: &Path) -> Result<Tokenizer> {
         .with_post_processor(Some(processor));
     let _ = tokenizer.add_special_tokens(tokens).map_err(|e| anyhow!("{e}"))?;
     Ok(tokenizer)
+}
+
+/// The merges of merges.txt: a pair of tokens a line, after an optional `#version` line.
+fn pairs(merges: &SmallFile) -> Result<Vec<(String, String)>> {
+    let lines = merges.text()?.lines().enumerate();
+    lines
+        .filter(|(_, line)| !line.starts_with("#version"))
+        .map(|(number, line)| {
+            let mut parts = line.split(' ').map(str::to_owned);
+            match (parts.next(), parts.next(), parts.next()) {
+                (Some(first), Some(second), None) => Ok((first, second)),
+                _ => {
+                    let file = merges.input.name().to_owned();
+                    let place = FileLocation { file, line: Some(number + 1), ..Default::default() };
+                    bail!(Diagnostic::failure("it is not two tokens with a space between").at(place))
+                }
+            }
+        })
+        .collect()
 }

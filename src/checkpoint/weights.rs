@@ -1,17 +1,17 @@
 //! A checkpoint's tensors by name, from safetensors (one file or shards) or a PyTorch pickle.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
-
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use candle_core::{DType, Device, Storage, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::pth::PthFile;
 use super::safetensors_file::SafetensorsFile;
+use crate::digest::hexadecimal;
 use crate::error::failure;
+use crate::input::{InputFile, SmallFile};
 
 /// Tensors of old checkpoints that no classifier needs.
 ///
@@ -20,15 +20,28 @@ use crate::error::failure;
 const UNUSED: [&str; 3] = ["embeddings.position_ids", "fit_dense.", "roberta.pooler."];
 
 /// The tensors of one checkpoint, each read when it is taken, as f32 on the CPU.
+///
+/// A file is read whole when its first tensor is taken, and the bytes that become tensors are the
+/// bytes that are hashed.
 pub struct Weights {
     source: String,
-    files: Vec<Box<dyn TensorFile>>,
+    files: Vec<WeightFile>,
     /// Modern name -> name in the file, and index of the file.
     names: BTreeMap<String, (String, usize)>,
     taken: BTreeSet<String>,
     stored: BTreeSet<&'static str>,
     parameters: usize,
     draws: Option<Draws>,
+}
+
+/// One file of a checkpoint's weights.
+struct WeightFile {
+    tensors: Box<dyn TensorFile>,
+    /// `None` for tensors that never were in a file.
+    input: Option<InputFile>,
+    /// SHA-256 of its bytes, once known.
+    sha256: Option<String>,
+    is_loaded: bool,
 }
 
 /// A source of tensors by their stored names.
@@ -38,8 +51,35 @@ pub(super) trait TensorFile: Send + Sync {
     /// The shape of a tensor; empty if there is none of that name.
     fn dims(&self, name: &str) -> Vec<usize>;
 
-    /// One tensor as stored, in row-major order.
+    /// Reads all tensors into memory and returns the SHA-256 of the bytes that were read; `None` for
+    /// tensors that never were in a file.
+    fn load(&mut self) -> Result<Option<String>>;
+
+    /// One tensor of a loaded file as stored, in row-major order.
     fn read(&self, name: &str) -> Result<Tensor>;
+
+    /// Frees what [`TensorFile::load`] read.
+    fn unload(&mut self);
+}
+
+impl WeightFile {
+    /// The tensors, in memory.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or whose bytes are not those of its known SHA-256.
+    fn loaded(&mut self) -> Result<&dyn TensorFile> {
+        if !self.is_loaded {
+            let sha256 = self.tensors.load()?;
+            if let (Some(known), Some(input)) = (&self.sha256, &self.input) {
+                if sha256.as_ref() != Some(known) {
+                    self.tensors.unload();
+                    bail!(input.changed());
+                }
+            }
+            (self.sha256, self.is_loaded) = (sha256, true);
+        }
+        Ok(&*self.tensors)
+    }
 }
 
 impl TensorFile for BTreeMap<String, Tensor> {
@@ -51,9 +91,15 @@ impl TensorFile for BTreeMap<String, Tensor> {
         self.get(name).map(|t| t.dims().to_vec()).unwrap_or_default()
     }
 
+    fn load(&mut self) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     fn read(&self, name: &str) -> Result<Tensor> {
         Ok(self[name].clone())
     }
+
+    fn unload(&mut self) {}
 }
 
 /// Random initialisation of missing tensors.
@@ -74,17 +120,17 @@ impl Weights {
     /// # Errors
     /// A file that is truncated, is not a safetensors file or a state dict, or asks to run code; one
     /// tensor in two shards.
-    pub fn open(source: &str, files: &[PathBuf]) -> Result<Self> {
-        let files = files
-            .iter()
-            .map(|path| -> Result<Box<dyn TensorFile>> {
-                Ok(match path.extension().and_then(|e| e.to_str()) {
-                    Some("safetensors") => Box::new(SafetensorsFile::open(path)?),
-                    _ => Box::new(PthFile::open(path)?),
-                })
-            })
-            .collect::<Result<Vec<_>>>()?;
-        Self::of(source, files)
+    pub fn open(source: &str, files: &[InputFile]) -> Result<Self> {
+        let open = |input: &InputFile| -> Result<WeightFile> {
+            let tensors: Box<dyn TensorFile> = match input.path().extension() {
+                Some(extension) if extension == "safetensors" => {
+                    Box::new(SafetensorsFile::open(input.clone())?)
+                }
+                _ => Box::new(PthFile::open(input)?),
+            };
+            Ok(WeightFile { tensors, input: Some(input.clone()), sha256: None, is_loaded: false })
+        };
+        Self::of(source, files.iter().map(open).collect::<Result<Vec<_>>>()?)
     }
 
     /// From tensors in memory.
@@ -92,7 +138,8 @@ impl Weights {
     /// # Errors
     /// One tensor under its old and its new name.
     pub fn from_tensors(source: &str, tensors: BTreeMap<String, Tensor>) -> Result<Self> {
-        Self::of(source, vec![Box::new(tensors)])
+        let tensors = Box::new(tensors);
+        Self::of(source, vec![WeightFile { tensors, input: None, sha256: None, is_loaded: true }])
     }
 
     /// Draws missing tensors at random.
@@ -100,10 +147,10 @@ impl Weights {
         Weights { draws: Some(draws), ..self }
     }
 
-    fn of(source: &str, files: Vec<Box<dyn TensorFile>>) -> Result<Self> {
+    fn of(source: &str, files: Vec<WeightFile>) -> Result<Self> {
         let mut names = BTreeMap::new();
         for (i, file) in files.iter().enumerate() {
-            for name in file.names() {
+            for name in file.tensors.names() {
                 let twice = names.insert(modern_name(name), (name.to_owned(), i));
                 ensure!(twice.is_none(), "`{source}` holds the tensor `{name}` twice");
             }
@@ -159,7 +206,7 @@ impl Weights {
         let Some((stored, file)) = self.names.get(name) else {
             bail!("`{}`: the tensor `{name}` is missing", self.source);
         };
-        Ok(self.files[*file].dims(stored))
+        Ok(self.files[*file].tensors.dims(stored))
     }
 
     /// The tensor `name` as f32, which must have the shape `dims`.
@@ -172,6 +219,7 @@ impl Weights {
             self.parameters += tensor.elem_count();
             return Ok(tensor);
         }
+        // Before the tensor is read: the shape that config.json asks for may be any.
         let stored = self.dims(name)?;
         ensure!(
             stored == dims,
@@ -186,7 +234,7 @@ impl Weights {
         let Some((stored_name, file)) = self.names.get(name) else {
             bail!("`{}`: the tensor `{name}` is missing", self.source);
         };
-        let stored = self.files[*file].read(stored_name)?;
+        let stored = self.files[*file].loaded()?.read(stored_name)?;
         self.stored.insert(stored.dtype().as_str());
         let tensor = stored.to_dtype(DType::F32)?;
         self.parameters += tensor.elem_count();
@@ -202,11 +250,47 @@ impl Weights {
     ///
     /// # Errors
     /// A tensor that cannot be read.
-    pub fn stored(&self) -> Result<BTreeMap<String, Tensor>> {
-        let read = |(name, file): &(String, usize)| {
-            self.files[*file].read(name).map(|tensor| (name.clone(), tensor))
-        };
-        self.names.values().map(read).collect()
+    pub fn stored(&mut self) -> Result<BTreeMap<String, Tensor>> {
+        let mut tensors = BTreeMap::new();
+        for (name, file) in self.names.values() {
+            tensors.insert(name.clone(), self.files[*file].loaded()?.read(name)?);
+        }
+        Ok(tensors)
+    }
+
+    /// SHA-256 of the weights: of the file, or for several files of their hexadecimal digests.
+    /// `known` may remember a file's digest, and calls its second argument for one that it does not.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and those of `known`.
+    pub fn sha256(
+        &mut self,
+        known: impl Fn(&InputFile, &mut dyn FnMut() -> Result<String>) -> Result<String>,
+    ) -> Result<String> {
+        let mut digests = Vec::with_capacity(self.files.len());
+        for file in &mut self.files {
+            if let (None, Some(input)) = (&file.sha256, file.input.clone()) {
+                let mut load = || {
+                    file.loaded()?;
+                    file.sha256.clone().with_context(|| format!("no digest of `{}`", input.name()))
+                };
+                let digest = known(&input, &mut load)?;
+                file.sha256 = Some(digest);
+            }
+            digests.extend(file.sha256.clone());
+        }
+        match &digests[..] {
+            [digest] => Ok(digest.clone()),
+            digests => Ok(hexadecimal(&Sha256::digest(digests.concat()))),
+        }
+    }
+
+    /// Frees the memory of what was read; the next tensor that is taken reads its file again.
+    pub fn unload(&mut self) {
+        for file in self.files.iter_mut().filter(|file| file.input.is_some()) {
+            file.tensors.unload();
+            file.is_loaded = false;
+        }
     }
 
     /// Fails unless every tensor was taken or is known to be unused.
@@ -272,25 +356,21 @@ fn modern_name(name: &str) -> String {
 }
 
 /// The files that `model.safetensors.index.json` names, each once, in name order.
-pub fn shards(index: &Path) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(index)
-        .with_context(|| format!("cannot read `{}`", index.display()))?;
-    let index_json: serde_json::Value = serde_json::from_str(&text)
-        .map_err(|e| anyhow!("`{}` is not a JSON object: {e}", index.display()))?;
+pub fn shards(index: &SmallFile) -> Result<Vec<String>> {
+    let shown = index.input.name();
+    let index_json: serde_json::Value = serde_json::from_slice(&index.bytes)
+        .map_err(|e| anyhow!("`{shown}` is not a JSON object: {e}"))?;
     let map = index_json.get("weight_map").and_then(|m| m.as_object());
-    let map = map.with_context(|| format!("`{}` has no `weight_map`", index.display()))?;
+    let map = map.with_context(|| format!("`{shown}` has no `weight_map`"))?;
     let mut files = BTreeSet::new();
     for (tensor, file) in map {
         let name = file.as_str().filter(|f| !f.contains(['/', '\\']) && !f.starts_with('.'));
         let name = name.with_context(|| {
-            format!(
-                "`{}`: `{tensor}` names {file}, which is not a file in the same folder",
-                index.display()
-            )
+            format!("`{shown}`: `{tensor}` names {file}, which is not a file in the same folder")
         })?;
         files.insert(name.to_owned());
     }
-    ensure!(!files.is_empty(), "`{}` names no file", index.display());
+    ensure!(!files.is_empty(), "`{shown}` names no file");
     Ok(files.into_iter().collect())
 }
 

@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{bail, ensure, Context, Result};
 use candle_core::{Device, Tensor};
@@ -19,6 +19,7 @@ use safetensors::tensor::{Dtype, View};
 use serde_json::{json, Map, Value};
 
 use crate::error::usage;
+use crate::input::SmallFile;
 use crate::temporary::{cannot_write, flush_folder, prove_writable, rename_all, AtomicFile, PROBE};
 
 /// Safetensors headers are padded to a multiple of this many bytes.
@@ -33,7 +34,7 @@ pub struct NewCheckpoint<'a> {
     /// The weights by their Hugging Face names, each written in its dtype.
     pub tensors: BTreeMap<String, Tensor>,
     /// The tokenizer's files, copied under their own names.
-    pub tokenizer_files: Vec<PathBuf>,
+    pub tokenizer_files: Vec<SmallFile>,
     /// Other files by name, such as `distillation.json`.
     pub extra_files: Vec<(&'a str, Vec<u8>)>,
 }
@@ -73,10 +74,10 @@ impl NewCheckpoint<'_> {
             Ok(())
         };
         add(WEIGHTS, &|file| write_tensors(&self.tensors, file))?;
-        for path in &self.tokenizer_files {
-            let name = path.file_name().and_then(|name| name.to_str());
-            let name = name.with_context(|| format!("`{}` is not a file", path.display()))?;
-            add(name, &|file| copy(path, file))?;
+        for copied in &self.tokenizer_files {
+            let name = copied.path().file_name().and_then(|name| name.to_str());
+            let name = name.with_context(|| format!("`{}` is not a file", copied.input.name()))?;
+            add(name, &|file| Ok(file.write_all(&copied.bytes)?))?;
         }
         for (name, bytes) in &self.extra_files {
             add(name, &|file| Ok(file.write_all(bytes)?))?;
@@ -97,12 +98,6 @@ impl NewCheckpoint<'_> {
 fn missing_folders(folder: &Path) -> Vec<&Path> {
     let is_missing = |path: &&Path| !path.as_os_str().is_empty() && !path.exists();
     folder.ancestors().take_while(is_missing).collect()
-}
-
-fn copy(from: &Path, to: &mut dyn Write) -> Result<()> {
-    let file = fs::File::open(from).with_context(|| format!("cannot read `{}`", from.display()));
-    std::io::copy(&mut file?, to)?;
-    Ok(())
 }
 
 /// Safetensors: the header's length, the header, the tensors by falling alignment and then by name,
@@ -169,8 +164,10 @@ mod tests {
     use crate::checkpoint::{Casing, Checkpoint, Weights};
     use crate::error::{is_usage, rendered};
     use crate::hub::{Connection, Hub, HubSettings};
+    use crate::input::InputFile;
     use crate::temporary::names_in;
     use candle_core::DType;
+    use std::path::PathBuf;
 
     fn fixture() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/architectures/bert")
@@ -187,7 +184,7 @@ mod tests {
 
     /// The fixture's checkpoint with an extra file.
     fn copied() -> NewCheckpoint<'static> {
-        let checkpoint = open(&fixture());
+        let mut checkpoint = open(&fixture());
         NewCheckpoint {
             config: checkpoint.config.keys().clone(),
             tensors: checkpoint.weights.stored().unwrap(),
@@ -210,10 +207,10 @@ mod tests {
         expected.push("distillation.json".to_owned());
         expected.sort();
         assert_eq!(names_in(&folder), expected);
-        let (old, new) = (open(&fixture()), open(&folder));
+        let (mut old, mut new) = (open(&fixture()), open(&folder));
         assert_eq!(new.tokenizer_sha256, old.tokenizer_sha256);
         assert_eq!(new.config.keys(), old.config.keys());
-        assert_eq!(new.record, Some(folder.join("distillation.json")));
+        assert_eq!(new.record.as_ref().unwrap().path(), folder.join("distillation.json"));
         let (old, new) = (old.weights.stored().unwrap(), new.weights.stored().unwrap());
         assert!(old.keys().eq(new.keys()));
         for (name, tensor) in &old {
@@ -254,7 +251,8 @@ mod tests {
         }
         let (_, header) = safetensors::SafeTensors::read_metadata(&first).unwrap();
         assert_eq!(header.metadata().as_ref().unwrap()["format"], "pt");
-        let weights = Weights::open("a", &[root.path().join("a").join(WEIGHTS)]).unwrap();
+        let file = InputFile::open(&root.path().join("a").join(WEIGHTS)).unwrap();
+        let mut weights = Weights::open("a", &[file]).unwrap();
         assert_eq!(weights.stored().unwrap().len(), 5);
     }
 
@@ -263,7 +261,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("new/student");
         let mut new = copied();
-        new.tokenizer_files.push(root.path().join("gone.txt"));
+        new.extra_files.push(("gone/gone.txt", Vec::new()));
         let error = format!("{:#}", new.write(&folder).unwrap_err());
         assert!(error.contains("gone.txt`"), "{error}");
         assert!(names_in(root.path()).is_empty());

@@ -9,6 +9,7 @@ use crate::check::{Code, Note};
 use crate::cli::CheckArgs;
 use crate::config::{BoundSource, Config, Settings, BOUND_KEYS};
 use crate::error::{usage, Exit};
+use crate::input::InputFile;
 use crate::predictions::{read_pair, PredictionFile};
 use crate::report::schema::{ModelManifest, Skipped};
 
@@ -73,6 +74,7 @@ fn check(args: &CheckArgs, settings: &Settings, session: &Session) -> Result<Tas
     )?;
     let manifests =
         vec![manifest(&task.name, "teacher", &teacher), manifest(&task.name, "student", &student)];
+    let files = [teacher.files.clone(), student.files.clone()].concat();
     let n = teacher.labels.len();
     let kept = settings.limit.unwrap_or(n).min(n);
     let order: Vec<usize> = (0..kept).collect();
@@ -110,6 +112,7 @@ fn check(args: &CheckArgs, settings: &Settings, session: &Session) -> Result<Tas
     };
     let gate = Gate::new(settings, None, kept)?;
     let (row, table) = judge(&pair, &gate, settings, None)?;
+    files.iter().try_for_each(InputFile::require_unchanged)?;
     Ok(TaskOutcome { rows: vec![row], tables: vec![table], models: manifests })
 }
 
@@ -139,7 +142,7 @@ fn joined_by_row(teacher: &PredictionFile, student: &PredictionFile) -> Option<N
 }
 
 fn manifest(task: &str, role: &str, file: &PredictionFile) -> ModelManifest {
-    let files: Vec<_> = file.files.iter().map(|f| f.display().to_string()).collect();
+    let files: Vec<_> = file.files.iter().map(|f| f.name().to_owned()).collect();
     ModelManifest {
         task: task.to_owned(),
         role: role.to_owned(),

@@ -168,11 +168,11 @@ pub fn recorded(dataset: &Dataset, evaluated: &Evaluated) -> Data {
 ///
 /// # Errors
 /// Weights that cannot be read.
-pub fn source(checkpoint: &Checkpoint, session: &Session) -> Result<RecordedCheckpoint> {
+pub fn source(checkpoint: &mut Checkpoint, session: &Session) -> Result<RecordedCheckpoint> {
     Ok(RecordedCheckpoint {
         source: checkpoint.source.clone(),
         revision: checkpoint.revision.clone(),
-        weights_sha256: session.weights_sha256(&checkpoint.weight_files)?,
+        weights_sha256: session.weights_sha256(&mut checkpoint.weights)?,
         tokenizer_sha256: checkpoint.tokenizer_sha256.clone(),
     })
 }

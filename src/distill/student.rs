@@ -90,6 +90,7 @@ pub fn begin(
         Init::Scratch => BTreeMap::new(),
         _ => inherited(&mut source.weights, family, &chosen)?,
     };
+    source.weights.unload();
     let draws = draws(&source.config, family, init, plan.seed)?;
     let new_head = head(&mut tensors, family, columns, hidden, plan, &draws)?;
     let name = format!("student of {}", source.source);

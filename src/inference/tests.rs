@@ -23,7 +23,8 @@ fn entry_with(known: &[usize], examples: usize) -> CacheEntry {
     let mut entry = CacheEntry::in_memory(examples, LABELS);
     for &index in known {
         let logits = [-1e6 - index as f32; LABELS];
-        assert!(entry.append(&[Row { index, logits: &logits, truncated: true }]).is_none());
+        let row = Row { index, logits: &logits, truncated: true };
+        assert!(entry.append(&[row]).unwrap().is_none());
     }
     entry
 }

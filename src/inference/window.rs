@@ -69,7 +69,7 @@ impl LaneWindow {
             let truncated = tokens[position as usize].truncated;
             new.push(Row { index, logits, truncated });
         }
-        let note = if new.is_empty() { None } else { entry.append(&new) };
+        let note = if new.is_empty() { None } else { entry.append(&new)? };
         if self.twins.is_empty() {
             return Ok(note);
         }
@@ -85,6 +85,6 @@ impl LaneWindow {
             logits,
             truncated: tokens[*position as usize].truncated,
         });
-        Ok(entry.append(&twins.collect::<Vec<_>>()).or(note))
+        Ok(entry.append(&twins.collect::<Vec<_>>())?.or(note))
     }
 }

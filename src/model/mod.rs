@@ -181,6 +181,7 @@ pub fn load(
         ),
     };
     weights.finish()?;
+    weights.unload();
     Ok(Loaded { model, architecture, head })
 }
 
@@ -198,6 +199,7 @@ pub fn load_trainable(
     let Some(family) = families::family(&architecture) else { return Ok(None) };
     let encoder = encoder::Encoder::load(family, config, weights, head, &Device::Cpu)?;
     weights.finish()?;
+    weights.unload();
     Ok(Some((Box::new(encoder), DropoutRates::read(family, config)?)))
 }
 

@@ -1,7 +1,6 @@
 //! Reads files of predictions; joins teacher and student.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 
 use anyhow::{bail, Context, Result};
 
@@ -9,6 +8,7 @@ use crate::checkpoint::labels::align;
 use crate::checkpoint::LabelMap;
 use crate::confidence::Predictions;
 use crate::error::failure;
+use crate::input::InputFile;
 use crate::interrupt::Interrupt;
 use crate::task::table::{expand_patterns, read_table, Cell, DataTable};
 use crate::task::{find_label, label_ids, LabelReader};
@@ -27,7 +27,7 @@ pub struct PredictionFile {
     /// The label names of the file, in the order of its columns.
     pub own_labels: Vec<String>,
     /// The files read.
-    pub files: Vec<PathBuf>,
+    pub files: Vec<InputFile>,
     /// SHA-256 of their bytes.
     pub sha256: String,
     ids: Option<Vec<String>>,
@@ -178,7 +178,7 @@ pub fn read_predictions(
         label_map: columns,
         ids: ids(&table)?,
         places: (0..table.rows.len()).map(|row| table.place(row).to_string()).collect(),
-        files,
+        files: table.files,
         sha256: table.sha256,
     })
 }

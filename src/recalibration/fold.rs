@@ -19,7 +19,7 @@ const OUTPUT_LAYERS: [&str; 2] = ["classifier.out_proj", "classifier"];
 ///
 /// # Errors
 /// A tensor that cannot be read, weights without such a layer.
-pub fn recalibrated(weights: &Weights, temperature: f64) -> Result<BTreeMap<String, Tensor>> {
+pub fn recalibrated(weights: &mut Weights, temperature: f64) -> Result<BTreeMap<String, Tensor>> {
     let mut tensors = weights.stored()?;
     let layer = OUTPUT_LAYERS.iter().find(|name| weights.contains(&format!("{name}.weight")));
     let layer = layer.ok_or_else(|| {

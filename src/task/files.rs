@@ -11,6 +11,7 @@ use super::readers::{DataFile, DataFormat};
 use super::spec::{TaskSource, TaskSpec};
 use crate::error::{failure, usage};
 use crate::hub::{Hub, HubRepo};
+use crate::input::InputFile;
 
 /// The files of a split, or the places searched without success.
 pub(super) enum FoundFiles {
@@ -44,7 +45,7 @@ impl Located {
                 .hint("add one of: format = \"tsv\", \"csv\", \"jsonl\" or \"parquet\""));
         };
         Ok(DataFile {
-            path,
+            input: InputFile::named(&path, shown.clone())?,
             name: shown,
             format,
             headerless: spec.columns.headerless,

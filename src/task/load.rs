@@ -2,16 +2,16 @@
 
 use std::path::PathBuf;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, Result};
 
 use super::collect::Collector;
 use super::files::{locate, FoundFiles, Located};
 use super::readers;
 use super::spec::{TaskSource, TaskSpec};
 use super::{Dataset, SkippedRow};
-use crate::digest::sha256_of;
 use crate::error::{failure, Diagnostic};
 use crate::hub::Hub;
+use crate::input::{sha256_of_inputs, InputFile};
 
 #[cfg(test)]
 mod tests;
@@ -60,7 +60,7 @@ pub fn load(spec: &TaskSpec, split: &str, options: &LoadOptions) -> Result<Datas
         }
         let file = located.into_data_file(spec, options.hub)?;
         readers::read(&file, &mut collector)?;
-        files.push(file.path);
+        files.push(file.input);
         names.push(file.name);
     }
     refuse_many_skipped(spec, &split, &collector, options)?;
@@ -68,7 +68,8 @@ pub fn load(spec: &TaskSpec, split: &str, options: &LoadOptions) -> Result<Datas
     if collector.available == 0 {
         bail!("split `{split}` of `{}` is empty: `{place}` holds no example", spec.name);
     }
-    let sha256 = sha256_of(&files).with_context(|| format!("cannot read `{place}`"))?;
+    let sha256 = sha256_of_inputs(&files)?;
+    files.iter().try_for_each(InputFile::require_unchanged)?;
     let is_labelled = collector.examples.iter().any(|example| example.label.is_some());
     let unlabelled = (!is_labelled).then(|| {
         let why = collector.unlabelled.take();

@@ -1,7 +1,5 @@
 //! 1. What is audited: the GLUE tasks and a user's own, read into [`Dataset`]s.
 
-use std::path::PathBuf;
-
 mod collect; //   rows of cells -> examples
 mod custom; //    a user's own task
 mod files; //     which files a split is read from
@@ -22,6 +20,8 @@ pub use labels::{find_label, label_ids, LabelReader};
 pub use load::{has_split, load, LoadOptions};
 pub use readers::DataFormat;
 pub use spec::{builtin_names, canonical_name, hub_split, is_builtin, HubSplit, Metric, TaskSpec};
+
+use crate::input::InputFile;
 
 /// One row of a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,11 +63,21 @@ pub struct Dataset {
     /// Why no example has a label; `None` if at least one has.
     pub unlabelled: Option<String>,
     /// The files read, in order.
-    pub files: Vec<PathBuf>,
+    pub files: Vec<InputFile>,
     /// The name of each of `files`: its path, or `hub id/file`.
     pub names: Vec<String>,
     /// The commit of the Hub's data set; `None` for local files.
     pub commit: Option<String>,
     /// SHA-256 of the bytes of `files`, in order, as lower-case hexadecimal digits.
     pub sha256: String,
+}
+
+impl Dataset {
+    /// Fails if one of its files was written to or replaced since it was opened.
+    ///
+    /// # Errors
+    /// Names the first such file.
+    pub fn require_unchanged(&self) -> anyhow::Result<()> {
+        self.files.iter().try_for_each(InputFile::require_unchanged)
+    }
 }

@@ -7,8 +7,8 @@ use anyhow::{bail, Result};
 use super::files::expand;
 use super::labels::LabelReader;
 use super::readers::{self, DataFile, DataFormat, RowSink, TableHeader};
-use crate::digest::sha256_of;
 use crate::error::{failure, Diagnostic, FileLocation};
+use crate::input::{sha256_of_inputs, InputFile};
 use crate::interrupt::Interrupt;
 
 pub use super::readers::Cell;
@@ -24,7 +24,7 @@ pub struct DataTable {
     /// Every row has a cell for every column.
     pub rows: Vec<TableRow>,
     /// The files read, in order.
-    pub files: Vec<PathBuf>,
+    pub files: Vec<InputFile>,
     /// SHA-256 of the bytes of `files`, in order, as lower-case hexadecimal digits.
     pub sha256: String,
 }
@@ -49,7 +49,7 @@ impl DataTable {
     /// The file and line of a row.
     pub fn place(&self, row: usize) -> FileLocation {
         let TableRow { file, line, .. } = self.rows[row];
-        let file = self.files[file].display().to_string();
+        let file = self.files[file].name().to_owned();
         FileLocation { file, line: Some(line), ..FileLocation::default() }
     }
 
@@ -115,7 +115,7 @@ impl DataTable {
 /// A file that cannot be read, a row with too few or too many fields, files with different columns
 /// (their order may differ), or an interrupt.
 pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<DataTable> {
-    let mut builder = Builder::default();
+    let (mut builder, mut files) = (Builder::default(), Vec::new());
     for (index, path) in paths.iter().enumerate() {
         let path = path.as_ref();
         let name = path.display().to_string();
@@ -125,16 +125,17 @@ pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<
         };
         builder.file = index;
         let file = DataFile {
-            path: path.to_owned(),
+            input: InputFile::open(path)?,
             name,
             format,
             headerless: None,
             interrupt: interrupt.clone(),
         };
         readers::read(&file, &mut builder)?;
+        files.push(file.input);
     }
-    let files: Vec<PathBuf> = paths.iter().map(|path| path.as_ref().to_owned()).collect();
-    let sha256 = sha256_of(&files)?;
+    let sha256 = sha256_of_inputs(&files)?;
+    files.iter().try_for_each(InputFile::require_unchanged)?;
     Ok(DataTable { columns: builder.columns, rows: builder.rows, files, sha256 })
 }
 

@@ -23,7 +23,9 @@ use self::archive::{StoredArchive, LOCAL_HEADER};
 use self::pickle::{Pickle, PickledValue};
 use self::view::{StorageView, StoredTensor, TorchStorage};
 use super::weights::{instead_of_weights, tensor, TensorFile};
+use crate::digest::sha256_of_parts;
 use crate::error::{failure, Diagnostic};
+use crate::input::InputFile;
 
 /// The first pickle of the legacy layout: protocol 2, a number of ten bytes, the end.
 const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
@@ -47,10 +49,8 @@ impl PthFile {
     ///
     /// # Errors
     /// As [`PthFile::parse`].
-    pub fn open(path: &Path) -> Result<Self> {
-        let bytes =
-            std::fs::read(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        Self::parse(path, bytes)
+    pub fn open(input: &InputFile) -> Result<Self> {
+        Self::parse(input.path(), input.read()?)
     }
 
     /// The state dict in `bytes`, the content of `path`. Only the names and shapes are read; memory is
@@ -81,6 +81,13 @@ impl TensorFile for PthFile {
     fn dims(&self, name: &str) -> Vec<usize> {
         self.tensors.get(name).map(|t| t.dims().to_vec()).unwrap_or_default()
     }
+
+    /// The file is in memory from the start.
+    fn load(&mut self) -> Result<Option<String>> {
+        Ok(Some(sha256_of_parts([&self.bytes[..]])))
+    }
+
+    fn unload(&mut self) {}
 
     fn read(&self, name: &str) -> Result<Tensor> {
         let stored = self

@@ -64,14 +64,14 @@ impl<'a> Distillation<'a> {
         }
         let teacher = settings.teacher.as_deref();
         let teacher = teacher.map(|source| Teacher::open(source, &splits, settings, session));
-        let teacher = teacher.transpose()?;
+        let mut teacher = teacher.transpose()?;
         let labels = match &teacher {
             Some(teacher) => teacher.classifier.label_names().to_vec(),
             None => splits.label_names(),
         };
-        let of_teacher = teacher.as_ref().map(|t| source(t.classifier.checkpoint(), session));
+        let of_teacher = teacher.as_mut().map(|t| source(t.classifier.checkpoint_mut(), session));
         let of_teacher = of_teacher.transpose()?;
-        let sources = (of_teacher, source(&checkpoint, session)?);
+        let sources = (of_teacher, source(&mut checkpoint, session)?);
         Ok(Distillation {
             recipe,
             session,

@@ -179,6 +179,7 @@ mod tests {
     use super::*;
     use crate::checkpoint::TokenizedExample;
     use crate::checkpoint::{ModelConfig, Weights};
+    use crate::input::InputFile;
     use crate::model::{conventions, families, Head, Mode, Model, PackedBatch, Trainable, Wanted};
 
     fn load(config: &ModelConfig, weights: &mut Weights) -> Encoder {
@@ -191,7 +192,7 @@ mod tests {
         let folder = Path::new("tests/fixtures/architectures").join(name);
         let config = ModelConfig::read(&folder.join("config.json")).unwrap();
         let file = folder.join("model.safetensors");
-        let mut weights = Weights::open(name, &[file]).unwrap();
+        let mut weights = Weights::open(name, &[InputFile::open(&file).unwrap()]).unwrap();
         let encoder = load(&config, &mut weights);
         (config, encoder)
     }

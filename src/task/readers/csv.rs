@@ -8,8 +8,7 @@ use super::{empty, header, pick, DataFile, RowSink};
 use crate::error::{failure, Diagnostic};
 
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
-    let bytes =
-        std::fs::read(&file.path).with_context(|| format!("cannot read `{}`", file.name))?;
+    let bytes = file.input.read()?;
     refuse_utf16(&file.name, &bytes)?;
     let mut records = Records::of(file, &bytes);
     if !records.advance()? {

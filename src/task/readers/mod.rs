@@ -7,12 +7,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{failure, FileLocation, Interrupted};
+use crate::input::InputFile;
 use crate::interrupt::Interrupt;
 
 mod csv;
@@ -85,8 +86,8 @@ impl Cell {
 /// One file to read.
 #[derive(Debug, Clone)]
 pub(crate) struct DataFile {
-    /// Its path on this machine.
-    pub(crate) path: PathBuf,
+    /// The open file.
+    pub(crate) input: InputFile,
     /// Its name in messages: its path, or `hub id/file`.
     pub(crate) name: String,
     pub(crate) format: DataFormat,
@@ -142,15 +143,12 @@ pub(crate) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
 }
 
 fn open(file: &DataFile) -> Result<File> {
-    File::open(&file.path).with_context(|| format!("cannot open `{}`", file.name))
+    file.input.reader().with_context(|| format!("cannot read `{}`", file.name))
 }
 
-/// Refuses folders, and Git LFS pointers in place of files.
+/// Refuses Git LFS pointers in place of files.
 fn refuse_pointer(file: &DataFile) -> Result<()> {
     const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
-    if file.path.is_dir() {
-        bail!("`{}` is a folder, not a file", file.name);
-    }
     let mut head = Vec::new();
     open(file)?
         .take(POINTER.len() as u64)

@@ -39,7 +39,7 @@ fn the_three_formats_give_the_same_table() {
         assert_eq!(table.text(0, label).unwrap().as_deref(), Some("no"));
         assert_eq!(table.text(1, label).unwrap(), None);
         assert_eq!(table.number(1, label).unwrap(), None);
-        assert_eq!(table.sha256, sha256_of(&[path]).unwrap());
+        assert_eq!(table.sha256, InputFile::open(&path).unwrap().sha256().unwrap());
     }
 }
 

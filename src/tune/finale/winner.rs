@@ -66,7 +66,7 @@ impl Confirmation<'_> {
     fn fold(&self, from: &Path, temperature: f64, to: &Path) -> Result<()> {
         let hub = &self.0.session.hub;
         let source = from.display().to_string();
-        let checkpoint = Checkpoint::open(&source, self.0.plan.settings()?.casing, hub)?;
+        let mut checkpoint = Checkpoint::open(&source, self.0.plan.settings()?.casing, hub)?;
         let path = from.join("distillation.json");
         let text = fs::read_to_string(&path)
             .with_context(|| format!("cannot read `{}`", path.display()))?;
@@ -79,7 +79,7 @@ impl Confirmation<'_> {
         record.push(b'\n');
         let new = NewCheckpoint {
             config: checkpoint.config.keys().clone(),
-            tensors: recalibrated(&checkpoint.weights, temperature)?,
+            tensors: recalibrated(&mut checkpoint.weights, temperature)?,
             tokenizer_files: checkpoint.tokenizer_files(hub)?,
             extra_files: vec![("distillation.json", record)],
         };

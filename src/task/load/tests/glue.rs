@@ -15,7 +15,7 @@ fn quotes_are_data_and_the_last_line_needs_no_end() {
     assert_eq!((data.task.as_str(), data.split.as_str(), data.available), ("sst2", "train", 3));
     assert_eq!(data.label_names, ["negative", "positive"]);
     assert_eq!(data.unlabelled, None);
-    assert_eq!(data.sha256, sha256_of(&data.files).unwrap());
+    assert_eq!(data.sha256, sha256_of_inputs(&data.files).unwrap());
 }
 
 #[test]
