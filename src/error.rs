@@ -3,8 +3,12 @@
 //! A failed check is no error: it is a [`crate::check::Verdict`]. An error means that the audit
 //! could not be asked for ([`ErrorKind::Usage`]) or could not be carried out (everything else).
 
+mod guard;
+
 use std::fmt;
 use std::process::ExitCode;
+
+pub use guard::{caught, guarded, program};
 
 use crate::terminal::write_line;
 

@@ -16,7 +16,7 @@ fn main() -> ExitCode {
     if std::env::var_os("CANDLE_NUM_THREADS").is_none() {
         std::env::set_var("CANDLE_NUM_THREADS", "1");
     }
-    match commands::run(&Cli::parse()) {
+    match error::program(|| commands::run(&Cli::parse())).and_then(|result| result) {
         Ok(exit) => exit.into(),
         Err(error) => {
             error::print(&error);
