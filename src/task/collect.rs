@@ -2,7 +2,7 @@
 
 use anyhow::{bail, Result};
 
-use super::labels::{find_label, label_ids, LabelReader};
+use super::labels::{label_ids, listed, LabelIndex, LabelReader, MOST_LABELS};
 use super::readers::{Cell, DataFile, RowSink, TableHeader};
 use super::spec::{TaskSource, TaskSpec};
 use super::spelling::did_you_mean;
@@ -30,8 +30,8 @@ struct Current {
     label: Option<(String, LabelReader)>,
 }
 
-/// Maximum number of names in a message.
-const SHOWN: usize = 20;
+/// Maximum number of rows that cannot be used; each is kept with its reason.
+const MOST_SKIPPED: usize = 1 << 20;
 
 impl<'a> Collector<'a> {
     pub(super) fn new(spec: &'a TaskSpec, split: &'a str, limit: Option<usize>) -> Self {
@@ -64,7 +64,7 @@ impl<'a> Collector<'a> {
             self.spec.name,
             alternatives.iter().map(wanted).collect::<Vec<_>>().join(" or ")
         )
-        .hint(format!("{guess}its columns are [{}]", shortened(columns))))
+        .hint(format!("{guess}its columns are [{}]", listed(columns))))
     }
 
     fn label_column(&self, file: &DataFile, columns: &[String]) -> Result<Option<&'a String>> {
@@ -75,7 +75,7 @@ impl<'a> Collector<'a> {
             let guess = did_you_mean(&wanted[0], columns.iter().map(String::as_str));
             bail!(failure!("`{}` has no label column `{}`", file.name, wanted[0]).hint(format!(
                 "{guess}its columns are [{}]; leave `label` out to audit without labels",
-                shortened(columns)
+                listed(columns)
             )));
         }
         Ok(found)
@@ -86,14 +86,18 @@ impl<'a> Collector<'a> {
         let Some(in_file) = in_file.filter(|_| self.spec.label_names.is_empty()) else {
             return Ok(());
         };
+        if in_file.len() > MOST_LABELS {
+            let count = in_file.len();
+            bail!("`{}` names {count} labels, and the limit is {MOST_LABELS}", file.name);
+        }
         if self.label_names.is_empty() && self.available == 0 {
             self.label_names = in_file.clone();
         } else if self.label_names != *in_file {
             bail!(
                 "`{}` names its labels [{}], the files before it [{}]",
                 file.name,
-                in_file.join(", "),
-                self.label_names.join(", ")
+                listed(in_file),
+                listed(&self.label_names)
             );
         }
         Ok(())
@@ -103,32 +107,30 @@ impl<'a> Collector<'a> {
     /// another order that only the user knows. Labels named in a config are not checked.
     fn refuse_other_names(&self, file: &DataFile, in_file: Option<&Vec<String>>) -> Result<()> {
         let Some(names) = in_file.filter(|names| label_ids(names).is_none()) else { return Ok(()) };
-        let known = names.iter().all(|name| find_label(&self.label_names, name).is_some());
+        let index = LabelIndex::new(&self.label_names);
+        let known = names.iter().all(|name| index.find(name).is_some());
         if known || !matches!(self.spec.source, TaskSource::Glue(_)) {
             return Ok(());
         }
         bail!(failure!(
             "`{}` names the labels [{}], and the task {} has [{}]",
             file.name,
-            shortened(names),
+            listed(names),
             self.spec.name,
-            shortened(&self.label_names)
+            listed(&self.label_names)
         )
         .hint("describe the file as a task of your own, with `labels` in the order of its ids"))
     }
 
     fn skip(&mut self, file: &DataFile, line: usize, reason: String) -> Result<()> {
+        if self.skipped.len() == MOST_SKIPPED {
+            bail!(failure!("more than {MOST_SKIPPED} rows cannot be used; this one: {reason}")
+                .hint("the file is damaged, or its format is another than its name says")
+                .at(file.line(line)));
+        }
         self.skipped.push(SkippedRow { file: file.name.clone(), line, reason });
         Ok(())
     }
-}
-
-fn shortened(names: &[String]) -> String {
-    let mut shown = names[..names.len().min(SHOWN)].join(", ");
-    if names.len() > SHOWN {
-        shown.push_str(", …");
-    }
-    shown
 }
 
 impl RowSink for Collector<'_> {

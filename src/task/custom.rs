@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Result;
 use serde::{Deserialize, Serialize};
 
+use super::labels::MOST_LABELS;
 use super::readers::DataFormat;
 use super::spec::Metric;
 use crate::error::usage;
@@ -127,6 +128,13 @@ impl CustomTask {
                 return wrong(
                     "`labels` must be two or more different names",
                     "list them in the order of their ids, for example [\"negative\", \"positive\"]",
+                );
+            }
+            if labels.len() > MOST_LABELS {
+                let count = labels.len();
+                return wrong(
+                    &format!("`labels` has {count} names, and the limit is {MOST_LABELS}"),
+                    "a classifier with more labels cannot be audited",
                 );
             }
         }

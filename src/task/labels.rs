@@ -1,5 +1,7 @@
 //! Label cells of data sets: names, ids, or nothing.
 
+use std::collections::HashMap;
+
 use super::readers::Cell;
 use super::spelling::did_you_mean;
 use crate::error::{failure, Diagnostic};
@@ -9,6 +11,9 @@ use crate::error::{failure, Diagnostic};
 pub struct LabelReader {
     /// Names by id. Empty: any id from 0 up is accepted, and no name.
     names: Vec<String>,
+    index: LabelIndex,
+    /// Whole number → id of the first name that is it.
+    by_number: HashMap<i64, usize>,
     numbers: Numbers,
 }
 
@@ -25,12 +30,63 @@ enum Numbers {
     Ids(Vec<u32>),
 }
 
+/// Maximum number of labels; ImageNet-21k has 21,841.
+pub const MOST_LABELS: usize = 1 << 16;
+
+/// Maximum number of names in a message.
+const SHOWN: usize = 20;
+
+/// The first names of a list for a message, separated by commas.
+pub fn listed(names: &[String]) -> String {
+    let mut shown = names[..names.len().min(SHOWN)].join(", ");
+    if names.len() > SHOWN {
+        shown.push_str(", …");
+    }
+    shown
+}
+
+/// The letters and digits of a name in lower case.
+fn folded(name: &str) -> String {
+    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+}
+
+/// Ids by name, for many look-ups; each takes a time that does not depend on the number of names.
+#[derive(Debug, Clone, Default)]
+pub struct LabelIndex {
+    exact: HashMap<String, usize>,
+    /// Name without case, spaces and punctuation → its id; `None` if several names are alike.
+    alike: HashMap<String, Option<usize>>,
+}
+
+impl LabelIndex {
+    /// The ids of `names`, the first of names that are equal.
+    pub fn new(names: &[String]) -> LabelIndex {
+        let mut index = LabelIndex::default();
+        for (id, name) in names.iter().enumerate() {
+            index.exact.entry(name.clone()).or_insert(id);
+            let same = index.alike.entry(folded(name)).or_insert(Some(id));
+            if *same != Some(id) {
+                *same = None;
+            }
+        }
+        index.alike.remove("");
+        index
+    }
+
+    /// As [`find_label`].
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.exact(name).or_else(|| self.alike.get(&folded(name)).copied().flatten())
+    }
+
+    /// The id of the name with the same spelling.
+    fn exact(&self, name: &str) -> Option<usize> {
+        self.exact.get(name).copied()
+    }
+}
+
 /// The id of `name` among `names`: the same spelling, else the only name that is the same without
-/// case, spaces and punctuation.
+/// case, spaces and punctuation. [`LabelIndex`] is for many names.
 pub fn find_label(names: &[String], name: &str) -> Option<usize> {
-    let folded = |name: &str| -> String {
-        name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
-    };
     names.iter().position(|known| known == name).or_else(|| {
         let wanted = folded(name);
         let mut alike =
@@ -44,7 +100,9 @@ pub fn find_label(names: &[String], name: &str) -> Option<usize> {
 pub fn label_ids(names: &[String]) -> Option<Vec<usize>> {
     let id = |name: &String| name.strip_prefix("LABEL_").unwrap_or(name).parse::<usize>().ok();
     let ids: Vec<usize> = names.iter().map(id).collect::<Option<_>>()?;
-    (0..names.len()).all(|i| ids.contains(&i)).then_some(ids)
+    let mut found = vec![false; ids.len()];
+    ids.iter().for_each(|&id| _ = found.get_mut(id).map(|found| *found = true));
+    found.iter().all(|found| *found).then_some(ids)
 }
 
 impl LabelReader {
@@ -53,8 +111,9 @@ impl LabelReader {
     /// The same names in another order are matched by name. Other names are ignored, in favour of
     /// the task's own.
     pub fn new(names: &[String], in_file: Option<&Vec<String>>) -> LabelReader {
+        let index = LabelIndex::new(names);
         let by_name = |in_file: &Vec<String>| -> Vec<u32> {
-            let id = |name: &String| find_label(names, name).map(|id| id as u32);
+            let id = |name: &String| index.find(name).map(|id| id as u32);
             let ids: Option<Vec<u32>> = in_file.iter().map(id).collect();
             let same_set = ids.filter(|ids| ids.len() == names.len());
             same_set.unwrap_or_else(|| (0..names.len() as u32).collect())
@@ -66,7 +125,13 @@ impl LabelReader {
             None if names.iter().all(is_number) => Numbers::Names,
             None => Numbers::NamesThenIds,
         };
-        LabelReader { names: names.to_vec(), numbers }
+        let mut by_number = HashMap::new();
+        for (id, name) in names.iter().enumerate() {
+            if let Ok(number) = name.parse::<i64>() {
+                by_number.entry(number).or_insert(id);
+            }
+        }
+        LabelReader { names: names.to_vec(), index, by_number, numbers }
     }
 
     /// The label id; `None` if the row has no label.
@@ -102,7 +167,7 @@ impl LabelReader {
         if text.is_empty() {
             return Ok(None);
         }
-        if let Some(id) = self.names.iter().position(|name| name == text) {
+        if let Some(id) = self.index.exact(text) {
             return Ok(Some(id as u32));
         }
         if let Ok(number) = text.parse::<i64>() {
@@ -113,7 +178,7 @@ impl LabelReader {
             Ok(value) if value.fract() == 0.0 && value.abs() < 1e9 => self.number(value as i64),
             Ok(value) if value.is_nan() => Ok(None),
             Ok(_) => Err(self.not_an_id(text)),
-            Err(_) => match find_label(&self.names, text) {
+            Err(_) => match self.index.find(text) {
                 Some(id) => Ok(Some(id as u32)),
                 None => Err(self.unknown(text)),
             },
@@ -121,7 +186,7 @@ impl LabelReader {
     }
 
     fn number(&self, number: i64) -> Result<Option<u32>, Diagnostic> {
-        let name = || self.names.iter().position(|name| name.parse() == Ok(number));
+        let name = || self.by_number.get(&number).copied();
         match &self.numbers {
             Numbers::Ids(_) => self.id(number),
             Numbers::NamesThenIds => {
@@ -132,7 +197,7 @@ impl LabelReader {
                 None if number == -1 => Ok(None),
                 None => Err(failure!("label {number} is not one of the names").hint(format!(
                     "the labels [{}] are numbers, so a number is read as a name, never as an id",
-                    self.names.join(", ")
+                    listed(&self.names)
                 ))),
             },
         }
@@ -142,8 +207,7 @@ impl LabelReader {
         if id == -1 {
             return Ok(None); // GLUE's mark for unlabelled test rows
         }
-        let known =
-            if self.names.is_empty() { i64::from(u32::MAX) } else { self.names.len() as i64 };
+        let known = if self.names.is_empty() { MOST_LABELS } else { self.names.len() } as i64;
         if !(0..known).contains(&id) {
             return Err(self.out_of_range(id));
         }
@@ -156,11 +220,11 @@ impl LabelReader {
 
     fn out_of_range(&self, id: i64) -> Diagnostic {
         let hint = match self.names.len() {
-            0 => "ids count from 0; −1 or nothing means no label".to_owned(),
+            0 => format!("ids are from 0 to {}; −1 or nothing means no label", MOST_LABELS - 1),
             count => format!(
                 "the ids 0 to {} are [{}]; −1 or nothing means no label",
                 count - 1,
-                self.names.join(", ")
+                listed(&self.names)
             ),
         };
         failure!("label {id} is out of range").hint(hint)
@@ -176,7 +240,7 @@ impl LabelReader {
             "name the labels in the order of their ids: labels = [\"…\", \"…\"]".to_owned()
         } else {
             let guess = did_you_mean(text, self.names.iter().map(String::as_str));
-            format!("{guess}the labels are [{}]", self.names.join(", "))
+            format!("{guess}the labels are [{}]", listed(&self.names))
         };
         failure!("unknown label `{text}`").hint(hint)
     }
@@ -304,6 +368,35 @@ mod tests {
     }
 
     #[test]
+    fn an_index_finds_what_a_search_finds() {
+        for known in [&["a", "A", "b", "-", "b"][..], &["C", "C++"], &["Not it", "it"], &[]] {
+            let index = LabelIndex::new(&names(known));
+            for name in ["a", "A", "B", "b", "-", "c", "C", "C+", "not-it", "IT", ""] {
+                assert_eq!(
+                    index.find(name),
+                    find_label(&names(known), name),
+                    "{name} in {known:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn as_many_labels_as_may_be_are_read_in_linear_time() {
+        // Quadratic code takes minutes: 65,536² comparisons of names.
+        let many: Vec<String> = (0..MOST_LABELS).map(|i| format!("name {i}")).collect();
+        let reader = LabelReader::new(&many, Some(&many));
+        for (i, name) in many.iter().enumerate() {
+            let cell = if i % 2 == 0 { text(name) } else { text(&name.to_uppercase()) };
+            assert_eq!(reader.read(&cell).unwrap(), Some(i as u32));
+        }
+        let ids: Vec<String> = (0..MOST_LABELS).map(|i| format!("LABEL_{i}")).collect();
+        assert_eq!(label_ids(&ids).unwrap().len(), MOST_LABELS);
+        let hint = LabelReader::new(&many, None).read(&text("other")).unwrap_err().hint.unwrap();
+        assert!(hint.ends_with("name 19, …]"), "{hint}");
+    }
+
+    #[test]
     fn ids_in_any_order_are_not_names() {
         assert_eq!(label_ids(&names(&["LABEL_1", "LABEL_0"])), Some(vec![1, 0]));
         assert_eq!(label_ids(&names(&["0", "1", "2"])), Some(vec![0, 1, 2]));
@@ -315,6 +408,7 @@ mod tests {
     fn without_names_any_id_is_taken_and_names_are_asked_for() {
         let reader = reader(&[]);
         assert_eq!(reader.read(&text("7")).unwrap(), Some(7));
+        assert!(reader.read(&text("65536")).unwrap_err().message.contains("out of range"));
         assert!(reader.read(&text("good")).unwrap_err().hint.unwrap().contains("labels = ["));
     }
 }

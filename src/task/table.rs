@@ -1,11 +1,12 @@
 //! Tables of named columns with typed cells, for `audit check`.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Result};
 
 use super::files::expand;
-use super::labels::LabelReader;
+use super::labels::{listed, LabelReader};
 use super::readers::{self, DataFile, DataFormat, RowSink, TableHeader};
 use crate::error::{failure, Diagnostic, FileLocation};
 use crate::input::{sha256_of_inputs, InputFile};
@@ -115,7 +116,8 @@ impl DataTable {
 /// A file that cannot be read, a row with too few or too many fields, files with different columns
 /// (their order may differ), or an interrupt.
 pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<DataTable> {
-    let (mut builder, mut files) = (Builder::default(), Vec::new());
+    let mut builder = Builder { most_cells: FLOOR_OF_CELLS, ..Builder::default() };
+    let mut files = Vec::new();
     for (index, path) in paths.iter().enumerate() {
         let path = path.as_ref();
         let name = path.display().to_string();
@@ -124,8 +126,10 @@ pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<
                 .hint("a table is a .csv, .tsv, .jsonl or .parquet file"));
         };
         builder.file = index;
+        let input = InputFile::open(path)?;
+        builder.most_cells += input.stamp().size;
         let file = DataFile {
-            input: InputFile::open(path)?,
+            input,
             name,
             format,
             headerless: None,
@@ -168,22 +172,33 @@ struct Builder {
     rows: Vec<TableRow>,
     /// Index of the file being read.
     file: usize,
+    /// Cells of all rows.
+    cells: u64,
+    /// The limit of `cells`. JSONL and Parquet need no byte for an empty cell.
+    most_cells: u64,
 }
+
+/// Cells that a small table may always have.
+const FLOOR_OF_CELLS: u64 = 4 << 20;
 
 impl RowSink for Builder {
     fn header(&mut self, file: &DataFile, header: &TableHeader) -> Result<Vec<usize>> {
         if self.file == 0 {
             self.columns = header.columns.to_vec();
         }
-        let index = |name: &String| header.columns.iter().position(|column| column == name);
+        let mut places: HashMap<&String, usize> = HashMap::new();
+        for (index, column) in header.columns.iter().enumerate() {
+            places.entry(column).or_insert(index);
+        }
+        let index = |name: &String| places.get(name).copied();
         let order: Option<Vec<usize>> = self.columns.iter().map(index).collect();
         match order {
             Some(order) if order.len() == header.columns.len() => Ok(order),
             _ => bail!(failure!(
                 "`{}` has the columns [{}], the file before it [{}]",
                 file.name,
-                header.columns.join(", "),
-                self.columns.join(", ")
+                listed(header.columns),
+                listed(&self.columns)
             )
             .hint("files of one table have the same columns")),
         }
@@ -193,6 +208,15 @@ impl RowSink for Builder {
         if let Some(missing) = cells.iter().position(|cell| *cell == Cell::Missing) {
             let column = &self.columns[missing];
             return self.broken(file, line, format!("the row ends before column `{column}`"));
+        }
+        self.cells += cells.len() as u64;
+        if self.cells > self.most_cells {
+            bail!(failure!(
+                "the table has more than {} cells, and most of them are empty",
+                self.most_cells
+            )
+            .hint("each row has a cell for every column of the file; leave unused columns out")
+            .at(file.line(line)));
         }
         self.rows.push(TableRow { file: self.file, line, cells });
         Ok(())

@@ -1,5 +1,6 @@
 //! Lines of a text file, numbered, within bounds.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
@@ -101,8 +102,9 @@ pub(super) fn not_utf8(at: FileLocation, byte: usize, part: &str) -> anyhow::Err
 
 /// Refuses a header with two columns of one name.
 pub(super) fn refuse_twins(name: &str, columns: &[String]) -> Result<()> {
-    for (index, column) in columns.iter().enumerate() {
-        if !column.is_empty() && columns[..index].contains(column) {
+    let mut known = HashSet::new();
+    for column in columns {
+        if !column.is_empty() && !known.insert(column) {
             bail!("`{name}` has two columns `{column}`");
         }
     }

@@ -1,25 +1,35 @@
 //! Apache Parquet, read row by row.
 
-use std::cell::Cell as Flag;
-use std::collections::BTreeMap;
-use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Arc, Once};
+mod bounded;
+mod pages;
+#[cfg(test)]
+mod tests;
 
-use anyhow::Result;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use anyhow::{bail, Result};
+use parquet::basic::{ConvertedType, Encoding, LogicalType, Repetition};
 use parquet::file::metadata::KeyValue;
 use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::record::reader::RowIter;
 use parquet::record::Field;
 use parquet::schema::types::Type;
 use serde_json::Value;
 
-use super::lines::refuse_twins;
+use self::bounded::BoundedFile;
+use self::pages::DecodedLimits;
+use super::lines::{refuse_twins, LONGEST_LINE};
 use super::{open, Cell, DataFile, RowSink, TableHeader};
-use crate::error::failure;
+use crate::error::{caught, failure};
 
+/// Reads one file. Memory is bounded by [`DecodedLimits`] of its size.
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let name = &file.name;
     let input = open(file)?;
-    let reader = guarded(name, || SerializedFileReader::new(input))?;
+    let limits = DecodedLimits::of(file.input.stamp().size);
+    let pages = input.try_clone()?;
+    let reader = BoundedFile(guarded(name, || SerializedFileReader::new(input))?);
     let metadata = reader.metadata().file_metadata();
     let schema = metadata.schema();
     let columns: Vec<String> =
@@ -33,17 +43,30 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let mut ordered = wanted.clone();
     ordered.sort_unstable();
     ordered.dedup();
-    let place = |index: &usize| ordered.binary_search(index).expect("wanted is in ordered");
-    let fields = ordered.iter().map(|&index| Arc::clone(&schema.get_fields()[index])).collect();
-    let projection = Type::group_type_builder(schema.name()).with_fields(fields);
-    let mut rows = guarded(name, || reader.get_row_iter(Some(projection.build()?)))?;
+    ordered.retain(|&index| nested(&schema.get_fields()[index]).is_none());
+    let leaves = leaves(&reader, &ordered);
+    let checked = caught(|| pages::check(&pages, reader.metadata(), &leaves, limits));
+    if let Err(why) = checked.and_then(|checked| checked) {
+        bail!(damaged(name, &why));
+    }
+    let mut rows = guarded(name, || rows(&reader, schema, &ordered, &leaves))?;
+    let mut room = limits.bytes;
     let mut line = 0_usize;
     while let Some(row) = guarded(name, || rows.next().transpose())? {
         file.go_on()?;
         line += 1;
-        let cells: Vec<Cell> =
+        let read: Vec<Cell> =
             row.into_columns().into_iter().map(|(_, field)| cell(field)).collect();
-        sink.row(file, line, wanted.iter().map(|index| cells[place(index)].clone()).collect())?;
+        for (text, &column) in read.iter().zip(&ordered) {
+            let length = if let Cell::Text(text) = text { text.len() } else { 0 };
+            let fits = room.checked_sub(length as u64).filter(|_| length <= LONGEST_LINE);
+            room = fits.ok_or_else(|| too_long(file, line, &columns, column, length, limits))?;
+        }
+        let one = |index: &usize| match ordered.binary_search(index) {
+            Ok(place) => read[place].clone(),
+            Err(_) => Cell::Other(nested(&schema.get_fields()[*index]).unwrap_or("an object")),
+        };
+        sink.row(file, line, wanted.iter().map(one).collect())?;
     }
     let announced = metadata.num_rows();
     if line as i64 != announced {
@@ -52,12 +75,80 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     Ok(())
 }
 
+/// What a column holds if it is not one value a row. Such a column is not read: a short file can
+/// announce lists of any length.
+fn nested(field: &Type) -> Option<&'static str> {
+    let info = field.get_basic_info();
+    let is_list = info.converted_type() == ConvertedType::LIST
+        || info.logical_type_ref() == Some(&LogicalType::List)
+        || (info.has_repetition() && info.repetition() == Repetition::REPEATED);
+    match (is_list, field.is_primitive()) {
+        (true, _) => Some("a list"),
+        (false, true) => None,
+        (false, false) => Some("an object"),
+    }
+}
+
+/// The leaf columns of the columns `ordered`, none of which is nested.
+fn leaves(reader: &BoundedFile, ordered: &[usize]) -> Vec<usize> {
+    let schema = reader.metadata().file_metadata().schema_descr();
+    let is_wanted =
+        |&leaf: &usize| ordered.binary_search(&schema.get_column_root_idx(leaf)).is_ok();
+    (0..schema.num_columns()).filter(is_wanted).collect()
+}
+
+fn rows<'a>(
+    reader: &'a BoundedFile,
+    schema: &Type,
+    ordered: &[usize],
+    leaves: &[usize],
+) -> parquet::errors::Result<RowIter<'a>> {
+    let fields = ordered.iter().map(|&index| Arc::clone(&schema.get_fields()[index])).collect();
+    let projection = Type::group_type_builder(schema.name()).with_fields(fields);
+    let rows = reader.get_row_iter(Some(projection.build()?))?;
+    // Values of this encoding repeat the start of the one before: a batch of long ones is many times
+    // their page.
+    let mut chunks = reader
+        .metadata()
+        .row_groups()
+        .iter()
+        .flat_map(|group| leaves.iter().map(|&leaf| group.column(leaf)));
+    match chunks.any(|chunk| chunk.encodings().any(|it| it == Encoding::DELTA_BYTE_ARRAY)) {
+        true => Ok(rows.with_batch_size(1)),
+        false => Ok(rows),
+    }
+}
+
+fn too_long(
+    file: &DataFile,
+    line: usize,
+    columns: &[String],
+    column: usize,
+    length: usize,
+    limits: DecodedLimits,
+) -> anyhow::Error {
+    let place = file.cell(line, columns, column);
+    if length > LONGEST_LINE {
+        return failure!("longer than {} MiB", LONGEST_LINE >> 20)
+            .hint("no example is that long; the file is damaged")
+            .at(place)
+            .into();
+    }
+    failure!(
+        "the texts so far are more than {} MiB, the limit for a file of this size",
+        limits.bytes >> 20
+    )
+    .hint("its texts repeat without end; write it again without a dictionary if they are real")
+    .at(place)
+    .into()
+}
+
 /// Runs a call of the parquet crate, which panics on some damaged files.
 fn guarded<T>(name: &str, call: impl FnOnce() -> parquet::errors::Result<T>) -> Result<T> {
-    let reason = match quietly(call) {
+    let reason = match caught(call) {
         Ok(Ok(value)) => return Ok(value),
         Ok(Err(error)) => error.to_string(),
-        Err(()) => "its parts contradict each other".to_owned(),
+        Err(_) => "its parts contradict each other".to_owned(),
     };
     Err(damaged(name, &reason))
 }
@@ -66,28 +157,6 @@ fn damaged(name: &str, reason: &str) -> anyhow::Error {
     failure!("`{name}` cannot be read as Parquet: {reason}")
         .hint("it is cut short, damaged or of another format; download or write it again")
         .into()
-}
-
-thread_local! {
-    static QUIET: Flag<bool> = const { Flag::new(false) };
-}
-
-/// Catches a panic of `call` without the message on stderr that panics print.
-fn quietly<T>(call: impl FnOnce() -> T) -> Result<T, ()> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let usual = panic::take_hook();
-        panic::set_hook(Box::new(move |info| {
-            if !QUIET.get() {
-                usual(info);
-            }
-        }));
-    });
-    QUIET.set(true);
-    // Nothing that the call may leave half done is used after a panic.
-    let result = panic::catch_unwind(AssertUnwindSafe(call));
-    QUIET.set(false);
-    result.map_err(drop)
 }
 
 fn cell(field: Field) -> Cell {

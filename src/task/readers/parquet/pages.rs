@@ -1,0 +1,300 @@
+//! The sizes of a Parquet file's pages, read from their headers before anything is decompressed.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+
+use parquet::basic::Compression;
+use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
+
+/// What a file of some size may decode to: [`FLOOR`] and [`FACTOR`] bytes for each of its own.
+///
+/// Texts compress to a tenth; a dictionary of few texts compresses further, to some bits a row.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct DecodedLimits {
+    /// Bytes of all pages, and bytes of all texts.
+    pub(super) bytes: u64,
+    /// Rows.
+    pub(super) rows: u64,
+}
+
+const FLOOR: u64 = 64 << 20;
+const FACTOR: u64 = 1000;
+/// Rows of a small file, and rows for each byte of a large one; a row of a few labels takes some bits.
+const FLOOR_OF_ROWS: u64 = 1 << 20;
+const ROWS_PER_BYTE: u64 = 64;
+/// Maximum bytes of one page; writers cut them at 1 MiB.
+const LARGEST_PAGE: u64 = 256 << 20;
+
+impl DecodedLimits {
+    /// The limits of a file of `size` bytes.
+    pub(super) fn of(size: u64) -> DecodedLimits {
+        DecodedLimits {
+            bytes: size.saturating_mul(FACTOR).saturating_add(FLOOR),
+            rows: size.saturating_mul(ROWS_PER_BYTE).saturating_add(FLOOR_OF_ROWS),
+        }
+    }
+}
+
+/// Checks rows and page sizes of the leaf columns `wanted`.
+///
+/// # Errors
+/// What is beyond a limit, or where the pages' headers cannot be read.
+pub(super) fn check(
+    file: &File,
+    metadata: &ParquetMetaData,
+    wanted: &[usize],
+    limits: DecodedLimits,
+) -> Result<(), String> {
+    let mut rows = 0_u64;
+    let mut decoded = 0_u64;
+    let mut input = BufReader::with_capacity(1 << 14, file);
+    for group in metadata.row_groups() {
+        let count = u64::try_from(group.num_rows()).map_err(|_| "it announces negative rows")?;
+        rows = rows.saturating_add(count);
+        if rows > limits.rows {
+            return Err(format!(
+                "it announces {rows} rows, and the limit for its size is {}",
+                limits.rows
+            ));
+        }
+        for &leaf in wanted {
+            let column = group.column(leaf);
+            let name = column.column_path().string();
+            check_chunk(&mut input, column, limits, &mut decoded)
+                .map_err(|why| format!("column `{name}`: {why}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn check_chunk(
+    input: &mut BufReader<&File>,
+    column: &ColumnChunkMetaData,
+    limits: DecodedLimits,
+    decoded: &mut u64,
+) -> Result<(), String> {
+    let (start, length) = column.byte_range();
+    let end = start.saturating_add(length);
+    let unreadable = |_: io::Error| "its pages cannot be read".to_owned();
+    let mut position = start;
+    input.seek(SeekFrom::Start(position)).map_err(unreadable)?;
+    while position < end {
+        let header = PageHeader::read(input).map_err(unreadable)?;
+        *decoded = decoded.saturating_add(header.uncompressed);
+        if header.uncompressed > LARGEST_PAGE || *decoded > limits.bytes {
+            let most = LARGEST_PAGE.min(limits.bytes);
+            return Err(format!(
+                "a page announces {} bytes, {} bytes in all, and the limits for its size are {most} \
+                 and {}",
+                header.uncompressed, decoded, limits.bytes
+            ));
+        }
+        if matches!(column.compression(), Compression::BROTLI(_)) {
+            check_brotli(input, &header).map_err(unreadable)??;
+        } else {
+            let compressed = i64::try_from(header.compressed).expect("an i32");
+            input.seek_relative(compressed).map_err(unreadable)?;
+        }
+        position = position.saturating_add(header.length + header.compressed);
+    }
+    Ok(())
+}
+
+/// Counts what a page decompresses to: the parquet crate writes all of it, whatever is announced. (The
+/// other codecs stop at the announced size, or cannot grow a page by more than [`FACTOR`].)
+fn check_brotli(input: &mut impl Read, header: &PageHeader) -> io::Result<Result<(), String>> {
+    let mut page = Vec::new();
+    input.take(header.compressed).read_to_end(&mut page)?;
+    let levels = usize::try_from(header.levels).unwrap_or(usize::MAX).min(page.len());
+    if header.is_stored {
+        return Ok(Ok(()));
+    }
+    let most = header.uncompressed.saturating_sub(levels as u64);
+    let mut content = brotli::Decompressor::new(&page[levels..], 1 << 14).take(most + 1);
+    // Damaged bytes are an error of the reading itself.
+    let size = io::copy(&mut content, &mut io::sink()).unwrap_or(0);
+    Ok(match size > most {
+        true => Err(format!("a page announces {} bytes and holds more", header.uncompressed)),
+        false => Ok(()),
+    })
+}
+
+/// The sizes in a page's header, a struct in Thrift's compact protocol.
+#[derive(Debug, Default, PartialEq)]
+struct PageHeader {
+    /// Bytes of the header itself.
+    length: u64,
+    /// Bytes of the page in the file.
+    compressed: u64,
+    /// Bytes of the page in memory.
+    uncompressed: u64,
+    /// Bytes before the values that are never compressed (version 2).
+    levels: u64,
+    /// Whether the page says that it is not compressed (version 2).
+    is_stored: bool,
+}
+
+/// Depth of structs in a page's header, which has three.
+const MOST_DEPTH: usize = 8;
+
+/// Types of Thrift's compact protocol.
+mod thrift {
+    pub(super) const TRUE: u8 = 1;
+    pub(super) const FALSE: u8 = 2;
+    pub(super) const I32: u8 = 5;
+    pub(super) const STRUCT: u8 = 12;
+}
+
+impl PageHeader {
+    fn read(input: &mut impl Read) -> io::Result<PageHeader> {
+        let mut input = Counted { input, count: 0 };
+        let mut header = PageHeader::default();
+        let mut id = 0;
+        while let Some(kind) = input.field(&mut id)? {
+            match (id, kind) {
+                (2, thrift::I32) => header.uncompressed = input.size()?,
+                (3, thrift::I32) => header.compressed = input.size()?,
+                (8, thrift::STRUCT) => header.read_version_2(&mut input)?,
+                (_, kind) => input.skip(kind, MOST_DEPTH)?,
+            }
+        }
+        header.length = input.count;
+        Ok(header)
+    }
+
+    fn read_version_2(&mut self, input: &mut Counted<impl Read>) -> io::Result<()> {
+        let mut id = 0;
+        while let Some(kind) = input.field(&mut id)? {
+            match (id, kind) {
+                (5 | 6, thrift::I32) => self.levels += input.size()?,
+                (7, kind @ (thrift::TRUE | thrift::FALSE)) => {
+                    self.is_stored = kind == thrift::FALSE
+                }
+                (_, kind) => input.skip(kind, MOST_DEPTH)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A reader that counts its bytes.
+struct Counted<R> {
+    input: R,
+    count: u64,
+}
+
+impl<R: Read> Counted<R> {
+    fn byte(&mut self) -> io::Result<u8> {
+        let mut byte = [0];
+        self.input.read_exact(&mut byte)?;
+        self.count += 1;
+        Ok(byte[0])
+    }
+
+    fn varint(&mut self) -> io::Result<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            value |= u64::from(byte & 0x7F) << shift;
+            if byte & 0x80 == 0 {
+                return Ok(value);
+            }
+        }
+        Err(io::ErrorKind::InvalidData.into())
+    }
+
+    /// A number of bytes: a whole number that is not negative, and below 2^31.
+    fn size(&mut self) -> io::Result<u64> {
+        let zigzag = self.varint()?;
+        match zigzag & 1 == 0 && zigzag >> 1 < 1 << 31 {
+            true => Ok(zigzag >> 1),
+            false => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+
+    /// The type of the next field, whose id is put into `id`; `None` at the end of the struct.
+    fn field(&mut self, id: &mut i64) -> io::Result<Option<u8>> {
+        let byte = self.byte()?;
+        if byte == 0 {
+            return Ok(None);
+        }
+        match byte >> 4 {
+            0 => {
+                let zigzag = self.varint()?;
+                *id = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
+            }
+            delta => *id += i64::from(delta),
+        }
+        Ok(Some(byte & 0xF))
+    }
+
+    fn skip_bytes(&mut self, count: u64) -> io::Result<()> {
+        let skipped = io::copy(&mut self.input.by_ref().take(count), &mut io::sink())?;
+        self.count += skipped;
+        if skipped < count {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        Ok(())
+    }
+
+    fn skip(&mut self, kind: u8, depth: usize) -> io::Result<()> {
+        if depth == 0 {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        match kind {
+            thrift::TRUE | thrift::FALSE => Ok(()),
+            3 => self.skip_bytes(1),
+            4..=6 => self.varint().map(drop),
+            7 => self.skip_bytes(8),
+            8 => self.varint().and_then(|length| self.skip_bytes(length)),
+            9 | 10 => {
+                let head = self.byte()?;
+                let count = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
+                // In a list a truth value takes a byte.
+                let kind = if matches!(head & 0xF, 1 | 2) { 3 } else { head & 0xF };
+                (0..count).try_for_each(|_| self.skip(kind, depth - 1))
+            }
+            thrift::STRUCT => {
+                let mut id = 0;
+                while let Some(kind) = self.field(&mut id)? {
+                    self.skip(kind, depth - 1)?;
+                }
+                Ok(())
+            }
+            _ => Err(io::ErrorKind::InvalidData.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_of_a_page_is_read_as_thrift_writes_it() {
+        // type 0; uncompressed 1000 → zigzag 2000 = 0xD0 0x0F; compressed 300 → 600 = 0xD8 0x04;
+        // data_page_header {num_values 5, statistics {max "ab"}}.
+        let bytes = [
+            0x15, 0x00, 0x15, 0xD0, 0x0F, 0x15, 0xD8, 0x04, 0x2C, 0x15, 0x0A, 0x4C, 0x18, 0x02,
+            b'a', b'b', 0x00, 0x00, 0x00,
+        ];
+        let header = PageHeader::read(&mut &bytes[..]).unwrap();
+        let sizes = (header.length, header.compressed, header.uncompressed);
+        assert_eq!(sizes, (bytes.len() as u64, 300, 1000));
+        assert!(PageHeader::read(&mut &bytes[..10]).is_err());
+    }
+
+    #[test]
+    fn negative_sizes_and_endless_headers_are_refused() {
+        assert!(PageHeader::read(&mut &[0x25, 0x01, 0x00][..]).is_err(), "-1 bytes");
+        let nested = vec![0x1C; 1 << 20];
+        assert!(PageHeader::read(&mut &nested[..]).is_err());
+    }
+
+    #[test]
+    fn limits_follow_the_size_of_the_file() {
+        let limits = DecodedLimits::of(1000);
+        assert_eq!((limits.bytes, limits.rows), ((64 << 20) + 1_000_000, (1 << 20) + 64_000));
+        DecodedLimits::of(u64::MAX / 2);
+    }
+}
