@@ -1,12 +1,13 @@
 //! Assigns a model's outputs to the task's labels, by name if there are names.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 
 use anyhow::{bail, Result};
 
 use crate::error::{failure, usage};
-use crate::task::{find_label, label_ids};
+use crate::task::{label_ids, listed, LabelIndex};
 
 /// `--label-map`: the task's names for some of a model's labels.
 ///
@@ -45,10 +46,9 @@ impl FromStr for LabelMap {
             Ok(LabelMapEntry { role, model_label, task_label })
         });
         let entries: Vec<LabelMapEntry> = entries.collect::<Result<_>>()?;
-        for (i, entry) in entries.iter().enumerate() {
-            let same =
-                |e: &LabelMapEntry| (&e.role, &e.model_label) == (&entry.role, &entry.model_label);
-            if entries[..i].iter().any(same) {
+        let mut known = HashSet::new();
+        for entry in &entries {
+            if !known.insert((&entry.role, &entry.model_label)) {
                 bail!(usage!("the label map maps `{}` twice", entry.model_label));
             }
         }
@@ -76,8 +76,9 @@ impl LabelMap {
     /// An entry for `role` only that names none of them.
     pub fn rename(&self, role: &str, names: &[String]) -> Result<Vec<String>> {
         let mut renamed: Vec<String> = names.to_vec();
+        let index = LabelIndex::new(names);
         for entry in self.entries.iter().filter(|e| e.concerns(role)) {
-            match find_label(names, &entry.model_label) {
+            match index.find(&entry.model_label) {
                 Some(i) => renamed[i] = entry.task_label.clone(),
                 // An entry for both models may name a label that only the other has.
                 None if entry.role.is_none() => {}
@@ -121,9 +122,12 @@ impl LabelMap {
     /// # Errors
     /// The first such entry, with the models' labels.
     pub fn check_used(&self, teacher: &[String], student: &[String]) -> Result<()> {
+        if self.entries.is_empty() {
+            return Ok(());
+        }
+        let indices = [teacher, student].map(LabelIndex::new);
         for entry in self.entries.iter().filter(|e| e.role.is_none()) {
-            let known = |names| find_label(names, &entry.model_label).is_some();
-            if !known(teacher) && !known(student) {
+            if indices.iter().all(|index| index.find(&entry.model_label).is_none()) {
                 let all: Vec<String> = teacher.iter().chain(student).cloned().collect();
                 return Err(entry.names_nothing("the models' labels", &all));
             }
@@ -138,7 +142,7 @@ impl LabelMapEntry {
     }
 
     fn names_nothing(&self, whose: &str, names: &[String]) -> anyhow::Error {
-        usage!("the label map names `{}`, and {whose} are [{}]", self.model_label, names.join(", "))
+        usage!("the label map names `{}`, and {whose} are [{}]", self.model_label, listed(names))
             .hint("a label without a name is LABEL_0, LABEL_1, …")
             .into()
     }
@@ -162,9 +166,9 @@ pub fn align(
         bail!(failure!(
             "{role} `{source}` has {} labels [{}], and the task {task} has {} [{}]",
             model_names.len(),
-            model_names.join(", "),
+            listed(model_names),
             task_names.len(),
-            task_names.join(", ")
+            listed(task_names)
         )
         .hint("is this a checkpoint of another task?"));
     }
@@ -174,8 +178,8 @@ pub fn align(
     by_name(&renamed, task_names).or_else(|| by_id(&renamed)).ok_or_else(|| {
         failure!(
             "{role} `{source}` and the task {task} name different labels: [{}] against [{}]",
-            renamed.join(", "),
-            task_names.join(", ")
+            listed(&renamed),
+            listed(task_names)
         )
         .hint(format!(
             "if they mean the same, assign them: --label-map {scope}{}={},…; otherwise \
@@ -187,14 +191,18 @@ pub fn align(
 }
 
 fn by_name(model_names: &[String], task_names: &[String]) -> Option<Vec<usize>> {
+    let index = LabelIndex::new(model_names);
     let columns: Vec<usize> =
-        task_names.iter().map(|name| find_label(model_names, name)).collect::<Option<_>>()?;
-    (0..columns.len()).all(|column| columns.contains(&column)).then_some(columns)
+        task_names.iter().map(|name| index.find(name)).collect::<Option<_>>()?;
+    let mut found = vec![false; columns.len()];
+    columns.iter().for_each(|&column| found[column] = true);
+    found.iter().all(|found| *found).then_some(columns)
 }
 
 fn by_id(model_names: &[String]) -> Option<Vec<usize>> {
-    let ids = label_ids(model_names)?;
-    (0..ids.len()).map(|id| ids.iter().position(|i| *i == id)).collect()
+    let mut columns = vec![0; model_names.len()];
+    label_ids(model_names)?.into_iter().enumerate().for_each(|(column, id)| columns[id] = column);
+    Some(columns)
 }
 
 #[cfg(test)]
@@ -254,6 +262,19 @@ mod tests {
     fn ids_in_another_order_stay_ids() {
         let model = ["LABEL_1", "LABEL_0"];
         assert_eq!(columns(Some(&model), &["negative", "positive"], "").unwrap(), [1, 0]);
+    }
+
+    #[test]
+    fn many_labels_are_aligned_in_linear_time_and_not_all_printed() {
+        // Quadratic code takes minutes: 65,536² comparisons of names.
+        let model: Vec<String> = (0..1 << 16).rev().map(|i| format!("Name {i}")).collect();
+        let task: Vec<String> = (0..1 << 16).map(|i| format!("name {i}")).collect();
+        let map = LabelMap::default();
+        let columns = align("student", "m", &model, "t", &task, &map).unwrap();
+        assert!(columns.iter().enumerate().all(|(i, column)| i + column == 65_535));
+        let other: Vec<String> = (0..1 << 16).map(|i| format!("other {i}")).collect();
+        let error = rendered(&align("student", "m", &other, "t", &task, &map).unwrap_err());
+        assert!(error.contains("other 19, …]") && error.len() < 2000, "{error}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::pth::PthFile;
 use super::safetensors_file::SafetensorsFile;
 use crate::digest::hexadecimal;
-use crate::error::failure;
+use crate::error::{failure, guarded};
 use crate::input::{InputFile, SmallFile};
 
 /// Tensors of old checkpoints that no classifier needs.
@@ -18,6 +18,9 @@ use crate::input::{InputFile, SmallFile};
 /// Position ids are a buffer 0, 1, …; `fit_dense` is TinyBERT's projection to the teacher's width;
 /// RoBERTa's pooler is not used by its classification head.
 const UNUSED: [&str; 3] = ["embeddings.position_ids", "fit_dense.", "roberta.pooler."];
+
+/// Maximum number of weights of a model that is drawn at random, 8 GiB of them.
+const MOST_DRAWN: usize = 1 << 31;
 
 /// The tensors of one checkpoint, each read when it is taken, as f32 on the CPU.
 ///
@@ -121,13 +124,16 @@ impl Weights {
     /// A file that is truncated, is not a safetensors file or a state dict, or asks to run code; one
     /// tensor in two shards.
     pub fn open(source: &str, files: &[InputFile]) -> Result<Self> {
-        let open = |input: &InputFile| -> Result<WeightFile> {
-            let tensors: Box<dyn TensorFile> = match input.path().extension() {
+        let tensors = |input: &InputFile| -> Result<Box<dyn TensorFile>> {
+            Ok(match input.path().extension() {
                 Some(extension) if extension == "safetensors" => {
                     Box::new(SafetensorsFile::open(input.clone())?)
                 }
                 _ => Box::new(PthFile::open(input)?),
-            };
+            })
+        };
+        let open = |input: &InputFile| -> Result<WeightFile> {
+            let tensors = guarded(|| format!("`{}`", input.name()), || tensors(input))?;
             Ok(WeightFile { tensors, input: Some(input.clone()), sha256: None, is_loaded: false })
         };
         Self::of(source, files.iter().map(open).collect::<Result<Vec<_>>>()?)
@@ -215,6 +221,14 @@ impl Weights {
     /// No such tensor, another shape, or a value that is not finite.
     pub fn take(&mut self, name: &str, dims: &[usize]) -> Result<Tensor> {
         if let (true, Some(draws)) = (self.is_drawn(name), &self.draws) {
+            let count = dims.iter().try_fold(1_usize, |count, &size| count.checked_mul(size));
+            let total = count.and_then(|count| self.parameters.checked_add(count));
+            ensure!(
+                total.is_some_and(|total| total <= MOST_DRAWN),
+                "`{}`: its config.json asks for a tensor `{name}` of shape {dims:?}, and the limit \
+                 of new weights is {MOST_DRAWN}",
+                self.source
+            );
             let tensor = draws.tensor(name, dims)?;
             self.parameters += tensor.elem_count();
             return Ok(tensor);

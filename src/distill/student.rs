@@ -12,7 +12,7 @@ use crate::checkpoint::{Checkpoint, Draws, ModelConfig, Weights};
 use crate::error::{usage, Diagnostic};
 use crate::model::families::{self, EncoderFamily};
 use crate::model::{conventions, load_trainable, DropoutRates, Head, Trainable};
-use crate::task::find_label;
+use crate::task::LabelIndex;
 
 /// An untrained student.
 pub struct NewStudent {
@@ -254,6 +254,7 @@ pub fn columns_by_name(source: &Checkpoint, labels: &[String]) -> Result<Option<
     let Some(names) = source.config.label_names()?.filter(|_| is_classifier) else {
         return Ok(None);
     };
-    let columns: Option<Vec<usize>> = labels.iter().map(|name| find_label(&names, name)).collect();
+    let index = LabelIndex::new(&names);
+    let columns: Option<Vec<usize>> = labels.iter().map(|name| index.find(name)).collect();
     Ok(columns.filter(|_| names.len() == labels.len()))
 }

@@ -7,12 +7,12 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use anyhow::{anyhow, bail, Context, Error, Result};
 
 use super::plan::{batches, DistinctSequences};
-use super::tokenize::check;
+use super::tokenize::check_sizes;
 use super::window::{LaneWindow, Window};
 use super::{Input, Lane, NotFinite, Observer, RunOptions};
 use crate::cache::CacheEntry;
 use crate::checkpoint::TokenizedExample;
-use crate::error::{Diagnostic, Interrupted, NO_REPORT};
+use crate::error::{guarded, Diagnostic, Interrupted, NO_REPORT};
 use crate::model::{Model, PackedBatch, Workspace};
 
 /// Texts that a worker tokenises at a time.
@@ -204,7 +204,7 @@ impl Pool<'_> {
         start: usize,
     ) -> std::result::Result<Vec<TokenizedExample>, (u32, Error)> {
         let group = self.runners.iter().filter(|r| r.group == job.group);
-        let users: Vec<_> = group.filter_map(|r| Some((r.what, r.model?.vocabulary()))).collect();
+        let users: Vec<_> = group.filter_map(|r| Some((r.what, r.model?.sizes()))).collect();
         let input = &self.runners[job.group].input;
         let what = users.first().map_or("model", |(what, _)| what);
         job.positions
@@ -215,8 +215,8 @@ impl Pool<'_> {
                     .tokens(row)
                     .with_context(|| format!("cannot tokenise for the {what}"))
                     .map_err(|error| (position, error))?;
-                for (what, vocabulary) in &users {
-                    check(&tokens, *vocabulary)
+                for (what, sizes) in &users {
+                    check_sizes(&tokens, sizes)
                         .with_context(|| format!("example {row}"))
                         .with_context(|| format!("cannot tokenise for the {what}"))
                         .map_err(|error| (position, error))?;
@@ -229,8 +229,8 @@ impl Pool<'_> {
     fn forward(&self, job: &Batch, workspace: &mut Workspace) -> Result<Vec<f32>> {
         let runner = &self.runners[job.lane];
         let model = runner.model.expect("batches are made for a lane with a model");
-        model
-            .logits(&job.packed, workspace)
+        // A library's panic on sizes that config.json gives it.
+        guarded(|| "the model".to_owned(), || model.logits(&job.packed, workspace))
             .with_context(|| format!("cannot run the {}", runner.what))
     }
 

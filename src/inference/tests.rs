@@ -371,7 +371,7 @@ fn a_lane_without_a_model_must_know_its_rows() {
 }
 
 #[test]
-fn a_panic_in_a_model_ends_the_run_and_no_worker_waits_for_ever() {
+fn a_panic_in_a_model_is_an_error_of_the_run_and_no_worker_waits_for_ever() {
     for workers in [1, 2, 5] {
         let (ended, end) = mpsc::channel();
         std::thread::spawn(move || {
@@ -379,10 +379,10 @@ fn a_panic_in_a_model_ends_the_run_and_no_worker_waits_for_ever() {
             first[30] = PANICS;
             let order: Vec<u32> = (0..60).collect();
             let run = || run_both([&first, &first], &order, &threads(workers));
-            let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err();
-            ended.send(panicked).unwrap();
+            ended.send(crate::error::rendered(&run().0.unwrap_err())).unwrap();
         });
-        assert_eq!(end.recv_timeout(Duration::from_secs(20)), Ok(true), "{workers} workers");
+        let error = end.recv_timeout(Duration::from_secs(20)).unwrap();
+        assert!(error.contains("the model cannot be used: a mistake in a kernel"), "{error}");
     }
 }
 

@@ -6,6 +6,7 @@ use super::Input;
 use crate::checkpoint::TextTokenizer;
 use crate::checkpoint::TokenizedExample;
 use crate::error::failure;
+use crate::model::ModelSizes;
 use crate::task::Example;
 
 /// Tokenises the `rows` of `examples`, in that order; every id must be below `vocabulary`, the
@@ -51,8 +52,24 @@ impl Input<'_> {
     }
 }
 
+/// Whether a model of these sizes can run `tokens`.
+pub(super) fn check_sizes(tokens: &TokenizedExample, sizes: &ModelSizes) -> Result<()> {
+    if tokens.len() > sizes.positions {
+        bail!("it has {} tokens, and the model has {} positions", tokens.len(), sizes.positions);
+    }
+    let beyond = sizes.segments.and_then(|count| {
+        let id = tokens.token_type_ids.iter().find(|&&id| id as usize >= count)?;
+        Some((id, count))
+    });
+    if let Some((id, count)) = beyond {
+        bail!(failure!("the tokenizer gives the segment {id}, and the model has {count} segments")
+            .hint("use the tokenizer that the model was trained with"));
+    }
+    check(tokens, sizes.vocabulary)
+}
+
 /// Whether a model with `vocabulary` embeddings can run `tokens`.
-pub(super) fn check(tokens: &TokenizedExample, vocabulary: usize) -> Result<()> {
+fn check(tokens: &TokenizedExample, vocabulary: usize) -> Result<()> {
     if tokens.is_empty() {
         bail!("the tokenizer gives no tokens for it, not even special ones");
     }

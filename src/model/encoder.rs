@@ -7,6 +7,8 @@ mod fused; //    the audit's forward pass
 mod tensors; //  every tensor by name, for training and checkpoints
 mod training; // the differentiable forward pass
 
+use std::ops::RangeInclusive;
+
 use anyhow::{bail, ensure, Context, Result};
 use candle_core::{DType, Device, Tensor};
 
@@ -70,6 +72,9 @@ pub struct Encoder {
     classifier: LinearLayer, // (H, K)
 }
 
+/// The range of a layer norm's epsilon; common values are 1e-12 to 1e-5.
+pub(super) const EPSILONS: RangeInclusive<f64> = 0.0..=1.0;
+
 impl Shape {
     /// Reads the sizes of config.json.
     ///
@@ -77,16 +82,19 @@ impl Shape {
     /// A size that is missing or not a number.
     pub fn read(family: &EncoderFamily, config: &ModelConfig) -> Result<Self> {
         let Sizes { layers, hidden, heads, positions, .. } = Sizes::read(family, config)?;
-        Ok(Shape { layers, hidden, heads, positions: positions - first_position(family, config)? })
+        let first = first_position(family, config, positions)?;
+        Ok(Shape { layers, hidden, heads, positions: positions - first })
     }
 }
 
-/// The row of a sequence's first token in the table of positions.
-fn first_position(family: &EncoderFamily, config: &ModelConfig) -> Result<usize> {
-    match family.positions_after_padding {
-        true => Ok(config.size_or_zero("pad_token_id", 1)? + 1),
-        false => Ok(0),
-    }
+/// The row of a sequence's first token in the table of `positions`.
+fn first_position(family: &EncoderFamily, config: &ModelConfig, positions: usize) -> Result<usize> {
+    let first = match family.positions_after_padding {
+        true => config.size_or_zero("pad_token_id", 1)? + 1,
+        false => 0,
+    };
+    ensure!(first < positions, "`{}` has no positions left", config.path().display());
+    Ok(first)
 }
 
 struct Sizes {
@@ -150,8 +158,7 @@ impl Encoder {
             weights.take(&part("embeddings.word_embeddings.weight"), &[sizes.vocabulary, e])?;
         let positions =
             weights.take(&part("embeddings.position_embeddings.weight"), &[sizes.positions, e])?;
-        let first = first_position(family, config)?;
-        ensure!(first < sizes.positions, "`{}` has no positions left", config.path().display());
+        let first = first_position(family, config, sizes.positions)?;
         let token_types = match family.token_types {
             true => {
                 let name = part("embeddings.token_type_embeddings.weight");
@@ -194,7 +201,7 @@ impl Encoder {
             heads: sizes.heads,
             activation: activation(config, family.keys.activation)?,
             eps: match family.eps_key {
-                Some(key) => config.number_or(key, 1e-12)?,
+                Some(key) => config.number_in(key, 1e-12, EPSILONS)?,
                 None => 1e-12,
             },
             dense: LinearLayer::load(weights, &dense_name, h, h)?,
@@ -216,9 +223,18 @@ impl Encoder {
     }
 
     /// The row of each token in the table of segments (T), of which RoBERTa has only one.
-    fn segment_rows(&self, table: &Tensor, batch: &PackedBatch) -> Vec<u32> {
-        let last = table.dims()[0] as u32 - 1;
-        batch.token_type_ids.iter().map(|&id| id.min(last)).collect()
+    ///
+    /// # Errors
+    /// A segment that is not in a table of several.
+    fn segment_rows(&self, table: &Tensor, batch: &PackedBatch) -> candle_core::Result<Vec<u32>> {
+        let ids = &batch.token_type_ids;
+        match table.dims()[0] as u32 {
+            1 => Ok(vec![0; ids.len()]),
+            rows => match ids.iter().find(|id| **id >= rows) {
+                Some(id) => candle_core::bail!("segment {id} of a table of {rows}"),
+                None => Ok(ids.clone()),
+            },
+        }
     }
 }
 
@@ -239,6 +255,7 @@ impl Model for Encoder {
             labels: self.classifier.bias.elem_count(),
             positions: self.positions.dims()[0] - self.first_position,
             vocabulary: self.words.dims()[0],
+            segments: self.token_types.as_ref().map(|t| t.dims()[0]).filter(|rows| *rows > 1),
             uses_token_types: self.token_types.as_ref().is_some_and(|t| t.dims()[0] > 1),
         }
     }

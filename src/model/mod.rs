@@ -23,7 +23,8 @@ pub use parameter::Parameter;
 pub use trainable::{Dropout, DropoutRates, Frozen, Mode, Outputs, Shape, Trainable, Wanted};
 
 use crate::checkpoint::{ModelConfig, Weights};
-use crate::error::{failure, usage};
+use crate::error::{failure, guarded, usage};
+use crate::task::MOST_LABELS;
 
 /// A sequence classifier.
 pub trait Model: Send + Sync {
@@ -63,6 +64,8 @@ pub struct ModelSizes {
     pub positions: usize,
     /// Token ids are below this.
     pub vocabulary: usize,
+    /// Segments are below this; `None` where they have no effect.
+    pub segments: Option<usize>,
     /// Whether the segments of a pair are distinguished (BERT, ELECTRA) or not (RoBERTa, DistilBERT).
     pub uses_token_types: bool,
 }
@@ -161,6 +164,16 @@ pub fn conventions(
 /// An architecture or a head that is not supported, a missing, surplus or misshapen tensor, a
 /// weight that is not finite.
 pub fn load(
+    config: &ModelConfig,
+    weights: &mut Weights,
+    head: Head,
+    device: &Device,
+) -> Result<Loaded> {
+    let what = format!("the model of `{}`", config.path().display());
+    guarded(|| what, || load_unguarded(config, weights, head, device))
+}
+
+fn load_unguarded(
     config: &ModelConfig,
     weights: &mut Weights,
     head: Head,
@@ -274,6 +287,9 @@ fn label_count(config: &ModelConfig, weights: &Weights, name: &str) -> Result<us
              classifiers with two labels or more",
             weights.source()
         );
+    }
+    if rows > MOST_LABELS {
+        bail!("`{}` has {rows} outputs, and the limit is {MOST_LABELS}", weights.source());
     }
     match config.label_names()? {
         Some(names) if names.len() != rows => bail!(

@@ -1,6 +1,7 @@
 //! The interface of trainable models.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 
 use anyhow::Result;
 use candle_core::Tensor;
@@ -113,18 +114,22 @@ pub struct DropoutRates {
     pub classifier: f64,
 }
 
+/// The range of a dropout rate: at 1 nothing would be left.
+const RATES: RangeInclusive<f64> = 0.0..=0.999;
+
 impl DropoutRates {
     /// The rates of config.json, 0 by default; the classifier's is the hidden one by default.
     ///
     /// # Errors
-    /// A rate that is not a number.
+    /// A rate that is not a number from 0 to [`RATES`]' end.
     pub fn read(family: &EncoderFamily, config: &ModelConfig) -> Result<Self> {
         let [hidden, attention, classifier] = family.dropout.keys;
-        let hidden = config.number_or(hidden, 0.0)?;
+        let rate = |key: &str, default: f64| config.number_in(key, default, RATES);
+        let hidden = rate(hidden, 0.0)?;
         Ok(DropoutRates {
             hidden,
-            attention: config.number_or(attention, 0.0)?,
-            classifier: config.number_or(classifier, hidden)?,
+            attention: rate(attention, 0.0)?,
+            classifier: rate(classifier, hidden)?,
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::error::failure;
 use crate::input::InputFile;
 use crate::interrupt::Interrupt;
 use crate::task::table::{expand_patterns, read_table, Cell, DataTable};
-use crate::task::{find_label, label_ids, LabelReader};
+use crate::task::{label_ids, listed, LabelIndex, LabelReader, MOST_LABELS};
 
 /// One model's predictions, one row per example.
 #[derive(Debug, Clone)]
@@ -198,12 +198,13 @@ fn rename_predicted(
 ) -> Result<Vec<String>> {
     let entries = map.entries(role);
     let own: Vec<String> = entries.iter().map(|(own, _)| (*own).to_owned()).collect();
+    let index = LabelIndex::new(&own);
     let (mut renamed, mut kept) = (0, Vec::new());
     for row in 0..table.rows.len() {
         let Some(text) = table.text(row, column)? else { continue };
         // A label without a name is LABEL_0, LABEL_1, … in the map, and may be an id in the cell.
-        let by_id = || find_label(&own, &format!("LABEL_{}", text.parse::<usize>().ok()?));
-        match find_label(&own, text.trim()).or_else(by_id) {
+        let by_id = || index.find(&format!("LABEL_{}", text.parse::<usize>().ok()?));
+        match index.find(text.trim()).or_else(by_id) {
             Some(entry) => {
                 table.rows[row].cells[column] = Cell::Text(entries[entry].1.to_owned());
                 renamed += 1;
@@ -215,16 +216,25 @@ fn rename_predicted(
         map.rename(role, names)?; // it may be for the other model only
         return Ok(names.to_vec());
     }
+    let mut givers: HashMap<&str, &str> = HashMap::new();
+    for (own, given) in &entries {
+        givers.entry(given).or_insert(own);
+    }
     for (row, text) in kept {
-        if let Some((own, given)) = entries.iter().find(|(_, given)| *given == text.trim()) {
+        if let Some((given, own)) = givers.get_key_value(text.trim()) {
             let twice = format!("`{text}` is the label map's name of `{own}`: `{own}={given}`");
             bail!(table
                 .wrong(row, column, twice)
                 .hint("map every label of the table to the task's name"));
         }
     }
-    let called = |name: &String| entries.iter().find(|(_, given)| given == name);
-    Ok(names.iter().map(|n| called(n).map_or(n.clone(), |(own, _)| (*own).to_owned())).collect())
+    let mut own_names = names.to_vec();
+    for name in &mut own_names {
+        if let Some(own) = givers.get(name.as_str()) {
+            *name = (*own).to_owned();
+        }
+    }
+    Ok(own_names)
 }
 
 /// The label names in the columns' order (`None` for a bare confidence), and the columns.
@@ -238,6 +248,10 @@ fn shown(table: &DataTable, source: &str) -> Result<(Option<Vec<String>>, Predic
         ("probability_", PredictionColumns::Probabilities),
     ] {
         let (names, columns) = with_prefix(prefix);
+        if names.len() > MOST_LABELS {
+            let count = names.len();
+            bail!("`{source}` has {count} `{prefix}` columns, and the limit is {MOST_LABELS}");
+        }
         if names.len() == 1 {
             bail!("`{source}` has one `{prefix}` column, and a classifier has two labels or more");
         }
@@ -251,7 +265,7 @@ fn shown(table: &DataTable, source: &str) -> Result<(Option<Vec<String>>, Predic
         }
         _ => {
             bail!(failure!("`{source}` has the columns [{}], and none has the model's confidence",
-            table.columns.join(", "))
+            listed(&table.columns))
         .hint(
             "it needs logit_<label> for every label, or probability_<label>, or confidence and \
              predicted",

@@ -95,7 +95,8 @@ impl Model for Fake {
 
     fn sizes(&self) -> ModelSizes {
         let (labels, vocabulary) = (LABELS, VOCABULARY);
-        ModelSizes { labels, positions: usize::MAX, vocabulary, uses_token_types: true }
+        let (positions, segments) = (usize::MAX, None);
+        ModelSizes { labels, positions, vocabulary, segments, uses_token_types: true }
     }
 }
 

@@ -6,6 +6,7 @@ use candle_nn::{layer_norm_no_bias, linear, linear_no_bias, LayerNorm, Linear, M
 use candle_transformers::models::modernbert::{Config, ModernBert as Encoder};
 use serde_json::{json, Value};
 
+use super::super::encoder::EPSILONS;
 use super::super::{label_count, Model, ModelSizes, PackedBatch};
 use super::{builder, one_by_one, with_defaults};
 use crate::checkpoint::{ModelConfig, Weights};
@@ -39,6 +40,7 @@ impl ModernBert {
             Some("mean") => Pooling::Mean,
             Some(other) => bail!("`{}`: `classifier_pooling` = `{other}`", config.path().display()),
         };
+        check_sizes(config, &parsed)?;
         let labels = label_count(config, weights, "classifier")?;
         // candle skips a missing attention norm; only the first layer has none.
         for i in 1..parsed.num_hidden_layers {
@@ -61,6 +63,7 @@ impl ModernBert {
                 labels,
                 positions: parsed.max_position_embeddings,
                 vocabulary: parsed.vocab_size,
+                segments: None,
                 uses_token_types: false,
             },
             device: device.clone(),
@@ -95,7 +98,7 @@ fn encoder_config(config: &ModelConfig) -> Result<Config> {
     for key in ["classifier_pooling", "id2label", "label2id"] {
         keys.remove(key);
     }
-    let every = keys["global_attn_every_n_layers"].as_u64().unwrap_or(0) as usize;
+    let every = config.size_or("global_attn_every_n_layers", 3)?;
     if let Some(types) = config.keys().get("layer_types").and_then(Value::as_array) {
         let global = |i: usize| i.is_multiple_of(every);
         let regular = types.iter().enumerate().all(|(i, t)| (t == "full_attention") == global(i));
@@ -103,6 +106,42 @@ fn encoder_config(config: &ModelConfig) -> Result<Config> {
     }
     serde_json::from_value(Value::Object(keys))
         .with_context(|| format!("`{}` is not a ModernBERT config", config.path().display()))
+}
+
+/// Maximum number of positions, for which candle makes a table that is not in the weights. ModernBERT
+/// has 8192.
+const MOST_POSITIONS: usize = 1 << 17;
+
+/// Checks the numbers of `config` that no tensor's shape checks.
+fn check_sizes(config: &ModelConfig, parsed: &Config) -> Result<()> {
+    for key in ["vocab_size", "num_hidden_layers", "intermediate_size"] {
+        config.size(key)?;
+    }
+    let (hidden, heads) = (config.size("hidden_size")?, config.size("num_attention_heads")?);
+    ensure!(
+        hidden.is_multiple_of(2 * heads),
+        "`{}`: `hidden_size` = {hidden} is not an even multiple of `num_attention_heads` = {heads}",
+        config.path().display()
+    );
+    config.size_up_to("max_position_embeddings", 8192, MOST_POSITIONS)?;
+    config.size_up_to("local_attention", 128, MOST_POSITIONS)?;
+    ensure!(
+        EPSILONS.contains(&parsed.layer_norm_eps),
+        "`{}`: `norm_eps` = {} is not a number from 0 to 1",
+        config.path().display(),
+        parsed.layer_norm_eps
+    );
+    for (key, base) in [
+        ("global_rope_theta", parsed.global_rope_theta),
+        ("local_rope_theta", parsed.local_rope_theta),
+    ] {
+        ensure!(
+            (1.0..=1e12).contains(&base),
+            "`{}`: `{key}` = {base} is not a number from 1 to 1e12",
+            config.path().display()
+        );
+    }
+    Ok(())
 }
 
 impl Model for ModernBert {

@@ -128,7 +128,8 @@ impl Encoder {
         let norm = Norm { gain, bias, eps: self.eps as f32 };
         let position_rows = self.position_rows(batch);
         let types = self.token_types.as_ref();
-        let segment_rows = types.map(|table| self.segment_rows(table, batch)).unwrap_or_default();
+        let segment_rows = types.map(|table| self.segment_rows(table, batch)).transpose()?;
+        let segment_rows = segment_rows.unwrap_or_default();
         let table = types.map(elements).transpose()?;
         let Workspace { hidden, mixed, panel, .. } = workspace;
         let tokens = batch.tokens();

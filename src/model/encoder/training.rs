@@ -81,7 +81,7 @@ impl Pass<'_> {
         let words = ops::embed(&encoder.words, batch.input_ids.clone())?; // (T, E)
         let mut places = ops::embed(&encoder.positions, encoder.position_rows(batch))?; // (T, E)
         if let Some(table) = &encoder.token_types {
-            places = (places + ops::embed(table, encoder.segment_rows(table, batch))?)?;
+            places = (places + ops::embed(table, encoder.segment_rows(table, batch)?)?)?;
         }
         let norm = &encoder.embedding_norm;
         let embedded = ops::add_layer_norm(&words, &places, norm, encoder.eps)?;
