@@ -470,5 +470,16 @@ pub fn set_max_length(
         )
         .hint(format!("use {positions} or less")));
     }
+    let needed = tokenizer.shortest_length();
+    if needed > settings.max_length && needed <= positions && settings.max_length_is_explicit() {
+        bail!(usage!(
+            "the maximum length {} ({}) leaves no room for text: the {role}'s tokenizer adds {} \
+             special tokens to a pair",
+            settings.max_length,
+            settings.origin("max_length"),
+            needed - 2
+        )
+        .hint(format!("use {} or more", needed.max(8))));
+    }
     tokenizer.set_max_length(settings.max_length.min(positions))
 }

@@ -1,5 +1,9 @@
 //! A checkpoint's tokenizer: `tokenizer.json`, or the vocabulary files of older checkpoints.
 
+mod charsmap;
+mod limits;
+mod stages;
+
 use std::collections::BTreeMap;
 
 use anyhow::{anyhow, bail, Context, Result};
@@ -10,10 +14,14 @@ use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::roberta::RobertaProcessing;
-use tokenizers::{AddedToken, Tokenizer, TruncationDirection, TruncationParams};
+use tokenizers::{
+    AddedToken, NormalizerWrapper, PostProcessor, PreTokenizerWrapper, TruncationDirection,
+    TruncationParams,
+};
 
+use self::stages::BoundedTokenizer;
 use super::{CheckpointFiles, ModelConfig, TokenizedExample};
-use crate::error::{failure, usage, Diagnostic, FileLocation};
+use crate::error::{failure, guarded, usage, Diagnostic, FileLocation};
 use crate::input::SmallFile;
 
 /// Whether a vocab.txt without a tokenizer.json is read as cased.
@@ -89,13 +97,23 @@ pub(super) fn files(place: &CheckpointFiles, config: &ModelConfig) -> Result<Tok
 
 /// Turns text into token ids, special tokens included, without padding.
 pub struct TextTokenizer {
-    inner: Tokenizer,
+    inner: BoundedTokenizer,
+    /// Its first file, for messages.
+    name: String,
     max_length: usize,
     direction: TruncationDirection,
 }
 
 impl TextTokenizer {
+    /// # Errors
+    /// A file that is not a tokenizer, or is beyond the limits of [`limits`].
     pub(super) fn open(files: &TokenizerFiles, casing: Casing) -> Result<Self> {
+        let first = files.all().next().expect("a tokenizer has a file");
+        let name = first.input.name().to_owned();
+        guarded(|| part_of(&name), || Self::unguarded(files, casing, name.clone()))
+    }
+
+    fn unguarded(files: &TokenizerFiles, casing: Casing, name: String) -> Result<Self> {
         let mut inner = match files {
             TokenizerFiles::Json { tokenizer, config } => from_json(tokenizer, config.as_ref())?,
             TokenizerFiles::WordPiece { vocabulary, config } => {
@@ -117,7 +135,7 @@ impl TextTokenizer {
             }
             _ => TruncationDirection::Right,
         };
-        Ok(TextTokenizer { inner, max_length: usize::MAX, direction })
+        Ok(TextTokenizer { inner, name, max_length: usize::MAX, direction })
     }
 
     /// Cuts sequences at `tokens`, special tokens included, the longer text of a pair first.
@@ -132,9 +150,28 @@ impl TextTokenizer {
             bail!(usage!("a maximum length of {tokens} tokens leaves no room for text")
                 .hint("use 8 or more"));
         }
+        let needed = self.shortest_length();
+        if tokens < needed {
+            bail!(failure!(
+                "`{}` adds {} special tokens to a pair of texts, and the maximum length is {tokens}: \
+                 there is no room for text",
+                self.name,
+                needed - 2
+            )
+            .hint(
+                "its `post_processor` is not the model's; use the tokenizer that the model was \
+                 trained with"
+            ));
+        }
         self.inner.with_truncation(Some(params)).map_err(|e| anyhow!("{e}"))?;
         self.max_length = tokens;
         Ok(())
+    }
+
+    /// The least maximum length with room for a token of either text of a pair.
+    pub fn shortest_length(&self) -> usize {
+        let added = |pair| self.inner.get_post_processor().map_or(0, |p| p.added_tokens(pair));
+        added(true).max(added(false)).saturating_add(2)
     }
 
     /// The maximum length in tokens.
@@ -143,27 +180,55 @@ impl TextTokenizer {
     }
 
     /// Tokenises one text or one pair.
+    ///
+    /// # Errors
+    /// A text that the tokenizer cannot encode, or makes too long.
     pub fn encode(&self, text: &str, pair: Option<&str>) -> Result<TokenizedExample> {
-        let encoding = match pair {
-            Some(pair) => self.inner.encode_fast((text, pair), true),
-            None => self.inner.encode_fast(text, true),
-        };
-        let encoding = encoding.map_err(|e| anyhow!("{e}")).context("cannot tokenise")?;
-        Ok(TokenizedExample {
+        let encoding = guarded(
+            || part_of(&self.name),
+            || {
+                stages::take_refusal();
+                let encoding = match pair {
+                    Some(pair) => self.inner.encode_fast((text, pair), true),
+                    None => self.inner.encode_fast(text, true),
+                };
+                if let Some(reason) = stages::take_refusal() {
+                    bail!(limits::refused(&self.name, &reason));
+                }
+                encoding.map_err(|e| anyhow!("{e}")).context("cannot tokenise")
+            },
+        )?;
+        let tokens = TokenizedExample {
             input_ids: encoding.get_ids().to_vec(),
             token_type_ids: encoding.get_type_ids().to_vec(),
             truncated: !encoding.get_overflowing().is_empty(),
-        })
+        };
+        if tokens.len() > self.max_length || tokens.token_type_ids.len() != tokens.len() {
+            let most = self.max_length;
+            let reason = format!("it makes {} tokens of it at a length of {most}", tokens.len());
+            bail!(limits::refused(&self.name, &reason));
+        }
+        Ok(tokens)
     }
+}
+
+/// The tokenizer in messages.
+fn part_of(name: &str) -> String {
+    format!("the tokenizer in `{name}`")
 }
 
 /// Reads tokenizer.json, which must not contradict tokenizer_config.json: transformers prefers the
 /// latter, and would read another text.
-fn from_json(file: &SmallFile, config: Option<&SmallFile>) -> Result<Tokenizer> {
-    let tokenizer = Tokenizer::from_bytes(&file.bytes)
+fn from_json(file: &SmallFile, config: Option<&SmallFile>) -> Result<BoundedTokenizer> {
+    let parts = ModelConfig::parse(file)?;
+    limits::check(parts.keys(), &|key, why| parts.error(key, why))?;
+    let tokenizer: BoundedTokenizer = serde_json::from_slice(&file.bytes)
         .map_err(|e| anyhow!("`{}` is not a tokenizer: {e}", file.input.name()))?;
+    if let Some(reason) = stages::take_refusal() {
+        bail!("`{}` cannot normalise its own added tokens: {reason}", file.input.name());
+    }
     let Some(config) = config else { return Ok(tokenizer) };
-    let (parts, recorded) = (ModelConfig::parse(file)?, ModelConfig::parse(config)?);
+    let recorded = ModelConfig::parse(config)?;
     for (part, kind, key, name) in [
         ("normalizer", "BertNormalizer", "lowercase", "do_lower_case"),
         ("normalizer", "BertNormalizer", "strip_accents", "strip_accents"),
@@ -192,7 +257,7 @@ fn word_piece(
     vocabulary: &SmallFile,
     config: Option<&SmallFile>,
     casing: Casing,
-) -> Result<Tokenizer> {
+) -> Result<BoundedTokenizer> {
     let name = vocabulary.input.name();
     let vocab = WordPiece::read_bytes(&vocabulary.bytes)
         .map_err(|e| anyhow!("cannot read `{name}`: {e}"))?;
@@ -225,17 +290,17 @@ fn word_piece(
         .map(|t| AddedToken::from(*t, true))
         .collect();
     let model = WordPiece::builder().vocab(vocab).unk_token("[UNK]".to_owned()).build();
-    let mut tokenizer = Tokenizer::new(model.map_err(|e| anyhow!("{e}"))?);
+    let mut tokenizer = BoundedTokenizer::new(model.map_err(|e| anyhow!("{e}"))?.into());
     let chinese = flag("tokenize_chinese_chars").unwrap_or(true);
     tokenizer
-        .with_normalizer(Some(BertNormalizer::new(
+        .with_normalizer(Some(NormalizerWrapper::from(BertNormalizer::new(
             true,
             chinese,
             flag("strip_accents"),
             lower_case,
-        )))
+        ))))
         .map_err(|e| anyhow!("{e}"))?
-        .with_pre_tokenizer(Some(BertPreTokenizer))
+        .with_pre_tokenizer(Some(PreTokenizerWrapper::from(BertPreTokenizer)))
         .with_post_processor(Some(processor));
     let _ = tokenizer.add_special_tokens(tokens).map_err(|e| anyhow!("{e}"))?;
     Ok(tokenizer)
@@ -247,7 +312,7 @@ fn has_capitals<'a>(mut tokens: impl Iterator<Item = &'a String>) -> bool {
 }
 
 /// RoBERTa's tokenizer from vocab.json and merges.txt.
-fn byte_level_bpe(vocabulary: &SmallFile, merges: &SmallFile) -> Result<Tokenizer> {
+fn byte_level_bpe(vocabulary: &SmallFile, merges: &SmallFile) -> Result<BoundedTokenizer> {
     let name = vocabulary.input.name();
     let ids: BTreeMap<String, u32> = serde_json::from_slice(&vocabulary.bytes)
         .map_err(|e| anyhow!("`{name}` is not a vocabulary: {e}"))?;
@@ -255,7 +320,7 @@ fn byte_level_bpe(vocabulary: &SmallFile, merges: &SmallFile) -> Result<Tokenize
         .vocab_and_merges(ids.into_iter().collect::<Vocab>(), pairs(merges)?)
         .build()
         .map_err(|e| anyhow!("cannot read `{name}` with `{}`: {e}", merges.input.name()))?;
-    let mut tokenizer = Tokenizer::new(model);
+    let mut tokenizer = BoundedTokenizer::new(model.into());
     let id = |token: &str| {
         let found = tokenizer.token_to_id(token);
         found.with_context(|| format!("`{name}` has no token `{token}`"))
@@ -264,7 +329,9 @@ fn byte_level_bpe(vocabulary: &SmallFile, merges: &SmallFile) -> Result<Tokenize
         RobertaProcessing::new(("</s>".to_owned(), id("</s>")?), ("<s>".to_owned(), id("<s>")?));
     let tokens = ["<s>", "</s>", "<unk>", "<pad>", "<mask>"].map(|t| AddedToken::from(t, true));
     tokenizer
-        .with_pre_tokenizer(Some(ByteLevel::default().add_prefix_space(false)))
+        .with_pre_tokenizer(Some(PreTokenizerWrapper::from(
+            ByteLevel::default().add_prefix_space(false),
+        )))
         .with_post_processor(Some(processor));
     let _ = tokenizer.add_special_tokens(tokens).map_err(|e| anyhow!("{e}"))?;
     Ok(tokenizer)

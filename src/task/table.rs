@@ -128,13 +128,7 @@ pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<
         builder.file = index;
         let input = InputFile::open(path)?;
         builder.most_cells += input.stamp().size;
-        let file = DataFile {
-            input,
-            name,
-            format,
-            headerless: None,
-            interrupt: interrupt.clone(),
-        };
+        let file = DataFile { input, name, format, headerless: None, interrupt: interrupt.clone() };
         readers::read(&file, &mut builder)?;
         files.push(file.input);
     }
