@@ -6,7 +6,8 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::testing::{append, cache, known, logits, spec, store};
-use super::{CacheKey, Integrity, NoteKind, PredictionCache, Row, Scope};
+use super::{CacheKey, EntrySpec, Integrity, NoteKind, PredictionCache, Row, Scope};
+use crate::input::InputFile;
 
 #[test]
 fn rows_are_read_back_in_any_order_and_a_complete_entry_is_unlocked() {
@@ -23,6 +24,26 @@ fn rows_are_read_back_in_any_order_and_a_complete_entry_is_unlocked() {
     let (other, notes) = cache.open(&spec);
     assert!(notes.is_empty() && !other.writable());
     assert_eq!(known(&other, 5, 3), [0, 1, 2, 3, 4]);
+}
+
+#[test]
+fn no_row_is_stored_once_an_input_has_changed() {
+    let (root, cache) = cache();
+    let path = root.path().join("weights");
+    fs::write(&path, "one").unwrap();
+    let inputs = [InputFile::open(&path).unwrap()];
+    store(&cache, &spec("test", 5, 3), &[3]);
+    let spec = EntrySpec { inputs: &inputs, ..spec("test", 5, 3) };
+    let (mut entry, _) = cache.open(&spec);
+    append(&mut entry, 3, &[0]);
+    fs::write(&path, "longer").unwrap();
+    let row = Row { index: 1, logits: &logits(1, 3), truncated: false };
+    let error = entry.append(&[row]).unwrap_err().to_string();
+    assert!(error.contains("weights`"), "{error}");
+    assert!(!entry.writable());
+    drop(entry);
+    // The row of the earlier process stays, and none of this one.
+    assert_eq!(known(&cache.open(&spec).0, 5, 3), [3]);
 }
 
 #[test]

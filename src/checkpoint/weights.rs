@@ -406,3 +406,79 @@ pub(super) fn instead_of_weights(bytes: &[u8]) -> Option<&'static str> {
 pub(super) fn tensor(bytes: &[u8], dtype: DType, dims: &[usize]) -> Result<Tensor> {
     Ok(Tensor::from_raw_buffer(bytes, dtype, dims, &Device::Cpu)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::NewCheckpoint;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    /// A checkpoint of one tensor of that value, in a new folder.
+    fn write(root: &Path, value: f32) -> PathBuf {
+        let folder = root.join(value.to_string());
+        let tensor = Tensor::full(value, (3, 2), &Device::Cpu).unwrap();
+        let new = NewCheckpoint {
+            config: serde_json::Map::new(),
+            tensors: [("a".to_owned(), tensor)].into(),
+            tokenizer_files: Vec::new(),
+            extra_files: Vec::new(),
+        };
+        new.write(&folder).unwrap();
+        folder.join("model.safetensors")
+    }
+
+    fn first(tensor: &Tensor) -> f32 {
+        tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap()[0]
+    }
+
+    #[test]
+    fn the_digest_is_that_of_the_bytes_that_become_tensors() {
+        let root = tempfile::tempdir().unwrap();
+        let input = InputFile::open(&write(root.path(), 1.0)).unwrap();
+        let mut weights = Weights::open("a", &[input.clone()]).unwrap();
+        let digest = weights.sha256(|_, load| load()).unwrap();
+        assert_eq!(digest, input.sha256().unwrap());
+        assert_eq!(first(&weights.take("a", &[3, 2]).unwrap()), 1.0);
+        weights.unload();
+        assert_eq!(first(&weights.take("a", &[3, 2]).unwrap()), 1.0);
+    }
+
+    #[test]
+    fn a_file_that_is_rewritten_after_it_was_hashed_is_not_used() {
+        let root = tempfile::tempdir().unwrap();
+        let (path, other) = (write(root.path(), 1.0), write(root.path(), 2.0));
+        let input = InputFile::open(&path).unwrap();
+        let mut weights = Weights::open("a", &[input]).unwrap();
+        // As remembered from an earlier run.
+        weights.sha256(|input, _| input.sha256()).unwrap();
+        let bytes = fs::read(&other).unwrap();
+        fs::File::options().write(true).open(&path).unwrap().set_len(0).unwrap();
+        fs::write(&path, &bytes).unwrap();
+        let error = weights.take("a", &[3, 2]).unwrap_err().to_string();
+        assert!(error.contains("changed while it was in use"), "{error}");
+        fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+        let error = weights.take("a", &[3, 2]).unwrap_err().to_string();
+        assert!(error.contains("changed while it was in use"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_replaced_is_read_through_its_own_handle() {
+        let root = tempfile::tempdir().unwrap();
+        let (path, other) = (write(root.path(), 1.0), write(root.path(), 2.0));
+        let input = InputFile::open(&path).unwrap();
+        let mut weights = Weights::open("a", &[input]).unwrap();
+        fs::rename(&other, &path).unwrap();
+        assert_eq!(first(&weights.take("a", &[3, 2]).unwrap()), 1.0);
+    }
+
+    #[test]
+    fn another_shape_is_an_error_before_the_file_is_read() {
+        let root = tempfile::tempdir().unwrap();
+        let input = InputFile::open(&write(root.path(), 1.0)).unwrap();
+        let mut weights = Weights::open("a", &[input]).unwrap();
+        let error = weights.take("a", &[usize::MAX, 2]).unwrap_err().to_string();
+        assert!(error.contains("has shape [3, 2]"), "{error}");
+        assert!(!weights.files[0].is_loaded);
+    }
+}
