@@ -1,20 +1,26 @@
 //! Files of the Hugging Face Hub, downloaded once into its cache.
 //!
 //! A revision is resolved to a commit once per run, and every file is fetched at that commit, so
-//! that a branch that moves cannot mix the files of two commits. (hf-hub itself resolves the branch
-//! for each file.) The cache is that of Hugging Face's own tools.
+//! that a branch that moves cannot mix the files of two commits. The cache is that of Hugging Face's
+//! own tools. Its files are used only if they have the hashes that the Hub lists; offline they are
+//! trusted.
+//!
+//! The crate hf-hub knows the cache's layout. Requests are made here: hf-hub follows a redirect with
+//! the token, names files after what the server answers, and bounds neither time nor size.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
-use hf_hub::api::sync::{Api, ApiBuilder};
+use anyhow::Result;
 use hf_hub::Cache;
 
+mod client;
+mod content;
 mod download;
 mod failure;
+mod listing;
 mod repo;
 mod settings;
 #[cfg(test)]
@@ -25,17 +31,21 @@ pub use repo::{is_id, HubRepo, RepoKind};
 pub use settings::{Connection, HubSettings};
 
 use crate::interrupt::Interrupt;
+use client::Client;
 use failure::HubError;
+use listing::{ListedFile, Listing};
 use repo::{is_commit, is_safe_path};
 
 /// The Hub during one run.
 pub struct Hub {
     settings: HubSettings,
-    api: Api,
     cache: Cache,
+    client: OnceLock<Client>,
     progress: Option<Arc<dyn DownloadProgress>>,
     interrupt: Interrupt,
     snapshots: Mutex<HashMap<HubRepo, Snapshot>>,
+    /// Files of the cache whose hash was compared with the Hub's in this run.
+    verified: Mutex<HashSet<PathBuf>>,
     notes: Mutex<Vec<String>>,
 }
 
@@ -49,37 +59,23 @@ struct Snapshot {
 #[derive(Debug, Clone)]
 enum SnapshotSource {
     /// The Hub answered with all files.
-    Hub { files: Vec<String> },
+    Hub { files: Vec<ListedFile> },
     /// From the cache, which may hold only some of the files; why the Hub did not answer.
     Cache { because: String },
 }
 
 impl Hub {
     /// The Hub with the settings of this process's environment.
-    ///
-    /// # Errors
-    /// When the HTTP client cannot be set up.
-    pub fn from_env() -> Result<Hub> {
+    pub fn from_env() -> Hub {
         Hub::new(HubSettings::from_env())
     }
 
     /// The Hub with explicit settings. Connects to nothing yet.
-    ///
-    /// # Errors
-    /// When the HTTP client cannot be set up.
-    pub fn new(settings: HubSettings) -> Result<Hub> {
+    pub fn new(settings: HubSettings) -> Hub {
         let cache = Cache::new(settings.cache_dir.clone());
-        let api = ApiBuilder::from_cache(cache.clone())
-            .with_endpoint(settings.endpoint.clone())
-            .with_token(settings.token.clone())
-            .with_user_agent("confidence-audit", env!("CARGO_PKG_VERSION"))
-            .with_progress(false)
-            .with_retries(0) // download.rs retries: hf-hub's own retry may append a part twice
-            .build()
-            .context("cannot set up the client for the Hugging Face Hub")?;
-        let (snapshots, notes) = (Mutex::default(), Mutex::default());
-        let interrupt = Interrupt::default();
-        Ok(Hub { settings, api, cache, progress: None, interrupt, snapshots, notes })
+        let (snapshots, verified, notes) = (Mutex::default(), Mutex::default(), Mutex::default());
+        let (client, interrupt) = (OnceLock::new(), Interrupt::default());
+        Hub { settings, cache, client, progress: None, interrupt, snapshots, verified, notes }
     }
 
     /// Reports every download to `progress`.
@@ -109,7 +105,8 @@ impl Hub {
         std::mem::take(&mut lock(&self.notes))
     }
 
-    /// The local path of one file of `repo`, downloaded if the cache lacks it.
+    /// The local path of one file of `repo`, downloaded if the cache lacks it or has other bytes
+    /// under its name.
     ///
     /// # Errors
     /// A repository, revision or file that does not exist or may not be read, a Hub that cannot be
@@ -119,29 +116,22 @@ impl Hub {
         if !is_safe_path(file) {
             anyhow::bail!("`{file}`, named by {repo}, is not a path inside a repository");
         }
-        if is_commit(repo.revision()) {
-            if let Some(path) = self.cached(repo, repo.revision(), file) {
-                return Ok(path);
-            }
-        }
         let snapshot = self.resolve(repo)?;
-        if let Some(path) = self.cached(repo, &snapshot.commit, file) {
-            self.remember(repo, &snapshot.commit);
-            return Ok(path);
-        }
-        match &snapshot.origin {
-            SnapshotSource::Hub { files } if !files.iter().any(|name| name == file) => {
-                Err(failure::no_such_file(repo, file, files))
-            }
-            SnapshotSource::Hub { .. } => {
-                let path = self.download(repo, &snapshot.commit, file)?;
-                self.remember(repo, &snapshot.commit);
-                Ok(path)
+        let path = match &snapshot.origin {
+            SnapshotSource::Hub { files } => {
+                let Some(listed) = files.iter().find(|listed| listed.name == file) else {
+                    return Err(failure::no_such_file(repo, file, files));
+                };
+                self.current(repo, &snapshot.commit, listed)?
             }
             SnapshotSource::Cache { because } => {
-                Err(failure::not_cached(repo, Some(file), because, &self.settings))
+                let cached = self.cached(repo, &snapshot.commit, file);
+                let missing = || failure::not_cached(repo, Some(file), because, &self.settings);
+                cached.ok_or_else(missing)?
             }
-        }
+        };
+        self.remember(repo, &snapshot.commit);
+        Ok(path)
     }
 
     /// Like [`Hub::fetch`], but `None` if the repository does not have the file.
@@ -166,7 +156,7 @@ impl Hub {
     pub fn list(&self, repo: &HubRepo) -> Result<Vec<String>> {
         let snapshot = self.resolve(repo)?;
         match snapshot.origin {
-            SnapshotSource::Hub { files } => Ok(files),
+            SnapshotSource::Hub { files } => Ok(files.into_iter().map(|it| it.name).collect()),
             SnapshotSource::Cache { .. } => {
                 Ok(files_below(&self.snapshot_dir(repo, &snapshot.commit)))
             }
@@ -209,12 +199,13 @@ impl Hub {
                 Ok(snapshot) => return Ok(snapshot),
                 Err(failed) if failed.is_temporary() && attempt < self.settings.retries => {
                     self.pause(attempt);
-                    self.interrupt.check(|| format!("asking for {repo}"))?;
                     attempt += 1;
                 }
                 Err(failed) => break failed,
             }
+            self.interrupt.check(|| format!("asking for {repo}"))?;
         };
+        self.interrupt.check(|| format!("asking for {repo}"))?;
         if failed.is_answer() {
             return Err(failed.explain(repo, None, &self.settings));
         }
@@ -230,26 +221,21 @@ impl Hub {
     }
 
     fn ask_once(&self, repo: &HubRepo) -> Result<Snapshot, HubError> {
-        let request = self.api.repo(repo.at(repo.revision())).info_request().config();
-        let request = request.http_status_as_error(false).timeout_global(Some(self.settings.stall));
-        let mut response = request
-            .build()
-            .call()
-            .map_err(|error| HubError::Unreachable { reason: error.to_string() })?;
-        let code = response.headers().get("x-error-code").and_then(|code| code.to_str().ok());
-        let code = code.map(str::to_owned);
-        match response.status().as_u16() {
+        // With `blobs`, the answer has the hash of every file.
+        let answer = self.client().get(repo.api_path(), Some("blobs=true"), None)?;
+        match answer.head.status {
             200 => {}
-            status => return Err(HubError::Status { status, code }),
+            status => {
+                let code = answer.head.own("x-error-code").map(str::to_owned);
+                return Err(HubError::Status { status, code });
+            }
         }
-        let info = response.body_mut().with_config().limit(LARGEST_LISTING);
-        let info: hf_hub::api::RepoInfo =
-            info.read_json().map_err(|error| HubError::NotTheHub { reason: error.to_string() })?;
-        if !is_safe_path(&info.sha) || info.sha.contains('/') {
-            return Err(HubError::NotTheHub { reason: format!("`{}` is not a commit", info.sha) });
-        }
-        let files = info.siblings.into_iter().map(|sibling| sibling.rfilename).collect();
-        Ok(Snapshot { commit: info.sha, origin: SnapshotSource::Hub { files } })
+        let Listing { commit, files } = Listing::parse(&answer.whole(listing::LARGEST)?, repo)?;
+        Ok(Snapshot { commit, origin: SnapshotSource::Hub { files } })
+    }
+
+    fn client(&self) -> &Client {
+        self.client.get_or_init(|| Client::new(&self.settings, self.interrupt.clone()))
     }
 
     /// Waits before another attempt, or until the user asks to stop.
@@ -264,6 +250,10 @@ impl Hub {
         self.cache.repo(repo.at(commit)).pointer_path(commit)
     }
 
+    fn repo_dir(&self, repo: &HubRepo) -> PathBuf {
+        self.settings.cache_dir.join(repo.at("main").folder_name())
+    }
+
     fn cached(&self, repo: &HubRepo, commit: &str, file: &str) -> Option<PathBuf> {
         let path = self.snapshot_dir(repo, commit).join(file);
         path.is_file().then_some(path)
@@ -271,12 +261,12 @@ impl Hub {
 
     /// The last commit of the revision in the cache.
     fn cached_commit(&self, repo: &HubRepo) -> Option<String> {
-        let folder = self.settings.cache_dir.join(repo.at("main").folder_name());
-        let commit = match std::fs::read_to_string(folder.join("refs").join(repo.revision())) {
+        let refs = self.repo_dir(repo).join("refs");
+        let commit = match std::fs::read_to_string(refs.join(repo.revision())) {
             Ok(commit) => commit.trim().to_owned(),
             Err(_) => repo.revision().to_owned(),
         };
-        self.snapshot_dir(repo, &commit).is_dir().then_some(commit)
+        (is_commit(&commit) && self.snapshot_dir(repo, &commit).is_dir()).then_some(commit)
     }
 
     /// Stores the commit of the revision in the cache, so that it is found offline.
@@ -290,9 +280,6 @@ impl Hub {
 
 /// Interval at which a wait checks for an interrupt.
 const TICK: Duration = Duration::from_millis(100);
-
-/// Maximum size of a repository's listing; the Hub's largest have some tens of MB.
-const LARGEST_LISTING: u64 = 256 << 20;
 
 /// The files below `folder`, as paths with `/` relative to it, sorted.
 fn files_below(folder: &Path) -> Vec<String> {

@@ -201,3 +201,92 @@ fn what_was_taken_from_the_cache_is_said_once() {
     assert_eq!(predicted.code, 0, "{}", predicted.stderr);
     assert_eq!(said(&predicted.stderr, "org/teacher"), 1, "{}", predicted.stderr);
 }
+
+/// The audit of [`FROM_HUB`] with a token, as a run of its own.
+fn hostile(server: &FakeHub, sandbox: &Sandbox) -> Run {
+    let timeout = [("HF_TOKEN", "hf_secret"), ("HF_HUB_DOWNLOAD_TIMEOUT", "1")];
+    let run = run(sandbox, &server.url, &FROM_HUB, &timeout);
+    assert!(!run.stdout.contains("hf_secret") && !run.stderr.contains("hf_secret"));
+    run
+}
+
+#[test]
+fn a_hostile_hub_ends_in_an_error_and_writes_nothing_outside_of_the_cache() {
+    use std::time::Duration;
+
+    use fake_hub::Reply;
+
+    let outside = tempfile::tempdir().unwrap();
+    let target = outside.path().join("file");
+    let tag = format!("ETag: \"{}\"\r\n", target.display());
+    let upwards = format!("ETag: \"../../../../../../../../..{}\"\r\n", target.display());
+    let listing = format!("{{\"sha\": \"../../../..{}\", \"siblings\": []}}", target.display());
+    type Hostile = Box<dyn Fn() -> Reply + Send>;
+    let cases: Vec<(&str, &str, Hostile)> = vec![
+        ("/resolve/", "the ETag", Box::new(move || Reply::new(200, &tag, b"x"))),
+        ("/resolve/", "the ETag", Box::new(move || Reply::new(200, &upwards, b"x"))),
+        ("/resolve/", "redirects more than", Box::new(|| Reply::to("config.json", ""))),
+        (
+            "/resolve/",
+            "compressed",
+            Box::new(|| Reply::new(200, "Content-Encoding: gzip\r\n", b"x")),
+        ),
+        (
+            "/resolve/",
+            "too slowly",
+            Box::new(|| Reply::endless("", b" ", Duration::from_millis(100))),
+        ),
+        ("/api/", "is not a commit", Box::new(move || Reply::new(200, "", listing.as_bytes()))),
+        (
+            "/api/",
+            "more than 16 MiB",
+            Box::new(|| Reply::endless("", &[b' '; 1 << 20], Duration::ZERO)),
+        ),
+        ("/api/", "too slowly", Box::new(|| Reply::endless("", b" ", Duration::from_millis(100)))),
+    ];
+    for (part, words, reply) in cases {
+        let (sandbox, _, server) = hub();
+        let names_only = words == "the ETag";
+        server.state.lists_names_only.store(names_only, std::sync::atomic::Ordering::SeqCst);
+        server.answer_with(move |path, _| path.contains(part).then(&reply));
+        hostile(&server, &sandbox).fails(3, &[words]);
+        assert!(!target.exists(), "{words}");
+    }
+}
+
+#[test]
+fn the_token_stays_with_the_hub_that_it_is_for() {
+    use fake_hub::Reply;
+
+    let (sandbox, _, server) = hub();
+    let (_kept, _, other) = hub();
+    let url = other.url.clone();
+    let headers = |file: &str| {
+        let bytes = fs::read(sandbox.path("student").join(file)).unwrap();
+        format!("X-Linked-Etag: \"{}\"\r\n", fake_hub::tag(file, &bytes))
+    };
+    let headers = headers("model.safetensors");
+    server.answer_with(move |path, _| {
+        let is_large = path.ends_with("model.safetensors") || path.ends_with(".parquet");
+        is_large.then(|| Reply::to(&format!("{url}{path}"), &headers))
+    });
+    let run = hostile(&server, &sandbox);
+    assert!(run.code < 2, "{}", run.stderr);
+    assert!(other.tokens().len() >= 4 && other.tokens().iter().all(Option::is_none));
+    assert!(server.tokens().iter().all(|token| token.as_deref() == Some("Bearer hf_secret")));
+}
+
+/// A student's config and weights in the cache are replaced, as by somebody who can write there.
+#[test]
+fn planted_bytes_in_the_cache_do_not_decide_a_gate() {
+    let (sandbox, _, server) = hub();
+    let first = run(&sandbox, &server.url, &FROM_HUB, &[]).json();
+    let snapshots = sandbox.path("hf/hub/models--org--student/snapshots").join(STUDENT);
+    let teacher = sandbox.path("hf/hub/models--org--teacher/snapshots").join(TEACHER);
+    for file in ["config.json", "model.safetensors"] {
+        fs::write(snapshots.join(file), fs::read(teacher.join(file)).unwrap()).unwrap();
+    }
+    let again = run(&sandbox, &server.url, &FROM_HUB, &[]);
+    says(&again.stderr, &["`model.safetensors` of model `org/student`", "downloaded again"]);
+    assert_eq!(figures(&again.json()), figures(&first));
+}

@@ -42,7 +42,7 @@ fn fixtures() -> PathBuf {
 
 fn offline() -> Hub {
     let settings = HubSettings::new(std::env::temp_dir());
-    Hub::new(HubSettings { connection: Connection::Offline, ..settings }).unwrap()
+    Hub::new(HubSettings { connection: Connection::Offline, ..settings })
 }
 
 struct Case {

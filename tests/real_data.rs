@@ -85,7 +85,7 @@ impl Pairs {
     fn new(data: PathBuf, task: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let connection = Connection::Offline;
-        let hub = Hub::new(HubSettings { connection, ..HubSettings::new(folder.path()) }).unwrap();
+        let hub = Hub::new(HubSettings { connection, ..HubSettings::new(folder.path()) });
         let session = Session {
             cache: Some(PredictionCache::at(folder.path())),
             ..Session::new(hub, Interrupt::default(), Verbosity::Quiet)

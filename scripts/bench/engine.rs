@@ -101,7 +101,7 @@ impl Engine {
     fn load(options: &Options) -> Result<Self> {
         let folder = options.data.join(&options.shape);
         let folder = folder.to_str().context("the path of the data is no valid UTF-8")?;
-        let mut checkpoint = Checkpoint::open(folder, Casing::Auto, &Hub::from_env()?)?;
+        let mut checkpoint = Checkpoint::open(folder, Casing::Auto, &Hub::from_env())?;
         let device = candle_core::Device::Cpu;
         let loaded = model::load(&checkpoint.config, &mut checkpoint.weights, Head::Auto, &device)?;
         Ok(Engine { model: loaded.model, threads: options.threads })

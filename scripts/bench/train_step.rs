@@ -41,7 +41,7 @@ fn main() -> Result<()> {
 }
 
 fn train(folder: &str, threads: usize) -> Result<()> {
-    let mut checkpoint = Checkpoint::open(folder, Casing::Auto, &Hub::from_env()?)?;
+    let mut checkpoint = Checkpoint::open(folder, Casing::Auto, &Hub::from_env())?;
     let family = families::family("bert").context("BERT is a family")?;
     let encoder =
         Encoder::load(family, &checkpoint.config, &mut checkpoint.weights, "pooled", &Device::Cpu)?;

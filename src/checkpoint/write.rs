@@ -179,7 +179,7 @@ mod tests {
 
     fn hub() -> Hub {
         let settings = HubSettings::new(std::env::temp_dir());
-        Hub::new(HubSettings { connection: Connection::Offline, ..settings }).unwrap()
+        Hub::new(HubSettings { connection: Connection::Offline, ..settings })
     }
 
     /// The fixture's checkpoint with an extra file.

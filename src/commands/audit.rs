@@ -36,7 +36,7 @@ pub(super) fn session_with(
     progress: Verbosity,
     all: &[Settings],
 ) -> Result<Session> {
-    let hub = Hub::from_env()?.with_progress(Arc::new(DownloadMessages(progress)));
+    let hub = Hub::from_env().with_progress(Arc::new(DownloadMessages(progress)));
     let session = Session::new(hub.with_interrupt(interrupt.clone()), interrupt, progress);
     Ok(if all.iter().all(|s| s.cache) { session.with_cache() } else { session })
 }

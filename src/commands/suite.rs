@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn no_report_is_written_after_the_user_asked_to_stop() {
         let settings = HubSettings::new(std::env::temp_dir());
-        let hub = Hub::new(HubSettings { connection: Connection::Offline, ..settings }).unwrap();
+        let hub = Hub::new(HubSettings { connection: Connection::Offline, ..settings });
         let session = Session::new(hub, Interrupt::default(), Verbosity::Quiet);
         let all = [Config::default().settings("sst2", &Layer::default()).unwrap()];
         let one = |_: &Settings| Ok(TaskOutcome::default());

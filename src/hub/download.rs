@@ -1,26 +1,24 @@
 //! Downloads one file from the Hub into the cache, atomically.
 //!
-//! hf-hub does the transfer. This module adds what it lacks: checks of size and hash, retries,
-//! timeouts, and the removal of a `.part` file that cannot be resumed.
+//! The layout is that of Hugging Face's tools: `blobs/HASH` has the bytes, and
+//! `snapshots/COMMIT/FILE` is a link to it. A file gets these names only if its bytes have the hash.
 
-use std::io::ErrorKind;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{channel, RecvTimeoutError};
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
-use hf_hub::api::sync::{ApiError, ApiRepo};
-use hf_hub::api::Progress;
 
+use super::client::Answer;
+use super::content::Content;
 use super::failure::HubError;
-use super::{Hub, HubRepo, TICK};
-use crate::digest::sha256_of;
+use super::listing::ListedFile;
+use super::{lock, Hub, HubRepo, TICK};
 
-/// Progress of downloads. Called from the downloading thread.
+/// Progress of downloads.
 pub trait DownloadProgress: Send + Sync {
-    /// A download of `bytes` bytes begins (again, after a failed attempt).
+    /// A download of `bytes` bytes begins (again, after a failed attempt); 0 if that is unknown.
     fn begin(&self, file: &str, bytes: u64);
     /// `bytes` more bytes have arrived.
     fn advance(&self, bytes: u64);
@@ -28,189 +26,273 @@ pub trait DownloadProgress: Send + Sync {
     fn end(&self);
 }
 
-/// Waits for another process's lock, of five seconds each (hf-hub's).
-const LOCK_WAITS: usize = 60;
+/// How long another process's download of the same file is waited for.
+const LOCK_WAIT: Duration = Duration::from_secs(300);
+
+/// Bytes of the largest file whose size the Hub does not state.
+const LARGEST_UNSTATED: u64 = 64 << 20;
+
+/// One file at one commit.
+struct Wanted<'a> {
+    repo: &'a HubRepo,
+    commit: &'a str,
+    file: &'a str,
+}
 
 impl Hub {
-    /// Downloads one file at one commit; retries temporary failures.
-    pub(super) fn download(&self, repo: &HubRepo, commit: &str, file: &str) -> Result<PathBuf> {
-        let (mut attempt, mut waits) = (0, 0);
-        loop {
-            let failed = match self.download_once(repo, commit, file) {
-                Ok(path) => return Ok(path),
-                Err(failed) => failed,
-            };
-            self.interrupt.check(|| format!("downloading `{file}` of {repo}"))?;
-            if let Some(path) = self.cached(repo, commit, file) {
-                return Ok(path); // another process finished it meanwhile
-            }
-            match failed {
-                HubError::Locked { .. } if waits < LOCK_WAITS => waits += 1,
-                _ if failed.is_temporary() && attempt < self.settings.retries => {
-                    self.pause(attempt);
-                    self.interrupt.check(|| format!("downloading `{file}` of {repo}"))?;
-                    attempt += 1;
-                }
-                _ => return Err(failed.explain(repo, Some(file), &self.settings)),
-            }
-        }
-    }
-
-    fn download_once(&self, repo: &HubRepo, commit: &str, file: &str) -> Result<PathBuf, HubError> {
-        let size = Arc::new(AtomicU64::new(u64::MAX));
-        match self.transfer(repo, commit, file, &size) {
-            Ok(path) => verify(&path, size.load(Ordering::Relaxed))
-                .inspect_err(|_| discard(&path))
-                .map(|()| path),
-            Err(failed) => {
-                if matches!(failed, HubError::Corrupt { .. }) {
-                    self.discard_part(repo, commit, file);
-                }
-                Err(failed)
-            }
-        }
-    }
-
-    /// Runs hf-hub's download on its own thread, to add a timeout.
-    fn transfer(
+    /// The local path of a listed file, whose bytes have the hash that the Hub states: from the
+    /// cache if it has them, else downloaded.
+    pub(super) fn current(
         &self,
         repo: &HubRepo,
         commit: &str,
-        file: &str,
-        size: &Arc<AtomicU64>,
-    ) -> Result<PathBuf, HubError> {
-        let unreachable = |reason| Err(HubError::Unreachable { reason });
-        let api: ApiRepo = self.api.repo(repo.at(commit));
-        let beat = Arc::new(AtomicU64::new(0));
-        let meter =
-            Meter { size: size.clone(), beat: beat.clone(), progress: self.progress.clone() };
-        let (sender, receiver) = channel();
-        let file = file.to_owned();
-        std::thread::spawn(move || {
-            // The receiver is gone after a timeout.
-            let _ = sender.send(api.download_with_progress(&file, meter));
-        });
-
-        let mut last = (beat.load(Ordering::Relaxed), Instant::now());
-        loop {
-            match receiver.recv_timeout(TICK.min(self.settings.stall / 4)) {
-                Ok(result) => return result.map_err(|error| failed_request(&error)),
-                Err(RecvTimeoutError::Disconnected) => {
-                    let reason = "hf-hub could not read the answer".to_owned();
-                    return Err(HubError::NotTheHub { reason });
+        listed: &ListedFile,
+    ) -> Result<PathBuf> {
+        let file = &listed.name;
+        let cached = self.cached(repo, commit, file);
+        if let Some(path) = cached.as_ref().filter(|path| lock(&self.verified).contains(*path)) {
+            return Ok(path.clone());
+        }
+        let wanted = Wanted { repo, commit, file };
+        let content = match &listed.content {
+            Some(content) => content.clone(),
+            None => self.retried(&wanted, || self.ask_content(&wanted))?,
+        };
+        let path = match cached {
+            Some(path) if content.is_of(&path).unwrap_or(false) => path,
+            cached => {
+                if cached.is_some() {
+                    lock(&self.notes).push(format!(
+                        "`{file}` of {repo} was downloaded again: the file in the cache is not the one that the Hub lists"
+                    ));
                 }
-                Err(RecvTimeoutError::Timeout) => {}
+                self.retried(&wanted, || self.download(&wanted, &content))?
             }
-            if self.interrupt.is_set() {
-                return unreachable("the user asked to stop".to_owned());
+        };
+        lock(&self.verified).insert(path.clone());
+        Ok(path)
+    }
+
+    /// Repeats a request after a temporary failure.
+    fn retried<T>(&self, wanted: &Wanted, request: impl Fn() -> Result<T, HubError>) -> Result<T> {
+        let Wanted { repo, file, .. } = wanted;
+        let interrupted = || self.interrupt.check(|| format!("downloading `{file}` of {repo}"));
+        let mut attempt = 0;
+        loop {
+            let failed = match request() {
+                Ok(done) => return Ok(done),
+                Err(failed) => failed,
+            };
+            interrupted()?;
+            if !failed.is_temporary() || attempt >= self.settings.retries {
+                return Err(failed.explain(repo, Some(file), &self.settings));
             }
-            let now = beat.load(Ordering::Relaxed);
-            if now != last.0 {
-                last = (now, Instant::now());
-            } else if last.1.elapsed() >= self.settings.stall {
-                let waited = last.1.elapsed().as_secs();
-                return unreachable(format!("nothing has arrived for {waited} s"));
+            self.pause(attempt);
+            interrupted()?;
+            attempt += 1;
+        }
+    }
+
+    /// Asks what a file is, where the listing does not say it.
+    fn ask_content(&self, wanted: &Wanted) -> Result<Content, HubError> {
+        let answer = self.ask_file(wanted, Some("bytes=0-0".to_owned()))?;
+        if !matches!(answer.head.status, 200 | 206) {
+            return Err(refused(&answer));
+        }
+        Ok(Content { hash: answer.head.hash()?, size: answer.head.size() })
+    }
+
+    fn ask_file(&self, wanted: &Wanted, range: Option<String>) -> Result<Answer, HubError> {
+        let Wanted { repo, commit, file } = wanted;
+        let path = repo.web_path().chain(["resolve", commit]).chain(file.split('/'));
+        let answer = self.client().get(path, None, range)?;
+        match answer.head.own("x-repo-commit") {
+            Some(other) if !other.eq_ignore_ascii_case(commit) => Err(HubError::NotTheHub {
+                reason: format!("it answers with the commit `{other}`, not `{commit}`"),
+            }),
+            _ => Ok(answer),
+        }
+    }
+
+    /// Puts the file into the cache, under its hash and under its name.
+    fn download(&self, wanted: &Wanted, content: &Content) -> Result<PathBuf, HubError> {
+        let folder = self.repo_dir(wanted.repo);
+        let blobs = folder.join("blobs");
+        fs::create_dir_all(&blobs).map_err(disk)?;
+        let name = content.hash.name();
+        let blob = blobs.join(name);
+        let _lock = self.lock_blob(&blobs.join(format!("{name}.lock")))?;
+        if !is_plain_file(&blob) || !content.is_of(&blob).unwrap_or(false) {
+            let part = blobs.join(format!("{name}.part"));
+            self.transfer(wanted, content, &part)?;
+            fs::rename(part, &blob).map_err(disk)?;
+        }
+        let path = self.snapshot_dir(wanted.repo, wanted.commit).join(wanted.file);
+        link(&blob, &path, wanted.file).map_err(disk)?;
+        Ok(path)
+    }
+
+    /// Locks a blob against other processes; waits for them.
+    fn lock_blob(&self, path: &Path) -> Result<File, HubError> {
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(path);
+        let file = file.map_err(disk)?;
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(file),
+                Err(TryLockError::Error(error)) => return Err(disk(error)),
+                Err(TryLockError::WouldBlock) => {}
+            }
+            if self.interrupt.is_set() || begun.elapsed() >= LOCK_WAIT {
+                return Err(HubError::Locked { path: path.display().to_string() });
+            }
+            std::thread::sleep(TICK);
+        }
+    }
+
+    /// Downloads into `part`, or the rest of it. A `part` that cannot become the file is removed.
+    fn transfer(&self, wanted: &Wanted, content: &Content, part: &Path) -> Result<(), HubError> {
+        let left = usable_part(part, content.size).map_err(disk)?;
+        let range = (left > 0).then(|| format!("bytes={left}-"));
+        let mut answer = self.ask_file(wanted, range)?;
+        let start = match answer.head.status {
+            200 => 0,
+            206 if answer.head.resumes_at(left) => left,
+            206 | 416 => {
+                let _ = fs::remove_file(part);
+                return Err(HubError::Corrupt { reason: "it cannot be resumed".to_owned() });
+            }
+            _ => return Err(refused(&answer)),
+        };
+        let size = content.size.or(answer.head.size());
+        let done = self.receive(&mut answer, wanted.file, part, start, size);
+        let done = done.and_then(|()| verify(part, content, size));
+        if done.as_ref().is_err_and(|failed| !failed.leaves_a_part()) {
+            let _ = fs::remove_file(part);
+        }
+        done
+    }
+
+    /// Writes the body of `answer` to `part`, from byte `start` on.
+    fn receive(
+        &self,
+        answer: &mut Answer,
+        file: &str,
+        part: &Path,
+        start: u64,
+        size: Option<u64>,
+    ) -> Result<(), HubError> {
+        let limit = size.unwrap_or(LARGEST_UNSTATED);
+        let free = free_space(part);
+        if let Some(free) = free.filter(|free| limit.saturating_sub(start) > *free) {
+            let reason = format!("{limit} bytes are needed, and {free} are free");
+            return Err(HubError::Disk { reason });
+        }
+        let mut out = OpenOptions::new().write(true).create(true).truncate(start == 0).open(part);
+        let out = out.as_mut().map_err(|error| HubError::Disk { reason: error.to_string() })?;
+        io::Seek::seek(out, io::SeekFrom::Start(start)).map_err(disk)?;
+        let progress = self.progress.as_deref();
+        if let Some(progress) = progress {
+            progress.begin(file, size.unwrap_or(0));
+            progress.advance(start);
+        }
+        let mut arrived = start;
+        while let Some(bytes) = answer.next()? {
+            arrived += bytes.len() as u64;
+            if arrived > limit {
+                let reason = format!("it sends more than the {limit} bytes of the file");
+                return Err(HubError::NotTheHub { reason });
+            }
+            out.write_all(&bytes).map_err(disk)?;
+            if let Some(progress) = progress {
+                progress.advance(bytes.len() as u64);
             }
         }
-    }
-
-    /// Removes a partial download that cannot be resumed.
-    fn discard_part(&self, repo: &HubRepo, commit: &str, file: &str) {
-        let url = self.api.repo(repo.at(commit)).url(file);
-        if let Ok(metadata) = self.api.metadata(&url) {
-            let mut part = self.cache.repo(repo.at(commit)).blob_path(metadata.etag());
-            part.set_extension("part"); // hf-hub's name for it
-            let _ = std::fs::remove_file(part);
-        }
-    }
-}
-
-/// Forwards hf-hub's progress, and records the announced size.
-struct Meter {
-    size: Arc<AtomicU64>,
-    beat: Arc<AtomicU64>,
-    progress: Option<Arc<dyn DownloadProgress>>,
-}
-
-impl Progress for Meter {
-    fn init(&mut self, size: usize, file: &str) {
-        // hf-hub calls this twice per file, before and after the connection is made.
-        let known = self.size.swap(size as u64, Ordering::Relaxed) == size as u64;
-        self.beat.fetch_add(1, Ordering::Relaxed);
-        if let Some(progress) = self.progress.as_ref().filter(|_| !known) {
-            progress.begin(file, size as u64);
-        }
-    }
-
-    fn update(&mut self, bytes: usize) {
-        self.beat.fetch_add(1, Ordering::Relaxed);
-        if let Some(progress) = &self.progress {
-            progress.advance(bytes as u64);
-        }
-    }
-
-    fn finish(&mut self) {
-        if let Some(progress) = &self.progress {
+        if let Some(progress) = progress {
             progress.end();
         }
+        Ok(())
     }
 }
 
-/// Checks the announced size, and the SHA-256 if the Hub gives one (the name of a large file's blob).
-fn verify(path: &Path, size: u64) -> Result<(), HubError> {
-    let disk = |error: std::io::Error| HubError::Disk { reason: error.to_string() };
-    let blob = path.canonicalize().map_err(disk)?;
-    let arrived = blob.metadata().map_err(disk)?.len();
-    if arrived != size {
-        return Err(HubError::Corrupt {
-            reason: format!("{arrived} bytes arrived of {size}; the connection broke off"),
-        });
+fn disk(error: io::Error) -> HubError {
+    HubError::Disk { reason: error.to_string() }
+}
+
+fn refused(answer: &Answer) -> HubError {
+    let code = answer.head.own("x-error-code").map(str::to_owned);
+    HubError::Status { status: answer.head.status, code }
+}
+
+/// Whether `path` is a file and not a link to one.
+fn is_plain_file(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_file())
+}
+
+/// The bytes of an earlier attempt. What cannot be the start of the file is removed.
+fn usable_part(part: &Path, size: Option<u64>) -> io::Result<u64> {
+    let found = match fs::symlink_metadata(part) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) => return Err(error),
+    };
+    if found.is_file() && size.is_none_or(|size| found.len() < size) {
+        return Ok(found.len());
     }
-    let name = blob.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    if name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        let digest = sha256_of(&[&blob]).map_err(disk)?;
-        if digest != name.to_ascii_lowercase() {
-            return Err(HubError::Corrupt { reason: format!("its SHA-256 is {digest}") });
-        }
+    fs::remove_file(part).map(|()| 0)
+}
+
+/// Checks the stated size and the hash.
+fn verify(part: &Path, content: &Content, size: Option<u64>) -> Result<(), HubError> {
+    let arrived = fs::metadata(part).map_err(disk)?.len();
+    if let Some(size) = size.filter(|size| *size != arrived) {
+        let reason = format!("{arrived} bytes arrived of {size}; the connection broke off");
+        return Err(HubError::Unreachable { reason });
+    }
+    let found = content.hash.of_file(part).map_err(disk)?;
+    if found != content.hash.name() {
+        return Err(HubError::Corrupt {
+            reason: format!("its {} is {found}", content.hash.kind()),
+        });
     }
     Ok(())
 }
 
-/// Removes a file from the cache: the blob and the link to it.
-fn discard(path: &Path) {
-    if let Ok(blob) = path.canonicalize() {
-        let _ = std::fs::remove_file(blob);
+/// Gives the blob its name in a snapshot.
+fn link(blob: &Path, path: &Path, file: &str) -> io::Result<()> {
+    if path.canonicalize().is_ok_and(|found| blob.canonicalize().is_ok_and(|blob| blob == found)) {
+        return Ok(());
     }
-    let _ = std::fs::remove_file(path);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    #[cfg(unix)]
+    {
+        // From snapshots/COMMIT/FILE to blobs/HASH. The blob's lock is held, so the name is free.
+        let up = "../".repeat(2 + file.matches('/').count());
+        let made = blob.with_extension("link");
+        let _ = fs::remove_file(&made);
+        let name = blob.file_name().unwrap_or_default();
+        std::os::unix::fs::symlink(Path::new(&up).join("blobs").join(name), &made)?;
+        fs::rename(made, path)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = file;
+        fs::copy(blob, path).map(drop)
+    }
 }
 
-fn failed_request(error: &ApiError) -> HubError {
-    match error {
-        ApiError::RequestError(error) => {
-            // hf-hub does not re-export ureq's error, so its text is parsed.
-            let text = error.to_string();
-            match text.strip_prefix("http status: ").map(str::parse) {
-                // The part is complete, or longer than the file.
-                Some(Ok(416)) => {
-                    HubError::Corrupt { reason: "nothing is left to resume".to_owned() }
-                }
-                Some(Ok(status)) => HubError::Status { status, code: None },
-                _ => HubError::Unreachable { reason: text },
-            }
-        }
-        ApiError::IoError(error) => match error.kind() {
-            ErrorKind::StorageFull
-            | ErrorKind::QuotaExceeded
-            | ErrorKind::PermissionDenied
-            | ErrorKind::ReadOnlyFilesystem
-            | ErrorKind::NotADirectory
-            | ErrorKind::AlreadyExists
-            | ErrorKind::NotFound => HubError::Disk { reason: error.to_string() },
-            _ => HubError::Unreachable { reason: format!("the connection broke off: {error}") },
-        },
-        ApiError::InvalidResume => HubError::Corrupt { reason: error.to_string() },
-        ApiError::LockAcquisition(path) => HubError::Locked { path: path.display().to_string() },
-        ApiError::TooManyRetries(error) => failed_request(error),
-        _ => HubError::NotTheHub { reason: error.to_string() },
+/// Bytes that can be written next to `path`, where the system says so.
+fn free_space(path: &Path) -> Option<u64> {
+    #[cfg(unix)]
+    {
+        let found = rustix::fs::statvfs(path.parent()?).ok()?;
+        found.f_bavail.checked_mul(found.f_frsize)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = path;
+        None
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::listing::ListedFile;
 use super::{HubRepo, HubSettings};
 use crate::error::{failure, Diagnostic};
 
@@ -12,6 +13,9 @@ pub(super) enum HubError {
     Status { status: u16, code: Option<String> },
     /// No answer: no network, no such host, refused, silent, broken off.
     Unreachable { reason: String },
+    /// The answer arrives too slowly; `resumes` if much of it has arrived and another attempt would
+    /// go on from there.
+    TooSlow { reason: String, resumes: bool },
     /// The answer is not one of the Hub.
     NotTheHub { reason: String },
     /// Another process holds the file's lock in the cache.
@@ -28,14 +32,19 @@ impl HubError {
         match self {
             HubError::Status { status, .. } => matches!(status, 408 | 429 | 500..=599),
             HubError::Unreachable { reason } => {
-                // No server, or a timeout: a retry would fail too.
-                let lasting =
-                    ["refused", "host not found", "lookup address", "unreachable", "has arrived"];
+                // No server: a retry would fail too.
+                let lasting = ["refused", "host not found", "lookup address", "unreachable"];
                 !lasting.iter().any(|word| reason.contains(word))
             }
+            HubError::TooSlow { resumes, .. } => *resumes,
             HubError::Corrupt { .. } => true,
             HubError::NotTheHub { .. } | HubError::Locked { .. } | HubError::Disk { .. } => false,
         }
+    }
+
+    /// Whether what has arrived may be the start of the file.
+    pub(super) fn leaves_a_part(&self) -> bool {
+        matches!(self, HubError::Unreachable { .. } | HubError::TooSlow { .. })
     }
 
     /// Whether the Hub itself gave this answer, which the cache must not hide.
@@ -58,6 +67,7 @@ impl HubError {
                 explain_status(*status, code.as_deref(), repo, file, settings)
             }
             HubError::Unreachable { reason } => Diagnostic::failure(failed(&format!("`{endpoint}` cannot be reached: {reason}"))).hint("without a network, give a local folder, or set HF_HUB_OFFLINE=1 to use what is cached; HF_ENDPOINT names a mirror").into(),
+            HubError::TooSlow { reason, .. } => Diagnostic::failure(failed(&format!("`{endpoint}` answers too slowly: {reason}"))).hint("run this again: a download is resumed; HF_HUB_DOWNLOAD_TIMEOUT is the number of seconds that are waited").into(),
             HubError::NotTheHub { reason } => Diagnostic::failure(failed(&format!("`{endpoint}` does not answer as the Hugging Face Hub does: {reason}"))).hint("check HF_ENDPOINT, and whether a proxy or a login page answers instead").into(),
             HubError::Locked { path } => Diagnostic::failure(failed(&format!("another process has been downloading it (lock `{path}`)"))).hint("wait for the other process to finish, then run this again").into(),
             HubError::Corrupt { reason } => Diagnostic::failure(failed(&format!("the data from `{endpoint}` is not the file: {reason}"))).hint("run this again; nothing of the failed download was kept").into(),
@@ -75,6 +85,7 @@ impl fmt::Display for HubError {
             }
             HubError::Locked { path } => write!(formatter, "locked by `{path}`"),
             HubError::Unreachable { reason }
+            | HubError::TooSlow { reason, .. }
             | HubError::NotTheHub { reason }
             | HubError::Corrupt { reason }
             | HubError::Disk { reason } => formatter.write_str(reason),
@@ -107,15 +118,17 @@ fn explain_status(
 }
 
 /// A file that the repository does not have.
-pub(super) fn no_such_file(repo: &HubRepo, file: &str, files: &[String]) -> anyhow::Error {
+pub(super) fn no_such_file(repo: &HubRepo, file: &str, files: &[ListedFile]) -> anyhow::Error {
     const SHOWN: usize = 12;
-    let mut shown: Vec<&str> = files.iter().map(String::as_str).take(SHOWN).collect();
+    let error = failure!("{repo} has no file `{file}`");
+    if files.is_empty() {
+        return error.hint("it has no files").into();
+    }
+    let mut shown: Vec<&str> = files.iter().map(|it| &it.name[..]).take(SHOWN).collect();
     if files.len() > SHOWN {
         shown.push("…");
     }
-    failure!("{repo} has no file `{file}`")
-        .hint(format!("its {} files are {}", files.len(), shown.join(", ")))
-        .into()
+    error.hint(format!("its {} files are {}", files.len(), shown.join(", "))).into()
 }
 
 /// A file that is not in the cache, while the Hub is not asked.

@@ -71,6 +71,25 @@ impl HubRepo {
         self.revision.as_deref().unwrap_or("main")
     }
 
+    /// Its address on the Hub, in parts.
+    pub(super) fn web_path(&self) -> impl Iterator<Item = &str> {
+        let kind = match self.kind {
+            RepoKind::Model => None,
+            RepoKind::Dataset => Some("datasets"),
+        };
+        kind.into_iter().chain(self.id.split('/'))
+    }
+
+    /// The address of its listing, in parts.
+    pub(super) fn api_path(&self) -> impl Iterator<Item = &str> {
+        let kind = match self.kind {
+            RepoKind::Model => "models",
+            RepoKind::Dataset => "datasets",
+        };
+        let revision = ["revision", self.revision()];
+        ["api", kind].into_iter().chain(self.id.split('/')).chain(revision)
+    }
+
     /// This repository at another revision.
     pub(super) fn at(&self, revision: &str) -> hf_hub::Repo {
         hf_hub::Repo::with_revision(self.id.clone(), self.kind.hf(), revision.to_owned())
@@ -97,9 +116,13 @@ pub fn is_id(text: &str) -> bool {
     parts.len() <= 2 && parts.into_iter().all(is_part)
 }
 
+/// Bytes of the longest path of a file, or of the longest revision.
+const LONGEST_PATH: usize = 1024;
+
 /// Whether an external name may be used as a path under the cache: relative, and never upwards.
 pub(super) fn is_safe_path(name: &str) -> bool {
     !name.is_empty()
+        && name.len() <= LONGEST_PATH
         && !name.contains(['\\', ':', '?', '#'])
         && !name.chars().any(|c| c.is_control() || c.is_whitespace())
         && name.split('/').all(|part| !part.is_empty() && part != "." && part != "..")

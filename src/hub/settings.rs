@@ -9,8 +9,11 @@ const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 /// Retries after a temporary failure (a dropped connection, a 503).
 const RETRIES: usize = 3;
 
-/// Timeout of a silent connection.
-const STALL: Duration = Duration::from_secs(60);
+/// As in Hugging Face's own tools.
+const STALL: Duration = Duration::from_secs(10);
+
+/// Longest time that `HF_HUB_DOWNLOAD_TIMEOUT` may set, in seconds.
+const LONGEST_STALL: f64 = 3600.0;
 
 /// Whether the Hub may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +39,8 @@ pub struct HubSettings {
     pub retries: usize,
     /// Wait before the first retry; doubled for each further one.
     pub retry_pause: Duration,
-    /// Timeout of a silent connection.
+    /// Time in which an answer must bring the bytes of a slow connection, 10 kB per second
+    /// (`$HF_HUB_DOWNLOAD_TIMEOUT`, in seconds).
     pub stall: Duration,
 }
 
@@ -85,6 +89,10 @@ impl HubSettings {
             .filter(|token| !token.is_empty());
         if let Some(endpoint) = get("HF_ENDPOINT") {
             settings.endpoint = endpoint.trim().trim_end_matches('/').to_owned();
+        }
+        let seconds = get("HF_HUB_DOWNLOAD_TIMEOUT").and_then(|value| value.trim().parse().ok());
+        if let Some(seconds) = seconds.filter(|seconds: &f64| *seconds > 0.0) {
+            settings.stall = Duration::from_secs_f64(seconds.clamp(0.001, LONGEST_STALL));
         }
         if either("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE").is_some_and(|value| is_true(&value)) {
             settings.connection = Connection::Offline;
@@ -140,6 +148,11 @@ mod tests {
         assert_eq!(from(&[("HF_TOKEN", " t\n")]).token.as_deref(), Some("t"));
         for value in ["1", "true", "YES", "on"] {
             assert_eq!(from(&[("HF_HUB_OFFLINE", value)]).connection, Connection::Offline);
+        }
+        for (value, seconds) in [("30", 30), ("1e300", 3600), ("0", 10), ("soon", 10), ("nan", 10)]
+        {
+            let stall = from(&[("HF_HUB_DOWNLOAD_TIMEOUT", value)]).stall;
+            assert_eq!(stall, Duration::from_secs(seconds), "{value}");
         }
         for value in ["0", "false", ""] {
             assert_eq!(from(&[("HF_HUB_OFFLINE", value)]).connection, Connection::Online);

@@ -80,7 +80,7 @@ pub static READERS: [FileReader; 21] = [
 
 fn offline(folder: &Path) -> Hub {
     let settings = HubSettings::new(folder.join("hub"));
-    Hub::new(HubSettings { connection: Connection::Offline, ..settings }).unwrap()
+    Hub::new(HubSettings { connection: Connection::Offline, ..settings })
 }
 
 /// Every tensor as f32, and the digest, of a file of weights.
