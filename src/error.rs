@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 pub use guard::{caught, guarded, program};
 
-use crate::terminal::write_line;
+use crate::terminal::{neutralise, write_lines};
 
 /// The codes that scripts rely on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -197,15 +197,27 @@ pub fn message_and_hint(error: &anyhow::Error) -> (String, Option<String>) {
 }
 
 /// An error as it is printed, without the `error: ` before it: every cause, then the hint on a line of
-/// its own.
+/// its own. Further lines of a message, such as an excerpt of a config, are indented, so that none of
+/// them looks like a hint or another message.
 pub fn rendered(error: &anyhow::Error) -> String {
-    match message_and_hint(error) {
-        (message, Some(hint)) => format!("{message}\n  hint: {hint}"),
-        (message, None) => message,
+    let (message, hint) = message_and_hint(error);
+    let mut lines = message.trim_end().lines().map(neutralise);
+    let mut text = lines.next().unwrap_or_default();
+    for line in lines {
+        text += "\n";
+        text += if line.starts_with(MESSAGE_INDENT) { "" } else { MESSAGE_INDENT };
+        text += line.trim_end();
+    }
+    match hint {
+        Some(hint) => format!("{text}\n  hint: {}", neutralise(&hint)),
+        None => text,
     }
 }
 
+/// What is before the further lines of a message.
+const MESSAGE_INDENT: &str = "    ";
+
 /// Prints an error to stderr: what failed, then why, then what to do.
 pub fn print(error: &anyhow::Error) {
-    write_line(&format!("error: {}", rendered(error)));
+    write_lines(&format!("error: {}", rendered(error)));
 }

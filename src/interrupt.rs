@@ -27,8 +27,10 @@ impl Interrupt {
             }
             flag.set();
             // The cursor is after the live line and the terminal's own ^C.
-            let start = if progress == Verbosity::Live { "\n" } else { "" };
-            progress.message(&format!("{start}stopping; press Ctrl-C again to stop at once"));
+            if progress == Verbosity::Live {
+                progress.message("");
+            }
+            progress.message("stopping; press Ctrl-C again to stop at once");
         });
         interrupt
     }

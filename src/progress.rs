@@ -9,7 +9,7 @@ use crate::cache;
 use crate::hub::DownloadProgress;
 use crate::inference::Observer;
 use crate::report::schema::{Note, NoteLevel};
-use crate::terminal::Verbosity;
+use crate::terminal::{neutralise, Verbosity};
 
 /// Redraws per second.
 const REDRAWS: u8 = 10;
@@ -39,7 +39,7 @@ impl Verbosity {
             let line = "{prefix} {wide_bar} {human_pos}/{human_len} rows {msg}  {eta} left";
             let style = ProgressStyle::with_template(line).expect("the template is well formed");
             bar.set_style(style);
-            bar.set_prefix(what.to_owned());
+            bar.set_prefix(neutralise(what));
             bar.set_draw_target(indicatif::ProgressDrawTarget::stderr_with_hz(REDRAWS));
             bar.enable_steady_tick(Duration::from_millis(500));
             bar

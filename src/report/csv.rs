@@ -1,7 +1,11 @@
 //! The predictions as CSV, a line per example.
+//!
+//! The file is opened in spreadsheets. A name that they would carry out as a formula has `'` before
+//! it, and control characters are made visible.
 
 use std::io::{self, Write};
 
+use super::display::neutralise;
 use crate::confidence::label_name;
 
 /// What both models say of every example of one split.
@@ -67,9 +71,9 @@ fn write_row<W: Write>(
     table: &PredictionTable,
     row: &PredictionRow,
 ) -> io::Result<()> {
-    let name = |id| label_name(&table.label_names, id);
-    writer.write_field(&table.task).map_err(as_io)?;
-    writer.write_field(&table.split).map_err(as_io)?;
+    let name = |id| cell(&label_name(&table.label_names, id));
+    writer.write_field(cell(&table.task)).map_err(as_io)?;
+    writer.write_field(cell(&table.split)).map_err(as_io)?;
     writer.write_field(row.index.to_string()).map_err(as_io)?;
     writer.write_field(row.label.map(name).unwrap_or_default()).map_err(as_io)?;
     writer.write_field(row.teacher_confidence.to_string()).map_err(as_io)?;
@@ -78,6 +82,16 @@ fn write_row<W: Write>(
     writer.write_field(name(row.student_predicted)).map_err(as_io)?;
     writer.write_field(row.difference.to_string()).map_err(as_io)?;
     writer.write_record(None::<&[u8]>).map_err(as_io)
+}
+
+/// A name as a cell of the table.
+pub(super) fn cell(name: &str) -> String {
+    let shown = neutralise(name);
+    // Spreadsheets skip white space, and read full-width signs as well.
+    match shown.trim_start().chars().next() {
+        Some('=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠') => format!("'{shown}"),
+        _ => shown,
+    }
 }
 
 /// The error underneath, so that a closed pipe is known for what it is.
@@ -134,7 +148,20 @@ mod tests {
         table.label_names = vec![samples::HOSTILE.join(" "), samples::HOSTILE[8].to_owned()];
         let (_, rows) = read(&[table.clone()]);
         assert_eq!(rows.len(), 3);
-        assert_eq!(&rows[0][3], table.label_names[1]);
-        assert_eq!(&rows[0][7], table.label_names[0]);
+        assert_eq!(&rows[0][3], cell(&table.label_names[1]));
+        assert_eq!(&rows[0][7], cell(&table.label_names[0]));
+        let acts = |cell: &&str| cell.contains('\u{1b}') || cell.starts_with('=');
+        assert!(rows.iter().all(|row| row.iter().find(acts).is_none()));
+    }
+
+    #[test]
+    fn a_name_is_not_a_formula() {
+        for name in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", " =1", "＝1"] {
+            assert!(cell(name).starts_with('\''), "{name}");
+        }
+        for name in ["positive", "not-duplicate", "a=b", "0", ""] {
+            assert_eq!(cell(name), name);
+        }
+        assert_eq!(cell("=a\u{1b}[2J\u{202e}"), "'=a␛[2J\\u{202e}");
     }
 }

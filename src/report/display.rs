@@ -2,40 +2,7 @@
 
 use unicode_width::UnicodeWidthChar;
 
-/// Replaces what could act on a terminal or reorder a line by something that can be seen.
-///
-/// Line breaks and tabs become spaces; other C0 controls their Unicode pictures (`␛`); C1
-/// controls and noncharacters `�`; direction marks and invisible format characters their escape
-/// (`\u{202e}`). Letters of right-to-left scripts and joiners inside words and emoji stay. What a
-/// CI runner would carry out anywhere in a line of a log (`##[error]`) is taken apart (`# #[`).
-pub(crate) fn neutralise(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '\t' | '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}' => out.push(' '),
-            '\0'..='\u{1f}' => out.push(char::from_u32(0x2400 + c as u32).unwrap_or('\u{fffd}')),
-            '\u{7f}' => out.push('␡'),
-            '\u{80}'..='\u{9f}' | '\u{fdd0}'..='\u{fdef}' => out.push('\u{fffd}'),
-            c if c as u32 & 0xfffe == 0xfffe => out.push('\u{fffd}'),
-            c if is_hidden(c) => out.extend(c.escape_unicode()),
-            c => out.push(c),
-        }
-    }
-    for command in ["##[", "##vso[", "##teamcity["] {
-        if out.contains(command) {
-            out = out.replace(command, &command.replacen("##", "# #", 1));
-        }
-    }
-    out
-}
-
-/// Whether `c` shows nothing and changes how its neighbours are laid out or read.
-fn is_hidden(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}'
-        | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
-        | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
-}
+pub(crate) use crate::terminal::neutralise;
 
 /// Columns that a terminal needs for `text`, character by character; joined emoji may need fewer.
 pub(crate) fn columns(text: &str) -> usize {
@@ -159,15 +126,6 @@ mod tests {
         assert_eq!(columns("e\u{301}"), 1);
         assert_eq!(columns("🙂"), 2);
         assert_eq!(columns("שלום"), 4);
-    }
-
-    #[test]
-    fn nothing_that_acts_on_a_terminal_survives() {
-        assert_eq!(neutralise("a\x1b[31mb\r\nc\x07\u{9b}2J"), "a␛[31mb  c␇\u{fffd}2J");
-        assert_eq!(neutralise("a ##[error]x ##vso[y] ##z"), "a # #[error]x # #vso[y] ##z");
-        assert_eq!(neutralise("\u{fffe}\u{1ffff}"), "\u{fffd}\u{fffd}");
-        assert_eq!(neutralise("x\u{202e}y"), "x\\u{202e}y");
-        assert_eq!(neutralise("👩\u{200d}🔬 שלום"), "👩\u{200d}🔬 שלום");
     }
 
     #[test]

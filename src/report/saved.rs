@@ -199,7 +199,9 @@ fn of_this_run(path: &Path, report: &Report) -> Result<(), String> {
     let mut record = ::csv::StringRecord::new();
     while reader.read_record(&mut record).map_err(|error| error.to_string())? {
         let (task, split) = (&record[0], &record[1]);
-        match left.iter_mut().find(|(row, _)| row.task == *task && row.split == *split) {
+        match left.iter_mut().find(|(row, _)| {
+            super::csv::cell(&row.task) == *task && super::csv::cell(&row.split) == *split
+        }) {
             None => return Err(format!("the report has no {task}/{split}")),
             Some((row, 0)) => return Err(format!("it has too many rows of {}", row.name())),
             Some((_, rows)) => *rows -= 1,
