@@ -3,7 +3,8 @@
 # INPUT_*, appends the report to the job summary and the verdict to the step outputs, and exits with
 # audit's code.
 #
-# Written for the bash 3.2 of macOS. Inputs are never part of a script: each is one argument.
+# Written for the bash 3.2 of macOS. Inputs are never part of a script: each is one argument. The
+# workspace may be a pull request's: no program, toolchain or cargo setting is taken from there.
 set -euo pipefail
 
 # Fails before the run: `refuse CODE WHAT HINT`, with one of audit's exit codes.
@@ -16,6 +17,7 @@ refuse() {
 folder=${INPUT_OUTPUT_DIR:-audit-report}
 case $folder in
   *[$'\r\n']*) refuse 2 'output-dir has a line break' 'name a folder in one line' ;;
+  -*) folder=./$folder ;; # a folder, for every program that is given it
 esac
 
 arguments=(--format=github "--output-dir=$folder")
@@ -47,9 +49,39 @@ while IFS= read -r line || [ -n "$line" ]; do
   fi
 done <<< "${INPUT_ARGS:-}"
 
+root=$(cd -- "$(dirname -- "$0")/.." && pwd -P)
+workspace=$(cd -- "${GITHUB_WORKSPACE:-.}" && pwd -P)
+
+# Whether a folder, or the nearest one above it that exists, lies in the workspace.
+in_workspace() {
+  local folder=$1
+  while [ ! -d "$folder" ]; do
+    folder=$(dirname -- "$folder")
+  done
+  folder=$(cd -- "$folder" && pwd -P) || return 0
+  case $folder/ in
+    "$workspace"/*) return 0 ;;
+  esac
+  return 1
+}
+
+# With `uses: ./` the workspace is the action itself, and as trusted.
+if ! in_workspace "$root"; then
+  trusted=
+  IFS=: read -r -a folders <<< "$PATH"
+  for entry in "${folders[@]}"; do
+    case $entry in
+      /*) in_workspace "$entry" || trusted=${trusted:+$trusted:}$entry ;;
+    esac
+  done
+  export PATH=$trusted
+  if [ -n "${CARGO_HOME:-}" ] && in_workspace "$CARGO_HOME"; then
+    unset CARGO_HOME
+  fi
+fi
+
 # The folder of `cargo install`, which may be missing in the runner's PATH.
 cargo_home=${CARGO_HOME:-${HOME:-}/.cargo}
-root=$(cd "$(dirname "$0")/.." && pwd)
 version=$(sed -n '/^version = /{s/.*"\(.*\)".*/\1/p;q;}' "$root/Cargo.toml")
 
 # A cache may have an older `audit`, and a self-hosted runner another program of that name.
@@ -63,7 +95,8 @@ find_audit() {
 }
 
 if ! find_audit; then
-  cargo install --locked --force --root "$cargo_home" --path "$root" || true
+  # Not in the workspace, whose rust-toolchain.toml and .cargo/config.toml would choose the compiler.
+  (cd -- "$root" && cargo install --locked --force --root "$cargo_home" --path "$root") || true
   find_audit || refuse 3 "audit $version could not be installed" \
     'install Rust and a C compiler in a step before, or put that audit on PATH'
 fi
@@ -82,6 +115,6 @@ else
 fi >> "$GITHUB_OUTPUT"
 
 if [ -s "$outputs" ] && [ -f "$folder/report.md" ]; then
-  cat "$folder/report.md" >> "$GITHUB_STEP_SUMMARY"
+  cat -- "$folder/report.md" >> "$GITHUB_STEP_SUMMARY"
 fi
 exit "$code"

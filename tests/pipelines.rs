@@ -49,8 +49,9 @@ struct Step {
     summary: String,
 }
 
-/// Runs the action's steps as GitHub does, with `audit` from the folder `program`.
-fn act_with(program: &Path, sandbox: &Sandbox, given: &[(&str, &str)]) -> Step {
+/// Runs the action's steps as GitHub does in the workspace `sandbox`, with programs from the folder
+/// `program`, and with the home folder of `machine`.
+fn act_with(program: &Path, machine: &Sandbox, sandbox: &Sandbox, given: &[(&str, &str)]) -> Step {
     let mut inputs = inputs();
     for (name, value) in given {
         assert!(inputs.insert((*name).to_owned(), (*value).to_owned()).is_some(), "{name}");
@@ -65,7 +66,9 @@ fn act_with(program: &Path, sandbox: &Sandbox, given: &[(&str, &str)]) -> Step {
         bash.args(["--noprofile", "--norc", "-eo", "pipefail"]).arg(script);
         bash.current_dir(sandbox.path(".")).env_clear().envs(sandbox.environment());
         bash.env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", program.display()));
+        bash.env("HOME", machine.path("home"));
         bash.env("GITHUB_ACTION_PATH", env!("CARGO_MANIFEST_DIR"));
+        bash.env("GITHUB_WORKSPACE", sandbox.path("."));
         bash.env("GITHUB_OUTPUT", &output).env("GITHUB_STEP_SUMMARY", &summary);
         for (name, value) in step.get("env").into_iter().flat_map(entries) {
             let input =
@@ -90,7 +93,7 @@ fn act_with(program: &Path, sandbox: &Sandbox, given: &[(&str, &str)]) -> Step {
 
 fn act(sandbox: &Sandbox, given: &[(&str, &str)]) -> Step {
     let program = Path::new(env!("CARGO_BIN_EXE_audit")).parent().unwrap();
-    act_with(program, sandbox, given)
+    act_with(program, &Sandbox::new(), sandbox, given)
 }
 
 impl Step {
@@ -162,8 +165,8 @@ fn recorder(sandbox: &Sandbox, path: &str, version: &str) -> PathBuf {
 
 #[test]
 fn an_input_is_always_one_argument() {
-    let sandbox = Sandbox::new();
-    let program = recorder(&sandbox, "bin/audit", VERSION);
+    let (machine, sandbox) = (Sandbox::new(), Sandbox::new());
+    let program = recorder(&machine, "bin/audit", VERSION);
     let nasty = "a b' \" \\ $(touch owned) `touch owned` ; touch owned # * --kappa=1";
     let own = inputs();
     let valued = own.iter().filter(|(name, default)| *default != "false" && *name != "args");
@@ -171,7 +174,7 @@ fn an_input_is_always_one_argument() {
         valued.map(|(name, _)| (&name[..], nasty)).chain([("fail-fast", "true")]).collect();
     given.push(("exit-zero", "true"));
     given.push(("args", "--seed=7\r\n\n--statistic\ncentred\n--label-map=a b=c d"));
-    act_with(&program, &sandbox, &given);
+    act_with(&program, &machine, &sandbox, &given);
     let recorded = sandbox.read("arguments");
     let arguments: BTreeSet<&str> = recorded.lines().collect();
     let mut expected: BTreeSet<String> = given
@@ -192,8 +195,9 @@ fn an_input_is_always_one_argument() {
 
 #[test]
 fn without_inputs_audit_has_its_own_defaults() {
-    let sandbox = Sandbox::new();
-    act_with(&recorder(&sandbox, "bin/audit", VERSION), &sandbox, &[("task", "sst2")]);
+    let (machine, sandbox) = (Sandbox::new(), Sandbox::new());
+    let program = recorder(&machine, "bin/audit", VERSION);
+    act_with(&program, &machine, &sandbox, &[("task", "sst2")]);
     let recorded = sandbox.read("arguments");
     let flags: Vec<&str> = recorded.lines().map(|it| it.split('=').next().unwrap()).collect();
     assert_eq!(flags, ["<--format", "<--output-dir", "<--task", "<--github-output"]);
@@ -204,51 +208,84 @@ fn without_inputs_audit_has_its_own_defaults() {
     assert!(OF_THE_SCRIPT.iter().all(|flag| known.contains(*flag)));
 }
 
-/// A stand-in for `cargo` that writes its arguments to the file `cargo` and then runs `script`.
-fn cargo(sandbox: &Sandbox, script: &str) {
-    program(sandbox, "bin/cargo", &format!("printf '<%s>\\n' \"$@\" >> cargo\n{script}"));
+/// A stand-in for `cargo` that writes its arguments to the file `cargo` of `machine` and its working
+/// folder to `folder`, and then runs `script` in `machine`.
+fn cargo(machine: &Sandbox, script: &str) {
+    let root = machine.arg("");
+    let says = format!("pwd -P > '{root}/folder'\ncd '{root}'\nprintf '<%s>\\n' \"$@\" >> cargo\n");
+    program(machine, "bin/cargo", &(says + script));
 }
+
+const INSTALLS: &str = "mkdir -p home/.cargo/bin\ncp built home/.cargo/bin/audit\n";
 
 #[test]
 fn an_audit_of_another_version_or_of_another_kind_is_not_run() {
-    let bin = "home/.cargo/bin/audit";
     for stranger in ["audit 0.0.1", "audit-userspace 4.0", ""] {
-        let sandbox = Sandbox::new();
-        let path = program(&sandbox, "bin/audit", &format!("echo '{stranger}'\n"));
-        recorder(&sandbox, "built", VERSION);
-        cargo(&sandbox, &format!("mkdir -p home/.cargo/bin\ncp built {bin}\n"));
+        let (machine, sandbox) = (Sandbox::new(), Sandbox::new());
+        let path = program(&machine, "bin/audit", &format!("echo '{stranger}'\n"));
+        recorder(&machine, "built", VERSION);
+        cargo(&machine, INSTALLS);
         for runs in 1..=2 {
-            let step = act_with(&path, &sandbox, &[("task", "sst2")]);
+            let step = act_with(&path, &machine, &sandbox, &[("task", "sst2")]);
             assert_eq!(step.run.code, 0, "{}", step.run.stderr);
             assert!(sandbox.read("arguments").contains("<--task=sst2>"), "{runs}");
         }
         // Once: the second run finds it where the first has put it.
-        let root = sandbox.arg("home/.cargo");
+        let root = machine.arg("home/.cargo");
         let source = env!("CARGO_MANIFEST_DIR");
         let install =
             ["install", "--locked", "--force", "--root", &root, "--path", source, ""].join(">\n<");
-        assert_eq!(sandbox.read("cargo"), format!("<{}", install.trim_end_matches('<')));
+        assert_eq!(machine.read("cargo"), format!("<{}", install.trim_end_matches('<')));
+        // The workspace may have a rust-toolchain.toml and a .cargo/config.toml.
+        assert_eq!(machine.read("folder").trim_end(), source);
     }
 }
 
 #[test]
 fn an_audit_of_this_version_is_not_installed_again() {
     for place in ["bin/audit", "home/.cargo/bin/audit"] {
-        let sandbox = Sandbox::new();
-        cargo(&sandbox, "exit 1\n");
-        recorder(&sandbox, place, VERSION);
-        let step = act_with(&sandbox.path("bin"), &sandbox, &[("task", "sst2")]);
+        let (machine, sandbox) = (Sandbox::new(), Sandbox::new());
+        cargo(&machine, "exit 1\n");
+        recorder(&machine, place, VERSION);
+        let step = act_with(&machine.path("bin"), &machine, &sandbox, &[("task", "sst2")]);
         assert_eq!(step.run.code, 0, "{}", step.run.stderr);
-        assert!(sandbox.path("arguments").exists() && !sandbox.path("cargo").exists(), "{place}");
+        assert!(sandbox.path("arguments").exists() && !machine.path("cargo").exists(), "{place}");
+    }
+}
+
+#[test]
+fn a_program_of_the_workspace_is_not_run() {
+    let (machine, sandbox) = (Sandbox::new(), Sandbox::new());
+    recorder(&machine, "built", VERSION);
+    cargo(&machine, INSTALLS);
+    for name in ["audit", "cargo", "sed", "cat"] {
+        program(&sandbox, &format!("bin/{name}"), "touch planted\n");
+        program(&sandbox, &format!("home/.cargo/bin/{name}"), "touch planted\n");
+    }
+    let path = format!("{}:bin:.::{}", sandbox.arg("bin"), machine.arg("bin"));
+    let step = act_with(Path::new(&path), &machine, &sandbox, &[("task", "sst2")]);
+    assert_eq!(step.run.code, 0, "{}", step.run.stderr);
+    assert!(machine.path("cargo").exists() && sandbox.path("arguments").exists());
+    assert!(!sandbox.path("planted").exists());
+}
+
+#[test]
+fn an_output_folder_is_never_a_flag() {
+    let (sandbox, _) = tiny_pair();
+    for folder in ["--exit-zero", "-n"] {
+        let given = [("kappa", "0.001"), ("output-dir", folder)];
+        let step = act(&sandbox, &[&PAIR[..], &given].concat());
+        step.gives(1, "not_preserved", &format!("./{folder}"));
+        assert_eq!(step.summary, sandbox.read(&format!("{folder}/report.md")));
     }
 }
 
 #[test]
 fn an_audit_that_cannot_be_installed_is_an_audit_that_could_not_run() {
-    let sandbox = Sandbox::new();
-    cargo(&sandbox, "exit 101\n");
-    let path = recorder(&sandbox, "bin/audit", "audit 0.0.1");
-    let step = act_with(&path, &sandbox, &[("task", "sst2")]);
+    let (machine, sandbox) = (Sandbox::new(), Sandbox::new());
+    cargo(&machine, "exit 101\n");
+    let path = recorder(&machine, "bin/audit", "audit 0.0.1");
+    let step = act_with(&path, &machine, &sandbox, &[("task", "sst2")]);
     step.gives(3, "error", "");
     says(&step.run.stderr, &[VERSION, "could not be installed", "hint: "]);
     assert!(!sandbox.path("arguments").exists());
@@ -415,6 +452,87 @@ fn the_examples_keep_what_a_run_leaves_even_where_it_fails() {
     let mut install = gitlab["before_script"].as_sequence().unwrap().iter().map(text);
     let install = install.next_back().unwrap();
     says(install, &[&format!("= \"{VERSION}\" ||"), "cargo install --locked --force"]);
+}
+
+/// A pull request can put files into its checkout: rows, a snapshot of the Hub, a program.
+#[test]
+fn the_examples_keep_nothing_that_a_gate_trusts_in_the_checkout() {
+    const TRUSTED: [&str; 3] = ["AUDIT_CACHE_DIR", "CARGO_HOME", "HF_HOME"];
+    let (mut folders, mut gitlab) = (0, 0);
+    for document in ["README.md", "docs/pipelines.md"] {
+        for pipeline in examples(document) {
+            for (_, job) in pipeline.get("jobs").into_iter().flat_map(entries) {
+                let steps = job["steps"].as_sequence().unwrap();
+                let variables = steps.iter().chain([job]).filter_map(|it| it.get("env"));
+                let variables = variables.flat_map(entries);
+                let variables = variables.filter(|(name, _)| TRUSTED.contains(name));
+                let caches = steps.iter().filter(|step| {
+                    step.get("uses").is_some_and(|it| text(it).starts_with("actions/cache"))
+                });
+                let cached = caches.flat_map(|step| text(&step["with"]["path"]).lines());
+                for folder in cached.chain(variables.map(|(_, value)| text(value))) {
+                    let is_outside =
+                        folder.starts_with("~/") || folder.starts_with("${{ runner.temp }}/");
+                    assert!(is_outside, "{document}: {folder}");
+                    folders += 1;
+                }
+            }
+            let Some(job) = pipeline.get("confidence") else { continue };
+            for (name, value) in entries(&job["variables"]) {
+                assert!(TRUSTED.contains(&name), "{name}");
+                assert!(text(value).starts_with("${CI_PROJECT_DIR}.audit/"), "{name}");
+            }
+            gitlab += 1;
+        }
+    }
+    assert!(folders >= 6 && gitlab == 1, "{folders} {gitlab}");
+}
+
+#[test]
+fn the_example_for_gitlab_moves_its_cache_out_of_the_checkout_and_refuses_a_committed_one() {
+    let gitlab =
+        examples("docs/pipelines.md").into_iter().find_map(|it| it.get("confidence").cloned());
+    let gitlab = gitlab.unwrap();
+    let lines = |key: &str| -> String {
+        let lines = gitlab[key].as_sequence().unwrap().iter().map(|line| text(line).to_owned());
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let machine = Sandbox::new();
+    machine.write("checkout/audit.toml", "[defaults]\nkappa = 0.05\n");
+    program(&machine, "bin/audit", &format!("echo '{VERSION}'\n"));
+    let path = format!("{}:/usr/local/bin:/usr/bin:/bin", machine.arg("bin"));
+    let checkout = machine.path("checkout");
+    let shell = |script: &str| {
+        let mut bash = assert_cmd::Command::new("bash");
+        bash.args(["-eo", "pipefail", "-c", script]).current_dir(&checkout).env_clear();
+        bash.env("PATH", &path).env("HOME", machine.path("home"));
+        bash.env("CI_PROJECT_DIR", &checkout).env("CI_DEFAULT_BRANCH", "main");
+        bash.env("CARGO_HOME", machine.path("checkout.audit/cargo"));
+        Run::of(bash)
+    };
+    let commit = "git add -A && git -c user.name=a -c user.email=a@b commit -qm all";
+    let made = shell(&format!("git init -qb main && git remote add origin . && {commit}"));
+    assert_eq!(made.code, 0, "{}", made.stderr);
+
+    for kept in ["", "rows"] {
+        if !kept.is_empty() {
+            machine.write("checkout/.audit-kept/logits/a", kept);
+        }
+        let run = shell(&lines("before_script"));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert!(!machine.path("checkout/.audit-kept").exists());
+        assert_eq!(machine.read("checkout.audit/audit.toml"), machine.read("checkout/audit.toml"));
+        assert_eq!(machine.path("checkout.audit/logits/a").exists(), !kept.is_empty());
+        assert_eq!(shell(&lines("after_script")).code, 0);
+        assert!(machine.path("checkout/.audit-kept/audit.toml").exists());
+        assert!(!machine.path("checkout.audit").exists());
+    }
+
+    assert_eq!(shell(&format!("rm .audit-kept/audit.toml && {commit}")).code, 0);
+    assert_ne!(shell(&lines("before_script")).code, 0, "a committed folder");
+    assert_eq!(shell(&format!("rm -r .audit-kept && ln -s /tmp .audit-kept && {commit}")).code, 0);
+    assert_ne!(shell(&lines("before_script")).code, 0, "a committed link");
+    assert!(!machine.path("checkout.audit").exists());
 }
 
 #[test]
