@@ -94,3 +94,58 @@ fn a_label_map_that_is_not_the_model_s_is_a_usage_error() {
     sandbox.checkpoint("t", "architectures/distilbert", glue::labels("rte"));
     assert_eq!(map("entailment=not_entailment,not_entailment=entailment").code, 0);
 }
+
+/// Kills at moments of a run that a seed draws: an earlier file stays, or the new one is whole.
+#[cfg(unix)]
+#[test]
+fn a_killed_run_leaves_the_earlier_file_or_the_whole_new_one() {
+    use std::process::{Command, Stdio};
+    use std::time::Instant;
+
+    use rand_chacha::rand_core::{Rng, SeedableRng};
+
+    let sandbox = sandbox();
+    let rows = sandbox.read("glue/RTE/train.tsv");
+    let (header, rows) = rows.split_once('\n').unwrap();
+    sandbox.write("glue/RTE/train.tsv", format!("{header}\n{}", format!("{rows}\n").repeat(20)));
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(15);
+    let mut stopped = 0;
+    for format in ["csv", "jsonl", "parquet"] {
+        let (whole, output) = (format!("whole.{format}"), format!("out/new.{format}"));
+        let began = Instant::now();
+        assert_eq!(predict(&sandbox, "t", &whole, &[]).code, 0);
+        let takes = began.elapsed();
+        let whole = std::fs::read(sandbox.path(&whole)).unwrap();
+        for (signal, code) in [("KILL", None), ("TERM", Some(130)), ("INT", Some(130))] {
+            sandbox.write(&output, "earlier");
+            let what =
+                ["predict", "--task", "rte", "--data", "glue", "--model", "t", "-o", &output];
+            let mut command = Command::new(env!("CARGO_BIN_EXE_audit"));
+            command.env_clear().envs(sandbox.environment()).current_dir(sandbox.path(""));
+            command.args(what).stdout(Stdio::null()).stderr(Stdio::piped());
+            let child = command.spawn().unwrap();
+            std::thread::sleep(takes.mul_f64(f64::from(random.next_u32()) / f64::from(u32::MAX)));
+            let id = child.id().to_string();
+            let _ = Command::new("kill").args(["-s", signal, &id]).status().unwrap();
+            let ended = child.wait_with_output().unwrap();
+
+            let left = std::fs::read(sandbox.path(&output)).unwrap();
+            if ended.status.code() == Some(0) {
+                assert_eq!(left, whole, "{format} {signal}");
+            } else {
+                stopped += 1;
+                // Before its handler is set, a signal ends the process as it does any other.
+                let by_handler = ended.status.code().is_some();
+                assert!(!by_handler || ended.status.code() == code, "{signal}: {ended:?}");
+                assert!(left == b"earlier" || left == whole, "{format} {signal}");
+                if by_handler {
+                    assert_eq!(sandbox.names("out"), [output.trim_start_matches("out/")]);
+                }
+            }
+            assert_eq!(predict(&sandbox, "t", &output, &[]).code, 0);
+            assert_eq!(std::fs::read(sandbox.path(&output)).unwrap(), whole, "{format} {signal}");
+            std::fs::remove_dir_all(sandbox.path("out")).unwrap();
+        }
+    }
+    assert!(stopped >= 3, "{stopped} of 9 runs were stopped");
+}
