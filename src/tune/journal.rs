@@ -332,6 +332,36 @@ mod tests {
     }
 
     #[test]
+    fn any_cut_keeps_the_first_lines_and_any_changed_byte_is_read_or_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let first = journal(folder.path());
+        let mut locked = first.lock().unwrap();
+        locked.begin(RunId::trial(1), &point(1.0)).unwrap();
+        locked.end(RunId::trial(1), failed("why")).unwrap();
+        locked.begin(RunId { trial: 1, seed: Some(7) }, &point(1e-5)).unwrap();
+        let whole = locked.runs.all.clone();
+        drop(locked);
+        let bytes = std::fs::read(&first.path).unwrap();
+        let header = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        for length in header..bytes.len() {
+            std::fs::write(&first.path, &bytes[..length]).unwrap();
+            let runs = first.lock().unwrap().runs.all;
+            let ids = |runs: &[TrainingRun]| runs.iter().map(|run| run.id).collect::<Vec<_>>();
+            assert_eq!(ids(&runs), ids(&whole)[..runs.len()]);
+        }
+        for at in 0..bytes.len() {
+            for change in [1, 0x20, 0x80] {
+                let mut changed = bytes.clone();
+                changed[at] ^= change;
+                std::fs::write(&first.path, changed).unwrap();
+                if let Err(error) = first.lock() {
+                    assert!(rendered(&error).contains("journal.jsonl"), "{error:#}");
+                }
+            }
+        }
+    }
+
+    #[test]
     fn a_journal_of_another_tune_or_a_damaged_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let first = journal(folder.path());

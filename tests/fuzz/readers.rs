@@ -29,7 +29,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use serde_json::{json, Value};
 
-use super::common::{copy_folder, fixture, glue, names_in, tiny_pair, with};
+use super::common::{copy_folder, demo, fixture, glue, names_in, tiny_pair, with};
 use super::mutate::Syntax;
 
 const MIB: usize = 1 << 20;
@@ -54,7 +54,7 @@ const fn reader(name: &'static str, prepare: fn(&Path) -> Target) -> FileReader 
     FileReader { name, base: 32 * MIB, factor: 100, prepare }
 }
 
-pub static READERS: [FileReader; 21] = [
+pub static READERS: [FileReader; 23] = [
     reader("safetensors", safetensors),
     reader("safetensors-index", |folder| index(folder)),
     reader("pickle-archive", |folder| pickle(folder, "pth-zip", Syntax::Bytes)),
@@ -63,6 +63,8 @@ pub static READERS: [FileReader; 21] = [
     reader("config-bert", |folder| checkpoint(folder, "electra", "config.json")),
     reader("config-deberta", |folder| checkpoint(folder, "deberta-v2", "config.json")),
     reader("config-modernbert", |folder| checkpoint(folder, "modernbert", "config.json")),
+    reader("demo-student", demo_student),
+    reader("tokenizer-vocabulary", |folder| checkpoint(folder, "tinybert", "vocab.txt")),
     reader("tokenizer", |folder| checkpoint(folder, "bert", "tokenizer.json")),
     reader("tokenizer-bpe", |folder| checkpoint(folder, "roberta", "tokenizer.json")),
     reader("tokenizer-config", |folder| checkpoint(folder, "bert", "tokenizer_config.json")),
@@ -124,7 +126,7 @@ fn index(folder: &Path) -> Target {
     let folder = folder.to_owned();
     let read = move |bytes: &[u8]| {
         fs::write(&path, bytes).unwrap();
-        logits(&folder)
+        logits(&folder).map(drop)
     };
     Target { corpus, syntax: Syntax::Json, read: Box::new(read) }
 }
@@ -157,8 +159,8 @@ fn pickle(folder: &Path, name: &str, syntax: Syntax) -> Target {
     Target { corpus, syntax, read: Box::new(read) }
 }
 
-/// Opens the checkpoint in `folder`, builds its model and runs it.
-fn logits(folder: &Path) -> Result<()> {
+/// Opens the checkpoint in `folder`, builds its model and runs it; the bits of its logits.
+fn logits(folder: &Path) -> Result<Vec<u32>> {
     let hub = offline(folder);
     let source = folder.to_str().unwrap();
     let mut checkpoint = Checkpoint::open(source, Casing::Cased, &hub)?;
@@ -189,7 +191,7 @@ fn logits(folder: &Path) -> Result<()> {
     let logits = run_tokens(loaded.model.as_ref(), &tokens, "fuzz", &options)?;
     assert_eq!(logits.values.len(), texts.len() * sizes.labels);
     assert!(logits.values.iter().all(|value| value.is_finite()), "logits that are not finite");
-    Ok(())
+    Ok(logits.values.into_iter().map(f32::to_bits).collect())
 }
 
 /// One file of a checkpoint.
@@ -198,11 +200,30 @@ fn checkpoint(folder: &Path, from: &str, file: &'static str) -> Target {
     let path = folder.join(file);
     let corpus = vec![fs::read(&path).unwrap()];
     let folder = folder.to_owned();
+    let syntax = if file.ends_with(".json") { Syntax::Json } else { Syntax::Text };
     let read = move |bytes: &[u8]| {
         fs::write(&path, bytes).unwrap();
-        logits(&folder)
+        logits(&folder).map(drop)
     };
-    Target { corpus, syntax: Syntax::Json, read: Box::new(read) }
+    Target { corpus, syntax, read: Box::new(read) }
+}
+
+/// The weights of the demo's student: those that are accepted give the logits of the same tensors
+/// when the safetensors library reads and writes them.
+fn demo_student(folder: &Path) -> Target {
+    let places = ["read", "expected"].map(|name| folder.join(name));
+    places.iter().for_each(|place| copy_folder(Path::new(&demo("student")), place));
+    let paths = places.clone().map(|place| place.join("model.safetensors"));
+    let corpus = vec![fs::read(&paths[0]).unwrap()];
+    let read = move |bytes: &[u8]| {
+        fs::write(&paths[0], bytes).unwrap();
+        let read = logits(&places[0])?;
+        let tensors = candle_core::safetensors::load_buffer(bytes, &Device::Cpu).unwrap();
+        candle_core::safetensors::save(&tensors, &paths[1]).unwrap();
+        assert!(read == logits(&places[1]).unwrap(), "the logits are of other weights");
+        Ok(())
+    };
+    Target { corpus, syntax: Syntax::Safetensors, read: Box::new(read) }
 }
 
 /// Rows of SST-2.
