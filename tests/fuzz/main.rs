@@ -182,9 +182,11 @@ fn run(reader: &FileReader, seed: u64, cases: std::ops::Range<u64>) -> Result<St
     Ok(format!("{:>6} inputs: {accepted} read, {refused} refused, {most} MiB", accepted + refused))
 }
 
-/// A reader with that `read`, which accepts its only input unchanged.
-fn faulty(read: fn(&[u8]) -> anyhow::Result<()>) -> Result<String, String> {
-    static READ: Mutex<Option<fn(&[u8]) -> anyhow::Result<()>>> = Mutex::new(None);
+type ReadFunction = fn(&[u8]) -> anyhow::Result<()>;
+
+/// Runs cases of a reader with that `read`, which accepts its only input unchanged.
+fn faulty(read: ReadFunction) -> Result<String, String> {
+    static READ: Mutex<Option<ReadFunction>> = Mutex::new(None);
     *READ.lock().unwrap() = Some(read);
     let prepare = |_: &std::path::Path| readers::Target {
         corpus: vec![b"an input".to_vec()],

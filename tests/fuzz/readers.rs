@@ -47,8 +47,11 @@ pub struct FileReader {
 pub struct Target {
     pub corpus: Vec<Vec<u8>>,
     pub syntax: Syntax,
-    pub read: Box<dyn Fn(&[u8]) -> Result<()>>,
+    pub read: ReadInput,
 }
+
+/// `Ok` if the input is read, an error if it is refused.
+pub type ReadInput = Box<dyn Fn(&[u8]) -> Result<()>>;
 
 const fn reader(name: &'static str, prepare: fn(&Path) -> Target) -> FileReader {
     FileReader { name, base: 32 * MIB, factor: 100, prepare }
@@ -56,7 +59,7 @@ const fn reader(name: &'static str, prepare: fn(&Path) -> Target) -> FileReader 
 
 pub static READERS: [FileReader; 23] = [
     reader("safetensors", safetensors),
-    reader("safetensors-index", |folder| index(folder)),
+    reader("safetensors-index", index),
     reader("pickle-archive", |folder| pickle(folder, "pth-zip", Syntax::Bytes)),
     reader("pickle-in-archive", |folder| pickle(folder, "pth-tied", Syntax::PickleInZip)),
     reader("pickle-legacy", |folder| pickle(folder, "pth-tied-legacy", Syntax::Bytes)),

@@ -296,7 +296,7 @@ impl<'a> PickleMachine<'a> {
     /// Moves the last `count` values, keys and values in turn, into the dict below them.
     fn set_items(&mut self, count: usize) -> Result<()> {
         self.require(count + 1)?;
-        ensure!(count % 2 == 0, OpcodeFault("a key without a value"));
+        ensure!(count.is_multiple_of(2), OpcodeFault("a key without a value"));
         let items: Vec<ValueId> = self.stack.drain(self.stack.len() - count..).collect();
         match &mut self.values[self.stack[self.stack.len() - 1].0 as usize] {
             PickledValue::Dict(entries) | PickledValue::OrderedDict(entries) => {
