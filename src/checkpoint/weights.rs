@@ -436,7 +436,7 @@ mod tests {
     fn the_digest_is_that_of_the_bytes_that_become_tensors() {
         let root = tempfile::tempdir().unwrap();
         let input = InputFile::open(&write(root.path(), 1.0)).unwrap();
-        let mut weights = Weights::open("a", &[input.clone()]).unwrap();
+        let mut weights = Weights::open("a", std::slice::from_ref(&input)).unwrap();
         let digest = weights.sha256(|_, load| load()).unwrap();
         assert_eq!(digest, input.sha256().unwrap());
         assert_eq!(first(&weights.take("a", &[3, 2]).unwrap()), 1.0);

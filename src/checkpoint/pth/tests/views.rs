@@ -1,5 +1,8 @@
 use super::*;
 
+/// Offset, dimensions, strides, elements.
+type ViewCase = (i64, &'static [i64], &'static [i64], &'static [f32]);
+
 /// A file with a tensor `w`, a view of a storage of 0, 1, …, 11.
 fn view(offset: i64, dims: &[i64], strides: &[i64]) -> Result<PthFile> {
     let sample = Sample { offset, dims: dims.to_vec(), strides: strides.to_vec(), ..whole(12) };
@@ -9,7 +12,7 @@ fn view(offset: i64, dims: &[i64], strides: &[i64]) -> Result<PthFile> {
 #[test]
 fn views_are_read_in_row_major_order() {
     // Expected: element (i, j) is offset + i·strides[0] + j·strides[1].
-    let cases: [(i64, &[i64], &[i64], &[f32]); 9] = [
+    let cases: [ViewCase; 9] = [
         (0, &[2, 3], &[3, 1], &[0., 1., 2., 3., 4., 5.]),
         (6, &[2, 3], &[3, 1], &[6., 7., 8., 9., 10., 11.]),
         (0, &[3, 2], &[1, 3], &[0., 3., 1., 4., 2., 5.]), // transposed
