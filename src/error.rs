@@ -193,7 +193,20 @@ pub fn exit_code(error: &anyhow::Error) -> Exit {
 pub fn message_and_hint(error: &anyhow::Error) -> (String, Option<String>) {
     let causes: Vec<String> = error.chain().map(ToString::to_string).collect();
     let hints = error.chain().filter_map(|cause| cause.downcast_ref::<Diagnostic>());
-    (causes.join(": "), hints.filter_map(|it| it.hint.clone()).last())
+    let hint = hints.filter_map(|it| it.hint.as_deref()).last();
+    (cut_lines(&causes.join(": ")), hint.map(cut_lines))
+}
+
+/// Maximum characters of a line of a message; a file's own text in it may have any length.
+const LONGEST_LINE: usize = 2000;
+
+/// `text` with long lines cut.
+fn cut_lines(text: &str) -> String {
+    let cut = |line: &str| match line.char_indices().nth(LONGEST_LINE) {
+        None => line.to_owned(),
+        Some((at, _)) => format!("{}… (cut: {} bytes)", &line[..at], line.len()),
+    };
+    text.split('\n').map(cut).collect::<Vec<_>>().join("\n")
 }
 
 /// An error as it is printed, without the `error: ` before it: every cause, then the hint on a line of
@@ -220,4 +233,18 @@ const MESSAGE_INDENT: &str = "    ";
 /// Prints an error to stderr: what failed, then why, then what to do.
 pub fn print(error: &anyhow::Error) {
     write_lines(&format!("error: {}", rendered(error)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_of_a_message_are_cut() {
+        let text = format!("short\n{}\n", "é".repeat(2001));
+        let error = anyhow::Error::from(failure!("{text}").hint("h".repeat(2000)));
+        let (message, hint) = message_and_hint(&error);
+        assert_eq!(message, format!("short\n{}… (cut: 4002 bytes)\n", "é".repeat(2000)));
+        assert_eq!(hint.unwrap().len(), 2000);
+    }
 }

@@ -1,11 +1,10 @@
 //! One JSON object a line.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use anyhow::{bail, Result};
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
-use serde_json::{Map, Value};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::lines::{decode, not_utf8, LineReader};
 use super::{empty, header, Cell, DataFile, RowSink};
@@ -14,17 +13,16 @@ use crate::error::failure;
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let columns = keys(file)?;
     let wanted = header(file, &columns, sink)?;
+    let places: HashMap<&str, usize> =
+        wanted.iter().enumerate().map(|(place, &index)| (columns[index].as_str(), place)).collect();
     let mut lines = LineReader::of(file)?;
     while let Some((number, line)) = lines.next()? {
         let text = decode(line).map_err(|byte| not_utf8(file.line(number), byte, "line"))?;
         if text.trim().is_empty() {
             continue;
         }
-        match serde_json::from_str::<Map<String, Value>>(text) {
-            Ok(mut object) => {
-                let cell = |&index: &usize| object.remove(&columns[index]).map_or(Cell::Null, cell);
-                sink.row(file, number, wanted.iter().map(cell).collect())?;
-            }
+        match object(text, &places, wanted.len()) {
+            Ok(cells) => sink.row(file, number, cells)?,
             Err(error) => sink.broken(file, number, reason(&error))?,
         }
     }
@@ -86,18 +84,106 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 }
 
-fn cell(value: Value) -> Cell {
-    match value {
-        Value::Null => Cell::Null,
-        Value::Bool(value) => Cell::Bool(value),
-        Value::Number(number) => match (number.as_i64(), number.as_f64()) {
-            (Some(integer), _) => Cell::Integer(integer),
-            (None, Some(number)) => Cell::Number(number),
-            (None, None) => Cell::Other("a number out of range"),
-        },
-        Value::String(text) => Cell::Text(text),
-        Value::Array(_) => Cell::Other("a list"),
-        Value::Object(_) => Cell::Other("an object"),
+/// The cells of an object at the `places` of its keys, null where a key is missing.
+fn object(
+    text: &str,
+    places: &HashMap<&str, usize>,
+    wanted: usize,
+) -> serde_json::Result<Vec<Cell>> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let cells = CellsSeed { places, wanted }.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(cells)
+}
+
+/// Reads the wanted values of an object; others are skipped, at any depth and without memory.
+struct CellsSeed<'a> {
+    places: &'a HashMap<&'a str, usize>,
+    wanted: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for CellsSeed<'_> {
+    type Value = Vec<Cell>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Cell>, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for CellsSeed<'_> {
+    type Value = Vec<Cell>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Cell>, A::Error> {
+        let mut cells = vec![Cell::Null; self.wanted];
+        let mut known = vec![false; self.wanted];
+        while let Some(key) = map.next_key::<String>()? {
+            let Some(&place) = self.places.get(key.as_str()) else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            if std::mem::replace(&mut known[place], true) {
+                return Err(A::Error::custom(format_args!("the key `{key}` is there twice")));
+            }
+            cells[place] = map.next_value_seed(CellSeed)?;
+        }
+        Ok(cells)
+    }
+}
+
+/// Reads one value.
+struct CellSeed;
+
+impl<'de> DeserializeSeed<'de> for CellSeed {
+    type Value = Cell;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Cell, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for CellSeed {
+    type Value = Cell;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Cell, E> {
+        Ok(Cell::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Cell, E> {
+        Ok(Cell::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Cell, E> {
+        Ok(Cell::Integer(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Cell, E> {
+        Ok(i64::try_from(value).map_or(Cell::Number(value as f64), Cell::Integer))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Cell, E> {
+        Ok(Cell::Number(value))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Cell, E> {
+        Ok(Cell::Text(text.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Cell, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Cell::Other("a list"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cell, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Cell::Other("an object"))
     }
 }
 
@@ -106,4 +192,48 @@ fn reason(error: &serde_json::Error) -> String {
     let text = error.to_string();
     let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
     format!("not a JSON object, at column {}: {what}", error.column())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cells(text: &str) -> Result<Vec<Cell>, String> {
+        let places = HashMap::from([("a", 0), ("b", 1)]);
+        object(text, &places, 2).map_err(|error| reason(&error))
+    }
+
+    #[test]
+    fn values_have_their_kinds() {
+        let text = |text: &str| Cell::Text(text.to_owned());
+        for (value, cell) in [
+            ("null", Cell::Null),
+            ("true", Cell::Bool(true)),
+            ("-7", Cell::Integer(-7)),
+            ("9223372036854775808", Cell::Number(9223372036854775808.0)), // 2^63
+            ("0.1", Cell::Number(0.1)),
+            (r#""x\ny""#, text("x\ny")),
+            ("[1, [2]]", Cell::Other("a list")),
+            (r#"{"c": {}}"#, Cell::Other("an object")),
+        ] {
+            let read = cells(&format!("{{\"other\": [[]], \"b\": {value}}}")).unwrap();
+            assert_eq!(read, [Cell::Null, cell], "{value}");
+        }
+        assert!(cells("{} {}").unwrap_err().contains("trailing characters"));
+        assert!(cells("[1]").unwrap_err().contains("expected a map"));
+    }
+
+    #[test]
+    fn a_key_that_is_there_twice_has_no_value() {
+        let error = cells(r#"{"a": 1, "b": 2, "a": 3}"#).unwrap_err();
+        assert!(error.contains("the key `a` is there twice"), "{error}");
+        assert_eq!(cells(r#"{"c": 1, "c": 2}"#).unwrap(), [Cell::Null, Cell::Null], "unused");
+    }
+
+    #[test]
+    fn nesting_without_end_is_no_fault_of_other_columns() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(cells(&format!("{{\"c\": {deep}, \"a\": 1}}")).unwrap()[0], Cell::Integer(1));
+        assert_eq!(cells(&format!("{{\"a\": {deep}}}")).unwrap()[0], Cell::Other("a list"));
+    }
 }

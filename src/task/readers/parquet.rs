@@ -1,9 +1,11 @@
 //! Apache Parquet, read row by row.
 
 mod bounded;
+mod footer;
 mod pages;
 #[cfg(test)]
 mod tests;
+mod thrift;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,6 +31,9 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let input = open(file)?;
     let limits = DecodedLimits::of(file.input.stamp().size);
     let pages = input.try_clone()?;
+    if footer::is_too_deep(&pages) {
+        bail!(damaged(name, "its schema has groups in groups without end"));
+    }
     let reader = BoundedFile(guarded(name, || SerializedFileReader::new(input))?);
     let metadata = reader.metadata().file_metadata();
     let schema = metadata.schema();

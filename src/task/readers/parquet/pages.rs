@@ -6,6 +6,8 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use parquet::basic::Compression;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
+use super::thrift::{self, Counted};
+
 /// What a file of some size may decode to: [`FLOOR`] and [`FACTOR`] bytes for each of its own.
 ///
 /// Texts compress to a tenth; a dictionary of few texts compresses further, to some bits a row.
@@ -101,7 +103,7 @@ fn check_chunk(
 }
 
 /// Counts what a page decompresses to: the parquet crate writes all of it, whatever is announced. (The
-/// other codecs stop at the announced size, or cannot grow a page by more than [`FACTOR`].)
+/// other codecs stop at the announced size, or cannot make more than about 1000 bytes of one.)
 fn check_brotli(input: &mut impl Read, header: &PageHeader) -> io::Result<Result<(), String>> {
     let mut page = Vec::new();
     input.take(header.compressed).read_to_end(&mut page)?;
@@ -134,20 +136,9 @@ struct PageHeader {
     is_stored: bool,
 }
 
-/// Depth of structs in a page's header, which has three.
-const MOST_DEPTH: usize = 8;
-
-/// Types of Thrift's compact protocol.
-mod thrift {
-    pub(super) const TRUE: u8 = 1;
-    pub(super) const FALSE: u8 = 2;
-    pub(super) const I32: u8 = 5;
-    pub(super) const STRUCT: u8 = 12;
-}
-
 impl PageHeader {
     fn read(input: &mut impl Read) -> io::Result<PageHeader> {
-        let mut input = Counted { input, count: 0 };
+        let mut input = Counted::new(input);
         let mut header = PageHeader::default();
         let mut id = 0;
         while let Some(kind) = input.field(&mut id)? {
@@ -155,10 +146,10 @@ impl PageHeader {
                 (2, thrift::I32) => header.uncompressed = input.size()?,
                 (3, thrift::I32) => header.compressed = input.size()?,
                 (8, thrift::STRUCT) => header.read_version_2(&mut input)?,
-                (_, kind) => input.skip(kind, MOST_DEPTH)?,
+                (_, kind) => input.skip(kind)?,
             }
         }
-        header.length = input.count;
+        header.length = input.count();
         Ok(header)
     }
 
@@ -170,99 +161,10 @@ impl PageHeader {
                 (7, kind @ (thrift::TRUE | thrift::FALSE)) => {
                     self.is_stored = kind == thrift::FALSE
                 }
-                (_, kind) => input.skip(kind, MOST_DEPTH)?,
+                (_, kind) => input.skip(kind)?,
             }
         }
         Ok(())
-    }
-}
-
-/// A reader that counts its bytes.
-struct Counted<R> {
-    input: R,
-    count: u64,
-}
-
-impl<R: Read> Counted<R> {
-    fn byte(&mut self) -> io::Result<u8> {
-        let mut byte = [0];
-        self.input.read_exact(&mut byte)?;
-        self.count += 1;
-        Ok(byte[0])
-    }
-
-    fn varint(&mut self) -> io::Result<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7F) << shift;
-            if byte & 0x80 == 0 {
-                return Ok(value);
-            }
-        }
-        Err(io::ErrorKind::InvalidData.into())
-    }
-
-    /// A number of bytes: a whole number that is not negative, and below 2^31.
-    fn size(&mut self) -> io::Result<u64> {
-        let zigzag = self.varint()?;
-        match zigzag & 1 == 0 && zigzag >> 1 < 1 << 31 {
-            true => Ok(zigzag >> 1),
-            false => Err(io::ErrorKind::InvalidData.into()),
-        }
-    }
-
-    /// The type of the next field, whose id is put into `id`; `None` at the end of the struct.
-    fn field(&mut self, id: &mut i64) -> io::Result<Option<u8>> {
-        let byte = self.byte()?;
-        if byte == 0 {
-            return Ok(None);
-        }
-        match byte >> 4 {
-            0 => {
-                let zigzag = self.varint()?;
-                *id = (zigzag >> 1) as i64 ^ -((zigzag & 1) as i64);
-            }
-            delta => *id += i64::from(delta),
-        }
-        Ok(Some(byte & 0xF))
-    }
-
-    fn skip_bytes(&mut self, count: u64) -> io::Result<()> {
-        let skipped = io::copy(&mut self.input.by_ref().take(count), &mut io::sink())?;
-        self.count += skipped;
-        if skipped < count {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(())
-    }
-
-    fn skip(&mut self, kind: u8, depth: usize) -> io::Result<()> {
-        if depth == 0 {
-            return Err(io::ErrorKind::InvalidData.into());
-        }
-        match kind {
-            thrift::TRUE | thrift::FALSE => Ok(()),
-            3 => self.skip_bytes(1),
-            4..=6 => self.varint().map(drop),
-            7 => self.skip_bytes(8),
-            8 => self.varint().and_then(|length| self.skip_bytes(length)),
-            9 | 10 => {
-                let head = self.byte()?;
-                let count = if head >> 4 == 15 { self.varint()? } else { u64::from(head >> 4) };
-                // In a list a truth value takes a byte.
-                let kind = if matches!(head & 0xF, 1 | 2) { 3 } else { head & 0xF };
-                (0..count).try_for_each(|_| self.skip(kind, depth - 1))
-            }
-            thrift::STRUCT => {
-                let mut id = 0;
-                while let Some(kind) = self.field(&mut id)? {
-                    self.skip(kind, depth - 1)?;
-                }
-                Ok(())
-            }
-            _ => Err(io::ErrorKind::InvalidData.into()),
-        }
     }
 }
 

@@ -136,6 +136,24 @@ fn every_encoding_of_texts_is_read() {
 }
 
 #[test]
+fn a_schema_that_is_nested_without_end_is_refused() {
+    let (_folder, path) = file("bomb.parquet");
+    // FileMetaData: version 1, then a list of structs. A group has the name "a" (field 4) and one
+    // child (field 5).
+    let group = [0x48, 0x01, b'a', 0x15, 0x02, 0x00];
+    let count = 200_000;
+    let mut metadata = vec![0x15, 0x02, 0x19, 0xFC, 0xC0, 0x9A, 0x0C]; // varint of 200,000
+    metadata.extend(group.repeat(count));
+    metadata.push(0);
+    let mut bytes = b"PAR1".to_vec();
+    bytes.extend(&metadata);
+    bytes.extend((metadata.len() as u32).to_le_bytes());
+    bytes.extend(b"PAR1");
+    std::fs::write(&path, bytes).unwrap();
+    refused(&path, &["its schema has groups in groups without end"]);
+}
+
+#[test]
 fn a_list_is_not_read_and_is_named() {
     let (_folder, path) = file("lists.parquet");
     let schema = "message schema { repeated binary words (UTF8); }";
