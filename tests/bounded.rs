@@ -3,22 +3,23 @@
 
 mod common;
 
-use common::{glue, with, Run, Sandbox};
+use common::{copy_folder, fixture, with, Run, Sandbox};
 use serde_json::{json, Value};
 
-/// A checkpoint of `architecture` as `model`, and four sentences.
+/// A checkpoint of `architecture` as `model`, and four sentences as the task `t`.
 fn sandbox(architecture: &str) -> Sandbox {
     let sandbox = Sandbox::new();
-    let labels = glue::labels("sst2");
-    sandbox.checkpoint("model", &format!("architectures/{architecture}"), labels);
+    copy_folder(&fixture(&format!("architectures/{architecture}")), &sandbox.path("model"));
     let rows = "sentence\tlabel\ngood film\t1\nbad plot\t0\na slow movie\t0\nit is great\t1\n";
-    sandbox.write("glue/SST-2/train.tsv", rows);
+    sandbox.write("train.tsv", rows);
+    let task = "text = 'sentence'\nlabel = 'label'\nsplits = { train = 'train.tsv' }";
+    sandbox.write("audit.toml", format!("[task.t]\n{task}\n"));
     sandbox
 }
 
 fn audit(sandbox: &Sandbox, more: &[&str]) -> Run {
-    let models = ["--task", "sst2", "--data", "glue", "--teacher", "model", "--student", "model"];
-    sandbox.audit(&with(&with(&models, &["--cased"]), more))
+    let models = ["--task", "t", "--teacher", "model", "--student", "model"];
+    sandbox.audit(&with(&models, more))
 }
 
 fn edit_tokenizer(sandbox: &Sandbox, edit: impl FnOnce(&mut Value)) {
@@ -44,7 +45,7 @@ fn a_template_leaves_room_for_text_within_the_maximum_length() {
     edit_tokenizer(&sandbox, |tokenizer| tokenizer["post_processor"] = template(33));
     audit(&sandbox, &["--max-length", "32"]).fails(
         2,
-        &["the maximum length 32 (--max-length)", "adds 33 special tokens", "use 35 or more"],
+        &["the maximum length 32 (flag --max-length)", "adds 33 special tokens", "use 35 or more"],
     );
     edit_tokenizer(&sandbox, |tokenizer| tokenizer["post_processor"] = template(500));
     audit(&sandbox, &[]).fails(3, &["model/tokenizer.json", "adds 500 special tokens"]);
@@ -59,7 +60,7 @@ fn a_token_s_segment_must_be_one_of_the_model_s() {
         tokenizer["post_processor"] = template;
     });
     audit(&sandbox, &[])
-        .fails(3, &["example 0", "gives the segment 4000000000, and the model has 2 segments"]);
+        .fails(3, &["example 2", "gives the segment 4000000000, and the model has 2 segments"]);
 }
 
 #[test]
@@ -121,8 +122,7 @@ fn two_hundred_thousand_labels_are_refused_at_once() {
         let names = (0..200_000).map(|i| (i.to_string(), json!(format!("l{i}"))));
         config["id2label"] = Value::Object(names.collect());
     });
-    audit(&sandbox, &[])
-        .fails(3, &["`id2label`: it has 200000 labels, and the limit is 65536"]);
+    audit(&sandbox, &[]).fails(3, &["`id2label`: it has 200000 labels, and the limit is 65536"]);
 }
 
 #[test]

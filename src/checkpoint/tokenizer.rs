@@ -220,10 +220,11 @@ fn part_of(name: &str) -> String {
 /// Reads tokenizer.json, which must not contradict tokenizer_config.json: transformers prefers the
 /// latter, and would read another text.
 fn from_json(file: &SmallFile, config: Option<&SmallFile>) -> Result<BoundedTokenizer> {
-    let parts = ModelConfig::parse(file)?;
+    let wrong = |e| anyhow!("`{}` is not a tokenizer: {e}", file.input.name());
+    let keys = serde_json::from_slice(&file.bytes).map_err(wrong)?;
+    let parts = ModelConfig::of(file.path(), keys);
     limits::check(parts.keys(), &|key, why| parts.error(key, why))?;
-    let tokenizer: BoundedTokenizer = serde_json::from_slice(&file.bytes)
-        .map_err(|e| anyhow!("`{}` is not a tokenizer: {e}", file.input.name()))?;
+    let tokenizer: BoundedTokenizer = serde_json::from_slice(&file.bytes).map_err(wrong)?;
     if let Some(reason) = stages::take_refusal() {
         bail!("`{}` cannot normalise its own added tokens: {reason}", file.input.name());
     }

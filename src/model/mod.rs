@@ -169,8 +169,8 @@ pub fn load(
     head: Head,
     device: &Device,
 ) -> Result<Loaded> {
-    let what = format!("the model of `{}`", config.path().display());
-    guarded(|| what, || load_unguarded(config, weights, head, device))
+    let what = || format!("the model of `{}`", config.path().display());
+    guarded(what, || load_unguarded(config, weights, head, device))
 }
 
 fn load_unguarded(
@@ -208,12 +208,15 @@ pub fn load_trainable(
     weights: &mut Weights,
     head: Head,
 ) -> Result<Option<(Box<dyn Trainable>, DropoutRates)>> {
-    let (architecture, head) = conventions(config, weights, head)?;
-    let Some(family) = families::family(&architecture) else { return Ok(None) };
-    let encoder = encoder::Encoder::load(family, config, weights, head, &Device::Cpu)?;
-    weights.finish()?;
-    weights.unload();
-    Ok(Some((Box::new(encoder), DropoutRates::read(family, config)?)))
+    let what = || format!("the model of `{}`", config.path().display());
+    guarded(what, || {
+        let (architecture, head) = conventions(config, weights, head)?;
+        let Some(family) = families::family(&architecture) else { return Ok(None) };
+        let encoder = encoder::Encoder::load(family, config, weights, head, &Device::Cpu)?;
+        weights.finish()?;
+        weights.unload();
+        Ok(Some((Box::new(encoder) as Box<dyn Trainable>, DropoutRates::read(family, config)?)))
+    })
 }
 
 /// The sizes of a trainable checkpoint, without its weights; `None` for others.
