@@ -29,7 +29,7 @@ pub use manifest::{manifest, settings_sha256};
 pub use notes::{models_disagree, record_unusable, sanity};
 pub use pair::SplitPair;
 pub use recalibrate::{fitted_on_gate, recalibrate};
-pub use run::{run_one, run_options, Ending, PairRun};
+pub use run::{run_one, run_options, Ending, ModelRun, PairRun};
 pub use session::Session;
 pub use splits::{
     has_split, load_gating_split, load_secondary_split, secondary_names, Split, SECONDARY_SPLIT,
@@ -112,9 +112,10 @@ impl Audit<'_> {
         let gate = self.gate;
         let texts = SplitTexts::of(&split.dataset);
         let entry = self.teacher.entry(&texts, session)?;
-        let mut teacher = CachedClassifier { classifier: self.teacher, entry };
+        let n = split.dataset.examples.len();
+        let mut teacher = CachedClassifier::new(self.teacher, entry, n);
         let entry = self.student.entry_unless_shared(&teacher, &texts, session)?;
-        let mut student = CachedClassifier { classifier: self.student, entry };
+        let mut student = CachedClassifier::new(self.student, entry, n);
         let mut notes = match split.gates {
             true => preflight::preflight([&mut teacher, &mut student], &texts, settings, session)?,
             false => Vec::new(),

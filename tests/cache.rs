@@ -100,6 +100,35 @@ fn a_second_run_reports_the_same_to_the_last_bit_and_writes_nothing() {
 }
 
 #[test]
+fn a_report_says_how_many_rows_came_from_the_cache() {
+    let (sandbox, pair) = tiny_pair();
+    let counts = |flags: &[&str]| {
+        let report = sandbox.report(&with(&pair, flags));
+        let count =
+            |row: &serde_json::Value, role: &str| row["rows_from_cache"][role].as_u64().unwrap();
+        let of = |row: &serde_json::Value| (count(row, "teacher"), count(row, "student"));
+        [0, 1].map(|i| of(&report["tasks"][i]))
+    };
+    let sizes = sandbox.report(&with(&pair, &["--no-cache"]));
+    let [train, validation] = [0, 1].map(|i| sizes["tasks"][i]["n"].as_u64().unwrap());
+    assert_eq!(counts(&["--no-cache"]), [(0, 0), (0, 0)]);
+    assert_eq!(counts(&[]), [(0, 0), (0, 0)], "the preflight check's rows are of this run");
+    assert_eq!(counts(&[]), [(train, train), (validation, validation)]);
+    assert_eq!(counts(&["--no-cache"]), [(0, 0), (0, 0)]);
+    // The key has the hash of config.json.
+    sandbox.edit_config("student", |config| config["note"] = "another".into());
+    assert_eq!(counts(&[]), [(train, 0), (validation, 0)]);
+    let text = sandbox.audit(&with(&pair, &["--no-cache"])).stdout;
+    let line =
+        format!("  from cache  teacher 0 and {train} computed, student 0 and {train} computed");
+    says(&text, &[&line]);
+    // Of a run that ends early, only the rows that it took count.
+    let row = sandbox.row(&with(&pair, &["--fail-fast", "--kappa", "0.0001"]));
+    assert!(row["examples_run"].as_u64() <= Some(train));
+    assert_eq!(row["rows_from_cache"]["student"], row["examples_run"]);
+}
+
+#[test]
 fn the_cache_has_the_same_bytes_with_any_number_of_threads() {
     let (sandbox, pair) = tiny_pair();
     let mut filled = Vec::new();

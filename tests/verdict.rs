@@ -419,6 +419,7 @@ fn a_figure_that_is_null_has_a_reason_and_the_bound_an_origin() {
         "data_sha256",
         "data_revision",
         "seconds",
+        "rows_from_cache",
     ];
     for arguments in [pair.clone(), check] {
         let row = sandbox.row(&arguments);

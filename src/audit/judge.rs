@@ -143,6 +143,7 @@ fn row(
         device: settings.device.clone(),
         seed: settings.seed,
         seconds: pair.started.map(|started| started.elapsed().as_secs_f64()),
+        rows_from_cache: pair.from_cache,
     }
 }
 

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use super::Session;
 use crate::config::{Settings, WITHOUT_EFFECT};
 use crate::digest::hexadecimal;
+use crate::model;
 use crate::report::schema::{Manifest, ModelManifest, TaskCommand};
 
 /// Paths of models and data, which the manifest records by hash instead.
@@ -36,9 +38,10 @@ fn splits(settings: &Settings) -> Vec<&String> {
     settings.split.iter().chain(&settings.secondary_splits).collect()
 }
 
-/// The manifest of a run over the tasks of `all`; `commands` reproduce it.
+/// The manifest of a run over the tasks of `all` in `session`; `commands` reproduce it.
 pub fn manifest(
     all: &[Settings],
+    session: &Session,
     models: Vec<ModelManifest>,
     commands: Vec<TaskCommand>,
 ) -> Manifest {
@@ -49,6 +52,7 @@ pub fn manifest(
         conventions: conventions(),
         device: shared(all, |settings| &settings.device).cloned(),
         dtype: "f32".to_owned(),
+        arithmetic: Some(format!("{}-{}", model::ENCODER_VERSION, session.arithmetic)),
         seed: shared(all, |settings| &settings.seed).copied(),
         config_sha256: settings_sha256(all),
         models,

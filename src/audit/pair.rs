@@ -6,7 +6,7 @@ use super::run::{Ending, PairRun};
 use super::splits::Split;
 use crate::check::Note;
 use crate::confidence::{label_name, student_confidence, ConfidenceKind, Predictions};
-use crate::report::schema::Skipped;
+use crate::report::schema::{RowsFromCache, Skipped};
 use crate::task::{Dataset, Example};
 
 /// Skipped rows named in the report.
@@ -50,6 +50,8 @@ pub struct SplitPair<'a> {
     pub data_files: Vec<String>,
     /// Commit of the Hub data set.
     pub data_revision: Option<String>,
+    /// Rows that the prediction cache held; `None` if no model was run.
+    pub from_cache: Option<RowsFromCache>,
     /// Notes from before the run.
     pub notes: Vec<Note>,
     /// Start of the audit of the split; `None` if no duration is reported.
@@ -79,6 +81,7 @@ impl<'a> SplitPair<'a> {
             data_sha256: Some(dataset.sha256.clone()),
             data_files: dataset.names.clone(),
             data_revision: dataset.commit.clone(),
+            from_cache: Some(run.from_cache),
             notes: Vec::new(),
             started: Some(started),
         }

@@ -8,7 +8,7 @@ use super::notes::sanity;
 use super::pair::skipped;
 use super::{
     has_split, load_gating_split, manifest, models_disagree, record_unusable, run_one, Classifier,
-    Gate, Role, Session, Split,
+    Gate, ModelRun, Role, Session, Split,
 };
 use crate::check::{findings, Budget, Code, Evidence, Note, StudentRecord};
 use crate::checkpoint::NewCheckpoint;
@@ -20,7 +20,7 @@ use crate::recalibration::{fit, moved, recalibrated, Fit, Scores, LARGEST_TEMPER
 use crate::report::recalibration::{
     conclusion, BudgetSpend, RecalibratedSplit, Recalibration, RECALIBRATION_VERSION,
 };
-use crate::report::schema::Outcome;
+use crate::report::schema::{Outcome, RowsFromCache};
 use crate::report::write_json;
 
 /// Runs both models on both splits, fits the temperature on the split of `to_fit`, gates on that of
@@ -63,7 +63,7 @@ pub fn recalibrate(
         gate: gated,
         conclusion: String::new(),
         notes: notes(&on_fit, &on_gate, &models[1], &gate, &found, sigma),
-        manifest: manifest(std::slice::from_ref(settings), Vec::new(), Vec::new()),
+        manifest: manifest(std::slice::from_ref(settings), session, Vec::new(), Vec::new()),
     };
     report.verdict = report.gate.after.verdict;
     report.exit_code = report.verdict.exit() as u8;
@@ -75,8 +75,11 @@ pub fn recalibrate(
     student.require_unchanged()?;
     report.manifest.models = vec![teacher.into_manifest(settings), student.into_manifest(settings)];
     if let (Some(mut new), Some(folder)) = (new, output) {
-        let mut record = Vec::new();
-        write_json(&report, &mut record)?;
+        let (mut record, mut reproducible) = (Vec::new(), report.clone());
+        for split in [&mut reproducible.fit, &mut reproducible.gate] {
+            split.rows_from_cache = None; // the same bytes with and without the cache
+        }
+        write_json(&reproducible, &mut record)?;
         new.extra_files.push(("recalibration.json", record));
         new.write(folder).context("cannot write the recalibrated checkpoint")?;
     }
@@ -136,6 +139,7 @@ struct SplitRun {
     student: Predictions,
     logits: Logits,
     truncated: (usize, usize),
+    from_cache: RowsFromCache,
 }
 
 impl SplitRun {
@@ -145,14 +149,17 @@ impl SplitRun {
         settings: &Settings,
         session: &Session,
     ) -> Result<Self> {
-        let (teacher_logits, cut) = run_one(teacher, &split.dataset, settings, session)?;
-        let (logits, student_cut) = run_one(student, &split.dataset, settings, session)?;
+        let teacher = run_one(teacher, &split.dataset, settings, session)?;
+        let student = run_one(student, &split.dataset, settings, session)?;
+        let predictions =
+            |run: &ModelRun| Predictions::from_logits(&run.logits.values, run.logits.labels);
         Ok(SplitRun {
             labels: split.dataset.examples.iter().map(|e| e.label).collect(),
-            teacher: Predictions::from_logits(&teacher_logits.values, teacher_logits.labels)?,
-            student: Predictions::from_logits(&logits.values, logits.labels)?,
-            truncated: (cut, student_cut),
-            logits,
+            teacher: predictions(&teacher)?,
+            student: predictions(&student)?,
+            truncated: (teacher.truncated, student.truncated),
+            from_cache: RowsFromCache { teacher: teacher.from_cache, student: student.from_cache },
+            logits: student.logits,
             split,
         })
     }
@@ -212,6 +219,7 @@ impl SplitRun {
             data_files: dataset.names.clone(),
             data_revision: dataset.commit.clone(),
             undefined: undefined.collect(),
+            rows_from_cache: Some(self.from_cache),
         }
     }
 }

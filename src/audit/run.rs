@@ -16,6 +16,7 @@ use crate::confidence::{confidence_differences, largest_difference, DifferenceSu
 use crate::config::{Settings, Stop};
 use crate::inference::{run, Logits, RunOptions, Windows};
 use crate::progress::RunProgress;
+use crate::report::schema::RowsFromCache;
 use crate::task::Dataset;
 
 /// Predictions of both models on the examples that were run.
@@ -30,6 +31,8 @@ pub struct PairRun {
     pub rows: Vec<u32>,
     /// How the run ended.
     pub ending: Ending,
+    /// Of `rows`, those that the prediction cache held.
+    pub from_cache: RowsFromCache,
 }
 
 /// How a run over a split ended.
@@ -52,6 +55,21 @@ impl Ending {
 pub(super) struct CachedClassifier<'a> {
     pub(super) classifier: &'a mut Classifier,
     pub(super) entry: CacheEntry,
+    /// Whether the cache held each row when it was opened (N).
+    held: Vec<bool>,
+}
+
+impl<'a> CachedClassifier<'a> {
+    /// `classifier` with its `entry` as it was opened, for `n` examples.
+    pub(super) fn new(classifier: &'a mut Classifier, entry: CacheEntry, n: usize) -> Self {
+        let held = (0..n).map(|i| entry.row(i).is_some()).collect();
+        CachedClassifier { classifier, entry, held }
+    }
+
+    /// Of `rows`, those that the cache held.
+    fn held(&self, rows: &[u32]) -> usize {
+        rows.iter().filter(|&&row| self.held[row as usize]).count()
+    }
 }
 
 /// Runs both models on `dataset`; only a gating split may end early.
@@ -96,11 +114,21 @@ pub(super) fn run_pair(
     let (t, truncated_t) = teacher.classifier.predictions(&teacher.entry, &rows)?;
     let (s, truncated_s) = student.classifier.predictions(&student.entry, &rows)?;
     let truncated = (truncated_t, truncated_s);
-    Ok(PairRun { teacher: t, student: s, truncated, rows, ending })
+    let from_cache = RowsFromCache { teacher: teacher.held(&rows), student: student.held(&rows) };
+    Ok(PairRun { teacher: t, student: s, truncated, rows, ending, from_cache })
 }
 
-/// Runs one model on `dataset`. Returns its logits (N, K) in the task's label order and the number of
-/// truncated texts.
+/// One model's run over a split.
+pub struct ModelRun {
+    /// Its logits (N, K) in the task's label order.
+    pub logits: Logits,
+    /// Texts truncated at the maximum length.
+    pub truncated: usize,
+    /// Rows that the prediction cache held.
+    pub from_cache: usize,
+}
+
+/// Runs one model on `dataset`.
 ///
 /// # Errors
 /// A model that cannot be loaded or run.
@@ -109,17 +137,19 @@ pub fn run_one(
     dataset: &Dataset,
     settings: &Settings,
     session: &Session,
-) -> Result<(Logits, usize)> {
+) -> Result<ModelRun> {
     let rows: Vec<u32> = (0..dataset.examples.len() as u32).collect();
     let mut entry = classifier.entry(&SplitTexts::of(dataset), session)?;
     classifier.load_for(&entry, &rows)?;
     let what = format!("{} on {}/{}", classifier.role(), dataset.task, dataset.split);
-    let phase = session.progress.phase(&what, rows.len() - entry.known());
+    let from_cache = entry.known();
+    let phase = session.progress.phase(&what, rows.len() - from_cache);
     let options = run_options(settings, session, Windows::WHOLE);
     let mut lanes = [classifier.lane(&what, dataset, &mut entry)];
     run(&mut lanes, &rows, &options, &phase, |_, _| Ok(ControlFlow::Continue(())))?;
     require_unchanged(&[classifier], dataset)?;
-    Ok(classifier.logits(&entry, &rows))
+    let (logits, truncated) = classifier.logits(&entry, &rows);
+    Ok(ModelRun { logits, truncated, from_cache })
 }
 
 /// Fails if a file of the models or of the data changed during the run.

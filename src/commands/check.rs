@@ -107,6 +107,7 @@ fn check(args: &CheckArgs, settings: &Settings, session: &Session) -> Result<Tas
         data_sha256: None,
         data_files: Vec::new(),
         data_revision: None,
+        from_cache: None,
         notes,
         started: None,
     };

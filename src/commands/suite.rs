@@ -52,7 +52,7 @@ pub fn run_each(
     }
     // An interrupt after the last batch counts too.
     match session.interrupt.check(|| "about to write the report".to_owned()) {
-        Ok(()) => Ok(build_report(all, outcomes, command)),
+        Ok(()) => Ok(build_report(all, session, outcomes, command)),
         Err(error) => Err(stopped(error.into(), &outcomes)),
     }
 }
@@ -75,6 +75,7 @@ pub(super) fn print_hub_notes(session: &Session) {
 /// The report of `outcomes`; verdict and exit code are those of the worst gating row.
 pub fn build_report(
     all: &[Settings],
+    session: &Session,
     outcomes: Vec<TaskOutcome>,
     command: impl Fn(&Settings, &[ModelManifest]) -> Vec<String>,
 ) -> (Report, Vec<PredictionTable>) {
@@ -96,7 +97,7 @@ pub fn build_report(
         verdict,
         exit_code: verdict.exit() as u8,
         tasks,
-        manifest: manifest(all, models, commands),
+        manifest: manifest(all, session, models, commands),
     };
     (report, tables)
 }

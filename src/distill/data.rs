@@ -106,9 +106,9 @@ impl Teacher {
         session: &Session,
     ) -> Result<TeacherLogits> {
         let mut run = |split: &Dataset| run_one(&mut self.classifier, split, settings, session);
-        let (train, _) = run(&splits.train)?;
+        let train = run(&splits.train)?.logits;
         let validation = splits.validation.as_ref().map(&mut run).transpose()?;
-        Ok(TeacherLogits { train, validation: validation.map(|(logits, _)| logits) })
+        Ok(TeacherLogits { train, validation: validation.map(|run| run.logits) })
     }
 }
 

@@ -212,6 +212,9 @@ fn manifest(report: &Report) -> DocumentTable {
             line(&format!("data of {name}, SHA-256"), hash.clone());
         }
         line(&format!("bound of {name}"), row.bound_in_words());
+        if let Some(rows) = row.from_cache() {
+            line(&format!("from the cache on {name}"), rows);
+        }
     }
     table
 }

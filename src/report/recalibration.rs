@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub(super) use document::document;
 
 use super::numbers::{decimal, sigma_and_kappa};
-use super::schema::{Manifest, Note, Outcome, Skipped};
+use super::schema::{Manifest, Note, Outcome, RowsFromCache, Skipped};
 use crate::confidence::Statistic;
 
 /// Raised when a field is renamed, removed or changes its meaning; additions do not raise it.
@@ -101,6 +101,11 @@ pub struct RecalibratedSplit {
     pub data_revision: Option<String>,
     /// Why a value is null.
     pub undefined: BTreeMap<String, String>,
+    /// Of the `n` rows of each model, those that the prediction cache held; the others were computed
+    /// in this run. Null in the copy that is written into the checkpoint. Not part of what must be
+    /// reproducible.
+    #[serde(default)]
+    pub rows_from_cache: Option<RowsFromCache>,
 }
 
 /// What the examples of a split spend of the budget at one temperature.
@@ -206,6 +211,7 @@ pub(super) mod tests {
             data_files: vec!["train.tsv".to_owned()],
             data_revision: None,
             undefined: BTreeMap::new(),
+            rows_from_cache: Some(RowsFromCache { teacher: 1000, student: 0 }),
         };
         Recalibration {
             schema_version: RECALIBRATION_VERSION,
@@ -236,6 +242,7 @@ pub(super) mod tests {
             "940 of 1,000 right before and after (0.9400); no prediction moved",
             "τ 1.2500 is the best for train itself: σ 0.0550",
             "One temperature does not suffice.",
+            "  from cache  validation: teacher 1,000 and 0 computed, student 0 and 1,000",
         ] {
             assert!(shown.contains(words), "`{words}` is not in:\n{shown}");
         }

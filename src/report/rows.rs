@@ -2,7 +2,7 @@
 
 use super::numbers::{chosen, decimal, decimal_or_absent, sigma_and_kappa, significant, thousands};
 use super::schema::{Certainty, Interval, ModelManifest, ModelStatistics};
-use super::schema::{Note, Outcome, Report, TaskRow};
+use super::schema::{Note, Outcome, Report, RowsFromCache, TaskRow};
 use crate::confidence::{ConfidenceKind, Statistic};
 
 /// The rows of one task, in the report's order.
@@ -55,7 +55,23 @@ pub(crate) fn model<'a>(report: &'a Report, task: &str, role: &str) -> Option<&'
     report.manifest.models.iter().find(|model| model.task == task && model.role == role)
 }
 
+impl RowsFromCache {
+    /// `teacher 3,668 and 0 computed, student 0 and 3,668 computed`, of a run of `run` examples.
+    pub(super) fn in_words(self, run: usize) -> String {
+        let of = |role: &str, cached: usize| {
+            let computed = thousands(run.saturating_sub(cached));
+            format!("{role} {} and {computed} computed", thousands(cached))
+        };
+        format!("{}, {}", of("teacher", self.teacher), of("student", self.student))
+    }
+}
+
 impl TaskRow {
+    /// Rows that came from the cache, and rows that were computed, where the models were run.
+    pub(crate) fn from_cache(&self) -> Option<String> {
+        self.rows_from_cache.map(|cached| cached.in_words(self.examples_run))
+    }
+
     /// `task/split`.
     pub(crate) fn name(&self) -> String {
         format!("{}/{}", self.task, self.split)

@@ -175,6 +175,20 @@ pub struct TaskRow {
     pub seed: u64,
     /// Wall-clock seconds for the row. Not part of what must be reproducible.
     pub seconds: Option<f64>,
+    /// Of the `examples_run` of each model, those that the prediction cache held; the others were
+    /// computed in this run. Null for predictions and for a row that could not be run. Not part of
+    /// what must be reproducible.
+    #[serde(default)]
+    pub rows_from_cache: Option<RowsFromCache>,
+}
+
+/// Rows of each model that the prediction cache held before the run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RowsFromCache {
+    /// Rows of the teacher.
+    pub teacher: usize,
+    /// Rows of the student.
+    pub student: usize,
 }
 
 /// Why a row could not be run.

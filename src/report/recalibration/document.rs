@@ -41,6 +41,10 @@ pub(in super::super) fn document(report: &Recalibration) -> Document {
         document.field("reading", format!("{}, {}", report.confidence, report.statistic));
     }
     document.field("accuracy", accuracy(gate));
+    let cached = [&report.fit, gate].into_iter().filter_map(|split| {
+        Some(format!("{}: {}", split.split, split.rows_from_cache?.in_words(split.n)))
+    });
+    document.push(Block::Field { name: "from cache", lines: cached.collect() });
     document.push(Block::Gap);
     document.field("conclusion", report.conclusion.clone());
     document.notes(&report.notes);

@@ -235,6 +235,7 @@ pub(super) fn row(task: &str, split: &str, n: usize, sigma: f64) -> TaskRow {
         exhausted_at: (spent > budget).then_some(n),
         figures: figures(n, sigma),
         worst: worst(),
+        rows_from_cache: Some(RowsFromCache { teacher: n, student: 0 }),
         notes: if spent <= budget { vec![implied()] } else { Vec::new() },
         ..planned(task, split)
     }
@@ -266,6 +267,7 @@ pub(super) fn report(tasks: Vec<TaskRow>) -> Report {
             conventions: BTreeMap::from([("sigma".into(), "root mean square about zero".into())]),
             device: Some("cpu".into()),
             dtype: "f32".into(),
+            arithmetic: Some("1-00ff".into()),
             seed: Some(42),
             config_sha256: "ab".repeat(32),
             models: models.collect(),

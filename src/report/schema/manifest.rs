@@ -20,6 +20,10 @@ pub struct Manifest {
     pub device: Option<String>,
     /// Type that logits are computed in.
     pub dtype: String,
+    /// Fingerprint of the arithmetic of the machine and the program: two reports with the same one
+    /// have the same bits. Null in reports of earlier versions.
+    #[serde(default)]
+    pub arithmetic: Option<String>,
     /// Seed of everything random; null where the rows have different ones.
     pub seed: Option<u64>,
     /// SHA-256 of the configuration in force: of every task's settings that can change a result,

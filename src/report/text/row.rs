@@ -37,6 +37,9 @@ pub(super) fn section(page: &mut Page, report: &Report, row: &TaskRow, beside: &
         variants(page, row);
     }
     counts(page, report, row);
+    if let Some(rows) = row.from_cache() {
+        page.field("from cache", &rows);
+    }
     if !beside.is_empty() {
         page.blank();
     }
@@ -313,6 +316,9 @@ fn beside_row(page: &mut Page, gating: &TaskRow, row: &TaskRow) {
     }
     if let Some(limit) = unseen(row) {
         page.field("", &limit);
+    }
+    if let Some(rows) = row.from_cache() {
+        page.field("", &format!("from cache: {rows}"));
     }
     if let Some(sentence) = disagreement(gating, row) {
         page.field("", &sentence);

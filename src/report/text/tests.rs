@@ -23,11 +23,13 @@ PRESERVED  sst2/train  σ 0.0446 ≤ κ 0.0500  67,349 examples
   confidence  teacher 0.9712, student 0.9530 on average; mean d +0.0182
   |d|         median 0.0120, 90 % 0.0612, 99 % 0.1711, largest 0.4512
   other σ     max centred 0.0401; teacher-class rms 0.0450, centred 0.0424
+  from cache  teacher 67,349 and 0 computed, student 0 and 67,349 computed
 
   not gating  validation: NOT PRESERVED, σ 0.1010 > κ 0.0500, 872 examples
               accuracy teacher 0.9540, student 0.9478
               agreement 855 of 872 (98.1 %); 8 negative flips
               σ ≤ 0.1111 on unseen inputs (95 % limit, if these are unseen)
+              from cache: teacher 872 and 0 computed, student 0 and 872 computed
               The two splits disagree: confidence is preserved on train, which
               gates, and not on validation. The bound on train does not carry
               over to inputs that the student has not seen.
@@ -73,11 +75,13 @@ NOT PRESERVED  sst2/train  σ 0.0802 > κ 0.0500  67,349 examples
   confidence  teacher 0.9712, student 0.9530 on average; mean d +0.0182
   |d|         median 0.0120, 90 % 0.0612, 99 % 0.1711, largest 0.4512
   other σ     max centred 0.0722; teacher-class rms 0.0810, centred 0.0762
+  from cache  teacher 67,349 and 0 computed, student 0 and 67,349 computed
 
   not gating  validation: NOT PRESERVED, σ 0.1304 > κ 0.0500, 872 examples
               accuracy teacher 0.9540, student 0.9478
               agreement 855 of 872 (98.1 %); 8 negative flips
               σ ≤ 0.1434 on unseen inputs (95 % limit, if these are unseen)
+              from cache: teacher 872 and 0 computed, student 0 and 872 computed
 
   warning: `--beta 0.1` is below ln 2 with 67,349 examples: it looks like a
     mean, and β is a sum [mean-for-sum]

@@ -70,7 +70,12 @@ impl Confirmation<'_> {
             obstacle: (!feasible).then(|| obstacle(runs, constraints, winner)),
             importance: self.importance(runs),
             notes: Vec::new(),
-            manifest: manifest(std::slice::from_ref(&recipe.settings), models, Vec::new()),
+            manifest: manifest(
+                std::slice::from_ref(&recipe.settings),
+                self.0.session,
+                models,
+                Vec::new(),
+            ),
         };
         report.notes = notes::notes(&report, row, winner.spend.sigma);
         Ok(report)

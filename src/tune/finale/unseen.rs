@@ -43,7 +43,7 @@ impl UnseenPart {
         let (student, names) = (tune.folder(run.id).display().to_string(), &self.label_names);
         let mut student =
             Classifier::open(Role::Student, &student, settings, names, split, session)?;
-        let (logits, _) = run_one(&mut student, split, settings, session)?;
+        let logits = run_one(&mut student, split, settings, session)?.logits;
         let part = SplitLogits {
             labels: self.rows.iter().map(|&row| split.examples[row as usize].label).collect(),
             teacher: Some(self.teacher.part(&self.rows)),
