@@ -4,6 +4,7 @@ mod classifier;
 mod device;
 mod failed;
 mod gate;
+mod inputs;
 mod judge;
 mod manifest;
 mod notes;
@@ -12,6 +13,7 @@ mod preflight;
 mod recalibrate;
 mod recalibrated;
 mod run;
+mod sampled;
 mod session;
 mod splits;
 
@@ -23,13 +25,15 @@ pub use classifier::{set_max_length, Classifier, ModelFacts, Role, SplitTexts};
 pub use device::device;
 pub use failed::failed_row;
 pub use gate::Gate;
+pub use inputs::{model_hashes, split_hashes, ModelHashes};
 pub use judge::judge;
 use judge::withhold_limits;
-pub use manifest::{manifest, settings_sha256};
+pub use manifest::{manifest, pinned_arguments, settings_sha256};
 pub use notes::{models_disagree, record_unusable, sanity};
 pub use pair::SplitPair;
 pub use recalibrate::{fitted_on_gate, recalibrate};
 pub use run::{run_one, run_options, Ending, ModelRun, PairRun};
+pub use sampled::{audit_sample, SampleOptions, SampledSplit};
 pub use session::Session;
 pub use splits::{
     has_split, load_gating_split, load_secondary_split, secondary_names, Split, SECONDARY_SPLIT,

@@ -15,6 +15,7 @@ use crate::distill::recipe::Init;
 use crate::report::comparison::Comparison;
 use crate::report::recalibration::Recalibration;
 use crate::report::tuning::Tuning;
+use crate::report::verification::Verification;
 use crate::report::Report;
 use crate::tune::plan::SearchName;
 pub(crate) use output::{FormatArgs, OutputArgs};
@@ -67,6 +68,8 @@ pub(crate) enum Command {
     Render(RenderArgs),
     /// Compare two saved reports and fail on a regression
     Compare(CompareArgs),
+    /// Derive a saved report again from its models and data, and compare every value
+    Verify(VerifyArgs),
     /// Explain a verdict, a warning or a figure of the report
     Explain(ExplainArgs),
     /// Print a shell completion script
@@ -222,6 +225,63 @@ pub(crate) struct CompareArgs {
     /// Exit with 0 instead of 1 on a regression; errors keep their codes
     #[arg(long)]
     pub(crate) exit_zero: bool,
+}
+
+const VERIFIED: &str = "\
+Run it in the folder in which the audit was run, or name the places with --teacher, --student, --data \
+and --config. The SHA-256 of models, data and settings are compared first, then every value of a new \
+run. The prediction cache is not used. The settings are those of the report's own commands, so look at \
+the bound, which the output prints: a report that is true may state a bound that nobody agreed on.
+
+The exit code is about the report, not about the student: a true report of a student that is not \
+preserved is verified.
+
+Exit codes: 0 verified, 1 differs, 2 usage or not a report, 3 cannot be verified";
+
+/// `audit verify …`
+#[derive(Debug, Args)]
+#[command(after_help = VERIFIED, mut_arg("format", |format| {
+    format.help("Format of the verification on stdout").help_heading(None::<&str>)
+}))]
+pub(crate) struct VerifyArgs {
+    /// Saved report.json of an audit, or recalibration.json, or - for stdin
+    #[arg(value_name = "REPORT.json")]
+    pub(crate) report: PathBuf,
+    /// Where the teacher is now: a folder or a Hub id; for `audit check`, its prediction files
+    /// [default: the report's]
+    #[arg(long, value_name = "DIR_OR_ID[@REV]")]
+    pub(crate) teacher: Option<String>,
+    /// Where the student is now [default: the report's]
+    #[arg(long, value_name = "DIR_OR_ID[@REV]")]
+    pub(crate) student: Option<String>,
+    /// Where the data is now [default: the report's]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<String>,
+    /// Where the config file is now [default: the report's]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Run only N random examples of each split, and derive the verdict from predictions.csv in the
+    /// report's folder
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub(crate) sample: Option<usize>,
+    /// Seed of the examples of --sample [default: another one each time]
+    #[arg(long, value_name = "SEED", requires = "sample")]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) on_stdout: FormatArgs<Verification>,
+    /// Print only errors to stderr
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+}
+
+/// Parses a number of examples.
+fn at_least_one(text: &str) -> Result<usize, String> {
+    let value: usize = text.parse().map_err(|_| "it is not a whole number".to_owned())?;
+    if value == 0 {
+        Err("give 1 or more".to_owned())
+    } else {
+        Ok(value)
+    }
 }
 
 /// Parses a limit in [0, 1). No share can move by more than 1: whoever types 1 means per cent.

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Result};
 use serde::Deserialize;
 
-pub use command::WITHOUT_EFFECT;
+pub use command::{command_line, quoted, WITHOUT_EFFECT};
 pub use layer::{BoundSource, Layer, BOUND_KEYS};
 pub use resolve::{Origin, Settings, Stop};
 

@@ -66,6 +66,17 @@ fn shared<T: PartialEq>(all: &[Settings], of: impl Fn(&Settings) -> &T) -> Optio
     all.iter().all(|settings| of(settings) == first).then_some(first)
 }
 
+/// Arguments after `audit` that reproduce the audit of `settings`, with Hub models pinned to their
+/// commits.
+pub fn pinned_arguments(settings: &Settings, models: &[ModelManifest]) -> Vec<String> {
+    let pinned = |role: &str| {
+        let model = models.iter().find(|model| model.role == role)?;
+        let id = model.source.split('@').next().unwrap_or_default();
+        model.revision.as_ref().map(|commit| format!("{id}@{commit}"))
+    };
+    settings.arguments(pinned("teacher").as_deref(), pinned("student").as_deref())
+}
+
 /// Choices that arXiv:2401.11365 leaves open; see docs/theory.md.
 fn conventions() -> BTreeMap<String, String> {
     [

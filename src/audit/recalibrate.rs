@@ -7,20 +7,20 @@ use anyhow::{bail, Context, Result};
 use super::notes::sanity;
 use super::pair::skipped;
 use super::{
-    has_split, load_gating_split, manifest, models_disagree, record_unusable, run_one, Classifier,
-    Gate, ModelRun, Role, Session, Split,
+    has_split, load_gating_split, manifest, models_disagree, pinned_arguments, record_unusable,
+    run_one, Classifier, Gate, ModelRun, Role, Session, Split,
 };
 use crate::check::{findings, Budget, Code, Evidence, Note, StudentRecord};
 use crate::checkpoint::NewCheckpoint;
 use crate::confidence::{agreement, correct, labelled, DifferenceSums, Predictions};
-use crate::config::Settings;
+use crate::config::{command_line, Settings};
 use crate::error::{failure, usage, Diagnostic};
 use crate::inference::Logits;
 use crate::recalibration::{fit, moved, recalibrated, Fit, Scores, LARGEST_TEMPERATURE};
 use crate::report::recalibration::{
     conclusion, BudgetSpend, RecalibratedSplit, Recalibration, RECALIBRATION_VERSION,
 };
-use crate::report::schema::{Outcome, RowsFromCache};
+use crate::report::schema::{ModelManifest, Outcome, RowsFromCache, TaskCommand};
 use crate::report::write_json;
 
 /// Runs both models on both splits, fits the temperature on the split of `to_fit`, gates on that of
@@ -74,6 +74,7 @@ pub fn recalibrate(
     teacher.require_unchanged()?;
     student.require_unchanged()?;
     report.manifest.models = vec![teacher.into_manifest(settings), student.into_manifest(settings)];
+    report.manifest.commands = vec![command(to_fit, settings, &report.manifest.models)];
     if let (Some(mut new), Some(folder)) = (new, output) {
         let (mut record, mut reproducible) = (Vec::new(), report.clone());
         for split in [&mut reproducible.fit, &mut reproducible.gate] {
@@ -84,6 +85,14 @@ pub fn recalibrate(
         new.write(folder).context("cannot write the recalibrated checkpoint")?;
     }
     Ok(report)
+}
+
+/// The command that gives the report again, without the checkpoint.
+fn command(to_fit: &Settings, settings: &Settings, models: &[ModelManifest]) -> TaskCommand {
+    let mut words = vec!["recalibrate".to_owned()];
+    words.extend(pinned_arguments(settings, models));
+    words.push(format!("--fit-split={}", to_fit.split.as_deref().unwrap_or_default()));
+    TaskCommand { task: settings.task.name.clone(), command: command_line(&words) }
 }
 
 /// The error if the gating split is also the one to fit on.

@@ -139,16 +139,30 @@ pub fn run_one(
     session: &Session,
 ) -> Result<ModelRun> {
     let rows: Vec<u32> = (0..dataset.examples.len() as u32).collect();
+    run_rows(classifier, dataset, &rows, settings, session)
+}
+
+/// Runs one model on the examples `rows` (n) of `dataset`, with the logits in their order (n, K).
+///
+/// # Errors
+/// As [`run_one`].
+pub(super) fn run_rows(
+    classifier: &mut Classifier,
+    dataset: &Dataset,
+    rows: &[u32],
+    settings: &Settings,
+    session: &Session,
+) -> Result<ModelRun> {
     let mut entry = classifier.entry(&SplitTexts::of(dataset), session)?;
-    classifier.load_for(&entry, &rows)?;
+    classifier.load_for(&entry, rows)?;
     let what = format!("{} on {}/{}", classifier.role(), dataset.task, dataset.split);
-    let from_cache = entry.known();
+    let from_cache = rows.iter().filter(|&&row| entry.row(row as usize).is_some()).count();
     let phase = session.progress.phase(&what, rows.len() - from_cache);
     let options = run_options(settings, session, Windows::WHOLE);
     let mut lanes = [classifier.lane(&what, dataset, &mut entry)];
-    run(&mut lanes, &rows, &options, &phase, |_, _| Ok(ControlFlow::Continue(())))?;
+    run(&mut lanes, rows, &options, &phase, |_, _| Ok(ControlFlow::Continue(())))?;
     require_unchanged(&[classifier], dataset)?;
-    let (logits, truncated) = classifier.logits(&entry, &rows);
+    let (logits, truncated) = classifier.logits(&entry, rows);
     Ok(ModelRun { logits, truncated, from_cache })
 }
 

@@ -12,22 +12,37 @@ use crate::error::{usage, Exit};
 use crate::input::InputFile;
 use crate::predictions::{read_pair, PredictionFile};
 use crate::report::schema::{ModelManifest, Skipped};
+use crate::report::{PredictionTable, Report};
 
 /// Audits the student's predictions against the teacher's.
 pub fn run(args: &CheckArgs) -> Result<Exit> {
+    let config = Config::load(args.tasks.config.as_deref())?;
+    let settings = settings(args, &config)?;
+    let output = ReportOutput::prepare(&args.output)?;
+    let session = session(output.verbosity(), std::slice::from_ref(&settings))?;
+    let (report, tables) = checked(args, settings, &session)?;
+    output.write(&report, &tables)
+}
+
+/// The settings of a check.
+pub(super) fn settings(args: &CheckArgs, config: &Config) -> Result<Settings> {
     let allowed = ["split", "limit", "statistic", "confidence", "label_map", "seed"];
     refuse_without_effect(&args.settings, "check", |key| {
         !allowed.contains(&key) && !BOUND_KEYS.contains(&key)
     })?;
-    let config = Config::load(args.tasks.config.as_deref())?;
-    let settings = vec![single(&args.tasks, &config, &args.settings)?];
-    refuse_bound_from_student(&settings[0])?;
-    let output = ReportOutput::prepare(&args.output)?;
-    let session = session(output.verbosity(), &settings)?;
+    let settings = single(&args.tasks, config, &args.settings)?;
+    refuse_bound_from_student(&settings)?;
+    Ok(settings)
+}
+
+/// The report of a check, and both models' predictions.
+pub(super) fn checked(
+    args: &CheckArgs,
+    settings: Settings,
+    session: &Session,
+) -> Result<(Report, Vec<PredictionTable>)> {
     let command = |settings: &Settings, _: &[ModelManifest]| command(args, settings);
-    let (report, tables) =
-        run_each(&settings, &session, command, |settings| check(args, settings, &session))?;
-    output.write(&report, &tables)
+    run_each(&[settings], session, command, |settings| check(args, settings, session))
 }
 
 /// Arguments after `audit` that reproduce the check.

@@ -11,10 +11,12 @@ use super::audit::{refuse_without_effect, session_with};
 use super::{run_each, ReportOutput};
 use crate::audit::audit;
 use crate::cli::DemoArgs;
-use crate::config::{Config, Settings};
+use crate::config::{Config, Layer, Settings};
 use crate::error::Exit;
 use crate::interrupt::{Interrupt, RemovalGuard};
 use crate::report::schema::{ModelManifest, Outcome, Report};
+use crate::report::PredictionTable;
+use crate::terminal::Verbosity;
 
 /// Config of the two audits: one task per student.
 const CONFIG: &str = r#"
@@ -69,29 +71,45 @@ const FILES: [(&str, &[u8]); 16] = embedded![
 
 /// Audits both students and prints the exit code of each audit.
 pub fn run(args: &DemoArgs) -> Result<Exit> {
-    // Models and data are embedded, and one student records no bound.
-    let without = ["teacher", "student", "data", "bound"];
-    refuse_without_effect(&args.settings, "demo", |key| without.contains(&key))?;
+    refuse_flags(&args.settings)?;
     let output = ReportOutput::prepare(&args.output)?;
     // Before the folder is made, so that a signal removes it.
     let interrupt = Interrupt::from_signals(output.verbosity());
+    let (report, tables) = audited(&args.settings, interrupt, output.verbosity())?;
+    let exit = exit(&report);
+    output.write_with(&report, &tables, Some(&codes(&report, exit)))?;
+    Ok(exit)
+}
+
+/// Fails for a flag that names models or data, which are embedded, or the bound of a student, which one
+/// of the two does not record.
+fn refuse_flags(flags: &Layer) -> Result<()> {
+    let without = ["teacher", "student", "data", "bound"];
+    refuse_without_effect(flags, "demo", |key| without.contains(&key))
+}
+
+/// The report of the demo with these flags, and the predictions.
+pub(super) fn audited(
+    flags: &Layer,
+    interrupt: Interrupt,
+    progress: Verbosity,
+) -> Result<(Report, Vec<PredictionTable>)> {
+    refuse_flags(flags)?;
     let _guard; // declared first, to be dropped after the folder
     let folder = tempfile::tempdir().context("cannot make a temporary folder for the demo")?;
     _guard = RemovalGuard::new(folder.path());
     unpack(folder.path())?;
     let config = Config::from_text(CONFIG, &folder.path().join("demo.toml"))?;
     let settings: Vec<_> =
-        TASKS.iter().map(|task| config.settings(task, &args.settings)).collect::<Result<_>>()?;
-    let session = session_with(interrupt, output.verbosity(), &settings)?;
+        TASKS.iter().map(|task| config.settings(task, flags)).collect::<Result<_>>()?;
+    let session = session_with(interrupt, progress, &settings)?;
     let command = |settings: &Settings, _: &[ModelManifest]| {
         [vec!["demo".to_owned()], settings.flags()].concat()
     };
     let (mut report, tables) =
         run_each(&settings, &session, command, |settings| audit(settings, &session))?;
     strip_folder(&mut report, folder.path());
-    let exit = exit(&report);
-    output.write_with(&report, &tables, Some(&codes(&report, exit)))?;
-    Ok(exit)
+    Ok((report, tables))
 }
 
 /// A failing student is part of the demo; an audit that could not be run is an error.

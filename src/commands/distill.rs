@@ -7,8 +7,9 @@ use anyhow::Result;
 
 use super::audit::session_with;
 use super::print;
-use super::suite::{print_hub_notes, quoted};
+use super::suite::print_hub_notes;
 use crate::cli::{DistillArgs, FinetuneArgs, TrainingArgs};
+use crate::config::quoted;
 use crate::distill::evaluate::Score;
 use crate::distill::log::duration;
 use crate::distill::recipe::{Flags, Recipe};

@@ -16,12 +16,14 @@ const EXIT_STATUS: [(Exit, &str); 5] = [
     (Exit::Preserved, "The student keeps its teacher's confidence, or the command succeeded."),
     (
         Exit::NotPreserved,
-        "Not preserved on at least one gating split; or a cache entry is damaged.",
+        "Not preserved on at least one gating split; a regression; a report that differs; or a cache \
+         entry is damaged.",
     ),
     (Exit::Usage, "The command line or the config is wrong. Nothing was run."),
     (
         Exit::CouldNotRun,
-        "At least one audit could not be carried out; other tasks of a suite were.",
+        "At least one audit could not be carried out, other tasks of a suite were; or a report cannot \
+         be compared or verified.",
     ),
     (Exit::Interrupted, "Interrupted with Ctrl-C."),
 ];

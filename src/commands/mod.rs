@@ -17,6 +17,7 @@ mod recalibrate;
 mod render;
 mod suite;
 mod tune;
+mod verify;
 
 use anyhow::Result;
 
@@ -46,6 +47,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         Some(Command::Cache(command)) => cache::run(command),
         Some(Command::Render(args)) => render::run(args),
         Some(Command::Compare(args)) => compare::run(args),
+        Some(Command::Verify(args)) => verify::run(args),
         Some(Command::Explain(args)) => explain::run(args),
         Some(Command::Completions(args)) => completions::run(args),
         Some(Command::Man(args)) => man::run(args),

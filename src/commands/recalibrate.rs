@@ -35,7 +35,7 @@ pub fn run(args: &RecalibrateArgs) -> Result<Exit> {
 }
 
 /// Settings of the split to fit on and of the one that gates.
-fn settings(args: &RecalibrateArgs, settings: Settings) -> Result<(Settings, Settings)> {
+pub(super) fn settings(args: &RecalibrateArgs, settings: Settings) -> Result<(Settings, Settings)> {
     settings.require_teacher()?;
     settings.require_student()?;
     let with = |split| {

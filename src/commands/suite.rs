@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 
-use crate::audit::{audit, failed_row, manifest, Session, TaskOutcome};
-use crate::config::Settings;
+use crate::audit::{audit, failed_row, manifest, pinned_arguments, Session, TaskOutcome};
+use crate::config::{command_line, Settings};
 use crate::error::{is_usage, print, Interrupted};
 use crate::report::schema::{ModelManifest, Outcome, Report, TaskCommand, SCHEMA_VERSION};
 use crate::report::{row_summary, PredictionTable};
@@ -15,18 +15,7 @@ pub fn run_suite(all: &[Settings], session: &Session) -> Result<(Report, Vec<Pre
         settings.require_teacher()?;
         settings.require_student()?;
     }
-    run_each(all, session, audit_command, |settings| audit(settings, session))
-}
-
-/// Arguments after `audit` that reproduce the audit of `settings`, with Hub models pinned to their
-/// commits.
-fn audit_command(settings: &Settings, models: &[ModelManifest]) -> Vec<String> {
-    let pinned = |role: &str| {
-        let model = models.iter().find(|model| model.role == role)?;
-        let id = model.source.split('@').next().unwrap_or_default();
-        model.revision.as_ref().map(|commit| format!("{id}@{commit}"))
-    };
-    settings.arguments(pinned("teacher").as_deref(), pinned("student").as_deref())
+    run_each(all, session, pinned_arguments, |settings| audit(settings, session))
 }
 
 /// Runs `one` for every task of `all`; `command` gives the arguments after `audit` that reproduce it.
@@ -102,17 +91,6 @@ pub fn build_report(
     (report, tables)
 }
 
-/// `audit` with `words` as arguments, quoted for a POSIX shell.
-fn command_line(words: &[String]) -> String {
-    let words = std::iter::once("audit").chain(words.iter().map(String::as_str));
-    words.map(quoted).collect::<Vec<_>>().join(" ")
-}
-
-/// `word` quoted for a POSIX shell.
-pub(super) fn quoted(word: &str) -> String {
-    shlex::try_quote(word).map_or_else(|_| word.to_owned(), |quoted| quoted.into_owned())
-}
-
 /// The row of a task that could not be run.
 fn could_not_run(settings: &Settings, error: &anyhow::Error) -> TaskOutcome {
     let split = settings.split.as_deref().unwrap_or("train");
@@ -134,13 +112,13 @@ mod tests {
         let session = Session::new(hub, Interrupt::default(), Verbosity::Quiet);
         let all = [Config::default().settings("sst2", &Layer::default()).unwrap()];
         let one = |_: &Settings| Ok(TaskOutcome::default());
-        assert!(run_each(&all, &session, audit_command, one).is_ok());
+        assert!(run_each(&all, &session, pinned_arguments, one).is_ok());
         // After the last batch, where no model checks the flag.
         let one = |_: &Settings| {
             session.interrupt.set();
             Ok(TaskOutcome::default())
         };
-        let error = run_each(&all, &session, audit_command, one).unwrap_err();
+        let error = run_each(&all, &session, pinned_arguments, one).unwrap_err();
         assert!(error.is::<Interrupted>(), "{error:#}");
     }
 }

@@ -52,6 +52,17 @@ impl Settings {
     }
 }
 
+/// `audit` with `words` as arguments, quoted for a POSIX shell.
+pub fn command_line(words: &[String]) -> String {
+    let words = std::iter::once("audit").chain(words.iter().map(String::as_str));
+    words.map(quoted).collect::<Vec<_>>().join(" ")
+}
+
+/// `word` quoted for a POSIX shell.
+pub fn quoted(word: &str) -> String {
+    shlex::try_quote(word).map_or_else(|_| word.to_owned(), |quoted| quoted.into_owned())
+}
+
 /// The arguments of a command line.
 #[derive(Default)]
 struct CommandLine(Vec<String>);

@@ -85,13 +85,45 @@ fn write_row<W: Write>(
 }
 
 /// A name as a cell of the table.
-pub(super) fn cell(name: &str) -> String {
+pub fn cell(name: &str) -> String {
     let shown = neutralise(name);
     // Spreadsheets skip white space, and read full-width signs as well.
     match shown.trim_start().chars().next() {
         Some('=' | '+' | '-' | '@' | '＝' | '＋' | '－' | '＠') => format!("'{shown}"),
         _ => shown,
     }
+}
+
+/// Lines of predictions, as a file has them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PredictionLine {
+    /// The line in the file, counted from 1.
+    pub line: u64,
+    /// A field for each column.
+    pub fields: ::csv::StringRecord,
+}
+
+/// The columns of predictions.csv, in order.
+pub const PREDICTION_COLUMNS: [&str; 9] = HEADER;
+
+/// The lines of predictions in `text`, below its header.
+///
+/// # Errors
+/// Text that is not CSV, or a line without nine fields.
+pub fn prediction_lines(text: impl io::Read) -> Result<Vec<PredictionLine>, ::csv::Error> {
+    let mut reader = ::csv::Reader::from_reader(text);
+    let of = |record: ::csv::StringRecord| PredictionLine {
+        line: record.position().map_or(0, ::csv::Position::line),
+        fields: record,
+    };
+    reader.records().map(|record| record.map(of)).collect()
+}
+
+/// The lines that `tables` are written as.
+pub fn lines_of_tables(tables: &[PredictionTable]) -> Vec<PredictionLine> {
+    let mut text = Vec::new();
+    write(tables, &mut text).expect("memory takes every byte");
+    prediction_lines(text.as_slice()).expect("what was written can be read")
 }
 
 /// The error underneath, so that a closed pipe is known for what it is.

@@ -44,6 +44,7 @@ mod tests {
     use super::super::recalibration::Recalibration;
     use super::super::tests::written;
     use super::super::tuning::Tuning;
+    use super::super::verification::Verification;
     use super::super::{samples, Report};
     use super::*;
 
@@ -54,6 +55,7 @@ mod tests {
             ("comparison", json_schema::<Comparison>()),
             ("recalibration", json_schema::<Recalibration>()),
             ("tuning", json_schema::<Tuning>()),
+            ("verification", json_schema::<Verification>()),
         ] {
             let file = format!("configs/{name}.schema.json");
             let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&file);

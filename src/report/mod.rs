@@ -8,6 +8,7 @@
 //!                         ├─► model-card                for the Hugging Face Hub
 //!  PredictionTable ───────┴─► csv                       one line per example
 //!  Recalibration, Comparison, Tuning ─► text, markdown (document.rs), json; a tune also csv, html
+//!  Verification ───────────► text (document.rs), json
 //!  glossary (docs/) ────────► text, html                `audit explain`
 //! ```
 //!
@@ -41,15 +42,19 @@ pub mod schema;
 mod summary;
 mod text;
 pub mod tuning;
+pub mod verification;
 
-pub use csv::{PredictionRow, PredictionTable};
+pub use csv::{
+    cell as prediction_cell, lines_of_tables, prediction_lines, PredictionLine, PredictionRow,
+    PredictionTable, PREDICTION_COLUMNS,
+};
 pub(crate) use display::table as columns;
 pub use format::{Envelope, Format, RenderOptions};
 pub use github::step_outputs;
 pub use json::{json_schema, write_json};
 pub(crate) use numbers::{counted, thousands};
 pub use output_dir::OutputDir;
-pub use saved::{NoPredictions, Saved};
+pub use saved::{NoPredictions, Saved, Verifiable, VerifiableKind};
 pub use schema::Report;
 pub use summary::{row_summary, summary};
 
@@ -59,6 +64,7 @@ use format::Writer;
 use recalibration::Recalibration;
 use schema::Outcome;
 use tuning::Tuning;
+use verification::Verification;
 
 /// The formats of an audit's report.
 impl Envelope for Report {
@@ -149,6 +155,16 @@ impl Envelope for Recalibration {
 
     fn outcome(&self) -> Outcome {
         self.verdict
+    }
+}
+
+/// The formats of `audit verify`.
+impl Envelope for Verification {
+    const FORMATS: &'static [Format<Verification>] =
+        &[Format::text(verification::document), Format::json(None)];
+
+    fn outcome(&self) -> Outcome {
+        self.verdict.outcome()
     }
 }
 

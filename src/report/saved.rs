@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::display::neutralise;
 use super::numbers::counted;
 use super::output_dir::PREDICTIONS;
-use super::schema::{Report, TaskRow, SCHEMA_VERSION};
+use super::recalibration::Recalibration;
+use super::schema::{Report, TaskCommand, TaskRow, SCHEMA_VERSION};
 use crate::error::Diagnostic;
 
 /// Stands for stdin.
@@ -56,15 +57,13 @@ impl Saved {
     /// A usage error where the file cannot be read or is not a report, with its name and the line or
     /// the key.
     pub fn read(path: &Path) -> anyhow::Result<Saved> {
-        let file = (path.as_os_str() != STDIN).then(|| path.to_owned());
+        let (file, bytes) = read_bytes(path)?;
+        Self::of(file, &bytes)
+    }
+
+    fn of(file: Option<PathBuf>, bytes: &[u8]) -> anyhow::Result<Saved> {
         let name = quoted(file.as_deref());
-        let mut bytes = Vec::new();
-        match &file {
-            Some(file) => std::fs::File::open(file).and_then(|mut f| f.read_to_end(&mut bytes)),
-            None => std::io::stdin().lock().read_to_end(&mut bytes),
-        }
-        .map_err(|error| refused(format!("cannot read {name}: {error}")))?;
-        let (report, unknown) = parse(&bytes).map_err(|why| refused(format!("{name} {why}")))?;
+        let (report, unknown) = parse(bytes).map_err(|why| refused(format!("{name} {why}")))?;
         Ok(Saved { report, unknown, file })
     }
 
@@ -111,6 +110,71 @@ impl Saved {
     }
 }
 
+/// A report that `audit verify` derives again, and the values that its file has.
+#[derive(Debug)]
+pub struct Verifiable {
+    /// The report.
+    pub kind: VerifiableKind,
+    /// Every value of the file, known or not.
+    pub value: Value,
+    /// The file's name, or `stdin`.
+    pub name: String,
+}
+
+/// The kinds of reports that can be derived again.
+#[derive(Debug)]
+pub enum VerifiableKind {
+    /// Of `audit`, `audit check` or `audit demo`.
+    Audit(Box<Saved>),
+    /// Of `audit recalibrate`.
+    Recalibration(Box<Recalibration>),
+}
+
+impl Verifiable {
+    /// Reads the report in `path`, `-` for stdin.
+    ///
+    /// # Errors
+    /// As [`Saved::read`] and [`Saved::with_distinct_rows`].
+    pub fn read(path: &Path) -> anyhow::Result<Verifiable> {
+        let (file, bytes) = read_bytes(path)?;
+        let name = file.as_ref().map_or(STDIN_NAME.to_owned(), |file| file.display().to_string());
+        let value: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+        let kind = match is_recalibration(&value) {
+            true => {
+                let report = serde_json::from_slice(&bytes).map_err(|error| {
+                    let file = quoted(file.as_deref());
+                    refused(format!("{file} is not the report of a recalibration: {error}"))
+                })?;
+                VerifiableKind::Recalibration(report)
+            }
+            false => {
+                VerifiableKind::Audit(Box::new(Saved::of(file, &bytes)?.with_distinct_rows()?))
+            }
+        };
+        Ok(Verifiable { kind, value, name })
+    }
+
+    /// The commands that give the report again.
+    pub fn commands(&self) -> &[TaskCommand] {
+        match &self.kind {
+            VerifiableKind::Audit(saved) => &saved.report.manifest.commands,
+            VerifiableKind::Recalibration(report) => &report.manifest.commands,
+        }
+    }
+}
+
+/// The bytes of `path`, and the file; `-` is stdin.
+fn read_bytes(path: &Path) -> anyhow::Result<(Option<PathBuf>, Vec<u8>)> {
+    let file = (path.as_os_str() != STDIN).then(|| path.to_owned());
+    let mut bytes = Vec::new();
+    match &file {
+        Some(file) => std::fs::File::open(file).and_then(|mut f| f.read_to_end(&mut bytes)),
+        None => std::io::stdin().lock().read_to_end(&mut bytes),
+    }
+    .map_err(|error| refused(format!("cannot read {}: {error}", quoted(file.as_deref()))))?;
+    Ok((file, bytes))
+}
+
 /// The error of a file that is not a report, or not one that can be used.
 fn refused(message: String) -> Diagnostic {
     Diagnostic::usage(message).hint(WANTED)
@@ -142,7 +206,7 @@ fn recognise(value: &Value) -> Result<(), String> {
         return Err("is not a report: it is not a JSON object".to_owned());
     };
     let has = |keys: &[&str]| keys.iter().all(|key| fields.contains_key(*key));
-    if has(&["temperature", "fit", "gate"]) {
+    if is_recalibration(value) {
         return Err("is what `audit recalibrate` wrote, not the report of an audit".to_owned());
     }
     if has(&["limits", "rows"]) {
@@ -164,6 +228,11 @@ fn recognise(value: &Value) -> Result<(), String> {
              {SCHEMA_VERSION}"
         )),
     }
+}
+
+/// Whether `value` is what `audit recalibrate` writes.
+fn is_recalibration(value: &Value) -> bool {
+    ["temperature", "fit", "gate"].iter().all(|key| value.get(key).is_some())
 }
 
 /// Adds the paths of what `value` has and `known` has not.

@@ -1,0 +1,169 @@
+//! The settings of a saved report, from the commands in its manifest. They are parsed, never executed.
+
+use anyhow::{bail, Result};
+use clap::Parser;
+
+use crate::cli::{CheckArgs, Cli, Command, DemoArgs, RecalibrateArgs, TaskArgs, VerifyArgs};
+use crate::commands::audit::{settings, single};
+use crate::commands::{check, recalibrate};
+use crate::config::{Config, Layer, Settings};
+use crate::error::{failure, usage};
+use crate::report::schema::TaskCommand;
+
+/// How a report is derived again.
+pub(super) enum Again {
+    /// By `audit`, with the settings of each task.
+    Audit(Vec<Settings>),
+    /// By `audit check`.
+    Check(Box<CheckArgs>, Box<Settings>),
+    /// By `audit demo`.
+    Demo(Box<DemoArgs>),
+    /// By `audit recalibrate`.
+    Recalibrate {
+        /// Settings of the split that τ is fitted on.
+        to_fit: Box<Settings>,
+        /// Settings of the split that gates.
+        to_gate: Box<Settings>,
+    },
+}
+
+impl Again {
+    /// What `commands` say, with the places that `args` names.
+    ///
+    /// # Errors
+    /// No command, one that cannot be parsed, settings that cannot be used.
+    pub(super) fn of(commands: &[TaskCommand], args: &VerifyArgs) -> Result<Self> {
+        let Some(first) = commands.first() else {
+            bail!(failure!(
+                "the report does not say how it was made: its manifest has no `commands`"
+            )
+            .hint("an earlier version wrote it; run the audit again and compare the two reports"));
+        };
+        match parsed(first)?.command {
+            None => Ok(Again::Audit(
+                commands.iter().map(|it| of_task(it, args)).collect::<Result<_>>()?,
+            )),
+            Some(Command::Demo(mut demo)) => {
+                only_speed(&mut demo.settings);
+                Ok(Again::Demo(Box::new(demo)))
+            }
+            Some(Command::Check(mut check)) => {
+                if let Some(teacher) = &args.teacher {
+                    check.teacher_predictions = vec![teacher.clone()];
+                }
+                if let Some(student) = &args.student {
+                    check.student_predictions = vec![student.clone()];
+                }
+                let settings = check::settings(&check, &config(&check.tasks, args)?)?;
+                Ok(Again::Check(Box::new(check), Box::new(settings)))
+            }
+            Some(Command::Recalibrate(mut asked)) => {
+                placed(&mut asked.settings, args);
+                let config = config(&asked.tasks, args)?;
+                let settings = single(&asked.tasks, &config, &asked.settings)?;
+                let (to_fit, to_gate) = recalibrate_settings(&asked, settings)?;
+                Ok(Again::Recalibrate { to_fit, to_gate })
+            }
+            Some(_) => bail!("its command `{}` makes no report", first.command),
+        }
+    }
+
+    /// Fails if `args` names a place that this report has no use for.
+    pub(super) fn refuse_without_effect(&self, args: &VerifyArgs) -> Result<()> {
+        let given = [
+            ("teacher", args.teacher.is_some()),
+            ("student", args.student.is_some()),
+            ("data", args.data.is_some()),
+            ("config", args.config.is_some()),
+        ];
+        let (without, of): (&[&str], _) = match self {
+            Again::Demo(_) => (&["teacher", "student", "data", "config"], "audit demo"),
+            Again::Check(..) => (&["data"], "audit check"),
+            Again::Audit(_) | Again::Recalibrate { .. } => return Ok(()),
+        };
+        match given.iter().find(|(flag, given)| *given && without.contains(flag)) {
+            None => Ok(()),
+            Some((flag, _)) => {
+                let error = usage!("--{flag} has no effect on a report of `{of}`");
+                Err(error.hint("leave it out").into())
+            }
+        }
+    }
+
+    /// The config file in force, if any.
+    pub(super) fn config(&self) -> Option<String> {
+        let settings = match self {
+            Again::Audit(all) => all.first()?,
+            Again::Check(_, settings) => settings,
+            Again::Recalibrate { to_gate, .. } => to_gate,
+            Again::Demo(_) => return None,
+        };
+        settings.config.as_ref().map(|path| path.display().to_string())
+    }
+}
+
+fn recalibrate_settings(
+    args: &RecalibrateArgs,
+    settings: Settings,
+) -> Result<(Box<Settings>, Box<Settings>)> {
+    let (to_fit, to_gate) = recalibrate::settings(args, settings)?;
+    Ok((Box::new(to_fit), Box::new(to_gate)))
+}
+
+/// The command line of `command`.
+fn parsed(command: &TaskCommand) -> Result<Cli> {
+    let wrong = |why: &str| {
+        failure!("the report's command of {} cannot be read: {why}", command.task)
+            .hint("`manifest.commands` of the report has it")
+    };
+    let words = shlex::split(&command.command).ok_or_else(|| wrong("a quote is not closed"))?;
+    if words.first().map(String::as_str) != Some("audit") {
+        bail!(wrong("it does not begin with `audit`"));
+    }
+    Cli::try_parse_from(words).map_err(|error| {
+        let text = error.to_string();
+        wrong(text.lines().next().unwrap_or_default().trim_start_matches("error: ")).into()
+    })
+}
+
+/// The settings of one task of `audit`.
+fn of_task(command: &TaskCommand, args: &VerifyArgs) -> Result<Settings> {
+    let Cli { audit, command: other } = parsed(command)?;
+    let mut layer = audit.settings;
+    placed(&mut layer, args);
+    let mut all = settings(&audit.tasks, &config(&audit.tasks, args)?, &layer)?;
+    match (other, all.len()) {
+        (None, 1) if all[0].task.name == command.task => Ok(all.remove(0)),
+        _ => bail!("the report's command of {} is not that of this task alone", command.task),
+    }
+}
+
+/// The config that a command names, where it is now. Without one there is none: an audit.toml of the
+/// current folder is not the report's.
+fn config(tasks: &TaskArgs, args: &VerifyArgs) -> Result<Config> {
+    match (&tasks.config, &args.config) {
+        (None, _) => Ok(Config::default()),
+        (Some(named), None) => Config::load(Some(named)),
+        (Some(_), Some(given)) => Config::load(Some(given)),
+    }
+}
+
+/// Sets the places that `args` names.
+fn placed(layer: &mut Layer, args: &VerifyArgs) {
+    for (place, given) in [
+        (&mut layer.teacher, &args.teacher),
+        (&mut layer.student, &args.student),
+        (&mut layer.data, &args.data),
+    ] {
+        if given.is_some() {
+            place.clone_from(given);
+        }
+    }
+    only_speed(layer);
+}
+
+/// Drops what changes no result; nothing is read from the cache.
+fn only_speed(layer: &mut Layer) {
+    (layer.threads, layer.token_budget) = (None, None);
+    (layer.cache, layer.no_cache) = (None, true);
+}

@@ -1,0 +1,245 @@
+//! Two reports as JSON, value by value.
+
+use serde_json::{Map, Value};
+
+use super::ValueDifference;
+
+/// Largest difference of two numbers from another arithmetic that counts as none, of 1 or of the
+/// number itself, where that is larger. Last digits of f32 logits move a probability by about 1e-6.
+pub const TOLERANCE: f64 = 1e-5;
+
+/// Values that no run can give again: how long it took, and what an earlier one had left.
+const OF_THE_RUN: [&str; 4] =
+    ["tasks[].seconds", "tasks[].rows_from_cache", "fit.rows_from_cache", "gate.rows_from_cache"];
+
+/// What made a report. It decides how the other values are compared, and is not compared itself.
+const OF_THE_PROGRAM: [&str; 3] = ["manifest.version", "manifest.platform", "manifest.arithmetic"];
+
+/// Parts of a path behind which a last digit may change a count or an order.
+const AT_AN_EDGE: [&str; 6] =
+    [".counts", ".reliability", ".ece", ".groups", ".worst", ".exhausted_at"];
+
+/// How numbers are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Precision {
+    /// They have the same bits.
+    Exact,
+    /// They are within [`TOLERANCE`]; counts of bins and orders, which a last digit may change, are
+    /// left out.
+    Tolerant,
+}
+
+/// What of two reports is comparable.
+#[derive(Debug, Default)]
+pub struct Comparable {
+    /// Paths that are left out, with or without the indices: `manifest.models[0].source`,
+    /// `tasks[].data_files`.
+    pub left_out: Vec<String>,
+    /// Names of places now, with the report's name of each.
+    pub renamed: Vec<(String, String)>,
+    /// Whether a key that only the derived report has is left out: an earlier version of the program
+    /// did not write it.
+    pub may_lack_keys: bool,
+}
+
+/// The values of `report` that are not those of `now`.
+pub fn differences(
+    report: &Value,
+    now: &Value,
+    comparable: &Comparable,
+    precision: Precision,
+) -> Vec<ValueDifference> {
+    let mut walk = Walk { comparable, precision, found: Vec::new() };
+    walk.value(&Place::default(), Some(report), Some(now));
+    walk.found
+}
+
+/// A place in a report, with and without its indices.
+#[derive(Debug, Clone, Default)]
+struct Place {
+    path: String,
+    pattern: String,
+}
+
+impl Place {
+    fn key(&self, key: &str) -> Place {
+        let dot = if self.path.is_empty() { "" } else { "." };
+        let (path, pattern) = (&self.path, &self.pattern);
+        Place { path: format!("{path}{dot}{key}"), pattern: format!("{pattern}{dot}{key}") }
+    }
+
+    fn index(&self, i: usize) -> Place {
+        let (path, pattern) = (&self.path, &self.pattern);
+        Place { path: format!("{path}[{i}]"), pattern: format!("{pattern}[]") }
+    }
+}
+
+struct Walk<'a> {
+    comparable: &'a Comparable,
+    precision: Precision,
+    found: Vec<ValueDifference>,
+}
+
+impl Walk<'_> {
+    fn value(&mut self, place: &Place, report: Option<&Value>, now: Option<&Value>) {
+        if self.is_left_out(place) {
+            return;
+        }
+        match (report, now) {
+            (Some(Value::Object(report)), Some(Value::Object(now))) => {
+                self.object(place, report, now);
+            }
+            (Some(Value::Array(report)), Some(Value::Array(now))) => {
+                self.array(place, report, now);
+            }
+            (None, Some(_)) if self.comparable.may_lack_keys => {}
+            (Some(report), Some(now)) if self.is_equal(report, now) => {}
+            (report, now) => self.differs(place, report, now),
+        }
+    }
+
+    fn object(&mut self, place: &Place, report: &Map<String, Value>, now: &Map<String, Value>) {
+        for (key, value) in report {
+            self.value(&place.key(key), Some(value), now.get(key));
+        }
+        for (key, value) in now.iter().filter(|(key, _)| !report.contains_key(*key)) {
+            self.value(&place.key(key), None, Some(value));
+        }
+    }
+
+    fn array(&mut self, place: &Place, report: &[Value], now: &[Value]) {
+        let items = |values: &[Value]| Value::from(format!("{} items", values.len()));
+        if report.len() != now.len() {
+            return self.differs(place, Some(&items(report)), Some(&items(now)));
+        }
+        for (i, (report, now)) in report.iter().zip(now).enumerate() {
+            self.value(&place.index(i), Some(report), Some(now));
+        }
+    }
+
+    fn differs(&mut self, place: &Place, report: Option<&Value>, now: Option<&Value>) {
+        let value = |value: Option<&Value>| value.cloned().unwrap_or_default();
+        let path = place.path.clone();
+        self.found.push(ValueDifference { path, report: value(report), now: value(now) });
+    }
+
+    fn is_left_out(&self, place: &Place) -> bool {
+        let Place { path, pattern } = place;
+        let always = || OF_THE_RUN.iter().chain(&OF_THE_PROGRAM).any(|it| it == pattern);
+        let given = || self.comparable.left_out.iter().any(|it| it == path || it == pattern);
+        let at_an_edge = || {
+            let ends =
+                |part: &&str| pattern.ends_with(*part) || pattern.contains(&format!("{part}["));
+            self.precision == Precision::Tolerant && AT_AN_EDGE.iter().any(|part| ends(&part))
+        };
+        always() || given() || at_an_edge()
+    }
+
+    fn is_equal(&self, report: &Value, now: &Value) -> bool {
+        match (report, now) {
+            (Value::Number(one), Value::Number(other)) => {
+                one == other || self.is_equal_number(one.as_f64(), other.as_f64(), one, other)
+            }
+            (Value::String(report), Value::String(now)) => {
+                report == now || *report == self.renamed(now)
+            }
+            (report, now) => report == now,
+        }
+    }
+
+    fn is_equal_number(
+        &self,
+        report: Option<f64>,
+        now: Option<f64>,
+        as_written: &serde_json::Number,
+        derived: &serde_json::Number,
+    ) -> bool {
+        let (Some(report), Some(now)) = (report, now) else { return false };
+        // Large integers are not exact as f64.
+        if !as_written.is_f64() && !derived.is_f64() {
+            return false;
+        }
+        match self.precision {
+            Precision::Exact => report == now,
+            Precision::Tolerant => (report - now).abs() <= TOLERANCE * now.abs().max(1.0),
+        }
+    }
+
+    /// `text` with the report's names of places.
+    fn renamed(&self, text: &str) -> String {
+        let renamed = self.comparable.renamed.iter();
+        renamed.fold(text.to_owned(), |text, (now, report)| text.replace(now.as_str(), report))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn paths(report: Value, now: Value, comparable: &Comparable, how: Precision) -> Vec<String> {
+        differences(&report, &now, comparable, how).into_iter().map(|it| it.path).collect()
+    }
+
+    fn exact(report: Value, now: Value) -> Vec<String> {
+        paths(report, now, &Comparable::default(), Precision::Exact)
+    }
+
+    #[test]
+    fn every_value_that_differs_is_named() {
+        let report = json!({"verdict": "preserved", "tasks": [{"sigma": 0.5, "n": 3}], "new": 1});
+        let now =
+            json!({"verdict": "not_preserved", "tasks": [{"sigma": 0.25, "n": 3}], "more": 2});
+        assert_eq!(exact(report, now), ["verdict", "tasks[0].sigma", "new", "more"]);
+        assert_eq!(exact(json!({"tasks": [1, 2]}), json!({"tasks": [1]})), ["tasks"]);
+        assert_eq!(exact(json!({"a": null}), json!({"a": 0})), ["a"]);
+        assert_eq!(exact(json!({"a": [1]}), json!({"a": {"b": 1}})), ["a"]);
+        assert_eq!(exact(json!({"a": "1"}), json!({"a": 1})), ["a"]);
+    }
+
+    #[test]
+    fn numbers_are_equal_as_numbers_and_integers_to_the_last_digit() {
+        assert_eq!(exact(json!({"a": 1}), json!({"a": 1.0})), [""; 0]);
+        assert_eq!(exact(json!({"a": 0.1}), json!({"a": 0.1 + 2e-17})), ["a"]);
+        let seed = 18_446_744_073_709_551_615u64;
+        assert_eq!(exact(json!({"a": seed}), json!({"a": seed - 1})), ["a"]);
+    }
+
+    #[test]
+    fn what_a_run_cannot_give_again_is_left_out() {
+        let report = json!({"tasks": [{"seconds": 1.0, "rows_from_cache": {"teacher": 3}}],
+            "manifest": {"version": "0.0.1", "arithmetic": "a"}});
+        let now = json!({"tasks": [{"seconds": 2.0, "rows_from_cache": {"teacher": 0}}],
+            "manifest": {"version": "0.0.2", "arithmetic": "b"}});
+        assert_eq!(exact(report, now), [""; 0]);
+        assert_eq!(exact(json!({"seconds": 1}), json!({"seconds": 2})), ["seconds"]);
+    }
+
+    #[test]
+    fn another_arithmetic_is_compared_with_a_tolerance() {
+        let report =
+            json!({"sigma": 0.04, "spent": 1000.0, "n": 5, "differences": {"counts": [1]}});
+        let now =
+            json!({"sigma": 0.040009, "spent": 1000.009, "n": 5, "differences": {"counts": [2]}});
+        let comparable = Comparable::default();
+        let tolerant = |now| paths(report.clone(), now, &comparable, Precision::Tolerant);
+        assert_eq!(tolerant(now), [""; 0]);
+        let now = json!({"sigma": 0.0402, "spent": 1000.1, "n": 6, "differences": {"counts": [2]}});
+        assert_eq!(tolerant(now), ["sigma", "spent", "n"]);
+    }
+
+    #[test]
+    fn places_given_by_flags_are_named_as_in_the_report() {
+        let comparable = Comparable {
+            left_out: vec!["models[0].source".to_owned(), "tasks[].data_files".to_owned()],
+            renamed: vec![("/new/train.tsv".to_owned(), "train.tsv".to_owned())],
+            may_lack_keys: true,
+        };
+        let report = json!({"models": [{"source": "a"}, {"source": "b"}],
+            "tasks": [{"data_files": ["train.tsv"], "first": "train.tsv:3: cut"}]});
+        let now = json!({"models": [{"source": "x"}, {"source": "y"}],
+            "tasks": [{"data_files": [], "first": "/new/train.tsv:3: cut", "later": 1}]});
+        assert_eq!(paths(report, now, &comparable, Precision::Exact), ["models[1].source"]);
+    }
+}
