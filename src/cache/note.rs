@@ -63,8 +63,8 @@ impl fmt::Display for CacheNote {
             NoteKind::NotTrusted => write!(
                 f,
                 "the prediction cache does not use `{path}`: {found}; the audit runs without it \
-                 (make it yours alone with `chmod -R go-w`, or name another folder with \
-                 AUDIT_CACHE_DIR)"
+                 (it must belong to you, and `chmod -R go-w` ends the access of others; \
+                 AUDIT_CACHE_DIR names another folder)"
             ),
         }
     }

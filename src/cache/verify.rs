@@ -1,12 +1,13 @@
 //! Checks every file of the cache.
 
 use std::io::ErrorKind;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
 use super::examine::examine;
 use super::model_file;
+use super::note::CacheNote;
 use super::PredictionCache;
 
 /// One checked file.
@@ -25,7 +26,7 @@ pub enum Integrity {
     Sound,
     /// A process is writing it; its end was not checked.
     InUse,
-    /// The file is not valid, and why.
+    /// The file is not valid, or others can write to it; and why.
     Damaged(String),
 }
 
@@ -39,6 +40,10 @@ impl PredictionCache {
         let mut verified = Vec::new();
         for shelf in self.shelves()? {
             for (texts, path) in &shelf.entries {
+                if let Some(note) = self.distrust(path) {
+                    verified.push(not_trusted(path, &note));
+                    continue;
+                }
                 let outcome = match examine(path, shelf.model, *texts) {
                     Ok(found) if found.in_use => Integrity::InUse,
                     Ok(found) => found
@@ -50,6 +55,10 @@ impl PredictionCache {
                 verified.push(Verified { path: path.clone(), outcome });
             }
             let Some(path) = shelf.model_file else { continue };
+            if let Some(note) = self.distrust(&path) {
+                verified.push(not_trusted(&path, &note));
+                continue;
+            }
             let outcome = match model_file::read(&path) {
                 Ok(Some(value)) => model_file::check(&value, shelf.model)
                     .map_or_else(Integrity::Damaged, |()| Integrity::Sound),
@@ -60,6 +69,12 @@ impl PredictionCache {
         }
         Ok(verified)
     }
+}
+
+/// A file that no audit uses, whatever it holds.
+fn not_trusted(path: &Path, note: &CacheNote) -> Verified {
+    let why = format!("it is not used: `{}`: {}", note.path.display(), note.found);
+    Verified { path: path.to_owned(), outcome: Integrity::Damaged(why) }
 }
 
 #[cfg(test)]
@@ -128,5 +143,19 @@ mod tests {
         assert_eq!(outcome(&path), Integrity::InUse);
         drop(entry);
         assert!(matches!(outcome(&path), Integrity::Damaged(_)));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_cache_that_others_can_write_to_is_not_valid() {
+        use std::os::unix::fs::PermissionsExt;
+        let (_root, cache) = filled();
+        fs::set_permissions(cache.root(), fs::Permissions::from_mode(0o770)).unwrap();
+        let verified = cache.verify().unwrap();
+        assert_eq!(verified.len(), 3);
+        for file in verified {
+            let Integrity::Damaged(why) = file.outcome else { panic!("{:?}", file.outcome) };
+            assert!(why.contains("others can write to it (mode 0770)"), "{why}");
+        }
     }
 }
