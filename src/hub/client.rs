@@ -52,7 +52,7 @@ struct Request {
 
 /// What the thread hands over.
 enum Piece {
-    Head(Head),
+    Head(AnswerHead),
     Bytes(Vec<u8>),
     End,
     Failed(HubError),
@@ -60,7 +60,7 @@ enum Piece {
 
 /// Status and headers of an answer.
 #[derive(Debug)]
-pub(super) struct Head {
+pub(super) struct AnswerHead {
     /// The status after redirects.
     pub status: u16,
     last: HeaderMap,
@@ -71,7 +71,7 @@ pub(super) struct Head {
 /// An answer whose body is still to be read.
 #[derive(Debug)]
 pub(super) struct Answer {
-    pub head: Head,
+    pub head: AnswerHead,
     pieces: Pieces,
 }
 
@@ -116,8 +116,11 @@ impl Client {
         let request = Request { agent, hub, url, token, range };
         let (sender, receiver) = sync_channel(PIECES);
         std::thread::spawn(move || request.run(&sender));
-        let mut pieces =
-            Pieces { receiver, interrupt: self.interrupt.clone(), pace: Pace::new(self.stall) };
+        let mut pieces = Pieces {
+            receiver,
+            interrupt: self.interrupt.clone(),
+            pace: AnswerPace::new(self.stall),
+        };
         match pieces.next()? {
             Some(Piece::Head(head)) => Ok(Answer { head, pieces }),
             _ => Err(HubError::NotTheHub { reason: "it does not answer".to_owned() }),
@@ -156,7 +159,7 @@ impl Request {
     }
 
     /// Follows redirects to the last answer.
-    fn follow(&self) -> Result<(Head, Body), HubError> {
+    fn follow(&self) -> Result<(AnswerHead, Body), HubError> {
         let not_the_hub = |reason: String| HubError::NotTheHub { reason };
         let mut own = Vec::new();
         let mut url = self.url.clone();
@@ -167,7 +170,7 @@ impl Request {
                 own.push(parts.headers.clone());
             }
             if !is_redirect(parts.status) {
-                let head = Head { status: parts.status.as_u16(), last: parts.headers, own };
+                let head = AnswerHead { status: parts.status.as_u16(), last: parts.headers, own };
                 return match header(&head.last, "content-encoding") {
                     None | Some("identity") => Ok((head, body)),
                     Some(other) => Err(not_the_hub(format!("its answer is compressed ({other})"))),
@@ -211,7 +214,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-impl Head {
+impl AnswerHead {
     /// A header of the Hub's own answers.
     pub(super) fn own(&self, name: &str) -> Option<&str> {
         self.own.iter().find_map(|headers| header(headers, name))
@@ -287,7 +290,7 @@ impl Answer {
 struct Pieces {
     receiver: Receiver<Piece>,
     interrupt: Interrupt,
-    pace: Pace,
+    pace: AnswerPace,
 }
 
 impl std::fmt::Debug for Piece {
@@ -321,16 +324,16 @@ impl Pieces {
 
 /// How fast an answer arrives: [`SLOWEST`] on average over each window of time.
 #[derive(Debug)]
-struct Pace {
+struct AnswerPace {
     window: Duration,
     begun: Instant,
     in_window: u64,
     in_all: u64,
 }
 
-impl Pace {
-    fn new(window: Duration) -> Pace {
-        Pace { window, begun: Instant::now(), in_window: 0, in_all: 0 }
+impl AnswerPace {
+    fn new(window: Duration) -> AnswerPace {
+        AnswerPace { window, begun: Instant::now(), in_window: 0, in_all: 0 }
     }
 
     fn arrived(&mut self, bytes: u64) {

@@ -33,7 +33,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(300);
 const LARGEST_UNSTATED: u64 = 64 << 20;
 
 /// One file at one commit.
-struct Wanted<'a> {
+struct WantedFile<'a> {
     repo: &'a HubRepo,
     commit: &'a str,
     file: &'a str,
@@ -53,7 +53,7 @@ impl Hub {
         if let Some(path) = cached.as_ref().filter(|path| lock(&self.verified).contains(*path)) {
             return Ok(path.clone());
         }
-        let wanted = Wanted { repo, commit, file };
+        let wanted = WantedFile { repo, commit, file };
         let content = match &listed.content {
             Some(content) => content.clone(),
             None => self.retried(&wanted, || self.ask_content(&wanted))?,
@@ -74,8 +74,12 @@ impl Hub {
     }
 
     /// Repeats a request after a temporary failure.
-    fn retried<T>(&self, wanted: &Wanted, request: impl Fn() -> Result<T, HubError>) -> Result<T> {
-        let Wanted { repo, file, .. } = wanted;
+    fn retried<T>(
+        &self,
+        wanted: &WantedFile,
+        request: impl Fn() -> Result<T, HubError>,
+    ) -> Result<T> {
+        let WantedFile { repo, file, .. } = wanted;
         let interrupted = || self.interrupt.check(|| format!("downloading `{file}` of {repo}"));
         let mut attempt = 0;
         loop {
@@ -94,7 +98,7 @@ impl Hub {
     }
 
     /// Asks what a file is, where the listing does not say it.
-    fn ask_content(&self, wanted: &Wanted) -> Result<Content, HubError> {
+    fn ask_content(&self, wanted: &WantedFile) -> Result<Content, HubError> {
         let answer = self.ask_file(wanted, Some("bytes=0-0".to_owned()))?;
         if !matches!(answer.head.status, 200 | 206) {
             return Err(refused(&answer));
@@ -102,8 +106,8 @@ impl Hub {
         Ok(Content { hash: answer.head.hash()?, size: answer.head.size() })
     }
 
-    fn ask_file(&self, wanted: &Wanted, range: Option<String>) -> Result<Answer, HubError> {
-        let Wanted { repo, commit, file } = wanted;
+    fn ask_file(&self, wanted: &WantedFile, range: Option<String>) -> Result<Answer, HubError> {
+        let WantedFile { repo, commit, file } = wanted;
         let path = repo.web_path().chain(["resolve", commit]).chain(file.split('/'));
         let answer = self.client().get(path, None, range)?;
         match answer.head.own("x-repo-commit") {
@@ -115,7 +119,7 @@ impl Hub {
     }
 
     /// Puts the file into the cache, under its hash and under its name.
-    fn download(&self, wanted: &Wanted, content: &Content) -> Result<PathBuf, HubError> {
+    fn download(&self, wanted: &WantedFile, content: &Content) -> Result<PathBuf, HubError> {
         let folder = self.repo_dir(wanted.repo);
         let blobs = folder.join("blobs");
         fs::create_dir_all(&blobs).map_err(disk)?;
@@ -151,7 +155,12 @@ impl Hub {
     }
 
     /// Downloads into `part`, or the rest of it. A `part` that cannot become the file is removed.
-    fn transfer(&self, wanted: &Wanted, content: &Content, part: &Path) -> Result<(), HubError> {
+    fn transfer(
+        &self,
+        wanted: &WantedFile,
+        content: &Content,
+        part: &Path,
+    ) -> Result<(), HubError> {
         let left = usable_part(part, content.size).map_err(disk)?;
         let range = (left > 0).then(|| format!("bytes={left}-"));
         let mut answer = self.ask_file(wanted, range)?;
