@@ -27,11 +27,13 @@ pub struct SafetensorsFile {
     head: Vec<u8>,
     /// In the order of the file, without gaps from the header to its end.
     spans: Vec<TensorSpan>,
-    loaded: BTreeMap<String, Tensor>,
+    /// The place of each name in `spans`.
+    places: BTreeMap<String, usize>,
+    /// In the order of `spans`.
+    loaded: Vec<Tensor>,
 }
 
 struct TensorSpan {
-    name: String,
     dtype: DType,
     dims: Vec<usize>,
     bytes: usize,
@@ -57,7 +59,7 @@ impl SafetensorsFile {
         reader.take(length).read_to_end(&mut head).with_context(cannot)?;
         let metadata: Metadata = serde_json::from_slice(&head[LENGTH_BYTES..])
             .map_err(|error| not_safetensors(name, &head, &error.to_string()))?;
-        let mut spans = Vec::new();
+        let (mut spans, mut places) = (Vec::new(), BTreeMap::new());
         let mut end = head.len();
         for (tensor, info) in in_file_order(&metadata) {
             let Some(dtype) = dtype(info.dtype) else {
@@ -65,19 +67,20 @@ impl SafetensorsFile {
             };
             let bytes = info.data_offsets.1 - info.data_offsets.0;
             end += bytes;
-            spans.push(TensorSpan { name: tensor, dtype, dims: info.shape.clone(), bytes });
+            places.insert(tensor, spans.len());
+            spans.push(TensorSpan { dtype, dims: info.shape.clone(), bytes });
         }
         match end as u64 {
             end if end > size => Err(truncated(name, size, end)),
             end if end < size => {
                 Err(not_safetensors(name, &head, "there are bytes after its last tensor"))
             }
-            _ => Ok(SafetensorsFile { input, head, spans, loaded: BTreeMap::new() }),
+            _ => Ok(SafetensorsFile { input, head, spans, places, loaded: Vec::new() }),
         }
     }
 
     fn span(&self, name: &str) -> Option<&TensorSpan> {
-        self.spans.iter().find(|span| span.name == name)
+        self.places.get(name).map(|place| &self.spans[*place])
     }
 
     /// Reads one tensor; `scratch` is reused between tensors.
@@ -127,7 +130,7 @@ fn in_file_order(metadata: &Metadata) -> Vec<(String, safetensors::tensor::Tenso
 
 impl TensorFile for SafetensorsFile {
     fn names(&self) -> Vec<&str> {
-        self.spans.iter().map(|span| span.name.as_str()).collect()
+        self.places.keys().map(String::as_str).collect()
     }
 
     fn dims(&self, name: &str) -> Vec<usize> {
@@ -144,25 +147,24 @@ impl TensorFile for SafetensorsFile {
         if head != self.head {
             bail!(self.input.changed());
         }
-        let mut loaded = BTreeMap::new();
+        let mut loaded = Vec::with_capacity(self.spans.len());
         let mut bytes = Vec::new();
         for span in &self.spans {
-            let tensor = self.read_tensor(&mut reader, span, &mut bytes, &mut hasher)?;
-            loaded.insert(span.name.clone(), tensor);
+            loaded.push(self.read_tensor(&mut reader, span, &mut bytes, &mut hasher)?);
         }
         self.loaded = loaded;
         Ok(Some(hexadecimal(&hasher.finalize())))
     }
 
     fn read(&self, name: &str) -> Result<Tensor> {
-        let tensor = self.loaded.get(name);
+        let tensor = self.places.get(name).and_then(|place| self.loaded.get(*place));
         Ok(tensor
             .with_context(|| format!("`{}` holds no tensor `{name}`", self.input.name()))?
             .clone())
     }
 
     fn unload(&mut self) {
-        self.loaded = BTreeMap::new();
+        self.loaded = Vec::new();
     }
 }
 
