@@ -55,6 +55,14 @@ pub enum BoundError {
          scaled by the temperature squared)"
     )]
     Gamma(f64),
+    /// Numbers in range whose κ is infinite, or whose budget is not a number.
+    #[error("{name} is {value}: with its weight and gamma, the bound is not a finite number")]
+    NotFinite {
+        /// `kappa`, `beta` or `beta_per_example`.
+        name: &'static str,
+        /// What was given.
+        value: f64,
+    },
 }
 
 impl Default for Bound {
@@ -73,7 +81,7 @@ impl Bound {
     /// A bound from a policy, α in [0, 1) and γ ≥ 1.
     ///
     /// # Errors
-    /// Any of the three outside its range, or not finite.
+    /// Any of the three outside its range, not finite, or with a bound that is not finite.
     pub fn new(policy: BoundPolicy, alpha: f64, gamma: f64) -> Result<Self, BoundError> {
         if !(0.0..1.0).contains(&alpha) {
             return Err(BoundError::Alpha(alpha));
@@ -84,7 +92,7 @@ impl Bound {
     /// A bound from w_soft > 0, for a distillation whose weights do not sum to one.
     ///
     /// # Errors
-    /// Any of the three outside its range, or not finite.
+    /// Any of the three outside its range, not finite, or with a bound that is not finite.
     pub fn with_soft_weight(
         policy: BoundPolicy,
         soft_weight: f64,
@@ -118,6 +126,11 @@ impl Bound {
         }
         if !(self.gamma >= 1.0 && self.gamma.is_finite()) {
             return Err(BoundError::Gamma(self.gamma));
+        }
+        // κ is largest for one example. A budget may overflow, which σ then cannot exceed; but ∞·0 is
+        // no budget.
+        if !self.kappa(1).is_finite() || self.budget(usize::MAX).is_nan() {
+            return Err(BoundError::NotFinite { name, value });
         }
         Ok(self)
     }
@@ -226,6 +239,19 @@ mod tests {
         assert_eq!((spread.alpha(), spread.soft_weight()), (0.3, 0.7));
         assert!((spread.kappa(7) - bound.kappa(100)).abs() < 1e-15);
         assert_eq!(Bound::default().spread_over(100), Bound::default());
+    }
+
+    #[test]
+    fn a_bound_that_overflows_is_refused() {
+        for bound in [
+            Bound::with_soft_weight(BoundPolicy::Beta(1.0), 5e-324, 1.0), // κ² = 1/5e-324 = ∞
+            Bound::new(BoundPolicy::Beta(1e300), 0.0, 1e300),             // κ = 1e450 = ∞
+            Bound::new(BoundPolicy::Beta(0.0), 0.0, 1e160),               // γ²·β = ∞·0
+        ] {
+            assert!(matches!(bound, Err(BoundError::NotFinite { .. })), "{bound:?}");
+        }
+        let large = Bound::new(BoundPolicy::Beta(1e6), 0.0, 1e3).unwrap();
+        assert_eq!(large.budget(10), 1e12);
     }
 
     #[test]
