@@ -54,7 +54,15 @@ fn every_damaged_checkpoint_is_refused_by_the_name_of_its_fault() {
         ("wrong-shape", &["classifier.weight", "[2, 8]", "[2, 16]"]),
         ("nan", &["bert.encoder.layer.0.output.dense.weight", "NaN", "save it again"]),
         ("not-json", &["config.json", "not a JSON object", "line 34"]),
-        ("truncated", &["model.safetensors", "truncated", "10120 bytes", "fetch the file again"]),
+        (
+            "truncated",
+            &[
+                "model.safetensors",
+                "truncated",
+                "10120 of at least 20240 bytes",
+                "fetch the file again",
+            ],
+        ),
         (
             "unsupported",
             &["`t5`", "bert", "distilbert", "roberta", "electra", "deberta-v2", "modernbert"],

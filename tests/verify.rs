@@ -130,7 +130,8 @@ fn every_changed_value_is_named() {
         .chain(["approved".to_owned()])
         .collect();
     let mut found = paths(&found);
-    (expected.sort(), found.sort());
+    expected.sort();
+    found.sort();
     assert_eq!(found, expected);
     // The text names the rows, and both values.
     let text = verify(&sandbox, &[]).stdout;

@@ -1,6 +1,7 @@
 //! One safetensors file.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read};
 
@@ -8,6 +9,8 @@ use anyhow::{bail, Context, Result};
 use candle_core::{DType, Device, Tensor};
 use safetensors::tensor::Metadata;
 use safetensors::Dtype;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
 use super::weights::{instead_of_weights, tensor, TensorFile};
@@ -19,6 +22,9 @@ use crate::input::InputFile;
 const LENGTH_BYTES: usize = 8;
 /// The longest header that the safetensors library reads.
 const LONGEST_HEADER: u64 = 100_000_000;
+
+/// The largest number of tensors; BERT-large has about 400.
+const MOST_TENSORS: usize = 65_536;
 
 /// A file with the position of each tensor, and its tensors once they are loaded.
 pub struct SafetensorsFile {
@@ -57,8 +63,15 @@ impl SafetensorsFile {
             return Err(not_safetensors(name, &head, "its header is longer than the file"));
         };
         reader.take(length).read_to_end(&mut head).with_context(cannot)?;
-        let metadata: Metadata = serde_json::from_slice(&head[LENGTH_BYTES..])
-            .map_err(|error| not_safetensors(name, &head, &error.to_string()))?;
+        let refused = |error: serde_json::Error| not_safetensors(name, &head, &error.to_string());
+        let names: TensorNames = serde_json::from_slice(&head[LENGTH_BYTES..]).map_err(refused)?;
+        if names.0 > MOST_TENSORS {
+            bail!("`{name}` holds {} tensors, and at most {MOST_TENSORS} are read", names.0);
+        }
+        let metadata: Metadata = serde_json::from_slice(&head[LENGTH_BYTES..]).map_err(refused)?;
+        if metadata.offset_keys().len() != names.0 {
+            return Err(not_safetensors(name, &head, "it names a tensor twice"));
+        }
         let (mut spans, mut places) = (Vec::new(), BTreeMap::new());
         let mut end = head.len();
         for (tensor, info) in in_file_order(&metadata) {
@@ -117,6 +130,32 @@ impl SafetensorsFile {
             }
         }
         Ok(())
+    }
+}
+
+/// The number of names in a header, each as often as it is there: of a name that is there twice the
+/// library keeps the last.
+struct TensorNames(usize);
+
+impl<'de> Deserialize<'de> for TensorNames {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Counter;
+        impl<'de> Visitor<'de> for Counter {
+            type Value = TensorNames;
+
+            fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+                f.write_str("an object of tensors")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut count = 0;
+                while let Some((name, _)) = map.next_entry::<String, IgnoredAny>()? {
+                    count += usize::from(name != "__metadata__");
+                }
+                Ok(TensorNames(count))
+            }
+        }
+        deserializer.deserialize_map(Counter)
     }
 }
 
@@ -197,4 +236,38 @@ fn not_safetensors(name: &str, head: &[u8], why: &str) -> anyhow::Error {
     failure!("`{name}` is not a safetensors file: {why}")
         .hint("fetch the file again, or save the checkpoint again with safetensors")
         .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::rendered;
+
+    fn error(header: &str, data: usize) -> String {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("model.safetensors");
+        let length = (header.len() as u64).to_le_bytes();
+        std::fs::write(&path, [&length[..], header.as_bytes(), &vec![0; data]].concat()).unwrap();
+        let opened = SafetensorsFile::open(InputFile::open(&path).unwrap());
+        rendered(&opened.err().expect("the header is wrong"))
+    }
+
+    const A: &str = r#""a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}"#;
+
+    #[test]
+    fn a_tensor_is_named_once_and_the_file_ends_with_the_last() {
+        // The same span in another shape would be read in two ways.
+        let again = r#""a":{"dtype":"F32","shape":[1,1],"data_offsets":[0,4]}"#;
+        assert!(error(&format!("{{{A},{again}}}"), 4).contains("names a tensor twice"));
+        assert!(error(&format!("{{{A}}}"), 5).contains("bytes after its last tensor"));
+        assert!(error(&format!("{{{A}}}"), 3).contains("is truncated"));
+    }
+
+    #[test]
+    fn more_tensors_than_a_model_has_are_refused() {
+        let empty =
+            |i: usize| format!(r#""{i}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#);
+        let header = (0..MOST_TENSORS + 1).map(empty).collect::<Vec<_>>().join(",");
+        assert!(error(&format!("{{{header}}}"), 0).contains("holds 65537 tensors"));
+    }
 }

@@ -212,7 +212,7 @@ fn manifest(report: &Report) -> DocumentTable {
             line(&format!("data of {name}, SHA-256"), hash.clone());
         }
         line(&format!("bound of {name}"), row.bound_in_words());
-        if let Some(rows) = row.from_cache() {
+        if let Some(rows) = row.cached_in_words() {
             line(&format!("from the cache on {name}"), rows);
         }
     }

@@ -68,7 +68,7 @@ impl RowsFromCache {
 
 impl TaskRow {
     /// Rows that came from the cache, and rows that were computed, where the models were run.
-    pub(crate) fn from_cache(&self) -> Option<String> {
+    pub(crate) fn cached_in_words(&self) -> Option<String> {
         self.rows_from_cache.map(|cached| cached.in_words(self.examples_run))
     }
 

@@ -263,7 +263,7 @@ pub(super) fn decided(manifest: &Manifest, rows: &[TaskRow]) -> Markup {
                 }
                 (hash(&format!("{}, data SHA-256", row.name()), row.data_sha256.as_ref()))
                 @if let Some(commit) = &row.data_revision { (line(&format!("{}, data revision", row.name()), commit)) }
-                @if let Some(rows) = row.from_cache() { (line(&format!("{}, from the cache", row.name()), &rows)) }
+                @if let Some(rows) = row.cached_in_words() { (line(&format!("{}, from the cache", row.name()), &rows)) }
             }
         } }
         h3 { "Conventions" }

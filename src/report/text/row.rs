@@ -37,7 +37,7 @@ pub(super) fn section(page: &mut Page, report: &Report, row: &TaskRow, beside: &
         variants(page, row);
     }
     counts(page, report, row);
-    if let Some(rows) = row.from_cache() {
+    if let Some(rows) = row.cached_in_words() {
         page.field("from cache", &rows);
     }
     if !beside.is_empty() {
@@ -317,7 +317,7 @@ fn beside_row(page: &mut Page, gating: &TaskRow, row: &TaskRow) {
     if let Some(limit) = unseen(row) {
         page.field("", &limit);
     }
-    if let Some(rows) = row.from_cache() {
+    if let Some(rows) = row.cached_in_words() {
         page.field("", &format!("from cache: {rows}"));
     }
     if let Some(sentence) = disagreement(gating, row) {
