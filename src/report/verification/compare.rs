@@ -130,7 +130,7 @@ impl Walk<'_> {
         let at_an_edge = || {
             let ends =
                 |part: &&str| pattern.ends_with(*part) || pattern.contains(&format!("{part}["));
-            self.precision == Precision::Tolerant && AT_AN_EDGE.iter().any(|part| ends(part))
+            self.precision == Precision::Tolerant && AT_AN_EDGE.iter().any(ends)
         };
         always() || given() || at_an_edge()
     }
