@@ -14,6 +14,41 @@ refuse() {
   exit "$1"
 }
 
+# First of all, and by builtins alone: no program of the workspace may be run.
+root=$(cd -- "${0%/*}/.." && pwd -P)
+workspace=$(cd -- "${GITHUB_WORKSPACE:-.}" && pwd -P)
+
+# Whether a folder, or the nearest one above it that exists, lies in the workspace.
+in_workspace() {
+  local folder=$1
+  while [ ! -d "$folder" ]; do
+    case $folder in
+      */*) folder=${folder%/*} folder=${folder:-/} ;;
+      *) folder=. ;;
+    esac
+  done
+  folder=$(cd -- "$folder" && pwd -P) || return 0
+  case $folder/ in
+    "$workspace"/*) return 0 ;;
+  esac
+  return 1
+}
+
+# With `uses: ./` the workspace is the action itself, and as trusted.
+if ! in_workspace "$root"; then
+  trusted=
+  IFS=: read -r -a folders <<< "$PATH"
+  for entry in "${folders[@]}"; do
+    case $entry in
+      /*) in_workspace "$entry" || trusted=${trusted:+$trusted:}$entry ;;
+    esac
+  done
+  export PATH=$trusted
+  if [ -n "${CARGO_HOME:-}" ] && in_workspace "$CARGO_HOME"; then
+    unset CARGO_HOME
+  fi
+fi
+
 folder=${INPUT_OUTPUT_DIR:-audit-report}
 case $folder in
   *[$'\r\n']*) refuse 2 'output-dir has a line break' 'name a folder in one line' ;;
@@ -48,37 +83,6 @@ while IFS= read -r line || [ -n "$line" ]; do
     arguments+=("$line")
   fi
 done <<< "${INPUT_ARGS:-}"
-
-root=$(cd -- "$(dirname -- "$0")/.." && pwd -P)
-workspace=$(cd -- "${GITHUB_WORKSPACE:-.}" && pwd -P)
-
-# Whether a folder, or the nearest one above it that exists, lies in the workspace.
-in_workspace() {
-  local folder=$1
-  while [ ! -d "$folder" ]; do
-    folder=$(dirname -- "$folder")
-  done
-  folder=$(cd -- "$folder" && pwd -P) || return 0
-  case $folder/ in
-    "$workspace"/*) return 0 ;;
-  esac
-  return 1
-}
-
-# With `uses: ./` the workspace is the action itself, and as trusted.
-if ! in_workspace "$root"; then
-  trusted=
-  IFS=: read -r -a folders <<< "$PATH"
-  for entry in "${folders[@]}"; do
-    case $entry in
-      /*) in_workspace "$entry" || trusted=${trusted:+$trusted:}$entry ;;
-    esac
-  done
-  export PATH=$trusted
-  if [ -n "${CARGO_HOME:-}" ] && in_workspace "$CARGO_HOME"; then
-    unset CARGO_HOME
-  fi
-fi
 
 # The folder of `cargo install`, which may be missing in the runner's PATH.
 cargo_home=${CARGO_HOME:-${HOME:-}/.cargo}

@@ -10,6 +10,8 @@ mod resolve;
 mod shown;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Result};
@@ -27,6 +29,9 @@ pub const DEFAULT_TOML: &str = include_str!("../configs/default.toml");
 
 /// The config that is read from the current folder when `--config` is not given.
 pub const DEFAULT_NAME: &str = "audit.toml";
+
+/// The largest config that is read, in bytes.
+const LARGEST_CONFIG: u64 = 16 << 20;
 
 /// A config file: `[defaults]` and a `[task.NAME]` per task.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize)]
@@ -46,6 +51,16 @@ pub struct Config {
     pub text: String,
 }
 
+/// The text of a config, which may be a pipe: `--config <(…)`.
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(path)?.take(LARGEST_CONFIG + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > LARGEST_CONFIG {
+        true => Err(io::Error::other(format!("it has more than {LARGEST_CONFIG} bytes"))),
+        false => Ok(text),
+    }
+}
+
 impl Config {
     /// Reads `path`; without one, `audit.toml` of the current folder if there is one.
     ///
@@ -60,7 +75,7 @@ impl Config {
     }
 
     fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
+        let text = read_text(path)
             .map_err(|e| usage!("cannot read the config `{}`: {e}", path.display()))?;
         Ok(Self::from_text(&text, path).map_err(|e| {
             let name = path.display();

@@ -172,8 +172,7 @@ impl InputFile {
     }
 
     fn error(&self, what: &str) -> Diagnostic {
-        failure!("`{}` {what}", self.name)
-            .hint("run again when nothing writes to it; nothing of this run was kept")
+        failure!("`{}` {what}", self.name).hint("run again when nothing writes to it")
     }
 }
 

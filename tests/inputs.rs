@@ -103,7 +103,7 @@ fn weights_that_change_end_the_run_and_leave_no_row() {
         let sandbox = prepare();
         let (code, said) = changed(&sandbox, "student", &change);
         assert_eq!(code, Some(3), "{said}");
-        says(&said, &["student/model.safetensors`", what, "nothing of this run was kept"]);
+        says(&said, &["student/model.safetensors`", what, "run again when nothing writes to it"]);
         assert_eq!(verdict(&sandbox), "error");
         copy_folder(&sandbox.path("other"), &sandbox.path("student"));
         sigma(&sandbox, "student");

@@ -261,7 +261,8 @@ fn a_program_of_the_workspace_is_not_run() {
     let (machine, sandbox) = (Sandbox::new(), Sandbox::new());
     recorder(&machine, "built", VERSION);
     cargo(&machine, INSTALLS);
-    for name in ["audit", "cargo", "sed", "cat"] {
+    let tools = ["audit", "cargo", "sed", "cat", "tr", "dirname", "mktemp", "rm", "printf", "pwd"];
+    for name in tools {
         program(&sandbox, &format!("bin/{name}"), "touch planted\n");
         program(&sandbox, &format!("home/.cargo/bin/{name}"), "touch planted\n");
     }

@@ -224,10 +224,12 @@ fn from_json(file: &SmallFile, config: Option<&SmallFile>) -> Result<BoundedToke
     let keys = serde_json::from_slice(&file.bytes).map_err(wrong)?;
     let parts = ModelConfig::of(file.path(), keys);
     limits::check(parts.keys(), &|key, why| parts.error(key, why))?;
-    let tokenizer: BoundedTokenizer = serde_json::from_slice(&file.bytes).map_err(wrong)?;
+    stages::take_refusal(); // of an earlier tokenizer on this thread
+    let tokenizer = serde_json::from_slice(&file.bytes);
     if let Some(reason) = stages::take_refusal() {
         bail!("`{}` cannot normalise its own added tokens: {reason}", file.input.name());
     }
+    let tokenizer: BoundedTokenizer = tokenizer.map_err(wrong)?;
     let Some(config) = config else { return Ok(tokenizer) };
     let recorded = ModelConfig::parse(config)?;
     for (part, kind, key, name) in [

@@ -10,7 +10,7 @@ use anyhow::{anyhow, bail, ensure, Context, Result};
 use candle_core::DType;
 
 use super::pickle::{Pickle, PickledGlobal, PickledValue, ValueId};
-use super::view::{StorageView, TorchStorage};
+use super::view::{require_few_dimensions, StorageView, TorchStorage};
 
 /// Arguments of `_rebuild_tensor_v2` before the optional metadata: storage, offset, size, stride,
 /// whether it requires a gradient, hooks.
@@ -20,6 +20,9 @@ const PARAMETER_ARGUMENTS: usize = 3;
 /// Parts of a storage: the word `storage`, class, key, device, number of elements. A legacy file
 /// adds the part of another storage that it views, which torch has not written since 0.4.
 const STORAGE_PARTS: usize = 5;
+
+/// Bytes of a storage's key, which torch makes of digits. Every tensor has a copy of its key.
+const LONGEST_KEY: usize = 64;
 
 /// The tensors of a state dict by name.
 ///
@@ -60,7 +63,11 @@ impl<'p> StateDictReader<'p> {
         match function {
             PickledGlobal::RebuildParameter => {
                 let [data, rest @ ..] = arguments else { bail!("it has no arguments") };
-                ensure!(arguments.len() == PARAMETER_ARGUMENTS, "a parameter's arguments");
+                ensure!(
+                    arguments.len() == PARAMETER_ARGUMENTS,
+                    "a parameter has {} arguments instead of {PARAMETER_ARGUMENTS}",
+                    arguments.len()
+                );
                 self.plain.extend(rest);
                 match self.called(*data)? {
                     (PickledGlobal::RebuildTensor, arguments) => self.view(arguments),
@@ -118,6 +125,7 @@ impl<'p> StateDictReader<'p> {
         let whole = |id: &ValueId| *pickle.get(*id) == PickledValue::None;
         ensure!(viewed.len() <= 1 && viewed.iter().all(whole), "its storage is part of another");
         let key = pickle.text(*key).context("a storage key is not a text")?;
+        ensure!(key.len() <= LONGEST_KEY, "a storage key has {} bytes", key.len());
         let storage = TorchStorage {
             key: key.to_owned(),
             dtype: self.dtype(*class)?,
@@ -152,6 +160,8 @@ impl<'p> StateDictReader<'p> {
 
     fn sizes(&self, value: ValueId) -> Result<Vec<usize>> {
         let items = self.pickle.tuple(value).context("a shape is not a tuple")?;
+        // Before it is copied: tensors can share one long tuple.
+        require_few_dimensions(items.len())?;
         items.iter().map(|item| self.size(*item)).collect()
     }
 }

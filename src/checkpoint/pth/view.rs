@@ -40,11 +40,23 @@ pub(super) struct StoredTensor {
     span: Range<usize>,
 }
 
+/// Fails for more dimensions than a tensor has.
+///
+/// # Errors
+/// Names their number.
+pub(super) fn require_few_dimensions(dimensions: usize) -> Result<()> {
+    ensure!(
+        dimensions <= MAX_DIMENSIONS,
+        "it has {dimensions} dimensions, more than {MAX_DIMENSIONS}"
+    );
+    Ok(())
+}
+
 impl StorageView {
     /// Checks the view against its storage, which is `span` of the file. Nothing is read.
     ///
     /// # Errors
-    /// A view that reaches past its storage, a storage of another length, too many dimensions.
+    /// A view that reaches past its storage, a storage of another length.
     pub(super) fn within(self, span: Range<usize>) -> Result<StoredTensor> {
         let TorchStorage { key, dtype, elements } = &self.storage;
         let (have, need) = (span.len(), elements.checked_mul(dtype.size_in_bytes()));
@@ -54,11 +66,6 @@ impl StorageView {
             )
             .hint("the file is truncated or damaged; fetch it again"));
         }
-        ensure!(
-            self.dims.len() <= MAX_DIMENSIONS,
-            "it has {} dimensions, more than {MAX_DIMENSIONS}",
-            self.dims.len()
-        );
         ensure!(self.dims.len() == self.strides.len(), "its size and its stride differ in length");
         let count = self.dims.iter().try_fold(1usize, |n, d| n.checked_mul(*d));
         let last =

@@ -251,6 +251,38 @@ mod tests {
     }
 
     #[test]
+    fn bounded_stages_give_the_tokens_of_the_library() {
+        let texts = [
+            "",
+            " The  acting is [SEP] DULL,\tisn't it? ",
+            "Ça coûte 12,50 € — naïve ﷺ ﬁ １２ 日本語 \u{0301}e\u{0301}",
+            "<mask> </s>a\u{200b}b\u{0}c\u{fffd}",
+        ];
+        let architectures = ["bert", "distilbert", "electra", "roberta", "xlm-roberta"];
+        for name in architectures.iter().chain(&["deberta-v2", "modernbert"]) {
+            let root = env!("CARGO_MANIFEST_DIR");
+            let path = format!("{root}/tests/fixtures/architectures/{name}/tokenizer.json");
+            let bytes = std::fs::read(path).unwrap();
+            let plain = tokenizers::Tokenizer::from_bytes(&bytes).unwrap();
+            let bounded: BoundedTokenizer = serde_json::from_slice(&bytes).unwrap();
+            for text in texts {
+                assert_eq!(
+                    bounded.encode(text, true).unwrap(),
+                    plain.encode(text, true).unwrap(),
+                    "{name}: {text:?}"
+                );
+                let pair = (text, texts[1]);
+                assert_eq!(
+                    bounded.encode(pair, true).unwrap(),
+                    plain.encode(pair, true).unwrap(),
+                    "{name}: {text:?}"
+                );
+            }
+            assert_eq!(take_refusal(), None);
+        }
+    }
+
+    #[test]
     fn a_replacement_of_nothing_is_refused_before_it_is_done() {
         let grows = tokenizer(replace("", &"x".repeat(1000)), Value::Null);
         // 100 letters have 101 empty matches: 100 + 101 · 1000, and the limit is 16 · 100 + 4096.

@@ -51,6 +51,20 @@ fn views_outside_their_storage_are_refused_before_any_element_is_read() {
 }
 
 #[test]
+fn what_every_tensor_copies_is_short() {
+    let key = "7".repeat(1000).leak();
+    let sample = Sample { key, ..whole(12) };
+    let long = read(Zip::of(&state(&[("w", sample.value())]), &numbers(12)).end());
+    let long = format!("{:#}", long.map(|_| ()).unwrap_err());
+    assert!(long.contains("a storage key has 1000 bytes"), "{long}");
+    // Of a storage that the file does not have: a shape is measured before it is copied.
+    let sample = Sample { key: "1", dims: vec![1; 1000], ..whole(12) };
+    let many = read(Zip::of(&state(&[("w", sample.value())]), &numbers(12)).end());
+    let many = format!("{:#}", many.map(|_| ()).unwrap_err());
+    assert!(many.contains("it has 1000 dimensions"), "{many}");
+}
+
+#[test]
 fn views_that_repeat_elements_hold_at_most_16_times_the_file() {
     // 2^36 elements of one, in a file of some hundred bytes.
     let error = format!("{:#}", view(0, &[1 << 36], &[0]).map(|_| ()).unwrap_err());
