@@ -135,7 +135,7 @@ fn a_table_of_many_labels_is_refused_and_one_of_empty_cells_too() {
     sandbox.write("sparse.jsonl", sparse);
     for (file, words) in [
         ("many.csv", "has 70000 `logit_` columns, and the limit is 65536"),
-        ("sparse.jsonl", "and most of them are empty"),
+        ("sparse.jsonl", "cells, the limit for files of this size"),
     ] {
         let files = ["--teacher-predictions", file, "--student-predictions", file];
         sandbox.audit(&with(&["check", "--task", "sst2"], &files)).fails(3, &[file, words]);

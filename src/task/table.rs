@@ -127,7 +127,8 @@ pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<
         };
         builder.file = index;
         let input = InputFile::open(path)?;
-        builder.most_cells += input.stamp().size;
+        let cells = input.stamp().size.saturating_mul(cells_per_byte(format));
+        builder.most_cells = builder.most_cells.saturating_add(cells);
         let file = DataFile { input, name, format, headerless: None, interrupt: interrupt.clone() };
         readers::read(&file, &mut builder)?;
         files.push(file.input);
@@ -175,6 +176,15 @@ struct Builder {
 /// Cells that a small table may always have.
 const FLOOR_OF_CELLS: u64 = 4 << 20;
 
+/// Cells for each byte of a large file. In Parquet a column with few different values takes some bits a
+/// row, or none. A cell takes 24 bytes of memory and its text.
+fn cells_per_byte(format: DataFormat) -> u64 {
+    match format {
+        DataFormat::Tsv | DataFormat::Csv | DataFormat::Jsonl => 1,
+        DataFormat::Parquet => 16,
+    }
+}
+
 impl RowSink for Builder {
     fn header(&mut self, file: &DataFile, header: &TableHeader) -> Result<Vec<usize>> {
         if self.file == 0 {
@@ -206,7 +216,7 @@ impl RowSink for Builder {
         self.cells += cells.len() as u64;
         if self.cells > self.most_cells {
             bail!(failure!(
-                "the table has more than {} cells, and most of them are empty",
+                "the table has more than {} cells, the limit for files of this size",
                 self.most_cells
             )
             .hint("each row has a cell for every column of the file; leave unused columns out")

@@ -3,6 +3,7 @@
 mod bounded;
 mod footer;
 mod pages;
+mod shapes;
 #[cfg(test)]
 mod tests;
 mod thrift;
@@ -31,8 +32,8 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let input = open(file)?;
     let limits = DecodedLimits::of(file.input.stamp().size);
     let pages = input.try_clone()?;
-    if footer::is_too_deep(&pages) {
-        bail!(damaged(name, "its schema has groups in groups without end"));
+    if let Err(why) = footer::check(&pages) {
+        bail!(damaged(name, why));
     }
     let reader = BoundedFile(guarded(name, || SerializedFileReader::new(input))?);
     let metadata = reader.metadata().file_metadata();

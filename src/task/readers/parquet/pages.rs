@@ -6,7 +6,8 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use parquet::basic::Compression;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 
-use super::thrift::{self, Counted};
+use super::shapes;
+use super::thrift::Counted;
 
 /// What a file of some size may decode to: [`FLOOR`] and [`FACTOR`] bytes for each of its own.
 ///
@@ -24,8 +25,8 @@ const FACTOR: u64 = 1000;
 /// Rows of a small file, and rows for each byte of a large one; a row of a few labels takes some bits.
 const FLOOR_OF_ROWS: u64 = 1 << 20;
 const ROWS_PER_BYTE: u64 = 64;
-/// Maximum bytes of one page; writers cut them at 1 MiB.
-const LARGEST_PAGE: u64 = 256 << 20;
+/// Maximum bytes of one page. Most writers cut them at 1 MiB; some write a column of a row group as one.
+const LARGEST_PAGE: u64 = 1 << 30;
 
 impl DecodedLimits {
     /// The limits of a file of `size` bytes.
@@ -107,18 +108,17 @@ fn check_chunk(
 fn check_brotli(input: &mut impl Read, header: &PageHeader) -> io::Result<Result<(), String>> {
     let mut page = Vec::new();
     input.take(header.compressed).read_to_end(&mut page)?;
-    let levels = usize::try_from(header.levels).unwrap_or(usize::MAX).min(page.len());
-    if header.is_stored {
+    let most = header.uncompressed.saturating_sub(header.levels);
+    // Without values there is nothing to decompress.
+    if header.is_stored || most == 0 {
         return Ok(Ok(()));
     }
-    let most = header.uncompressed.saturating_sub(levels as u64);
+    let levels = usize::try_from(header.levels).unwrap_or(usize::MAX).min(page.len());
     let mut content = brotli::Decompressor::new(&page[levels..], 1 << 14).take(most + 1);
-    // Damaged bytes are an error of the reading itself.
-    let size = io::copy(&mut content, &mut io::sink()).unwrap_or(0);
-    Ok(match size > most {
-        true => Err(format!("a page announces {} bytes and holds more", header.uncompressed)),
-        false => Ok(()),
-    })
+    match io::copy(&mut content, &mut io::sink())? > most {
+        true => Ok(Err(format!("a page announces {} bytes and holds more", header.uncompressed))),
+        false => Ok(Ok(())),
+    }
 }
 
 /// The sizes in a page's header, a struct in Thrift's compact protocol.
@@ -140,31 +140,28 @@ impl PageHeader {
     fn read(input: &mut impl Read) -> io::Result<PageHeader> {
         let mut input = Counted::new(input);
         let mut header = PageHeader::default();
-        let mut id = 0;
-        while let Some(kind) = input.field(&mut id)? {
-            match (id, kind) {
-                (2, thrift::I32) => header.uncompressed = input.size()?,
-                (3, thrift::I32) => header.compressed = input.size()?,
-                (8, thrift::STRUCT) => header.read_version_2(&mut input)?,
-                (_, kind) => input.skip(kind)?,
+        input.fields(shapes::PAGE, &mut |input, field| {
+            match field.id {
+                2 => header.uncompressed = input.size()?,
+                3 => header.compressed = input.size()?,
+                8 => header.read_version_2(input)?,
+                _ => return Ok(false),
             }
-        }
+            Ok(true)
+        })?;
         header.length = input.count();
         Ok(header)
     }
 
     fn read_version_2(&mut self, input: &mut Counted<impl Read>) -> io::Result<()> {
-        let mut id = 0;
-        while let Some(kind) = input.field(&mut id)? {
-            match (id, kind) {
-                (5 | 6, thrift::I32) => self.levels += input.size()?,
-                (7, kind @ (thrift::TRUE | thrift::FALSE)) => {
-                    self.is_stored = kind == thrift::FALSE
-                }
-                (_, kind) => input.skip(kind)?,
+        input.fields(shapes::PAGE_VERSION_2, &mut |input, field| {
+            match field.id {
+                5 | 6 => self.levels += input.size()?,
+                7 => self.is_stored = !field.is_true,
+                _ => return Ok(false),
             }
-        }
-        Ok(())
+            Ok(true)
+        })
     }
 }
 
@@ -191,6 +188,35 @@ mod tests {
         assert!(PageHeader::read(&mut &[0x25, 0x01, 0x00][..]).is_err(), "-1 bytes");
         let nested = vec![0x1C; 1 << 20];
         assert!(PageHeader::read(&mut &nested[..]).is_err());
+    }
+
+    #[test]
+    fn a_size_is_there_once_and_is_read_as_the_parquet_crate_reads_it() {
+        // Uncompressed 2, compressed 1, and levels of 1 and 2 bytes of a stored page of version 2.
+        let good = [0x25, 0x04, 0x15, 0x02, 0x5C, 0x55, 0x02, 0x15, 0x04, 0x12, 0x00, 0x00];
+        let header = PageHeader::read(&mut &good[..]).unwrap();
+        assert_eq!((header.uncompressed, header.compressed, header.length), (2, 1, 12));
+        assert_eq!((header.levels, header.is_stored), (3, true));
+        let changed = |at: usize, bytes: &[u8]| {
+            let bytes = [&good[..at], bytes, &good[at..]].concat();
+            PageHeader::read(&mut &bytes[..]).is_err()
+        };
+        assert!(!changed(4, &[]));
+        assert!(changed(2, &[0x05, 0x04, 0x04]), "the size twice");
+        assert!(changed(4, &[0x05, 0x84, 0x80, 0x08, 0x04]), "the size as field 65538");
+        assert!(changed(9, &[0x05, 0x0C, 0x04]), "levels twice");
+        assert!(changed(10, &[0x01, 0x8E, 0x80, 0x08]), "compressed, as field 65543");
+        assert!(changed(10, &[0x01, 0x0E]), "compressed, after all");
+        let wide = [0x26, 0x04, 0x15, 0x02, 0x00];
+        assert!(PageHeader::read(&mut &wide[..]).is_err(), "a size of 64 bits");
+    }
+
+    #[test]
+    fn a_brotli_page_is_readable_or_has_no_values() {
+        let header = PageHeader { compressed: 3, uncompressed: 9, ..PageHeader::default() };
+        assert!(check_brotli(&mut &[0xFF; 3][..], &header).is_err());
+        let nulls = PageHeader { levels: 9, ..header };
+        assert_eq!(check_brotli(&mut &[0xFF; 3][..], &nulls).unwrap(), Ok(()));
     }
 
     #[test]

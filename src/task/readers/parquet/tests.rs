@@ -135,22 +135,88 @@ fn every_encoding_of_texts_is_read() {
     }
 }
 
+/// Writes a file of metadata alone: version 1, the field `before`, and a schema of `list`, the number of
+/// elements, and the elements.
+fn write_schema(path: &Path, before: &[u8], list: &[u8], elements: &[u8]) {
+    // Field 2, with its id written out.
+    let metadata = [&[0x15, 0x02], before, &[0x09, 0x04], list, elements, &[0]].concat();
+    let length = (metadata.len() as u32).to_le_bytes();
+    std::fs::write(path, [b"PAR1", &metadata[..], &length, b"PAR1"].concat()).unwrap();
+}
+
+/// 200,000 structs.
+const MANY: [u8; 4] = [0xFC, 0xC0, 0x9A, 0x0C];
+/// A group has the name "a" (field 4) and one child (field 5).
+const GROUP: [u8; 6] = [0x48, 0x01, b'a', 0x15, 0x02, 0x00];
+/// An element without children.
+const LEAF: [u8; 4] = [0x48, 0x01, b'a', 0x00];
+
+fn many_groups(group: &[u8]) -> Vec<u8> {
+    [&group.repeat(199_999), &LEAF[..]].concat()
+}
+
 #[test]
 fn a_schema_that_is_nested_without_end_is_refused() {
     let (_folder, path) = file("bomb.parquet");
-    // FileMetaData: version 1, then a list of structs. A group has the name "a" (field 4) and one
-    // child (field 5).
-    let group = [0x48, 0x01, b'a', 0x15, 0x02, 0x00];
-    let count = 200_000;
-    let mut metadata = vec![0x15, 0x02, 0x19, 0xFC, 0xC0, 0x9A, 0x0C]; // varint of 200,000
-    metadata.extend(group.repeat(count));
-    metadata.push(0);
-    let mut bytes = b"PAR1".to_vec();
-    bytes.extend(&metadata);
-    bytes.extend((metadata.len() as u32).to_le_bytes());
-    bytes.extend(b"PAR1");
-    std::fs::write(&path, bytes).unwrap();
-    refused(&path, &["its schema has groups in groups without end"]);
+    let structs = [[0x9C; 20], [0; 20]].concat();
+    // Fields before the schema that are unknown: none, a map of a byte to a byte, structs in structs.
+    for before in [&[][..], &[0xAB, 0x01, 0x33, 0x00, 0x00], &structs] {
+        write_schema(&path, before, &MANY, &many_groups(&GROUP));
+        refused(&path, &["its schema has groups in groups without end"]);
+    }
+}
+
+#[test]
+fn a_number_of_children_that_could_be_read_in_two_ways_is_refused() {
+    let (_folder, path) = file("bomb.parquet");
+    for children in [
+        &[0x15, 0x82, 0x80, 0x80, 0x80, 0x20][..], // 2^32 + 1
+        &[0x05, 0x8A, 0x80, 0x08, 0x02],           // as field 65541
+        &[0x16, 0x02],                             // as a number of 64 bits
+        &[0x15, 0x00, 0x05, 0x0A, 0x02],           // twice
+        &[0x15, 0x01],                             // -1
+    ] {
+        let group = [&GROUP[..3], children, &[0]].concat();
+        write_schema(&path, &[], &MANY, &many_groups(&group));
+        refused(&path, &["its metadata cannot be read"]);
+    }
+    // A number where a text is announced: its bytes are fields for one reader and a text for another.
+    let hidden = [0x18, 0x02, 0x55, 0x02, 0x38, 0x01, b'a', 0x00];
+    write_schema(&path, &[], &MANY, &many_groups(&hidden));
+    refused(&path, &["its metadata cannot be read"]);
+}
+
+#[test]
+fn a_schema_has_the_children_that_it_announces() {
+    let (_folder, path) = file("bomb.parquet");
+    // 2^31 - 1 children of one element; two of the first of two elements.
+    let most = [0x48, 0x01, b'a', 0x15, 0xFE, 0xFF, 0xFF, 0xFF, 0x0F, 0x00];
+    let two = [&[0x48, 0x01, b'a', 0x15, 0x04, 0x00], &LEAF[..]].concat();
+    for (list, elements) in [(0x1C, &most[..]), (0x2C, &two)] {
+        write_schema(&path, &[], &[list], elements);
+        refused(&path, &["its metadata cannot be read"]);
+    }
+}
+
+#[test]
+fn columns_of_every_type_are_read() {
+    let (_folder, path) = file("types.parquet");
+    let schema = "message schema {
+        required binary text (STRING);
+        optional int32 small (INTEGER(8, true));
+        optional int32 day (DATE);
+        optional int64 time (TIMESTAMP(MICROS, true));
+        optional int32 clock (TIME(MILLIS, false));
+        optional int64 price (DECIMAL(9, 2));
+        optional group words (LIST) { repeated group list { optional binary element (JSON); } }
+        optional group pairs (MAP) {
+            repeated group key_value { required binary key (ENUM); optional double value; }
+        }
+    }";
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let output = std::fs::File::create(&path).unwrap();
+    SerializedFileWriter::new(output, schema, Default::default()).unwrap().close().unwrap();
+    assert_eq!(read(&path).unwrap().columns.len(), 8);
 }
 
 #[test]
