@@ -269,6 +269,44 @@ fn a_config_is_read_where_it_is() {
     assert!(paths(&found).contains(&"manifest.config_sha256"));
 }
 
+#[test]
+fn a_file_elsewhere_that_the_command_names_is_not_read() {
+    let sandbox = audited();
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "hf_secret\n").unwrap();
+    let elsewhere = secret.path().to_str().unwrap().to_owned();
+    let named = |text: &str| {
+        edit(&sandbox, |report| report["manifest"]["commands"][0]["command"] = text.into());
+        let run = verify(&sandbox, &[]);
+        assert_eq!(run.code, 3, "{text}: {}", run.stdout);
+        assert!(!(run.stdout.clone() + &run.stderr).contains("hf_secret"), "{}", run.stdout);
+        run.stdout.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    for file in [&elsewhere, "/proc/self/environ", "out"] {
+        let text = named(&format!("audit --task sst2 --config {file}"));
+        says(&text, &["is not a file of the current folder", "hint: name it with --config"]);
+    }
+    let check = "audit check --task sst2 --teacher-predictions";
+    let text = named(&format!("{check} {elsewhere} --student-predictions out/predictions.csv"));
+    says(&text, &["hint: name it with --teacher"]);
+    let text = named(&format!("{check} out/predictions.csv --student-predictions {elsewhere}"));
+    says(&text, &["hint: name it with --student"]);
+    // A link to it lies elsewhere too.
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(&elsewhere, sandbox.path("link.toml")).unwrap();
+        says(&named("audit --task sst2 --config link.toml"), &["hint: name it with --config"]);
+    }
+}
+
+#[test]
+fn a_config_that_no_command_names_is_a_usage_error() {
+    let sandbox = audited();
+    sandbox.write("a.toml", "[defaults]\nkappa = 0.01\n");
+    let run = verify(&sandbox, &["--config", "a.toml"]);
+    run.fails(2, &["--config has no effect", "names no config", "hint: "]);
+}
+
 /// The lines of predictions.csv.
 fn predictions(sandbox: &Sandbox) -> Vec<String> {
     sandbox.read("out/predictions.csv").lines().map(str::to_owned).collect()

@@ -3,6 +3,7 @@
 mod again;
 mod compared;
 mod inputs;
+mod places;
 mod sample;
 
 use anyhow::Result;

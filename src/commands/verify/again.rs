@@ -3,12 +3,14 @@
 use anyhow::{bail, Result};
 use clap::Parser;
 
+use super::places::require_near;
 use crate::cli::{CheckArgs, Cli, Command, DemoArgs, RecalibrateArgs, TaskArgs, VerifyArgs};
 use crate::commands::audit::{settings, single};
 use crate::commands::{check, recalibrate};
 use crate::config::{Config, Layer, Settings};
 use crate::error::{failure, usage};
 use crate::report::schema::TaskCommand;
+use crate::task::table::expand_patterns;
 
 /// How a report is derived again.
 pub(super) enum Again {
@@ -55,6 +57,7 @@ impl Again {
                     check.student_predictions = vec![student.clone()];
                 }
                 let settings = check::settings(&check, &config(&check.tasks, args)?)?;
+                require_tables_near(&check, &settings, args)?;
                 Ok(Again::Check(Box::new(check), Box::new(settings)))
             }
             Some(Command::Recalibrate(mut asked)) => {
@@ -79,8 +82,12 @@ impl Again {
         let (without, of): (&[&str], _) = match self {
             Again::Demo(_) => (&["teacher", "student", "data", "config"], "audit demo"),
             Again::Check(..) => (&["data"], "audit check"),
-            Again::Audit(_) | Again::Recalibrate { .. } => return Ok(()),
+            Again::Audit(_) | Again::Recalibrate { .. } => (&[], "audit"),
         };
+        if args.config.is_some() && self.settings().iter().any(|it| it.config.is_none()) {
+            let error = usage!("--config has no effect: the report's command names no config");
+            return Err(error.hint("leave it out").into());
+        }
         match given.iter().find(|(flag, given)| *given && without.contains(flag)) {
             None => Ok(()),
             Some((flag, _)) => {
@@ -92,13 +99,17 @@ impl Again {
 
     /// The config file in force, if any.
     pub(super) fn config(&self) -> Option<String> {
-        let settings = match self {
-            Again::Audit(all) => all.first()?,
-            Again::Check(_, settings) => settings,
-            Again::Recalibrate { to_gate, .. } => to_gate,
-            Again::Demo(_) => return None,
-        };
-        settings.config.as_ref().map(|path| path.display().to_string())
+        self.settings().first()?.config.as_ref().map(|path| path.display().to_string())
+    }
+
+    /// The settings of each command; none for a demo.
+    fn settings(&self) -> Vec<&Settings> {
+        match self {
+            Again::Audit(all) => all.iter().collect(),
+            Again::Check(_, settings) => vec![settings],
+            Again::Recalibrate { to_gate, .. } => vec![to_gate],
+            Again::Demo(_) => Vec::new(),
+        }
     }
 }
 
@@ -143,9 +154,31 @@ fn of_task(command: &TaskCommand, args: &VerifyArgs) -> Result<Settings> {
 fn config(tasks: &TaskArgs, args: &VerifyArgs) -> Result<Config> {
     match (&tasks.config, &args.config) {
         (None, _) => Ok(Config::default()),
-        (Some(named), None) => Config::load(Some(named)),
+        (Some(named), None) => {
+            require_near(named, &args.report, "--config")?;
+            Config::load(Some(named))
+        }
         (Some(_), Some(given)) => Config::load(Some(given)),
     }
+}
+
+/// Fails unless the prediction files that the command of a check names lie near.
+fn require_tables_near(check: &CheckArgs, settings: &Settings, args: &VerifyArgs) -> Result<()> {
+    for (patterns, given, flag) in [
+        (&check.teacher_predictions, &args.teacher, "--teacher"),
+        (&check.student_predictions, &args.student, "--student"),
+    ] {
+        if given.is_some() {
+            continue;
+        }
+        let patterns: Vec<String> =
+            patterns.iter().map(|it| it.replace("{task}", &settings.task.name)).collect();
+        // Without a file there is nothing to read; the check says so.
+        for file in expand_patterns(&patterns).unwrap_or_default() {
+            require_near(&file, &args.report, flag)?;
+        }
+    }
+    Ok(())
 }
 
 /// Sets the places that `args` names.
