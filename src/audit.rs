@@ -31,9 +31,9 @@ use judge::withhold_limits;
 pub use manifest::{manifest, pinned_arguments, settings_sha256};
 pub use notes::{models_disagree, record_unusable, sanity};
 pub use pair::SplitPair;
-pub use recalibrate::{fitted_on_gate, recalibrate};
+pub use recalibrate::{fitted_on_gate, recalibrate, recalibrate_arguments};
 pub use run::{run_one, run_options, Ending, ModelRun, PairRun};
-pub use sampled::{audit_sample, SampleOptions, SampledSplit};
+pub use sampled::{audit_sample, SampleOptions, SampledSplit, SampledTask};
 pub use session::Session;
 pub use splits::{
     has_split, load_gating_split, load_secondary_split, secondary_names, Split, SECONDARY_SPLIT,

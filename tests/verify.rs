@@ -1,6 +1,8 @@
 //! `audit verify`: a true report is verified, and a report that says anything else differs.
 
 mod common;
+#[path = "verify/forged.rs"]
+mod forged;
 
 use std::path::Path;
 
@@ -267,36 +269,6 @@ fn a_config_is_read_where_it_is() {
     sandbox.write("b.toml", "[defaults]\nkappa = 0.3\nteacher = \"teacher\"\n");
     let found = verified_as(&sandbox, &["--config", "b.toml"], "differs", 1);
     assert!(paths(&found).contains(&"manifest.config_sha256"));
-}
-
-#[test]
-fn a_file_elsewhere_that_the_command_names_is_not_read() {
-    let sandbox = audited();
-    let secret = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(secret.path(), "hf_secret\n").unwrap();
-    let elsewhere = secret.path().to_str().unwrap().to_owned();
-    let named = |text: &str| {
-        edit(&sandbox, |report| report["manifest"]["commands"][0]["command"] = text.into());
-        let run = verify(&sandbox, &[]);
-        assert_eq!(run.code, 3, "{text}: {}", run.stdout);
-        assert!(!(run.stdout.clone() + &run.stderr).contains("hf_secret"), "{}", run.stdout);
-        run.stdout.split_whitespace().collect::<Vec<_>>().join(" ")
-    };
-    for file in [&elsewhere, "/proc/self/environ", "out"] {
-        let text = named(&format!("audit --task sst2 --config {file}"));
-        says(&text, &["is not a file of the current folder", "hint: name it with --config"]);
-    }
-    let check = "audit check --task sst2 --teacher-predictions";
-    let text = named(&format!("{check} {elsewhere} --student-predictions out/predictions.csv"));
-    says(&text, &["hint: name it with --teacher"]);
-    let text = named(&format!("{check} out/predictions.csv --student-predictions {elsewhere}"));
-    says(&text, &["hint: name it with --student"]);
-    // A link to it lies elsewhere too.
-    #[cfg(unix)]
-    {
-        std::os::unix::fs::symlink(&elsewhere, sandbox.path("link.toml")).unwrap();
-        says(&named("audit --task sst2 --config link.toml"), &["hint: name it with --config"]);
-    }
 }
 
 #[test]

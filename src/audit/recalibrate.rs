@@ -89,10 +89,17 @@ pub fn recalibrate(
 
 /// The command that gives the report again, without the checkpoint.
 fn command(to_fit: &Settings, settings: &Settings, models: &[ModelManifest]) -> TaskCommand {
-    let mut words = vec!["recalibrate".to_owned()];
-    words.extend(pinned_arguments(settings, models));
-    words.push(format!("--fit-split={}", to_fit.split.as_deref().unwrap_or_default()));
+    let words = recalibrate_arguments(to_fit, pinned_arguments(settings, models));
     TaskCommand { task: settings.task.name.clone(), command: command_line(&words) }
+}
+
+/// Arguments after `audit` of a recalibration that is fitted on the split of `to_fit`; `audit` has those
+/// of the settings that gate.
+pub fn recalibrate_arguments(to_fit: &Settings, audit: Vec<String>) -> Vec<String> {
+    let mut words = vec!["recalibrate".to_owned()];
+    words.extend(audit);
+    words.push(format!("--fit-split={}", to_fit.split.as_deref().unwrap_or_default()));
+    words
 }
 
 /// The error if the gating split is also the one to fit on.

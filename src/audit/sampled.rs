@@ -20,7 +20,7 @@ use crate::confidence::{
 };
 use crate::config::{Settings, Stop};
 use crate::inference::Windows;
-use crate::report::schema::Outcome;
+use crate::report::schema::{ModelManifest, Outcome};
 use crate::report::{PredictionRow, PredictionTable};
 
 /// Which examples are run again.
@@ -30,6 +30,16 @@ pub struct SampleOptions {
     pub asked: usize,
     /// Seed of the draw.
     pub seed: u64,
+}
+
+/// The audit of one task from given differences.
+pub struct SampledTask {
+    /// Names of the splits that the audit takes, the gating one first.
+    pub names: Vec<String>,
+    /// The teacher and the student.
+    pub models: [ModelManifest; 2],
+    /// The splits of which differences were given, and the gating one.
+    pub splits: Vec<SampledSplit>,
 }
 
 /// One split of an audit from given differences.
@@ -58,12 +68,14 @@ pub fn audit_sample(
     session: &Session,
     given: impl Fn(&str) -> Option<Vec<f64>>,
     sample: SampleOptions,
-) -> Result<Vec<SampledSplit>> {
+) -> Result<SampledTask> {
     let mut splits = vec![load_gating_split(settings, &session.hub)?];
+    let mut all = vec![splits[0].dataset.split.clone()];
     for name in secondary_names(settings, &session.hub)? {
         if given(&name).is_some() {
             splits.push(load_secondary_split(&name, settings, &session.hub)?);
         }
+        all.push(name);
     }
     let data = &splits[0].dataset;
     let (teacher, student) = (settings.require_teacher()?, settings.require_student()?);
@@ -73,7 +85,10 @@ pub fn audit_sample(
     settings.label_map.check_used(teacher.own_labels(), student.own_labels())?;
     let gate = Gate::of(settings, &student, data.examples.len())?;
     let mut audit = SampledAudit { models: [teacher, student], gate, settings, session, sample };
-    splits.iter().map(|split| audit.split(split, given(&split.dataset.split))).collect()
+    let sampled = splits.iter().map(|split| audit.split(split, given(&split.dataset.split)));
+    let splits = sampled.collect::<Result<_>>()?;
+    let models = audit.models.map(|model| model.into_manifest(settings));
+    Ok(SampledTask { names: all, models, splits })
 }
 
 /// The models and settings of an audit from given differences.
@@ -91,7 +106,7 @@ impl SampledAudit<'_> {
         let order = order_of_run(split, self.settings, given.as_ref().map_or(0, Vec::len));
         let label_names = self.models[0].label_names().to_vec();
         let derived = match given.filter(|given| given.len() == order.len()) {
-            Some(d) => derived(&d, split, &self.gate, self.settings, label_names.len())?,
+            Some(d) => derived(&d, split, &self.gate, self.settings, &label_names)?,
             None => Value::Null,
         };
         let mut places: Vec<usize> = (0..order.len()).collect();
@@ -233,9 +248,9 @@ fn derived(
     split: &Split,
     gate: &Gate,
     settings: &Settings,
-    labels: usize,
+    label_names: &[String],
 ) -> Result<Value> {
-    let n = split.dataset.examples.len();
+    let (n, labels) = (split.dataset.examples.len(), label_names.len());
     let largest = largest_difference(gate.kind, labels);
     if let Some(d) = differences.iter().find(|d| d.abs() > largest) {
         bail!("a difference of two confidences is {d}, beyond ±{largest}");
@@ -251,8 +266,11 @@ fn derived(
     let row = json!({
         "split": split.dataset.split,
         "gates": split.gates,
+        "labels": label_names,
         "n": n,
         "of": split.dataset.available,
+        "partial": n < split.dataset.available,
+        "error": null,
         "verdict": ending.verdict.map(Outcome::from),
         "certainty": ending.certainty,
         "examples_run": ending.examples_run,

@@ -46,7 +46,7 @@ pub(super) fn checked(
 }
 
 /// Arguments after `audit` that reproduce the check.
-fn command(args: &CheckArgs, settings: &Settings) -> Vec<String> {
+pub(super) fn command(args: &CheckArgs, settings: &Settings) -> Vec<String> {
     let mut words = vec!["check".to_owned()];
     words.extend(settings.arguments(None, None));
     // A file name may start with a dash.

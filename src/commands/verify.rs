@@ -36,11 +36,14 @@ pub fn run(args: &VerifyArgs) -> Result<Exit> {
     let mut found = Verification::new(saved.name.clone(), rows(&saved));
     if let Some(again) = cannot(Again::of(saved.commands(), args), "", &mut found)? {
         again.refuse_without_effect(args)?;
-        let verifier = Verifier { args, saved: &saved, session: &session, again: &again };
-        let verified = match &saved.kind {
-            VerifiableKind::Audit(report) => verifier.audit(report, &mut found),
-            VerifiableKind::Recalibration(report) => verifier.recalibration(report, &mut found),
-        };
+        let verified = again::texts(saved.commands(), args).and_then(|texts| {
+            let (saved, session, again) = (&saved, &session, &again);
+            let verifier = Verifier { args, saved, session, again, texts };
+            match &saved.kind {
+                VerifiableKind::Audit(report) => verifier.audit(report, &mut found),
+                VerifiableKind::Recalibration(report) => verifier.recalibration(report, &mut found),
+            }
+        });
         cannot(verified, "", &mut found)?;
     }
     print_hub_notes(&session);
@@ -76,6 +79,8 @@ struct Verifier<'a> {
     saved: &'a Verifiable,
     session: &'a Session,
     again: &'a Again,
+    /// The report's commands as the program writes them.
+    texts: Vec<String>,
 }
 
 impl Verifier<'_> {
@@ -96,12 +101,27 @@ impl Verifier<'_> {
             found.checked.push("all examples: --sample is for reports of `audit`".to_owned());
         }
         let (now, tables) = self.run_again()?;
-        let derived = Derived::of_audit(report, &now, self.args, self.again);
+        let derived = self.placed(Derived::of_audit(report, &now, self.args, self.again));
         derived.compare(&self.saved.value, found);
         if found.reasons.is_empty() {
             compared::predictions(saved, &tables, &derived, found);
         }
         Ok(())
+    }
+
+    /// `derived`, whose commands name the report's places and not those that flags name.
+    fn placed(&self, derived: Derived) -> Derived {
+        match self.has_places() {
+            true => derived.with_commands(&self.texts),
+            false => derived,
+        }
+    }
+
+    /// Whether a flag names a place.
+    fn has_places(&self) -> bool {
+        let args = self.args;
+        let places = [&args.teacher, &args.student, &args.data];
+        places.iter().any(|place| place.is_some()) || args.config.is_some()
     }
 
     fn run_again(&self) -> Result<(Report, Vec<PredictionTable>)> {
@@ -133,7 +153,7 @@ impl Verifier<'_> {
             found.checked.push(why.to_owned());
         }
         let now = recalibrate(None, to_fit, to_gate, self.session)?;
-        Derived::of_recalibration(report, &now, self.args, self.again)
+        self.placed(Derived::of_recalibration(report, &now, self.args, self.again))
             .compare(&self.saved.value, found);
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! A report that an earlier run wrote, read back: what `audit render` and `audit compare` begin with.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::csv::{prediction_lines, PredictionLine};
 use super::display::neutralise;
 use super::numbers::counted;
 use super::output_dir::PREDICTIONS;
@@ -98,14 +100,35 @@ impl Saved {
     /// # Errors
     /// Why there is none.
     pub fn predictions(&self) -> Result<PathBuf, NoPredictions> {
-        let file = self.file.as_ref().ok_or(NoPredictions::Stdin)?;
-        let path = file.with_file_name(PREDICTIONS);
-        if !path.is_file() {
-            return Err(NoPredictions::Missing(path));
-        }
-        match of_this_run(&path, &self.report) {
+        let path = self.predictions_file()?;
+        let of = |file| of_this_run(std::io::BufReader::new(file), &self.report);
+        match File::open(&path).map_err(|error| error.to_string()).and_then(of) {
             Ok(()) => Ok(path),
             Err(why) => Err(NoPredictions::Other(path, why)),
+        }
+    }
+
+    /// The lines of [`Saved::predictions`]. The file is read once, so the lines are those that were
+    /// found to be of the run.
+    ///
+    /// # Errors
+    /// Why there are none.
+    pub fn prediction_lines(&self) -> Result<Vec<PredictionLine>, NoPredictions> {
+        let path = self.predictions_file()?;
+        let bytes = std::fs::read(&path).map_err(|error| error.to_string());
+        let of = |bytes: Vec<u8>| {
+            of_this_run(bytes.as_slice(), &self.report)?;
+            prediction_lines(bytes.as_slice()).map_err(|error| error.to_string())
+        };
+        bytes.and_then(of).map_err(|why| NoPredictions::Other(path, why))
+    }
+
+    fn predictions_file(&self) -> Result<PathBuf, NoPredictions> {
+        let file = self.file.as_ref().ok_or(NoPredictions::Stdin)?;
+        let path = file.with_file_name(PREDICTIONS);
+        match path.is_file() {
+            true => Ok(path),
+            false => Err(NoPredictions::Missing(path)),
         }
     }
 }
@@ -168,7 +191,7 @@ fn read_bytes(path: &Path) -> anyhow::Result<(Option<PathBuf>, Vec<u8>)> {
     let file = (path.as_os_str() != STDIN).then(|| path.to_owned());
     let mut bytes = Vec::new();
     match &file {
-        Some(file) => std::fs::File::open(file).and_then(|mut f| f.read_to_end(&mut bytes)),
+        Some(file) => File::open(file).and_then(|mut f| f.read_to_end(&mut bytes)),
         None => std::io::stdin().lock().read_to_end(&mut bytes),
     }
     .map_err(|error| refused(format!("cannot read {}: {error}", quoted(file.as_deref()))))?;
@@ -256,11 +279,11 @@ fn unknown_keys(value: &Value, known: &Value, path: &str, found: &mut Vec<String
     }
 }
 
-/// Fails unless the table in `path` has a row for each example that `report` was made of.
-fn of_this_run(path: &Path, report: &Report) -> Result<(), String> {
+/// Fails unless `table` has a row for each example that `report` was made of.
+fn of_this_run(table: impl Read, report: &Report) -> Result<(), String> {
     let ran = report.tasks.iter().filter(|row| row.examples_run > 0);
     let mut left: Vec<(&TaskRow, usize)> = ran.map(|row| (row, row.examples_run)).collect();
-    let mut reader = ::csv::Reader::from_path(path).map_err(|error| error.to_string())?;
+    let mut reader = ::csv::Reader::from_reader(table);
     let header = reader.headers().map_err(|error| error.to_string())?;
     if !header.iter().eq(super::csv::HEADER) {
         return Err("its columns are others".to_owned());

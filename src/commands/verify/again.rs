@@ -4,10 +4,11 @@ use anyhow::{bail, Result};
 use clap::Parser;
 
 use super::places::require_near;
+use crate::audit::recalibrate_arguments;
 use crate::cli::{CheckArgs, Cli, Command, DemoArgs, RecalibrateArgs, TaskArgs, VerifyArgs};
 use crate::commands::audit::{settings, single};
 use crate::commands::{check, recalibrate};
-use crate::config::{Config, Layer, Settings};
+use crate::config::{command_line, Config, Layer, Settings};
 use crate::error::{failure, usage};
 use crate::report::schema::TaskCommand;
 use crate::task::table::expand_patterns;
@@ -121,6 +122,44 @@ fn recalibrate_settings(
     Ok((Box::new(to_fit), Box::new(to_gate)))
 }
 
+/// The commands as this program writes them, with the report's own places. What they say in addition
+/// is not there.
+///
+/// # Errors
+/// As [`Again::of`].
+pub(super) fn texts(commands: &[TaskCommand], args: &VerifyArgs) -> Result<Vec<String>> {
+    commands.iter().map(|command| text(command, args)).collect()
+}
+
+fn text(command: &TaskCommand, args: &VerifyArgs) -> Result<String> {
+    let Cli { audit, command: other } = parsed(command)?;
+    let words = match other {
+        None => {
+            let config = named_config(&audit.tasks, args)?;
+            single_task(settings(&audit.tasks, &config, &audit.settings)?, command)?
+                .arguments(None, None)
+        }
+        Some(Command::Check(check)) => {
+            let settings = check::settings(&check, &named_config(&check.tasks, args)?)?;
+            check::command(&check, &settings)
+        }
+        Some(Command::Recalibrate(asked)) => {
+            let config = named_config(&asked.tasks, args)?;
+            let settings = single(&asked.tasks, &config, &asked.settings)?;
+            let (to_fit, to_gate) = recalibrate::settings(&asked, settings)?;
+            recalibrate_arguments(&to_fit, to_gate.arguments(None, None))
+        }
+        Some(_) => return Ok(command.command.clone()),
+    };
+    Ok(command_line(&words))
+}
+
+/// The config in force, under the name that the command gives it.
+fn named_config(tasks: &TaskArgs, args: &VerifyArgs) -> Result<Config> {
+    let config = config(tasks, args)?;
+    Ok(Config { path: tasks.config.clone(), ..config })
+}
+
 /// The command line of `command`.
 fn parsed(command: &TaskCommand) -> Result<Cli> {
     let wrong = |why: &str| {
@@ -142,9 +181,16 @@ fn of_task(command: &TaskCommand, args: &VerifyArgs) -> Result<Settings> {
     let Cli { audit, command: other } = parsed(command)?;
     let mut layer = audit.settings;
     placed(&mut layer, args);
-    let mut all = settings(&audit.tasks, &config(&audit.tasks, args)?, &layer)?;
-    match (other, all.len()) {
-        (None, 1) if all[0].task.name == command.task => Ok(all.remove(0)),
+    let all = match other {
+        None => settings(&audit.tasks, &config(&audit.tasks, args)?, &layer)?,
+        Some(_) => Vec::new(),
+    };
+    single_task(all, command)
+}
+
+fn single_task(mut all: Vec<Settings>, command: &TaskCommand) -> Result<Settings> {
+    match all.len() {
+        1 if all[0].task.name == command.task => Ok(all.remove(0)),
         _ => bail!("the report's command of {} is not that of this task alone", command.task),
     }
 }

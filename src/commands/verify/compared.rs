@@ -1,7 +1,5 @@
 //! The values of a saved report against those of a new run.
 
-use std::fs::File;
-
 use serde_json::Value;
 
 use super::again::Again;
@@ -13,8 +11,7 @@ use crate::report::verification::{
     differences, Comparable, Precision, ValueDifference, Verification, TOLERANCE,
 };
 use crate::report::{
-    lines_of_tables, prediction_lines, NoPredictions, PredictionLine, PredictionTable, Saved,
-    PREDICTION_COLUMNS,
+    lines_of_tables, NoPredictions, PredictionLine, PredictionTable, Saved, PREDICTION_COLUMNS,
 };
 
 /// Differences that are named where another version may have computed other values.
@@ -25,13 +22,20 @@ const AT_AN_EDGE: &str =
     "counts of bins, groups, ECE and the order of the worst inputs, which a last \
                           digit may change";
 
+/// What is never compared.
+pub(super) const OF_THE_PROGRAM: &str =
+    "manifest.version, platform and arithmetic, which only say what made the report; seconds; \
+     rows_from_cache";
+
 /// A report that was derived again, and how it is compared with the saved one.
 pub(super) struct Derived {
     now: Value,
     pub(super) comparable: Comparable,
     /// Why the bits may differ; `None` if the program promises the same ones.
     pub(super) other_bits: Option<String>,
-    other_version: bool,
+    pub(super) other_version: bool,
+    /// What is left out of this report, for the reader.
+    not_checked: Vec<String>,
     /// Rows that could be run for the report and not now: index, name, error.
     failed: Vec<(usize, String, String)>,
 }
@@ -55,6 +59,12 @@ impl Derived {
         let mut derived = Derived::new(&report.manifest, &now.manifest, args, again);
         derived.failed = failed.collect();
         derived.renamed(args, &files(report), &files(now));
+        for (i, (row, now)) in report.tasks.iter().zip(&now.tasks).enumerate() {
+            if row.data_sha256.is_some() && row.data_sha256 == now.data_sha256 {
+                let commits = [&row.data_revision, &now.data_revision];
+                derived.same_data(&format!("tasks[{i}]"), commits);
+            }
+        }
         derived.now = json(now);
         for (i, ..) in &derived.failed {
             let left_out = [format!("tasks[{i}]"), "verdict".to_owned(), "exit_code".to_owned()];
@@ -76,6 +86,12 @@ impl Derived {
         };
         let mut derived = Derived::new(&report.manifest, &now.manifest, args, again);
         derived.renamed(args, &files(report), &files(now));
+        for (name, row, now) in [("fit", &report.fit, &now.fit), ("gate", &report.gate, &now.gate)]
+        {
+            if row.data_sha256 == now.data_sha256 {
+                derived.same_data(name, [&row.data_revision, &now.data_revision]);
+            }
+        }
         derived.now = json(now);
         derived
     }
@@ -97,10 +113,6 @@ impl Derived {
                 comparable.left_out.push(format!("manifest.models[{i}].revision"));
             }
         }
-        let places = [&args.teacher, &args.student, &args.data];
-        if places.iter().any(|place| place.is_some()) || args.config.is_some() {
-            comparable.left_out.push("manifest.commands[].command".to_owned());
-        }
         if let (Some(given), Some(now)) = (&args.config, again.config()) {
             // `bound_origin` names the file.
             let named = report.commands.first().and_then(|it| config_of(&it.command));
@@ -109,8 +121,28 @@ impl Derived {
         }
         let other_version = report.version != now.version;
         let other_bits = other_bits(report, now);
-        let failed = Vec::new();
-        Derived { now: Value::Null, comparable, other_bits, other_version, failed }
+        let (failed, not_checked) = (Vec::new(), vec![OF_THE_PROGRAM.to_owned()]);
+        Derived { now: Value::Null, comparable, other_bits, other_version, not_checked, failed }
+    }
+
+    /// Replaces the commands of the new run, which has the places that flags name, by `texts`: those of
+    /// the report as the program writes them.
+    pub(super) fn with_commands(mut self, texts: &[String]) -> Self {
+        let commands = self.now.pointer_mut("/manifest/commands").and_then(Value::as_array_mut);
+        for (command, text) in commands.into_iter().flatten().zip(texts) {
+            command["command"] = text.as_str().into();
+        }
+        self
+    }
+
+    /// Leaves out the commit of data whose files are the same: any change of a data set on the Hub
+    /// makes another commit.
+    fn same_data(&mut self, row: &str, [report, now]: [&Option<String>; 2]) {
+        if report.is_some() && now.is_some() && report != now {
+            let path = format!("{row}.data_revision");
+            self.not_checked.push(format!("{path}: another commit now, with the same files"));
+            self.comparable.left_out.push(path);
+        }
     }
 
     /// Names of data files, which a flag may have given anew.
@@ -134,6 +166,7 @@ impl Derived {
             found.reasons.push(format!("{name} could be run for the report and not now: {error}"));
         }
         let of = |how| differences(report, &self.now, &self.comparable, how);
+        found.not_checked.extend(self.not_checked.iter().cloned());
         let what = "every value of a new run without the cache";
         self.settle(of, what, found);
     }
@@ -207,27 +240,27 @@ fn other_bits(report: &Manifest, now: &Manifest) -> Option<String> {
     }
 }
 
-/// Compares the predictions.csv beside the report, if it is of the same run.
+/// Compares the predictions.csv in the report's folder, if there is one.
 pub(super) fn predictions(
     saved: &Saved,
     tables: &[PredictionTable],
     derived: &Derived,
     found: &mut Verification,
 ) {
-    let path = match saved.predictions() {
-        Ok(path) => path,
-        Err(NoPredictions::Other(..)) => {
-            let why = "predictions.csv in the report's folder, which is of another run";
-            return found.not_checked.push(why.to_owned());
+    let lines = match saved.prediction_lines() {
+        Ok(lines) => lines,
+        Err(NoPredictions::Other(_, why)) => {
+            return found.reasons.push(format!(
+                "predictions.csv in the report's folder is not of this run: {why} (hint: if it is of \
+                 another run, move the report to a folder of its own)"
+            ));
         }
         Err(_) => return,
     };
-    let lines = File::open(path).map_err(csv::Error::from).and_then(prediction_lines);
-    let lines = match lines {
-        Ok(lines) => lines,
-        Err(error) => return found.reasons.push(format!("cannot read predictions.csv: {error}")),
-    };
     let now = lines_of_tables(tables);
+    if lines.len() != now.len() {
+        return found.differs("predictions.csv, its lines".to_owned(), lines.len(), now.len());
+    }
     let of = |how| {
         let pairs = lines.iter().zip(&now);
         pairs.flat_map(|(line, now)| line_differences(line, now, how)).collect()
@@ -257,4 +290,38 @@ fn is_equal(report: &str, now: &str, how: Precision) -> bool {
         _ => false,
     };
     report == now || (how == Precision::Tolerant && near())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn another_commit_with_the_same_files_is_no_difference() {
+        let row = |commit: &str| json!({"tasks": [{"data_sha256": "aa", "data_revision": commit}]});
+        let mut derived = Derived {
+            now: row("b"),
+            comparable: Comparable::default(),
+            other_bits: None,
+            other_version: false,
+            not_checked: Vec::new(),
+            failed: Vec::new(),
+        };
+        let compared = |derived: &Derived| {
+            let mut found = Verification::new("r.json".to_owned(), Vec::new());
+            derived.compare(&row("a"), &mut found);
+            found
+        };
+        assert_eq!(compared(&derived).differences[0].path, "tasks[0].data_revision");
+        derived.same_data("tasks[0]", [&Some("a".to_owned()), &Some("b".to_owned())]);
+        let found = compared(&derived);
+        assert!(found.differences.is_empty());
+        assert!(found.not_checked[0].starts_with("tasks[0].data_revision: another commit"));
+        // A commit of local data is one that nobody derives.
+        derived.comparable.left_out.clear();
+        derived.same_data("tasks[0]", [&Some("a".to_owned()), &None]);
+        assert!(derived.comparable.left_out.is_empty());
+    }
 }

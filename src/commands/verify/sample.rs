@@ -1,22 +1,20 @@
 //! `audit verify --sample`: the verdict from predictions.csv, and a part of its lines run again.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 
 use anyhow::Result;
 use serde_json::{json, Map, Value};
 
-use super::compared::{line_differences, Derived};
+use super::compared::{line_differences, Derived, OF_THE_PROGRAM};
 use super::{cannot, Verifier};
-use crate::audit::{audit_sample, manifest, SampleOptions, SampledSplit};
-use crate::config::Settings;
-use crate::report::schema::{Outcome, Report};
+use crate::audit::{audit_sample, manifest, pinned_arguments, SampleOptions, SampledSplit};
+use crate::config::{command_line, Settings};
+use crate::report::schema::{ModelManifest, Outcome, Report, TaskCommand};
 use crate::report::verification::{
     differences, Precision, SampledExamples, ValueDifference, Verification,
 };
 use crate::report::{
-    lines_of_tables, prediction_cell, prediction_lines, PredictionLine, PredictionRow,
-    PredictionTable, Saved,
+    lines_of_tables, prediction_cell, PredictionLine, PredictionRow, PredictionTable, Saved,
 };
 
 /// Columns of a line of predictions.
@@ -27,7 +25,7 @@ const TEACHER_PREDICTED: usize = 6;
 const STUDENT_PREDICTED: usize = 7;
 const DIFFERENCE: usize = 8;
 
-/// What `--sample` leaves out.
+/// What `--sample` leaves out, besides the keys of rows that it has not derived.
 const LEFT_OUT: &str = "what needs every example's probabilities or text: intervals, divergences, \
                         Brier score, NLL, ECE, metrics other than accuracy, groups, the worst inputs, \
                         other readings of σ, `recalibrated`, `sigma_unseen`, notes";
@@ -58,18 +56,15 @@ pub(super) fn compare(
     }
     let settings = json!({ "manifest": settings });
     found.differences.extend(of_part(&verifier.saved.value, &settings, &derived, Precision::Exact));
-    found.not_checked.push(LEFT_OUT.to_owned());
-    let path = match saved.predictions() {
-        Ok(path) => path,
+    consistent(saved, &derived, found);
+    found.not_checked.extend([LEFT_OUT, OF_THE_PROGRAM].map(str::to_owned));
+    let lines = match saved.prediction_lines() {
+        Ok(lines) => lines,
         Err(why) => {
             let why = format!("the verdict cannot be derived from a sample: {why}");
             found.reasons.push(format!("{why} (hint: leave --sample out)"));
             return Ok(());
         }
-    };
-    let lines = File::open(path).map_err(csv::Error::from).and_then(prediction_lines);
-    let Some(lines) = cannot(lines.map_err(Into::into), "predictions.csv: ", found)? else {
-        return Ok(());
     };
     let mut by_split = LinesBySplit::new();
     for line in lines {
@@ -83,6 +78,9 @@ pub(super) fn compare(
         derived,
         sample,
         verdicts: Vec::new(),
+        models: Vec::new(),
+        commands: Vec::new(),
+        underived: BTreeSet::new(),
         run: 0,
     };
     let tasks: BTreeSet<&str> = report.tasks.iter().map(|row| row.task.as_str()).collect();
@@ -96,9 +94,28 @@ pub(super) fn compare(
         sampled.task(settings, found)?;
     }
     sampled.verdict(found);
+    sampled.manifest(all, found);
     let SampleOptions { asked, seed } = sample;
     found.sample = Some(SampledExamples { asked, run: sampled.run, seed });
     Ok(())
+}
+
+/// Compares what a report says with what it says elsewhere: a row has an error if it could not be run,
+/// and no key is one that this version does not write.
+fn consistent(saved: &Saved, derived: &Derived, found: &mut Verification) {
+    for (i, row) in saved.report.tasks.iter().enumerate() {
+        if row.error.is_some() != (row.verdict == Outcome::Error) {
+            let error = row.error.as_ref().map(|error| error.message.clone());
+            let now = "an error and the verdict `error`, or neither";
+            found.differs(format!("tasks[{i}].error"), error, now);
+        }
+    }
+    for key in &saved.unknown {
+        match derived.other_version {
+            true => found.reasons.push(format!("{key} is a key that this version does not know")),
+            false => found.differs(key.clone(), "a key that is not known", Value::Null),
+        }
+    }
 }
 
 /// A report that is derived from its predictions.
@@ -110,6 +127,12 @@ struct SampledReport<'a> {
     sample: SampleOptions,
     /// Of the gating rows; null where the lines do not decide.
     verdicts: Vec<Value>,
+    /// The models of the tasks so far.
+    models: Vec<ModelManifest>,
+    /// The commands of the tasks so far, with the places of now.
+    commands: Vec<TaskCommand>,
+    /// Keys of rows that were not derived.
+    underived: BTreeSet<String>,
     /// Examples run.
     run: usize,
 }
@@ -138,21 +161,28 @@ impl SampledReport<'_> {
         }
         let given: BTreeMap<String, Option<Vec<f64>>> = given;
         let of = |split: &str| given.get(&prediction_cell(split)).cloned().flatten();
-        let splits = audit_sample(settings, self.verifier.session, of, self.sample);
-        let Some(splits) = cannot(splits, &format!("{task}: "), found)? else { return Ok(()) };
-        let expected: Vec<&str> = splits.iter().map(|split| split.split.as_str()).collect();
+        let sampled = audit_sample(settings, self.verifier.session, of, self.sample);
+        let Some(sampled) = cannot(sampled, &format!("{task}: "), found)? else { return Ok(()) };
+        let command = command_line(&pinned_arguments(settings, &sampled.models));
+        self.commands.push(TaskCommand { task: task.clone(), command });
+        self.models.extend(sampled.models);
+        self.names(&task, &sampled.names, found);
+        let splits = sampled.splits;
+        splits.iter().for_each(|split| self.split(&task, split, found));
+        Ok(())
+    }
+
+    /// Compares the names of a task's rows with those of its splits.
+    fn names(&self, task: &str, splits: &[String], found: &mut Verification) {
         let rows = self.report.tasks.iter().filter(|row| row.task == task);
-        let stated: Vec<&str> =
-            rows.filter(|row| row.error.is_none()).map(|row| row.split.as_str()).collect();
-        if expected != stated {
+        let stated: Vec<&str> = rows.map(|row| row.split.as_str()).collect();
+        if stated != splits {
             found.differs(
                 format!("tasks, the rows of {task}"),
                 stated.join(", "),
-                expected.join(", "),
+                splits.join(", "),
             );
         }
-        splits.iter().for_each(|split| self.split(&task, split, found));
-        Ok(())
     }
 
     /// Compares one split: its row, its lines, its sample.
@@ -174,6 +204,9 @@ impl SampledReport<'_> {
         if let Value::Object(row) = &mut row {
             row.extend(counted(&lines));
         }
+        let stated = self.verifier.saved.value["tasks"][i].as_object();
+        let keys = stated.into_iter().flat_map(Map::keys).filter(|key| row.get(key).is_none());
+        self.underived.extend(keys.filter(|key| *key != "task").cloned());
         let mut tasks = vec![Value::Null; i];
         tasks.push(row);
         let now = json!({ "tasks": tasks });
@@ -199,6 +232,31 @@ impl SampledReport<'_> {
         );
         self.derived.settle(of, &what, found);
         self.run += split.places.len();
+    }
+
+    /// Compares the models and the commands of the manifest, if every task was derived.
+    fn manifest(&mut self, all: &[Settings], found: &mut Verification) {
+        if !self.underived.is_empty() {
+            let keys = self.underived.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            found.not_checked.push(format!("of the rows: {keys}"));
+        }
+        if self.commands.len() != all.len() {
+            return; // a reason says why
+        }
+        let verifier = self.verifier;
+        let (models, mut commands) = (self.models.clone(), self.commands.clone());
+        if verifier.has_places() {
+            for (command, text) in commands.iter_mut().zip(&verifier.texts) {
+                command.command.clone_from(text);
+            }
+        }
+        let now = manifest(all, verifier.session, models, commands);
+        let report = &self.report.manifest;
+        let derived = Derived::new(report, &now, verifier.args, verifier.again);
+        let now = json!({ "manifest": { "models": now.models, "commands": now.commands } });
+        let value = &verifier.saved.value;
+        found.differences.extend(of_part(value, &now, &derived, Precision::Exact));
+        found.checked.push("models and commands of the manifest".to_owned());
     }
 
     /// Compares the verdict of the report with those of the rows that gate.

@@ -15,6 +15,17 @@ const OF_THE_RUN: [&str; 4] =
 /// What made a report. It decides how the other values are compared, and is not compared itself.
 const OF_THE_PROGRAM: [&str; 3] = ["manifest.version", "manifest.platform", "manifest.arithmetic"];
 
+/// Keys that the first version of the schema lacks.
+const NEWER_KEYS: [&str; 7] = [
+    "manifest.arithmetic",
+    "tasks[].labels",
+    "tasks[].sigma_unseen",
+    "tasks[].recalibrated",
+    "tasks[].rows_from_cache",
+    "fit.rows_from_cache",
+    "gate.rows_from_cache",
+];
+
 /// Parts of a path behind which a last digit may change a count or an order.
 const AT_AN_EDGE: [&str; 6] =
     [".counts", ".reliability", ".ece", ".groups", ".worst", ".exhausted_at"];
@@ -37,8 +48,7 @@ pub struct Comparable {
     pub left_out: Vec<String>,
     /// Names of places now, with the report's name of each.
     pub renamed: Vec<(String, String)>,
-    /// Whether a key that only the derived report has is left out: an earlier version of the program
-    /// did not write it.
+    /// Whether the report may lack the keys that earlier versions of the program did not write.
     pub may_lack_keys: bool,
 }
 
@@ -92,7 +102,7 @@ impl Walk<'_> {
             (Some(Value::Array(report)), Some(Value::Array(now))) => {
                 self.array(place, report, now);
             }
-            (None, Some(_)) if self.comparable.may_lack_keys => {}
+            (None, Some(_)) if self.may_lack(place) => {}
             (Some(report), Some(now)) if self.is_equal(report, now) => {}
             (report, now) => self.differs(place, report, now),
         }
@@ -133,6 +143,10 @@ impl Walk<'_> {
             self.precision == Precision::Tolerant && AT_AN_EDGE.iter().any(ends)
         };
         always() || given() || at_an_edge()
+    }
+
+    fn may_lack(&self, place: &Place) -> bool {
+        self.comparable.may_lack_keys && NEWER_KEYS.contains(&place.pattern.as_str())
     }
 
     fn is_equal(&self, report: &Value, now: &Value) -> bool {
@@ -239,7 +253,9 @@ mod tests {
         let report = json!({"models": [{"source": "a"}, {"source": "b"}],
             "tasks": [{"data_files": ["train.tsv"], "first": "train.tsv:3: cut"}]});
         let now = json!({"models": [{"source": "x"}, {"source": "y"}],
-            "tasks": [{"data_files": [], "first": "/new/train.tsv:3: cut", "later": 1}]});
-        assert_eq!(paths(report, now, &comparable, Precision::Exact), ["models[1].source"]);
+            "tasks": [{"data_files": [], "first": "/new/train.tsv:3: cut", "labels": [],
+                       "sigma": 0.5}]});
+        let found = paths(report, now, &comparable, Precision::Exact);
+        assert_eq!(found, ["tasks[0].sigma", "models[1].source"]);
     }
 }
