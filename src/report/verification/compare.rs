@@ -256,6 +256,6 @@ mod tests {
             "tasks": [{"data_files": [], "first": "/new/train.tsv:3: cut", "labels": [],
                        "sigma": 0.5}]});
         let found = paths(report, now, &comparable, Precision::Exact);
-        assert_eq!(found, ["tasks[0].sigma", "models[1].source"]);
+        assert_eq!(found, ["models[1].source", "tasks[0].sigma"]);
     }
 }
