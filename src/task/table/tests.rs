@@ -121,3 +121,23 @@ fn reading_ends_between_two_rows_when_the_user_asks_to_stop() {
         assert_eq!(error.to_string(), expected);
     }
 }
+
+#[test]
+fn columns_of_one_value_need_no_bytes_in_parquet() {
+    let folder = Folder::new();
+    let path = folder.path().join("constants.parquet");
+    let (ones, bits): (Vec<_>, Vec<_>) = (0..800_000).map(|i| (Some(1), Some(i % 2))).unzip();
+    let mut columns: Vec<(&str, Column)> =
+        ["a", "b", "c", "d", "e"].map(|name| (name, Column::Integer(&ones))).into();
+    columns.push(("f", Column::Integer(&bits)));
+    write_parquet(&path, &columns, Compression::UNCOMPRESSED, None);
+    let (size, cells) = (path.metadata().unwrap().len(), 6 * 800_000);
+    assert!(FLOOR_OF_CELLS + size < cells, "{size} bytes");
+    let table = read_table(&[&path]).unwrap();
+    assert_eq!(table.rows.len(), 800_000);
+    assert_eq!(table.number(799_999, 5).unwrap(), Some(1.0));
+    // Empty cells of JSONL need no byte either, and honest rows have no columns that are always empty.
+    let sparse: String = (0..3_000).map(|i| format!("{{\"k{i}\": 1}}\n")).collect();
+    let error = failure(read_table(&[folder.write("sparse.jsonl", &sparse)]));
+    assert!(error.contains("cells, the limit for files of this size"), "{error}");
+}
