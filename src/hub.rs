@@ -215,7 +215,7 @@ impl Hub {
         let because = failed.to_string();
         lock(&self.notes).push(format!(
             "{repo} was taken from the cache (commit `{commit}`): `{}` did not confirm that it is current: {because}",
-            self.settings.endpoint
+            self.settings.shown_endpoint()
         ));
         Ok(Snapshot { commit, origin: SnapshotSource::Cache { because } })
     }

@@ -60,7 +60,7 @@ impl HubError {
         settings: &HubSettings,
     ) -> anyhow::Error {
         let wanted = wanted(repo, file);
-        let endpoint = &settings.endpoint;
+        let endpoint = settings.shown_endpoint();
         let failed = |what: &str| format!("cannot get {wanted}: {what}");
         match self {
             HubError::Status { status, code } => {
@@ -101,7 +101,7 @@ fn explain_status(
     settings: &HubSettings,
 ) -> anyhow::Error {
     let wanted = wanted(repo, file);
-    let (endpoint, kind, id) = (&settings.endpoint, repo.kind, &repo.id);
+    let (endpoint, kind, id) = (settings.shown_endpoint(), repo.kind, &repo.id);
     let access = if settings.token.is_some() {
         "the token in use (HF_TOKEN, or the file of `hf auth login`) gives no access to it"
     } else {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use url::Url;
+
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 
 /// Retries after a temporary failure (a dropped connection, a 503).
@@ -105,13 +107,27 @@ fn is_true(value: &str) -> bool {
     matches!(value.trim().to_ascii_lowercase().as_str(), "1" | "true" | "yes" | "on")
 }
 
+impl HubSettings {
+    /// The endpoint without a user's name and password, for messages.
+    pub(super) fn shown_endpoint(&self) -> String {
+        match Url::parse(&self.endpoint) {
+            Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
+                // Only an address without a host has none to remove.
+                let _ = url.set_username("").and_then(|()| url.set_password(None));
+                url.as_str().trim_end_matches('/').to_owned()
+            }
+            _ => self.endpoint.clone(),
+        }
+    }
+}
+
 impl fmt::Debug for HubSettings {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("HubSettings")
             .field("cache_dir", &self.cache_dir)
             .field("token", &self.token.as_ref().map(|_| "(hidden)"))
-            .field("endpoint", &self.endpoint)
+            .field("endpoint", &self.shown_endpoint())
             .field("connection", &self.connection)
             .finish_non_exhaustive()
     }
@@ -127,6 +143,20 @@ mod tests {
             pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let lookup = |name: &str| pairs.iter().find(|pair| pair.0 == name).map(|p| p.1.clone());
         HubSettings::from_variables(lookup, Some(PathBuf::from("/nobody")))
+    }
+
+    #[test]
+    fn a_password_in_the_endpoint_is_not_shown() {
+        for (endpoint, shown) in [
+            ("https://user:secret@mirror:8443/hf", "https://mirror:8443/hf"),
+            ("https://secret@mirror", "https://mirror"),
+            ("http://mirror", "http://mirror"),
+            ("no address", "no address"),
+        ] {
+            let settings = from(&[("HF_ENDPOINT", endpoint)]);
+            assert_eq!(settings.shown_endpoint(), shown);
+            assert!(!format!("{settings:?}").contains("secret"));
+        }
     }
 
     #[test]
