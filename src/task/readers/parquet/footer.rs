@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 
 use super::shapes;
-use super::thrift::{Counted, Shape};
+use super::thrift::{Counted, ThriftType};
 
 /// Maximum depth of groups in groups; real schemas have up to ten.
 const MOST_DEPTH: usize = 64;
@@ -45,7 +45,7 @@ fn depth(input: &mut (impl Read + Seek)) -> io::Result<usize> {
 
 /// The depth of a list of schema elements, each followed by its children.
 fn schema_depth(input: &mut Counted<impl Read>) -> io::Result<usize> {
-    let count = input.list(Shape::Struct(shapes::SCHEMA_ELEMENT))?;
+    let count = input.list(ThriftType::Struct(shapes::SCHEMA_ELEMENT))?;
     // Children that are still to come, of each element that has some, and those of all elements.
     let (mut open, mut deepest): (Vec<u64>, usize) = (Vec::new(), 0);
     let mut announced = 0;

@@ -1,12 +1,12 @@
 //! The structs of a Parquet file's metadata and page headers, as parquet.thrift of Apache Parquet
 //! defines them. A field that is not listed is skipped by its type.
 
-use super::thrift::Shape::{self, Binary, Bool, Byte, Double, List, Struct, I16, I32, I64};
+use super::thrift::ThriftType::{self, Binary, Bool, Byte, Double, List, Struct, I16, I32, I64};
 
 /// Fields by their id.
-type FieldShapes = &'static [(i64, Shape)];
+type FieldShapes = &'static [(i64, ThriftType)];
 
-const EMPTY: Shape = Struct(&[]);
+const EMPTY: ThriftType = Struct(&[]);
 
 /// `FileMetaData`; its field 2 is the schema.
 pub(super) const FILE: FieldShapes = &[
@@ -33,7 +33,7 @@ pub(super) const SCHEMA_ELEMENT: FieldShapes = &[
     (10, LOGICAL_TYPE),
 ];
 
-const LOGICAL_TYPE: Shape = Struct(&[
+const LOGICAL_TYPE: ThriftType = Struct(&[
     (1, EMPTY),
     (2, EMPTY),
     (3, EMPTY),
@@ -53,11 +53,11 @@ const LOGICAL_TYPE: Shape = Struct(&[
     (18, Struct(&[(1, Binary), (2, I32)])),
 ]);
 
-const TIME: Shape = Struct(&[(1, Bool), (2, Struct(&[(1, EMPTY), (2, EMPTY), (3, EMPTY)]))]);
+const TIME: ThriftType = Struct(&[(1, Bool), (2, Struct(&[(1, EMPTY), (2, EMPTY), (3, EMPTY)]))]);
 
-const KEY_VALUE: Shape = Struct(&[(1, Binary), (2, Binary)]);
+const KEY_VALUE: ThriftType = Struct(&[(1, Binary), (2, Binary)]);
 
-const ROW_GROUP: Shape = Struct(&[
+const ROW_GROUP: ThriftType = Struct(&[
     (1, List(&COLUMN_CHUNK)),
     (2, I64),
     (3, I64),
@@ -67,7 +67,7 @@ const ROW_GROUP: Shape = Struct(&[
     (7, I16),
 ]);
 
-const COLUMN_CHUNK: Shape = Struct(&[
+const COLUMN_CHUNK: ThriftType = Struct(&[
     (1, Binary),
     (2, I64),
     (3, COLUMN_METADATA),
@@ -78,7 +78,7 @@ const COLUMN_CHUNK: Shape = Struct(&[
     (9, Binary),
 ]);
 
-const COLUMN_METADATA: Shape = Struct(&[
+const COLUMN_METADATA: ThriftType = Struct(&[
     (1, I32),
     (2, List(&I32)),
     (3, List(&Binary)),
@@ -98,7 +98,7 @@ const COLUMN_METADATA: Shape = Struct(&[
     (17, Struct(&[(1, BOUNDING_BOX), (2, List(&I32))])),
 ]);
 
-const BOUNDING_BOX: Shape = Struct(&[
+const BOUNDING_BOX: ThriftType = Struct(&[
     (1, Double),
     (2, Double),
     (3, Double),
@@ -109,7 +109,7 @@ const BOUNDING_BOX: Shape = Struct(&[
     (8, Double),
 ]);
 
-const STATISTICS: Shape = Struct(&[
+const STATISTICS: ThriftType = Struct(&[
     (1, Binary),
     (2, Binary),
     (3, I64),

@@ -19,7 +19,7 @@ const MOST_DEPTH: usize = 64;
 
 /// The type of a known field.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Shape {
+pub(super) enum ThriftType {
     Bool,
     Byte,
     I16,
@@ -27,24 +27,24 @@ pub(super) enum Shape {
     I64,
     Double,
     Binary,
-    List(&'static Shape),
+    List(&'static ThriftType),
     /// The known fields by their id, which is below 64.
-    Struct(&'static [(i64, Shape)]),
+    Struct(&'static [(i64, ThriftType)]),
 }
 
-impl Shape {
+impl ThriftType {
     /// Whether a value of this shape may have the type `kind`.
     fn is(self, kind: u8) -> bool {
         match self {
-            Shape::Bool => matches!(kind, TRUE | FALSE),
-            Shape::Byte => kind == 3,
-            Shape::I16 => kind == 4,
-            Shape::I32 => kind == 5,
-            Shape::I64 => kind == 6,
-            Shape::Double => kind == 7,
-            Shape::Binary => kind == 8,
-            Shape::List(_) => kind == LIST,
-            Shape::Struct(_) => kind == STRUCT,
+            ThriftType::Bool => matches!(kind, TRUE | FALSE),
+            ThriftType::Byte => kind == 3,
+            ThriftType::I16 => kind == 4,
+            ThriftType::I32 => kind == 5,
+            ThriftType::I64 => kind == 6,
+            ThriftType::Double => kind == 7,
+            ThriftType::Binary => kind == 8,
+            ThriftType::List(_) => kind == LIST,
+            ThriftType::Struct(_) => kind == STRUCT,
         }
     }
 }
@@ -130,7 +130,7 @@ impl<R: Read> Counted<R> {
     }
 
     /// The number of a list's elements, all of which are of the type `shape`.
-    pub(super) fn list(&mut self, shape: Shape) -> io::Result<u64> {
+    pub(super) fn list(&mut self, shape: ThriftType) -> io::Result<u64> {
         let (kind, count) = self.any_list()?;
         match count == 0 || shape.is(kind) {
             true => Ok(count),
@@ -152,7 +152,7 @@ impl<R: Read> Counted<R> {
     /// A known field that is there twice, or whose value is not of its shape.
     pub(super) fn fields(
         &mut self,
-        fields: &[(i64, Shape)],
+        fields: &[(i64, ThriftType)],
         take: &mut dyn FnMut(&mut Self, KnownField) -> io::Result<bool>,
     ) -> io::Result<()> {
         let (mut id, mut seen) = (0, 0_u64);
@@ -172,20 +172,20 @@ impl<R: Read> Counted<R> {
         Ok(())
     }
 
-    fn value(&mut self, shape: Shape) -> io::Result<()> {
+    fn value(&mut self, shape: ThriftType) -> io::Result<()> {
         match shape {
-            Shape::Bool => Ok(()),
-            Shape::Byte => self.skip_bytes(1),
-            Shape::I16 => self.integer::<i16>().map(drop),
-            Shape::I32 => self.integer::<i32>().map(drop),
-            Shape::I64 => self.varint().map(drop),
-            Shape::Double => self.skip_bytes(8),
-            Shape::Binary => self.varint().and_then(|length| self.skip_bytes(length)),
-            Shape::List(shape) => {
+            ThriftType::Bool => Ok(()),
+            ThriftType::Byte => self.skip_bytes(1),
+            ThriftType::I16 => self.integer::<i16>().map(drop),
+            ThriftType::I32 => self.integer::<i32>().map(drop),
+            ThriftType::I64 => self.varint().map(drop),
+            ThriftType::Double => self.skip_bytes(8),
+            ThriftType::Binary => self.varint().and_then(|length| self.skip_bytes(length)),
+            ThriftType::List(shape) => {
                 let count = self.list(*shape)?;
                 (0..count).try_for_each(|_| self.value(*shape))
             }
-            Shape::Struct(fields) => self.fields(fields, &mut |_, _| Ok(false)),
+            ThriftType::Struct(fields) => self.fields(fields, &mut |_, _| Ok(false)),
         }
     }
 
@@ -249,7 +249,7 @@ mod tests {
     use super::*;
 
     /// The bytes that are read of a struct whose field 1 is known as `shape`.
-    fn read(bytes: &[u8], shape: Shape) -> Option<u64> {
+    fn read(bytes: &[u8], shape: ThriftType) -> Option<u64> {
         let mut input = Counted::new(bytes);
         input.fields(&[(1, shape)], &mut |_, _| Ok(false)).ok().map(|()| input.count())
     }
@@ -261,28 +261,36 @@ mod tests {
             [&[0x2B, 1, 0x38, 9, 1, b'a'][..], &[0x2B, 0], &[0x2D; 17], &[0x29, 0x25, 0, 0]]
         {
             let bytes = [value, &[0x00]].concat();
-            assert_eq!(read(&bytes, Shape::I32), Some(bytes.len() as u64), "{value:?}");
+            assert_eq!(read(&bytes, ThriftType::I32), Some(bytes.len() as u64), "{value:?}");
         }
         let nested = |depth: usize| {
-            read(&[&vec![0x2C; depth][..], &vec![0; depth + 1][..]].concat(), Shape::I32)
+            read(&[&vec![0x2C; depth][..], &vec![0; depth + 1][..]].concat(), ThriftType::I32)
         };
         assert_eq!(nested(MOST_DEPTH), Some(2 * MOST_DEPTH as u64 + 1));
         assert_eq!(nested(MOST_DEPTH + 1), None);
-        assert_eq!(read(&[0x29, 0x12, 0x00, 0x00], Shape::I32), None, "a list of truth values");
+        assert_eq!(
+            read(&[0x29, 0x12, 0x00, 0x00], ThriftType::I32),
+            None,
+            "a list of truth values"
+        );
     }
 
     #[test]
     fn a_known_field_is_of_its_type_and_there_once() {
-        assert_eq!(read(&[0x15, 2, 0], Shape::I32), Some(3));
-        assert_eq!(read(&[0x05, 2, 2, 0], Shape::I32), Some(4), "the id is written out");
-        assert_eq!(read(&[0x16, 2, 0], Shape::I32), None, "64 bits");
-        assert_eq!(read(&[0x15, 2, 0x05, 2, 2, 0], Shape::I32), None, "twice");
+        assert_eq!(read(&[0x15, 2, 0], ThriftType::I32), Some(3));
+        assert_eq!(read(&[0x05, 2, 2, 0], ThriftType::I32), Some(4), "the id is written out");
+        assert_eq!(read(&[0x16, 2, 0], ThriftType::I32), None, "64 bits");
+        assert_eq!(read(&[0x15, 2, 0x05, 2, 2, 0], ThriftType::I32), None, "twice");
         let beyond = [0x15, 0x80, 0x80, 0x80, 0x80, 0x10, 0];
-        assert_eq!(read(&beyond, Shape::I32), None, "2^31");
-        assert_eq!(read(&[0x05, 0x82, 0x80, 0x08, 2, 0], Shape::I32), None, "id 65537");
-        assert_eq!(read(&[0x05, 1, 2, 0], Shape::I32), None, "id -1");
-        assert_eq!(read(&[0x19, 0x15, 2, 0], Shape::List(&Shape::I32)), Some(4));
-        assert_eq!(read(&[0x19, 0x16, 2, 0], Shape::List(&Shape::I32)), None);
-        assert_eq!(read(&[0x19, 0x00, 0], Shape::List(&Shape::I32)), Some(3), "empty, of no type");
+        assert_eq!(read(&beyond, ThriftType::I32), None, "2^31");
+        assert_eq!(read(&[0x05, 0x82, 0x80, 0x08, 2, 0], ThriftType::I32), None, "id 65537");
+        assert_eq!(read(&[0x05, 1, 2, 0], ThriftType::I32), None, "id -1");
+        assert_eq!(read(&[0x19, 0x15, 2, 0], ThriftType::List(&ThriftType::I32)), Some(4));
+        assert_eq!(read(&[0x19, 0x16, 2, 0], ThriftType::List(&ThriftType::I32)), None);
+        assert_eq!(
+            read(&[0x19, 0x00, 0], ThriftType::List(&ThriftType::I32)),
+            Some(3),
+            "empty, of no type"
+        );
     }
 }
