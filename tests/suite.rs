@@ -255,9 +255,9 @@ fn a_row_of_a_suite_equals_the_row_of_a_single_audit() {
 fn quiet_does_not_change_the_report() {
     let sandbox = sandbox();
     std::fs::remove_file(sandbox.path("models/cola/teacher/config.json")).unwrap();
-    let run = sandbox.audit(&all(&[]));
+    let run = sandbox.audit(&all(&["--no-cache"]));
     says(&run.stderr, &["error: cola:", "config.json", "hint: "]);
-    let quiet: Run = sandbox.audit(&all(&["--quiet"]));
+    let quiet: Run = sandbox.audit(&all(&["--no-cache", "--quiet"]));
     assert_eq!((quiet.code, &quiet.stdout), (run.code, &run.stdout));
 }
 
