@@ -196,7 +196,7 @@ fn a_value_that_is_not_exactly_a_tensor_is_refused() {
     for (value, words) in [
         (int(1), "it is a number, not a tensor"),
         (parameter(&one, b"\x89N"), "a parameter of a value that is not a tensor"),
-        (parameter(&whole(4).value(), b""), "a parameter's arguments"),
+        (parameter(&whole(4).value(), b""), "a parameter has"),
         (call(&negative), "it has metadata"),
         (call(b"NN"), "it has metadata"),
         ([TENSOR.as_bytes(), b")R"].concat(), "too few arguments"),
