@@ -129,6 +129,16 @@ mod tests {
     }
 
     #[test]
+    fn two_differences_have_three_resamples() {
+        // 0 and 0, 0 and 1 (twice as often), 1 and 1: each more often than 2.5 % of the time.
+        let i = interval(&[0.0, 1.0], Statistic::Rms);
+        assert_eq!((i.low, i.high), (0.0, 1.0));
+        // About their own mean only 0 and 1 differ, by ½ each.
+        let i = interval(&[0.0, 1.0], Statistic::Centred);
+        assert_eq!((i.low, i.high), (0.0, 0.5));
+    }
+
+    #[test]
     fn the_same_seed_gives_the_same_bits_in_any_order() {
         let values = scattered(500);
         let mut reversed = values.clone();
@@ -151,6 +161,11 @@ mod tests {
             let width = i.high - i.low;
             assert!((width / expected - 1.0).abs() < 0.12, "n = {n}: {width} against {expected}");
             assert!(i.low < (1.0f64 / 12.0).sqrt() && (1.0f64 / 12.0).sqrt() < i.high);
+            // About the mean the same, wherever the mean is.
+            let moved: Vec<f64> = scattered(n).iter().map(|d| d + 0.3).collect();
+            let centred = interval(&moved, Statistic::Centred);
+            assert!((centred.low - i.low).abs() < 0.05 * width, "n = {n}: {centred:?} and {i:?}");
+            assert!((centred.high - i.high).abs() < 0.05 * width, "n = {n}: {centred:?} and {i:?}");
         }
     }
 

@@ -121,6 +121,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_are_those_of_flags_and_reports() {
+        assert_eq!(Statistic::ALL.map(|it| it.to_string()), ["rms", "centred"]);
+        assert_eq!(ConfidenceKind::ALL.map(|it| it.to_string()), ["max", "teacher-class"]);
+    }
+
+    #[test]
     fn the_two_kinds_differ_where_the_models_disagree() {
         let teacher = Predictions::from_probabilities(&[0.75, 0.25], 2).unwrap();
         let student = Predictions::from_probabilities(&[0.375, 0.625], 2).unwrap();
