@@ -37,8 +37,9 @@ dependencies() {
 } > "$crate/Cargo.toml"
 
 cd "$crate"
+# In place, because the crate is a copy and its dependencies are built.
 skipped=(--skip simulation::)
 if [ -n "${SIMULATIONS:-}" ]; then
   skipped=()
 fi
-cargo mutants --timeout 90 "$@" -- --lib -- ${skipped[@]+"${skipped[@]}"}
+cargo mutants --in-place --timeout 90 "$@" -- --lib -- ${skipped[@]+"${skipped[@]}"}
