@@ -12,17 +12,24 @@ use sha2::{Digest, Sha256};
 /// A file that cannot be read.
 pub fn sha256_of<P: AsRef<Path>>(files: &[P]) -> io::Result<String> {
     let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
     for path in files {
-        let mut file = File::open(path)?;
-        loop {
-            match file.read(&mut buffer)? {
-                0 => break,
-                count => hasher.update(&buffer[..count]),
-            }
-        }
+        update_from(&mut hasher, File::open(path)?)?;
     }
     Ok(hexadecimal(&hasher.finalize()))
+}
+
+/// Adds the rest of `file` to `hasher`.
+///
+/// # Errors
+/// A failed read.
+pub(crate) fn update_from(hasher: &mut Sha256, mut file: File) -> io::Result<()> {
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(()),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
 }
 
 /// SHA-256 of the concatenated `parts`, in lower-case hexadecimal.

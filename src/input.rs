@@ -13,7 +13,7 @@ use anyhow::{bail, Context, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::digest::hexadecimal;
+use crate::digest::{hexadecimal, update_from};
 use crate::error::{failure, Diagnostic};
 
 /// A regular file, opened for reading. Clones share the handle.
@@ -130,14 +130,6 @@ impl InputFile {
         Ok(bytes)
     }
 
-    /// All its bytes as text.
-    ///
-    /// # Errors
-    /// A failed read, a file that is not UTF-8.
-    pub fn read_text(&self) -> Result<String> {
-        utf8(self.read()?, &self.name)
-    }
-
     /// SHA-256 of its bytes, in lower-case hexadecimal.
     ///
     /// # Errors
@@ -182,16 +174,9 @@ impl InputFile {
 /// A failed read, with the file's name.
 pub fn sha256_of_inputs(files: &[InputFile]) -> Result<String> {
     let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
     for input in files {
-        let cannot = || format!("cannot read `{}`", input.name);
-        let mut file = input.reader().with_context(cannot)?;
-        loop {
-            match file.read(&mut buffer).with_context(cannot)? {
-                0 => break,
-                count => hasher.update(&buffer[..count]),
-            }
-        }
+        let hashed = input.reader().and_then(|file| update_from(&mut hasher, file));
+        hashed.with_context(|| format!("cannot read `{}`", input.name))?;
     }
     Ok(hexadecimal(&hasher.finalize()))
 }
@@ -225,16 +210,9 @@ impl SmallFile {
     /// # Errors
     /// A file that is not UTF-8.
     pub fn text(&self) -> Result<&str> {
-        std::str::from_utf8(&self.bytes).map_err(|_| not_utf8(self.input.name()))
+        std::str::from_utf8(&self.bytes)
+            .map_err(|_| failure!("`{}` is not UTF-8 text", self.input.name()).into())
     }
-}
-
-fn utf8(bytes: Vec<u8>, name: &str) -> Result<String> {
-    String::from_utf8(bytes).map_err(|_| not_utf8(name))
-}
-
-fn not_utf8(name: &str) -> anyhow::Error {
-    failure!("`{name}` is not UTF-8 text").into()
 }
 
 fn require_regular(metadata: &Metadata, name: &str) -> Result<()> {

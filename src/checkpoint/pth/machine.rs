@@ -54,7 +54,7 @@ impl<'a> PickleMachine<'a> {
             }
             ensure!(
                 opcodes <= MAX_OPCODES,
-                "the pickle has more than {MAX_OPCODES} opcodes, and no state dict has so many"
+                "the pickle has more than {MAX_OPCODES} opcodes, the limit for a state dict"
             );
             machine.step(opcode).map_err(|error| match error.downcast_ref::<OpcodeFault>() {
                 Some(OpcodeFault(fault)) => {

@@ -145,7 +145,7 @@ impl Derived {
         }
     }
 
-    /// Names of data files, which a flag may have given anew.
+    /// Names of data files, which a flag may have changed.
     fn renamed(&mut self, args: &VerifyArgs, report: &[String], now: &[String]) {
         if args.data.is_none() {
             return;
