@@ -272,6 +272,28 @@ fn a_config_is_read_where_it_is() {
 }
 
 #[test]
+fn a_config_may_move_with_its_data() {
+    let sandbox = sandbox();
+    let task = "[task.reviews]\nteacher = \"../teacher\"\nstudent = \"../student\"\ntext = \
+                \"sentence\"\nlabels = [\"negative\", \"positive\"]\nsplits = { train = \
+                \"train.tsv\" }\n";
+    sandbox.write("old/audit.toml", task);
+    let train = sandbox.read("data/train.tsv");
+    sandbox.write("old/train.tsv", &train);
+    let arguments = ["--config", "old/audit.toml", "--task", "reviews", "--output-dir", "out"];
+    let run = sandbox.audit(&arguments);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    std::fs::rename(sandbox.path("old"), sandbox.path("new")).unwrap();
+    let moved = ["--config", "new/audit.toml"];
+    verified_as(&sandbox, &moved, "verified", 0);
+    // Other files of the new folder are not those of the report, whatever they hold.
+    sandbox.write("new/other.tsv", &train);
+    sandbox.write("new/audit.toml", task.replace("train.tsv", "other.tsv"));
+    let found = verified_as(&sandbox, &moved, "differs", 1);
+    assert!(paths(&found).contains(&"tasks[0].data_files[0]"), "{found}");
+}
+
+#[test]
 fn a_config_that_no_command_names_is_a_usage_error() {
     let sandbox = audited();
     sandbox.write("a.toml", "[defaults]\nkappa = 0.01\n");

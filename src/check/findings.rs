@@ -217,6 +217,7 @@ fn figure(value: f64) -> String {
 mod tests {
     use super::*;
     use crate::check::NoteLevel;
+    use crate::confidence::{PairInput, PairOptions, Predictions};
 
     /// 67,349 examples of two labels, σ = 0.0446 and mean KL = 0.02, with the built-in bound.
     fn evidence() -> Evidence {
@@ -293,6 +294,38 @@ mod tests {
         let mut chance = evidence();
         chance.divergence.as_mut().unwrap().sum_kl = 0.0025 * 67_349.0;
         assert_eq!(codes(&chance), NONE);
+        // A threshold of zero is no loss, even where one was recorded as zero.
+        let zero = Bound::new(BoundPolicy::Beta(0.0), 0.0, 1.0).unwrap();
+        let losses_reached = vec![("sum of KL", 0.0)];
+        let zero = Evidence { bound: zero, losses_reached, ..evidence() };
+        assert!(!codes(&zero).contains(&"vacuous".to_owned()));
+    }
+
+    #[test]
+    fn the_evidence_of_a_part_has_the_size_of_the_whole_and_no_figures_of_the_part() {
+        let predictions = |logits: &[f32]| Predictions::from_logits(logits, 2).unwrap();
+        let (teacher, student) =
+            (predictions(&[0.0, 2.0, 1.0, 0.0]), predictions(&[0.0, 1.0, 2.0, 0.0]));
+        let input = PairInput {
+            teacher: &teacher,
+            student: &student,
+            labels: &[None, None],
+            words: None,
+            label_names: &[],
+            truncated: (0, 0),
+        };
+        let pair = PairStatistics::new(&input, &PairOptions::default()).unwrap();
+        let record = StudentRecord::parse(r#"{"loss_reached": {"mean_kl": 0.5}}"#).unwrap();
+        let (bound, audited) = (Bound::default(), AuditedExamples::OtherExamples);
+        let part = Evidence::of_part(&pair, 10, &bound, Some(&record), audited);
+        let whole = Evidence::new(&pair, &bound, Some(&record), audited);
+        assert_eq!((whole.n, whole.sigma), (2, Some(pair.sigma())));
+        assert_eq!(whole.losses_reached, [("sum of KL", 1.0)]);
+        let losses_reached = vec![("sum of KL", 5.0)];
+        assert_eq!(
+            part,
+            Evidence { n: 10, sigma: None, divergence: None, losses_reached, ..whole }
+        );
     }
 
     #[test]
@@ -309,6 +342,10 @@ mod tests {
         let small = Evidence { n: 99, ..with(BoundPolicy::Beta(0.1), 1.0) };
         assert_eq!(codes(&small), NONE);
         assert_eq!(codes(&Evidence { n: 100, ..small }), ["mean-for-sum"]);
+        // The weight of the soft loss divides β: 2·sqrt(0.1/0.5) = 0.8944.
+        let weighted = Bound::new(BoundPolicy::Beta(0.1), 0.5, 2.0).unwrap();
+        let hint = findings(&Evidence { bound: weighted, ..evidence() }).remove(0).hint.unwrap();
+        assert!(hint.ends_with("--beta-per-example 0.1, which makes the bound 0.8944"), "{hint}");
     }
 
     #[test]

@@ -350,6 +350,108 @@ mod tests {
         assert!((i.low + 0.25 + 0.042).abs() < 0.01 && (i.high + 0.25 - 0.042).abs() < 0.01);
     }
 
+    /// 40 examples in ascending order of the teacher's confidence, with a label of most: uncertain
+    /// models, so that resamples give figures on both sides of zero and losses above 1.
+    fn varied() -> (Vec<[f32; 2]>, Vec<[f32; 2]>, Vec<Option<u32>>) {
+        let logits = |sign: usize, size: f32| if sign % 2 == 0 { [size, 0.0] } else { [0.0, size] };
+        let of = |i: usize| {
+            let teacher = logits(i * 7 / 4, 0.1 + 0.12 * i as f32);
+            let student = logits(i * 5 / 3, 0.2 + 0.3 * ((i * 11 % 40) as f32));
+            let label = (i % 9 != 4).then_some((i * i / 3 % 2) as u32);
+            (teacher, student, label)
+        };
+        let all: Vec<_> = (0..40).map(of).collect();
+        let (teacher, student) = all.iter().map(|it| (it.0, it.1)).unzip();
+        (teacher, student, all.into_iter().map(|it| it.2).collect())
+    }
+
+    /// Every figure as the modules that own it compute it, in the order of [`named`].
+    fn owned(
+        teacher: &Predictions,
+        student: &Predictions,
+        labels: &[Option<u32>],
+    ) -> [Option<f64>; 18] {
+        use crate::confidence::{
+            agreement, brier, confidence_differences, correct, divergence, ece, f1, labelled,
+            matthews_correlation, mean_confidence, nll, ConfidenceKind,
+        };
+        let n = teacher.len() as f64;
+        let accuracy =
+            |model| correct(model, labels).ok().map(|it| it as f64 / labelled(labels) as f64);
+        let own = |model| {
+            [
+                accuracy(model),
+                f1(model, labels).ok(),
+                matthews_correlation(model, labels).ok(),
+                Some(mean_confidence(model)),
+                brier(model, labels).ok(),
+                nll(model, labels).ok(),
+                ece(model, labels).ok(),
+            ]
+        };
+        let d = confidence_differences(teacher, student, ConfidenceKind::Max).unwrap();
+        let pair = [
+            accuracy(student).zip(accuracy(teacher)).map(|(student, teacher)| student - teacher),
+            Some(agreement(teacher, student) as f64 / n),
+            Some(d.iter().sum::<f64>() / n),
+            Some(divergence(teacher, student).unwrap().mean_kl),
+        ];
+        let all = [own(teacher).to_vec(), own(student).to_vec(), pair.to_vec()].concat();
+        all.try_into().unwrap()
+    }
+
+    #[test]
+    fn the_intervals_are_the_percentiles_of_the_figures_of_the_resamples() {
+        let (teacher, student, labels) = varied();
+        let drawn = |positions: &[usize]| {
+            let of = |rows: &[[f32; 2]]| {
+                let rows: Vec<f32> = positions.iter().flat_map(|&i| rows[i]).collect();
+                Predictions::from_logits(&rows, 2).unwrap()
+            };
+            let labels: Vec<_> = positions.iter().map(|&i| labels[i]).collect();
+            (of(&teacher), of(&student), labels)
+        };
+        let n = labels.len();
+        let (t, s, l) = drawn(&Vec::from_iter(0..n));
+        let (seed, observed) = (5, owned(&t, &s, &l));
+        let d: Vec<f64> = (0..n).map(|i| t.confidence(i) - s.confidence(i)).collect();
+        let found = intervals(&t, &s, &l, &d, seed);
+        let resamples = (0..BOOTSTRAP_RESAMPLES).map(|resample| {
+            let mut random = generator(seed, resample);
+            let positions: Vec<usize> = (0..n).map(|_| position(&mut random, n)).collect();
+            let (t, s, l) = drawn(&positions);
+            owned(&t, &s, &l)
+        });
+        let resamples: Vec<_> = resamples.collect();
+        let of = |model: ModelIntervals| {
+            let ModelIntervals { accuracy, f1, matthews_correlation: mcc, mean_confidence, .. } =
+                model;
+            [accuracy, f1, mcc, mean_confidence, model.brier, model.nll, model.ece]
+        };
+        let PairIntervals { accuracy_difference, agreement_share, mean_difference, mean_kl } =
+            found.pair;
+        let pair = [accuracy_difference, agreement_share, mean_difference, mean_kl];
+        let found =
+            [of(found.teacher).to_vec(), of(found.student).to_vec(), pair.to_vec()].concat();
+        for (figure, interval) in found.into_iter().enumerate() {
+            let observed = observed[figure].unwrap();
+            let mut values: Vec<f64> = resamples.iter().filter_map(|it| it[figure]).collect();
+            if [6, 13].contains(&figure) {
+                values
+                    .iter_mut()
+                    .for_each(|value| *value = (2.0 * observed - *value).clamp(0.0, 1.0));
+            }
+            values.sort_unstable_by(f64::total_cmp);
+            let (expected, interval) = (percentiles(&values), interval.unwrap());
+            for (expected, end) in [(expected.low, interval.low), (expected.high, interval.high)] {
+                assert!((expected - end).abs() < 1e-12, "{figure}: {expected}, {interval:?}");
+            }
+        }
+        // Ends beyond 0 and 1, where the range of a figure allows them.
+        let mcc = of(intervals(&t, &s, &l, &d, seed).teacher)[2].unwrap();
+        assert!(mcc.low < 0.0, "{mcc:?}");
+    }
+
     #[test]
     fn a_constant_figure_has_an_interval_of_no_width() {
         let (teacher, student, labels, d) = pair();

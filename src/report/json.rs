@@ -1,5 +1,6 @@
 //! Reports as JSON, and the JSON Schema that describes each.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use schemars::generate::SchemaSettings;
@@ -7,13 +8,34 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// Writes a report as indented JSON with a newline at its end.
+use crate::terminal::is_hidden;
+
+/// Writes a report as indented JSON with a newline at its end. What would act on a terminal or change
+/// how its neighbours are read is written as `\u`, which is the same value.
 ///
 /// # Errors
 /// Whatever `out` answers.
 pub fn write_json<R: Serialize>(report: &R, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, report)?;
+    out.write_all(visible(serde_json::to_string_pretty(report)?).as_bytes())?;
     out.write_all(b"\n")
+}
+
+/// `json` with such characters, which only its strings have, as `\u`.
+fn visible(json: String) -> String {
+    let acts = |c: char| c != '\n' && (c.is_control() || is_hidden(c));
+    if !json.contains(acts) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match acts(c) {
+            true => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| {
+                let _ = write!(out, "\\u{unit:04x}"); // a String takes all
+            }),
+            false => out.push(c),
+        }
+    }
+    out
 }
 
 /// The JSON Schema (draft 2020-12) of a report: that of an audit is configs/report.schema.json.
@@ -68,6 +90,21 @@ mod tests {
                 "{file} is stale; run `UPDATE_SCHEMA=1 cargo test --lib report::json`"
             );
         }
+    }
+
+    #[test]
+    fn what_acts_on_a_terminal_is_escaped_and_read_back() {
+        let value =
+            serde_json::json!({"text": "a\u{85}b\u{9b}2J\u{202e}c\u{7f}\u{e0001} é\n\"👩\""});
+        let mut out = Vec::new();
+        write_json(&value, &mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let escaped = r#"{
+  "text": "a\u0085b\u009b2J\u202ec\u007f\udb40\udc01 é\n\"👩\""
+}
+"#;
+        assert_eq!(text, escaped);
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The values of a saved report against those of a new run.
 
+use std::path::{Path, PathBuf};
+
 use serde_json::Value;
 
 use super::again::Again;
@@ -34,6 +36,8 @@ pub(super) struct Derived {
     /// Why the bits may differ; `None` if the program promises the same ones.
     pub(super) other_bits: Option<String>,
     pub(super) other_version: bool,
+    /// The folder of the report's config and that of the one that `--config` names.
+    config_folders: Option<[PathBuf; 2]>,
     /// What is left out of this report, for the reader.
     not_checked: Vec<String>,
     /// Rows that could be run for the report and not now: index, name, error.
@@ -100,12 +104,21 @@ impl Derived {
     pub(super) fn new(report: &Manifest, now: &Manifest, args: &VerifyArgs, again: &Again) -> Self {
         let mut comparable =
             Comparable { may_lack_keys: report.arithmetic.is_none(), ..Comparable::default() };
+        let mut config_folders = None;
+        if let (Some(given), Some(now)) = (&args.config, again.config()) {
+            // `bound_origin` names the file.
+            let named = report.commands.first().and_then(|it| config_of(&it.command));
+            let named = named.unwrap_or_else(|| given.display().to_string());
+            config_folders = Some([&named, &now].map(|file| folder_of(file)));
+            comparable.renamed.push((now, named));
+        }
         for (i, (model, now)) in report.models.iter().zip(&now.models).enumerate() {
             let given = match model.role.as_str() {
                 "teacher" => args.teacher.is_some(),
                 _ => args.student.is_some(),
             };
-            if given || is_pinned(model, now) {
+            let same_place = moved(&config_folders, &model.source, &now.source);
+            if given || same_place || is_pinned(model, now) {
                 comparable.left_out.push(format!("manifest.models[{i}].source"));
                 comparable.renamed.push((now.source.clone(), model.source.clone()));
             }
@@ -113,16 +126,18 @@ impl Derived {
                 comparable.left_out.push(format!("manifest.models[{i}].revision"));
             }
         }
-        if let (Some(given), Some(now)) = (&args.config, again.config()) {
-            // `bound_origin` names the file.
-            let named = report.commands.first().and_then(|it| config_of(&it.command));
-            let named = named.unwrap_or_else(|| given.display().to_string());
-            comparable.renamed.push((now, named));
-        }
         let other_version = report.version != now.version;
         let other_bits = other_bits(report, now);
         let (failed, not_checked) = (Vec::new(), vec![OF_THE_PROGRAM.to_owned()]);
-        Derived { now: Value::Null, comparable, other_bits, other_version, not_checked, failed }
+        Derived {
+            now: Value::Null,
+            comparable,
+            other_bits,
+            other_version,
+            config_folders,
+            not_checked,
+            failed,
+        }
     }
 
     /// Replaces the commands of the new run, which has the places that flags name, by `texts`: those of
@@ -145,17 +160,21 @@ impl Derived {
         }
     }
 
-    /// Names of data files, which a flag may have changed.
+    /// Names of data files, which a flag may have changed: `--data`, or `--config` for files that the
+    /// config names, which lie where they lay beside it.
     fn renamed(&mut self, args: &VerifyArgs, report: &[String], now: &[String]) {
-        if args.data.is_none() {
-            return;
+        if args.data.is_some() {
+            for row in ["tasks[]", "fit", "gate"] {
+                let places = ["data_files", "data_revision"].map(|key| format!("{row}.{key}"));
+                self.comparable.left_out.extend(places);
+            }
         }
-        for row in ["tasks[]", "fit", "gate"] {
-            let places = ["data_files", "data_revision"].map(|key| format!("{row}.{key}"));
-            self.comparable.left_out.extend(places);
-        }
+        let is_renamed = |(now, report): &(&String, &String)| {
+            args.data.is_some() || moved(&self.config_folders, report, now)
+        };
         if report.len() == now.len() {
-            let pairs = now.iter().cloned().zip(report.iter().cloned());
+            let pairs = now.iter().zip(report).filter(is_renamed);
+            let pairs: Vec<_> = pairs.map(|(now, report)| (now.clone(), report.clone())).collect();
             self.comparable.renamed.extend(pairs);
         }
     }
@@ -209,6 +228,18 @@ impl Derived {
 fn is_pinned(report: &ModelManifest, now: &ModelManifest) -> bool {
     let id = |model: &ModelManifest| model.source.split('@').next().map(str::to_owned);
     report.revision.is_some() && report.revision == now.revision && id(report) == id(now)
+}
+
+fn folder_of(file: &str) -> PathBuf {
+    Path::new(file).parent().unwrap_or(Path::new("")).to_owned()
+}
+
+/// Whether `report` and `now` are the same place as seen from the config of each.
+fn moved(config_folders: &Option<[PathBuf; 2]>, report: &str, now: &str) -> bool {
+    config_folders.as_ref().is_some_and(|[was, is]| {
+        let report = Path::new(report).strip_prefix(was);
+        report.is_ok() && report == Path::new(now).strip_prefix(is)
+    })
 }
 
 /// The config file that a command names.
@@ -306,6 +337,7 @@ mod tests {
             comparable: Comparable::default(),
             other_bits: None,
             other_version: false,
+            config_folders: None,
             not_checked: Vec::new(),
             failed: Vec::new(),
         };

@@ -1,6 +1,6 @@
 //! Two reports as JSON, value by value.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::ValueDifference;
 
@@ -25,6 +25,16 @@ const NEWER_KEYS: [&str; 7] = [
     "fit.rows_from_cache",
     "gate.rows_from_cache",
 ];
+
+/// Settings, and what follows from them alone: the last digits of a logit change none of these, so
+/// they are compared exactly even where other values may differ.
+const OF_THE_SETTINGS: [&str; 7] =
+    ["kappa", "beta", "beta_per_example", "alpha", "gamma", "budget", "level"];
+
+/// Keys of text that names places. No other text is compared with names replaced: a forged name
+/// could make another verdict of one.
+const NAMING_PLACES: [&str; 6] =
+    ["source", "data_files[]", "bound_origin", "message", "hint", "first[]"];
 
 /// Parts of a path behind which a last digit may change a count or an order.
 const AT_AN_EDGE: [&str; 6] =
@@ -82,6 +92,11 @@ impl Place {
         let (path, pattern) = (&self.path, &self.pattern);
         Place { path: format!("{path}[{i}]"), pattern: format!("{pattern}[]") }
     }
+
+    fn key_is_of(&self, keys: &[&str]) -> bool {
+        let key = self.pattern.rsplit('.').next().unwrap_or_default();
+        keys.contains(&key)
+    }
 }
 
 struct Walk<'a> {
@@ -103,7 +118,7 @@ impl Walk<'_> {
                 self.array(place, report, now);
             }
             (None, Some(_)) if self.may_lack(place) => {}
-            (Some(report), Some(now)) if self.is_equal(report, now) => {}
+            (Some(report), Some(now)) if self.is_equal(place, report, now) => {}
             (report, now) => self.differs(place, report, now),
         }
     }
@@ -149,31 +164,27 @@ impl Walk<'_> {
         self.comparable.may_lack_keys && NEWER_KEYS.contains(&place.pattern.as_str())
     }
 
-    fn is_equal(&self, report: &Value, now: &Value) -> bool {
+    fn is_equal(&self, place: &Place, report: &Value, now: &Value) -> bool {
         match (report, now) {
-            (Value::Number(one), Value::Number(other)) => {
-                one == other || self.is_equal_number(one.as_f64(), other.as_f64(), one, other)
+            (Value::Number(report), Value::Number(now)) => {
+                report == now || self.is_equal_number(place, report, now)
             }
             (Value::String(report), Value::String(now)) => {
-                report == now || *report == self.renamed(now)
+                let names_places = place.key_is_of(&NAMING_PLACES);
+                report == now || (names_places && *report == self.renamed(now))
             }
             (report, now) => report == now,
         }
     }
 
-    fn is_equal_number(
-        &self,
-        report: Option<f64>,
-        now: Option<f64>,
-        as_written: &serde_json::Number,
-        derived: &serde_json::Number,
-    ) -> bool {
-        let (Some(report), Some(now)) = (report, now) else { return false };
+    fn is_equal_number(&self, place: &Place, report: &Number, now: &Number) -> bool {
         // Large integers are not exact as f64.
-        if !as_written.is_f64() && !derived.is_f64() {
+        if !report.is_f64() && !now.is_f64() {
             return false;
         }
+        let (Some(report), Some(now)) = (report.as_f64(), now.as_f64()) else { return false };
         match self.precision {
+            _ if place.key_is_of(&OF_THE_SETTINGS) => report == now,
             Precision::Exact => report == now,
             Precision::Tolerant => (report - now).abs() <= TOLERANCE * now.abs().max(1.0),
         }
@@ -241,6 +252,19 @@ mod tests {
         assert_eq!(tolerant(now), [""; 0]);
         let now = json!({"sigma": 0.0402, "spent": 1000.1, "n": 6, "differences": {"counts": [2]}});
         assert_eq!(tolerant(now), ["sigma", "spent", "n"]);
+        let bound = |kappa: f64| json!({"kappa": kappa, "student_bound": {"beta": kappa}});
+        let found = paths(bound(0.05), bound(0.050001), &comparable, Precision::Tolerant);
+        assert_eq!(found, ["kappa", "student_bound.beta"]);
+    }
+
+    #[test]
+    fn only_text_that_names_places_may_have_other_names() {
+        let renamed = vec![("p".to_owned(), "not_p".to_owned())];
+        let comparable = Comparable { renamed, ..Comparable::default() };
+        let report =
+            json!({"verdict": "not_preserved", "note": {"message": "not_p is borderline"}});
+        let now = json!({"verdict": "preserved", "note": {"message": "p is borderline"}});
+        assert_eq!(paths(report, now, &comparable, Precision::Exact), ["verdict"]);
     }
 
     #[test]
@@ -251,9 +275,9 @@ mod tests {
             may_lack_keys: true,
         };
         let report = json!({"models": [{"source": "a"}, {"source": "b"}],
-            "tasks": [{"data_files": ["train.tsv"], "first": "train.tsv:3: cut"}]});
+            "tasks": [{"data_files": ["train.tsv"], "first": ["train.tsv:3: cut"]}]});
         let now = json!({"models": [{"source": "x"}, {"source": "y"}],
-            "tasks": [{"data_files": [], "first": "/new/train.tsv:3: cut", "labels": [],
+            "tasks": [{"data_files": [], "first": ["/new/train.tsv:3: cut"], "labels": [],
                        "sigma": 0.5}]});
         let found = paths(report, now, &comparable, Precision::Exact);
         assert_eq!(found, ["models[1].source", "tasks[0].sigma"]);
