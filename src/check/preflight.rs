@@ -89,6 +89,7 @@ mod tests {
     fn the_majority_is_counted_among_the_labelled() {
         let labels = [Some(1), None, Some(0), Some(1), Some(2)];
         assert_eq!(majority_share(&labels), Some(0.5));
+        assert_eq!(majority_share(&[Some(0), Some(1), Some(0), Some(0)]), Some(0.75));
         assert_eq!(majority_share(&[None]), None);
     }
 }

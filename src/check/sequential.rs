@@ -197,11 +197,6 @@ impl SequentialTest {
         self.squares.len()
     }
 
-    /// δ, the largest probability of a wrong verdict.
-    pub fn delta(&self) -> f64 {
-        self.delta
-    }
-
     /// The decision, if there is one.
     pub fn decision(&self) -> Option<Decision> {
         self.decision

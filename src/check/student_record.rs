@@ -276,6 +276,9 @@ mod tests {
         // sqrt(50/20000) = 0.05, whatever is audited.
         let other = record.bound_for(500, AuditedExamples::OtherExamples).unwrap().unwrap();
         assert!((other.kappa(500) - 0.05).abs() < 1e-12);
+        assert_eq!(record.trained_on(), Some(20_000));
+        let none = StudentRecord::parse(r#"{"loss_reached": {"examples": 0}}"#).unwrap();
+        assert_eq!(none.trained_on(), None);
         let same = record.bound_for(20_000, AuditedExamples::TrainingSplit).unwrap().unwrap();
         assert_eq!(same.policy(), BoundPolicy::Beta(50.0));
     }
@@ -289,6 +292,14 @@ mod tests {
         assert!(matches!(other, Err(RecordError::Uncounted)), "{other:?}");
         let mean = StudentRecord::parse(r#"{"bound": {"beta_per_example": 0.01}}"#).unwrap();
         assert!(mean.bound_for(500, AuditedExamples::OtherExamples).unwrap().is_some());
+    }
+
+    #[test]
+    fn the_temperature_is_that_of_the_bound() {
+        let json = r#"{"bound": {"beta": 1, "temperature": 4.0, "t_squared": true}}"#;
+        assert_eq!(StudentRecord::parse(json).unwrap().temperature(), Some(4.0));
+        assert_eq!(StudentRecord::parse(r#"{"bound": {"beta": 1}}"#).unwrap().temperature(), None);
+        assert_eq!(StudentRecord::parse("{}").unwrap().temperature(), None);
     }
 
     #[test]

@@ -200,6 +200,17 @@ fn one_example_is_all_of_them() {
 }
 
 #[test]
+fn a_summary_has_what_a_reader_needs_to_repeat_the_draws() {
+    let mut test = test(2.5, 1_000, 0.5, 0.1);
+    let decision = test.draw(-0.5).unwrap();
+    let summary = test.summary(7);
+    assert_eq!((summary.delta, summary.draws, summary.seed), (0.1, 1, 7));
+    assert_eq!((summary.sigma_interval, summary.sigma_interval.level), (test.interval(), 0.9));
+    let names = [decision.certainty, Certainty::Exact].map(Certainty::as_str);
+    assert_eq!(names, ["statistical", "exact"]);
+}
+
+#[test]
 fn a_certain_verdict_is_exact() {
     // B = 1 of 8·R² = 2: four draws of R spend it, and the fifth passes it. At δ = 1e-9 no
     // wager has reached 1/δ by then.
