@@ -350,19 +350,21 @@ mod tests {
         assert!((i.low + 0.25 + 0.042).abs() < 0.01 && (i.high + 0.25 - 0.042).abs() < 0.01);
     }
 
+    /// The teacher's logits and the student's, and the label.
+    type ExampleLogits = ([f32; 2], [f32; 2], Option<u32>);
+
     /// 40 examples in ascending order of the teacher's confidence, with a label of most: uncertain
     /// models, so that resamples give figures on both sides of zero and losses above 1.
-    fn varied() -> (Vec<[f32; 2]>, Vec<[f32; 2]>, Vec<Option<u32>>) {
-        let logits = |sign: usize, size: f32| if sign % 2 == 0 { [size, 0.0] } else { [0.0, size] };
+    fn varied() -> Vec<ExampleLogits> {
+        let logits =
+            |sign: usize, size: f32| if sign.is_multiple_of(2) { [size, 0.0] } else { [0.0, size] };
         let of = |i: usize| {
             let teacher = logits(i * 7 / 4, 0.1 + 0.12 * i as f32);
             let student = logits(i * 5 / 3, 0.2 + 0.3 * ((i * 11 % 40) as f32));
             let label = (i % 9 != 4).then_some((i * i / 3 % 2) as u32);
             (teacher, student, label)
         };
-        let all: Vec<_> = (0..40).map(of).collect();
-        let (teacher, student) = all.iter().map(|it| (it.0, it.1)).unzip();
-        (teacher, student, all.into_iter().map(|it| it.2).collect())
+        (0..40).map(of).collect()
     }
 
     /// Every figure as the modules that own it compute it, in the order of [`named`].
@@ -402,16 +404,16 @@ mod tests {
 
     #[test]
     fn the_intervals_are_the_percentiles_of_the_figures_of_the_resamples() {
-        let (teacher, student, labels) = varied();
+        let examples = varied();
         let drawn = |positions: &[usize]| {
-            let of = |rows: &[[f32; 2]]| {
-                let rows: Vec<f32> = positions.iter().flat_map(|&i| rows[i]).collect();
+            let of = |logits: fn(&ExampleLogits) -> [f32; 2]| {
+                let rows: Vec<f32> = positions.iter().flat_map(|&i| logits(&examples[i])).collect();
                 Predictions::from_logits(&rows, 2).unwrap()
             };
-            let labels: Vec<_> = positions.iter().map(|&i| labels[i]).collect();
-            (of(&teacher), of(&student), labels)
+            let labels: Vec<_> = positions.iter().map(|&i| examples[i].2).collect();
+            (of(|it| it.0), of(|it| it.1), labels)
         };
-        let n = labels.len();
+        let n = examples.len();
         let (t, s, l) = drawn(&Vec::from_iter(0..n));
         let (seed, observed) = (5, owned(&t, &s, &l));
         let d: Vec<f64> = (0..n).map(|i| t.confidence(i) - s.confidence(i)).collect();
