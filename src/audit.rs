@@ -29,7 +29,7 @@ pub use inputs::{model_hashes, split_hashes, ModelHashes};
 pub use judge::judge;
 use judge::withhold_limits;
 pub use manifest::{manifest, pinned_arguments, settings_sha256};
-pub use notes::{models_disagree, record_unusable, sanity};
+pub use notes::{checkpoint_notes, models_disagree, record_unusable, sanity};
 pub use pair::SplitPair;
 pub use recalibrate::{fitted_on_gate, recalibrate, recalibrate_arguments};
 pub use run::{run_one, run_options, Ending, ModelRun, PairRun};
@@ -132,6 +132,11 @@ impl Audit<'_> {
         });
         drop((teacher, student)); // frees the rows, which the predictions also hold
         let names = self.teacher.label_names().to_vec();
+        if split.gates {
+            notes.extend(
+                [&self.teacher, &self.student].into_iter().flat_map(|it| it.notes().to_vec()),
+            );
+        }
         let record = self.student.record();
         if let (true, Err(error)) = (split.gates, &record) {
             notes.push(notes::record_unusable(error));

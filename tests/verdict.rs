@@ -99,6 +99,7 @@ fn permuted(sandbox: &Sandbox, from: &str, name: &str, classifier: &str, order: 
         let renamed = order.iter().enumerate();
         config["id2label"] =
             renamed.map(|(new, id)| (new.to_string(), old[id.to_string()].clone())).collect();
+        config["label2id"] = Value::Null;
     });
     sandbox.edit_weights(name, |tensors| {
         common::reorder_rows(tensors, &format!("{classifier}.weight"), order);

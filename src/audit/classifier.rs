@@ -7,10 +7,11 @@ use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
 use super::device::device;
+use super::notes::checkpoint_notes;
 use super::run::CachedClassifier;
 use super::Session;
 use crate::cache::{CacheEntry, EntrySpec, ModelFile, ModelIdentity, TextsIdentity};
-use crate::check::StudentRecord;
+use crate::check::{Note, StudentRecord};
 use crate::checkpoint::{labels, Checkpoint, TextTokenizer};
 use crate::confidence::Predictions;
 use crate::config::Settings;
@@ -91,6 +92,7 @@ pub struct Classifier {
     columns: Vec<usize>,
     label_names: Vec<String>,
     record: Result<Option<StudentRecord>>,
+    notes: Vec<Note>,
 }
 
 impl Classifier {
@@ -150,6 +152,7 @@ impl Classifier {
             Role::Student => record(&checkpoint),
             _ => Ok(None),
         };
+        let notes = checkpoint_notes(&role.to_string(), &checkpoint, session);
         Ok(Classifier {
             role,
             checkpoint,
@@ -162,7 +165,13 @@ impl Classifier {
             columns,
             label_names,
             record,
+            notes,
         })
+    }
+
+    /// Notes about how its files were read, which were printed.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// The task's label names, in the order of the logits.

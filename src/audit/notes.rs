@@ -2,11 +2,39 @@
 
 use super::gate::Gate;
 use super::pair::SplitPair;
+use super::Session;
 use crate::check::{
     majority_share, worse_than_majority, worse_than_majority_p, BoundPolicy, Code, Note,
     PREFLIGHT_LEVEL,
 };
+use crate::checkpoint::Checkpoint;
 use crate::confidence::{correct, PairStatistics, Predictions};
+
+/// What the reader of a verdict should know about how the checkpoint of `whose` was read; also printed
+/// at once.
+pub fn checkpoint_notes(whose: &str, checkpoint: &Checkpoint, session: &Session) -> Vec<Note> {
+    let prefix = checkpoint.weights.wrapper().map(|prefix| {
+        let message = format!(
+            "every tensor of the {whose} is named `{prefix}…`, and was read without `{prefix}`"
+        );
+        let hint = "transformers finds no weight under such names: save the model inside of its \
+                    wrapper before you release it";
+        Note::new(Code::PrefixRemoved, message).hint(hint)
+    });
+    let quantised = checkpoint.quantisation().map(|method| {
+        let method = if method.is_empty() { String::new() } else { format!(" ({method})") };
+        let message = format!(
+            "the {whose}'s config.json has a `quantization_config`{method}, and its float weights \
+             were run: transformers would quantise them first"
+        );
+        let hint = "if the quantised model is released, predict with it and gate its predictions \
+                    with `audit check`; if not, remove the key";
+        Note::new(Code::UnquantisedWeights, message).hint(hint)
+    });
+    let notes: Vec<Note> = prefix.into_iter().chain(quantised).collect();
+    notes.iter().for_each(|note| session.progress.note(note));
+    notes
+}
 
 /// A warning that the student's record cannot be used.
 pub fn record_unusable(error: &anyhow::Error) -> Note {

@@ -62,7 +62,7 @@ pub fn recalibrate(
         fit: on_fit.row(found.temperature, found, &gate, settings),
         gate: gated,
         conclusion: String::new(),
-        notes: notes(&on_fit, &on_gate, &models[1], &gate, &found, sigma),
+        notes: notes(&on_fit, &on_gate, &models, &gate, &found, sigma),
         manifest: manifest(std::slice::from_ref(settings), session, Vec::new(), Vec::new()),
     };
     report.verdict = report.gate.after.verdict;
@@ -256,14 +256,14 @@ fn spend(sums: &DifferenceSums, gate: &Gate, budget: &Budget) -> BudgetSpend {
 fn notes(
     on_fit: &SplitRun,
     on_gate: &SplitRun,
-    student: &Classifier,
+    models: &[Classifier; 2],
     gate: &Gate,
     found: &Fit,
     sigma: f64,
 ) -> Vec<Note> {
-    let record = student.record();
-    let mut notes: Vec<Note> =
-        record.as_ref().err().map(|e| record_unusable(e)).into_iter().collect();
+    let record = models[1].record();
+    let mut notes: Vec<Note> = models.iter().flat_map(|model| model.notes().to_vec()).collect();
+    notes.extend(record.as_ref().err().map(|e| record_unusable(e)));
     notes.extend(found.at_edge.then(|| at_edge(found.temperature)));
     let SplitRun { teacher, student, labels, .. } = on_gate;
     for (role, predictions) in [("teacher", teacher), ("student", student)] {

@@ -95,6 +95,10 @@ codes! {
     TokenTypesLost = "token-types-lost",
     /// The two tokenizers split some text differently.
     TokenizersDiffer = "tokenizers-differ",
+    /// All tensor names had the prefix of a wrapper, which was left out.
+    PrefixRemoved = "prefix-removed",
+    /// Float weights were run, and the checkpoint's config asks for their quantisation.
+    UnquantisedWeights = "unquantised-weights",
     /// The settings of a tune's winner do not keep the property with every seed.
     LuckySeed = "lucky-seed",
     /// A tune's winner loses accuracy on the data that its search did not see.
@@ -107,7 +111,7 @@ impl Code {
     /// How serious it is.
     pub fn level(self) -> NoteLevel {
         match self {
-            Code::ImpliedByLoss | Code::TokenizersDiffer => NoteLevel::Note,
+            Code::ImpliedByLoss | Code::TokenizersDiffer | Code::PrefixRemoved => NoteLevel::Note,
             _ => NoteLevel::Warning,
         }
     }

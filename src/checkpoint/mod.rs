@@ -1,12 +1,18 @@
 //! 2. The loader: a local folder or a Hub id to config, tokenizer, weights and label names.
 
+mod adapter;
 mod config;
+mod instead;
+mod json;
+mod label_names;
 pub mod labels;
 mod pth;
+mod quantised;
 mod safetensors_file;
 mod tokenized;
 mod tokenizer;
 mod weights;
+mod wrapper;
 mod write;
 
 use std::path::{Path, PathBuf};
@@ -21,9 +27,24 @@ pub use weights::{Draws, Weights};
 pub use write::{require_new_folder, NewCheckpoint};
 
 use crate::digest::sha256_of_parts;
-use crate::error::failure;
+use crate::error::{failure, Diagnostic};
 use crate::hub::{is_id, Hub, HubRepo, RepoKind};
 use crate::input::{InputFile, SmallFile};
+
+/// The files of weights, in the order in which they are looked for.
+const WEIGHTS: [&str; 4] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+];
+
+/// What to name instead of a folder without config.json.
+const AS_SAVED: &str = "name the folder of a checkpoint as transformers' save_pretrained writes it";
+/// What a folder without weights needs.
+const NEEDED: &str =
+    "it needs model.safetensors, model.safetensors.index.json with its shards, or \
+                      pytorch_model.bin";
 
 /// A sequence classifier on disk: everything but the built model.
 pub struct Checkpoint {
@@ -53,10 +74,16 @@ impl Checkpoint {
     /// Finds and opens the files of `source`: a folder, or a Hub id with an optional `@revision`.
     ///
     /// # Errors
-    /// No such folder or repository, a missing file, one that cannot be read.
+    /// No such folder or repository, an adapter, a missing file, one that cannot be read.
     pub fn open(source: &str, casing: Casing, hub: &Hub) -> Result<Self> {
         let place = CheckpointFiles::find(source, hub)?;
-        let config_file = SmallFile::open(&place.require("config.json")?)?;
+        let config_path = place.require("config.json");
+        match (adapter::refuse(&place), &config_path) {
+            // The error of the other file says more where the place itself cannot be read.
+            (Err(error), Err(_)) if !error.is::<Diagnostic>() => {}
+            (refused, _) => refused?,
+        }
+        let config_file = SmallFile::open(&config_path?)?;
         let config = ModelConfig::parse(&config_file)?;
         let (index, weight_files) = weight_files(&place)?;
         let weights = Weights::open(source, &weight_files)?;
@@ -77,6 +104,13 @@ impl Checkpoint {
             tokenizer,
             weights,
         })
+    }
+
+    /// The method of `quantization_config`, by which transformers quantises the weights when it loads
+    /// them; empty where it has no name. `None` if config.json asks for none.
+    pub fn quantisation(&self) -> Option<&str> {
+        let asked = self.config.keys().get("quantization_config").filter(|it| !it.is_null())?;
+        Some(asked.get("quant_method").and_then(|method| method.as_str()).unwrap_or_default())
     }
 
     /// Fails if a file of the checkpoint was written to or replaced since it was opened.
@@ -153,6 +187,14 @@ impl<'a> CheckpointFiles<'a> {
         }
     }
 
+    /// Whether there is a file `name`; nothing is downloaded.
+    fn has(&self, name: &str) -> Result<bool> {
+        match self {
+            CheckpointFiles::Folder(folder) => Ok(folder.join(name).exists()),
+            CheckpointFiles::Hub(hub, repo) => Ok(hub.list(repo)?.iter().any(|it| it == name)),
+        }
+    }
+
     /// The file `name` with its bytes, if there is one.
     pub(crate) fn small(&self, name: &str) -> Result<Option<SmallFile>> {
         self.get(name)?.as_deref().map(SmallFile::open).transpose()
@@ -160,13 +202,25 @@ impl<'a> CheckpointFiles<'a> {
 
     fn require(&self, name: &str) -> Result<PathBuf> {
         match self {
-            CheckpointFiles::Folder(folder) => self.get(name)?.ok_or_else(|| {
-                failure!("`{}` holds no `{name}`", folder.display()).hint("name the folder of a checkpoint as transformers' save_pretrained writes it").into()
-            }),
+            CheckpointFiles::Folder(_) => {
+                self.get(name)?.ok_or_else(|| self.without(&format!("`{name}`"), AS_SAVED).into())
+            }
             CheckpointFiles::Hub(hub, repo) => hub.fetch(repo, name).map_err(|error| {
                 error
                     .context(format!("there is no folder `{0}`, and as a Hub id it fails", repo.id))
             }),
+        }
+    }
+
+    /// The error of a place that lacks `what`. It says what is there instead of weights, else `hint`.
+    fn without(&self, what: &str, hint: &str) -> Diagnostic {
+        let name = self.name();
+        let has_weights = WEIGHTS.iter().any(|file| self.has(file).unwrap_or(false));
+        match instead::found(self).filter(|_| !has_weights) {
+            Some((found, hint)) => {
+                failure!("`{name}` holds no {what}; it holds {found}").hint(hint)
+            }
+            None => failure!("`{name}` holds no {what}").hint(hint),
         }
     }
 
@@ -203,10 +257,8 @@ fn weight_files(place: &CheckpointFiles) -> Result<(Option<SmallFile>, Vec<Input
         return Ok((None, vec![InputFile::open(&file)?]));
     }
     if place.get("pytorch_model.bin.index.json")?.is_some() {
-        bail!("`{}` holds a sharded pickle; save it again as safetensors", place.name());
+        bail!(failure!("`{}` holds a sharded pickle", place.name())
+            .hint("save it again with `save_pretrained(FOLDER, safe_serialization=True)`"));
     }
-    bail!(failure!("`{}` holds no weights", place.name()).hint(
-        "it needs model.safetensors, model.safetensors.index.json with its shards, or \
-         pytorch_model.bin",
-    ))
+    bail!(place.without("weights", NEEDED))
 }

@@ -13,6 +13,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
+use super::quantised;
 use super::weights::{instead_of_weights, tensor, TensorFile};
 use crate::digest::hexadecimal;
 use crate::error::failure;
@@ -76,7 +77,9 @@ impl SafetensorsFile {
         let mut end = head.len();
         for (tensor, info) in in_file_order(&metadata) {
             let Some(dtype) = dtype(info.dtype) else {
-                bail!("`{name}`: the tensor `{tensor}` is stored as {:?}", info.dtype);
+                let keys = metadata.offset_keys();
+                let names = keys.iter().map(String::as_str);
+                bail!(quantised::stored_as(name, &tensor, info.dtype, names));
             };
             let bytes = info.data_offsets.1 - info.data_offsets.0;
             end += bytes;

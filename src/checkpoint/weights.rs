@@ -1,6 +1,6 @@
 //! A checkpoint's tensors by name, from safetensors (one file or shards) or a PyTorch pickle.
 
-use anyhow::{anyhow, bail, ensure, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use candle_core::{DType, Device, Storage, Tensor};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -9,8 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::pth::PthFile;
 use super::safetensors_file::SafetensorsFile;
+use super::{json, quantised, wrapper};
 use crate::digest::hexadecimal;
-use crate::error::{failure, guarded};
+use crate::error::{failure, guarded, Diagnostic};
 use crate::input::{InputFile, SmallFile};
 
 /// Tensors of old checkpoints that no classifier needs.
@@ -29,12 +30,24 @@ const MOST_DRAWN: usize = 1 << 31;
 pub struct Weights {
     source: String,
     files: Vec<WeightFile>,
-    /// Modern name -> name in the file, and index of the file.
-    names: BTreeMap<String, (String, usize)>,
+    /// By the name that a model asks for.
+    names: BTreeMap<String, StoredName>,
+    /// The prefix of every name in the files that is left out, as [`wrapper::common`] finds it.
+    wrapper: String,
     taken: BTreeSet<String>,
     stored: BTreeSet<&'static str>,
     parameters: usize,
     draws: Option<Draws>,
+}
+
+/// Where a tensor is.
+struct StoredName {
+    /// Its name in the file.
+    in_file: String,
+    /// The same without the prefix of a wrapper.
+    name: String,
+    /// Index of the file.
+    file: usize,
 }
 
 /// One file of a checkpoint's weights.
@@ -154,17 +167,27 @@ impl Weights {
     }
 
     fn of(source: &str, files: Vec<WeightFile>) -> Result<Self> {
+        let all: Vec<&str> = files.iter().flat_map(|file| file.tensors.names()).collect();
+        let refused = quantised::by_names(source, all.iter().copied());
+        if let Some(refused) = refused.or_else(|| wrapper::unmerged_adapter(source, &all)) {
+            bail!(refused);
+        }
+        let wrapper = wrapper::common(&all);
         let mut names = BTreeMap::new();
         for (i, file) in files.iter().enumerate() {
-            for name in file.tensors.names() {
-                let twice = names.insert(modern_name(name), (name.to_owned(), i));
-                ensure!(twice.is_none(), "`{source}` holds the tensor `{name}` twice");
+            for in_file in file.tensors.names() {
+                let name = &in_file[wrapper.len()..];
+                let stored =
+                    StoredName { in_file: in_file.to_owned(), name: name.to_owned(), file: i };
+                let twice = names.insert(modern_name(name), stored);
+                ensure!(twice.is_none(), "`{source}` holds the tensor `{in_file}` twice");
             }
         }
         Ok(Weights {
             source: source.to_owned(),
             files,
             names,
+            wrapper,
             taken: BTreeSet::new(),
             stored: BTreeSet::new(),
             parameters: 0,
@@ -177,7 +200,22 @@ impl Weights {
         &self.source
     }
 
-    /// All tensor names, with LayerNorm's old `gamma` and `beta` as `weight` and `bias`.
+    /// The prefix that every tensor's name has in the files and that is left out, such as `module.`;
+    /// `None` if there is none.
+    pub fn wrapper(&self) -> Option<&str> {
+        Some(self.wrapper.as_str()).filter(|prefix| !prefix.is_empty())
+    }
+
+    fn missing(&self, name: &str) -> Diagnostic {
+        let error = failure!("`{}`: the tensor `{name}` is missing", self.source);
+        match wrapper::hint_of_longer_name(self.names(), name) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+
+    /// All tensor names without the prefix of a wrapper, with LayerNorm's old `gamma` and `beta` as
+    /// `weight` and `bias`.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.names.keys().map(String::as_str)
     }
@@ -209,10 +247,8 @@ impl Weights {
 
     /// The shape of the tensor `name`.
     pub fn dims(&self, name: &str) -> Result<Vec<usize>> {
-        let Some((stored, file)) = self.names.get(name) else {
-            bail!("`{}`: the tensor `{name}` is missing", self.source);
-        };
-        Ok(self.files[*file].tensors.dims(stored))
+        let stored = self.names.get(name).ok_or_else(|| self.missing(name))?;
+        Ok(self.files[stored.file].tensors.dims(&stored.in_file))
     }
 
     /// The tensor `name` as f32, which must have the shape `dims`.
@@ -245,10 +281,12 @@ impl Weights {
 
     /// As [`Weights::take`], with any shape.
     pub fn take_any(&mut self, name: &str) -> Result<Tensor> {
-        let Some((stored_name, file)) = self.names.get(name) else {
-            bail!("`{}`: the tensor `{name}` is missing", self.source);
-        };
-        let stored = self.files[*file].loaded()?.read(stored_name)?;
+        let StoredName { in_file, file, .. } =
+            self.names.get(name).ok_or_else(|| self.missing(name))?;
+        let stored = self.files[*file].loaded()?.read(in_file)?;
+        if !stored.dtype().is_float() {
+            bail!(quantised::integers(&self.source, in_file, stored.dtype().as_str()));
+        }
         self.stored.insert(stored.dtype().as_str());
         let tensor = stored.to_dtype(DType::F32)?;
         self.parameters += tensor.elem_count();
@@ -260,14 +298,14 @@ impl Weights {
         Ok(tensor)
     }
 
-    /// Every tensor as stored, by its stored name.
+    /// Every tensor as stored, by its name in the file without the prefix of a wrapper.
     ///
     /// # Errors
     /// A tensor that cannot be read.
     pub fn stored(&mut self) -> Result<BTreeMap<String, Tensor>> {
         let mut tensors = BTreeMap::new();
-        for (name, file) in self.names.values() {
-            tensors.insert(name.clone(), self.files[*file].loaded()?.read(name)?);
+        for StoredName { in_file, name, file } in self.names.values() {
+            tensors.insert(name.clone(), self.files[*file].loaded()?.read(in_file)?);
         }
         Ok(tensors)
     }
@@ -313,6 +351,17 @@ impl Weights {
         let surplus: Vec<_> = self.names().filter(unused).collect();
         if surplus.is_empty() {
             return Ok(());
+        }
+        let again = |name: &&str| {
+            let (_, inside) = name.split_once('.')?;
+            self.taken.contains(inside).then(|| (inside.to_owned(), (*name).to_owned()))
+        };
+        if let Some((one, other)) = surplus.iter().find_map(again) {
+            bail!(failure!(
+                "`{}` holds `{one}` and `{other}`, two weights of one name",
+                self.source
+            )
+            .hint("two models are in one file; save the one that is meant alone"));
         }
         let more = match surplus.len() {
             ..=3 => String::new(),
@@ -372,9 +421,8 @@ fn modern_name(name: &str) -> String {
 /// The files that `model.safetensors.index.json` names, each once, in name order.
 pub fn shards(index: &SmallFile) -> Result<Vec<String>> {
     let shown = index.input.name();
-    let index_json: serde_json::Value = serde_json::from_slice(&index.bytes)
-        .map_err(|e| anyhow!("`{shown}` is not a JSON object: {e}"))?;
-    let map = index_json.get("weight_map").and_then(|m| m.as_object());
+    let index_keys = json::object(index)?;
+    let map = index_keys.get("weight_map").and_then(|m| m.as_object());
     let map = map.with_context(|| format!("`{shown}` has no `weight_map`"))?;
     let mut files = BTreeSet::new();
     for (tensor, file) in map {

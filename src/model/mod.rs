@@ -300,6 +300,6 @@ fn label_count(config: &ModelConfig, weights: &Weights, name: &str) -> Result<us
             weights.source(),
             names.len()
         ),
-        _ => Ok(rows),
+        _ => config.require_num_labels(rows).map(|()| rows),
     }
 }

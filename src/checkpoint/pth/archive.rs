@@ -11,6 +11,7 @@ use std::ops::Range;
 
 use anyhow::{bail, ensure, Context, Result};
 
+use super::foreign;
 use crate::error::{failure, Diagnostic};
 
 /// The signature of an entry; a file of torch.save starts with one.
@@ -148,6 +149,8 @@ impl<'a> ListedEntry<'a> {
         let (flags, method) = (fields.u16(8), fields.u16(10));
         let name = std::str::from_utf8(name).context("a name in the archive is not UTF-8")?;
         if flags.is_none_or(|f| f & ENCRYPTED != 0) || method != Some(STORED) {
+            // Of all that torch writes, it compresses the code of a program.
+            ensure!(!name.contains("/code/"), foreign::torch_script());
             bail!(failure!("`{name}` in the archive is compressed or encrypted")
                 .hint("torch.save stores entries as they are; save the checkpoint again"));
         }

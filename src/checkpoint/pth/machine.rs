@@ -12,9 +12,8 @@ use std::collections::HashMap;
 
 use anyhow::{anyhow, bail, ensure, Context, Result};
 
-use super::cut_short;
 use super::pickle::{PickledGlobal, PickledValue, ValueId};
-use crate::error::failure;
+use super::{cut_short, foreign};
 
 /// Most opcodes of a pickle. A tensor of a state dict needs about 30, and the largest classifiers have
 /// a thousand tensors.
@@ -164,12 +163,7 @@ impl<'a> PickleMachine<'a> {
                 let rest = self.bytes.len() - self.at;
                 ensure!(usize::try_from(frame).is_ok_and(|frame| frame <= rest), cut_short());
             }
-            _ => bail!(failure!(
-                "the pickle has the opcode {} at byte {}, which builds no tensor; nothing was run",
-                opcode_name(opcode),
-                self.at - 1
-            )
-            .hint("save the weights again as safetensors")),
+            _ => bail!(foreign::opcode(opcode, &opcode_name(opcode), self.at - 1)),
         }
         Ok(())
     }
@@ -313,10 +307,7 @@ impl<'a> PickleMachine<'a> {
             ("torch._utils", "_rebuild_tensor_v2") => PickledGlobal::RebuildTensor,
             ("torch._utils", "_rebuild_parameter") => PickledGlobal::RebuildParameter,
             ("torch", name) if name.ends_with("Storage") => PickledGlobal::Storage(name),
-            _ => bail!(failure!(
-                "the pickle names `{module}.{name}`, which does not build a tensor; nothing was run"
-            )
-            .hint("take weights from someone you trust, saved as safetensors")),
+            _ => bail!(foreign::global(module, name)),
         };
         self.push(PickledValue::Global(global));
         Ok(())
@@ -379,6 +370,9 @@ fn opcode_name(opcode: u8) -> String {
         b'i' => "INST ",
         b'o' => "OBJ ",
         b'P' => "PERSID ",
+        b'S' => "STRING ",
+        b'T' => "BINSTRING ",
+        b'U' => "SHORT_BINSTRING ",
         b'R' => "REDUCE ",
         b'b' => "BUILD ",
         0x81 => "NEWOBJ ",

@@ -5,6 +5,7 @@
 //! end) is refused.
 
 mod archive;
+mod foreign;
 mod machine;
 mod pickle;
 mod state_dict;
@@ -163,13 +164,13 @@ fn root<'a>(archive: &StoredArchive<'a>) -> Result<&'a str> {
         bail!("the archive holds `{outside}` outside its folder `{root}`");
     }
     let is_script = |name: &str| name.strip_prefix(root) == Some("/constants.pkl");
-    ensure!(!archive.names().any(is_script), "the archive is a TorchScript program, not weights");
+    ensure!(!archive.names().any(is_script), foreign::torch_script());
     Ok(root)
 }
 
 fn of_legacy(bytes: &[u8]) -> Result<Views> {
     let head = bytes.get(..LEGACY_MAGIC.len()).ok_or_else(cut_short)?;
-    ensure!(head == LEGACY_MAGIC, "it is neither a zip archive nor a file of torch.save");
+    ensure!(head == LEGACY_MAGIC, foreign::not_torch(bytes));
     let mut at = LEGACY_MAGIC.len();
     let mut pickle = || -> Result<Pickle> {
         let (pickle, length) = Pickle::parse(&bytes[at..])?;

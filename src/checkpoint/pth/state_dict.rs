@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use anyhow::{anyhow, bail, ensure, Context, Result};
 use candle_core::DType;
 
+use super::foreign;
 use super::pickle::{Pickle, PickledGlobal, PickledValue, ValueId};
 use super::view::{require_few_dimensions, StorageView, TorchStorage};
 
@@ -34,6 +35,9 @@ pub(super) fn read(pickle: &Pickle) -> Result<BTreeMap<String, StorageView>> {
         format!("the pickle is not a state dict: it holds {}", pickle.describe(root))
     })?;
     pickle.require_distinct(entries)?;
+    if let Some(other) = foreign::training_checkpoint(pickle, entries) {
+        bail!(other);
+    }
     let mut reader = StateDictReader { pickle, plain: Vec::new(), storages: BTreeMap::new() };
     let mut tensors = BTreeMap::new();
     for (name, value) in entries {

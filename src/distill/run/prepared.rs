@@ -3,7 +3,7 @@
 use anyhow::{bail, Context, Result};
 
 use super::{Distillation, TrainingContext};
-use crate::audit::{set_max_length, Role, Session};
+use crate::audit::{checkpoint_notes, set_max_length, Role, Session};
 use crate::checkpoint::Checkpoint;
 use crate::distill::data::{cut, evaluated, source, tokens, Splits, Teacher, TeacherLogits};
 use crate::distill::evaluate::Evaluated;
@@ -58,6 +58,10 @@ impl<'a> Distillation<'a> {
         };
         let mut checkpoint = Checkpoint::open(begun_from, settings.casing, &session.hub)
             .with_context(|| format!("cannot open `{begun_from}`"))?;
+        // Those of a teacher are printed where it is opened.
+        if settings.teacher.as_deref() != Some(begun_from) {
+            checkpoint_notes("student's base", &checkpoint, session);
+        }
         let shape = trainable_shape(&checkpoint.config, &checkpoint.weights)?;
         if let Some(shape) = shape {
             set_max_length(&mut checkpoint.tokenizer, shape.positions, settings, Role::Student)?;

@@ -1,6 +1,7 @@
 //! Small checkpoints as torch writes them, and what may be wrong with them.
 
 mod archives;
+mod foreign;
 mod legacy;
 mod pickles;
 mod views;
