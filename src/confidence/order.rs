@@ -43,6 +43,8 @@ mod tests {
     fn sum_is_order_free_and_compensated() {
         let mut terms = [1e16, 1.0, -1e16, 3.0];
         assert_eq!(order_free_sum(&mut terms), 4.0);
+        // Each 1 is lost on its own against 1e16.
+        assert_eq!(order_free_sum(&mut [1e16, 1.0, -1e16, 1.0]), 2.0);
         assert_eq!(order_free_sum(&mut []), 0.0);
         assert_eq!(order_free_sum(&mut [f64::INFINITY, 1.0]), f64::INFINITY);
     }
@@ -55,6 +57,11 @@ mod tests {
         assert_eq!(quantile(&values, 0.5), 3.0);
         assert!((quantile(&values, 0.9) - 6.8).abs() < 1e-12);
         assert_eq!(quantile(&values, 1.0), 8.0);
+        assert_eq!(quantile(&values, 0.1), 1.3);
         assert_eq!(quantile(&[5.0], 0.25), 5.0);
+        // numpy.quantile([low, high], q), where the other end would give another last digit.
+        assert_eq!(quantile(&[0.1, 0.63], 0.6), 0.418);
+        assert_eq!(quantile(&[0.57, 0.87], 0.2), 0.63);
+        assert_eq!(quantile(&[0.22, 0.65], 0.5), 0.435);
     }
 }

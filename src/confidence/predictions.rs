@@ -332,6 +332,9 @@ mod tests {
         assert_eq!(p.probabilities(0).unwrap(), [1.0 / 3.0; 3]);
         let p = Predictions::from_probabilities(&[0.25, 0.75], 2).unwrap();
         assert_eq!(p.probabilities(0).unwrap(), [0.25, 0.75]);
+        let p = Predictions::from_probabilities(&[0.25, 0.7508], 2).unwrap();
+        assert_eq!(p.probabilities(0).unwrap(), [0.25 / 1.0008, 0.7508 / 1.0008]);
+        assert_eq!(p.confidence(0), 0.7508 / 1.0008);
         let error = Predictions::from_probabilities(&[0.5, 0.5, 0.5, 0.498], 2).unwrap_err();
         assert_eq!(error, PredictionError::NotNormalised { example: 1, sum: 0.998 });
     }
@@ -348,6 +351,24 @@ mod tests {
         }
         let error = Predictions::from_confidence(&[0.9], &[2], 2).unwrap_err();
         assert_eq!(error.to_string(), "the predicted label of example 0 is 2, and the task has 2");
+    }
+
+    #[test]
+    fn an_error_in_one_row_has_its_row() {
+        let example = |result: Result<Predictions, PredictionError>| result.unwrap_err().example();
+        let logits = [0.0, 1.0, 0.0, 1.0, f32::NAN, 1.0];
+        assert_eq!(example(Predictions::from_logits(&logits, 2)), Some(2));
+        assert_eq!(example(Predictions::from_logits(&logits[..3], 2)), None);
+        assert_eq!(example(Predictions::from_confidence(&[0.9, 0.9, 0.1], &[0; 3], 2)), Some(2));
+    }
+
+    #[test]
+    fn rows_in_another_order_keep_their_values() {
+        let three = [0.5, 0.25, 0.25, 0.125, 0.75, 0.125, 0.0, 0.0, 1.0];
+        let p = Predictions::from_probabilities(&three, 3).unwrap();
+        let turned = [0.0, 0.0, 1.0, 0.5, 0.25, 0.25, 0.125, 0.75, 0.125];
+        let expected = Predictions::from_probabilities(&turned, 3).unwrap();
+        assert_eq!(p.reordered(&[2, 0, 1]), expected);
     }
 
     #[test]

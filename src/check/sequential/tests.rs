@@ -56,6 +56,15 @@ fn wealth_follows_the_tickets() {
     assert_eq!((above.wealth(), below.wealth()), before);
 }
 
+#[test]
+fn a_wealth_within_rounding_of_the_level_is_no_evidence() {
+    let mut wager = Wager::new(SumClaim::Above, ONE, Population { n: 2, most: ONE });
+    wager.draw(ONE / 4);
+    let level = 1.0 / wager.wealth();
+    assert!(!wager.refutes_at(level) && !wager.refutes_at(level * (1.0 + 5e-7)));
+    assert!(wager.refutes_at(level * (1.0 + 2e-6)));
+}
+
 /// All orders of `values`.
 fn orders(values: &[f64]) -> Vec<Vec<f64>> {
     if values.is_empty() {
@@ -306,6 +315,27 @@ fn the_interval_narrows_to_sigma() {
 }
 
 #[test]
+fn each_end_of_the_interval_is_refuted_at_half_of_delta() {
+    let (n, delta) = (1_000, 0.3);
+    let population = Population { n, most: square_of(0.5) };
+    let squares: Vec<i128> = (0..60).map(|i| square_of(0.1 * f64::from(i % 4))).collect();
+    let (low, high) = interval::totals(&squares, population, delta);
+    let richest = |claim, total| {
+        let mut wager = Wager::new(claim, total, population);
+        let wealth = squares.iter().map(|&square| {
+            wager.draw(square);
+            wager.wealth()
+        });
+        wealth.fold(0.0, f64::max)
+    };
+    // The wealth against an end is 2/δ, but for the bisection and the margin for rounding.
+    for (claim, end) in [(SumClaim::Above, low), (SumClaim::Below, high)] {
+        let wealth = richest(claim, end);
+        assert!((wealth * delta / 2.0 - 1.0).abs() < 1e-5, "{claim:?}: {wealth}");
+    }
+}
+
+#[test]
 fn an_interval_without_possible_sums_falls_back_to_what_is_certain() {
     // 998 zeros of 1,000, R = 1: against Σd² = 1, each pays 1 + 1/(left − 1), so what is staked by
     // halves has grown by Π(1 + 1/2(left − 1)), about sqrt(1000/2) = 22: refuted at 2/δ = 4. A one
@@ -376,17 +406,17 @@ proptest! {
     fn the_interval_narrows_within_what_is_certain((d, _, delta, largest) in cases()) {
         let population = Population { n: d.len(), most: square_of(largest) };
         let squares: Vec<i128> = d.iter().map(|&d| square_of(d)).collect();
-        let mut last = (0, population.n as i128 * population.most);
+        let most = population.n as i128 * population.most;
+        let (mut last, mut grain) = ((0, most), 0);
         for drawn in 0..=d.len() {
             let (low, high) = interval::totals(&squares[..drawn], population, delta);
             let spent: i128 = squares[..drawn].iter().sum();
             let certain = (spent, spent + (d.len() - drawn) as i128 * population.most);
             prop_assert!(certain.0 <= low && low <= high && high <= certain.1);
-            // Each end is found to a 2⁵⁰th of what was possible then. Where all is refuted, what
-            // is certain is back.
-            let grain = (last.1 - last.0) >> 40;
+            // Where all is refuted, what is certain is back.
             prop_assert!((low, high) == certain || (low >= last.0 - grain && high <= last.1 + grain));
-            last = (low, high);
+            // Each end is found to a 2⁵⁰th of what is certain, however near the other is.
+            (last, grain) = ((low, high), (certain.1 - certain.0) >> 48);
         }
         prop_assert_eq!(last.0, last.1);
     }
