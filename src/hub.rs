@@ -31,6 +31,7 @@ pub use repo::{is_id, HubRepo, RepoKind};
 pub use settings::{Connection, HubSettings};
 
 use crate::interrupt::Interrupt;
+use crate::temporary::write_whole;
 use client::Client;
 use failure::HubError;
 use listing::{ListedFile, Listing};
@@ -272,8 +273,10 @@ impl Hub {
     /// Stores the commit of the revision in the cache, so that it is found offline.
     fn remember(&self, repo: &HubRepo, commit: &str) {
         if repo.revision() != commit && self.cached_commit(repo).as_deref() != Some(commit) {
-            // The cache may be read-only and complete.
-            let _ = self.cache.repo(repo.at(repo.revision())).create_ref(commit);
+            let path = self.repo_dir(repo).join("refs").join(repo.revision());
+            // The cache may be read-only and complete. A link in its place is replaced, not followed.
+            let _ = std::fs::create_dir_all(path.parent().unwrap_or(&path));
+            let _ = write_whole(&path, commit.as_bytes());
         }
     }
 }

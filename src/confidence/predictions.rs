@@ -324,6 +324,8 @@ mod tests {
         assert!(matches!(Predictions::from_logits(&[1.0; 3], 2), Err(Shape { values: 3, .. })));
         assert!(matches!(Predictions::from_confidence(&[1.0], &[], 2), Err(Shape { .. })));
         assert_eq!(Predictions::from_confidence(&[], &[], 2), Err(Empty));
+        assert_eq!(rows(2 * MAX_EXAMPLES, 2), Err(TooMany { examples: MAX_EXAMPLES }));
+        assert_eq!(rows(2 * MAX_EXAMPLES - 2, 2), Ok(MAX_EXAMPLES - 1));
     }
 
     #[test]

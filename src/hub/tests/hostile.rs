@@ -181,8 +181,10 @@ fn a_link_in_the_cache_that_leads_out_of_it_is_replaced_and_its_target_kept() {
     std::fs::create_dir_all(&snapshot).unwrap();
     std::fs::create_dir_all(folder.join("blobs")).unwrap();
     let hash = fake_hub::tag("weights", &[7; 1000]);
-    let mine = ["snapshot", "blob", "part"].map(|name| outside.path().join(name));
+    let mine = ["ref", "snapshot", "blob", "part"].map(|name| outside.path().join(name));
+    std::fs::create_dir_all(folder.join("refs")).unwrap();
     let at = [
+        folder.join("refs/main"),
         snapshot.join("weights"),
         folder.join("blobs").join(&hash),
         folder.join("blobs").join(format!("{hash}.part")),
