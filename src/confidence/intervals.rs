@@ -491,16 +491,20 @@ mod tests {
 
     #[test]
     fn a_figure_of_rare_examples_lies_in_its_interval_even_if_the_draws_miss_them() {
-        let n = 40 * INTERVAL_DRAWS;
-        let mut predicted = vec![1u32; n];
-        predicted[7] = 0;
+        let n = 80 * INTERVAL_DRAWS;
+        let (mut predicted, mut d) = (vec![1u32; n], vec![0.0; n]);
+        (predicted[7], d[7]) = (0, 0.25);
         let sure = vec![0.75; n];
         let teacher = Predictions::from_confidence(&sure, &vec![1; n], 2).unwrap();
         let student = Predictions::from_confidence(&sure, &predicted, 2).unwrap();
-        let of = intervals(&teacher, &student, &vec![Some(1); n], &vec![0.0; n], 1);
-        let share = 1.0 - 1.0 / n as f64;
-        let i = of.pair.agreement_share.unwrap();
-        assert!(i.low <= share && share <= i.high, "{i:?}");
+        let of = intervals(&teacher, &student, &vec![Some(1); n], &d, 1);
+        let rare = 1.0 / n as f64;
+        for (interval, observed) in
+            [(of.pair.agreement_share, 1.0 - rare), (of.pair.mean_difference, 0.25 * rare)]
+        {
+            let i = interval.unwrap();
+            assert!(i.low <= observed && observed <= i.high, "{observed}: {i:?}");
+        }
     }
 
     #[test]

@@ -122,6 +122,15 @@ mod tests {
     }
 
     #[test]
+    fn equal_differences_whose_squares_are_rounded_down_have_no_negative_spend() {
+        for d in (1..100).map(|i| f64::from(i) / 100.0) {
+            let sums = DifferenceSums::of(&[d; 1000]);
+            assert!(sums.spent(Statistic::Centred) >= FixedSum::ZERO, "{d}");
+            assert!(sums.sigma_centred().unwrap() < 1e-12, "{d}");
+        }
+    }
+
+    #[test]
     fn small_deviations_survive_a_large_mean() {
         // d = 0.5 ± 2^-40: the squares agree to 24 digits, f64 would leave nothing of them.
         let e = 2f64.powi(-40);
