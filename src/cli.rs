@@ -442,7 +442,8 @@ pub(crate) struct TrainingInputs {
     /// Read a vocab.txt without a tokenizer.json as uncased
     #[arg(long)]
     pub(crate) uncased: bool,
-    /// Maximum sequence length in tokens [default: 128]
+    /// Maximum sequence length in tokens. If it is not set, a tokenizer's own lower limit applies
+    /// [default: 128]
     #[arg(long, value_name = "TOKENS")]
     pub(crate) max_length: Option<usize>,
     /// Seed of all random draws; the same seed gives the same bytes [default: 0]

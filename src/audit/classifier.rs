@@ -7,6 +7,7 @@ use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
 use super::device::device;
+use super::length::{length_asked, set_max_length};
 use super::notes::checkpoint_notes;
 use super::run::CachedClassifier;
 use super::Session;
@@ -15,10 +16,10 @@ use crate::check::{Note, StudentRecord};
 use crate::checkpoint::{labels, Checkpoint, TextTokenizer};
 use crate::confidence::Predictions;
 use crate::config::Settings;
-use crate::error::{failure, usage};
+use crate::error::failure;
 use crate::inference::{Input, Lane, Logits};
 use crate::model::{self, Head, Model};
-use crate::report::schema::ModelManifest;
+use crate::report::schema::{LengthLimit, ModelManifest};
 use crate::task::{label_ids, Dataset, Example};
 
 /// Role of a model.
@@ -86,6 +87,9 @@ pub struct Classifier {
     asked_head: Head,
     device: Device,
     identity: ModelIdentity,
+    /// Lanes of the same key have the same tokens.
+    tokens_key: String,
+    limit: LengthLimit,
     facts: ModelFacts,
     model: Option<Box<dyn Model>>,
     own_labels: Vec<String>,
@@ -147,7 +151,9 @@ impl Classifier {
             &label_names,
             &settings.label_map,
         )?;
-        set_max_length(&mut checkpoint.tokenizer, facts.positions, settings, role)?;
+        let limit = set_max_length(&mut checkpoint.tokenizer, facts.positions, settings, role)?;
+        let tokens_key =
+            format!("{} {}", identity.tokenizer_sha256, checkpoint.tokenizer.max_length());
         let record = match role {
             Role::Student => record(&checkpoint),
             _ => Ok(None),
@@ -159,6 +165,8 @@ impl Classifier {
             asked_head,
             device,
             identity,
+            tokens_key,
+            limit,
             facts,
             model,
             own_labels,
@@ -228,8 +236,17 @@ impl Classifier {
         &self.checkpoint.tokenizer
     }
 
+    /// The length that its texts are cut at, and the limit that it is from.
+    pub fn length(&self) -> (usize, LengthLimit) {
+        (self.tokenizer().max_length(), self.limit)
+    }
+
     /// The model's entry in the report's manifest.
     pub fn into_manifest(self, settings: &Settings) -> ModelManifest {
+        let types = self.facts.uses_token_types && self.tokenizer().returns_token_types();
+        let inputs = ["input_ids", "token_type_ids", "attention_mask"].into_iter();
+        let inputs = inputs.filter(|name| types || *name != "token_type_ids");
+        let inputs = inputs.map(str::to_owned).collect();
         ModelManifest {
             task: settings.task.name.clone(),
             role: self.role.to_string(),
@@ -240,6 +257,8 @@ impl Classifier {
             stored_dtype: Some(self.facts.stored_dtype),
             parameters: Some(self.facts.parameters),
             max_length: Some(self.checkpoint.tokenizer.max_length()),
+            max_length_from: Some(self.limit),
+            inputs: Some(inputs),
             labels: self.own_labels,
             label_map: self.columns,
             weights_sha256: self.identity.weights_sha256,
@@ -345,7 +364,7 @@ impl Classifier {
         Input::Texts {
             examples: &dataset.examples,
             tokenizer: &self.checkpoint.tokenizer,
-            key: &self.identity.tokenizer_sha256,
+            key: &self.tokens_key,
         }
     }
 
@@ -382,15 +401,24 @@ fn identity(
     Ok(ModelIdentity {
         weights_sha256: session.weights_sha256(&mut checkpoint.weights)?,
         config_sha256: checkpoint.config_sha256.clone(),
-        // The casing of a vocab.txt is not in its bytes.
-        tokenizer_sha256: format!("{} {:?}", checkpoint.tokenizer_sha256, settings.casing),
+        tokenizer_sha256: tokenizer_key(checkpoint, settings),
         head: head.to_owned(),
-        max_length: settings.max_length,
+        max_length: length_asked(&checkpoint.tokenizer, settings),
         device: settings.device.clone(),
         dtype: "f32".to_owned(),
         arithmetic: format!("{} {}", env!("CARGO_PKG_VERSION"), session.arithmetic),
         encoder_version: model::ENCODER_VERSION,
     })
+}
+
+/// The tokenizer's files, and how they are read: neither the casing of a vocab.txt is in their bytes,
+/// nor the tokenizer's class, which config.json may name.
+fn tokenizer_key(checkpoint: &Checkpoint, settings: &Settings) -> String {
+    let types = match checkpoint.tokenizer.returns_token_types() {
+        true => "with token types",
+        false => "without token types",
+    };
+    format!("{} {:?} {types}", checkpoint.tokenizer_sha256, settings.casing)
 }
 
 fn load(checkpoint: &mut Checkpoint, head: Head, device: &Device) -> Result<model::Loaded> {
@@ -459,36 +487,4 @@ fn check_labels(dataset: &Dataset, outputs: usize) -> Result<()> {
         )
         .hint("labels count from 0; is this a checkpoint of another task?")),
     }
-}
-
-/// Sets the maximum length in force, at most the model's positions.
-///
-/// # Errors
-/// An explicit maximum length above the model's positions or below 8.
-pub fn set_max_length(
-    tokenizer: &mut TextTokenizer,
-    positions: usize,
-    settings: &Settings,
-    role: Role,
-) -> Result<()> {
-    if settings.max_length > positions && settings.max_length_is_explicit() {
-        let origin = settings.origin("max_length");
-        bail!(usage!(
-            "the maximum length {} ({origin}) is above the {positions} positions of the {role}",
-            settings.max_length
-        )
-        .hint(format!("use {positions} or less")));
-    }
-    let needed = tokenizer.shortest_length();
-    if needed > settings.max_length && needed <= positions && settings.max_length_is_explicit() {
-        bail!(usage!(
-            "the maximum length {} ({}) leaves no room for text: the {role}'s tokenizer adds {} \
-             special tokens to a pair",
-            settings.max_length,
-            settings.origin("max_length"),
-            needed - 2
-        )
-        .hint(format!("use {} or more", needed.max(8))));
-    }
-    tokenizer.set_max_length(settings.max_length.min(positions))
 }

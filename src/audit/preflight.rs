@@ -8,6 +8,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::classifier::{Role, SplitTexts};
+use super::reading::reading_notes_of_pair;
 use super::run::{run_options, CachedClassifier};
 use super::Session;
 use crate::check::{
@@ -43,7 +44,8 @@ pub(super) fn preflight(
     let examples = &texts.dataset.examples;
     let sample = Sample { texts, rows: sample_rows(examples, settings.seed), settings, session };
     let mut tokens = Vec::new();
-    let mut notes = Vec::new();
+    let [teacher, student] = [&sides[0], &sides[1]].map(|side| &*side.classifier);
+    let mut notes = reading_notes_of_pair(teacher, student, texts.dataset, settings);
     for side in sides {
         let classifier = &*side.classifier;
         let vocabulary = classifier.facts().vocabulary;
@@ -135,7 +137,8 @@ impl Sample<'_> {
         let examples = &self.texts.dataset.examples;
         let pairs = self.rows.iter().any(|&i| examples[i as usize].pair.is_some());
         let lost = tokens.iter().all(|t| t.token_type_ids.iter().all(|&id| id == 0));
-        (pairs && lost && side.classifier.facts().uses_token_types).then(|| {
+        let fed = side.classifier.tokenizer().returns_token_types();
+        (pairs && lost && fed && side.classifier.facts().uses_token_types).then(|| {
             let message = format!(
                 "the {}'s tokenizer marks both sentences of a pair with segment 0, and its model \
                  tells segments apart",

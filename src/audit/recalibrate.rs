@@ -6,6 +6,7 @@ use anyhow::{bail, Context, Result};
 
 use super::notes::sanity;
 use super::pair::skipped;
+use super::reading::reading_notes_of_pair;
 use super::{
     has_split, load_gating_split, manifest, models_disagree, pinned_arguments, record_unusable,
     run_one, Classifier, Gate, ModelRun, Role, Session, Split,
@@ -43,6 +44,8 @@ pub fn recalibrate(
     let student = Classifier::open(Role::Student, student, settings, &names, data, session)?;
     settings.label_map.check_used(teacher.own_labels(), student.own_labels())?;
     let gate = Gate::of(settings, &student, data.examples.len())?;
+    let reading = reading_notes_of_pair(&teacher, &student, data, settings);
+    reading.iter().for_each(|note| session.progress.note(note));
     let mut models = [teacher, student];
     let on_fit = SplitRun::of(&mut models, fit_split, settings, session)?;
     let on_gate = SplitRun::of(&mut models, gate_split, settings, session)?;
@@ -62,7 +65,7 @@ pub fn recalibrate(
         fit: on_fit.row(found.temperature, found, &gate, settings),
         gate: gated,
         conclusion: String::new(),
-        notes: notes(&on_fit, &on_gate, &models, &gate, &found, sigma),
+        notes: [reading, notes(&on_fit, &on_gate, &models, &gate, &found, sigma)].concat(),
         manifest: manifest(std::slice::from_ref(settings), session, Vec::new(), Vec::new()),
     };
     report.verdict = report.gate.after.verdict;

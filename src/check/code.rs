@@ -99,6 +99,10 @@ codes! {
     PrefixRemoved = "prefix-removed",
     /// Float weights were run, and the checkpoint's config asks for their quantisation.
     UnquantisedWeights = "unquantised-weights",
+    /// Texts are cut at a given length above the tokenizer's own.
+    BeyondMaxLength = "beyond-max-length",
+    /// The texts of the two models are cut at different lengths.
+    LengthsDiffer = "lengths-differ",
     /// The settings of a tune's winner do not keep the property with every seed.
     LuckySeed = "lucky-seed",
     /// A tune's winner loses accuracy on the data that its search did not see.
@@ -111,7 +115,11 @@ impl Code {
     /// How serious it is.
     pub fn level(self) -> NoteLevel {
         match self {
-            Code::ImpliedByLoss | Code::TokenizersDiffer | Code::PrefixRemoved => NoteLevel::Note,
+            Code::ImpliedByLoss
+            | Code::TokenizersDiffer
+            | Code::PrefixRemoved
+            | Code::BeyondMaxLength
+            | Code::LengthsDiffer => NoteLevel::Note,
             _ => NoteLevel::Warning,
         }
     }

@@ -88,7 +88,7 @@ impl Checkpoint {
         let (index, weight_files) = weight_files(&place)?;
         let weights = Weights::open(source, &weight_files)?;
         let tokenizer_files = tokenizer::files(&place, &config)?;
-        let tokenizer = TextTokenizer::open(&tokenizer_files, casing)?;
+        let tokenizer = TextTokenizer::open(&tokenizer_files, &config, casing)?;
         let record = place.small("distillation.json")?;
         let small = [Some(&config_file), index.as_ref(), record.as_ref()];
         let small = small.into_iter().flatten().chain(tokenizer_files.all());

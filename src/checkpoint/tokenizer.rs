@@ -1,12 +1,16 @@
 //! A checkpoint's tokenizer: `tokenizer.json`, or the vocabulary files of older checkpoints.
 
 mod charsmap;
+mod conventions;
 mod limits;
 mod stages;
+#[cfg(test)]
+mod tests; //   every case of transformers' tokenizers
 
 use std::collections::BTreeMap;
 
 use anyhow::{anyhow, bail, Context, Result};
+use serde_json::Value;
 use tokenizers::models::bpe::{Vocab, BPE};
 use tokenizers::models::wordpiece::WordPiece;
 use tokenizers::normalizers::BertNormalizer;
@@ -15,10 +19,10 @@ use tokenizers::pre_tokenizers::byte_level::ByteLevel;
 use tokenizers::processors::bert::BertProcessing;
 use tokenizers::processors::roberta::RobertaProcessing;
 use tokenizers::{
-    AddedToken, NormalizerWrapper, PostProcessor, PreTokenizerWrapper, TruncationDirection,
-    TruncationParams,
+    AddedToken, NormalizerWrapper, PostProcessor, PreTokenizerWrapper, TruncationParams,
 };
 
+use self::conventions::Conventions;
 use self::stages::BoundedTokenizer;
 use super::{CheckpointFiles, ModelConfig, TokenizedExample};
 use crate::error::{failure, guarded, usage, Diagnostic, FileLocation};
@@ -54,35 +58,43 @@ pub(super) const NAMES: [&str; 10] = [
 pub(super) enum TokenizerFiles {
     Json { tokenizer: SmallFile, config: Option<SmallFile> },
     WordPiece { vocabulary: SmallFile, config: Option<SmallFile> },
-    ByteLevelBpe { vocabulary: SmallFile, merges: SmallFile },
+    ByteLevelBpe { vocabulary: SmallFile, merges: SmallFile, config: Option<SmallFile> },
 }
 
 impl TokenizerFiles {
     /// All of them, in a fixed order.
     pub(super) fn all(&self) -> impl Iterator<Item = &SmallFile> {
         let (main, other) = match self {
-            TokenizerFiles::Json { tokenizer: main, config }
-            | TokenizerFiles::WordPiece { vocabulary: main, config } => (main, config.as_ref()),
-            TokenizerFiles::ByteLevelBpe { vocabulary, merges } => (vocabulary, Some(merges)),
+            TokenizerFiles::Json { tokenizer: main, .. }
+            | TokenizerFiles::WordPiece { vocabulary: main, .. } => (main, None),
+            TokenizerFiles::ByteLevelBpe { vocabulary, merges, .. } => (vocabulary, Some(merges)),
         };
-        std::iter::once(main).chain(other)
+        std::iter::once(main).chain(other).chain(self.config())
+    }
+
+    /// tokenizer_config.json.
+    fn config(&self) -> Option<&SmallFile> {
+        match self {
+            TokenizerFiles::Json { config, .. }
+            | TokenizerFiles::WordPiece { config, .. }
+            | TokenizerFiles::ByteLevelBpe { config, .. } => config.as_ref(),
+        }
     }
 }
 
 /// Finds the tokenizer's files.
 pub(super) fn files(place: &CheckpointFiles, config: &ModelConfig) -> Result<TokenizerFiles> {
+    let recorded = || place.small("tokenizer_config.json");
     if let Some(tokenizer) = place.small("tokenizer.json")? {
-        let config = place.small("tokenizer_config.json")?;
-        return Ok(TokenizerFiles::Json { tokenizer, config });
+        return Ok(TokenizerFiles::Json { tokenizer, config: recorded()? });
     }
     if let Some(vocabulary) = place.small("vocab.txt")? {
-        let config = place.small("tokenizer_config.json")?;
-        return Ok(TokenizerFiles::WordPiece { vocabulary, config });
+        return Ok(TokenizerFiles::WordPiece { vocabulary, config: recorded()? });
     }
     if let (Some(vocabulary), Some(merges)) =
         (place.small("vocab.json")?, place.small("merges.txt")?)
     {
-        return Ok(TokenizerFiles::ByteLevelBpe { vocabulary, merges });
+        return Ok(TokenizerFiles::ByteLevelBpe { vocabulary, merges, config: recorded()? });
     }
     bail!(failure!(
         "`{}` holds no tokenizer this program can read (a {} model)",
@@ -98,44 +110,67 @@ pub(super) fn files(place: &CheckpointFiles, config: &ModelConfig) -> Result<Tok
 /// Turns text into token ids, special tokens included, without padding.
 pub struct TextTokenizer {
     inner: BoundedTokenizer,
+    conventions: Conventions,
     /// Its first file, for messages.
     name: String,
     max_length: usize,
-    direction: TruncationDirection,
 }
 
 impl TextTokenizer {
+    /// The tokenizer of the checkpoint with the config.json `model`.
+    ///
     /// # Errors
     /// A file that is not a tokenizer, or is beyond the limits of [`limits`].
-    pub(super) fn open(files: &TokenizerFiles, casing: Casing) -> Result<Self> {
+    pub(super) fn open(
+        files: &TokenizerFiles,
+        model: &ModelConfig,
+        casing: Casing,
+    ) -> Result<Self> {
         let first = files.all().next().expect("a tokenizer has a file");
         let name = first.input.name().to_owned();
-        guarded(|| part_of(&name), || Self::unguarded(files, casing, name.clone()))
+        guarded(|| part_of(&name), || Self::unguarded(files, model, casing, name.clone()))
     }
 
-    fn unguarded(files: &TokenizerFiles, casing: Casing, name: String) -> Result<Self> {
+    fn unguarded(
+        files: &TokenizerFiles,
+        model: &ModelConfig,
+        casing: Casing,
+        name: String,
+    ) -> Result<Self> {
+        let config = files.config().map(ModelConfig::parse).transpose()?;
+        let config = config.as_ref();
+        let mut truncation = None;
         let mut inner = match files {
-            TokenizerFiles::Json { tokenizer, config } => from_json(tokenizer, config.as_ref())?,
-            TokenizerFiles::WordPiece { vocabulary, config } => {
-                word_piece(vocabulary, config.as_ref(), casing)?
+            TokenizerFiles::Json { tokenizer, .. } => {
+                let (tokenizer, own) = from_json(tokenizer, config)?;
+                truncation = own;
+                tokenizer
             }
-            TokenizerFiles::ByteLevelBpe { vocabulary, merges } => {
-                byte_level_bpe(vocabulary, merges)?
+            TokenizerFiles::WordPiece { vocabulary, .. } => word_piece(vocabulary, config, casing)?,
+            TokenizerFiles::ByteLevelBpe { vocabulary, merges, .. } => {
+                byte_level_bpe(vocabulary, merges, config)?
             }
         };
         // A saved tokenizer may have the padding and the truncation of its training.
         inner.with_padding(None);
         inner.with_truncation(None).map_err(|e| anyhow!("{e}"))?;
-        let direction = match files {
-            TokenizerFiles::Json { config: Some(config), .. }
-            | TokenizerFiles::WordPiece { config: Some(config), .. }
-                if ModelConfig::parse(config)?.text("truncation_side")? == Some("left") =>
-            {
-                TruncationDirection::Left
-            }
-            _ => TruncationDirection::Right,
-        };
-        Ok(TextTokenizer { inner, name, max_length: usize::MAX, direction })
+        let conventions = Conventions::read(config, model, truncation.as_ref())?;
+        Ok(TextTokenizer { inner, conventions, name, max_length: usize::MAX })
+    }
+
+    /// The tokenizer's class in transformers, without `Fast`.
+    pub fn class(&self) -> &str {
+        &self.conventions.class
+    }
+
+    /// Whether it returns token types; else all are 0.
+    pub fn returns_token_types(&self) -> bool {
+        self.conventions.returns_token_types
+    }
+
+    /// `model_max_length` of tokenizer_config.json, if there is a limit; it may be below 1.
+    pub fn model_max_length(&self) -> Option<i64> {
+        self.conventions.longest
     }
 
     /// Cuts sequences at `tokens`, special tokens included, the longer text of a pair first.
@@ -143,7 +178,7 @@ impl TextTokenizer {
     /// # Errors
     /// A length that leaves no room for text between the special tokens.
     pub fn set_max_length(&mut self, tokens: usize) -> Result<()> {
-        let direction = self.direction;
+        let direction = self.conventions.direction;
         let params = TruncationParams { max_length: tokens, direction, ..Default::default() };
         // A pair has the more special tokens: four in RoBERTa.
         if tokens < 8 {
@@ -198,9 +233,13 @@ impl TextTokenizer {
                 encoding.map_err(|e| anyhow!("{e}")).context("cannot tokenise")
             },
         )?;
+        let token_type_ids = match self.returns_token_types() {
+            true => encoding.get_type_ids().to_vec(),
+            false => vec![0; encoding.len()],
+        };
         let tokens = TokenizedExample {
             input_ids: encoding.get_ids().to_vec(),
-            token_type_ids: encoding.get_type_ids().to_vec(),
+            token_type_ids,
             truncated: !encoding.get_overflowing().is_empty(),
         };
         if tokens.len() > self.max_length || tokens.token_type_ids.len() != tokens.len() {
@@ -218,8 +257,11 @@ fn part_of(name: &str) -> String {
 }
 
 /// Reads tokenizer.json, which must not contradict tokenizer_config.json: transformers prefers the
-/// latter, and would read another text.
-fn from_json(file: &SmallFile, config: Option<&SmallFile>) -> Result<BoundedTokenizer> {
+/// latter, and would read another text. Also returns its own truncation.
+fn from_json(
+    file: &SmallFile,
+    recorded: Option<&ModelConfig>,
+) -> Result<(BoundedTokenizer, Option<Value>)> {
     let wrong = |e| anyhow!("`{}` is not a tokenizer: {e}", file.input.name());
     let keys = serde_json::from_slice(&file.bytes).map_err(wrong)?;
     let parts = ModelConfig::of(file.path(), keys);
@@ -230,8 +272,8 @@ fn from_json(file: &SmallFile, config: Option<&SmallFile>) -> Result<BoundedToke
         bail!("`{}` cannot normalise its own added tokens: {reason}", file.input.name());
     }
     let tokenizer: BoundedTokenizer = tokenizer.map_err(wrong)?;
-    let Some(config) = config else { return Ok(tokenizer) };
-    let recorded = ModelConfig::parse(config)?;
+    let truncation = parts.keys().get("truncation").cloned();
+    let Some(recorded) = recorded else { return Ok((tokenizer, truncation)) };
     for (part, kind, key, name) in [
         ("normalizer", "BertNormalizer", "lowercase", "do_lower_case"),
         ("normalizer", "BertNormalizer", "strip_accents", "strip_accents"),
@@ -247,18 +289,18 @@ fn from_json(file: &SmallFile, config: Option<&SmallFile>) -> Result<BoundedToke
             bail!(failure!(
                 "`{}` has `{key}` = {inside}, and `{}` has `{name}` = {outside}",
                 file.input.name(),
-                config.input.name()
+                recorded.path().display()
             )
             .hint("make them agree: save the tokenizer again with transformers' save_pretrained"));
         }
     }
-    Ok(tokenizer)
+    Ok((tokenizer, truncation))
 }
 
 /// BERT's tokenizer from vocab.txt alone.
 fn word_piece(
     vocabulary: &SmallFile,
-    config: Option<&SmallFile>,
+    recorded: Option<&ModelConfig>,
     casing: Casing,
 ) -> Result<BoundedTokenizer> {
     let name = vocabulary.input.name();
@@ -272,8 +314,7 @@ fn word_piece(
     let processor =
         BertProcessing::new(("[SEP]".to_owned(), id("[SEP]")?), ("[CLS]".to_owned(), id("[CLS]")?));
     id("[UNK]")?;
-    let recorded = config.map(ModelConfig::parse).transpose()?;
-    let flag = |key: &str| recorded.as_ref()?.keys().get(key)?.as_bool();
+    let flag = |key: &str| recorded?.keys().get(key)?.as_bool();
     let lower_case = match (casing, flag("do_lower_case")) {
         (Casing::Cased, _) => false,
         (Casing::Uncased, _) => true,
@@ -315,7 +356,11 @@ fn has_capitals<'a>(mut tokens: impl Iterator<Item = &'a String>) -> bool {
 }
 
 /// RoBERTa's tokenizer from vocab.json and merges.txt.
-fn byte_level_bpe(vocabulary: &SmallFile, merges: &SmallFile) -> Result<BoundedTokenizer> {
+fn byte_level_bpe(
+    vocabulary: &SmallFile,
+    merges: &SmallFile,
+    recorded: Option<&ModelConfig>,
+) -> Result<BoundedTokenizer> {
     let name = vocabulary.input.name();
     let ids: BTreeMap<String, u32> = serde_json::from_slice(&vocabulary.bytes)
         .map_err(|e| anyhow!("`{name}` is not a vocabulary: {e}"))?;
@@ -331,9 +376,10 @@ fn byte_level_bpe(vocabulary: &SmallFile, merges: &SmallFile) -> Result<BoundedT
     let processor =
         RobertaProcessing::new(("</s>".to_owned(), id("</s>")?), ("<s>".to_owned(), id("<s>")?));
     let tokens = ["<s>", "</s>", "<unk>", "<pad>", "<mask>"].map(|t| AddedToken::from(t, true));
+    let prefix = recorded.map(|keys| keys.flag("add_prefix_space")).transpose()?.unwrap_or(false);
     tokenizer
         .with_pre_tokenizer(Some(PreTokenizerWrapper::from(
-            ByteLevel::default().add_prefix_space(false),
+            ByteLevel::default().add_prefix_space(prefix),
         )))
         .with_post_processor(Some(processor));
     let _ = tokenizer.add_special_tokens(tokens).map_err(|e| anyhow!("{e}"))?;

@@ -6,7 +6,9 @@ use anyhow::{bail, Context, Result};
 
 use super::audit::{refuse_without_effect, session, single};
 use super::suite::print_hub_notes;
-use crate::audit::{load_gating_split, run_one, Classifier, ModelRun, Role, Session};
+use crate::audit::{
+    load_gating_split, reading_notes, run_one, Classifier, ModelRun, Role, Session,
+};
 use crate::cli::PredictArgs;
 use crate::config::{Config, Layer, Settings, BOUND_KEYS};
 use crate::error::{failure, Exit};
@@ -55,13 +57,18 @@ fn predict(
     let source = settings.require_teacher()?;
     let mut model = Classifier::open(Role::Model, source, settings, &[], dataset, session)?;
     settings.label_map.check_used(model.own_labels(), &[])?;
+    let notes = reading_notes(&model, dataset, settings);
+    notes.iter().for_each(|note| session.progress.note(note));
     let ModelRun { logits, truncated, .. } = run_one(&mut model, dataset, settings, session)?;
     let labels: Vec<_> = dataset.examples.iter().map(|e| e.label).collect();
     session.interrupt.check(|| format!("about to write `{}`", args.output.display()))?;
     write_logits(&args.output, format, &logits, model.label_names(), &labels)?;
     let cut = match truncated {
         0 => String::new(),
-        _ => format!(", {truncated} truncated at the maximum length"),
+        _ => {
+            let (tokens, limit) = model.length();
+            format!(", {truncated} truncated at {}", limit.in_words(tokens))
+        }
     };
     Ok(format!("wrote {}: {} examples{cut}", args.output.display(), labels.len()))
 }

@@ -122,7 +122,8 @@ pub struct Layer {
     )]
     pub delta: Option<f64>,
 
-    /// Maximum sequence length in tokens; longer texts are truncated and counted [default: 128]
+    /// Maximum sequence length in tokens; longer texts are truncated and counted. If it is not set, a
+    /// tokenizer's own lower limit applies [default: 128]
     #[arg(long, value_name = "TOKENS", help_heading = "Execution")]
     pub max_length: Option<usize>,
     /// Maximum number of tokens in a batch; affects speed, never the result [default: 512]

@@ -22,7 +22,7 @@ pub struct Setting {
     pub student: Shape,
     /// `None` without a teacher, or where its encoder is not our own and shows no hidden states.
     pub teacher: Option<Shape>,
-    /// Whether both tokenizers give the same tokens for the training set.
+    /// Whether both tokenizers give the same token ids for the training set.
     pub same_tokens: bool,
     /// The teacher's id of [SEP].
     pub separator: Option<u32>,

@@ -75,7 +75,7 @@ pub struct RecordedRecipe<'a> {
     pub teacher_head: Head,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_map: Option<&'a str>,
-    /// Longest sequence, tokens.
+    /// Longest sequence of the student, tokens.
     pub max_length: usize,
     pub seed: u64,
     /// Number of training examples, where not all.

@@ -198,8 +198,8 @@ fn manifest(report: &Report) -> DocumentTable {
         let who = format!("{} of {}", shortened(&model.role), shortened(&model.task));
         let revision = model.revision.as_ref().map(|it| format!(" at {it}")).unwrap_or_default();
         line(&who, format!("{}{revision}", model.source));
-        if let Some(tokens) = model.max_length {
-            line(&format!("{who}, maximum length"), tokens.to_string());
+        if let Some(length) = model.length_in_words() {
+            line(&format!("{who}, maximum length"), length);
         }
         line(&format!("{who}, weights SHA-256"), model.weights_sha256.clone());
         if let Some(hash) = &model.tokenizer_sha256 {

@@ -15,7 +15,11 @@ use crate::distill::record::{RecordedCheckpoint, RecordedRecipe};
 impl Distillation<'_> {
     /// The recipe, as a training of `prepared` records it.
     pub(super) fn recorded(&self, prepared: &Prepared) -> RecordedRecipe<'_> {
-        RecordedRecipe::of(self.recipe, prepared.student.dropout, prepared.train.tokens.len())
+        let n = prepared.train.tokens.len();
+        RecordedRecipe {
+            max_length: self.checkpoint.tokenizer.max_length(),
+            ..RecordedRecipe::of(self.recipe, prepared.student.dropout, n)
+        }
     }
 
     /// The fingerprint of a training; the paths of its files do not change it.

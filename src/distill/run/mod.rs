@@ -245,7 +245,7 @@ impl Distillation<'_> {
         };
         let end = training.run(progress, resume, |stage| {
             let objective = recipe.configured.objective(recipe, &prepared.setting, stage)?;
-            let signals = self.signals(&*objective, prepared, teacher_logits.clone())?;
+            let signals = self.signals(&*objective, teacher_logits.clone())?;
             Ok((objective, signals))
         })?;
         Ok((model.snapshot()?, end))

@@ -3,7 +3,10 @@
 use anyhow::{bail, Context, Result};
 
 use super::{Distillation, TrainingContext};
-use crate::audit::{checkpoint_notes, set_max_length, Role, Session};
+use crate::audit::{
+    beyond_tokenizer, checkpoint_notes, lengths_differ, reading_notes, set_max_length, Role,
+    Session,
+};
 use crate::checkpoint::Checkpoint;
 use crate::distill::data::{cut, evaluated, source, tokens, Splits, Teacher, TeacherLogits};
 use crate::distill::evaluate::Evaluated;
@@ -13,6 +16,7 @@ use crate::distill::saved::TrainingFolder;
 use crate::distill::student::{begin, columns_by_name, NewStudent, StudentPlan};
 use crate::error::usage;
 use crate::model::trainable_shape;
+use crate::report::schema::LengthLimit;
 
 /// An untrained student with the splits in its tokens.
 pub(super) struct Prepared {
@@ -63,12 +67,22 @@ impl<'a> Distillation<'a> {
             checkpoint_notes("student's base", &checkpoint, session);
         }
         let shape = trainable_shape(&checkpoint.config, &checkpoint.weights)?;
+        let mut limit = LengthLimit::Setting;
         if let Some(shape) = shape {
-            set_max_length(&mut checkpoint.tokenizer, shape.positions, settings, Role::Student)?;
+            let (tokenizer, role) = (&mut checkpoint.tokenizer, Role::Student);
+            limit = set_max_length(tokenizer, shape.positions, settings, role)?;
         }
         let teacher = settings.teacher.as_deref();
         let teacher = teacher.map(|source| Teacher::open(source, &splits, settings, session));
         let mut teacher = teacher.transpose()?;
+        let mut notes =
+            Vec::from_iter(beyond_tokenizer(Role::Student, &checkpoint.tokenizer, settings));
+        if let Some(Teacher { classifier }) = &teacher {
+            notes.extend(reading_notes(classifier, &splits.train, settings));
+            let of_student = (checkpoint.tokenizer.max_length(), limit);
+            notes.extend(lengths_differ(classifier.length(), of_student));
+        }
+        notes.iter().for_each(|note| session.progress.note(note));
         let labels = match &teacher {
             Some(teacher) => teacher.classifier.label_names().to_vec(),
             None => splits.label_names(),
@@ -158,7 +172,8 @@ impl<'a> Distillation<'a> {
             let vocabulary = teacher.classifier.facts().vocabulary;
             let tokenizer = teacher.classifier.tokenizer();
             let of_teacher = tokens(&self.splits.train, tokenizer, vocabulary)?;
-            setting.same_tokens = of_teacher == train.tokens;
+            let mut both = of_teacher.iter().zip(&train.tokens);
+            setting.same_tokens = both.all(|(a, b)| a.input_ids == b.input_ids);
         }
         Ok(setting)
     }

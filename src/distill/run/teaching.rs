@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 use sha2::{Digest, Sha256};
 
-use super::prepared::Prepared;
 use super::Distillation;
 use crate::checkpoint::Checkpoint;
 use crate::digest::hexadecimal;
@@ -25,7 +24,6 @@ impl Distillation<'_> {
     pub(super) fn signals(
         &self,
         objective: &dyn Objective,
-        prepared: &Prepared,
         logits: Option<Logits>,
     ) -> Result<Signals> {
         let (recipe, needs) = (self.recipe, objective.needs());
@@ -35,7 +33,7 @@ impl Distillation<'_> {
         if signals.selection.is_none() && !noisy {
             return Ok(signals);
         }
-        let teacher = self.teacher_model(prepared, noisy)?;
+        let teacher = self.teacher_model(noisy)?;
         if let (Some(selection), false) = (&signals.selection, noisy) {
             let compressed = matches!(selection, Selection::Kept { .. });
             let bytes = teacher.record_bytes(selection);
@@ -49,7 +47,7 @@ impl Distillation<'_> {
     }
 
     /// Loads the teacher, to run with every step or once to fill the store.
-    fn teacher_model(&self, prepared: &Prepared, noisy: bool) -> Result<TeacherModel> {
+    fn teacher_model(&self, noisy: bool) -> Result<TeacherModel> {
         let settings = &self.recipe.settings;
         let source = settings.require_teacher()?;
         let mut checkpoint = Checkpoint::open(source, settings.casing, &self.session.hub)?;
@@ -58,12 +56,9 @@ impl Distillation<'_> {
         let (model, rates) =
             loaded.with_context(|| format!("`{source}` shows no hidden states here"))?;
         let teacher = self.teacher.as_ref().context("no teacher")?;
-        let tokens = match prepared.setting.same_tokens {
-            true => prepared.train.tokens.clone(),
-            false => {
-                tokens(&self.splits.train, teacher.classifier.tokenizer(), model.vocabulary())?
-            }
-        };
+        // With the same ids, the segments may still be others.
+        let tokens =
+            tokens(&self.splits.train, teacher.classifier.tokenizer(), model.vocabulary())?;
         Ok(TeacherModel {
             model,
             tokens,

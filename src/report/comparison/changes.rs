@@ -115,6 +115,11 @@ impl Found {
         }
         let length = format!("{} maximum length", new.role);
         is_other |= self.change(&length, of, old.max_length, new.max_length);
+        if old.inputs.is_some() {
+            let inputs = |model: &ModelManifest| model.inputs.as_ref().map(|it| it.join(", "));
+            let what = format!("{} inputs", new.role);
+            is_other |= self.change(&what, of, inputs(old), inputs(new));
+        }
         if is_other && new.role == "teacher" {
             self.warn(of, "the teacher is not the same: σ is held against another reference");
         }

@@ -303,7 +303,7 @@ fn model_lines(model: &ModelManifest) -> Markup {
         model.head.as_ref().map(|head| format!("head {head}")),
         model.parameters.map(|count| format!("{} weights", thousands(count))),
         model.stored_dtype.as_ref().map(|dtype| format!("stored as {dtype}")),
-        model.max_length.map(|tokens| format!("texts cut at {tokens} tokens")),
+        model.length_in_words().map(|length| format!("texts cut at {length}")),
     ];
     let facts: Vec<String> = facts.into_iter().flatten().collect();
     html! {

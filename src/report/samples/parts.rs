@@ -288,6 +288,8 @@ fn model(task: &str, role: &str) -> ModelManifest {
         stored_dtype: Some("f16".into()),
         parameters: Some(66_955_010),
         max_length: Some(128),
+        max_length_from: Some(LengthLimit::Setting),
+        inputs: Some(vec!["input_ids".to_owned(), "attention_mask".to_owned()]),
         labels: vec!["negative".into(), "positive".into()],
         label_map: vec![0, 1],
         weights_sha256: "cd".repeat(32),

@@ -47,6 +47,37 @@ pub struct TaskCommand {
     pub command: String,
 }
 
+/// Where the length that texts are cut at is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum LengthLimit {
+    /// `--max-length`, or its default.
+    Setting,
+    /// `model_max_length` of the tokenizer.
+    Tokenizer,
+    /// The model's positions.
+    Positions,
+}
+
+impl LengthLimit {
+    /// `tokens`, with the limit where it is not the setting: `40 tokens (the tokenizer's limit)`.
+    pub fn in_words(self, tokens: usize) -> String {
+        match self {
+            LengthLimit::Setting => format!("{tokens} tokens"),
+            LengthLimit::Tokenizer => format!("{tokens} tokens (the tokenizer's limit)"),
+            LengthLimit::Positions => format!("{tokens} tokens (the model's positions)"),
+        }
+    }
+}
+
+impl ModelManifest {
+    /// The length that its texts are cut at, with the limit that it is from.
+    pub fn length_in_words(&self) -> Option<String> {
+        let limit = self.max_length_from.unwrap_or(LengthLimit::Setting);
+        self.max_length.map(|tokens| limit.in_words(tokens))
+    }
+}
+
 /// One loaded model, or one table of predictions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ModelManifest {
@@ -68,6 +99,14 @@ pub struct ModelManifest {
     pub parameters: Option<usize>,
     /// Length that its texts are cut at, tokens, special tokens included; null for predictions.
     pub max_length: Option<usize>,
+    /// The limit that `max_length` is from; null for predictions and in reports of earlier versions.
+    #[serde(default)]
+    pub max_length_from: Option<LengthLimit>,
+    /// The inputs that the model was given: `input_ids`, `attention_mask`, and `token_type_ids` where
+    /// its tokenizer returns them and the model has segments. Null for predictions and in reports of
+    /// earlier versions.
+    #[serde(default)]
+    pub inputs: Option<Vec<String>>,
     /// The model's label names, in its own order.
     pub labels: Vec<String>,
     /// The model's label id for each label of the task: `columns[task label] = model label`.

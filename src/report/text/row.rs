@@ -282,10 +282,9 @@ fn counts(page: &mut Page, report: &Report, row: &TaskRow) {
     if teacher + student > 0 {
         let (teacher, student) = (thousands(teacher), thousands(student));
         let models = report.manifest.models.iter().filter(|model| model.task == row.task);
-        let tokens: BTreeSet<String> =
-            models.filter_map(|model| model.max_length).map(|tokens| tokens.to_string()).collect();
-        let tokens = tokens.into_iter().collect::<Vec<_>>().join(" or ");
-        let texts = format!("examples cut at {tokens} tokens");
+        let lengths: BTreeSet<String> = models.filter_map(|it| it.length_in_words()).collect();
+        let lengths = lengths.into_iter().collect::<Vec<_>>().join(" or ");
+        let texts = format!("examples cut at {lengths}");
         page.field("truncated", &format!("{texts}: teacher {teacher}, student {student}"));
     }
     if row.skipped.count > 0 {

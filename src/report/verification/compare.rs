@@ -26,6 +26,10 @@ const NEWER_KEYS: [&str; 7] = [
     "gate.rows_from_cache",
 ];
 
+/// Keys that any report may lack: they explain values that are compared as well.
+const EXPLAINING_KEYS: [&str; 2] =
+    ["manifest.models[].inputs", "manifest.models[].max_length_from"];
+
 /// Settings, and what follows from them alone: the last digits of a logit change none of these, so
 /// they are compared exactly even where other values may differ.
 const OF_THE_SETTINGS: [&str; 7] =
@@ -161,7 +165,8 @@ impl Walk<'_> {
     }
 
     fn may_lack(&self, place: &Place) -> bool {
-        self.comparable.may_lack_keys && NEWER_KEYS.contains(&place.pattern.as_str())
+        let key = place.pattern.as_str();
+        EXPLAINING_KEYS.contains(&key) || self.comparable.may_lack_keys && NEWER_KEYS.contains(&key)
     }
 
     fn is_equal(&self, place: &Place, report: &Value, now: &Value) -> bool {
