@@ -25,7 +25,7 @@ pub fn checkpoint_notes(whose: &str, checkpoint: &Checkpoint, session: &Session)
         let method = if method.is_empty() { String::new() } else { format!(" ({method})") };
         let message = format!(
             "the {whose}'s config.json has a `quantization_config`{method}, and its float weights \
-             were run: transformers would quantise them first"
+             were run: transformers loads them as quantised"
         );
         let hint = "if the quantised model is released, predict with it and gate its predictions \
                     with `audit check`; if not, remove the key";

@@ -117,7 +117,6 @@ impl Code {
         match self {
             Code::ImpliedByLoss
             | Code::TokenizersDiffer
-            | Code::PrefixRemoved
             | Code::BeyondMaxLength
             | Code::LengthsDiffer => NoteLevel::Note,
             _ => NoteLevel::Warning,

@@ -68,10 +68,24 @@ pub(super) fn found(place: &CheckpointFiles) -> Option<(String, String)> {
     };
     names.sort_unstable();
     if let Some(newest) = newest_checkpoint(&names) {
-        let inside = format!("{}/{newest}", place.name());
+        let hint = match place {
+            CheckpointFiles::Folder(folder) => format!(
+                "name the folder of the checkpoint to audit, such as `{}`",
+                folder.join(newest).display()
+            ),
+            CheckpointFiles::Hub(_, repo) => format!(
+                "download the checkpoint to audit, and name its folder: `hf download {} --include \
+                 \"{newest}/*\" --local-dir FOLDER`",
+                repo.id
+            ),
+        };
+        return Some((format!("`{newest}`, a checkpoint of a training"), hint));
+    }
+    if let Some(shard) = names.iter().find(|name| is_shard(name)) {
+        let hint = "copy the index too, model.safetensors.index.json: it names the shards";
         return Some((
-            format!("`{newest}`, a checkpoint of a training"),
-            format!("name the folder of the checkpoint to audit, such as `{inside}`"),
+            format!("the shard `{shard}` without the index of all shards"),
+            hint.to_owned(),
         ));
     }
     if names.iter().any(|name| name == "zero_to_fp32.py" || name.starts_with("global_step")) {
@@ -90,6 +104,13 @@ pub(super) fn found(place: &CheckpointFiles) -> Option<(String, String)> {
         let name = names.iter().find(is_it)?;
         Some((format!("`{name}`, {what}"), (*hint).to_owned()))
     })
+}
+
+/// Whether a file is one of several with weights, such as `model-00001-of-00002.safetensors`.
+fn is_shard(name: &str) -> bool {
+    let digits = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let numbers = name.strip_prefix("model-").and_then(|rest| rest.strip_suffix(".safetensors"));
+    numbers.and_then(|of| of.split_once("-of-")).is_some_and(|(i, n)| digits(i) && digits(n))
 }
 
 /// The folder `checkpoint-N` of the largest N with weights.
@@ -171,6 +192,16 @@ mod tests {
         let (found, hint) = found_of(&files).unwrap();
         assert!(found.contains("`checkpoint-1000`"), "{found}");
         assert!(hint.ends_with("/checkpoint-1000`"), "{hint}");
+    }
+
+    #[test]
+    fn shards_without_their_index_are_told() {
+        let files = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+        let (found, hint) = found_of(&files).unwrap();
+        assert!(found.starts_with("the shard `model-00001-of-00002.safetensors`"), "{found}");
+        assert!(hint.contains("model.safetensors.index.json"), "{hint}");
+        let (found, _) = found_of(&["model-x-of-2.safetensors"]).unwrap();
+        assert!(found.contains("does not look for"), "{found}");
     }
 
     #[test]

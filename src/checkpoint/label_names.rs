@@ -1,4 +1,4 @@
-//! The label names of a config.json: `id2label`, which must not contradict `label2id` and `num_labels`.
+//! The label names of a config.json: `id2label`, which `label2id` must not contradict.
 
 use std::collections::HashMap;
 
@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::config::ModelConfig;
 use crate::error::Diagnostic;
-use crate::task::{label_ids, LabelIndex, MOST_LABELS};
+use crate::task::{LabelIndex, MOST_LABELS};
 
 const IDS: &str = "id2label";
 const NAMES: &str = "label2id";
@@ -19,7 +19,7 @@ impl ModelConfig {
     ///
     /// # Errors
     /// Ids that are not 0, 1, … K−1, two ids with one name, more than [`MOST_LABELS`] of them; a
-    /// `label2id` or a `num_labels` that contradicts `id2label`.
+    /// `label2id` that contradicts `id2label`.
     pub fn label_names(&self) -> Result<Option<Vec<String>>> {
         let names = match self.present(IDS) {
             Some(value) => {
@@ -31,11 +31,11 @@ impl ModelConfig {
                 None => return Ok(None),
             },
         };
-        self.require_num_labels(names.len())?;
         Ok(Some(names))
     }
 
-    /// Fails if `num_labels` is there and is not `count`.
+    /// Fails if `num_labels` is there and is not `count`. For a model without names of labels:
+    /// transformers ignores `num_labels` beside `id2label`.
     ///
     /// # Errors
     /// Names both numbers.
@@ -43,10 +43,7 @@ impl ModelConfig {
         match self.present("num_labels").and_then(Value::as_i64) {
             Some(number) if usize::try_from(number) != Ok(count) => {
                 let message = format!("it is {number}, and the model has {count} labels");
-                bail!(self.error("num_labels", message).hint(
-                    "one of the two is of another model; transformers ignores `num_labels` beside \
-                     `id2label`, so remove it if the labels are right"
-                ))
+                bail!(self.error("num_labels", message).hint("one of the two is of another model"))
             }
             _ => Ok(()),
         }
@@ -95,39 +92,30 @@ impl ModelConfig {
 
     /// `names` of `id2label`, or those of `label2id` if only it has names.
     ///
+    /// `id2label` decides, as in transformers, so a name that it lacks says nothing: `label2id` is often
+    /// that of the base model, or has synonyms.
+    ///
     /// # Errors
-    /// A `label2id` that gives a name another id, or an id another name.
+    /// A `label2id` that gives a name of `id2label` another id.
     fn with_label2id(&self, names: Vec<String>) -> Result<Vec<String>> {
         let entries = self.label2id();
-        // One of the two may still have what transformers writes where no names are given.
-        let unnamed = names.iter().enumerate().all(|(id, name)| default_id(name) == Some(id));
-        let says_nothing = entries.iter().all(|(name, id)| default_id(name) == Some(*id));
-        if says_nothing && (unnamed || label_ids(&names).is_none()) {
-            return Ok(names);
-        }
-        if unnamed {
-            return match names_of_every_id(&entries, names.len()) {
-                Some(named) => Ok(named),
-                None if entries.iter().all(|(_, id)| *id < names.len()) => Ok(names),
-                None => Err(self.more_labels(&entries, names.len()).into()),
-            };
-        }
-        let index = LabelIndex::new(&names);
-        let mut named = vec![None; names.len()];
+        let (index, numbers) = (LabelIndex::new(&names), ids_by_number(&names));
         for (name, id) in &entries {
-            match index.find(name) {
-                Some(own) if own == *id => named[own] = Some(true),
-                Some(own) => bail!(self.contradiction(&names[own], own, name, *id)),
-                None if *id >= names.len() => bail!(self.more_labels(&entries, names.len())),
-                // Another name of the id: a synonym, if its own name is there too.
-                None => _ = named[*id].get_or_insert(false),
+            let own = match number(name) {
+                Some(number) => numbers.get(number).copied(),
+                None => index.find(name),
+            };
+            if let Some(own) = own.filter(|own| own != id) {
+                bail!(self.contradiction(&names[own], own, name, *id));
             }
         }
-        if let Some(id) = named.iter().position(|named| *named == Some(false)) {
-            let other = entries.iter().find(|entry| entry.1 == id).map_or("", |entry| entry.0);
-            bail!(self.contradiction(&names[id], id, other, id));
-        }
-        Ok(names)
+        // What transformers writes where no names are given.
+        let unnamed = names
+            .iter()
+            .enumerate()
+            .all(|(id, name)| number(name).and_then(|number| number.parse().ok()) == Some(id));
+        let named = names_of_every_id(&entries, names.len()).filter(|_| unnamed);
+        Ok(named.unwrap_or(names))
     }
 
     /// The entries of `label2id` whose values are ids; others say nothing.
@@ -151,13 +139,6 @@ impl ModelConfig {
         )
     }
 
-    fn more_labels(&self, entries: &[(&str, usize)], count: usize) -> Diagnostic {
-        let beyond = entries.iter().find(|(_, id)| *id >= count);
-        let (name, id) = beyond.copied().unwrap_or_default();
-        let message = format!("`{name}` has the id {id}, and `{IDS}` has {count} labels");
-        self.error(NAMES, message).hint("make both maps name the labels of the model")
-    }
-
     fn refuse_many_labels(&self, key: &str, count: usize) -> Result<()> {
         if count > MOST_LABELS {
             let message = format!("it has {count} labels, and the limit is {MOST_LABELS}");
@@ -175,16 +156,25 @@ impl ModelConfig {
     }
 }
 
-/// i of `LABEL_i` or of the bare number, which are ids and not names.
-fn default_id(name: &str) -> Option<usize> {
-    name.strip_prefix("LABEL_").unwrap_or(name).parse().ok()
+/// The number in `LABEL_1` or `1`, which is an id or a value and not a name.
+fn number(name: &str) -> Option<&str> {
+    let number = name.strip_prefix("LABEL_").unwrap_or(name);
+    let digits = number.strip_prefix('-').unwrap_or(number);
+    let is_number =
+        digits.starts_with(|c: char| c.is_ascii_digit()) && digits.parse::<f64>().is_ok();
+    is_number.then_some(number)
+}
+
+/// The id of each name that is a number.
+fn ids_by_number(names: &[String]) -> HashMap<&str, usize> {
+    names.iter().enumerate().filter_map(|(id, name)| Some((number(name)?, id))).collect()
 }
 
 /// The names of ids 0 to `count` − 1, if every id has one name but for spelling; of several spellings
-/// the first.
+/// the first. Numbers are no names.
 fn names_of_every_id(entries: &[(&str, usize)], count: usize) -> Option<Vec<String>> {
     let mut names: Vec<Option<String>> = vec![None; count];
-    for (name, id) in entries {
+    for (name, id) in entries.iter().filter(|(name, _)| number(name).is_none()) {
         match names.get_mut(*id)? {
             Some(known) => _ = LabelIndex::new(std::slice::from_ref(known)).find(name)?,
             free => *free = Some((*name).to_owned()),
@@ -250,20 +240,33 @@ mod tests {
                 &["key `label2id`", "`negative` has the id 1", "`id2label` names 0 `negative`"][..],
             ),
             (r#"{"NEGATIVE": 1, "positive": 1}"#, &["`NEGATIVE` has the id 1"]),
-            (r#"{"no": 0, "yes": 1}"#, &["`no` has the id 0", "names 0 `negative`"]),
-            (
-                r#"{"negative": 0, "positive": 1, "mixed": 2}"#,
-                &["`mixed` has the id 2", "2 labels"],
-            ),
-            (r#"{"LABEL_0": 1, "LABEL_1": 0}"#, &["has the id"]),
         ] {
             refused(&format!("{{{ids}, \"label2id\": {label2id}}}"), words);
         }
-        let turned =
-            r#"{"id2label": {"0": "LABEL_1", "1": "LABEL_0"}, "label2id": {"LABEL_0": 0}}"#;
-        refused(turned, &["`LABEL_0` has the id 0", "names 1 `LABEL_0`"]);
-        let default = r#"{"id2label": {"0": "LABEL_0", "1": "LABEL_1"}, "label2id": {"c": 2}}"#;
-        refused(default, &["`c` has the id 2", "2 labels"]);
+        for (ids, label2id) in [
+            (r#"{"0": "LABEL_1", "1": "LABEL_0"}"#, r#"{"LABEL_0": 0}"#),
+            (r#"{"0": "LABEL_0", "1": "LABEL_1"}"#, r#"{"LABEL_0": 1, "LABEL_1": 0}"#),
+            (r#"{"0": "LABEL_0", "1": "LABEL_1"}"#, r#"{"0": 1, "1": 0}"#),
+            (r#"{"0": 0, "1": 1}"#, r#"{"pos": 0, "neg": 1, "0": 1}"#),
+        ] {
+            let config = format!("{{\"id2label\": {ids}, \"label2id\": {label2id}}}");
+            refused(&config, &["key `label2id`", "0` has the id", "one is wrong"]);
+        }
+    }
+
+    #[test]
+    fn numbers_as_labels_are_compared_as_numbers() {
+        for (ids, label2id, expected) in [
+            (r#"{"0": 1, "1": 2}"#, r#"{"1": 0, "2": 1}"#, ["LABEL_1", "LABEL_2"]),
+            (r#"{"0": -1, "1": 1}"#, r#"{"-1": 0, "1": 1}"#, ["LABEL_-1", "LABEL_1"]),
+            (r#"{"0": 0.5, "1": 1.5}"#, r#"{"0.5": 0, "1.5": 1}"#, ["LABEL_0.5", "LABEL_1.5"]),
+            // run_glue.py writes the ids of the data so where a model has another order.
+            (r#"{"0": 1, "1": 0}"#, r#"{"1": 0, "0": 1}"#, ["LABEL_1", "LABEL_0"]),
+            (r#"{"0": "no", "1": "yes"}"#, r#"{"0": 1, "1": 0}"#, ["no", "yes"]),
+        ] {
+            let config = format!("{{\"id2label\": {ids}, \"label2id\": {label2id}}}");
+            assert_eq!(names(&config), expected, "{config}");
+        }
     }
 
     #[test]
@@ -276,6 +279,8 @@ mod tests {
             r#"{"LABEL_0": 0, "LABEL_1": 1, "LABEL_2": 2}"#,
             r#"{"0": 0, "1": 1}"#,
             r#"{"negative": "0"}"#,
+            r#"{"no": 0, "yes": 1}"#,
+            r#"{"negative": 0, "positive": 1, "mixed": 2}"#,
             "{}",
             "null",
         ] {
@@ -290,17 +295,23 @@ mod tests {
         let read = |label2id: &str| names(&format!("{{{ids}, \"label2id\": {label2id}}}"));
         assert_eq!(read(r#"{"pos": 0, "neg": 1}"#), ["pos", "neg"]);
         assert_eq!(read(r#"{"POS": 0, "neg": 1, "pos": 0}"#), ["POS", "neg"]);
-        for unclear in [r#"{"pos": 0}"#, r#"{"pos": 0, "good": 0, "neg": 1}"#] {
+        for unclear in [r#"{"pos": 0}"#, r#"{"pos": 0, "good": 0, "neg": 1}"#, r#"{"c": 2}"#] {
             assert_eq!(read(unclear), ["LABEL_0", "LABEL_1"], "{unclear}");
         }
     }
 
     #[test]
-    fn another_num_labels_is_refused() {
+    fn num_labels_counts_only_without_names() {
         let ids = r#""id2label": {"0": "a", "1": "b"}"#;
-        refused(&format!("{{{ids}, \"num_labels\": 3}}"), &["`num_labels`", "it is 3", "2 labels"]);
-        refused(&format!("{{{ids}, \"num_labels\": -2}}"), &["it is -2"]);
-        assert_eq!(names(&format!("{{{ids}, \"num_labels\": 2}}")), ["a", "b"]);
-        assert!(config(r#"{"num_labels": 2}"#).require_num_labels(3).is_err());
+        assert_eq!(names(&format!("{{{ids}, \"num_labels\": 3}}")), ["a", "b"]);
+        for wrong in [3, -2] {
+            let config = config(&format!("{{\"num_labels\": {wrong}}}"));
+            let error = rendered(&config.require_num_labels(2).unwrap_err());
+            assert!(
+                error.contains(&format!("it is {wrong}, and the model has 2 labels")),
+                "{error}"
+            );
+        }
+        assert!(config(r#"{"num_labels": 2}"#).require_num_labels(2).is_ok());
     }
 }

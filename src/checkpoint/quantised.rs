@@ -8,18 +8,15 @@ use crate::error::{failure, Diagnostic};
 
 /// What to do about quantised weights.
 pub(super) const DEQUANTISE: &str =
-    "dequantise the model and save it as floats (`model.dequantize().save_pretrained(FOLDER)` in \
-     transformers), or predict with the program that runs it and gate the predictions with `audit \
-     check`";
+    "predict with the program that runs it and gate the predictions with `audit check`; or audit the \
+     float model that it was made from";
 
 /// Ends of tensor names that only one kind of quantisation writes, the surest first.
-const MARKS: [(&str, &str); 14] = [
+const MARKS: [(&str, &str); 12] = [
     (".SCB", "bitsandbytes in 8 bits"),
     (".weight_format", "bitsandbytes in 8 bits"),
     (".quant_map", "bitsandbytes in 4 bits"),
     (".absmax", "bitsandbytes in 4 bits"),
-    (".quant_state.bitsandbytes__nf4", "bitsandbytes in 4 bits"),
-    (".quant_state.bitsandbytes__fp4", "bitsandbytes in 4 bits"),
     (".g_idx", "GPTQ"),
     (".qzeros", "AWQ or GPTQ"),
     (".qweight", "AWQ or GPTQ"),

@@ -358,7 +358,7 @@ impl Weights {
         };
         if let Some((one, other)) = surplus.iter().find_map(again) {
             bail!(failure!(
-                "`{}` holds `{one}` and `{other}`, two weights of one name",
+                "`{}` holds `{one}` and `{other}`, two copies of one weight",
                 self.source
             )
             .hint("two models are in one file; save the one that is meant alone"));

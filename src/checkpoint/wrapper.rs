@@ -5,6 +5,8 @@ use crate::error::{failure, Diagnostic};
 /// Prefixes of wrappers. `model.` is also a part of ModernBERT's own names.
 const WRAPPERS: [&str; 4] = ["module.", "_orig_mod.", "base_model.model.", MODEL];
 const MODEL: &str = "model.";
+/// What encoders are called inside of a classifier.
+const ENCODERS: [&str; 5] = ["bert.", "roberta.", "electra.", "distilbert.", "deberta."];
 /// Most wrappers around a model.
 const DEEPEST: usize = 4;
 
@@ -75,6 +77,12 @@ pub(super) fn hint_of_longer_name<'a>(
 ) -> Option<String> {
     let end = format!(".{missing}");
     let found = names.find(|name| name.ends_with(&end))?;
+    if ENCODERS.contains(&&found[..found.len() - missing.len()]) {
+        return Some(format!(
+            "it holds `{found}`: the weights are of another architecture than config.json says; add \
+             the right config.json"
+        ));
+    }
     Some(format!(
         "it holds `{found}`: the model was saved inside of another module; save the inner model alone, \
          with its own save_pretrained"
@@ -111,5 +119,8 @@ mod tests {
         let hint = hint_of_longer_name(names.into_iter(), "bert.pooler.dense.weight").unwrap();
         assert!(hint.contains("`net.bert.pooler.dense.weight`"), "{hint}");
         assert_eq!(hint_of_longer_name(names.into_iter(), "ooler.dense.weight"), None);
+        let other = ["roberta.embeddings.position_ids"].into_iter();
+        let hint = hint_of_longer_name(other, "embeddings.position_ids").unwrap();
+        assert!(hint.contains("another architecture"), "{hint}");
     }
 }

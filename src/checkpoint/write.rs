@@ -26,10 +26,12 @@ use crate::temporary::{cannot_write, flush_folder, prove_writable, rename_all, A
 const HEADER_ALIGNMENT: usize = 8;
 const WEIGHTS: &str = "model.safetensors";
 const CONFIG: &str = "config.json";
+/// By this key of config.json transformers loads weights as quantised.
+const QUANTISATION: &str = "quantization_config";
 
 /// The contents of a checkpoint to write.
 pub struct NewCheckpoint<'a> {
-    /// config.json.
+    /// config.json. A `quantization_config` is not written: the weights are floats.
     pub config: Map<String, Value>,
     /// The weights by their Hugging Face names, each written in its dtype.
     pub tensors: BTreeMap<String, Tensor>,
@@ -82,8 +84,10 @@ impl NewCheckpoint<'_> {
         for (name, bytes) in &self.extra_files {
             add(name, &|file| Ok(file.write_all(bytes)?))?;
         }
+        let mut config = self.config.clone();
+        config.shift_remove(QUANTISATION);
         add(CONFIG, &|file| {
-            serde_json::to_writer_pretty(&mut *file, &self.config)?;
+            serde_json::to_writer_pretty(&mut *file, &config)?;
             Ok(writeln!(file)?)
         })?;
         let mut renamed = Vec::new();
@@ -218,6 +222,15 @@ mod tests {
             assert_eq!((written.dtype(), written.dims()), (tensor.dtype(), tensor.dims()));
             assert_eq!(bytes(written), bytes(tensor), "{name}");
         }
+    }
+
+    #[test]
+    fn float_weights_are_not_written_as_quantised() {
+        let root = tempfile::tempdir().unwrap();
+        let mut new = copied();
+        new.config.insert(QUANTISATION.to_owned(), json!({"quant_method": "gptq"}));
+        new.write(&root.path().join("a")).unwrap();
+        assert_eq!(open(&root.path().join("a")).config.keys(), open(&fixture()).config.keys());
     }
 
     #[test]

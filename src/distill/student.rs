@@ -251,9 +251,11 @@ fn head(
 pub fn columns_by_name(source: &Checkpoint, labels: &[String]) -> Result<Option<Vec<usize>>> {
     let is_classifier =
         source.config.architectures().iter().any(|c| c.contains("SequenceClassification"));
-    let Some(names) = source.config.label_names()?.filter(|_| is_classifier) else {
+    // The maps of a base model may say anything: it has no labels.
+    if !is_classifier {
         return Ok(None);
-    };
+    }
+    let Some(names) = source.config.label_names()? else { return Ok(None) };
     let index = LabelIndex::new(&names);
     let columns: Option<Vec<usize>> = labels.iter().map(|name| index.find(name)).collect();
     Ok(columns.filter(|_| names.len() == labels.len()))

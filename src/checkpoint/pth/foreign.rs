@@ -12,15 +12,17 @@ const SAVE_FROM_TRAINING: &str =
      save_pretrained";
 const SAVE_IN_PYTHON_3: &str = "if you trust it, save it again with Python 3: \
                                 `torch.save(torch.load(FILE, map_location=\"cpu\", encoding=\"latin1\"), \
-                                FILE)`";
+                                NEW)`";
 const SAVE_SCRIPTED: &str = "it is for inference; save the model that it was made from with \
                              save_pretrained, or predict with it and gate the predictions with `audit \
                              check`";
 
 /// Modules of globals (their first part, or more of them), what names them, and what to do.
-const MODULES: [(&str, &str, &str); 18] = [
-    ("__builtin__", "it was written by Python 2", SAVE_IN_PYTHON_3),
-    ("copy_reg", "it was written by Python 2", SAVE_IN_PYTHON_3),
+const MODULES: [(&str, &str, &str); 19] = [
+    // So does Python 3 name its own modules where it writes for both, as torch.save does.
+    ("__builtin__", "it holds other objects of Python", SAVE_FROM_TRAINING),
+    ("builtins", "it holds other objects of Python", SAVE_FROM_TRAINING),
+    ("copy_reg", "it holds other objects of Python", SAVE_FROM_TRAINING),
     ("torch.ao.nn", "it is a quantised model", DEQUANTISE),
     ("torch.nn.quantized", "it is a quantised model", DEQUANTISE),
     ("torch.nn", "it is a whole model", SAVE_MODEL),
@@ -172,12 +174,12 @@ pub(super) fn training_checkpoint(
     };
     Some(match states[..] {
         [state] => error(&format!(", and its weights are under `{state}`")).hint(format!(
-            "save them alone: `torch.save(torch.load(FILE, map_location=\"cpu\")[{state:?}], FILE)`"
+            "save them alone: `torch.save(torch.load(FILE, map_location=\"cpu\")[{state:?}], NEW)`"
         )),
         [] => error(", and no dict of tensors").hint(SAVE_FROM_TRAINING),
         _ => error(&format!(", and dicts of tensors under `{}`", states.join("`, `"))).hint(
             "save the one that is meant alone: `torch.save(torch.load(FILE, \
-             map_location=\"cpu\")[KEY], FILE)`",
+             map_location=\"cpu\")[KEY], NEW)`",
         ),
     })
 }

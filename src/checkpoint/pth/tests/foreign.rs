@@ -70,8 +70,9 @@ fn whole_models_and_parts_of_trainings_are_told_by_their_classes() {
         ("cpytorch_lightning.utilities\nAttributeDict\n", "of Lightning", "trust"),
         ("ctorch._utils\n_rebuild_qtensor\n", "quantised tensors", "audit check"),
         ("ctorch.ao.nn.quantized\nLinear\n", "a quantised model", "audit check"),
-        ("ccopy_reg\n_reconstructor\n", "written by Python 2", "encoding=\"latin1\""),
-        ("c__builtin__\nset\n", "written by Python 2", "encoding=\"latin1\""),
+        // Python 3 names these so too: pickle.dumps({1}, 2).
+        ("ccopy_reg\n_reconstructor\n", "it holds other objects of Python", "if you trust it"),
+        ("c__builtin__\nset\n", "it holds other objects of Python", "if you trust it"),
         ("cnumpyro\nx\n", "which does not build a tensor; nothing was run", "safetensors"),
     ] {
         pickle_told(&pickle(global.as_bytes()), &[what, hint, "nothing was run"]);
