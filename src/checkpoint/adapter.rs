@@ -6,7 +6,8 @@ use serde_json::Value;
 use super::{json, CheckpointFiles, WEIGHTS};
 use crate::error::failure;
 
-const CONFIG: &str = "adapter_config.json";
+/// The file that says that a folder holds an adapter.
+pub(super) const CONFIG: &str = "adapter_config.json";
 
 /// Kinds that put tokens before the text: no weights have their effect.
 const OF_TOKENS: [&str; 5] =

@@ -178,18 +178,20 @@ impl<'a> JsonScanner<'a> {
 
     /// Enters a value under its key.
     fn value_ends(&mut self, value: Range<usize>) -> Option<JsonFinding> {
-        let path = self.key();
         let inside = self.open.last_mut()?;
         let (values, key) = (inside.values.as_mut()?, inside.key.take()?);
-        let first = values.insert(key, value.clone())?;
+        let first = values.insert(key.clone(), value.clone())?;
         let read = |place: &Range<usize>| -> Option<Value> {
             serde_json::from_slice(&self.bytes[place.clone()]).ok()
         };
-        let same = read(&first) == read(&value);
-        (!same).then_some(JsonFinding::Twice { key: path, first, second: value })
+        if read(&first) == read(&value) {
+            return None;
+        }
+        inside.key = Some(key);
+        Some(JsonFinding::Twice { key: self.key(), first, second: value })
     }
 
-    /// The keys around this place, such as `id2label.0`.
+    /// The keys around this place, such as `id2label.0`. They may be long: for a finding only.
     fn key(&self) -> String {
         let keys = self.open.iter().filter_map(|container| container.key.as_deref());
         keys.collect::<Vec<_>>().join(".")

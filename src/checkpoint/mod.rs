@@ -78,10 +78,9 @@ impl Checkpoint {
     pub fn open(source: &str, casing: Casing, hub: &Hub) -> Result<Self> {
         let place = CheckpointFiles::find(source, hub)?;
         let config_path = place.require("config.json");
-        match (adapter::refuse(&place), &config_path) {
-            // The error of the other file says more where the place itself cannot be read.
-            (Err(error), Err(_)) if !error.is::<Diagnostic>() => {}
-            (refused, _) => refused?,
+        // A place that cannot be read is an error of config.json.
+        if config_path.is_ok() || place.has(adapter::CONFIG).unwrap_or(false) {
+            adapter::refuse(&place)?;
         }
         let config_file = SmallFile::open(&config_path?)?;
         let config = ModelConfig::parse(&config_file)?;
