@@ -2,6 +2,7 @@
 
 mod adapter;
 mod config;
+mod draws;
 mod instead;
 mod json;
 mod label_names;
@@ -20,10 +21,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 
 pub use config::ModelConfig;
+pub use draws::Draws;
 pub use labels::LabelMap;
 pub use tokenized::TokenizedExample;
 pub use tokenizer::{Casing, TextTokenizer};
-pub use weights::{Draws, Weights};
+pub use weights::Weights;
 pub use write::{require_new_folder, NewCheckpoint};
 
 use crate::digest::sha256_of_parts;
