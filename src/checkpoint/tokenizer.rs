@@ -1,5 +1,6 @@
 //! A checkpoint's tokenizer: `tokenizer.json`, or the vocabulary files of older checkpoints.
 
+mod agreement;
 mod charsmap;
 mod conventions;
 mod limits;
@@ -142,7 +143,8 @@ impl TextTokenizer {
         let mut truncation = None;
         let mut inner = match files {
             TokenizerFiles::Json { tokenizer, .. } => {
-                let (tokenizer, own) = from_json(tokenizer, config)?;
+                let class = conventions::class_of(config, model)?;
+                let (tokenizer, own) = from_json(tokenizer, config, class)?;
                 truncation = own;
                 tokenizer
             }
@@ -256,11 +258,12 @@ fn part_of(name: &str) -> String {
     format!("the tokenizer in `{name}`")
 }
 
-/// Reads tokenizer.json, which must not contradict tokenizer_config.json: transformers prefers the
-/// latter, and would read another text. Also returns its own truncation.
+/// Reads tokenizer.json, which must agree with tokenizer_config.json and the tokenizer's class. Also
+/// returns its own truncation.
 fn from_json(
     file: &SmallFile,
     recorded: Option<&ModelConfig>,
+    class: &str,
 ) -> Result<(BoundedTokenizer, Option<Value>)> {
     let wrong = |e| anyhow!("`{}` is not a tokenizer: {e}", file.input.name());
     let keys = serde_json::from_slice(&file.bytes).map_err(wrong)?;
@@ -272,29 +275,8 @@ fn from_json(
         bail!("`{}` cannot normalise its own added tokens: {reason}", file.input.name());
     }
     let tokenizer: BoundedTokenizer = tokenizer.map_err(wrong)?;
-    let truncation = parts.keys().get("truncation").cloned();
-    let Some(recorded) = recorded else { return Ok((tokenizer, truncation)) };
-    for (part, kind, key, name) in [
-        ("normalizer", "BertNormalizer", "lowercase", "do_lower_case"),
-        ("normalizer", "BertNormalizer", "strip_accents", "strip_accents"),
-        ("normalizer", "BertNormalizer", "handle_chinese_chars", "tokenize_chinese_chars"),
-        ("pre_tokenizer", "ByteLevel", "add_prefix_space", "add_prefix_space"),
-    ] {
-        let part = parts.keys().get(part).filter(|p| p["type"] == kind);
-        let (Some(inside), Some(outside)) = (part.map(|p| &p[key]), recorded.keys().get(name))
-        else {
-            continue;
-        };
-        if !outside.is_null() && inside != outside {
-            bail!(failure!(
-                "`{}` has `{key}` = {inside}, and `{}` has `{name}` = {outside}",
-                file.input.name(),
-                recorded.path().display()
-            )
-            .hint("make them agree: save the tokenizer again with transformers' save_pretrained"));
-        }
-    }
-    Ok((tokenizer, truncation))
+    agreement::check(&parts, recorded, class)?;
+    Ok((tokenizer, parts.keys().get("truncation").cloned()))
 }
 
 /// BERT's tokenizer from vocab.txt alone.

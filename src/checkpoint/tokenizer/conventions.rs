@@ -73,11 +73,7 @@ impl Conventions {
         model: &ModelConfig,
         truncation: Option<&Value>,
     ) -> Result<Self> {
-        let named = match config.map(|config| config.text("tokenizer_class")).transpose()? {
-            Some(Some(name)) => Some(name),
-            _ => model.text("tokenizer_class")?,
-        };
-        let class = class(model.text("model_type")?.unwrap_or("bert"), named);
+        let class = class_of(config, model)?;
         let returns_token_types = match config.map(returned_inputs).transpose()?.flatten() {
             Some(inputs) => inputs.contains(&"token_type_ids"),
             None => WITH_TOKEN_TYPES.contains(&class),
@@ -91,7 +87,22 @@ impl Conventions {
     }
 }
 
-/// The class that AutoTokenizer chooses where the files name the class `named`, without `Fast`.
+/// The class that AutoTokenizer chooses, without `Fast`.
+///
+/// # Errors
+/// A `tokenizer_class` or `model_type` that is not a text.
+pub(super) fn class_of<'a>(
+    config: Option<&'a ModelConfig>,
+    model: &'a ModelConfig,
+) -> Result<&'a str> {
+    let named = match config.map(|config| config.text("tokenizer_class")).transpose()? {
+        Some(Some(name)) => Some(name),
+        _ => model.text("tokenizer_class")?,
+    };
+    Ok(class(model.text("model_type")?.unwrap_or("bert"), named))
+}
+
+/// The class where the files name the class `named`.
 fn class<'a>(model_type: &str, named: Option<&'a str>) -> &'a str {
     let registered = REGISTERED.iter().find(|(name, _)| *name == model_type);
     match (registered.map(|(_, class)| *class), named) {
