@@ -7,7 +7,7 @@ use anyhow::{bail, Context, Result};
 use super::custom::CustomTask;
 use super::glue::{plain, GlueTask, GLUE};
 use super::natural::natural_key;
-use super::readers::{DataFile, DataFormat};
+use super::readers::{DataFile, DataFormat, OuterCompression};
 use super::spec::{TaskSource, TaskSpec};
 use crate::error::{failure, usage};
 use crate::hub::{Hub, HubRepo};
@@ -41,13 +41,16 @@ impl Located {
             TaskSource::Glue(_) => None,
         };
         let Some(format) = forced.or_else(|| DataFormat::of(&name)) else {
-            bail!(failure!("`{shown}`: its extension does not determine its format")
-                .hint("add one of: format = \"tsv\", \"csv\", \"jsonl\" or \"parquet\""));
+            bail!(failure!("`{shown}`: its extension does not determine its format").hint(
+                "add one of: format = \"tsv\", \"csv\", \"jsonl\" or \"parquet\"; text may be \
+                     compressed as .gz or .zst"
+            ));
         };
         Ok(DataFile {
             input: InputFile::named(&path, shown.clone())?,
             name: shown,
             format,
+            compression: OuterCompression::of(&name),
             headerless: spec.columns.headerless,
             interrupt: hub.interrupt().clone(),
         })
@@ -96,6 +99,9 @@ struct Names {
 
 const EXTENSIONS: [&str; 6] = ["tsv", "csv", "jsonl", "ndjson", "json", "parquet"];
 
+/// Extensions behind those: nothing, or that of a compressed file.
+const PACKINGS: [&str; 3] = ["", ".gz", ".zst"];
+
 impl Names {
     fn of_glue(task: &GlueTask, split: &str) -> Names {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
@@ -118,16 +124,18 @@ impl Names {
         if let Some(name) = self.exact.iter().find(|name| present.contains(name)) {
             return Ok(Some(vec![name.clone()]));
         }
-        for stem in &self.stems {
-            for extension in EXTENSIONS {
-                let whole = format!("{stem}.{extension}");
-                if present.contains(&whole) {
+        // A split that has an uncompressed file under any name is read from that.
+        for packing in PACKINGS {
+            let extensions = EXTENSIONS.map(|extension| format!("{extension}{packing}"));
+            for stem in &self.stems {
+                let whole = extensions.iter().map(|extension| format!("{stem}.{extension}"));
+                if let Some(whole) = whole.into_iter().find(|name| present.contains(name)) {
                     return Ok(Some(vec![whole]));
                 }
-            }
-            for extension in EXTENSIONS {
-                if let Some(shards) = shards(present, stem, extension)? {
-                    return Ok(Some(shards));
+                for extension in &extensions {
+                    if let Some(shards) = shards(present, stem, extension)? {
+                        return Ok(Some(shards));
+                    }
                 }
             }
         }

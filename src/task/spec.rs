@@ -142,6 +142,11 @@ impl TaskSpec {
         }
     }
 
+    /// The names of the columns of its texts, of all layouts.
+    pub fn text_columns(&self) -> Vec<String> {
+        self.columns.text.concat()
+    }
+
     /// The description of a user's own task; `None` for a built-in one.
     pub fn description(&self) -> Option<&CustomTask> {
         match &self.source {

@@ -7,7 +7,9 @@ use anyhow::{bail, Result};
 
 use super::files::expand;
 use super::labels::{listed, LabelReader};
-use super::readers::{self, DataFile, DataFormat, RowSink, TableHeader};
+use super::readers::{
+    self, refuse_other_separator, DataFile, DataFormat, OuterCompression, RowSink, TableHeader,
+};
 use crate::error::{failure, Diagnostic, FileLocation};
 use crate::input::{sha256_of_inputs, InputFile};
 use crate::interrupt::Interrupt;
@@ -66,9 +68,19 @@ impl DataTable {
             Cell::Text(text) if text.trim().is_empty() => Ok(None),
             Cell::Text(text) => match text.trim().parse() {
                 Ok(value) => Ok(Some(value)),
-                Err(_) => Err(self.wrong(row, column, format!("`{text}` is not a number")).into()),
+                Err(_) => Err(self.no_number(row, column, text).into()),
             },
             other => bail!(self.wrong(row, column, format!("{} is not a number", other.kind()))),
+        }
+    }
+
+    fn no_number(&self, row: usize, column: usize, text: &str) -> Diagnostic {
+        let wrong = self.wrong(row, column, format!("`{text}` is not a number"));
+        match readers::with_decimal_point(text) {
+            Some(point) => wrong.hint(format!(
+                "write a decimal point: {point} (pandas: `to_csv` without `decimal=\",\"`)"
+            )),
+            None => wrong,
         }
     }
 
@@ -122,14 +134,18 @@ pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<
         let path = path.as_ref();
         let name = path.display().to_string();
         let Some(format) = DataFormat::of(path) else {
-            bail!(failure!("`{name}`: its extension does not determine its format")
-                .hint("a table is a .csv, .tsv, .jsonl or .parquet file"));
+            bail!(failure!("`{name}`: its extension does not determine its format").hint(
+                "a table is a .csv, .tsv, .jsonl or .parquet file; text may be compressed as \
+                     .gz or .zst"
+            ));
         };
+        let compression = OuterCompression::of(path);
         builder.file = index;
         let input = InputFile::open(path)?;
-        let cells = input.stamp().size.saturating_mul(cells_per_byte(format));
+        let cells = input.stamp().size.saturating_mul(cells_per_byte(format, compression));
         builder.most_cells = builder.most_cells.saturating_add(cells);
-        let file = DataFile { input, name, format, headerless: None, interrupt: interrupt.clone() };
+        let interrupt = interrupt.clone();
+        let file = DataFile { input, name, format, compression, headerless: None, interrupt };
         readers::read(&file, &mut builder)?;
         files.push(file.input);
     }
@@ -177,16 +193,17 @@ struct Builder {
 const FLOOR_OF_CELLS: u64 = 4 << 20;
 
 /// Cells for each byte of a large file. In Parquet a column with few different values takes some bits a
-/// row, or none. A cell takes 24 bytes of memory and its text.
-fn cells_per_byte(format: DataFormat) -> u64 {
-    match format {
-        DataFormat::Tsv | DataFormat::Csv | DataFormat::Jsonl => 1,
-        DataFormat::Parquet => 16,
+/// row, or none; compressed text may be as dense. A cell takes 24 bytes of memory and its text.
+fn cells_per_byte(format: DataFormat, compression: Option<OuterCompression>) -> u64 {
+    match (format, compression) {
+        (DataFormat::Parquet, _) | (_, Some(_)) => 16,
+        (DataFormat::Tsv | DataFormat::Csv | DataFormat::Jsonl, None) => 1,
     }
 }
 
 impl RowSink for Builder {
     fn header(&mut self, file: &DataFile, header: &TableHeader) -> Result<Vec<usize>> {
+        refuse_other_separator(file, header.columns)?;
         if self.file == 0 {
             self.columns = header.columns.to_vec();
         }

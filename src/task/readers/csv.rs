@@ -1,14 +1,19 @@
 //! Comma-separated values, quoted where they need it.
 
+use std::io::Read;
+
 use anyhow::{bail, Context, Result};
 
 use super::lines::LONGEST_LINE;
 use super::lines::{decode, not_utf8, refuse_nul, refuse_twins, refuse_utf16, too_long};
+use super::unpack::{open_text, unreadable};
 use super::{empty, header, pick, DataFile, RowSink};
 use crate::error::{failure, Diagnostic};
 
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
-    let bytes = file.input.read()?;
+    let mut bytes = Vec::new();
+    let read = open_text(file)?.read_to_end(&mut bytes);
+    read.map_err(|error| unreadable(file, &format!("after {} bytes", bytes.len()), error))?;
     refuse_utf16(&file.name, &bytes)?;
     let mut records = Records::of(file, &bytes);
     if !records.advance()? {

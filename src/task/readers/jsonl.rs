@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use anyhow::{bail, Result};
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::lines::{decode, not_utf8, LineReader};
 use super::{empty, header, Cell, DataFile, RowSink};
-use crate::error::failure;
+use crate::error::{failure, FileLocation};
 
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let columns = keys(file)?;
@@ -22,8 +22,14 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
             continue;
         }
         match object(text, &places, wanted.len()) {
-            Ok(cells) => sink.row(file, number, cells)?,
-            Err(error) => sink.broken(file, number, reason(&error))?,
+            Ok(JsonRow { twice: Some(key), .. }) => {
+                let place = FileLocation { column: Some(key.clone()), ..file.line(number) };
+                bail!(failure!("the key `{key}` is there twice, and which value holds is unclear")
+                    .hint("leave one of the two")
+                    .at(place));
+            }
+            Ok(JsonRow { cells, .. }) => sink.row(file, number, cells)?,
+            Err(error) => sink.broken(file, number, reason(text, &error))?,
         }
     }
     Ok(())
@@ -84,16 +90,21 @@ impl<'de> Visitor<'de> for Seed<'_> {
     }
 }
 
-/// The cells of an object at the `places` of its keys, null where a key is missing.
-fn object(
-    text: &str,
-    places: &HashMap<&str, usize>,
-    wanted: usize,
-) -> serde_json::Result<Vec<Cell>> {
+/// What was read of one object.
+#[derive(Debug, PartialEq)]
+struct JsonRow {
+    /// The wanted cells; null where a key is missing.
+    cells: Vec<Cell>,
+    /// A wanted key that is there more than once.
+    twice: Option<String>,
+}
+
+/// The cells of an object at the `places` of its keys.
+fn object(text: &str, places: &HashMap<&str, usize>, wanted: usize) -> serde_json::Result<JsonRow> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let cells = CellsSeed { places, wanted }.deserialize(&mut deserializer)?;
+    let row = CellsSeed { places, wanted }.deserialize(&mut deserializer)?;
     deserializer.end()?;
-    Ok(cells)
+    Ok(row)
 }
 
 /// Reads the wanted values of an object; others are skipped, at any depth and without memory.
@@ -103,22 +114,23 @@ struct CellsSeed<'a> {
 }
 
 impl<'de> DeserializeSeed<'de> for CellsSeed<'_> {
-    type Value = Vec<Cell>;
+    type Value = JsonRow;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Vec<Cell>, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<JsonRow, D::Error> {
         deserializer.deserialize_map(self)
     }
 }
 
 impl<'de> Visitor<'de> for CellsSeed<'_> {
-    type Value = Vec<Cell>;
+    type Value = JsonRow;
 
     fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
         formatter.write_str("a map")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<Cell>, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonRow, A::Error> {
         let mut cells = vec![Cell::Null; self.wanted];
+        let mut twice = None;
         let mut known = vec![false; self.wanted];
         while let Some(key) = map.next_key::<String>()? {
             let Some(&place) = self.places.get(key.as_str()) else {
@@ -126,11 +138,11 @@ impl<'de> Visitor<'de> for CellsSeed<'_> {
                 continue;
             };
             if std::mem::replace(&mut known[place], true) {
-                return Err(A::Error::custom(format_args!("the key `{key}` is there twice")));
+                twice.get_or_insert(key);
             }
             cells[place] = map.next_value_seed(CellSeed)?;
         }
-        Ok(cells)
+        Ok(JsonRow { cells, twice })
     }
 }
 
@@ -187,20 +199,56 @@ impl<'de> Visitor<'de> for CellSeed {
     }
 }
 
+/// Numbers that Python's json module writes and JSON does not have.
+const NOT_JSON: [&str; 3] = ["NaN", "Infinity", "-Infinity"];
+
 /// serde_json counts lines of the text it was given, which is one line of the file.
-fn reason(error: &serde_json::Error) -> String {
+fn reason(line: &str, error: &serde_json::Error) -> String {
     let text = error.to_string();
     let what = text.rsplit_once(" at line ").map_or(text.as_str(), |(what, _)| what);
-    format!("not a JSON object, at column {}: {what}", error.column())
+    let column = error.column();
+    // The column is that of the byte at fault or the one before it.
+    let token = (column.saturating_sub(2)..=column).find_map(|at| {
+        let rest = line.get(at..)?;
+        Some((at, *NOT_JSON.iter().find(|token| rest.starts_with(**token))?))
+    });
+    match token {
+        Some((at, token)) => {
+            let key = key_before(&line[..at]).map(|key| format!(" of the key `{key}`"));
+            let key = key.unwrap_or_default();
+            format!(
+                "`{token}`{key}, at column {}, is not JSON: find out why the value is not finite, \
+                 and write a number or null (Python: `json.dumps(…, allow_nan=False)` finds it)",
+                at + 1
+            )
+        }
+        None => format!("not a JSON object, at column {column}: {what}"),
+    }
+}
+
+/// The key whose value follows `text`.
+fn key_before(text: &str) -> Option<String> {
+    let key = text.trim_end().strip_suffix(':')?.trim_end();
+    let inner = key.strip_suffix('"')?;
+    let is_quote = |&(at, _): &(usize, &str)| {
+        let slashes = inner[..at].bytes().rev().take_while(|&byte| byte == b'\\').count();
+        slashes % 2 == 0
+    };
+    let (start, _) = inner.rmatch_indices('"').find(is_quote)?;
+    serde_json::from_str(&key[start..]).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn cells(text: &str) -> Result<Vec<Cell>, String> {
+    fn row(text: &str) -> Result<JsonRow, String> {
         let places = HashMap::from([("a", 0), ("b", 1)]);
-        object(text, &places, 2).map_err(|error| reason(&error))
+        object(text, &places, 2).map_err(|error| reason(text, &error))
+    }
+
+    fn cells(text: &str) -> Result<Vec<Cell>, String> {
+        row(text).map(|row| row.cells)
     }
 
     #[test]
@@ -224,10 +272,24 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_there_twice_has_no_value() {
-        let error = cells(r#"{"a": 1, "b": 2, "a": 3}"#).unwrap_err();
-        assert!(error.contains("the key `a` is there twice"), "{error}");
-        assert_eq!(cells(r#"{"c": 1, "c": 2}"#).unwrap(), [Cell::Null, Cell::Null], "unused");
+    fn a_wanted_key_that_is_there_twice_is_found() {
+        assert_eq!(row(r#"{"a": 1, "b": 2, "a": 3}"#).unwrap().twice.as_deref(), Some("a"));
+        assert_eq!(row(r#"{"c": 1, "c": 2}"#).unwrap().twice, None, "unused");
+    }
+
+    #[test]
+    fn numbers_that_are_not_json_are_named_with_their_key() {
+        for (text, parts) in [
+            (r#"{"a": NaN, "b": 1}"#, ["`NaN` of the key `a`, at column 7,", "allow_nan"]),
+            (r#"{"b": 1, "a":Infinity}"#, ["`Infinity` of the key `a`, at column 14,", "null"]),
+            (r#"{"x \"y": -Infinity}"#, ["`-Infinity` of the key `x \"y`, at column 11,", "null"]),
+            (r#"{"b": [1, NaN]}"#, ["`NaN`, at column 11,", "is not JSON"]),
+        ] {
+            let error = row(text).unwrap_err();
+            assert!(parts.iter().all(|part| error.contains(part)), "{text}: {error}");
+        }
+        let error = row(r#"{"a": Nan}"#).unwrap_err();
+        assert!(error.starts_with("not a JSON object, at column"), "{error}");
     }
 
     #[test]

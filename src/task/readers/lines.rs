@@ -1,12 +1,12 @@
 //! Lines of a text file, numbered, within bounds.
 
 use std::collections::HashSet;
-use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, Result};
 
-use super::{open, DataFile};
+use super::unpack::{open_text, unreadable};
+use super::DataFile;
 use crate::error::{failure, FileLocation};
 
 /// Maximum length of a line, 16 MiB; a longer one means a damaged file.
@@ -15,14 +15,14 @@ pub(super) const LONGEST_LINE: usize = 16 << 20;
 /// The lines of one file without their ends (`\n`, `\r\n`), byte-order mark removed.
 pub(super) struct LineReader<'a> {
     file: &'a DataFile,
-    reader: BufReader<File>,
+    reader: BufReader<Box<dyn Read>>,
     line: Vec<u8>,
     number: usize,
 }
 
 impl<'a> LineReader<'a> {
     pub(super) fn of(file: &'a DataFile) -> Result<LineReader<'a>> {
-        let reader = BufReader::with_capacity(1 << 16, open(file)?);
+        let reader = BufReader::with_capacity(1 << 16, open_text(file)?);
         Ok(LineReader { file, reader, line: Vec::new(), number: 0 })
     }
 
@@ -38,7 +38,7 @@ impl<'a> LineReader<'a> {
         let read = Read::by_ref(&mut self.reader)
             .take(LONGEST_LINE as u64 + 1)
             .read_until(b'\n', &mut self.line)
-            .with_context(|| format!("cannot read `{name}` at line {}", self.number))?;
+            .map_err(|error| unreadable(self.file, &format!("at line {}", self.number), error))?;
         if read == 0 {
             return Ok(None);
         }
@@ -80,8 +80,14 @@ pub(super) fn refuse_utf16(name: &str, start: &[u8]) -> Result<()> {
 
 pub(super) fn refuse_nul(file: &DataFile, line: usize, bytes: &[u8]) -> Result<()> {
     if let Some(at) = bytes.iter().position(|&byte| byte == 0) {
+        // Text in UTF-16 without a byte-order mark: about every other byte is NUL.
+        let zeros = bytes.iter().filter(|&&byte| byte == 0).count();
+        let is_utf16 = line == 1 && zeros * 5 >= bytes.len() * 2;
         bail!(failure!("a NUL byte at byte {}", at + 1)
-            .hint("this is not a text file, or it is damaged")
+            .hint(match is_utf16 {
+                true => "it is probably UTF-16; save it as UTF-8: iconv -f UTF-16LE -t UTF-8",
+                false => "this is not a text file, or it is damaged",
+            })
             .at(file.line(line)));
     }
     Ok(())

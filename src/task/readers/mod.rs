@@ -20,7 +20,12 @@ mod csv;
 mod jsonl;
 mod lines;
 mod parquet;
+mod separators;
 mod tsv;
+mod unpack;
+
+pub(crate) use separators::{refuse_other_separator, with_decimal_point};
+pub(crate) use unpack::OuterCompression;
 
 /// The format of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,8 +42,10 @@ pub enum DataFormat {
 }
 
 impl DataFormat {
-    /// The format by a file's extension.
+    /// The format by a file's extension: the one before `.gz` or `.zst`, if it ends so.
     pub fn of(path: &Path) -> Option<DataFormat> {
+        let unpacked = OuterCompression::of(path).map(|_| path.with_extension(""));
+        let path = unpacked.as_deref().unwrap_or(path);
         let extension = path.extension()?.to_str()?.to_ascii_lowercase();
         Some(match extension.as_str() {
             "tsv" | "txt" => DataFormat::Tsv,
@@ -91,6 +98,8 @@ pub(crate) struct DataFile {
     /// Its name in messages: its path, or `hub id/file`.
     pub(crate) name: String,
     pub(crate) format: DataFormat,
+    /// How the whole file is compressed.
+    pub(crate) compression: Option<OuterCompression>,
     /// The columns if the file has no header line (TSV only).
     pub(crate) headerless: Option<&'static [&'static str]>,
     /// Ends the reading between two rows.
@@ -133,7 +142,7 @@ pub(crate) trait RowSink {
 
 /// Reads one file into `sink`.
 pub(crate) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
-    refuse_pointer(file)?;
+    refuse_other_content(file)?;
     match file.format {
         DataFormat::Tsv => tsv::read(file, sink),
         DataFormat::Csv => csv::read(file, sink),
@@ -146,8 +155,8 @@ fn open(file: &DataFile) -> Result<File> {
     file.input.reader().with_context(|| format!("cannot read `{}`", file.name))
 }
 
-/// Refuses Git LFS pointers in place of files.
-fn refuse_pointer(file: &DataFile) -> Result<()> {
+/// Refuses Git LFS pointers in place of files, and files compressed otherwise than their names say.
+fn refuse_other_content(file: &DataFile) -> Result<()> {
     const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/";
     let mut head = Vec::new();
     open(file)?
@@ -159,18 +168,23 @@ fn refuse_pointer(file: &DataFile) -> Result<()> {
             "run `git lfs pull` in the repository it comes from, or download the file itself"
         ));
     }
-    Ok(())
+    unpack::refuse_other_packing(file, &head)
 }
 
-/// Gives the columns of a file without class names to `sink`; returns those that it wants.
+/// Gives the columns of a text to `sink`; returns those that it wants. Where it does not find them,
+/// another separator is the likely reason.
 fn header(file: &DataFile, columns: &[String], sink: &mut dyn RowSink) -> Result<Vec<usize>> {
-    sink.header(file, &TableHeader { columns, class_names: &BTreeMap::new() })
+    let wanted = sink.header(file, &TableHeader { columns, class_names: &BTreeMap::new() });
+    if wanted.is_err() {
+        refuse_other_separator(file, columns)?;
+    }
+    wanted
 }
 
 /// The wanted fields of a row of text, or why the row cannot be used.
 fn pick(fields: &[&str], wanted: &[usize], columns: usize) -> Result<Vec<Cell>, String> {
     if fields.len() > columns && fields[columns..].iter().any(|field| !field.is_empty()) {
-        return Err(format!("{} columns where the header has {columns}", fields.len()));
+        return Err(separators::too_many(fields, columns));
     }
     let cell = |&index: &usize| match fields.get(index) {
         Some(field) => Cell::Text((*field).to_owned()),
