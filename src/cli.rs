@@ -134,6 +134,9 @@ pub(crate) struct CheckArgs {
     /// Student prediction files or glob patterns
     #[arg(long, value_name = "FILES", required = true, num_args = 1..)]
     pub(crate) student_predictions: Vec<String>,
+    /// Divide each row of probabilities by its sum if rounding explains why that is not 1
+    #[arg(long)]
+    pub(crate) normalise: bool,
     #[command(flatten)]
     pub(crate) settings: Layer,
     #[command(flatten)]

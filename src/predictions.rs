@@ -4,14 +4,19 @@
 //!
 //! | column | meaning |
 //! |---|---|
-//! | `id` | names the example; without it, rows are taken in order |
+//! | `id`, or another of [`pair`]'s id columns | names the example; without it, rows are taken in order |
 //! | `logit_<label>`, one per label | raw scores (read as f32), or |
 //! | `probability_<label>`, one per label | probabilities that sum to one, or |
 //! | `confidence` and `predicted` | the largest probability and its label; divergences are undefined |
 //! | `label` | the true label, by name or id; may be left out or empty |
 
-mod read;
+mod columns; //  which columns hold the predictions
+mod pair; //     teacher and student over the same examples
+mod read; //     one model's predictions
+mod renames; //  columns with other names
+mod rounding; // probabilities with few digits
 mod write;
 
-pub use read::{read_pair, read_predictions, PredictionFile};
+pub use pair::{read_pair, JoinedBy, PredictionPair};
+pub use read::{read_predictions, PredictionFile, PredictionOptions};
 pub use write::{write_logits, LogitsFormat};

@@ -85,6 +85,10 @@ codes! {
     TemperatureAtEdge = "temperature-at-edge",
     /// Rows of predictions were compared in order, which may differ between the files.
     JoinedByRow = "joined-by-row",
+    /// Rows of predictions were joined by a column other than `id`.
+    JoinedByColumn = "joined-by-column",
+    /// Rows of probabilities were divided by their sum.
+    RowsNormalised = "rows-normalised",
     /// All labelled examples carry one label.
     OneLabel = "one-label",
     /// A model is worse than always giving the most frequent label.
@@ -118,7 +122,9 @@ impl Code {
             Code::ImpliedByLoss
             | Code::TokenizersDiffer
             | Code::BeyondMaxLength
-            | Code::LengthsDiffer => NoteLevel::Note,
+            | Code::LengthsDiffer
+            | Code::JoinedByColumn
+            | Code::RowsNormalised => NoteLevel::Note,
             _ => NoteLevel::Warning,
         }
     }

@@ -10,7 +10,7 @@ use crate::cli::CheckArgs;
 use crate::config::{BoundSource, Config, Settings, BOUND_KEYS};
 use crate::error::{usage, Exit};
 use crate::input::InputFile;
-use crate::predictions::{read_pair, PredictionFile};
+use crate::predictions::{read_pair, JoinedBy, PredictionFile, PredictionOptions, PredictionPair};
 use crate::report::schema::{ModelManifest, Skipped};
 use crate::report::{PredictionTable, Report};
 
@@ -58,6 +58,9 @@ pub(super) fn command(args: &CheckArgs, settings: &Settings) -> Vec<String> {
     words.extend(args.teacher_predictions.iter().map(file));
     words.push("--student-predictions".to_owned());
     words.extend(args.student_predictions.iter().map(file));
+    if args.normalise {
+        words.push("--normalise".to_owned());
+    }
     words
 }
 
@@ -79,14 +82,21 @@ fn check(args: &CheckArgs, settings: &Settings, session: &Session) -> Result<Tas
     let patterns = |given: &[String]| -> Vec<String> {
         given.iter().map(|p| p.replace("{task}", &task.name)).collect()
     };
-    let (teacher, student) = read_pair(
+    let options = PredictionOptions {
+        task: &task.name,
+        labels: &task.label_names,
+        texts: &task.text_columns(),
+        label_map: &settings.label_map,
+        normalise: args.normalise,
+        interrupt: &session.interrupt,
+    };
+    let pair = read_pair(
         &patterns(&args.teacher_predictions),
         &patterns(&args.student_predictions),
-        &task.name,
-        &task.label_names,
-        &settings.label_map,
-        &session.interrupt,
+        &options,
     )?;
+    let mut notes = notes_of_tables(&pair, session);
+    let PredictionPair { teacher, student, .. } = pair;
     let manifests =
         vec![manifest(&task.name, "teacher", &teacher), manifest(&task.name, "student", &student)];
     let files = [teacher.files.clone(), student.files.clone()].concat();
@@ -95,7 +105,6 @@ fn check(args: &CheckArgs, settings: &Settings, session: &Session) -> Result<Tas
     let order: Vec<usize> = (0..kept).collect();
     let split = settings.split.clone().unwrap_or_else(|| "train".to_owned());
     let unlabelled = teacher.labels.iter().all(Option::is_none);
-    let mut notes: Vec<Note> = joined_by_row(&teacher, &student).into_iter().collect();
     let labels = teacher.labels[..kept].to_vec();
     let label_names = teacher.label_names;
     let teacher = teacher.predictions.reordered(&order);
@@ -132,24 +141,65 @@ fn check(args: &CheckArgs, settings: &Settings, session: &Session) -> Result<Tas
     Ok(TaskOutcome { rows: vec![row], tables: vec![table], models: manifests })
 }
 
+/// Notes on how the tables were read; one that names the column of a join is printed too.
+fn notes_of_tables(pair: &PredictionPair, session: &Session) -> Vec<Note> {
+    let mut notes: Vec<Note> = match &pair.joined {
+        JoinedBy::Column(name) if name == "id" => Vec::new(),
+        JoinedBy::Column(name) => {
+            let note = joined_by_column(name);
+            session.progress.message(&format!("note: {}", note.message));
+            vec![note]
+        }
+        JoinedBy::Rows => joined_by_row(&pair.teacher, &pair.student).into_iter().collect(),
+    };
+    for (role, file) in [("teacher", &pair.teacher), ("student", &pair.student)] {
+        if file.normalised > 0 {
+            let (rows, all) = (file.normalised, file.labels.len());
+            let what = format!(
+                "{rows} of {all} rows of the {role}'s probabilities do not sum to 1 and were divided \
+                 by their sum (--normalise)"
+            );
+            notes.push(
+                Note::new(Code::RowsNormalised, what)
+                    .hint("write the probabilities with more digits, or the logits"),
+            );
+        }
+    }
+    notes
+}
+
+fn joined_by_column(name: &str) -> Note {
+    let column = match name {
+        "" => "the column without a name (the index of pandas)".to_owned(),
+        name => format!("the column `{name}`"),
+    };
+    let what = format!("rows were joined by {column}, whose values are unique in both tables");
+    Note::new(Code::JoinedByColumn, what)
+        .hint("name the column `id` in both tables if it names the examples")
+}
+
 /// A warning if rows are joined by order although one table has ids, or although several files were
 /// read in the order of their names.
 fn joined_by_row(teacher: &PredictionFile, student: &PredictionFile) -> Option<Note> {
-    let only_one_has_ids = |with: &str, without: &str| {
-        format!("the {with}'s predictions have an `id` column and the {without}'s have none")
+    let only_one_has_ids = |with: &str, name: &str, without: &str| {
+        format!("the {with}'s predictions have an `{name}` column and the {without}'s have none")
     };
     let in_parts = |file: &PredictionFile| file.files.len() > 1;
-    let why = match (teacher.has_ids(), student.has_ids()) {
-        (true, true) => return None,
-        (true, false) => only_one_has_ids("teacher", "student"),
-        (false, true) => only_one_has_ids("student", "teacher"),
-        (false, false) if in_parts(teacher) || in_parts(student) => format!(
+    let why = match (teacher.ids(), student.ids()) {
+        // The same ids under two names are in the same order, or the join was refused.
+        (Some(t), Some(s)) if teacher.has_same_ids(student) || t == s => return None,
+        (Some(t), Some(s)) => format!(
+            "the teacher's predictions have the column `{t}` and the student's `{s}`, with other values"
+        ),
+        (Some(name), None) => only_one_has_ids("teacher", name, "student"),
+        (None, Some(name)) => only_one_has_ids("student", name, "teacher"),
+        (None, None) if in_parts(teacher) || in_parts(student) => format!(
             "the predictions have no `id` column and lie in several files (teacher {}, student {}), \
              which were taken in the order of their names",
             teacher.files.len(),
             student.files.len()
         ),
-        (false, false) => return None,
+        (None, None) => return None,
     };
     Some(
         Note::new(Code::JoinedByRow, format!("{why}: their rows were compared in order"))

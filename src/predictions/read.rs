@@ -1,17 +1,20 @@
-//! Reads files of predictions; joins teacher and student.
+//! Reads files of predictions.
 
 use std::collections::HashMap;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, Result};
 
+use super::columns::{shown, PredictionColumns};
+use super::pair::{example_columns, ExampleColumn};
+use super::rounding::{allowed, decimals, normalise};
 use crate::checkpoint::labels::align;
 use crate::checkpoint::LabelMap;
-use crate::confidence::Predictions;
+use crate::confidence::{PredictionError, Predictions};
 use crate::error::failure;
 use crate::input::InputFile;
 use crate::interrupt::Interrupt;
 use crate::task::table::{expand_patterns, read_table, Cell, DataTable};
-use crate::task::{label_ids, listed, LabelIndex, LabelReader, MOST_LABELS};
+use crate::task::{label_ids, LabelIndex, LabelReader};
 
 /// One model's predictions, one row per example.
 #[derive(Debug, Clone)]
@@ -30,92 +33,30 @@ pub struct PredictionFile {
     pub files: Vec<InputFile>,
     /// SHA-256 of their bytes.
     pub sha256: String,
-    ids: Option<Vec<String>>,
-    places: Vec<String>,
+    /// Rows of probabilities that were divided by their sum because of
+    /// [`PredictionOptions::normalise`].
+    pub normalised: usize,
+    /// Which example each row is of.
+    pub(super) examples: Vec<ExampleColumn>,
+    /// The file and line of each row.
+    pub(super) places: Vec<String>,
 }
 
-/// The columns that hold the predictions.
-enum PredictionColumns {
-    Logits(Vec<usize>),
-    Probabilities(Vec<usize>),
-    Confidence { confidence: usize, predicted: usize },
-}
-
-/// Teacher and student over the same examples, in the teacher's order: joined by `id` if both have
-/// it, otherwise by row.
-///
-/// # Errors
-/// Those of [`read_predictions`]; different examples or numbers of them; contradictory true labels;
-/// an interrupt.
-pub fn read_pair(
-    teacher: &[String],
-    student: &[String],
-    task: &str,
-    task_labels: &[String],
-    map: &LabelMap,
-    interrupt: &Interrupt,
-) -> Result<(PredictionFile, PredictionFile)> {
-    let mut teacher = read_predictions("teacher", teacher, task, task_labels, map, interrupt)?;
-    let names = teacher.label_names.clone();
-    let mut student = read_predictions("student", student, task, &names, map, interrupt)?;
-    map.check_used(&teacher.own_labels, &student.own_labels)?;
-    if let (Some(wanted), Some(given)) = (&teacher.ids, &student.ids) {
-        let order = join(wanted, given, &teacher, &student)?;
-        student = student.reordered(&order)?;
-    } else if teacher.labels.len() != student.labels.len() {
-        bail!(failure!(
-            "the teacher's predictions have {} rows, and the student's {}",
-            teacher.labels.len(),
-            student.labels.len()
-        )
-        .hint(
-            "both must be of the same examples; with an `id` column in both they are joined by it"
-        ));
-    }
-    for i in 0..teacher.labels.len() {
-        match (teacher.labels[i], student.labels[i]) {
-            (Some(t), Some(s)) if t != s => bail!(
-                "{} has the label `{}`, and {} has `{}` for the same example",
-                teacher.places[i],
-                names[t as usize],
-                student.places[i],
-                names[s as usize]
-            ),
-            (None, given) => teacher.labels[i] = given,
-            _ => {}
-        }
-    }
-    Ok((teacher, student))
-}
-
-/// For each of the teacher's ids, the student's row.
-fn join(
-    wanted: &[String],
-    given: &[String],
-    teacher: &PredictionFile,
-    student: &PredictionFile,
-) -> Result<Vec<usize>> {
-    let rows: HashMap<&str, usize> =
-        given.iter().enumerate().map(|(i, id)| (id.as_str(), i)).collect();
-    let missing = wanted.iter().position(|id| !rows.contains_key(id.as_str()));
-    if let Some(i) = missing {
-        bail!(
-            "{}: the id `{}` is not among the student's predictions",
-            teacher.places[i],
-            wanted[i]
-        );
-    }
-    if given.len() > wanted.len() {
-        let known: HashMap<&str, ()> = wanted.iter().map(|id| (id.as_str(), ())).collect();
-        let extra = given.iter().position(|id| !known.contains_key(id.as_str()));
-        let i = extra.context("more ids than examples, and none of them new")?;
-        bail!(
-            "{}: the id `{}` is not among the teacher's predictions",
-            student.places[i],
-            given[i]
-        );
-    }
-    Ok(wanted.iter().map(|id| rows[id.as_str()]).collect())
+/// What a table of predictions is read for.
+#[derive(Debug, Clone, Copy)]
+pub struct PredictionOptions<'a> {
+    /// The task's name.
+    pub task: &'a str,
+    /// Its label names in the order of their ids; empty if it names none.
+    pub labels: &'a [String],
+    /// The names of its text columns.
+    pub texts: &'a [String],
+    /// The task's names for the labels of the tables.
+    pub label_map: &'a LabelMap,
+    /// Divide rows of probabilities by their sum if that differs from one by rounding.
+    pub normalise: bool,
+    /// Ends the reading.
+    pub interrupt: &'a Interrupt,
 }
 
 /// Reads the files that match `patterns` as one model's predictions over the task's labels.
@@ -128,18 +69,16 @@ fn join(
 pub fn read_predictions(
     role: &str,
     patterns: &[String],
-    task: &str,
-    task_labels: &[String],
-    map: &LabelMap,
-    interrupt: &Interrupt,
+    options: &PredictionOptions,
 ) -> Result<PredictionFile> {
+    let PredictionOptions { task, labels: task_labels, label_map: map, .. } = *options;
     let files = expand_patterns(patterns)?;
-    let mut table = read_table(&files, interrupt)?;
+    let mut table = read_table(&files, options.interrupt)?;
     let source = files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ");
     if table.rows.is_empty() {
         bail!("`{source}` has no predictions: an empty split cannot be audited");
     }
-    let (own, shown) = shown(&table, &source)?;
+    let (own, shown) = shown(&table, &source, task_labels)?;
     let names = match (task_labels.is_empty(), &own) {
         (false, _) => task_labels.to_vec(),
         // As `audit predict` writes them; ids are read too.
@@ -148,8 +87,10 @@ pub fn read_predictions(
         }
         (true, Some(own)) => own.clone(),
         (true, None) => {
-            bail!(failure!("`{source}` has only `predicted`, and the task {task} names no labels")
-                .hint("give the task `labels` in a [task.NAME] table"))
+            bail!(failure!(
+                "`{source}` has only the predicted label, and the task {task} names no labels"
+            )
+            .hint("give the task `labels` in a [task.NAME] table"))
         }
     };
     let (own, columns) = match (own, &shown) {
@@ -164,20 +105,27 @@ pub fn read_predictions(
         (None, _) => (names.clone(), (0..names.len()).collect()),
     };
     let reader = LabelReader::new(&names, None);
-    let labels = match table.column("label") {
+    let predicted = match shown {
+        PredictionColumns::Confidence { predicted, .. } => Some(predicted),
+        _ => None,
+    };
+    // A pipeline's `label` is the predicted one.
+    let labels = match table.column("label").filter(|column| Some(*column) != predicted) {
         Some(column) => {
             (0..table.rows.len()).map(|r| table.label(r, column, &reader)).collect::<Result<_>>()?
         }
         None => vec![None; table.rows.len()],
     };
+    let (predictions, normalised) = predictions(&table, &shown, &columns, &reader, options)?;
     Ok(PredictionFile {
-        predictions: predictions(&table, &shown, &columns, &reader, names.len())?,
+        predictions,
+        normalised,
         labels,
         own_labels: own,
         label_names: names,
         label_map: columns,
-        ids: ids(&table)?,
         places: (0..table.rows.len()).map(|row| table.place(row).to_string()).collect(),
+        examples: example_columns(&mut table, options.texts)?,
         files: table.files,
         sha256: table.sha256,
     })
@@ -214,6 +162,7 @@ fn rename_predicted(
     }
     if renamed == 0 {
         map.rename(role, names)?; // it may be for the other model only
+        name_ids(table, column, names);
         return Ok(names.to_vec());
     }
     let mut givers: HashMap<&str, &str> = HashMap::new();
@@ -237,72 +186,49 @@ fn rename_predicted(
     Ok(own_names)
 }
 
-/// The label names in the columns' order (`None` for a bare confidence), and the columns.
-fn shown(table: &DataTable, source: &str) -> Result<(Option<Vec<String>>, PredictionColumns)> {
-    let with_prefix = |prefix: &str| -> (Vec<String>, Vec<usize>) {
-        let columns = table.columns.iter().enumerate();
-        columns.filter_map(|(i, c)| Some((c.strip_prefix(prefix)?.to_owned(), i))).unzip()
-    };
-    for (prefix, shown) in [
-        ("logit_", PredictionColumns::Logits as fn(Vec<usize>) -> PredictionColumns),
-        ("probability_", PredictionColumns::Probabilities),
-    ] {
-        let (names, columns) = with_prefix(prefix);
-        if names.len() > MOST_LABELS {
-            let count = names.len();
-            bail!("`{source}` has {count} `{prefix}` columns, and the limit is {MOST_LABELS}");
-        }
-        if names.len() == 1 {
-            bail!("`{source}` has one `{prefix}` column, and a classifier has two labels or more");
-        }
-        if !names.is_empty() {
-            return Ok((Some(names), shown(columns)));
-        }
-    }
-    match (table.column("confidence"), table.column("predicted")) {
-        (Some(confidence), Some(predicted)) => {
-            Ok((None, PredictionColumns::Confidence { confidence, predicted }))
-        }
-        _ => {
-            bail!(failure!("`{source}` has the columns [{}], and none has the model's confidence",
-            listed(&table.columns))
-        .hint(
-            "it needs logit_<label> for every label, or probability_<label>, or confidence and \
-             predicted",
-        ))
+/// Replaces `LABEL_1`, which a model without label names gives, by the task's name of that id.
+fn name_ids(table: &mut DataTable, column: usize, names: &[String]) {
+    let known = LabelIndex::new(names);
+    for row in &mut table.rows {
+        let Cell::Text(text) = &row.cells[column] else { continue };
+        let id = text.trim().strip_prefix("LABEL_").and_then(|id| id.parse::<usize>().ok());
+        if let Some(name) = id.filter(|_| known.find(text).is_none()).and_then(|id| names.get(id)) {
+            row.cells[column] = Cell::Text(name.clone());
         }
     }
 }
 
+/// The predictions, and how many rows were normalised.
 fn predictions(
     table: &DataTable,
     shown: &PredictionColumns,
     order: &[usize],
     reader: &LabelReader,
-    labels: usize,
-) -> Result<Predictions> {
+    options: &PredictionOptions,
+) -> Result<(Predictions, usize)> {
     let rows = 0..table.rows.len();
-    let at_row = |error: crate::confidence::PredictionError| match error.example() {
-        Some(row) => anyhow::Error::new(error).context(table.place(row)),
-        None => error.into(),
-    };
+    let labels = order.len();
     match shown {
-        PredictionColumns::Logits(columns) | PredictionColumns::Probabilities(columns) => {
-            let mut values = Vec::with_capacity(table.rows.len() * labels);
-            for row in rows {
-                for &label in order {
-                    values.push(number(table, row, columns[label])?);
-                }
-            }
-            if matches!(shown, PredictionColumns::Probabilities(_)) {
-                return Predictions::from_probabilities(&values, labels).map_err(at_row);
-            }
+        PredictionColumns::Logits(columns) => {
+            let values = numbers(table, columns, order)?;
             let logits: Vec<f32> = values.into_iter().map(|v| v as f32).collect();
             if let Some(at) = logits.iter().position(|logit| !logit.is_finite()) {
                 let column = columns[order[at % labels]];
                 bail!(table.wrong(at / labels, column, "it is too large for f32"));
             }
-            Predictions::from_logits(&logits, labels).map_err(at_row)
+            let predictions = Predictions::from_logits(&logits, labels);
+            Ok((predictions.map_err(|error| at_row(table, error, None))?, 0))
+        }
+        PredictionColumns::Probabilities(columns) => {
+            let mut values = numbers(table, columns, order)?;
+            let decimals = decimals(table, columns);
+            let normalised = match options.normalise {
+                true => normalise(&mut values, labels, decimals),
+                false => 0,
+            };
+            let offer = (!options.normalise).then(|| allowed(decimals, labels)).flatten();
+            let predictions = Predictions::from_probabilities(&values, labels);
+            Ok((predictions.map_err(|error| at_row(table, error, offer))?, normalised))
         }
         PredictionColumns::Confidence { confidence, predicted } => {
             let (mut sure, mut classes) = (Vec::new(), Vec::new());
@@ -311,48 +237,54 @@ fn predictions(
                 let class = table.label(row, *predicted, reader)?;
                 classes.push(class.ok_or_else(|| table.wrong(row, *predicted, "it is empty"))?);
             }
-            Predictions::from_confidence(&sure, &classes, labels).map_err(at_row)
+            let predictions = Predictions::from_confidence(&sure, &classes, labels);
+            Ok((predictions.map_err(|error| at_row(table, error, None))?, 0))
         }
     }
+}
+
+/// The error with the place of its row and what to do. `offer`: the distance of a sum from one that
+/// `--normalise` accepts.
+fn at_row(table: &DataTable, error: PredictionError, offer: Option<f64>) -> anyhow::Error {
+    let hint = match &error {
+        PredictionError::NotNormalised { sum, .. } => match offer {
+            Some(most) if (sum - 1.0).abs() <= most => {
+                "they look rounded: write more digits, or logits, or pass --normalise to divide \
+                 each row by its sum"
+            }
+            _ => "give the probabilities of all labels with more digits, or the logits",
+        },
+        PredictionError::NotAProbability { .. } => {
+            "name the columns logit_<label> if these are raw scores"
+        }
+        _ => {
+            return match error.example() {
+                Some(row) => anyhow::Error::new(error).context(table.place(row)),
+                None => error.into(),
+            }
+        }
+    };
+    let place = table.place(error.example().expect("both are of one row"));
+    failure!("{error}").hint(hint).at(place).into()
+}
+
+/// The numbers of all rows, each in the order of the task's labels.
+fn numbers(table: &DataTable, columns: &[usize], order: &[usize]) -> Result<Vec<f64>> {
+    let mut values = Vec::with_capacity(table.rows.len() * order.len());
+    for row in 0..table.rows.len() {
+        for &label in order {
+            values.push(number(table, row, columns[label])?);
+        }
+    }
+    Ok(values)
 }
 
 fn number(table: &DataTable, row: usize, column: usize) -> Result<f64> {
     match table.number(row, column)? {
         Some(value) if value.is_finite() => Ok(value),
-        Some(value) => bail!(table.wrong(row, column, format!("{value} is not finite"))),
+        Some(value) => bail!(table
+            .wrong(row, column, format!("{value} is not finite"))
+            .hint("find out why the model gives it; a prediction is a finite number")),
         None => bail!(table.wrong(row, column, "it is empty")),
-    }
-}
-
-fn ids(table: &DataTable) -> Result<Option<Vec<String>>> {
-    let Some(column) = table.column("id") else { return Ok(None) };
-    let mut first: HashMap<String, usize> = HashMap::new();
-    let mut ids = Vec::with_capacity(table.rows.len());
-    for row in 0..table.rows.len() {
-        let id = table.text(row, column)?.ok_or_else(|| table.wrong(row, column, "it is empty"))?;
-        if let Some(other) = first.insert(id.clone(), row) {
-            let twice = format!("the id `{id}` is also in {}", table.place(other));
-            bail!(table.wrong(row, column, twice));
-        }
-        ids.push(id);
-    }
-    Ok(Some(ids))
-}
-
-impl PredictionFile {
-    /// Whether the file names its examples.
-    pub fn has_ids(&self) -> bool {
-        self.ids.is_some()
-    }
-
-    /// The rows in another order: row i of the result is row `order[i]` of this one.
-    fn reordered(self, order: &[usize]) -> Result<Self> {
-        Ok(PredictionFile {
-            predictions: self.predictions.reordered(order),
-            labels: order.iter().map(|&i| self.labels[i]).collect(),
-            places: order.iter().map(|&i| self.places[i].clone()).collect(),
-            ids: self.ids.map(|ids| order.iter().map(|&i| ids[i].clone()).collect()),
-            ..self
-        })
     }
 }

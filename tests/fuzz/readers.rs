@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,10 +21,13 @@ use confidence_audit::inference::{run_tokens, Logits, RunOptions, Windows};
 use confidence_audit::input::InputFile;
 use confidence_audit::interrupt::Interrupt;
 use confidence_audit::model::{self, Head};
-use confidence_audit::predictions::{read_predictions, write_logits, LogitsFormat};
+use confidence_audit::predictions::{
+    read_predictions, write_logits, LogitsFormat, PredictionOptions,
+};
 use confidence_audit::report::{write_json, Envelope, RenderOptions, Report, Saved};
 use confidence_audit::task::{builtin_names, load, LoadOptions, TaskSpec};
 use confidence_audit::tune::plan::{Plan, TuneFlags};
+use flate2::write::GzEncoder;
 use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
@@ -57,7 +61,7 @@ const fn reader(name: &'static str, prepare: fn(&Path) -> Target) -> FileReader 
     FileReader { name, base: 32 * MIB, factor: 100, prepare }
 }
 
-pub static READERS: [FileReader; 23] = [
+pub static READERS: [FileReader; 24] = [
     reader("safetensors", safetensors),
     reader("safetensors-index", index),
     reader("pickle-archive", |folder| pickle(folder, "pth-zip", Syntax::Bytes)),
@@ -74,6 +78,8 @@ pub static READERS: [FileReader; 23] = [
     reader("data-tsv", |folder| data(folder, "tsv")),
     reader("data-csv", |folder| data(folder, "csv")),
     reader("data-jsonl", |folder| data(folder, "jsonl")),
+    // The unpacked text of a .csv, 64 MiB at most for short files, is read whole; a vector doubles.
+    FileReader { name: "data-compressed", base: 192 * MIB, factor: 400, prepare: data_compressed },
     reader("data-parquet", |folder| data(folder, "parquet")),
     reader("predictions", predictions),
     reader("configs", configs),
@@ -264,6 +270,32 @@ fn data(folder: &Path, extension: &'static str) -> Target {
     Target { corpus, syntax, read: Box::new(read) }
 }
 
+/// Rows of SST-2 in .csv.gz or .jsonl.zst; the first byte of an input says which.
+fn data_compressed(folder: &Path) -> Target {
+    let rows: Vec<(String, i64)> = (0..20).map(|i| (glue::sentence(i), i as i64 % 2)).collect();
+    let csv: String = rows.iter().map(|(s, l)| format!("\"{s}\",{l}\n")).collect();
+    let json = |(s, l): &(String, i64)| json!({ "sentence": s, "label": l }).to_string() + "\n";
+    let jsonl: String = rows.iter().map(json).collect();
+    let mut gzip = GzEncoder::new(vec![0], flate2::Compression::default());
+    gzip.write_all(format!("sentence,label\n{csv}").as_bytes()).unwrap();
+    let zstd = [vec![1], zstd::encode_all(jsonl.as_bytes(), 3).unwrap()].concat();
+    let corpus = vec![gzip.finish().unwrap(), zstd];
+    let folder = folder.to_owned();
+    let read = move |bytes: &[u8]| {
+        let (number, content) = bytes.split_first().unwrap_or((&0, &[]));
+        let names = ["train.csv.gz", "train.jsonl.zst"];
+        names.iter().for_each(|name| _ = fs::remove_file(folder.join(name)));
+        fs::write(folder.join(names[usize::from(*number) % 2]), content).unwrap();
+        let hub = offline(&folder);
+        let data = Some(folder.clone());
+        let options = LoadOptions { data, limit: None, allow_skipped: true, hub: &hub };
+        let dataset = load(&TaskSpec::glue("sst2").unwrap(), "train", &options)?;
+        assert!(!dataset.examples.is_empty(), "no example and no error");
+        Ok(())
+    };
+    Target { corpus, syntax: Syntax::Bytes, read: Box::new(read) }
+}
+
 fn parquet(rows: &[(String, i64)]) -> Vec<u8> {
     let schema = "message glue { required binary sentence (UTF8); required int64 label; }";
     let schema = Arc::new(parse_message_type(schema).unwrap());
@@ -308,8 +340,15 @@ fn predictions(folder: &Path) -> Target {
         let path = folder.join(format!("p.{extension}"));
         fs::write(&path, content).unwrap();
         let (files, interrupt) = ([path.to_str().unwrap().to_owned()], Interrupt::default());
-        let map = LabelMap::default();
-        let file = read_predictions("teacher", &files, "sst2", &names, &map, &interrupt)?;
+        let options = PredictionOptions {
+            task: "sst2",
+            labels: &names,
+            texts: &[],
+            label_map: &LabelMap::default(),
+            normalise: true,
+            interrupt: &interrupt,
+        };
+        let file = read_predictions("teacher", &files, &options)?;
         assert!(!file.labels.is_empty(), "no prediction and no error");
         Ok(())
     };

@@ -88,7 +88,7 @@ fn a_misspelling_brings_the_nearest_words() {
 #[test]
 fn one_letter_is_no_misspelling_of_another() {
     assert!(nearest("x").is_empty() && nearest("-x").is_empty(), "{:?}", nearest("x"));
-    assert_eq!(nearest("j"), ["joined-by-row"]);
+    assert_eq!(nearest("j"), ["joined-by-row", "joined-by-column"]);
 }
 
 /// The words that text reports print in front of a line, as `page.field("…", …)` writes them.

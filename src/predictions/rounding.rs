@@ -1,0 +1,107 @@
+//! Probabilities that were written with few digits.
+
+use crate::confidence::NORMALISATION_TOLERANCE;
+use crate::task::table::{Cell, DataTable};
+
+/// The largest distance of a sum from one that is ever taken for rounding: where most of many labels
+/// are rounded to 0, the sum says nothing about the others.
+const LARGEST: f64 = 0.05;
+
+/// Room for the last bits of a sum.
+const LAST_BITS: f64 = 1e-9;
+
+/// The decimals with which the probabilities of a table were written: the most of any cell, since
+/// trailing zeros may be left out.
+pub(super) fn decimals(table: &DataTable, columns: &[usize]) -> u32 {
+    let cells = (0..table.rows.len()).flat_map(|row| {
+        columns.iter().map(move |&column| decimals_of(&table.rows[row].cells[column]))
+    });
+    cells.max().unwrap_or(0)
+}
+
+fn decimals_of(cell: &Cell) -> u32 {
+    match cell {
+        Cell::Text(text) => decimals_of_text(text),
+        Cell::Number(value) => decimals_of_text(&value.to_string()),
+        _ => 0,
+    }
+}
+
+/// Digits behind the point: 2 of `0.25`, 5 of `1e-05`.
+fn decimals_of_text(text: &str) -> u32 {
+    let text = text.trim();
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let fraction = mantissa.split_once('.').map_or(0, |(_, fraction)| fraction.len() as i64);
+    let exponent: i64 = exponent.parse().unwrap_or(0);
+    u32::try_from(fraction.saturating_sub(exponent).clamp(0, 400)).expect("0 to 400")
+}
+
+/// By how much the sum of a row of `labels` probabilities may differ from one if each was rounded to
+/// so many decimals: half a unit of the last for each label, at most 0.05. `None` without decimals.
+pub(super) fn allowed(decimals: u32, labels: usize) -> Option<f64> {
+    let unit = 10f64.powi(-i32::try_from(decimals).ok()?);
+    (decimals > 0).then_some((labels as f64 * unit / 2.0).min(LARGEST) + LAST_BITS)
+}
+
+/// Divides each row by its sum where that differs from one by more than is accepted in any case and
+/// by no more than `decimals` allow. The number of such rows.
+pub(super) fn normalise(values: &mut [f64], labels: usize, decimals: u32) -> usize {
+    let Some(allowed) = allowed(decimals, labels) else { return 0 };
+    let mut changed = 0;
+    for row in values.chunks_exact_mut(labels) {
+        let sum: f64 = row.iter().sum();
+        let apart = (sum - 1.0).abs();
+        let is_probability = row.iter().all(|p| (0.0..=1.0).contains(p));
+        if is_probability && apart > NORMALISATION_TOLERANCE && apart <= allowed {
+            row.iter_mut().for_each(|p| *p /= sum);
+            changed += 1;
+        }
+    }
+    changed
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decimals_are_those_written() {
+        for (text, decimals) in [
+            ("0.25", 2),
+            (" 0.5 ", 1),
+            ("1", 0),
+            ("0.50", 2),
+            ("1e-05", 5),
+            ("1.5E-5", 6),
+            ("2.5e1", 0),
+            ("1e-999999999999", 400),
+        ] {
+            assert_eq!(decimals_of_text(text), decimals, "{text}");
+        }
+        assert_eq!(decimals_of(&Cell::Number(0.125)), 3);
+        assert_eq!(decimals_of(&Cell::Integer(1)), 0);
+    }
+
+    #[test]
+    fn rounding_allows_half_a_unit_for_each_label() {
+        let near = |found: Option<f64>, expected: f64| (found.unwrap() - expected).abs() < 1e-8;
+        assert!(near(allowed(2, 2), 0.01));
+        assert!(near(allowed(3, 3), 0.0015));
+        assert!(near(allowed(1, 2), 0.05) && near(allowed(2, 1000), 0.05), "no more than 0.05");
+        assert_eq!(allowed(0, 2), None, "hard labels");
+    }
+
+    #[test]
+    fn rows_within_rounding_are_divided_and_others_stay() {
+        // 0.33 + 0.33 + 0.33 = 0.99; 3·0.005 = 0.015 allows it. 0.97 is 0.03 off.
+        let mut values = [0.33, 0.33, 0.33, 0.5, 0.3, 0.17, 0.5, 0.25, 0.25];
+        assert_eq!(normalise(&mut values, 3, 2), 1);
+        assert!(values[..3].iter().all(|p| (p - 1.0 / 3.0).abs() < 1e-15));
+        assert_eq!(values[3..], [0.5, 0.3, 0.17, 0.5, 0.25, 0.25]);
+        // Exactly at the limit of two labels: 0.49 + 0.5.
+        assert_eq!(normalise(&mut [0.49, 0.5], 2, 2), 1);
+        assert_eq!(normalise(&mut [0.49, 0.5], 2, 3), 0);
+        assert_eq!(normalise(&mut [0.0, 0.0], 2, 0), 0);
+        assert_eq!(normalise(&mut [1.02, -0.03], 2, 2), 0, "not probabilities");
+    }
+}
