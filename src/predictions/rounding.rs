@@ -48,8 +48,12 @@ pub(super) fn allowed(decimals: u32, labels: usize) -> Option<f64> {
 pub(super) fn normalise(values: &mut [f64], labels: usize, decimals: u32) -> usize {
     let Some(allowed) = allowed(decimals, labels) else { return 0 };
     let mut changed = 0;
+    let mut sorted = vec![0.0; labels];
     for row in values.chunks_exact_mut(labels) {
-        let sum: f64 = row.iter().sum();
+        // Sorted, so that the order of the labels changes no bit.
+        sorted.copy_from_slice(row);
+        sorted.sort_unstable_by(f64::total_cmp);
+        let sum: f64 = sorted.iter().sum();
         let apart = (sum - 1.0).abs();
         let is_probability = row.iter().all(|p| (0.0..=1.0).contains(p));
         if is_probability && apart > NORMALISATION_TOLERANCE && apart <= allowed {
