@@ -332,7 +332,8 @@ fn how_to_join(teacher: &PredictionFile, student: &PredictionFile, joined: &Join
     });
     let why = why.unwrap_or_else(|| "they have no column of ids in common".to_owned());
     format!(
-        "the tables are compared row by row ({why}): give both an `id` column, or sort them alike"
+        "the tables are compared row by row ({why}): give both an `id` column, or sort them alike; a \
+         column that is not of the example has to go from one table"
     )
 }
 
