@@ -34,7 +34,7 @@ pub use length::{beyond_tokenizer, lengths_differ, set_max_length};
 pub use manifest::{manifest, pinned_arguments, settings_sha256};
 pub use notes::{checkpoint_notes, models_disagree, record_unusable, sanity};
 pub use pair::SplitPair;
-pub use reading::reading_notes;
+pub use reading::{reading_notes, segments_not_fed};
 pub use recalibrate::{fitted_on_gate, recalibrate, recalibrate_arguments};
 pub use run::{run_one, run_options, Ending, ModelRun, PairRun};
 pub use sampled::{audit_sample, SampleOptions, SampledSplit, SampledTask};

@@ -241,6 +241,11 @@ impl Classifier {
         (self.tokenizer().max_length(), self.limit)
     }
 
+    /// What decides the tokens of a text: the tokenizer's files, how they are read, and the length.
+    pub fn tokens_key(&self) -> &str {
+        &self.tokens_key
+    }
+
     /// The model's entry in the report's manifest.
     pub fn into_manifest(self, settings: &Settings) -> ModelManifest {
         let types = self.facts.uses_token_types && self.tokenizer().returns_token_types();

@@ -82,9 +82,10 @@ pub fn beyond_tokenizer(
     let is_beyond = settings.max_length_is_given() && i64::try_from(length).ok()? > longest;
     is_beyond.then(|| {
         let message = format!(
-            "the {role}'s texts are cut at {length} tokens, as asked ({}), and its tokenizer has a \
+            "the {role}'s texts are cut at {length} tokens ({} is {}), and its tokenizer has a \
              `model_max_length` of {longest}",
-            settings.origin("max_length")
+            settings.origin("max_length"),
+            settings.max_length
         );
         let hint = "scripts of transformers cut at the smaller one; without a maximum length, so \
                     does this program";

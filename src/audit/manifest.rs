@@ -25,11 +25,6 @@ pub fn settings_sha256(all: &[Settings]) -> String {
                 "split" => digest.update(format!("{key} = {:?}\n", splits(settings))),
                 _ => digest.update(format!("{key} = {}\n", value.unwrap_or_default())),
             }
-            // The default gives way to the tokenizer's own limit, and the same number as a setting
-            // does not.
-            if key == "max_length" && settings.default_max_length_is_given() {
-                digest.update("max_length is given\n");
-            }
         }
         if let Some(table) = settings.task.description() {
             digest.update(serde_json::to_vec(table).expect("a table of strings is JSON"));

@@ -3,6 +3,7 @@
 use super::length::{beyond_tokenizer, lengths_differ};
 use super::{Classifier, Role};
 use crate::check::{Code, Note};
+use crate::checkpoint::TextTokenizer;
 use crate::config::Settings;
 use crate::task::Dataset;
 
@@ -11,10 +12,8 @@ pub fn reading_notes(model: &Classifier, dataset: &Dataset, settings: &Settings)
     let tokenizer = model.tokenizer();
     let mut notes: Vec<Note> =
         beyond_tokenizer(model.role(), tokenizer, settings).into_iter().collect();
-    let is_lost = model.facts().uses_token_types && !tokenizer.returns_token_types();
-    if is_lost && dataset.examples.iter().any(|example| example.pair.is_some()) {
-        notes.push(segments_not_fed(model.role(), tokenizer.class()));
-    }
+    let segments = model.facts().uses_token_types;
+    notes.extend(segments_not_fed(model.role(), segments, tokenizer, dataset));
     notes
 }
 
@@ -31,13 +30,23 @@ pub(super) fn reading_notes_of_pair(
     notes
 }
 
-/// A warning that a tokenizer returns no token types to a model that has segments.
-fn segments_not_fed(role: Role, class: &str) -> Note {
+/// A warning if a tokenizer returns no token types for pairs, and its model has `segments`.
+pub fn segments_not_fed(
+    role: Role,
+    segments: bool,
+    tokenizer: &TextTokenizer,
+    dataset: &Dataset,
+) -> Option<Note> {
+    let is_pair = || dataset.examples.iter().any(|example| example.pair.is_some());
+    if !segments || tokenizer.returns_token_types() || !is_pair() {
+        return None;
+    }
+    let class = tokenizer.class();
     let message = format!(
-        "the {role}'s tokenizer ({class}) returns no `token_type_ids`: its model tells segments \
-         apart, and sees segment 0 in both sentences of a pair"
+        "the {role}'s tokenizer ({class}) returns no `token_type_ids` in transformers 5: its model \
+         tells segments apart, and sees segment 0 in both sentences of a pair"
     );
     let hint = "if the model was trained with segments, set `model_input_names` in its \
                 tokenizer_config.json to [\"input_ids\", \"token_type_ids\", \"attention_mask\"]";
-    Note::new(Code::TokenTypesLost, message).hint(hint)
+    Some(Note::new(Code::TokenTypesLost, message).hint(hint))
 }

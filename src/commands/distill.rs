@@ -113,7 +113,9 @@ fn audit_hint(recipe: &Recipe, student: &Student) -> Option<String> {
         }
     };
     add("data", data);
-    add("max-length", Some(settings.max_length.to_string()));
+    // As a flag, the default would go before the tokenizer's own limit.
+    let given = Some(settings.max_length).filter(|_| settings.max_length_is_given());
+    add("max-length", given.map(|length| length.to_string()));
     add("limit", settings.limit.map(|limit| limit.to_string()));
     let label_map = settings.label_map.to_string();
     add("label-map", Some(quoted(&label_map)).filter(|_| !label_map.is_empty()));

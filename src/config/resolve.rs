@@ -331,11 +331,6 @@ impl Settings {
             && Some(self.max_length) != Layer::built_in().max_length
     }
 
-    /// Whether the command line or the config sets the maximum length to its default.
-    pub fn default_max_length_is_given(&self) -> bool {
-        self.max_length_is_given() && !self.max_length_is_explicit()
-    }
-
     /// Whether the command line or the config sets the maximum length.
     pub fn max_length_is_given(&self) -> bool {
         self.origin("max_length") != Origin::Default

@@ -230,6 +230,17 @@ pub fn trainable_shape(config: &ModelConfig, weights: &Weights) -> Result<Option
     }
 }
 
+/// Whether a model of the BERT family tells the segments of a pair apart; false for the others.
+///
+/// # Errors
+/// As [`trainable_shape`].
+pub fn has_segments(config: &ModelConfig, weights: &Weights) -> Result<bool> {
+    match families::family(&architecture(config, weights)?) {
+        Some(family) => Ok(family.token_types && config.size_or("type_vocab_size", 2)? > 1),
+        None => Ok(false),
+    }
+}
+
 /// `model_type`; for an old config without it, from the class name or the tensor names.
 fn architecture(config: &ModelConfig, weights: &Weights) -> Result<String> {
     if let Some(name) = config.text("model_type")? {

@@ -44,7 +44,11 @@ impl Distillation<'_> {
             (name, self.recipe.method.name, &self.labels),
             recipe,
             (self.sources.0.as_ref().map(hashes), hashes(&self.sources.1)),
-            format!("{:?}", settings.casing),
+            (
+                format!("{:?}", settings.casing),
+                // The teacher may cut texts, and read segments, otherwise than the student.
+                self.teacher.as_ref().map(|teacher| teacher.classifier.tokens_key()),
+            ),
             prepared.train.sha256(),
             validation.map(Evaluated::sha256),
         ))?;

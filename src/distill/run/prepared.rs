@@ -4,8 +4,8 @@ use anyhow::{bail, Context, Result};
 
 use super::{Distillation, TrainingContext};
 use crate::audit::{
-    beyond_tokenizer, checkpoint_notes, lengths_differ, reading_notes, set_max_length, Role,
-    Session,
+    beyond_tokenizer, checkpoint_notes, lengths_differ, reading_notes, segments_not_fed,
+    set_max_length, Role, Session,
 };
 use crate::checkpoint::Checkpoint;
 use crate::distill::data::{cut, evaluated, source, tokens, Splits, Teacher, TeacherLogits};
@@ -15,8 +15,7 @@ use crate::distill::recipe::{Init, Recipe, StudentLayer};
 use crate::distill::saved::TrainingFolder;
 use crate::distill::student::{begin, columns_by_name, NewStudent, StudentPlan};
 use crate::error::usage;
-use crate::model::trainable_shape;
-use crate::report::schema::LengthLimit;
+use crate::model::{has_segments, trainable_shape};
 
 /// An untrained student with the splits in its tokens.
 pub(super) struct Prepared {
@@ -63,24 +62,28 @@ impl<'a> Distillation<'a> {
         let mut checkpoint = Checkpoint::open(begun_from, settings.casing, &session.hub)
             .with_context(|| format!("cannot open `{begun_from}`"))?;
         // Those of a teacher are printed where it is opened.
-        if settings.teacher.as_deref() != Some(begun_from) {
+        let is_the_teacher = settings.teacher.as_deref() == Some(begun_from);
+        if !is_the_teacher {
             checkpoint_notes("student's base", &checkpoint, session);
-        }
-        let shape = trainable_shape(&checkpoint.config, &checkpoint.weights)?;
-        let mut limit = LengthLimit::Setting;
-        if let Some(shape) = shape {
-            let (tokenizer, role) = (&mut checkpoint.tokenizer, Role::Student);
-            limit = set_max_length(tokenizer, shape.positions, settings, role)?;
         }
         let teacher = settings.teacher.as_deref();
         let teacher = teacher.map(|source| Teacher::open(source, &splits, settings, session));
         let mut teacher = teacher.transpose()?;
-        let mut notes =
-            Vec::from_iter(beyond_tokenizer(Role::Student, &checkpoint.tokenizer, settings));
+        let mut notes = Vec::new();
         if let Some(Teacher { classifier }) = &teacher {
             notes.extend(reading_notes(classifier, &splits.train, settings));
-            let of_student = (checkpoint.tokenizer.max_length(), limit);
-            notes.extend(lengths_differ(classifier.length(), of_student));
+        }
+        if let Some(shape) = trainable_shape(&checkpoint.config, &checkpoint.weights)? {
+            let segments = has_segments(&checkpoint.config, &checkpoint.weights)?;
+            let tokenizer = &mut checkpoint.tokenizer;
+            let limit = set_max_length(tokenizer, shape.positions, settings, Role::Student)?;
+            notes.extend(beyond_tokenizer(Role::Student, tokenizer, settings));
+            if !is_the_teacher {
+                notes.extend(segments_not_fed(Role::Student, segments, tokenizer, &splits.train));
+            }
+            let of_student = (tokenizer.max_length(), limit);
+            let of_teacher = teacher.as_ref().map(|teacher| teacher.classifier.length());
+            notes.extend(of_teacher.and_then(|length| lengths_differ(length, of_student)));
         }
         notes.iter().for_each(|note| session.progress.note(note));
         let labels = match &teacher {
