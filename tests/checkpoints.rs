@@ -122,7 +122,7 @@ fn a_wrapper_s_prefix_is_left_out_of_every_shard() {
 }
 
 #[test]
-fn a_report_notes_the_prefix_and_the_recalibrated_checkpoint_has_plain_names() {
+fn a_report_warns_of_the_prefix_and_the_recalibrated_checkpoint_has_plain_names() {
     let sandbox = Sandbox::new();
     copy_folder(demo("student-overconfident").as_ref(), &sandbox.path("s"));
     sandbox.edit_weights("s", |weights| *weights = renamed(weights, "module."));
@@ -134,7 +134,7 @@ fn a_report_notes_the_prefix_and_the_recalibrated_checkpoint_has_plain_names() {
     let wrapped = sandbox.row(&arguments);
     assert_eq!(wrapped["sigma"], row["sigma"]);
     let found = note(&wrapped, "prefix-removed");
-    assert_eq!(found["level"], "note");
+    assert_eq!(found["level"], "warning");
     says(found["message"].as_str().unwrap(), &["student", "`module.…`"]);
     let run = sandbox.audit(&with(&["recalibrate", "--output", "out"], &arguments));
     assert!([0, 1].contains(&run.code), "{}", run.stderr);
