@@ -1,5 +1,6 @@
 //! Command-line arguments.
 
+mod check;
 mod output;
 
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ use crate::report::tuning::Tuning;
 use crate::report::verification::Verification;
 use crate::report::Report;
 use crate::tune::plan::SearchName;
+pub(crate) use check::CheckArgs;
 pub(crate) use output::{FormatArgs, OutputArgs};
 
 const EXAMPLES: &str = "\
@@ -120,27 +122,6 @@ pub(crate) struct PredictArgs {
     /// Print only errors to stderr
     #[arg(long, short)]
     pub(crate) quiet: bool,
-}
-
-/// `audit check …`
-#[derive(Debug, Args)]
-pub(crate) struct CheckArgs {
-    #[command(flatten)]
-    pub(crate) tasks: TaskArgs,
-    /// Teacher prediction files (CSV, TSV, JSONL or Parquet) or glob patterns; several files are one
-    /// table
-    #[arg(long, value_name = "FILES", required = true, num_args = 1..)]
-    pub(crate) teacher_predictions: Vec<String>,
-    /// Student prediction files or glob patterns
-    #[arg(long, value_name = "FILES", required = true, num_args = 1..)]
-    pub(crate) student_predictions: Vec<String>,
-    /// Divide each row of probabilities by its sum if rounding explains why that is not 1
-    #[arg(long)]
-    pub(crate) normalise: bool,
-    #[command(flatten)]
-    pub(crate) settings: Layer,
-    #[command(flatten)]
-    pub(crate) output: OutputArgs,
 }
 
 /// `audit recalibrate …`
