@@ -4,13 +4,14 @@
 //!
 //! | column | meaning |
 //! |---|---|
-//! | `id`, or another of [`pair`]'s id columns | names the example; without it, rows are taken in order |
+//! | `id`, or another column of ids in [`examples`] | names the example; without it, rows are taken in order |
 //! | `logit_<label>`, one per label | raw scores (read as f32), or |
 //! | `probability_<label>`, one per label | probabilities that sum to one, or |
 //! | `confidence` and `predicted` | the largest probability and its label; divergences are undefined |
 //! | `label` | the true label, by name or id; may be left out or empty |
 
 mod columns; //  which columns hold the predictions
+mod examples; // which columns tell what example a row is of
 mod pair; //     teacher and student over the same examples
 mod read; //     one model's predictions
 mod renames; //  columns with other names

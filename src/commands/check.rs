@@ -182,7 +182,10 @@ fn joined_by_column(name: &str) -> Note {
 /// read in the order of their names.
 fn joined_by_row(teacher: &PredictionFile, student: &PredictionFile) -> Option<Note> {
     let only_one_has_ids = |with: &str, name: &str, without: &str| {
-        format!("the {with}'s predictions have an `{name}` column and the {without}'s have none")
+        format!(
+            "the {with}'s predictions have a column of unique ids, `{name}`, and the {without}'s have \
+             none"
+        )
     };
     let in_parts = |file: &PredictionFile| file.files.len() > 1;
     let why = match (teacher.ids(), student.ids()) {

@@ -2,8 +2,9 @@
 
 use anyhow::{bail, Result};
 
+use super::examples::INDICES;
 use super::renames::missing;
-use super::rounding::{allowed, decimals};
+use super::rounding::{allowed, decimals, fewest_decimals};
 use crate::confidence::NORMALISATION_TOLERANCE;
 use crate::error::{failure, Diagnostic};
 use crate::task::table::DataTable;
@@ -60,7 +61,7 @@ pub(super) fn shown(
 /// probability. Only a table without other columns (save the index of pandas) is taken for one: in any
 /// other, `label` may be the true label.
 fn of_pipeline(table: &DataTable) -> Option<PredictionColumns> {
-    let mut others = table.columns.iter().filter(|name| !name.is_empty());
+    let mut others = table.columns.iter().filter(|name| !INDICES.contains(&name.as_str()));
     let (confidence, predicted) = (table.column("score")?, table.column("label")?);
     let alone = others.all(|name| name == "score" || name == "label");
     alone.then_some(PredictionColumns::Confidence { confidence, predicted })
@@ -99,14 +100,15 @@ fn refuse_contradiction(
     let place = |name: &String| names.iter().position(|known| known == name);
     let places: Vec<Option<usize>> = other_names.iter().map(place).collect();
     let by_size = places.iter().all(Option::is_none) && logits.len() == probabilities.len();
-    let rounding = StatementRounding::of(table, logits, probabilities);
+    let half_precision = [probabilities, logits].map(|columns| half_precision(table, columns));
     for row in 0..table.rows.len() {
         // Logits that are not numbers are an error of their own; probabilities are not used.
         let all = |columns: &[usize]| -> Option<Vec<f64>> {
             columns.iter().map(|&column| value(table, row, column)).collect()
         };
         let Some(scores) = all(logits) else { continue };
-        let tolerance = rounding.tolerance(&scores);
+        let rounding = StatementRounding::of(table, row, logits, probabilities);
+        let tolerance = rounding.or_half_precision(half_precision).tolerance(&scores);
         let mut expected = softmax(&scores);
         let mut columns = probabilities.clone();
         if by_size {
@@ -146,7 +148,7 @@ fn value(table: &DataTable, row: usize, column: usize) -> Option<f64> {
     table.number(row, column).ok().flatten()
 }
 
-/// How much rounding of the two statements of a table explains.
+/// How much rounding of the two statements of a row explains.
 struct StatementRounding {
     /// Of a probability.
     probability: f64,
@@ -156,21 +158,31 @@ struct StatementRounding {
     relative: f64,
 }
 
+/// The relative rounding of numbers that f16 or bf16 hold; 0 for others.
+fn half_precision(table: &DataTable, columns: &[usize]) -> f64 {
+    match bits(table, columns) {
+        bits @ 0..=11 => 0.5f64.powi(bits.max(8) as i32), // f16 has 11 bits, bf16 has 8
+        _ => 0.0,
+    }
+}
+
 impl StatementRounding {
-    fn of(table: &DataTable, logits: &[usize], probabilities: &[usize]) -> Self {
-        let half_unit =
-            |columns: &[usize]| 0.5 * 10f64.powi(-(decimals(table, columns).min(300) as i32));
-        let half_precision = |columns: &[usize]| match bits(table, columns) {
-            bits @ 0..=11 => 0.5f64.powi(bits.max(8) as i32), // f16 has 11 bits, bf16 has 8
-            _ => 0.0,
+    /// Of a row, by the coarsest cell of each statement.
+    fn of(table: &DataTable, row: usize, logits: &[usize], probabilities: &[usize]) -> Self {
+        let half_unit = |columns: &[usize]| {
+            let decimals = fewest_decimals(table, row, columns).min(300);
+            0.5 * 10f64.powi(-(decimals as i32))
         };
         StatementRounding {
-            probability: NORMALISATION_TOLERANCE
-                .max(half_unit(probabilities))
-                .max(half_precision(probabilities)),
+            probability: NORMALISATION_TOLERANCE.max(half_unit(probabilities)),
             logit: half_unit(logits),
-            relative: half_precision(logits),
+            relative: 0.0,
         }
+    }
+
+    fn or_half_precision(self, [of_probability, of_logit]: [f64; 2]) -> Self {
+        let probability = self.probability.max(of_probability);
+        StatementRounding { probability, relative: of_logit, ..self }
     }
 
     /// The derivative of p by a logit is at most p(1 − p) ≤ 1/4, and all others may move against it.
@@ -221,14 +233,20 @@ fn refuse_probabilities_called_logits(
 
 /// Whether all rows of the columns lie in [0, 1] and sum to one, within rounding.
 pub(super) fn is_distribution(table: &DataTable, columns: &[usize]) -> bool {
+    let share =
+        |row: usize, column: usize| value(table, row, column).filter(|p| (0.0..=1.0).contains(p));
+    let within = |tolerance: f64| {
+        (0..table.rows.len()).all(|row| {
+            let sum: Option<f64> = columns.iter().map(|&column| share(row, column)).sum();
+            sum.is_some_and(|sum| (sum - 1.0).abs() <= tolerance)
+        })
+    };
+    // Nearly all logits end here, at the first row; the decimals of all cells take longer.
+    if !within(0.1) {
+        return false;
+    }
     // One decimal or none would take any small numbers for rounded ones.
     let digits = decimals(table, columns);
     let rounding = allowed(digits.max(2), columns.len()).unwrap_or(0.0);
-    let tolerance = NORMALISATION_TOLERANCE.max(rounding);
-    let share =
-        |row: usize, column: usize| value(table, row, column).filter(|p| (0.0..=1.0).contains(p));
-    (0..table.rows.len()).all(|row| {
-        let sum: Option<f64> = columns.iter().map(|&column| share(row, column)).sum();
-        sum.is_some_and(|sum| (sum - 1.0).abs() <= tolerance)
-    })
+    within(NORMALISATION_TOLERANCE.max(rounding))
 }

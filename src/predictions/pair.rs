@@ -1,12 +1,12 @@
 //! Teacher and student over the same examples: joined by a column of ids, else by row.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use anyhow::{bail, Context, Result};
 
+use super::examples::{apart, cut, shown_name, ExampleColumn, ID, IDS, INDEX, INDICES};
 use super::read::{read_predictions, PredictionFile, PredictionOptions};
 use crate::error::{failure, Diagnostic};
-use crate::task::table::{Cell, DataTable};
 
 /// Both models' predictions.
 #[derive(Debug, Clone)]
@@ -28,105 +28,6 @@ pub enum JoinedBy {
     Rows,
 }
 
-/// A column that tells which example a row is of.
-#[derive(Debug, Clone)]
-pub(super) struct ExampleColumn {
-    name: String,
-    /// `None` for an empty cell.
-    cells: Vec<Option<String>>,
-}
-
-/// Columns of ids, the first that both tables have before the others. `idx` is GLUE's, `guid` that of
-/// older transformers.
-const ID: &str = "id";
-const IDS: [&str; 7] = [ID, "idx", "guid", "ID", "example_id", "uid", "index"];
-
-/// The names under which the index of pandas is written. It numbers rows anew where it was reset, so
-/// it joins only tables with the same values.
-const PANDAS_INDEX: [&str; 3] = ["", "Unnamed: 0", "__index_level_0__"];
-
-/// Columns that hold the example itself.
-const TEXTS: [&str; 12] = [
-    "text",
-    "sentence",
-    "sentence1",
-    "sentence2",
-    "question",
-    "question1",
-    "question2",
-    "premise",
-    "hypothesis",
-    "input",
-    "review",
-    "content",
-];
-
-/// Further names of the true label.
-const LABELS: [&str; 5] = ["labels", "gold", "gold_label", "target", "true_label"];
-
-/// Whole numbers from here on are not exact in f64.
-const INEXACT: f64 = 9_007_199_254_740_992.0; // 2^53
-
-/// Takes the columns of a table that tell its examples apart.
-///
-/// # Errors
-/// A column `id` that is empty somewhere, has a value twice or numbers too large to be exact.
-pub(super) fn example_columns(
-    table: &mut DataTable,
-    texts: &[String],
-) -> Result<Vec<ExampleColumn>> {
-    if let Some(column) = table.column(ID) {
-        require_ids(table, column)?;
-    }
-    let known = |name: &str| {
-        let lists = [&IDS[..], &PANDAS_INDEX, &TEXTS, &LABELS];
-        lists.iter().any(|list| list.contains(&name)) || texts.iter().any(|text| text == name)
-    };
-    let columns: Vec<usize> =
-        (0..table.columns.len()).filter(|&column| known(&table.columns[column])).collect();
-    let mut found = Vec::with_capacity(columns.len());
-    for column in columns {
-        let name = table.columns[column].clone();
-        let is_exact = |cell: &Cell| !matches!(cell, Cell::Number(value) if value.abs() >= INEXACT);
-        let is_text = |cell: &Cell| !matches!(cell, Cell::Other(_));
-        // Lists and numbers that are not exact say nothing of the example.
-        if table.rows.iter().all(|row| is_text(&row.cells[column]) && is_exact(&row.cells[column]))
-        {
-            let cells = (0..table.rows.len()).map(|row| id_text(table, row, column));
-            found.push(ExampleColumn { name, cells: cells.collect::<Result<_>>()? });
-        }
-        // Texts may be long, and nothing else reads them.
-        table.rows.iter_mut().for_each(|row| row.cells[column] = Cell::Null);
-    }
-    Ok(found)
-}
-
-/// A cell as text; NaN, with which pandas fills gaps, is an empty one.
-fn id_text(table: &DataTable, row: usize, column: usize) -> Result<Option<String>> {
-    match table.rows[row].cells[column] {
-        Cell::Number(value) if value.is_nan() => Ok(None),
-        _ => table.text(row, column),
-    }
-}
-
-fn require_ids(table: &DataTable, column: usize) -> Result<()> {
-    let mut first: HashMap<String, usize> = HashMap::with_capacity(table.rows.len());
-    for row in 0..table.rows.len() {
-        if matches!(table.rows[row].cells[column], Cell::Number(value) if value.abs() >= INEXACT) {
-            bail!(table
-                .wrong(row, column, "an id of this size is not exact as a number")
-                .hint("write the ids as text, in quotes"));
-        }
-        let id =
-            id_text(table, row, column)?.ok_or_else(|| table.wrong(row, column, "it is empty"))?;
-        if let Some(other) = first.insert(id.clone(), row) {
-            let twice = format!("the id `{id}` is also in {}", table.place(other));
-            bail!(table.wrong(row, column, twice));
-        }
-    }
-    Ok(())
-}
-
 /// Teacher and student over the same examples, in the teacher's order: joined by the first column of
 /// ids that both have, otherwise by row.
 ///
@@ -143,7 +44,7 @@ pub fn read_pair(
     let of_student = PredictionOptions { labels: &names, ..*options };
     let mut student = read_predictions("student", student, &of_student)?;
     options.label_map.check_used(&teacher.own_labels, &student.own_labels)?;
-    let joined = match common_ids(&teacher, &student) {
+    let joined = match common_ids(&teacher, &student)? {
         Some((wanted, given)) => {
             let order = order_of_student(wanted, given, &teacher, &student)?;
             let joined = JoinedBy::Column(wanted.name.clone());
@@ -165,19 +66,77 @@ pub fn read_pair(
     Ok(PredictionPair { teacher, student, joined })
 }
 
-/// The columns of both tables that join them.
+/// The columns of both tables that join them: the first column of ids with the same values in both,
+/// else the first at all, whose error says what differs; else an index in another order.
+///
+/// # Errors
+/// An index in another order that nothing else in the tables explains.
 fn common_ids<'a>(
     teacher: &'a PredictionFile,
     student: &'a PredictionFile,
-) -> Option<(&'a ExampleColumn, &'a ExampleColumn)> {
+) -> Result<Option<(&'a ExampleColumn, &'a ExampleColumn)>> {
     let of_both = |name: &&str| Some((teacher.example(name)?, student.example(name)?));
     let unique =
         |(t, s): &(&ExampleColumn, &ExampleColumn)| t.values().is_some() && s.values().is_some();
-    let mut ids = IDS.iter().filter_map(of_both).filter(unique);
-    ids.next().or_else(|| {
-        let mut indices = PANDAS_INDEX.iter().filter_map(of_both).filter(unique);
-        indices.find(|(t, s)| t.values() == s.values() && t.cells != s.cells)
-    })
+    let same = |(t, s): &(&ExampleColumn, &ExampleColumn)| t.values() == s.values();
+    let ids: Vec<_> = IDS.iter().filter_map(of_both).filter(unique).collect();
+    let is_id = |(t, _): &&(&ExampleColumn, &ExampleColumn)| t.name == ID;
+    if let Some(found) = ids.iter().find(|it| is_id(it) || same(it)).or(ids.first()) {
+        return Ok(Some(*found));
+    }
+    let turned = |it: &(&ExampleColumn, &ExampleColumn)| same(it) && it.0.cells != it.1.cells;
+    match INDICES.iter().filter_map(of_both).filter(unique).find(turned) {
+        Some((t, s)) => Ok(joins_by_index(t, s, teacher, student)?.then_some((t, s))),
+        None => Ok(None),
+    }
+}
+
+/// Whether an index that has the same values in another order joins the rows. It may also have been
+/// made again for rows in the same order, so a text or a true label that both tables have decides.
+///
+/// # Errors
+/// An index of pandas that no such column explains. A column that somebody called `index` joins.
+fn joins_by_index(
+    t: &ExampleColumn,
+    s: &ExampleColumn,
+    teacher: &PredictionFile,
+    student: &PredictionFile,
+) -> Result<bool> {
+    let order = order_of_student(t, s, teacher, student)?;
+    let fits = |column: &ExampleColumn, joined: bool| {
+        student.example(&column.name).is_none_or(|other| {
+            let given = |row: usize| other.cells[if joined { order[row] } else { row }].as_ref();
+            (0..order.len()).all(|row| !apart(column.cells[row].as_ref(), given(row)))
+        })
+    };
+    let all_fit = |joined: bool| {
+        let is_evidence = |name: &str| !IDS.contains(&name) && !INDICES.contains(&name);
+        let columns = teacher.examples.iter().filter(|column| is_evidence(&column.name));
+        columns.into_iter().all(|column| fits(column, joined))
+            && (0..order.len()).all(|row| {
+                let other = student.labels[if joined { order[row] } else { row }];
+                teacher.labels[row].zip(other).is_none_or(|(t, s)| t == s)
+            })
+    };
+    match (all_fit(true), all_fit(false)) {
+        (true, false) => Ok(true),
+        (false, true) => Ok(false),
+        _ if t.name == INDEX => Ok(true),
+        _ => {
+            let row = t.cells.iter().zip(&s.cells).position(|(t, s)| t != s).unwrap_or_default();
+            let name = shown_name(&t.name);
+            bail!(failure!(
+                "{}: {name} has the same values as in {}, in another order: either the rows are in \
+                 another order, or the index was made again",
+                student.places[row],
+                teacher.places[row]
+            )
+            .hint(
+                "call the column `id` in both tables if it names the examples, or leave it out of one \
+                 if the rows are in the same order"
+            ))
+        }
+    }
 }
 
 fn require_same_count(teacher: &PredictionFile, student: &PredictionFile) -> Result<()> {
@@ -274,23 +233,8 @@ fn refuse_other_examples(
     student: &PredictionFile,
     joined: &JoinedBy,
 ) -> Result<()> {
-    let by = |name: &str| matches!(joined, JoinedBy::Column(column) if column == name);
     let differs = |t: &ExampleColumn| -> Option<usize> {
-        let s = student.example(&t.name).filter(|_| !by(&t.name))?;
-        // An index that was reset, or is of a part, names other rows.
-        let is_index = PANDAS_INDEX.contains(&t.name.as_str());
-        if is_index && (*joined != JoinedBy::Rows || t.sorted() != s.sorted()) {
-            return None;
-        }
-        // The same labels may be written by name and by id.
-        if LABELS.contains(&t.name.as_str()) && t.distinct() != s.distinct() {
-            return None;
-        }
-        let apart = |(t, s): (&Option<String>, &Option<String>)| match (t, s) {
-            (Some(t), Some(s)) => t.trim() != s.trim(),
-            _ => false,
-        };
-        t.cells.iter().zip(&s.cells).position(apart)
+        t.first_of_another_example(student.example(&t.name)?, *joined == JoinedBy::Rows)
     };
     let first =
         teacher.examples.iter().filter_map(|t| Some((differs(t)?, t))).min_by_key(|it| it.0);
@@ -305,15 +249,23 @@ fn refuse_other_examples(
         teacher.places[row],
         cut(t)
     )
-    .hint(how_to_join(teacher, student, joined)))
+    .hint(how_to_join(teacher, student, joined, Some(&column.name))))
 }
 
 /// What to do about rows that do not fit together.
-fn how_to_join(teacher: &PredictionFile, student: &PredictionFile, joined: &JoinedBy) -> String {
+fn how_to_join(
+    teacher: &PredictionFile,
+    student: &PredictionFile,
+    joined: &JoinedBy,
+    differs: Option<&str>,
+) -> String {
     if let JoinedBy::Column(name) = joined {
+        let other = differs.map_or(String::new(), |name| {
+            format!("; if {} is not of the example, leave it out of one table", shown_name(name))
+        });
         return format!(
             "the tables were joined by {}: if it does not name the examples, leave it out, and give \
-             both an `id`",
+             both an `id`{other}",
             shown_name(name)
         );
     }
@@ -391,7 +343,7 @@ fn take_labels(
                         "the ids of one table are of other examples, or its labels are wrong"
                             .to_owned()
                     }
-                    joined => how_to_join(teacher, student, joined),
+                    joined => how_to_join(teacher, student, joined, None),
                 }))
             }
             (None, given) => teacher.labels[i] = given,
@@ -399,52 +351,6 @@ fn take_labels(
         }
     }
     Ok(())
-}
-
-/// A column's name for a message.
-fn shown_name(name: &str) -> String {
-    match name {
-        "" => "the column without a name (the index of pandas)".to_owned(),
-        name => format!("column `{name}`"),
-    }
-}
-
-/// The beginning of a long text.
-fn cut(text: &str) -> String {
-    const MOST: usize = 60;
-    match text.char_indices().nth(MOST) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
-}
-
-impl ExampleColumn {
-    /// Its values if every row has another; `None` if one is empty or twice.
-    fn values(&self) -> Option<HashSet<&str>> {
-        let values: HashSet<&str> =
-            self.cells.iter().map(Option::as_deref).collect::<Option<_>>()?;
-        (values.len() == self.cells.len()).then_some(values)
-    }
-
-    fn distinct(&self) -> HashSet<&str> {
-        self.cells.iter().flatten().map(String::as_str).collect()
-    }
-
-    /// Its values in order.
-    fn sorted(&self) -> Vec<Option<&str>> {
-        let mut cells: Vec<Option<&str>> = self.cells.iter().map(Option::as_deref).collect();
-        cells.sort_unstable();
-        cells
-    }
-
-    /// The first value that is there again, and both rows.
-    fn first_twice(&self) -> Option<(&str, usize, usize)> {
-        let mut rows: HashMap<&str, usize> = HashMap::new();
-        self.cells.iter().enumerate().find_map(|(row, cell)| {
-            let value = cell.as_deref()?;
-            rows.insert(value, row).map(|first| (value, first, row))
-        })
-    }
 }
 
 impl PredictionFile {

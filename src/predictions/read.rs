@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use anyhow::{bail, Result};
 
 use super::columns::{shown, PredictionColumns};
-use super::pair::{example_columns, ExampleColumn};
+use super::examples::{example_columns, ExampleColumn};
 use super::rounding::{allowed, decimals, normalise};
 use crate::checkpoint::labels::align;
 use crate::checkpoint::LabelMap;

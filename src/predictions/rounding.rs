@@ -19,9 +19,18 @@ pub(super) fn decimals(table: &DataTable, columns: &[usize]) -> u32 {
     cells.max().unwrap_or(0)
 }
 
+/// The fewest decimals of any cell of a row.
+pub(super) fn fewest_decimals(table: &DataTable, row: usize, columns: &[usize]) -> u32 {
+    columns.iter().map(|&c| decimals_of(&table.rows[row].cells[c])).min().unwrap_or(0)
+}
+
 fn decimals_of(cell: &Cell) -> u32 {
     match cell {
         Cell::Text(text) => decimals_of_text(text),
+        // A number of 32 bits has the digits that it was written with.
+        Cell::Number(value) if f64::from(*value as f32) == *value => {
+            decimals_of_text(&(*value as f32).to_string())
+        }
         Cell::Number(value) => decimals_of_text(&value.to_string()),
         _ => 0,
     }
@@ -83,6 +92,9 @@ mod tests {
             assert_eq!(decimals_of_text(text), decimals, "{text}");
         }
         assert_eq!(decimals_of(&Cell::Number(0.125)), 3);
+        assert_eq!(decimals_of(&Cell::Number(f64::from(0.57f32))), 2);
+        assert_eq!(decimals_of(&Cell::Number(0.57)), 2);
+        assert_eq!(decimals_of(&Cell::Number(0.1234567890123)), 13);
         assert_eq!(decimals_of(&Cell::Integer(1)), 0);
     }
 

@@ -5,17 +5,16 @@ use super::*;
 
 #[test]
 fn shuffled_students_are_joined_by_the_column_of_ids_that_both_have() {
-    for column in ["idx", "guid", "ID", "example_id", "uid", "index", ""] {
+    for column in ["idx", "guid", "ID", "example_id", "uid", "index"] {
         let table = |order: &[usize], z| csv(&format!("{column},"), order, |i| format!("r{i},"), z);
         let (sandbox, files) = pair(table(&in_order(), margin), table(&shuffled(), student_margin));
         let run = sandbox.audit(&files);
         let row = sandbox.row(&files);
         assert!((number(&row, "sigma") - SIGMA).abs() < 1e-9, "{column}: {}", row["sigma"]);
-        let name = if column.is_empty() { "without a name" } else { column };
         let note = note(&row, "joined-by-column");
         assert_eq!(note["level"], "note");
-        says(note["message"].as_str().unwrap(), &["joined by", name]);
-        says(&run.stderr, &["note: rows were joined by", name]);
+        says(note["message"].as_str().unwrap(), &["joined by", column]);
+        says(&run.stderr, &["note: rows were joined by", column]);
     }
     // `id` is before the others, and needs no note.
     let table = |order: &[usize], z| csv("idx,id,", order, |i| format!("{},{i},", (i + 1) % 40), z);
@@ -23,6 +22,69 @@ fn shuffled_students_are_joined_by_the_column_of_ids_that_both_have() {
     let row = sandbox.row(&files);
     assert!((number(&row, "sigma") - SIGMA).abs() < 1e-9);
     assert!(!codes(&row).contains(&"joined-by-column"));
+}
+
+#[test]
+fn an_index_in_another_order_joins_only_where_the_tables_show_that_it_names_the_examples() {
+    let sigma = |t: &str, s: &str| {
+        let (sandbox, files) = pair(t, s);
+        let row = sandbox.row(&files);
+        (number(&row, "sigma"), codes(&row).contains(&"joined-by-column"))
+    };
+    for column in ["", "Unnamed: 0", "index"] {
+        let header = format!("{column},sentence,");
+        // Rows in another order, which kept their index.
+        let kept = |order: &[usize], z| csv(&header, order, |i| format!("{i},film {i},"), z);
+        let (found, joined) = sigma(&kept(&in_order(), margin), &kept(&shuffled(), student_margin));
+        assert!(joined && (found - SIGMA).abs() < 1e-9, "{column}: {found}");
+        // Rows in one order, in which one table was numbered again.
+        let at = |i: usize| shuffled().iter().position(|&it| it == i).unwrap();
+        let again = csv(&header, &shuffled(), |i| format!("{},film {i},", at(i)), student_margin);
+        let (found, joined) = sigma(&kept(&shuffled(), margin), &again);
+        assert!(!joined && (found - SIGMA).abs() < 1e-9, "{column}: {found}");
+    }
+    // Nothing else in the tables tells which it is.
+    let table = |order: &[usize], z| csv(",", order, |i| format!("{i},"), z);
+    refused(
+        table(&in_order(), margin),
+        table(&shuffled(), student_margin),
+        &["without a name", "in another order", "made again", "call the column `id`"],
+    );
+    // Other numbers, and numbers of parts, say nothing.
+    let part = |z| csv("index,", &in_order(), |i| format!("{},", i % 10), z);
+    let (found, joined) =
+        sigma(&csv("index,", &in_order(), |i| format!("{i},"), margin), &part(student_margin));
+    assert!(!joined && (found - SIGMA).abs() < 1e-9);
+}
+
+#[test]
+fn ids_of_a_run_do_not_keep_better_ones_from_joining() {
+    // Another `guid` in each table, and the number of the row beside the ids that join.
+    let table = |run: &str, order: &[usize], z| {
+        let at = |i: usize| order.iter().position(|&it| it == i).unwrap();
+        csv("guid,example_id,index,", order, |i| format!("{run}{i},e{i},{},", at(i)), z)
+    };
+    let (sandbox, files) =
+        pair(table("a", &in_order(), margin), table("b", &shuffled(), student_margin));
+    let row = sandbox.row(&files);
+    assert!((number(&row, "sigma") - SIGMA).abs() < 1e-9, "{}", row["sigma"]);
+    let message = note(&row, "joined-by-column")["message"].to_string();
+    says(&message, &["example_id"]);
+}
+
+#[test]
+fn texts_that_were_cut_or_cleaned_are_those_of_the_same_rows() {
+    let clean = csv("sentence,", &in_order(), |i| format!("A  film {i} of note,"), margin);
+    for other in ["a film {} of note,", "A film {} …,"] {
+        let cells = |i: usize| match i % 3 {
+            0 => other.replace("{}", &i.to_string()),
+            _ => format!("A  film {i} of note,"),
+        };
+        let (sandbox, files) = pair(&clean, csv("sentence,", &in_order(), cells, student_margin));
+        assert!((number(&sandbox.row(&files), "sigma") - SIGMA).abs() < 1e-9);
+    }
+    let others = csv("sentence,", &in_order(), |i| format!("book {i},"), student_margin);
+    refused(&clean, others, &["line 2, column `sentence`: `book 0`", "not of the same example"]);
 }
 
 #[test]
