@@ -311,6 +311,7 @@ fn label_count(config: &ModelConfig, weights: &Weights, name: &str) -> Result<us
             weights.source(),
             names.len()
         ),
-        _ => config.require_num_labels(rows).map(|()| rows),
+        Some(_) => Ok(rows),
+        None => config.require_num_labels(rows).map(|()| rows),
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{bail, Result};
 
 use super::examples::INDICES;
 use super::renames::missing;
-use super::rounding::{allowed, decimals, fewest_decimals};
+use super::rounding::{allowed, decimals, WrittenDigits};
 use crate::confidence::NORMALISATION_TOLERANCE;
 use crate::error::{failure, Diagnostic};
 use crate::task::table::DataTable;
@@ -100,15 +100,14 @@ fn refuse_contradiction(
     let place = |name: &String| names.iter().position(|known| known == name);
     let places: Vec<Option<usize>> = other_names.iter().map(place).collect();
     let by_size = places.iter().all(Option::is_none) && logits.len() == probabilities.len();
-    let half_precision = [probabilities, logits].map(|columns| half_precision(table, columns));
+    let rounding = StatementRounding::of(table, logits, probabilities);
     for row in 0..table.rows.len() {
         // Logits that are not numbers are an error of their own; probabilities are not used.
         let all = |columns: &[usize]| -> Option<Vec<f64>> {
             columns.iter().map(|&column| value(table, row, column)).collect()
         };
         let Some(scores) = all(logits) else { continue };
-        let rounding = StatementRounding::of(table, row, logits, probabilities);
-        let tolerance = rounding.or_half_precision(half_precision).tolerance(&scores);
+        let tolerance = rounding.tolerance(&scores);
         let mut expected = softmax(&scores);
         let mut columns = probabilities.clone();
         if by_size {
@@ -148,47 +147,35 @@ fn value(table: &DataTable, row: usize, column: usize) -> Option<f64> {
     table.number(row, column).ok().flatten()
 }
 
-/// How much rounding of the two statements of a row explains.
+/// How much rounding of the two statements of a table explains.
 struct StatementRounding {
     /// Of a probability.
     probability: f64,
-    /// Of a logit, for its decimals.
-    logit: f64,
+    /// Of a logit, by its digits.
+    logit: WrittenDigits,
     /// Of a logit, for each unit of its size.
     relative: f64,
 }
 
-/// The relative rounding of numbers that f16 or bf16 hold; 0 for others.
-fn half_precision(table: &DataTable, columns: &[usize]) -> f64 {
-    match bits(table, columns) {
-        bits @ 0..=11 => 0.5f64.powi(bits.max(8) as i32), // f16 has 11 bits, bf16 has 8
-        _ => 0.0,
-    }
-}
-
 impl StatementRounding {
-    /// Of a row, by the coarsest cell of each statement.
-    fn of(table: &DataTable, row: usize, logits: &[usize], probabilities: &[usize]) -> Self {
-        let half_unit = |columns: &[usize]| {
-            let decimals = fewest_decimals(table, row, columns).min(300);
-            0.5 * 10f64.powi(-(decimals as i32))
+    fn of(table: &DataTable, logits: &[usize], probabilities: &[usize]) -> Self {
+        let half_precision = |columns: &[usize]| match bits(table, columns) {
+            bits @ 0..=11 => 0.5f64.powi(bits.max(8) as i32), // f16 has 11 bits, bf16 has 8
+            _ => 0.0,
         };
         StatementRounding {
-            probability: NORMALISATION_TOLERANCE.max(half_unit(probabilities)),
-            logit: half_unit(logits),
-            relative: 0.0,
+            probability: NORMALISATION_TOLERANCE
+                .max(WrittenDigits::of(table, probabilities).half_unit(0.5))
+                .max(half_precision(probabilities)),
+            logit: WrittenDigits::of(table, logits),
+            relative: half_precision(logits),
         }
-    }
-
-    fn or_half_precision(self, [of_probability, of_logit]: [f64; 2]) -> Self {
-        let probability = self.probability.max(of_probability);
-        StatementRounding { probability, relative: of_logit, ..self }
     }
 
     /// The derivative of p by a logit is at most p(1 − p) ≤ 1/4, and all others may move against it.
     fn tolerance(&self, scores: &[f64]) -> f64 {
-        let largest = scores.iter().fold(0.0f64, |largest, z| largest.max(z.abs()));
-        self.probability + 0.5 * (self.logit + self.relative * largest)
+        let of = |z: &f64| self.logit.half_unit(*z) + self.relative * z.abs();
+        self.probability + 0.5 * scores.iter().map(of).fold(0.0, f64::max)
     }
 }
 

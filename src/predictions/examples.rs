@@ -147,8 +147,9 @@ impl ExampleColumn {
             return Some(first).filter(|_| by_row);
         }
         if INDICES.contains(&name) {
-            // An index that was made again, or is of a part, names other rows.
-            return Some(first).filter(|_| by_row && self.sorted() == other.sorted());
+            // One of numbers that occur once was weighed before; of a part, it names other rows.
+            let repeats = self.values().is_none();
+            return Some(first).filter(|_| by_row && repeats && self.sorted() == other.sorted());
         }
         if LABELS.contains(&name) {
             // The same labels may be written by name and by id.

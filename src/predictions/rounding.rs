@@ -19,9 +19,51 @@ pub(super) fn decimals(table: &DataTable, columns: &[usize]) -> u32 {
     cells.max().unwrap_or(0)
 }
 
-/// The fewest decimals of any cell of a row.
-pub(super) fn fewest_decimals(table: &DataTable, row: usize, columns: &[usize]) -> u32 {
-    columns.iter().map(|&c| decimals_of(&table.rows[row].cells[c])).min().unwrap_or(0)
+/// With how many digits the numbers of some columns were written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct WrittenDigits {
+    /// The most behind the point.
+    decimals: u32,
+    /// The most that are significant.
+    significant: u32,
+}
+
+impl WrittenDigits {
+    /// Of all rows of the columns.
+    pub(super) fn of(table: &DataTable, columns: &[usize]) -> Self {
+        let cells = table.rows.iter().flat_map(|row| columns.iter().map(|&c| &row.cells[c]));
+        let significant = cells.map(significant_of).max().unwrap_or(0);
+        WrittenDigits { decimals: decimals(table, columns), significant }
+    }
+
+    /// By how much rounding may have changed `value`: half a unit of the last decimal, or of the last
+    /// significant digit where that is more (`%.3g` writes 123.4 as 123).
+    pub(super) fn half_unit(self, value: f64) -> f64 {
+        let unit = |exponent: f64| 0.5 * 10f64.powf(exponent);
+        let by_decimals = unit(-f64::from(self.decimals));
+        match value == 0.0 || !value.is_finite() {
+            true => by_decimals,
+            false => by_decimals
+                .max(unit(value.abs().log10().floor() + 1.0 - f64::from(self.significant))),
+        }
+    }
+}
+
+fn significant_of(cell: &Cell) -> u32 {
+    let digits = |text: &str| {
+        let mantissa = text.trim().split(['e', 'E']).next().unwrap_or_default();
+        let digits = mantissa.chars().filter(char::is_ascii_digit);
+        digits.skip_while(|digit| *digit == '0').count() as u32
+    };
+    match cell {
+        Cell::Text(text) => digits(text),
+        Cell::Number(value) if f64::from(*value as f32) == *value => {
+            digits(&(*value as f32).to_string())
+        }
+        Cell::Number(value) => digits(&value.to_string()),
+        Cell::Integer(value) => digits(&value.to_string()),
+        _ => 0,
+    }
 }
 
 fn decimals_of(cell: &Cell) -> u32 {
@@ -96,6 +138,27 @@ mod tests {
         assert_eq!(decimals_of(&Cell::Number(0.57)), 2);
         assert_eq!(decimals_of(&Cell::Number(0.1234567890123)), 13);
         assert_eq!(decimals_of(&Cell::Integer(1)), 0);
+    }
+
+    #[test]
+    fn a_number_is_as_exact_as_its_last_decimal_and_its_last_significant_digit() {
+        let near = |found: f64, expected: f64| (found / expected - 1.0).abs() < 1e-9;
+        // `%.2g`: -1.2 beside 0.017, and 120 as 1.2e+02.
+        let short = WrittenDigits { decimals: 3, significant: 2 };
+        assert!(near(short.half_unit(-1.2), 0.05) && near(short.half_unit(0.017), 0.0005));
+        assert!(near(short.half_unit(120.0), 5.0) && near(short.half_unit(0.0), 0.0005));
+        // `%.2f`.
+        let fixed = WrittenDigits { decimals: 2, significant: 4 };
+        assert!(near(fixed.half_unit(12.34), 0.005) && near(fixed.half_unit(0.05), 0.005));
+        for (cell, digits) in [
+            (Cell::Text("-0.017".into()), 2),
+            (Cell::Text("1.2e+02".into()), 2),
+            (Cell::Text("0".into()), 0),
+            (Cell::Integer(12), 2),
+            (Cell::Number(f64::from(0.57f32)), 2),
+        ] {
+            assert_eq!(significant_of(&cell), digits, "{cell:?}");
+        }
     }
 
     #[test]

@@ -23,7 +23,9 @@ fn logits_and_probabilities_that_contradict_each_other_are_refused() {
     let rounded = format!("{header}\n1.1,0,0.75,0.25\n0.3,0,0.57,0.43\n2,0,0.88,0.12\n");
     // Logits of one decimal: 1.1 was 1.14, whose softmax is 0.7577.
     let coarse = format!("{header}\n1.1,0,0.7577,0.2423\n-0.3,0,0.4255,0.5745\n");
-    for text in [rounded, coarse] {
+    // `%.2g` writes 12.34 as 12 and 0.01744 as 0.017.
+    let short = format!("{header}\n-1.2,0.017,0.2212,0.7788\n12,11,0.7858,0.2142\n");
+    for text in [rounded, coarse, short] {
         let (sandbox, files) = pair(&text, &text);
         assert_eq!(number(&sandbox.row(&files), "sigma"), 0.0, "{text}");
     }
