@@ -45,10 +45,11 @@ fn tensor(key: &str, shape: &[usize]) -> Vec<u8> {
 
 /// The opcodes of a state dict of f32 tensors.
 pub fn state_dict(tensors: &Tensors) -> Vec<u8> {
-    let entry = |(i, (name, (_, shape, _))): (usize, (&String, &(_, Vec<usize>, Vec<u8>)))| {
-        [text(name), tensor(&i.to_string(), shape)].concat()
-    };
-    let entries: Vec<u8> = tensors.iter().enumerate().flat_map(entry).collect();
+    let entries: Vec<u8> = tensors
+        .iter()
+        .enumerate()
+        .flat_map(|(i, (name, (_, shape, _)))| [text(name), tensor(&i.to_string(), shape)].concat())
+        .collect();
     [ORDERED_DICT, b"(", &entries, b"u"].concat()
 }
 
