@@ -28,6 +28,12 @@ const MOST_WRITTEN_OUT: f64 = 1e6;
 const LEAST_WRITTEN_OUT: f64 = 1e-4;
 /// Powers of ten that get a mark, at most.
 const LOG_TICKS: f64 = 6.0;
+/// Decimals of a mark, at most.
+const MOST_DECIMALS: f64 = 17.0;
+/// Marks of an axis, at most.
+const MOST_TICKS: usize = 100;
+/// Counts are below this power of ten.
+const MOST_POWER: i32 = 20;
 
 /// How values become lengths.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -56,8 +62,8 @@ impl AxisScale {
         match self {
             AxisScale::Linear(low, high) => linear_ticks(low, high, count),
             AxisScale::Counts(high) => {
-                let powers =
-                    (0..).map(|power| 10f64.powi(power)).take_while(|value| *value <= high);
+                let powers = (0..MOST_POWER).map(|power| 10f64.powi(power));
+                let powers = powers.take_while(|value| *value <= high);
                 powers.map(|value| (value, thousands(value as usize))).collect()
             }
             AxisScale::Log(low, high) => log_ticks(low, high),
@@ -65,13 +71,17 @@ impl AxisScale {
     }
 }
 
-/// Multiples of 1, 2 or 5 times a power of ten, with as many decimals as it takes.
+/// Multiples of 1, 2 or 5 times a power of ten, with as many decimals as it takes. None where there is
+/// no room between the ends, as in a report that somebody wrote.
 fn linear_ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
     let rough = (high - low) / count.max(1) as f64;
+    if !(rough.is_normal() && rough > 0.0) {
+        return Vec::new();
+    }
     let power = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].into_iter().map(|f| f * power).find(|step| *step >= rough);
     let step = step.unwrap_or(rough);
-    let decimals = (-(step.log10() + 1e-9).floor()).max(0.0) as usize;
+    let decimals = (-(step.log10() + 1e-9).floor()).clamp(0.0, MOST_DECIMALS) as usize;
     let (first, last) = ((low / step - 1e-9).ceil() as i64, (high / step + 1e-9).floor() as i64);
     let written = |value: f64| match value {
         value if high >= MOST_WRITTEN_OUT && value > 0.0 => format!("{value:e}"),
@@ -80,12 +90,16 @@ fn linear_ticks(low: f64, high: f64, count: usize) -> Vec<(f64, String)> {
         value => format!("{value:.decimals$}"),
     };
     let clean = |value: f64| if value.abs() < step / 1e6 { 0.0 } else { value };
-    (first..=last).map(|i| clean(i as f64 * step)).map(|value| (value, written(value))).collect()
+    let values = (first..=last).take(MOST_TICKS).map(|i| clean(i as f64 * step));
+    values.map(|value| (value, written(value))).collect()
 }
 
 /// 1, 2 and 5 times each power of ten; over more than two of them 1 and 3 times, then the powers alone,
 /// and over many every second or third.
 fn log_ticks(low: f64, high: f64) -> Vec<(f64, String)> {
+    if !(low > 0.0 && high.is_finite()) {
+        return Vec::new();
+    }
     let decades = (high / low).log10();
     let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
     let factors: &[u8] = match decades {
@@ -237,6 +251,25 @@ mod tests {
 
     fn written(scale: AxisScale, count: usize) -> Vec<String> {
         scale.ticks(count).into_iter().map(|(_, text)| text).collect()
+    }
+
+    #[test]
+    fn an_axis_without_room_or_end_has_few_marks() {
+        for scale in [
+            AxisScale::Linear(0.5, 0.5),
+            AxisScale::Linear(1.0, 0.0),
+            AxisScale::Linear(0.0, 1e-310),
+            AxisScale::Linear(1e-300, 2e-300),
+            AxisScale::Linear(-1e308, 1e308),
+            AxisScale::Linear(1e300, 1e300 * (1.0 + f64::EPSILON)),
+            AxisScale::Linear(0.0, f64::NAN),
+            AxisScale::Counts(f64::INFINITY),
+            AxisScale::Log(0.0, 1.0),
+            AxisScale::Log(1.0, f64::INFINITY),
+            AxisScale::Log(f64::NAN, 1.0),
+        ] {
+            assert!(scale.ticks(5).len() <= MOST_TICKS, "{scale:?}");
+        }
     }
 
     #[test]
