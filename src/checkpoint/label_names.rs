@@ -171,7 +171,7 @@ fn ids_by_number(names: &[String]) -> HashMap<&str, usize> {
 }
 
 /// The names of ids 0 to `count` − 1, if every id has one name but for spelling; of several spellings
-/// the first. Numbers are no names.
+/// the first. Numbers do not count as names.
 fn names_of_every_id(entries: &[(&str, usize)], count: usize) -> Option<Vec<String>> {
     let mut names: Vec<Option<String>> = vec![None; count];
     for (name, id) in entries.iter().filter(|(name, _)| number(name).is_none()) {

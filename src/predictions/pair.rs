@@ -111,8 +111,8 @@ fn joins_by_index(
     };
     let all_fit = |joined: bool| {
         let is_evidence = |name: &str| !IDS.contains(&name) && !INDICES.contains(&name);
-        let columns = teacher.examples.iter().filter(|column| is_evidence(&column.name));
-        columns.into_iter().all(|column| fits(column, joined))
+        let mut columns = teacher.examples.iter().filter(|column| is_evidence(&column.name));
+        columns.all(|column| fits(column, joined))
             && (0..order.len()).all(|row| {
                 let other = student.labels[if joined { order[row] } else { row }];
                 teacher.labels[row].zip(other).is_none_or(|(t, s)| t == s)

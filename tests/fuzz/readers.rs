@@ -260,14 +260,19 @@ fn data(folder: &Path, extension: &'static str) -> Target {
     let folder = folder.to_owned();
     let read = move |bytes: &[u8]| {
         fs::write(&path, bytes).unwrap();
-        let hub = offline(&folder);
-        let data = Some(folder.clone());
-        let options = LoadOptions { data, limit: None, allow_skipped: true, hub: &hub };
-        let dataset = load(&TaskSpec::glue("sst2").unwrap(), "train", &options)?;
-        assert!(!dataset.examples.is_empty(), "no example and no error");
-        Ok(())
+        read_sst2(&folder)
     };
     Target { corpus, syntax, read: Box::new(read) }
+}
+
+/// Reads the training split in `folder`, which has an example or is refused.
+fn read_sst2(folder: &Path) -> Result<()> {
+    let hub = offline(folder);
+    let data = Some(folder.to_owned());
+    let options = LoadOptions { data, limit: None, allow_skipped: true, hub: &hub };
+    let dataset = load(&TaskSpec::glue("sst2").unwrap(), "train", &options)?;
+    assert!(!dataset.examples.is_empty(), "no example and no error");
+    Ok(())
 }
 
 /// Rows of SST-2 in .csv.gz or .jsonl.zst; the first byte of an input says which.
@@ -286,12 +291,7 @@ fn data_compressed(folder: &Path) -> Target {
         let names = ["train.csv.gz", "train.jsonl.zst"];
         names.iter().for_each(|name| _ = fs::remove_file(folder.join(name)));
         fs::write(folder.join(names[usize::from(*number) % 2]), content).unwrap();
-        let hub = offline(&folder);
-        let data = Some(folder.clone());
-        let options = LoadOptions { data, limit: None, allow_skipped: true, hub: &hub };
-        let dataset = load(&TaskSpec::glue("sst2").unwrap(), "train", &options)?;
-        assert!(!dataset.examples.is_empty(), "no example and no error");
-        Ok(())
+        read_sst2(&folder)
     };
     Target { corpus, syntax: Syntax::Bytes, read: Box::new(read) }
 }
