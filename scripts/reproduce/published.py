@@ -1,9 +1,9 @@
 """Compares the reports of `published.sh` with NumPy's figures, and writes docs/published.md.
 
-    python scripts/reproduce/published.py FOLDER WORK [--disagreeing]
+    python scripts/reproduce/published.py FOLDER WORK [--list]
 
-FOLDER has the tables and runs.json, WORK the JSON report of each pair as TASK/SPLIT/RUN.json, and, for the pairs
-on which the two statistics disagree (`--disagreeing` lists their tables), its predictions as TASK/SPLIT/RUN.csv.
+FOLDER has the tables and runs.json, WORK the JSON report of each pair as TASK/SPLIT/RUN.json, and, for the
+pairs that the page looks into (`--list` gives their tables), the predictions as TASK/SPLIT/RUN.csv.
 Needs the standard library alone.
 """
 
@@ -134,7 +134,7 @@ def read_parts(predictions, figures, where):
         "rms_left_out": math.sqrt(math.fsum(left_out) / len(left_out)) if left_out else 0.0,
         # Of the sum of d squared over all inputs.
         "share": math.fsum(left_out) / math.fsum(left_out + kept),
-        "one_label": max(labels.values()) == len(kept),
+        "one_label": max(labels.values()) / len(kept),
     }
 
 
@@ -142,18 +142,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--disagreeing", action="store_true", help="only list the tables whose predictions are needed")
+    parser.add_argument("--list", action="store_true", help="only list the tables whose predictions are needed")
     arguments = parser.parse_args()
     runs = read(arguments.folder, arguments.work)
     for run in runs:
         figures = run.figures.get("train")
-        if figures and figures.disagree:
-            if arguments.disagreeing:
+        if figures and (figures.disagree or figures.at_chance):
+            if arguments.list:
                 print(figures.table)
             else:
                 where = f"{run.task}/train/{run.name}"
                 figures.parts = read_parts(arguments.work / f"{where}.csv", figures, where)
-    if not arguments.disagreeing:
+    if not arguments.list:
         print(published_page.page(runs, TOLERANCE), end="")
 
 

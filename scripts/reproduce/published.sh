@@ -45,7 +45,7 @@ checked() {
   xargs -P "${JOBS:-2}" -I{} bash -c 'check "$@"' _ {} "$1"
 }
 (cd "$folder" && find ./*/*/* -type f ! -name 'teacher.*' | sed 's|^\./||') | checked json
-# The inputs themselves, for the pairs about which the two statistics disagree.
-"${PYTHON:-python3}" "$here/published.py" "$folder" "$work" --disagreeing | checked csv
+# The inputs themselves, for the pairs that the page looks into.
+"${PYTHON:-python3}" "$here/published.py" "$folder" "$work" --list | checked csv
 "${PYTHON:-python3}" "$here/published.py" "$folder" "$work" >"$work/page.md"
 if [ "$page" = - ]; then cat "$work/page.md"; else cp "$work/page.md" "$page"; fi

@@ -30,6 +30,7 @@ from published_text import (
     RUNNING,
     STATISTICS,
     TUNED,
+    WHY_BLIND,
     listed,
     percent,
     share,
@@ -291,7 +292,7 @@ def disagreements(runs):
                 percent(parts["share"]),
             ]
         )
-        if parts["one_label"]:
+        if parts["one_label"] == 1:
             single.append(full_name(run))
     head = [
         "student",
@@ -333,29 +334,21 @@ def students_at_chance(runs):
         default = default_of(group)
         for run in at_chance(group):
             figures, other = run.figures["train"], default and default.figures["train"]
-            rows.append(
-                [
-                    full_name(run),
-                    f"{figures.student_correct:,} of {figures.n:,}",
-                    share(figures.accuracy),
-                    share(figures.majority / figures.n),
-                    f"{figures.chance:.2f}",
-                    f"{figures.left_out:,}",
-                    share(figures.sigma_published) + (f" ({share(other.sigma_published)})" if other else ""),
-                    share(figures.sigma_rms_max) + (f" ({share(other.sigma_rms_max)})" if other else ""),
-                ]
-            )
-    head = [
-        "student",
-        "right",
-        "accuracy",
-        "most frequent answer",
-        "P",
-        "left out",
-        "σ published (default student)",
-        "σ gate (default student)",
-    ]
-    return AT_CHANCE.format(level=LEVEL) + "\n" + table(head, rows)
+            rows.append([
+                full_name(run),
+                f"{figures.student_correct:,} of {figures.n:,}",
+                share(figures.accuracy),
+                share(figures.majority / figures.n),
+                f"{figures.chance:.2f}",
+                share(figures.sigma_published) + (f" ({share(other.sigma_published)})" if other else ""),
+                share(figures.sigma_rms_max) + (f" ({share(other.sigma_rms_max)})" if other else ""),
+                f"{figures.both_right:,}",
+                percent(figures.parts["one_label"]),
+                share(figures.parts["rms_kept"]),
+            ])
+    head = ["student", "right", "accuracy", "most frequent", "P", "σ published (default)", "σ gate (default)"]
+    text = table([*head, "kept", "of one label", "RMS of d, kept"], rows)
+    return f"{AT_CHANCE.format(level=LEVEL)}\n{text}" + (f"\n{WHY_BLIND}" if rows else "")
 
 
 def same_settings(runs):

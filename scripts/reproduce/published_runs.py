@@ -34,7 +34,7 @@ class Figures:
     # The student's predictions, relative to FOLDER, and their hash: equal for equal predictions.
     table: Path
     sha256: str
-    # The inputs that the published statistic keeps and leaves out, where it disagrees with the gate.
+    # The inputs that the published statistic keeps and leaves out, if the page looks into them.
     parts: dict = None
 
     @property
@@ -71,6 +71,10 @@ class Figures:
         largest = max(terms)
         total = math.fsum(math.exp(term - largest) for term in terms)
         return min(1.0, math.exp(largest + self.n * math.log1p(-share)) * total)
+
+    @property
+    def at_chance(self):
+        return self.chance > LEVEL
 
 
 @dataclass
@@ -114,7 +118,7 @@ def defaults(runs):
 
 
 def at_chance(runs):
-    return [run for run in with_train(runs) if run.figures["train"].chance > LEVEL]
+    return [run for run in with_train(runs) if run.figures["train"].at_chance]
 
 
 def counts(figures):

@@ -60,6 +60,10 @@ AT_CHANCE = """\
 Listed are the students that are not significantly better than the answer that is most frequent in the training set: P(X ≥ right answers) > {level} for X binomial with n inputs and the share of that answer (exact one-sided test).
 """
 
+WHY_BLIND = """\
+In parentheses: the default student. A student that nearly always gives one answer is right together with its teacher on inputs of one label, so that is what is kept. On inputs of one label the published difference is d, or −d, and a shift of d that is common to them is its mean, which a standard deviation does not contain. With both labels kept in equal shares the shift has both signs, the mean is near 0, and the standard deviation contains it.
+"""
+
 NO_SEEDS = """\
 No script sets a seed. The program's default is 42, which every log in the repository shows, but these runs have no log. The augmented training data, drawn by another program without a fixed seed, are not in the repository either.
 """
