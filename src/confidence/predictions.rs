@@ -9,6 +9,10 @@ pub const MAX_EXAMPLES: usize = 1 << 30;
 /// three or more decimals.
 pub const NORMALISATION_TOLERANCE: f64 = 1e-3;
 
+/// By how much the rounding of a softmax in f32 moves the sum of a row: a few units of 2⁻²⁴. Rows whose
+/// sum is nearer to one are taken as they are, so that figures are those of the same formula in NumPy.
+const SOFTMAX_ROUNDING: f64 = 8.0 / (1 << 24) as f64;
+
 /// One model's predictions of N ≥ 1 examples over K ≥ 2 labels, in the task's label order.
 ///
 /// Every number is finite except the logarithm of a given probability of exactly zero.
@@ -22,7 +26,7 @@ pub struct Predictions {
 
 #[derive(Debug, Clone, PartialEq)]
 struct Distribution {
-    probabilities: Vec<f64>,     // (N, K), each row sums to one
+    probabilities: Vec<f64>, // (N, K), each row sums to one, or within SOFTMAX_ROUNDING of it
     log_probabilities: Vec<f64>, // (N, K), nats
 }
 
@@ -138,8 +142,9 @@ impl Predictions {
 
     /// From probabilities (N, K), row by row.
     ///
-    /// The sum of a row may differ from one by [`NORMALISATION_TOLERANCE`]; the row is divided by it.
-    /// The predicted label is the argmax as given, the lowest id on ties.
+    /// The sum of a row may differ from one by [`NORMALISATION_TOLERANCE`]. The row is divided by it,
+    /// unless the difference is no more than the rounding of a softmax in f32 (2⁻²¹); then only the
+    /// logarithms are of the divided row. The predicted label is the argmax as given, the lowest id on ties.
     ///
     /// # Errors
     /// A value outside [0, 1] or NaN, a sum further from one (each with its row), values not in rows
@@ -147,7 +152,8 @@ impl Predictions {
     pub fn from_probabilities(given: &[f64], labels: usize) -> Result<Self, PredictionError> {
         let examples = rows(given.len(), labels)?;
         let mut predictions = Self::with_capacity(examples, labels);
-        let mut probabilities = Vec::with_capacity(given.len());
+        let (mut probabilities, mut log_probabilities) =
+            (Vec::with_capacity(given.len()), Vec::with_capacity(given.len()));
         let mut sorted = vec![0.0; labels];
         for (example, row) in given.chunks_exact(labels).enumerate() {
             if let Some(label) = row.iter().position(|p| !(0.0..=1.0).contains(p)) {
@@ -160,13 +166,17 @@ impl Predictions {
                 return Err(PredictionError::NotNormalised { example, sum });
             }
             let predicted = argmax(row);
-            // Rounding may leave the largest of K equal values one bit below 1/K.
-            let largest = (row[predicted] / sum).max(1.0 / labels as f64);
-            let normalised = |&p: &f64| if p == row[predicted] { largest } else { p / sum };
-            probabilities.extend(row.iter().map(normalised));
-            predictions.push(predicted, largest);
+            let divisor = if (sum - 1.0).abs() <= SOFTMAX_ROUNDING { 1.0 } else { sum };
+            let divided = |divisor: f64| {
+                // Rounding may leave the largest of K equal values one bit below 1/K.
+                let largest = (row[predicted] / divisor).max(1.0 / labels as f64);
+                move |&p: &f64| if p == row[predicted] { largest } else { p / divisor }
+            };
+            probabilities.extend(row.iter().map(divided(divisor)));
+            // A divergence of rows that sum to more or less than one could be negative.
+            log_probabilities.extend(row.iter().map(divided(sum)).map(f64::ln));
+            predictions.push(predicted, divided(divisor)(&row[predicted]));
         }
-        let log_probabilities = probabilities.iter().map(|p: &f64| p.ln()).collect();
         predictions.distribution = Some(Distribution { probabilities, log_probabilities });
         Ok(predictions)
     }
@@ -339,6 +349,20 @@ mod tests {
         assert_eq!(p.confidence(0), 0.7508 / 1.0008);
         let error = Predictions::from_probabilities(&[0.5, 0.5, 0.5, 0.498], 2).unwrap_err();
         assert_eq!(error, PredictionError::NotNormalised { example: 1, sum: 0.998 });
+    }
+
+    #[test]
+    fn a_softmax_in_f32_is_taken_as_it_is_and_its_logarithms_are_of_a_distribution() {
+        // The sums are 1 + 2^-21, 1 - 2^-21, and a little more than that.
+        let unit = 2f64.powi(-21);
+        for (first, is_divided) in [(0.25 + unit, false), (0.25 - unit, false), (0.250001, true)] {
+            let p = Predictions::from_probabilities(&[first, 0.75], 2).unwrap();
+            let sum = first + 0.75;
+            let expected = if is_divided { [first / sum, 0.75 / sum] } else { [first, 0.75] };
+            assert_eq!(p.probabilities(0).unwrap(), expected);
+            assert_eq!(p.confidence(0), expected[1]);
+            assert_eq!(p.log_probabilities(0).unwrap(), [first / sum, 0.75 / sum].map(f64::ln));
+        }
     }
 
     #[test]
