@@ -118,6 +118,8 @@ impl Audit<'_> {
     fn split(&mut self, split: &Split, outcome: &mut TaskOutcome) -> Result<()> {
         let (started, settings, session) = (Instant::now(), self.settings, self.session);
         let gate = self.gate;
+        let labels = split.dataset.labels();
+        gate.require_labels(self.teacher.label_names().len(), &labels)?;
         let texts = SplitTexts::of(&split.dataset);
         let entry = self.teacher.entry(&texts, session)?;
         let n = split.dataset.examples.len();
@@ -132,7 +134,8 @@ impl Audit<'_> {
         let run = run_pair(sides, &split.dataset, gate, split.gates, settings, session)?;
         let scores = run.ending.early.is_none().then(|| {
             let (logits, _) = student.classifier.logits(&student.entry, &run.rows);
-            Scores::new(&run.teacher, &logits, gate.kind, settings.threads)
+            let reading = (gate.kind, gate.statistic);
+            Scores::of_statistic(&run.teacher, &logits, &labels, reading, settings.threads).ok()
         });
         drop((teacher, student)); // frees the rows, which the predictions also hold
         let names = self.teacher.label_names().to_vec();
@@ -147,7 +150,8 @@ impl Audit<'_> {
         }
         let pair = SplitPair { notes, ..SplitPair::of(split, &names, run, started) };
         let (row, table) = judge(&pair, gate, settings, record.unwrap_or(None))?;
-        self.scores.extend(scores.map(|scores| SplitScores { row: outcome.rows.len(), scores }));
+        self.scores
+            .extend(scores.flatten().map(|scores| SplitScores { row: outcome.rows.len(), scores }));
         outcome.rows.push(row);
         outcome.tables.push(table);
         Ok(())

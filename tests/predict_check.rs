@@ -245,7 +245,9 @@ fn predictions_with_only_a_confidence_are_audited_and_other_figures_are_null() {
         assert_eq!(checked["teacher"][figure], row["teacher"][figure], "{figure}");
     }
     let variants = checked["variants"].as_array().unwrap();
-    assert!(variants.iter().all(|v| v["sigma"].is_number() == (v["confidence"] == "max")));
+    // A confidence and a predicted label are a distribution where there are two labels.
+    let defined = |v: &Value| v["confidence"] != "teacher-class";
+    assert!(variants.iter().all(|v| v["sigma"].is_number() == defined(v)));
     assert!(checked["undefined"]["variants.teacher-class"].is_string());
     let refused =
         sandbox.audit(&with(&check("t.csv", "c.csv"), &["--confidence", "teacher-class"]));

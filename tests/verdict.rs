@@ -236,7 +236,7 @@ fn every_reading_of_sigma_may_gate_and_the_others_are_reported() {
                 (&json!(confidence), &json!(statistic))
             );
             let variants = row["variants"].as_array().unwrap();
-            assert_eq!(variants.len(), 4);
+            assert_eq!(variants.len(), 5);
             for (variant, before) in variants.iter().zip(standard["variants"].as_array().unwrap()) {
                 assert_eq!(variant["sigma"], before["sigma"]);
                 let gates =

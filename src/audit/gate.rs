@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use super::Classifier;
 use crate::check::{AuditedExamples, Bound, RecordError, StudentRecord};
-use crate::confidence::{ConfidenceKind, Statistic};
+use crate::confidence::{ConfidenceKind, PairError, PublishedDifferences, Statistic};
 use crate::config::{BoundSource, Settings};
 use crate::error::{message_and_hint, Diagnostic};
 
@@ -60,6 +60,19 @@ impl Gate {
             }
             record => Gate::new(settings, record.unwrap_or(None), n),
         }
+    }
+
+    /// Fails before the models are run if the statistic cannot be defined for examples with these
+    /// `labels` (N), of `count` kinds.
+    ///
+    /// # Errors
+    /// The published statistic without two labels, or without a label of every example.
+    pub fn require_labels(&self, count: usize, labels: &[Option<u32>]) -> Result<()> {
+        if self.statistic == Statistic::Published {
+            PublishedDifferences::require_labels(count, labels)
+                .map_err(|reason| PairError::PublishedUndefined { reason })?;
+        }
+        Ok(())
     }
 
     /// The bound for a split. A secondary split has the κ of the gating split, since β is a sum over

@@ -6,15 +6,17 @@ use super::gate::{audited, Gate};
 use super::notes::{other_notes, record_unusable};
 use super::pair::SplitPair;
 use crate::check::{
-    findings, unseen_sigma, Budget, Course, Evidence, Note, RecordError, StudentRecord, UpperLimit,
-    UNSEEN_LEVEL,
+    findings, unseen_sigma, Bound, Budget, Course, Evidence, Note, RecordError, StudentRecord,
+    UpperLimit, UNSEEN_LEVEL,
 };
 use crate::confidence::{
-    known, FixedSum, ModelStatistics, PairFigures, PairInput, PairOptions, PairStatistics,
+    known, DifferenceSums, ModelStatistics, PairFigures, PairInput, PairOptions, PairStatistics,
     Predictions, Reasons, Statistic,
 };
 use crate::config::Settings;
-use crate::report::schema::{Prediction, StudentBound, TaskRow, Variant, WorstInput};
+use crate::report::schema::{
+    Prediction, StudentBound, TaskRow, Variant, VariantConfidence, WorstInput,
+};
 use crate::report::{PredictionRow, PredictionTable};
 use crate::task::Metric;
 
@@ -67,8 +69,7 @@ pub fn judge(
     remarks.notes.extend(findings(&evidence));
     remarks.notes.extend(other_notes(pair, gate, &numbers));
     let recorded = record.map(|record| record.bound_for(pair.population, audited)).transpose();
-    let spent = numbers.sums.spent(statistic);
-    let student_bound = own_bound(recorded, pair, spent, &mut remarks);
+    let student_bound = own_bound(recorded, pair, &numbers.gating, statistic, &mut remarks);
     Ok((row(pair, numbers, gate, settings, student_bound, remarks), table))
 }
 
@@ -89,8 +90,9 @@ fn row(
 ) -> TaskRow {
     let (n, whole, sums) = (pair.population, pair.ending.early.is_none(), numbers.sums);
     let bound = gate.bound_of(pair.gates);
-    let (budget, spent) = (Budget::new(&bound, n), sums.spent(gate.statistic));
-    let course = Course::new(&numbers.differences, gate.statistic, &budget);
+    let (budget, spent) =
+        (budget(&bound, pair, &numbers.gating), numbers.gating.spent(gate.statistic));
+    let course = Course::new(&numbers.gating_differences(), gate.statistic, &budget);
     let of_whole = |sigma: Option<f64>| sigma.filter(|_| whole).ok_or(EARLY);
     let of_part = |sigma: Option<f64>| sigma.filter(|_| !whole);
     let interval = whole.then_some(numbers.sigma_interval).ok_or(EARLY);
@@ -116,7 +118,7 @@ fn row(
         sequential: pair.ending.draws,
         sigma_centred: known(of_whole(sums.sigma_centred()), "sigma_centred", why),
         mean_difference: sums.mean(),
-        variants: variants(&numbers, &budget, whole, why),
+        variants: variants(&numbers, &bound, pair, why),
         sigma_interval: known(interval, "sigma_interval", why),
         sigma_unseen: known(unseen(pair, &numbers), "sigma_unseen", why),
         recalibrated: known(Err(if whole { NO_OTHER_SPLIT } else { EARLY }), "recalibrated", why),
@@ -147,6 +149,13 @@ fn row(
     }
 }
 
+/// The budget of a σ with these sums. After early stopping it is that of the whole split.
+fn budget(bound: &Bound, pair: &SplitPair, sums: &DifferenceSums) -> Budget {
+    let n = pair.population;
+    let of = if pair.ending.early.is_some() { n } else { sums.n() };
+    Budget::for_part(bound, n, of)
+}
+
 /// The limit of σ for unseen inputs, or the reason why there is none.
 fn unseen(pair: &SplitPair, numbers: &PairStatistics) -> Result<UpperLimit, &'static str> {
     if pair.split == TRAIN {
@@ -175,27 +184,41 @@ pub(super) fn withhold_limits(rows: &mut [TaskRow]) {
     }
 }
 
+/// Every reading of σ: two confidences by two statistics, and the published one.
 fn variants(
     numbers: &PairStatistics,
-    budget: &Budget,
-    whole: bool,
+    bound: &Bound,
+    pair: &SplitPair,
     undefined: &mut Reasons,
 ) -> Vec<Variant> {
+    let whole = pair.ending.early.is_none();
+    let variant = |confidence, statistic, sums: Option<DifferenceSums>| {
+        let within =
+            |sums: DifferenceSums| budget(bound, pair, &sums).allows(sums.spent(statistic));
+        Variant {
+            confidence,
+            statistic,
+            sigma: sums.filter(|_| whole).and_then(|sums| sums.sigma_of(statistic)),
+            within_bound: sums.map(within).filter(|within| is_certain(*within, whole)),
+            gates: statistic == numbers.statistic && confidence.is_read_by(statistic, numbers.kind),
+            examples: None,
+            left_out: None,
+        }
+    };
     let mut variants = Vec::new();
     for (kind, sums) in numbers.variants {
         let sums = known(sums, format!("variants.{kind}"), undefined);
-        for statistic in Statistic::ALL {
-            let spent = sums.map(|sums| sums.spent(statistic));
-            let within = spent.map(|spent| budget.allows(spent));
-            variants.push(Variant {
-                confidence: kind,
-                statistic,
-                sigma: sums.filter(|_| whole).and_then(|sums| sums.sigma_of(statistic)),
-                within_bound: within.filter(|within| is_certain(*within, whole)),
-                gates: kind == numbers.kind && statistic == numbers.statistic,
-            });
-        }
+        let of = |statistic| variant(kind.into(), statistic, sums);
+        variants.extend(Statistic::OF_ALL_EXAMPLES.map(of));
     }
+    let published = numbers.published.as_ref().map_err(ToString::to_string);
+    let published = known(published, "variants.first-label", undefined).filter(|_| whole);
+    let sums = published.map(|published| DifferenceSums::of(&published.differences));
+    variants.push(Variant {
+        examples: sums.map(|sums| sums.n()),
+        left_out: published.map(|published| published.left_out),
+        ..variant(VariantConfidence::FirstLabel, Statistic::Published, sums)
+    });
     if !whole {
         undefined.insert("variants".to_owned(), EARLY.to_owned());
     }
@@ -209,9 +232,10 @@ fn is_certain(within: bool, whole: bool) -> bool {
 
 /// The student's own bound and whether σ is within it; it does not gate.
 fn own_bound(
-    recorded: Result<Option<Option<crate::check::Bound>>, RecordError>,
+    recorded: Result<Option<Option<Bound>>, RecordError>,
     pair: &SplitPair,
-    spent: FixedSum,
+    gating: &DifferenceSums,
+    statistic: Statistic,
     remarks: &mut RowRemarks,
 ) -> Option<StudentBound> {
     let bound = match recorded {
@@ -225,7 +249,7 @@ fn own_bound(
             return None;
         }
     };
-    let within = Budget::new(&bound, pair.population).allows(spent);
+    let within = budget(&bound, pair, gating).allows(gating.spent(statistic));
     Some(StudentBound {
         kappa: bound.kappa(pair.population),
         beta: bound.beta(pair.population)?,

@@ -74,7 +74,7 @@ fn sample_rows(examples: &[Example], seed: u64) -> Vec<u32> {
 impl Sample<'_> {
     /// Warnings if the model is worse than the most frequent label, or better with another head.
     fn sanity(&self, side: &mut CachedClassifier) -> Result<Vec<Note>> {
-        let all: Vec<_> = self.texts.dataset.examples.iter().map(|e| e.label).collect();
+        let all = self.texts.dataset.labels();
         let labels: Vec<_> = self.rows.iter().map(|&i| all[i as usize]).collect();
         // With a single label there is no order to get wrong.
         let majority = majority_share(&all).filter(|share| *share < 1.0);

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::check::{findings, Budget, Code, Evidence, Note, StudentRecord};
 use crate::checkpoint::NewCheckpoint;
-use crate::confidence::{agreement, correct, labelled, DifferenceSums, Predictions};
+use crate::confidence::{agreement, correct, labelled, DifferenceSums, PairError, Predictions};
 use crate::config::{command_line, Settings};
 use crate::error::{failure, usage, Diagnostic};
 use crate::inference::Logits;
@@ -46,12 +46,15 @@ pub fn recalibrate(
     let gate = Gate::of(settings, &student, data.examples.len())?;
     let reading = reading_notes_of_pair(&teacher, &student, data, settings);
     reading.iter().for_each(|note| session.progress.note(note));
+    for split in [&fit_split, &gate_split] {
+        gate.require_labels(names.len(), &split.dataset.labels())?;
+    }
     let mut models = [teacher, student];
     let on_fit = SplitRun::of(&mut models, fit_split, settings, session)?;
     let on_gate = SplitRun::of(&mut models, gate_split, settings, session)?;
 
-    let found = on_fit.best(&gate, settings);
-    let gated = on_gate.row(found.temperature, on_gate.best(&gate, settings), &gate, settings);
+    let found = on_fit.best(&gate, settings)?;
+    let gated = on_gate.row(found.temperature, on_gate.best(&gate, settings)?, &gate, settings)?;
     let sigma = gated.after.sigma_of(gate.statistic);
     let mut report = Recalibration {
         schema_version: RECALIBRATION_VERSION,
@@ -62,7 +65,7 @@ pub fn recalibrate(
         statistic: gate.statistic.to_string(),
         confidence: gate.kind.to_string(),
         bound_origin: gate.origin.clone(),
-        fit: on_fit.row(found.temperature, found, &gate, settings),
+        fit: on_fit.row(found.temperature, found, &gate, settings)?,
         gate: gated,
         conclusion: String::new(),
         notes: [reading, notes(&on_fit, &on_gate, &models, &gate, &found, sigma)].concat(),
@@ -173,7 +176,7 @@ impl SplitRun {
         let predictions =
             |run: &ModelRun| Predictions::from_logits(&run.logits.values, run.logits.labels);
         Ok(SplitRun {
-            labels: split.dataset.examples.iter().map(|e| e.label).collect(),
+            labels: split.dataset.labels(),
             teacher: predictions(&teacher)?,
             student: predictions(&student)?,
             truncated: (teacher.truncated, student.truncated),
@@ -183,13 +186,16 @@ impl SplitRun {
         })
     }
 
-    fn scores(&self, gate: &Gate, settings: &Settings) -> Scores {
-        Scores::new(&self.teacher, &self.logits, gate.kind, settings.threads)
+    fn scores(&self, gate: &Gate, settings: &Settings) -> Result<Scores> {
+        let reading = (gate.kind, gate.statistic);
+        let (teacher, student) = (&self.teacher, &self.logits);
+        Scores::of_statistic(teacher, student, &self.labels, reading, settings.threads)
+            .map_err(|reason| PairError::PublishedUndefined { reason }.into())
     }
 
     /// The best temperature for this split.
-    fn best(&self, gate: &Gate, settings: &Settings) -> Fit {
-        fit(&self.scores(gate, settings), gate.statistic)
+    fn best(&self, gate: &Gate, settings: &Settings) -> Result<Fit> {
+        Ok(fit(&self.scores(gate, settings)?, gate.statistic))
     }
 
     /// The report row of the split: before, after, and at its own best temperature.
@@ -199,11 +205,11 @@ impl SplitRun {
         best: Fit,
         gate: &Gate,
         settings: &Settings,
-    ) -> RecalibratedSplit {
+    ) -> Result<RecalibratedSplit> {
         let (dataset, n) = (&self.split.dataset, self.labels.len());
         let bound = gate.bound_of(self.split.gates);
-        let budget = Budget::new(&bound, n);
-        let scores = self.scores(gate, settings);
+        let scores = self.scores(gate, settings)?;
+        let budget = Budget::for_part(&bound, n, scores.examples());
         let spend = |sums: DifferenceSums| spend(&sums, gate, &budget);
         let (teacher, student) =
             (correct(&self.teacher, &self.labels), correct(&self.student, &self.labels));
@@ -213,7 +219,7 @@ impl SplitRun {
         let undefined = dataset.unlabelled.iter().flat_map(reason).flat_map(|(role, why)| {
             ["correct", "accuracy"].map(|figure| (format!("{role}_{figure}"), why.clone()))
         });
-        RecalibratedSplit {
+        Ok(RecalibratedSplit {
             split: dataset.split.clone(),
             n,
             of: dataset.available,
@@ -239,7 +245,7 @@ impl SplitRun {
             data_revision: dataset.commit.clone(),
             undefined: undefined.collect(),
             rows_from_cache: Some(self.from_cache),
-        }
+        })
     }
 }
 
@@ -280,12 +286,14 @@ fn notes(
         bound: gate.bound_of(true),
         kind: gate.kind,
         n: labels.len(),
+        gating: labels.len(),
         labels: on_gate.logits.labels,
         sigma: Some(sigma),
         // The record is about the student before recalibration.
         divergence: None,
         temperature: record.ok().flatten().and_then(StudentRecord::temperature),
         losses_reached: Vec::new(),
+        published: None,
     };
     notes.extend(findings(&evidence));
     notes

@@ -32,7 +32,7 @@ pub(super) fn recalibrate_rows(splits: &[SplitScores], gate: &Gate, rows: &mut [
         }
         used = true;
         let sums = split.scores.at(found.temperature);
-        let budget = Budget::new(&gate.bound_of(row.gates), row.n);
+        let budget = Budget::for_part(&gate.bound_of(row.gates), row.n, split.scores.examples());
         row.undefined.remove("recalibrated");
         row.recalibrated = sums.sigma_of(gate.statistic).map(|sigma| RecalibratedSigma {
             temperature: found.temperature,

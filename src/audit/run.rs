@@ -12,7 +12,9 @@ use crate::cache::CacheEntry;
 use crate::check::{
     draw_order, seed_of_data, Budget, Certainty, Sequential, SequentialTest, Verdict,
 };
-use crate::confidence::{confidence_differences, largest_difference, DifferenceSums, Predictions};
+use crate::confidence::{
+    confidence_differences, largest_difference, DifferenceSums, Predictions, Statistic,
+};
 use crate::config::{Settings, Stop};
 use crate::inference::{run, Logits, RunOptions, Windows};
 use crate::progress::RunProgress;
@@ -205,7 +207,9 @@ impl BudgetMonitor {
         rows: &[u32],
         progress: &RunProgress,
     ) -> Result<ControlFlow<()>> {
-        if self.stop == Stop::AtEnd && !progress.is_live() {
+        // The published statistic is not a sum over all examples, so its share is not shown.
+        let unused = !progress.is_live() || self.gate.statistic == Statistic::Published;
+        if self.stop == Stop::AtEnd && unused {
             return Ok(ControlFlow::Continue(()));
         }
         let (teacher, _) = teacher.0.predictions(teacher.1, rows)?;

@@ -16,9 +16,10 @@ use crate::check::{
 };
 use crate::confidence::{
     difference_histogram, largest_difference, spread, student_confidence, DifferenceSums,
-    Predictions,
+    Predictions, Statistic,
 };
 use crate::config::{Settings, Stop};
+use crate::error::usage;
 use crate::inference::Windows;
 use crate::report::schema::{ModelManifest, Outcome};
 use crate::report::{PredictionRow, PredictionTable};
@@ -62,13 +63,21 @@ pub struct SampledSplit {
 /// only a sample is run.
 ///
 /// # Errors
-/// A split that cannot be read, a model that cannot be run.
+/// The published statistic, which differences alone do not give; a split that cannot be read, a model
+/// that cannot be run.
 pub fn audit_sample(
     settings: &Settings,
     session: &Session,
     given: impl Fn(&str) -> Option<Vec<f64>>,
     sample: SampleOptions,
 ) -> Result<SampledTask> {
+    if settings.statistic == Statistic::Published {
+        bail!(usage!(
+            "a sample cannot verify the statistic published: the differences in the report \
+                      are not those that it is over"
+        )
+        .hint("verify the whole report"));
+    }
     let mut splits = vec![load_gating_split(settings, &session.hub)?];
     let mut all = vec![splits[0].dataset.split.clone()];
     for name in secondary_names(settings, &session.hub)? {
@@ -259,7 +268,8 @@ fn derived(
     let (budget, sums) = (Budget::new(&bound, n), DifferenceSums::of(differences));
     let spent = sums.spent(gate.statistic);
     let ending = replayed(differences, split, gate, settings, labels)?;
-    let course = Course::new(differences, gate.statistic, &budget);
+    let all: Vec<Option<f64>> = differences.iter().copied().map(Some).collect();
+    let course = Course::new(&all, gate.statistic, &budget);
     let whole = differences.len() == n;
     let of_whole = |sigma: Option<f64>| sigma.filter(|_| whole);
     let of_part = |sigma: Option<f64>| sigma.filter(|_| !whole);

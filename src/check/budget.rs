@@ -30,7 +30,16 @@ impl Budget {
         Self { value, fixed: FixedSum::saturating_from(value) }
     }
 
-    /// B = κ²n.
+    /// The budget for a σ over `of` of the `n` examples that the bound is for: κ²·`of`. The same as
+    /// [`Budget::new`] for all.
+    pub fn for_part(bound: &Bound, n: usize, of: usize) -> Self {
+        match of == n {
+            true => Self::new(bound, n),
+            false => Self::new(&bound.spread_over(n), of),
+        }
+    }
+
+    /// B = κ² times the number of examples.
     pub fn value(&self) -> f64 {
         self.value
     }
@@ -142,7 +151,7 @@ mod tests {
         let rms = (squares * BigInt::from(sums.n())) << 96u32;
         match statistic {
             Statistic::Rms => rms,
-            Statistic::Centred => rms - &sum * &sum,
+            Statistic::Centred | Statistic::Published => rms - &sum * &sum,
         }
     }
 

@@ -75,6 +75,10 @@ codes! {
     BoundUnproved = "bound-unproved",
     /// σ and κ differ by less than the noise of f32.
     Borderline = "borderline",
+    /// The published statistic and the one that gates come to different verdicts.
+    PublishedDisagrees = "published-disagrees",
+    /// The published statistic is within the bound for a student that has learned nothing.
+    Collapse = "collapse",
     /// A summed β was spread over part of the split.
     BetaOverPart = "beta-over-part",
     /// The models agree less often than chance.

@@ -31,14 +31,15 @@ pub struct Course {
 }
 
 impl Course {
-    /// The course of `differences` (N), each in [−1, 1], against the budget of the whole set.
-    pub fn new(differences: &[f64], statistic: Statistic, budget: &Budget) -> Self {
+    /// The course of `differences` (N), each in [−1, 1] or `None` for an example that the statistic
+    /// leaves out, against the budget of the whole set.
+    pub fn new(differences: &[Option<f64>], statistic: Statistic, budget: &Budget) -> Self {
         let n = differences.len();
         let mut sums = DifferenceSums::default();
         let (mut points, mut exhausted_at) = (Vec::new(), None);
-        for &d in differences {
-            sums.add(d);
-            let (examples, spent) = (sums.n(), sums.spent(statistic));
+        for (before, difference) in differences.iter().enumerate() {
+            difference.iter().for_each(|&d| sums.add(d));
+            let (examples, spent) = (before + 1, sums.spent(statistic));
             exhausted_at = match budget.allows(spent) {
                 // Only the rounding of a centred sum can make it fall again (by 2^-66).
                 true => None,
@@ -72,7 +73,7 @@ mod tests {
     #[test]
     fn each_example_is_a_point_of_a_short_course() {
         // Spends 1/16, 1/8, 3/16 of 1/8: at the limit after two, past it after three.
-        let course = Course::new(&[0.25, 0.25, 0.25], Statistic::Rms, &budget(0.125, 3));
+        let course = Course::new(&[Some(0.25); 3], Statistic::Rms, &budget(0.125, 3));
         let point = |examples, spent_share| CoursePoint { examples, spent_share };
         assert_eq!(course.points, [point(1, 0.5), point(2, 1.0), point(3, 1.5)]);
         assert_eq!(course.exhausted_at, Some(3));
@@ -81,7 +82,7 @@ mod tests {
     #[test]
     fn a_long_course_has_a_hundred_points_and_ends_at_n() {
         for n in [100, 101, 250, 1_999] {
-            let course = Course::new(&vec![0.25; n], Statistic::Rms, &budget(n as f64, n));
+            let course = Course::new(&vec![Some(0.25); n], Statistic::Rms, &budget(n as f64, n));
             assert_eq!(course.points.len(), COURSE_POINTS);
             assert_eq!(course.points[99], CoursePoint { examples: n, spent_share: 0.0625 });
             assert_eq!(course.exhausted_at, None);
@@ -89,8 +90,18 @@ mod tests {
     }
 
     #[test]
+    fn an_example_that_is_left_out_spends_nothing_and_is_counted() {
+        // About the mean of 1/4 and −1/4: 1/8 of 1/16.
+        let differences = [None, Some(0.25), None, Some(-0.25)];
+        let course = Course::new(&differences, Statistic::Published, &budget(0.0625, 2));
+        let shares: Vec<_> = course.points.iter().map(|p| (p.examples, p.spent_share)).collect();
+        assert_eq!(shares, [(1, 0.0), (2, 0.0), (3, 0.0), (4, 2.0)]);
+        assert_eq!(course.exhausted_at, Some(4));
+    }
+
+    #[test]
     fn a_budget_of_zero_has_no_shares() {
-        let course = Course::new(&[0.0, 0.5, 0.0], Statistic::Rms, &budget(0.0, 3));
+        let course = Course::new(&[0.0, 0.5, 0.0].map(Some), Statistic::Rms, &budget(0.0, 3));
         assert_eq!((course.points.len(), course.exhausted_at), (0, Some(2)));
     }
 
@@ -101,8 +112,9 @@ mod tests {
             beta in 0.0f64..3.0,
         ) {
             let budget = budget(beta, d.len());
+            let all: Vec<_> = d.iter().copied().map(Some).collect();
             for statistic in Statistic::ALL {
-                let course = Course::new(&d, statistic, &budget);
+                let course = Course::new(&all, statistic, &budget);
                 let spent = |m: usize| DifferenceSums::of(&d[..m]).spent(statistic);
                 prop_assert_eq!(course.exhausted_at.is_some(), !budget.allows(spent(d.len())));
                 if let Some(m) = course.exhausted_at {

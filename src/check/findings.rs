@@ -1,7 +1,10 @@
 //! Notes and warnings about a verdict. docs/glossary.md has the criteria.
 
-use crate::confidence::{largest_difference, ConfidenceKind, Divergence, PairStatistics};
+use crate::confidence::{
+    largest_difference, ConfidenceKind, Divergence, PairStatistics, Statistic,
+};
 
+use super::published::{collapse, disagreement, PublishedEvidence};
 use super::{AuditedExamples, Bound, BoundPolicy, Code, Note, StudentRecord};
 
 /// |σ − κ| up to which the f32 noise of logits may decide.
@@ -21,10 +24,12 @@ const UNPROVED_LABELS: usize = 5;
 pub struct Evidence {
     /// The bound that gates.
     pub bound: Bound,
-    /// The confidence that gates.
+    /// The confidence that gates; `max` for the published statistic, whose largest value is as small.
     pub kind: ConfidenceKind,
     /// N, at least 1.
     pub n: usize,
+    /// The examples that the gating σ is over, at least 1.
+    pub gating: usize,
     /// K.
     pub labels: usize,
     /// The gating σ; `None` if only part of the examples was run.
@@ -35,6 +40,9 @@ pub struct Evidence {
     pub temperature: Option<f64>,
     /// Losses that the student's training reached, in nats summed over the examples, by name.
     pub losses_reached: Vec<(&'static str, f64)>,
+    /// The published statistic beside the gate; `None` where it is not defined, or only part of the
+    /// examples was run.
+    pub published: Option<PublishedEvidence>,
 }
 
 impl Evidence {
@@ -48,13 +56,18 @@ impl Evidence {
         let reached = record.and_then(|record| record.loss_reached);
         Self {
             bound: *bound,
-            kind: pair.kind,
+            kind: match pair.statistic {
+                Statistic::Published => ConfidenceKind::Max,
+                Statistic::Rms | Statistic::Centred => pair.kind,
+            },
             n: pair.n,
+            gating: pair.gating.n(),
             labels: pair.labels,
             sigma: Some(pair.sigma()),
             divergence: pair.figures.divergence,
             temperature: record.and_then(StudentRecord::temperature),
             losses_reached: reached.map_or_else(Vec::new, |reached| reached.sums(pair.n, audited)),
+            published: PublishedEvidence::new(pair, bound),
         }
     }
 
@@ -69,7 +82,8 @@ impl Evidence {
         let reached = record.and_then(|record| record.loss_reached);
         let losses_reached = reached.map_or_else(Vec::new, |reached| reached.sums(n, audited));
         let whole = Self::new(pair, bound, record, audited);
-        Self { n, sigma: None, divergence: None, losses_reached, ..whole }
+        let none = Self { sigma: None, divergence: None, published: None, ..whole };
+        Self { n, gating: n, losses_reached, ..none }
     }
 
     fn kappa(&self) -> f64 {
@@ -77,10 +91,18 @@ impl Evidence {
     }
 }
 
+/// A finding, where it is one.
+type Rule = fn(&Evidence) -> Option<Note>;
+
 /// All findings, warnings first.
 pub fn findings(evidence: &Evidence) -> Vec<Note> {
-    let rules = [vacuous, mean_for_sum, bound_unproved, borderline, implied_by_loss];
-    rules.iter().filter_map(|rule| rule(evidence)).collect()
+    let warnings =
+        [vacuous, mean_for_sum, bound_unproved, borderline, published_disagrees, collapses];
+    warnings
+        .into_iter()
+        .chain([implied_by_loss as Rule])
+        .filter_map(|rule| rule(evidence))
+        .collect()
 }
 
 /// A check that no student can fail.
@@ -185,14 +207,32 @@ fn borderline(evidence: &Evidence) -> Option<Note> {
     })
 }
 
-/// Pinsker: σ ≤ sqrt(mean KL/2), so a larger κ always holds.
+/// The published statistic and the gate come to different verdicts.
+fn published_disagrees(evidence: &Evidence) -> Option<Note> {
+    disagreement(evidence.published.as_ref()?, evidence.kappa())
+}
+
+/// The published statistic is within the bound, and the student has learned nothing.
+fn collapses(evidence: &Evidence) -> Option<Note> {
+    collapse(evidence.published.as_ref()?, evidence.kappa())
+}
+
+/// Pinsker: σ ≤ sqrt(mean KL/2), so a larger κ always holds. Over part of the examples the sum of all
+/// KL bounds the sum of squares all the same.
 fn implied_by_loss(evidence: &Evidence) -> Option<Note> {
-    let implied = (0.5 * evidence.divergence?.mean_kl).sqrt();
+    let implied = match evidence.gating == evidence.n {
+        true => (0.5 * evidence.divergence?.mean_kl).sqrt(),
+        false => (0.5 * evidence.divergence?.sum_kl / evidence.gating as f64).sqrt(),
+    };
     (evidence.kappa() >= implied).then(|| {
         let (implied, kappa) = (figure(implied), figure(evidence.kappa()));
+        let divergence = match evidence.gating == evidence.n {
+            true => "mean KL",
+            false => "sum of KL / examples of the statistic",
+        };
         let message = format!(
             "the verdict already follows from the measured divergence: sigma is at most \
-             sqrt(mean KL / 2) = {implied}, and the bound is {kappa}; this is so for every \
+             sqrt({divergence} / 2) = {implied}, and the bound is {kappa}; this is so for every \
              well-distilled student"
         );
         Note::new(Code::ImpliedByLoss, message)
@@ -200,7 +240,7 @@ fn implied_by_loss(evidence: &Evidence) -> Option<Note> {
 }
 
 /// Four significant digits, without an exponent where that is readable.
-fn figure(value: f64) -> String {
+pub(super) fn figure(value: f64) -> String {
     let magnitude = value.abs().log10().floor();
     if value != 0.0 && !(-5.0..6.0).contains(&magnitude) {
         return format!("{value:.3e}");
@@ -226,6 +266,7 @@ mod tests {
             bound: Bound::default(),
             kind: ConfidenceKind::Max,
             n,
+            gating: n,
             labels: 2,
             sigma: Some(0.0446),
             divergence: Some(Divergence {
@@ -237,6 +278,7 @@ mod tests {
             }),
             temperature: None,
             losses_reached: Vec::new(),
+            published: None,
         }
     }
 
@@ -324,7 +366,7 @@ mod tests {
         let losses_reached = vec![("sum of KL", 5.0)];
         assert_eq!(
             part,
-            Evidence { n: 10, sigma: None, divergence: None, losses_reached, ..whole }
+            Evidence { n: 10, gating: 10, sigma: None, divergence: None, losses_reached, ..whole }
         );
     }
 

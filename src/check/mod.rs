@@ -14,6 +14,7 @@ mod code; //           codes of notes and warnings
 mod course; //         the budget spent along the data
 mod findings; //       notes and warnings about a verdict
 mod preflight; //      sanity check before the long run
+mod published; //      what the published statistic hides
 mod sequential; //     a verdict from the first few draws
 mod student_record; // distillation.json: bound and loss of the student's training
 mod unseen; //         a limit for σ on unseen inputs
@@ -24,6 +25,7 @@ pub use code::{Code, Note, NoteLevel};
 pub use course::{Course, CoursePoint, COURSE_POINTS};
 pub use findings::{findings, Evidence, BORDERLINE};
 pub use preflight::{majority_share, worse_than_majority, worse_than_majority_p, PREFLIGHT_LEVEL};
+pub use published::{PublishedEvidence, ReadSigma};
 pub use sequential::{
     draw_order, seed_of_data, Certainty, Decision, Sequential, SequentialError, SequentialTest,
     LARGEST_DELTA, SMALLEST_DELTA,

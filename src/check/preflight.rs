@@ -29,6 +29,19 @@ pub fn worse_than_majority_p(correct: usize, n: usize, majority: f64) -> f64 {
     binomial.cdf(correct as u64)
 }
 
+/// One-sided p-value of "not better than the majority class": P(X ≥ `correct`) for X binomial with
+/// `n` trials and probability `majority`. In [0, 1]; 1 for `correct` = 0.
+///
+/// # Panics
+/// If `majority` is not a probability.
+pub fn better_than_majority_p(correct: usize, n: usize, majority: f64) -> f64 {
+    let binomial = Binomial::new(majority, n as u64).expect("a share lies in [0, 1]");
+    match correct {
+        0 => 1.0,
+        _ => binomial.sf(correct as u64 - 1),
+    }
+}
+
 /// A warning if `model` (such as `teacher out/bert`) is significantly worse than always giving the
 /// most frequent label: p < [`PREFLIGHT_LEVEL`].
 ///
@@ -65,6 +78,16 @@ mod tests {
         assert_eq!(worse_than_majority_p(4, 4, 0.5), 1.0);
         assert_eq!(worse_than_majority_p(0, 0, 0.5), 1.0);
         assert_eq!(worse_than_majority_p(3, 4, 1.0), 0.0);
+    }
+
+    #[test]
+    fn the_other_p_value_is_the_other_tail() {
+        // P(X ≥ 3) for Binomial(4, ½) = (4 + 1)/16; P(X ≥ 3) for Binomial(3, ¾) = 27/64.
+        assert!((better_than_majority_p(3, 4, 0.5) - 5.0 / 16.0).abs() < 1e-12);
+        assert!((better_than_majority_p(3, 3, 0.75) - 27.0 / 64.0).abs() < 1e-12);
+        assert_eq!(better_than_majority_p(0, 4, 0.5), 1.0);
+        assert_eq!(better_than_majority_p(0, 0, 0.5), 1.0);
+        assert!((better_than_majority_p(1, 1, 0.5) - 0.5).abs() < 1e-12);
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn predict(
     let notes = reading_notes(&model, dataset, settings);
     notes.iter().for_each(|note| session.progress.note(note));
     let ModelRun { logits, truncated, .. } = run_one(&mut model, dataset, settings, session)?;
-    let labels: Vec<_> = dataset.examples.iter().map(|e| e.label).collect();
+    let labels = dataset.labels();
     session.interrupt.check(|| format!("about to write `{}`", args.output.display()))?;
     write_logits(&args.output, format, &logits, model.label_names(), &labels)?;
     let cut = match truncated {

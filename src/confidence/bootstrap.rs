@@ -50,7 +50,7 @@ pub fn bootstrap_interval(
     let mut values = differences.to_vec();
     let origin = match statistic {
         Statistic::Rms => 0.0,
-        Statistic::Centred => order_free_sum(&mut values) / n as f64,
+        Statistic::Centred | Statistic::Published => order_free_sum(&mut values) / n as f64,
     };
     values.sort_unstable_by(f64::total_cmp);
     values.iter_mut().for_each(|d| *d -= origin);
@@ -103,7 +103,7 @@ fn mean_square(values: &[f64], statistic: Statistic, draws: usize, random: &mut 
     match statistic {
         Statistic::Rms => squares / n,
         // The values are centred, so little is subtracted.
-        Statistic::Centred => (squares / n - (sum / n).powi(2)).max(0.0),
+        Statistic::Centred | Statistic::Published => (squares / n - (sum / n).powi(2)).max(0.0),
     }
 }
 

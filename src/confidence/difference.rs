@@ -19,7 +19,7 @@ pub enum ConfidenceKind {
     TeacherClass,
 }
 
-/// The standard deviation of d that is σ (population).
+/// The standard deviation that is σ (population).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Statistic {
@@ -28,6 +28,9 @@ pub enum Statistic {
     Rms,
     /// Standard deviation of d about its mean; ignores a constant shift
     Centred,
+    /// As in the paper's code: standard deviation of p_T(x)_0 − p_S(x)_0 about its mean, over the
+    /// inputs that both models get right; for two labels
+    Published,
 }
 
 impl ConfidenceKind {
@@ -44,14 +47,18 @@ impl ConfidenceKind {
 }
 
 impl Statistic {
-    /// Both statistics, the default first.
-    pub const ALL: [Self; 2] = [Self::Rms, Self::Centred];
+    /// Every statistic, the default first.
+    pub const ALL: [Self; 3] = [Self::Rms, Self::Centred, Self::Published];
 
-    /// `rms` or `centred`: the name in flags, configs and reports.
+    /// The statistics of d(x) over all examples: every one but [`Statistic::Published`].
+    pub const OF_ALL_EXAMPLES: [Self; 2] = [Self::Rms, Self::Centred];
+
+    /// `rms`, `centred` or `published`: the name in flags, configs and reports.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Rms => "rms",
             Self::Centred => "centred",
+            Self::Published => "published",
         }
     }
 }
@@ -122,7 +129,7 @@ mod tests {
 
     #[test]
     fn names_are_those_of_flags_and_reports() {
-        assert_eq!(Statistic::ALL.map(|it| it.to_string()), ["rms", "centred"]);
+        assert_eq!(Statistic::ALL.map(|it| it.to_string()), ["rms", "centred", "published"]);
         assert_eq!(ConfidenceKind::ALL.map(|it| it.to_string()), ["max", "teacher-class"]);
     }
 

@@ -20,6 +20,7 @@ mod metrics; //     accuracy, F1, Matthews, Brier, NLL
 mod order; //       sums and quantiles that do not depend on order
 mod pair; //        all statistics of a split
 mod predictions; // one model's predictions
+mod published; //   the statistic of the paper's authors
 mod reliability; // accuracy by confidence; calibration error
 mod soft; //         the soft-label loss of distillation
 mod spread; //      quantiles of |d|, the worst inputs
@@ -46,6 +47,7 @@ pub use metrics::{
 };
 pub use pair::{PairError, PairFigures, PairInput, PairOptions, PairStatistics};
 pub use predictions::{PredictionError, Predictions, MAX_EXAMPLES, NORMALISATION_TOLERANCE};
+pub use published::{LeftOut, PublishedDifferences};
 pub use reliability::{ece, reliability, ReliabilityBin, ECE_BINS};
 pub use soft::soft_losses;
 pub use spread::{spread, worst, Spread};

@@ -9,7 +9,8 @@ use super::{
     agreement, bootstrap_interval, confidence_counts, confidence_differences, difference_histogram,
     divergence, intervals, known, largest_difference, negative_flips, spread, worst,
     ConfidenceCounts, ConfidenceKind, Defined, DifferenceSums, Divergence, Group, Histogram,
-    Interval, ModelStatistics, PairIntervals, Predictions, Reasons, Spread, Statistic, Undefined,
+    Interval, ModelStatistics, PairIntervals, Predictions, PublishedDifferences, Reasons, Spread,
+    Statistic, Undefined,
 };
 
 /// Two models' predictions on one split, in data set order.
@@ -66,6 +67,9 @@ pub enum PairError {
     /// The gating confidence needs a distribution that is missing.
     #[error("the confidence `{kind}` is not defined here: {reason}; use `max`")]
     GateUndefined { kind: ConfidenceKind, reason: Undefined },
+    /// The gating statistic is not defined for these examples.
+    #[error("the statistic `published` is not defined here: {reason}; use `rms`")]
+    PublishedUndefined { reason: Undefined },
 }
 
 /// The figures of both models on one split; all null if the split could not be run.
@@ -101,24 +105,29 @@ pub struct PairFigures {
 /// All statistics of one split.
 ///
 /// Permuting the examples, or the labels of models and data, changes no bit, except for positions
-/// (`differences`, `worst`), names (the groups' keys), F1 of label 1, and exact ties of a model's two
-/// largest logits.
+/// (`differences`, `published`, `worst`), names (the groups' keys), F1 of label 1, exact ties of a
+/// model's two largest logits, and the last bits of the published statistic, whose p_0 another label
+/// order makes p_1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PairStatistics {
     /// N.
     pub n: usize,
     /// K.
     pub labels: usize,
-    /// The confidence that gates.
+    /// The confidence of `differences`, which gates unless the statistic is `published`.
     pub kind: ConfidenceKind,
     /// The statistic that gates.
     pub statistic: Statistic,
-    /// d (N) for the gating confidence, in data set order.
+    /// d (N), in data set order.
     pub differences: Vec<f64>,
-    /// The sums of `differences`: the gating σ is `sums.sigma_of(statistic)`.
+    /// The sums of `differences`.
     pub sums: DifferenceSums,
+    /// The sums of the gating σ: `sums`, or those of `published`.
+    pub gating: DifferenceSums,
     /// The sums for both kinds of confidence, in the order of [`ConfidenceKind::ALL`].
     pub variants: [(ConfidenceKind, Defined<DifferenceSums>); 2],
+    /// The differences of [`Statistic::Published`].
+    pub published: Defined<PublishedDifferences>,
     /// 95 % bootstrap interval of the gating σ.
     pub sigma_interval: Interval,
     /// The figures that a report lists with σ.
@@ -133,8 +142,8 @@ impl PairStatistics {
     /// All statistics of one split.
     ///
     /// # Errors
-    /// Lengths or label counts that differ, a label of K or more, and a gating confidence that needs
-    /// a distribution of the student, which is missing.
+    /// Lengths or label counts that differ, a label of K or more, a gating confidence that needs a
+    /// distribution of the student, which is missing, and a gating statistic that is not defined.
     pub fn new(input: &PairInput<'_>, options: &PairOptions) -> Result<Self, PairError> {
         input.check()?;
         let (teacher, student) = (input.teacher, input.student);
@@ -145,17 +154,33 @@ impl PairStatistics {
             let differences = confidence_differences(teacher, student, kind);
             (kind, differences.map(|d| DifferenceSums::of(&d)))
         });
+        let published = PublishedDifferences::new(teacher, student, input.labels);
+        let gated = match (statistic, &published) {
+            (Statistic::Published, Err(reason)) => {
+                return Err(PairError::PublishedUndefined { reason: *reason })
+            }
+            (Statistic::Published, Ok(published)) => published.differences.as_slice(),
+            _ => &differences,
+        };
+        let gating = DifferenceSums::of(gated);
+        let sigma_interval = bootstrap_interval(gated, statistic, options.seed)
+            .expect("there is a gating difference");
         let mut undefined = Reasons::new();
+        let mut figures = PairFigures::new(input, options, &differences, &mut undefined);
+        if let (Statistic::Published, Ok(published)) = (statistic, &published) {
+            figures.groups = groups_of_published(input, published);
+        }
         Ok(Self {
             n: differences.len(),
             labels: teacher.labels(),
             kind,
             statistic,
             sums: DifferenceSums::of(&differences),
+            gating,
             variants,
-            sigma_interval: bootstrap_interval(&differences, statistic, options.seed)
-                .expect("predictions are never empty"),
-            figures: PairFigures::new(input, options, &differences, &mut undefined),
+            published,
+            sigma_interval,
+            figures,
             undefined,
             worst: worst(&differences, options.worst),
             differences,
@@ -164,13 +189,39 @@ impl PairStatistics {
 
     /// The gating σ, in [0, R].
     pub fn sigma(&self) -> f64 {
-        self.sums.sigma_of(self.statistic).expect("predictions are never empty")
+        self.gating.sigma_of(self.statistic).expect("there is a gating difference")
+    }
+
+    /// What each example (N) adds to the gating sums, in data set order: `None` for those that the
+    /// published statistic leaves out.
+    pub fn gating_differences(&self) -> Vec<Option<f64>> {
+        match (self.statistic, &self.published) {
+            (Statistic::Published, Ok(published)) => {
+                let mut of_all = vec![None; self.n];
+                for (&row, &d) in published.rows.iter().zip(&published.differences) {
+                    of_all[row] = Some(d);
+                }
+                of_all
+            }
+            _ => self.differences.iter().copied().map(Some).collect(),
+        }
     }
 
     /// R: the largest possible |d|.
     pub fn largest_difference(&self) -> f64 {
         largest_difference(self.kind, self.labels)
     }
+}
+
+/// The published σ over parts of the inputs that both models get right.
+fn groups_of_published(input: &PairInput<'_>, published: &PublishedDifferences) -> Vec<Group> {
+    let PublishedDifferences { rows, differences, .. } = published;
+    let teacher = input.teacher.reordered(rows);
+    let labels: Vec<Option<u32>> = rows.iter().map(|&i| input.labels[i]).collect();
+    let words: Option<Vec<usize>> =
+        input.words.map(|words| rows.iter().map(|&i| words[i]).collect());
+    let sums = group_sums(differences, &teacher, &labels, words.as_deref());
+    groups(&sums, input.label_names, Statistic::Published)
 }
 
 impl PairFigures {
@@ -279,6 +330,39 @@ mod tests {
         assert_eq!(figures.divergence, None);
         assert_eq!(s.undefined["divergence"], Undefined::Infinite { example: 1 }.to_string());
         assert_eq!(s.worst, [0, 1]);
+    }
+
+    #[test]
+    fn the_published_statistic_gates_over_what_both_get_right() {
+        let given = |rows: &[f64]| Predictions::from_probabilities(rows, 2).unwrap();
+        let teacher = given(&[0.75, 0.25, 0.125, 0.875, 0.75, 0.25]);
+        let student = given(&[0.625, 0.375, 0.25, 0.75, 0.25, 0.75]);
+        let (labels, words) = ([Some(0), Some(1), Some(0)], [4, 30, 4]);
+        let input = pair(&teacher, &student, &labels, Some(&words));
+        let options = PairOptions { statistic: Statistic::Published, ..PairOptions::default() };
+        let s = PairStatistics::new(&input, &options).unwrap();
+        // d = 1/8 and −1/8; over all, by the largest probability, 1/8, 1/8 and 0.
+        assert_eq!((s.sigma(), s.gating.n(), s.n), (0.125, 2, 3));
+        assert_eq!(s.gating_differences(), [Some(0.125), Some(-0.125), None]);
+        assert_eq!(
+            (s.differences.as_slice(), s.sums.mean()),
+            (&[0.125, 0.125, 0.0][..], Some(1.0 / 12.0))
+        );
+        let of_length = s.figures.groups.iter().filter(|group| group.by == "length");
+        let of_length: Vec<_> = of_length.map(|g| (g.name.as_str(), g.n, g.sigma)).collect();
+        assert_eq!(of_length, [("0-5", 1, 0.0), ("21-40", 1, 0.0)]);
+        let standard = PairStatistics::new(&input, &PairOptions::default()).unwrap();
+        assert_eq!((&standard.published, standard.gating), (&s.published, s.sums));
+        assert_eq!(
+            standard.gating_differences(),
+            standard.differences.clone().into_iter().map(Some).collect::<Vec<_>>()
+        );
+        let unlabelled = pair(&teacher, &student, &[None; 3], None);
+        let refused = PairStatistics::new(&unlabelled, &options).unwrap_err().to_string();
+        assert_eq!(
+            refused,
+            "the statistic `published` is not defined here: no example is labelled; use `rms`"
+        );
     }
 
     #[test]

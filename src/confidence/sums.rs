@@ -72,7 +72,8 @@ impl DifferenceSums {
         (self.n > 0).then(|| (self.spent(statistic).to_f64() / self.n as f64).sqrt())
     }
 
-    /// The part of the confidence budget that is spent: Σd², or Σ(d − mean)² centred.
+    /// The part of the confidence budget that is spent: Σd², or Σ(d − mean)² centred and published
+    /// (for the latter these are the sums of [`super::PublishedDifferences`]).
     ///
     /// The centred sum is (n·Σd² − (Σd)²)/n in exact integers, rounded *up* to a multiple of 2⁻⁹⁶:
     /// it then exceeds a budget of such multiples exactly when the unrounded sum does. In [0, Σd²].
@@ -80,7 +81,7 @@ impl DifferenceSums {
     pub fn spent(&self, statistic: Statistic) -> FixedSum {
         match statistic {
             Statistic::Rms => self.squares,
-            Statistic::Centred => self.centred_squares(),
+            Statistic::Centred | Statistic::Published => self.centred_squares(),
         }
     }
 

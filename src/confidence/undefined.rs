@@ -26,6 +26,21 @@ pub enum Undefined {
     /// No example carries a label.
     #[error("no example is labelled")]
     NoLabels,
+    /// An example carries no label, and the figure is over all.
+    #[error("it needs the label of every example, and {unlabelled} have none")]
+    Unlabelled {
+        /// Examples without a label.
+        unlabelled: usize,
+    },
+    /// The published statistic asks for two labels.
+    #[error("it is for tasks of two labels, and this one has {labels}")]
+    NotTwoLabels {
+        /// K.
+        labels: usize,
+    },
+    /// The published statistic is over the examples that both models get right.
+    #[error("no example is right for both models")]
+    NoneRightForBoth,
     /// F1 of label 1 asks for two labels.
     #[error("F1 of label 1 is for tasks of two labels, and this one has {labels}")]
     NotBinary {

@@ -425,7 +425,19 @@ fn stop(layer: &Layer) -> Result<Stop, WrongValue> {
         let why = format!("must be a probability {range}, but it is {delta}");
         return Err(WrongValue { key: "delta", why, hint: None });
     }
-    match (layer.fail_fast.unwrap_or(false), layer.sequential.unwrap_or(false)) {
+    let (fail_fast, sequential) =
+        (layer.fail_fast.unwrap_or(false), layer.sequential.unwrap_or(false));
+    if layer.statistic == Some(Statistic::Published) && (fail_fast || sequential) {
+        return Err(WrongValue {
+            key: if sequential { "sequential" } else { "fail_fast" },
+            why:
+                "is not for the statistic published: which examples it is over is known only when \
+                  both models have run on all"
+                    .to_owned(),
+            hint: Some("leave --statistic published out, or run to the end"),
+        });
+    }
+    match (fail_fast, sequential) {
         (true, true) => Err(WrongValue {
             key: "fail_fast",
             why: "and `sequential` are both set".to_owned(),

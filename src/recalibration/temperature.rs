@@ -5,7 +5,8 @@
 //! an exact, order-free sum, so τ depends on neither the order of the examples nor the threads.
 
 use crate::confidence::{
-    ConfidenceKind, DifferenceSums, FixedSum, Predictions, Statistic, MAX_EXAMPLES,
+    ConfidenceKind, Defined, DifferenceSums, FixedSum, Predictions, PublishedDifferences,
+    Statistic, MAX_EXAMPLES,
 };
 use crate::inference::Logits;
 
@@ -24,7 +25,7 @@ const EXAMPLES_PER_THREAD: usize = 4096;
 /// The teacher's confidences and the student's scores, as the curve over τ needs them.
 #[derive(Debug, Clone)]
 pub struct Scores {
-    /// C_T(x) (N).
+    /// The teacher's probability that is compared (N).
     teacher: Vec<f64>,
     /// z_k − max z, at most 0 and rising within each row (N, K).
     gaps: Vec<f64>,
@@ -53,22 +54,71 @@ impl Scores {
         let (n, labels) = (teacher.len(), student.labels);
         assert_eq!((student.values.len(), labels), (n * labels, teacher.labels()));
         assert!(n < MAX_EXAMPLES);
-        let mut gaps = Vec::with_capacity(student.values.len());
-        let mut compared = Vec::with_capacity(n);
+        let mut scores = Self::with_capacity(n, labels, threads);
         for i in 0..n {
-            let row = student.row(i);
-            let largest = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-            compared.push(match kind {
-                ConfidenceKind::Max => 0.0,
-                ConfidenceKind::TeacherClass => {
-                    f64::from(row[teacher.predicted(i) as usize]) - largest
-                }
-            });
-            gaps.extend(row.iter().map(|&z| f64::from(z) - largest));
-            gaps[i * labels..].sort_unstable_by(f64::total_cmp);
+            let label = match kind {
+                ConfidenceKind::Max => None,
+                ConfidenceKind::TeacherClass => Some(teacher.predicted(i) as usize),
+            };
+            scores.push(teacher.confidence(i), student.row(i), label);
         }
-        let teacher = (0..n).map(|i| teacher.confidence(i)).collect();
-        Scores { teacher, gaps, compared, labels, threads: threads.max(1) }
+        scores
+    }
+
+    /// The scores that `statistic` is over: those of [`Scores::new`], or of the published statistic,
+    /// for which the true `labels` (N) count.
+    ///
+    /// Undefined as [`PublishedDifferences::new`] is.
+    ///
+    /// # Panics
+    ///
+    /// Where the sizes differ, or a logit is not finite.
+    pub fn of_statistic(
+        teacher: &Predictions,
+        student: &Logits,
+        labels: &[Option<u32>],
+        (kind, statistic): (ConfidenceKind, Statistic),
+        threads: usize,
+    ) -> Defined<Self> {
+        if statistic != Statistic::Published {
+            return Ok(Self::new(teacher, student, kind, threads));
+        }
+        let predictions = Predictions::from_logits(&student.values, student.labels)
+            .expect("finite logits of the teacher's size");
+        // No temperature changes a prediction, so the inputs are the same for all.
+        let rows = PublishedDifferences::new(teacher, &predictions, labels)?.rows;
+        let mut scores = Self::with_capacity(rows.len(), student.labels, threads);
+        for i in rows {
+            let of_teacher = teacher.probabilities(i).expect("a teacher that was run");
+            scores.push(of_teacher[0], student.row(i), Some(0));
+        }
+        Ok(scores)
+    }
+
+    fn with_capacity(n: usize, labels: usize, threads: usize) -> Self {
+        Scores {
+            teacher: Vec::with_capacity(n),
+            gaps: Vec::with_capacity(n * labels),
+            compared: Vec::with_capacity(n),
+            labels,
+            threads: threads.max(1),
+        }
+    }
+
+    /// Adds an example: the student's probability of `label`, or its largest, is compared with
+    /// `teacher`.
+    fn push(&mut self, teacher: f64, row: &[f32], label: Option<usize>) {
+        let largest = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        let start = self.gaps.len();
+        self.teacher.push(teacher);
+        self.compared.push(label.map_or(0.0, |label| f64::from(row[label]) - largest));
+        self.gaps.extend(row.iter().map(|&z| f64::from(z) - largest));
+        self.gaps[start..].sort_unstable_by(f64::total_cmp);
+    }
+
+    /// The number of examples that are compared, at least 1.
+    pub fn examples(&self) -> usize {
+        self.teacher.len()
     }
 
     /// The sums over d(x) with the student's logits divided by `temperature` > 0. At 1 they are

@@ -189,6 +189,18 @@ static FIGURES: &[Figure] = &[
     .nats()
     .html("log loss, nats")
     .no_metric(),
+    pair(
+        "sigma_published",
+        "Sigma as the paper's code computes it; see published_left_out.",
+        |row| row.published().and_then(|of| of.sigma),
+    )
+    .compared(8, "sigma_published", "σ published", "σ published"),
+    pair(
+        "published_left_out",
+        "Examples that a model has wrong, which sigma_published omits.",
+        |row| row.published().and_then(|of| Some(of.left_out?.count as f64)),
+    )
+    .shown_as(Style::Count),
     pair("examples", "Examples that the verdict is about.", |row| count(row, row.n))
         .shown_as(Style::Count),
     pair("examples_run", "Examples that were run.", |row| count(row, row.examples_run))

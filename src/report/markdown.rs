@@ -6,7 +6,7 @@ use super::figures::{self, Figure};
 use super::numbers::{counted, decimal, decimal_or_absent, percent, signed, thousands, ABSENT};
 use super::rows::by_task;
 use super::schema::{ModelStatistics, Outcome, Prediction, Report, RowError, TaskRow, WorstInput};
-use super::summary::{disagreements, recalibrated, summary, unseen, verdict_word};
+use super::summary::{disagreements, published, recalibrated, summary, unseen, verdict_word};
 use super::text::page::DIM;
 
 /// Inputs shown for each row.
@@ -119,6 +119,7 @@ fn remarks(document: &mut Document, row: &TaskRow) {
     for (kind, text) in [
         ("not used whole", counts(row)),
         ("unseen inputs", unseen(row)),
+        ("published statistic", published(row)),
         ("rescaled", rescaled),
         ("no accuracy", why_no_accuracy),
     ] {

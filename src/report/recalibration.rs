@@ -31,7 +31,8 @@ pub struct Recalibration {
     pub task: String,
     /// τ: the student's logits are divided by it. Above 1 where the student is too sure.
     pub temperature: f64,
-    /// The statistic that τ makes least and that gates: `rms` or `centred`.
+    /// The statistic that τ makes least and that gates: `rms`, `centred` or `published`. For the last,
+    /// the spends are of p(x)_0 over the examples that both models get right.
     pub statistic: String,
     /// The confidence that is compared: `max` or `teacher-class`.
     pub confidence: String,
@@ -118,7 +119,7 @@ pub struct BudgetSpend {
     pub sigma_centred: f64,
     /// Mean of d: positive where the student is less sure than its teacher.
     pub mean_difference: f64,
-    /// Σd², or Σ(d − mean)² where `statistic` is `centred`.
+    /// Σd², or Σ(d − mean)² where `statistic` is `centred` or `published`.
     pub spent: f64,
     /// `spent` ≤ budget.
     pub verdict: Outcome,
@@ -129,7 +130,7 @@ impl BudgetSpend {
     pub fn sigma_of(&self, statistic: Statistic) -> f64 {
         match statistic {
             Statistic::Rms => self.sigma,
-            Statistic::Centred => self.sigma_centred,
+            Statistic::Centred | Statistic::Published => self.sigma_centred,
         }
     }
 }
@@ -137,8 +138,8 @@ impl BudgetSpend {
 impl Recalibration {
     /// The σ that is held against κ.
     pub(super) fn gating_sigma(&self, spend: &BudgetSpend) -> f64 {
-        let centred = self.statistic == Statistic::Centred.as_str();
-        spend.sigma_of(if centred { Statistic::Centred } else { Statistic::Rms })
+        let statistic = Statistic::ALL.into_iter().find(|it| it.as_str() == self.statistic);
+        spend.sigma_of(statistic.unwrap_or_default())
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::numbers::{chosen, decimal, decimal_or_absent, sigma_and_kappa, significant, thousands};
 use super::schema::{Certainty, Interval, ModelManifest, ModelStatistics};
-use super::schema::{Note, Outcome, Report, RowsFromCache, TaskRow};
+use super::schema::{Note, Outcome, Report, RowsFromCache, TaskRow, Variant};
 use crate::confidence::{ConfidenceKind, Statistic};
 
 /// The rows of one task, in the report's order.
@@ -77,12 +77,34 @@ impl TaskRow {
         format!("{}/{}", self.task, self.split)
     }
 
-    /// The σ that is compared with κ: `sigma`, or `sigma_centred` where that statistic gates.
+    /// The σ that is compared with κ: `sigma`, `sigma_centred` or the published one, whichever
+    /// statistic gates.
     pub(crate) fn gating_sigma(&self) -> Option<f64> {
-        if self.statistic == Statistic::Centred {
-            self.sigma_centred
-        } else {
-            self.sigma
+        match self.statistic {
+            Statistic::Rms => self.sigma,
+            Statistic::Centred => self.sigma_centred,
+            Statistic::Published => self.published()?.sigma,
+        }
+    }
+
+    /// The reading of the published statistic; reports of older versions have none.
+    pub(crate) fn published(&self) -> Option<&Variant> {
+        self.variants.iter().find(|variant| variant.statistic == Statistic::Published)
+    }
+
+    /// The sum that is compared with the budget.
+    pub(crate) fn spent_in_words(&self) -> &'static str {
+        match self.statistic {
+            Statistic::Rms => "Σd²",
+            Statistic::Centred | Statistic::Published => "Σ(d − mean)²",
+        }
+    }
+
+    /// ` about zero` where σ is of another kind in this row.
+    pub(crate) fn about_zero(&self) -> &'static str {
+        match self.statistic {
+            Statistic::Rms => "",
+            Statistic::Centred | Statistic::Published => " about zero",
         }
     }
 

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::check::{Certainty, CoursePoint, Note, NoteLevel, Sequential, UpperLimit};
 pub use crate::confidence::{
-    ConfidenceCounts, Divergence, Group, Histogram, Interval, ModelIntervals, ModelStatistics,
-    PairFigures, PairIntervals, ReliabilityBin, Spread,
+    ConfidenceCounts, Divergence, Group, Histogram, Interval, LeftOut, ModelIntervals,
+    ModelStatistics, PairFigures, PairIntervals, ReliabilityBin, Spread,
 };
 pub use manifest::*;
 
@@ -89,13 +89,16 @@ pub struct TaskRow {
     pub examples_run: usize,
     /// Why the row could not be run.
     pub error: Option<RowError>,
-    /// The statistic that gates: `rms` (about zero) or `centred`.
+    /// The statistic that gates: `rms` (about zero), `centred`, or `published`. The last is over p(x)_0
+    /// of the examples that both models get right; σ of each group, the interval, the budget and its
+    /// course are then of these.
     #[schemars(with = "String")]
     pub statistic: Statistic,
-    /// The confidence that gates: `max` or `teacher-class`.
+    /// The confidence that d is the difference of: `max` or `teacher-class`. It gates unless the
+    /// statistic is `published`.
     #[schemars(with = "String")]
     pub confidence: ConfidenceKind,
-    /// Root mean square about zero of d, for the gating confidence. In [0, 1]. Null where the run
+    /// Root mean square about zero of d, for this confidence. In [0, 1]. Null where the run
     /// ended early.
     pub sigma: Option<f64>,
     /// The gating σ over the examples run, where the run ended early: it says nothing of the others.
@@ -104,11 +107,12 @@ pub struct TaskRow {
     pub sigma_at_least: Option<f64>,
     /// The random draws, where examples were drawn at random (`--sequential`).
     pub sequential: Option<Sequential>,
-    /// Standard deviation of d about its mean (population), for the gating confidence.
+    /// Standard deviation of d about its mean (population), for the same confidence.
     pub sigma_centred: Option<f64>,
     /// Mean of d = C_T − C_S; positive when the student is less sure than its teacher.
     pub mean_difference: Option<f64>,
-    /// All four readings of σ; the one named by `statistic` and `confidence` gates.
+    /// Every reading of σ: the four of two confidences and two statistics, and the published one. The
+    /// one named by `statistic` and `confidence` gates.
     pub variants: Vec<Variant>,
     /// 95 % bootstrap interval of the gating σ.
     pub sigma_interval: Option<Interval>,
@@ -133,9 +137,9 @@ pub struct TaskRow {
     /// Where the bound was set: `default`; the flag, such as `flag --kappa`; the config's file in
     /// backticks, its table and the key, such as [defaults] kappa; or `student's distillation.json`.
     pub bound_origin: String,
-    /// The confidence budget B = κ²·n.
+    /// The confidence budget B = κ²·n, or κ² times the examples of the published statistic.
     pub budget: Option<f64>,
-    /// Σd² (or Σ(d−mean)² for the centred statistic), compared with `budget`: the one predicate.
+    /// Σd² (or Σ(d−mean)² for the centred and the published statistic), compared with `budget`: the one predicate.
     pub spent: Option<f64>,
     /// spent / budget; 1 is the limit. Null for a budget of zero.
     pub spent_share: Option<f64>,
@@ -158,7 +162,7 @@ pub struct TaskRow {
     pub skipped: Skipped,
     /// For each figure that is null: why. Keys are the field's path in the row, such as
     /// `negative_flips` or `teacher.accuracy`; `variants.max` and `variants.teacher-class` are for
-    /// both readings of that confidence, and `*` is for a row that could not be run. What is null
+    /// both readings of that confidence, `variants.first-label` is for the published one, and `*` is for a row that could not be run. What is null
     /// because there is nothing of the kind has no entry: an `error`, what only a run that ended
     /// early or drew at random has, a budget that was never `exhausted_at`, a record without a
     /// `student_bound`, a text, a label, a hash.
@@ -203,18 +207,65 @@ pub struct RowError {
 /// One reading of σ.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Variant {
-    /// `max` or `teacher-class`.
+    /// `max` or `teacher-class`; for the published statistic `first-label`, p(x)_0.
     #[schemars(with = "String")]
-    pub confidence: ConfidenceKind,
-    /// `rms` or `centred`.
+    pub confidence: VariantConfidence,
+    /// `rms`, `centred` or `published`.
     #[schemars(with = "String")]
     pub statistic: Statistic,
-    /// σ in this reading; null where the model shows no distribution.
+    /// σ in this reading; null where it is not defined, and where the run ended early.
     pub sigma: Option<f64>,
     /// Whether this reading stays within the bound.
     pub within_bound: Option<bool>,
     /// Whether this reading decides the verdict.
     pub gates: bool,
+    /// The examples that the published statistic is over: those that both models get right. Null for
+    /// the other readings, which are over all.
+    #[serde(default)]
+    pub examples: Option<usize>,
+    /// The examples that the published statistic leaves out. Null for the other readings.
+    #[serde(default)]
+    pub left_out: Option<LeftOut>,
+}
+
+/// The confidence of a reading of σ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VariantConfidence {
+    /// Each model's largest probability.
+    Max,
+    /// Both models' probability of the teacher's label.
+    TeacherClass,
+    /// Both models' probability of the label with id 0: the published statistic's.
+    FirstLabel,
+}
+
+impl From<ConfidenceKind> for VariantConfidence {
+    fn from(kind: ConfidenceKind) -> Self {
+        match kind {
+            ConfidenceKind::Max => Self::Max,
+            ConfidenceKind::TeacherClass => Self::TeacherClass,
+        }
+    }
+}
+
+impl VariantConfidence {
+    /// `max`, `teacher-class` or `first-label`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Max => ConfidenceKind::Max.as_str(),
+            Self::TeacherClass => ConfidenceKind::TeacherClass.as_str(),
+            Self::FirstLabel => "first-label",
+        }
+    }
+
+    /// Whether `statistic` reads this confidence in an audit by `kind`.
+    pub(crate) fn is_read_by(self, statistic: Statistic, kind: ConfidenceKind) -> bool {
+        match statistic {
+            Statistic::Published => self == Self::FirstLabel,
+            Statistic::Rms | Statistic::Centred => self == kind.into(),
+        }
+    }
 }
 
 /// The bound that a student's own training recorded.

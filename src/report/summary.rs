@@ -2,8 +2,7 @@
 
 use super::numbers::{chosen, counted, decimal, sigma_and_kappa, significant, thousands};
 use super::rows::by_task;
-use super::schema::{Outcome, Report, TaskRow};
-use crate::confidence::Statistic;
+use super::schema::{LeftOut, Outcome, Report, TaskRow, Variant};
 
 /// One sentence (or two) that says the verdict with σ, κ and n.
 ///
@@ -132,11 +131,31 @@ pub(crate) fn disagreements(report: &Report) -> Vec<(&TaskRow, String)> {
 /// `σ ≤ 0.0901 on unseen inputs (95 % limit, if these are unseen)`, where it is known. It is σ about
 /// zero, whichever statistic gates.
 pub(crate) fn unseen(row: &TaskRow) -> Option<String> {
-    let about = if row.statistic == Statistic::Centred { " about zero" } else { "" };
+    let about = row.about_zero();
     row.sigma_unseen.map(|limit| {
         let (sigma, level) = (decimal(limit.sigma), chosen(limit.level * 100.0));
         format!("σ{about} ≤ {sigma} on unseen inputs ({level} % limit, if these are unseen)")
     })
+}
+
+/// `2,450 examples, 1,452 wrong in the student`: what the published statistic leaves out, where it is
+/// defined.
+pub(crate) fn left_out(variant: &Variant) -> Option<String> {
+    let LeftOut { count, student_wrong, .. } = variant.left_out?;
+    let count = counted(count, "example", "examples");
+    Some(format!("{count}, {} wrong in the student", thousands(student_wrong)))
+}
+
+/// `0.0313 over the 64,899 examples that both models get right, without 2,450 …`: the published
+/// statistic, where it is defined and does not gate.
+pub(crate) fn published(row: &TaskRow) -> Option<String> {
+    let variant = row.published().filter(|variant| !variant.gates)?;
+    let (sigma, examples) = (decimal(variant.sigma?), thousands(variant.examples?));
+    let without = left_out(variant)?;
+    Some(format!(
+        "σ {sigma} by the paper's code, over {examples} examples that both models get right (without \
+         {without})"
+    ))
 }
 
 /// `τ 1.249, fitted on validation, would make σ 0.0887 > κ 0.0500`, where it was fitted.

@@ -73,6 +73,11 @@ pub struct Dataset {
 }
 
 impl Dataset {
+    /// The label of each example (N).
+    pub fn labels(&self) -> Vec<Option<u32>> {
+        self.examples.iter().map(|example| example.label).collect()
+    }
+
     /// Fails if one of its files was written to or replaced since it was opened.
     ///
     /// # Errors

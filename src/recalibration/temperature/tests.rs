@@ -46,6 +46,38 @@ fn one_example_is_mended_exactly() {
 }
 
 #[test]
+fn the_published_statistic_is_over_what_both_get_right_at_every_temperature() {
+    let teacher = logits(vec![1.0, 0.0, 0.0, 2.0, 3.0, 0.0, 1.5, 0.0], 2);
+    let student = logits(vec![3.0, 0.0, 0.0, 1.0, 0.0, 1.0, 0.5, 0.0], 2);
+    let labels = [0, 1, 0, 1].map(Some);
+    let reading = (ConfidenceKind::Max, Statistic::Published);
+    let of = |labels: &[Option<u32>], threads| {
+        Scores::of_statistic(&predictions(&teacher), &student, labels, reading, threads)
+    };
+    let scores = of(&labels, 1).unwrap();
+    assert_eq!(scores.examples(), 2);
+    for temperature in [1.0, 2.5] {
+        let scaled = logits(student.values.iter().map(|z| z / temperature as f32).collect(), 2);
+        let published =
+            PublishedDifferences::new(&predictions(&teacher), &predictions(&scaled), &labels);
+        let expected = DifferenceSums::of(&published.unwrap().differences);
+        let found = scores.at(temperature);
+        match temperature == 1.0 {
+            true => assert_eq!(found, expected),
+            false => {
+                let [found, expected] = [found, expected].map(|of| of.sigma_centred().unwrap());
+                assert!((found - expected).abs() < 1e-7, "{found} {expected}");
+            }
+        }
+    }
+    assert!(of(&[None; 4], 1).is_err());
+    let (kind, statistic) = (ConfidenceKind::TeacherClass, Statistic::Centred);
+    let others =
+        Scores::of_statistic(&predictions(&teacher), &student, &[], (kind, statistic), 1).unwrap();
+    assert_eq!(others.at(1.3), self::scores(&teacher, &student, kind).at(1.3));
+}
+
+#[test]
 fn a_student_beyond_the_grid_is_at_its_edge() {
     let teacher = logits(vec![0.1, 0.0], 2);
     let too_sure = scaled(&teacher, 30.0);

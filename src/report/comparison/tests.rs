@@ -310,9 +310,9 @@ REGRESSION  sst2/train
   limits      σ may rise by 0.01, accuracy may fall by 0.005
 
 sst2/train  PRESERVED → NOT PRESERVED  (gates)
-                 old     new   change
-  σ           0.0446  0.0802  +0.0356
-  κ           0.0500  0.0500        =
+                  old     new   change
+  σ            0.0446  0.0802  +0.0356
+  κ            0.0500  0.0500        =
 "
         ),
         "{}",

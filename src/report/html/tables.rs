@@ -10,7 +10,7 @@ use super::super::numbers::{
 use super::super::schema::{
     Interval, Manifest, ModelManifest, Prediction, Report, TaskRow, WorstInput,
 };
-use crate::confidence::Statistic;
+use super::super::summary::left_out;
 
 /// Characters of all texts of a page, and of one of them.
 const ALL_TEXTS: usize = 600_000;
@@ -94,7 +94,7 @@ fn pair_metrics(row: &TaskRow) -> Markup {
         let of = figure.of_pair(row);
         of.value.and(figure.html).map(|name| (figure, name, of))
     });
-    let sum = if row.statistic == Statistic::Centred { "Σ(d − mean)²" } else { "Σd²" };
+    let sum = row.spent_in_words();
     html! {
         table {
             caption { (neutralise(&row.split)) ": both together" }
@@ -130,9 +130,12 @@ fn pair_metrics(row: &TaskRow) -> Markup {
                 }
                 @for other in row.variants.iter().filter(|variant| !variant.gates) {
                     tr {
-                        th scope="row" { "σ " (other.confidence) ", " (other.statistic) }
+                        th scope="row" { "σ " (other.confidence.as_str()) ", " (other.statistic) }
                         td { (decimal_or_absent(other.sigma)) @if let Some(within) = other.within_bound {
-                            span.interval { (if within { "within κ" } else { "above κ" }) } } }
+                            span.interval { (if within { "within κ" } else { "above κ" }) } }
+                            @if let Some(count) = left_out(other) {
+                                span.interval { "without " (count) }
+                            } }
                     }
                 }
             }

@@ -113,7 +113,7 @@ fn meaning(report: &Tuning) -> Vec<String> {
     said.push(format!(
         "Asked for is a root mean square difference from the teacher's confidence{} of κ = {} at \
          most, and an accuracy of {} at least: {} less ε = {}. Trials that do both: {} of {}{}.",
-        if report.statistic == "centred" { ", about its mean," } else { "" },
+        if report.statistic != "rms" { ", about its mean," } else { "" },
         chosen(report.kappa),
         decimal(report.least_accuracy()),
         report.reference_in_words(),

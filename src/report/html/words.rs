@@ -4,7 +4,7 @@ use maud::{html, Markup};
 
 use super::super::display::neutralise;
 use super::super::glossary::{explain, Paragraph};
-use super::super::numbers::{chosen, counted, decimal, sigma_and_kappa, ABSENT};
+use super::super::numbers::{chosen, counted, decimal, sigma_and_kappa, thousands, ABSENT};
 use super::super::rows::model;
 use super::super::schema::{Note, NoteLevel, Outcome, Report, TaskRow};
 use super::super::summary::{comparison, disagreement, extent, verdict_word};
@@ -34,16 +34,24 @@ pub(super) const NOTHING: &str = "The report holds no figures for this.";
 /// What σ ≤ κ says, where κ comes from, and what a verdict that ended early rests on.
 pub(super) fn bound(row: &TaskRow) -> Vec<String> {
     let Some(kappa) = row.kappa else { return error(row) };
-    let centred = if row.statistic == Statistic::Centred { ", about its mean" } else { "" };
-    let whose = match row.confidence {
-        ConfidenceKind::TeacherClass => "the student's probability of its teacher's answer",
-        ConfidenceKind::Max => "the student's confidence",
+    let whose = match (row.statistic, row.confidence) {
+        (Statistic::Published, _) => "the student's probability of the first label",
+        (_, ConfidenceKind::TeacherClass) => "the student's probability of its teacher's answer",
+        (_, ConfidenceKind::Max) => "the student's confidence",
+    };
+    let all = counted(row.n, "example", "examples");
+    let measured = match row.statistic {
+        Statistic::Rms => format!("root mean square over {all}"),
+        Statistic::Centred => format!("root mean square, about its mean over {all}"),
+        Statistic::Published => {
+            let right =
+                row.published().and_then(|it| it.examples).map_or_else(String::new, thousands);
+            format!("standard deviation over the {right} of {all} that both models get right")
+        }
     };
     let mut said = vec![format!(
-        "The bound allows {whose} to differ from the teacher's by κ = {}, as a root mean square{centred} \
-         over {}. {}.",
+        "The bound allows {whose} to differ from the teacher's by κ = {}, as a {measured}. {}.",
         chosen(kappa),
-        counted(row.n, "example", "examples"),
         capital(&row.bound_in_words())
     )];
     if let Some(interval) = &row.sigma_interval {
@@ -101,7 +109,7 @@ pub(super) fn beside(gating: &[&TaskRow], row: &TaskRow) -> Markup {
     let numbers = comparison(row).map(|it| format!(", {it}")).unwrap_or_default();
     let reason = row.error.as_ref().map(|error| format!(": {}", error.message));
     let limit = row.sigma_unseen.map(|limit| {
-        let about = if row.statistic == Statistic::Centred { " about zero" } else { "" };
+        let about = row.about_zero();
         let (sigma, level) = (decimal(limit.sigma), chosen(limit.level * 100.0));
         format!(
             " On unseen inputs of the same kind σ{about} is at most {sigma} ({level} % limit), if the \

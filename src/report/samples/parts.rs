@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::super::schema::*;
-use crate::confidence::{ConfidenceKind, Statistic};
+use crate::confidence::Statistic;
 
 pub(super) fn beside(row: TaskRow) -> TaskRow {
     TaskRow { gates: false, worst: Vec::new(), notes: Vec::new(), ..row }
@@ -140,15 +140,19 @@ fn confidences(n: usize) -> ConfidenceCounts {
     ConfidenceCounts { low: 0.5, counts }
 }
 
-fn variants(sigma: f64) -> Vec<Variant> {
-    use ConfidenceKind::{Max, TeacherClass};
-    use Statistic::{Centred, Rms};
+fn variants(n: usize, sigma: f64) -> Vec<Variant> {
+    use Statistic::{Centred, Published, Rms};
+    use VariantConfidence::{FirstLabel, Max, TeacherClass};
     let readings = [
         (Max, Rms, 1.0),
         (Max, Centred, 0.9),
         (TeacherClass, Rms, 1.01),
         (TeacherClass, Centred, 0.95),
+        (FirstLabel, Published, 0.8),
     ];
+    let (student_wrong, only_teacher_wrong) = (n / 20, n / 100);
+    let count = student_wrong + only_teacher_wrong;
+    let left_out = LeftOut { count, student_wrong, only_teacher_wrong };
     readings
         .into_iter()
         .map(|(confidence, statistic, factor)| Variant {
@@ -157,6 +161,8 @@ fn variants(sigma: f64) -> Vec<Variant> {
             sigma: Some(sigma * factor),
             within_bound: Some(sigma * factor <= 0.05),
             gates: (confidence, statistic) == (Max, Rms),
+            examples: (statistic == Published).then_some(n - left_out.count),
+            left_out: (statistic == Published).then_some(left_out),
         })
         .collect()
 }
@@ -215,7 +221,7 @@ pub(super) fn row(task: &str, split: &str, n: usize, sigma: f64) -> TaskRow {
         sigma: Some(sigma),
         sigma_centred: Some(sigma * 0.9),
         mean_difference: Some(0.0182),
-        variants: variants(sigma),
+        variants: variants(n, sigma),
         sigma_interval: Some(Interval { low: sigma * 0.98, high: sigma * 1.02, level: 0.95 }),
         sigma_unseen: (split != "train").then_some(UpperLimit { sigma: sigma * 1.1, level: 0.95 }),
         recalibrated: (split == "train").then(|| RecalibratedSigma {

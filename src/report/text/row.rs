@@ -12,11 +12,14 @@ use super::super::numbers::{
 use super::super::rows::model;
 use super::super::schema::{
     Interval, ModelManifest, Note, NoteLevel, Outcome, Report, Spread, TaskRow, Variant,
+    VariantConfidence,
 };
-use super::super::summary::{comparison, disagreement, extent, recalibrated, unseen, verdict_word};
+use super::super::summary::{
+    comparison, disagreement, extent, left_out, recalibrated, unseen, verdict_word,
+};
 use super::page::{verdict_style, Page, DIM, INDENT, LABEL, YELLOW};
 use super::worst;
-use crate::confidence::{ConfidenceKind, Statistic};
+use crate::confidence::Statistic;
 
 /// One gating row with its secondary splits.
 pub(super) fn section(page: &mut Page, report: &Report, row: &TaskRow, beside: &[&TaskRow]) {
@@ -109,7 +112,7 @@ fn statistic(page: &mut Page, row: &TaskRow) {
     if let (Some(spent), Some(budget)) = (row.spent, row.budget) {
         let share = row.spent_share.map_or_else(|| ABSENT.to_owned(), percent);
         let (spent, budget) = spent_and_budget(spent, budget);
-        let sum = if row.statistic == Statistic::Centred { "Σ(d − mean)²" } else { "Σd²" };
+        let sum = row.spent_in_words();
         page.field("budget", &format!("{share} spent: {sum} = {spent} of {budget}"));
     }
 }
@@ -244,10 +247,16 @@ fn spread(page: &mut Page, row: &TaskRow) {
     page.field("|d|", &format!("median {median}, 90 % {p90}, 99 % {p99}, largest {max}"));
 }
 
-/// The readings that do not gate, in one line; one that gives the other verdict says so.
+/// The readings that do not gate, in one line, and the published one with what it leaves out; one that
+/// gives the other verdict says so.
 fn variants(page: &mut Page, row: &TaskRow) {
-    let others = row.variants.iter().filter(|variant| !variant.gates && !row.ended_early());
-    let mut groups: Vec<(ConfidenceKind, Vec<String>)> = Vec::new();
+    let shown = |variant: &&Variant| !variant.gates && !row.ended_early();
+    let (published, others): (Vec<_>, Vec<_>) = row
+        .variants
+        .iter()
+        .filter(shown)
+        .partition(|variant| variant.statistic == Statistic::Published);
+    let mut groups: Vec<(VariantConfidence, Vec<String>)> = Vec::new();
     for variant in others {
         let reading = reading(row, variant);
         match groups.iter_mut().find(|(confidence, _)| *confidence == variant.confidence) {
@@ -256,14 +265,24 @@ fn variants(page: &mut Page, row: &TaskRow) {
         }
     }
     let groups =
-        groups.iter().map(|(confidence, of_it)| format!("{confidence} {}", of_it.join(", ")));
+        groups.iter().map(|(of, readings)| format!("{} {}", of.as_str(), readings.join(", ")));
     let text = groups.collect::<Vec<_>>().join("; ");
     if !text.is_empty() {
         page.field("other σ", &text);
     }
+    for variant in published {
+        if let Some(without) = left_out(variant) {
+            page.field("published", &format!("{} without {without}", sigma_of(row, variant)));
+        }
+    }
 }
 
 fn reading(row: &TaskRow, variant: &Variant) -> String {
+    format!("{} {}", variant.statistic, sigma_of(row, variant))
+}
+
+/// `0.0722`; `0.0312 (≤ κ)` where the verdict would be another.
+fn sigma_of(row: &TaskRow, variant: &Variant) -> String {
     let sigma = match (variant.sigma, row.kappa) {
         (Some(sigma), Some(kappa)) => sigma_and_kappa(sigma, kappa).0,
         (sigma, _) => decimal_or_absent(sigma),
@@ -273,7 +292,7 @@ fn reading(row: &TaskRow, variant: &Variant) -> String {
         (Some(false), Outcome::Preserved) => " (> κ)",
         _ => "",
     };
-    format!("{} {sigma}{otherwise}", variant.statistic)
+    format!("{sigma}{otherwise}")
 }
 
 /// Examples that were cut or could not be used, where there are any.
