@@ -371,6 +371,56 @@ mod tests {
     }
 
     #[test]
+    fn over_part_of_the_examples_the_sum_of_all_divergences_implies_less() {
+        // sqrt(0.02/2) = 0.1 over all, sqrt(4·0.02/2) = 0.2 over a quarter of them.
+        let n = 1000;
+        let divergence = Divergence { sum_kl: 20.0, mean_kl: 0.02, ..Divergence::default() };
+        let at = |kappa, gating| {
+            let evidence = with(BoundPolicy::Kappa(kappa), 1.0);
+            findings(&Evidence { n, gating, divergence: Some(divergence), ..evidence }).pop()
+        };
+        assert!(at(0.1001, n).is_some() && at(0.0999, n).is_none());
+        assert!(at(0.2001, n / 4).is_some() && at(0.1999, n / 4).is_none());
+        let message = at(0.21, n / 4).unwrap().message;
+        assert!(
+            message.contains("sqrt(sum of KL / examples of the statistic / 2) = 0.2,"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn the_published_statistic_is_a_finding_where_it_hides_something() {
+        // A student at chance: wrong on 2 of 4, near its teacher where both are right.
+        let given = |rows: &[f64]| Predictions::from_probabilities(rows, 2).unwrap();
+        let teacher = given(&[0.75, 0.25, 0.25, 0.75, 0.9375, 0.0625, 0.0625, 0.9375]);
+        let student = given(&[0.75, 0.25, 0.25, 0.75, 0.4375, 0.5625, 0.5625, 0.4375]);
+        let labels = [0, 1, 0, 1].map(Some);
+        let input = PairInput {
+            teacher: &teacher,
+            student: &student,
+            labels: &labels,
+            words: None,
+            label_names: &[],
+            truncated: (0, 0),
+        };
+        let (bound, audited) = (Bound::default(), AuditedExamples::OtherExamples);
+        let of = |statistic, kind| {
+            let options = PairOptions { statistic, kind, ..PairOptions::default() };
+            let pair = PairStatistics::new(&input, &options).unwrap();
+            Evidence::new(&pair, &bound, None, audited)
+        };
+        let both = ["published-disagrees", "collapse"];
+        assert_eq!(codes(&of(Statistic::Rms, ConfidenceKind::Max)), both);
+        let gates = of(Statistic::Published, ConfidenceKind::TeacherClass);
+        assert_eq!(codes(&gates), both);
+        // It is over two of four examples, and is never above ½.
+        assert_eq!((gates.n, gates.gating, gates.kind), (4, 2, ConfidenceKind::Max));
+        assert_eq!(gates.sigma, Some(0.0));
+        let centred = of(Statistic::Centred, ConfidenceKind::TeacherClass);
+        assert_eq!((centred.gating, centred.kind), (4, ConfidenceKind::TeacherClass));
+    }
+
+    #[test]
     fn a_mean_given_for_a_sum_is_noticed() {
         // THEORY: β = 0.1 unscaled makes κ = 0.0012 on SST-2.
         let finding = findings(&with(BoundPolicy::Beta(0.1), 1.0)).remove(0);

@@ -147,9 +147,9 @@ pub(crate) fn left_out(variant: &Variant) -> Option<String> {
 }
 
 /// `0.0313 over the 64,899 examples that both models get right, without 2,450 …`: the published
-/// statistic, where it is defined and does not gate.
+/// statistic, where it is defined.
 pub(crate) fn published(row: &TaskRow) -> Option<String> {
-    let variant = row.published().filter(|variant| !variant.gates)?;
+    let variant = row.published()?;
     let (sigma, examples) = (decimal(variant.sigma?), thousands(variant.examples?));
     let without = left_out(variant)?;
     Some(format!(

@@ -128,7 +128,7 @@ fn pair_metrics(row: &TaskRow) -> Markup {
                             span.interval { "largest " (decimal(d.max)) } }
                     }
                 }
-                @for other in row.variants.iter().filter(|variant| !variant.gates) {
+                @for other in row.variants.iter().filter(|it| !it.gates || it.left_out.is_some()) {
                     tr {
                         th scope="row" { "σ " (other.confidence.as_str()) ", " (other.statistic) }
                         td { (decimal_or_absent(other.sigma)) @if let Some(within) = other.within_bound {

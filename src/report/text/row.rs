@@ -250,12 +250,9 @@ fn spread(page: &mut Page, row: &TaskRow) {
 /// The readings that do not gate, in one line, and the published one with what it leaves out; one that
 /// gives the other verdict says so.
 fn variants(page: &mut Page, row: &TaskRow) {
-    let shown = |variant: &&Variant| !variant.gates && !row.ended_early();
-    let (published, others): (Vec<_>, Vec<_>) = row
-        .variants
-        .iter()
-        .filter(shown)
-        .partition(|variant| variant.statistic == Statistic::Published);
+    let others = row.variants.iter().filter(|variant| {
+        !variant.gates && variant.statistic != Statistic::Published && !row.ended_early()
+    });
     let mut groups: Vec<(VariantConfidence, Vec<String>)> = Vec::new();
     for variant in others {
         let reading = reading(row, variant);
@@ -270,10 +267,9 @@ fn variants(page: &mut Page, row: &TaskRow) {
     if !text.is_empty() {
         page.field("other σ", &text);
     }
-    for variant in published {
-        if let Some(without) = left_out(variant) {
-            page.field("published", &format!("{} without {without}", sigma_of(row, variant)));
-        }
+    let published = row.published();
+    if let Some((variant, without)) = published.and_then(|it| Some((it, left_out(it)?))) {
+        page.field("published", &format!("{} without {without}", sigma_of(row, variant)));
     }
 }
 
