@@ -1,6 +1,10 @@
 //! `audit tune`: search, resume to the same journal, parallel processes, invalid search files.
 
 mod common;
+#[path = "tune/confirmation.rs"]
+mod confirmation;
+#[path = "tune/warm.rs"]
+mod warm;
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -89,8 +93,16 @@ fn events<'a>(journal: &'a [Value], event: &str) -> Vec<&'a Value> {
 }
 
 /// What the output folder holds when a tune is over.
-const FILES: [&str; 7] =
-    [".locks", "journal.jsonl", "trials.csv", "tune.html", "tune.json", "winner", "winner.toml"];
+const FILES: [&str; 8] = [
+    ".locks",
+    "epochs.csv",
+    "journal.jsonl",
+    "trials.csv",
+    "tune.html",
+    "tune.json",
+    "winner",
+    "winner.toml",
+];
 
 #[test]
 fn a_failing_default_becomes_a_preserved_student() {
@@ -98,7 +110,7 @@ fn a_failing_default_becomes_a_preserved_student() {
     let run = tuned(&sandbox, TUNE, "out", &[]);
     assert_eq!(run.code, 0, "{}{}", run.stdout, run.stderr);
     says(&run.stdout, &["PRESERVED", "winner", "default", "unseen", "mean"]);
-    says(&run.stderr, &["trial-1 of 6", "best so far", "-seed-1"]);
+    says(&run.stderr, &["trial-1 of 6", "best so far", "-seed-1", "holds with every seed"]);
     assert_eq!(sandbox.names("out"), FILES);
 
     let report = report(&sandbox, "out");
@@ -126,6 +138,20 @@ fn a_failing_default_becomes_a_preserved_student() {
     let weights =
         |folder: &str| fs::read(sandbox.path(&format!("{folder}/model.safetensors"))).unwrap();
     assert_eq!(weights("again"), weights("out/winner"));
+
+    // Every epoch of every training is a line; one of each is kept.
+    let mut epochs = csv::Reader::from_path(sandbox.path("out/epochs.csv")).unwrap();
+    let header = epochs.headers().unwrap().clone();
+    let column = |name: &str| header.iter().position(|column| column == name).unwrap();
+    let rows: Vec<csv::StringRecord> = epochs.records().map(Result::unwrap).collect();
+    let default = |row: &&csv::StringRecord| &row[column("trial")] == "1";
+    let default: Vec<_> = rows.iter().filter(default).collect();
+    let stages: Vec<&str> = default.iter().map(|row| &row[column("stage")]).collect();
+    assert_eq!(stages, ["intermediate", "prediction"].repeat(2));
+    let kept = rows.iter().filter(|row| &row[column("kept")] == "true");
+    assert_eq!(kept.count(), events(&journal(&sandbox, "out"), "ended").len());
+    let accuracy: f64 = default[1][column("accuracy")].parse().unwrap();
+    assert_eq!(trials[0]["figures"]["accuracy"], accuracy);
 
     // A tune that is over tells the same again, and goes on where more trials are asked for.
     let (before, told) = (sandbox.read("out/tune.json"), sandbox.read("out/journal.jsonl"));
@@ -188,7 +214,8 @@ fn a_killed_search_is_resumed_to_the_same_journal() {
     let resumed = tuned(&sandbox, &text, "killed", &[]);
     assert_eq!(resumed.code, whole.code, "{}", resumed.stderr);
     assert_eq!(journal("killed"), journal("whole"));
-    for file in ["trials.csv", "winner/model.safetensors", "winner/distillation.json"] {
+    for file in ["trials.csv", "epochs.csv", "winner/model.safetensors", "winner/distillation.json"]
+    {
         let of = |output: &str| fs::read(sandbox.path(&format!("{output}/{file}"))).unwrap();
         assert_eq!(of("killed"), of("whole"), "{file}");
     }
@@ -523,6 +550,25 @@ fn what_the_search_does_not_see_decides_nothing() {
     let (otherwise, unseen_otherwise) = lines(format!("{header}\n{flipped}"), "other");
     assert_eq!(as_it_is, otherwise);
     assert_ne!(unseen, unseen_otherwise, "and the labels were read there");
+}
+
+#[test]
+fn the_page_is_written_after_each_training() {
+    let sandbox = Sandbox::new();
+    let mut child = process(&sandbox, &arguments(&sandbox, TUNE, "out")).spawn().unwrap();
+    let page = sandbox.path("out/tune.html");
+    let shown = || fs::read_to_string(&page).unwrap_or_default();
+    wait_for(&mut child, || shown().contains("RUNNING"));
+    let running = shown();
+    assert!(
+        running.contains("of 6 trials are over") && running.ends_with("</html>\n"),
+        "{running}"
+    );
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!sandbox.path("out/tune.json").exists(), "that is of a tune that is over");
+    assert!(tuned(&sandbox, TUNE, "out", &[]).code < 2);
+    assert!(!shown().contains("RUNNING"));
 }
 
 #[test]

@@ -111,7 +111,7 @@ codes! {
     BeyondMaxLength = "beyond-max-length",
     /// The texts of the two models are cut at different lengths.
     LengthsDiffer = "lengths-differ",
-    /// The settings of a tune's winner do not keep the property with every seed.
+    /// Trials of a tune that are feasible do not keep both constraints with every seed.
     LuckySeed = "lucky-seed",
     /// A tune's winner loses accuracy on the data that its search did not see.
     UnseenAccuracy = "unseen-accuracy",
@@ -127,6 +127,7 @@ impl Code {
             | Code::TokenizersDiffer
             | Code::BeyondMaxLength
             | Code::LengthsDiffer
+            | Code::LuckySeed
             | Code::JoinedByColumn
             | Code::RowsNormalised => NoteLevel::Note,
             _ => NoteLevel::Warning,

@@ -8,6 +8,7 @@
 //! One comparison decides, Σd² ≤ B in fixed point: [`Budget::allows`]. A [`SequentialTest`] answers the
 //! same question with an error of at most δ.
 
+mod accuracy; //       a student's accuracy against its reference, paired
 mod bound; //          κ, β and budget of a policy
 mod budget; //         the predicate
 mod code; //           codes of notes and warnings
@@ -19,6 +20,7 @@ mod sequential; //     a verdict from the first few draws
 mod student_record; // distillation.json: bound and loss of the student's training
 mod unseen; //         a limit for σ on unseen inputs
 
+pub use accuracy::{AccuracyTest, NonInferiority};
 pub use bound::{Bound, BoundError, BoundPolicy, DEFAULT_BETA_PER_EXAMPLE};
 pub use budget::{Budget, Verdict};
 pub use code::{Code, Note, NoteLevel};

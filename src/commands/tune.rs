@@ -31,7 +31,7 @@ pub fn run(args: &TuneArgs) -> Result<Exit> {
     to_stdout(|out| args.on_stdout.format.write(&report, &[], &render_options(), out))?;
     let folder = plan.output.display();
     progress.message(&format!(
-        "wrote {folder}: winner, winner.toml, tune.html, trials.csv, tune.json, journal.jsonl"
+        "wrote {folder}: winner, winner.toml, tune.html, trials.csv, epochs.csv, tune.json, journal.jsonl"
     ));
     Ok(report.exit(false))
 }

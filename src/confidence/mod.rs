@@ -45,6 +45,7 @@ pub use metrics::{
     agreement, brier, correct, f1, labelled, matthews_correlation, mean_confidence, negative_flips,
     nll, ModelStatistics,
 };
+pub(crate) use order::quantile;
 pub use pair::{PairError, PairFigures, PairInput, PairOptions, PairStatistics};
 pub use predictions::{PredictionError, Predictions, MAX_EXAMPLES, NORMALISATION_TOLERANCE};
 pub use published::{LeftOut, PublishedDifferences};

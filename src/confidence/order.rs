@@ -22,7 +22,7 @@ pub(super) fn order_free_sum(terms: &mut [f64]) -> f64 {
 
 /// The `q`-quantile, `q` in [0, 1], of ascending values (not empty) by linear interpolation, NumPy's
 /// default.
-pub(super) fn quantile(sorted: &[f64], q: f64) -> f64 {
+pub(crate) fn quantile(sorted: &[f64], q: f64) -> f64 {
     let position = q * (sorted.len() - 1) as f64;
     let below = position.floor() as usize;
     let above = (below + 1).min(sorted.len() - 1);

@@ -179,6 +179,12 @@ impl Envelope for Tuning {
             writer: Writer::Streamed(tuning::write_csv),
         },
         Format {
+            name: "epochs",
+            file: Some("epochs.csv"),
+            about: "every epoch of every training, a line each, as CSV",
+            writer: Writer::Streamed(tuning::write_epochs),
+        },
+        Format {
             name: "html",
             file: Some("tune.html"),
             about: "one page for a browser, with plots",

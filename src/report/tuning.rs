@@ -4,6 +4,7 @@
 
 pub(super) mod csv; // every trial, a line each
 mod document;
+mod epochs; // every epoch, a line each
 #[cfg(test)]
 pub(super) mod samples;
 
@@ -15,9 +16,12 @@ use serde_json::Value;
 
 pub(super) use csv::write_csv;
 pub(super) use document::document;
+pub(super) use epochs::write_epochs;
+pub use epochs::TrainedEpoch;
 
 use super::numbers::decimal;
 use super::schema::{Manifest, Note, Outcome};
+use crate::check::AccuracyTest;
 
 /// Raised when a field is renamed, removed or changes its meaning; additions do not raise it.
 pub const TUNING_VERSION: u32 = 1;
@@ -27,8 +31,8 @@ pub const TUNING_VERSION: u32 = 1;
 pub struct Tuning {
     /// [`TUNING_VERSION`] of the program that wrote the report.
     pub schema_version: u32,
-    /// `preserved` where the winner keeps both constraints; the audit of the written checkpoint
-    /// decides the first of them.
+    /// `preserved` where the winner keeps both constraints, with every seed; the audit of the written
+    /// checkpoint decides the first of them.
     pub verdict: Outcome,
     /// The exit code that belongs to `verdict`: 0 or 1.
     pub exit_code: u8,
@@ -48,8 +52,15 @@ pub struct Tuning {
     pub reference: String,
     /// That accuracy, on the seen part of the validation split.
     pub reference_accuracy: f64,
+    /// Seeds of the default settings that the accuracy is the mean of; none for another reference.
+    #[serde(default)]
+    pub reference_seeds: Vec<u64>,
     /// What may be lost of it.
     pub epsilon: f64,
+    /// Level of the test that must show that no more is lost; null where the accuracy is compared as it
+    /// is.
+    #[serde(default)]
+    pub non_inferiority: Option<f64>,
     /// What decides among students that keep both constraints: `accuracy`, `sigma`, `cost`, `size`.
     pub objective: String,
     /// How settings were chosen: `tpe` or `random`.
@@ -64,6 +75,15 @@ pub struct Tuning {
     pub teacher_accuracy: [f64; 2],
     /// The trials, in the order in which they began; the first has the default settings.
     pub trials: Vec<Trial>,
+    /// Trials of another search that informed the proposals; null without `warm_start`.
+    #[serde(default)]
+    pub warm_start: Option<WarmStarted>,
+    /// The epochs of every training, in the order in which the trainings began.
+    #[serde(default)]
+    pub epochs: Vec<TrainedEpoch>,
+    /// How far the search is, while it runs; the verdict is then that of the best trial so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<RunningTune>,
     /// The winner's checkpoint as it was written: what the verdict is of.
     pub audited: Audited,
     /// The default settings, with every seed.
@@ -71,7 +91,18 @@ pub struct Tuning {
     /// The best student, with every seed. Where nothing is feasible, the one with the least
     /// violation.
     pub winner: Finalist,
-    /// What stood in the way, where nothing is feasible.
+    /// Whether the winner keeps both constraints with every seed; null where no trial is feasible or
+    /// there are no further seeds. A winner with `false` is the best finalist of which none does.
+    #[serde(default)]
+    pub confirmed: Option<bool>,
+    /// The most feasible trials that are trained with further seeds for that.
+    #[serde(default)]
+    pub confirm: Option<usize>,
+    /// Feasible trials that were trained with further seeds, the best first, up to the first that
+    /// holds.
+    #[serde(default)]
+    pub finalists: Vec<Finalist>,
+    /// What stood in the way, where the verdict is not `preserved`.
     pub obstacle: Option<String>,
     /// How much of the spread of a figure over the trials each key explains.
     pub importance: Vec<Importance>,
@@ -88,6 +119,24 @@ pub struct Audited {
     pub sigma: f64,
     /// σ ≤ κ, by the budget.
     pub preserved: bool,
+}
+
+/// What a tune took from another one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WarmStarted {
+    /// Number of its trials that are settings of this space.
+    pub trials: usize,
+    /// The others, with the reason.
+    pub skipped: Vec<String>,
+}
+
+/// A tune that is not over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RunningTune {
+    /// Trials that are over.
+    pub over: usize,
+    /// Trials that were asked for.
+    pub trials: usize,
 }
 
 /// One trial.
@@ -135,6 +184,9 @@ pub struct Figures {
     pub cost: Option<usize>,
     /// Parameters of the student.
     pub parameters: Option<usize>,
+    /// The accuracy against the reference, on the same examples.
+    #[serde(default)]
+    pub accuracy_test: Option<AccuracyTest>,
 }
 
 /// Settings that were trained with several seeds and held against data that the search did not see.
@@ -150,6 +202,12 @@ pub struct Finalist {
     pub seeds: Vec<Seeded>,
     /// Means over the seeds that could be trained; `seeds` has those that could not, too.
     pub mean: Option<Means>,
+    /// Why it is not confirmed: the first seed that breaks a constraint.
+    #[serde(default)]
+    pub why: Option<String>,
+    /// Seeds that it was not trained with, because another one had settled it.
+    #[serde(default)]
+    pub untrained_seeds: Vec<u64>,
 }
 
 /// One training of a finalist.
@@ -176,12 +234,18 @@ pub struct FinalFigures {
     pub seen_correct: usize,
     /// Accuracy there.
     pub seen_accuracy: f64,
+    /// It against the reference, on the same examples.
+    #[serde(default)]
+    pub seen_test: Option<AccuracyTest>,
     /// σ there, as it was trained.
     pub seen_sigma: f64,
     /// Right answers on the unseen part.
     pub unseen_correct: usize,
     /// Accuracy there.
     pub unseen_accuracy: f64,
+    /// It against the reference, on the same examples.
+    #[serde(default)]
+    pub unseen_test: Option<AccuracyTest>,
     /// σ there, with the temperature where there is one.
     pub unseen_sigma: f64,
 }
@@ -227,10 +291,24 @@ impl Tuning {
         self.reference_accuracy - self.epsilon
     }
 
+    /// Whether the winner is a finalist that another seed refutes.
+    pub fn is_unconfirmed(&self) -> bool {
+        self.confirmed == Some(false)
+    }
+
+    /// The finalists that are not confirmed, and why.
+    pub fn refuted(&self) -> impl Iterator<Item = (&Finalist, &str)> {
+        self.finalists.iter().filter_map(|of| Some((of, of.why.as_deref()?)))
+    }
+
     /// `that of the default settings, 0.8137,`: what accuracy is held against, before `less ε`.
     pub(super) fn reference_in_words(&self) -> String {
         let accuracy = decimal(self.reference_accuracy);
         match self.reference.as_str() {
+            "default" if self.reference_seeds.len() > 1 => {
+                let seeds = self.reference_seeds.len();
+                format!("that of the default settings, {accuracy} (mean of {seeds} seeds),")
+            }
             "default" => format!("that of the default settings, {accuracy},"),
             "teacher" => format!("the teacher's, {accuracy},"),
             _ => accuracy,

@@ -16,17 +16,19 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, Context, Result};
+use anyhow::{anyhow, bail, Context, Result};
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use super::outcome::{RunOutcome, Unseen};
 use super::space::TrialSettings;
+use super::warm::{WarmStart, WarmTrial};
 use crate::checkpoint::require_new_folder;
 use crate::error::{failure, usage};
+use crate::input::InputFile;
 
 /// Raise when an event changes its meaning.
-const SCHEMA_VERSION: u32 = 1;
+const SCHEMA_VERSION: u32 = 2;
 
 /// A training of a tune: a trial, or its settings with another seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -61,6 +63,9 @@ enum Event {
         schema_version: u32,
         fingerprint: String,
         plan: serde_json::Value,
+        compared: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        warm: Option<WarmStart>,
     },
     Begun {
         run: RunId,
@@ -99,6 +104,10 @@ pub struct TrainingRuns {
     pub all: Vec<TrainingRun>,
     /// The trial in the winner's folder, and its temperature.
     pub published: Option<(usize, Option<f64>)>,
+    /// Trials of another search, which count for proposals alone.
+    pub warm: Vec<TrainingRun>,
+    /// Trials of the other search that are not of this one's space.
+    pub skipped: Vec<String>,
 }
 
 impl TrainingRuns {
@@ -119,9 +128,7 @@ impl TrainingRuns {
         match event {
             Event::Tune { .. } => bail!("it has two first lines"),
             Event::Begun { run, values } => {
-                let value =
-                    |(name, value)| Ok((name, Value::try_from::<serde_json::Value>(value)?));
-                let point = values.into_iter().map(value).collect::<Result<TrialSettings>>()?;
+                let point = settings_of(values)?;
                 if self.find(run).is_some() {
                     bail!("{run} has begun twice");
                 }
@@ -133,6 +140,33 @@ impl TrainingRuns {
         }
         Ok(())
     }
+}
+
+/// Settings from JSON.
+fn settings_of(values: BTreeMap<String, serde_json::Value>) -> Result<TrialSettings> {
+    let value = |(name, value)| Ok((name, Value::try_from::<serde_json::Value>(value)?));
+    values.into_iter().map(value).collect()
+}
+
+/// The journal of another search.
+#[derive(Debug)]
+pub struct OtherJournal {
+    /// Its identity.
+    pub plan: serde_json::Value,
+    /// Fingerprint of its teacher and data.
+    pub compared: String,
+    pub runs: TrainingRuns,
+}
+
+/// What a new journal begins with.
+#[derive(Debug, Clone, Default)]
+pub struct JournalHead {
+    /// Of everything that must match.
+    pub fingerprint: String,
+    /// Identity of the tune.
+    pub plan: serde_json::Value,
+    /// Fingerprint of teacher and data.
+    pub compared: String,
 }
 
 /// The journal of an output folder.
@@ -149,13 +183,19 @@ pub struct LockedJournal<'a> {
 }
 
 impl Journal {
-    /// Opens the journal in `folder`, or starts it.
+    /// Opens the journal in `folder`, or starts it with what `warm` gives.
     ///
     /// # Errors
     /// A folder that cannot be written or that holds something else; a journal of another tune.
-    pub fn open(folder: &Path, fingerprint: &str, plan: serde_json::Value) -> Result<Self> {
+    pub fn open(
+        folder: &Path,
+        head: JournalHead,
+        warm: impl FnOnce() -> Result<Option<WarmStart>>,
+    ) -> Result<Self> {
         let journal = Journal { path: folder.join("journal.jsonl") };
+        let mut warm_start = None;
         if !journal.path.exists() {
+            warm_start = warm()?;
             let new = require_new_folder(folder, "--output");
             // Another process may have started it since.
             new.or_else(|error| if journal.path.exists() { Ok(()) } else { Err(error) })?;
@@ -163,13 +203,15 @@ impl Journal {
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         let mut file = journal.locked_file()?;
+        let JournalHead { fingerprint, plan, compared } = head;
         match journal.lines(&mut file)?.first() {
             None => {
-                let (schema_version, fingerprint) = (SCHEMA_VERSION, fingerprint.to_owned());
-                journal.append(&mut file, &Event::Tune { schema_version, fingerprint, plan })?;
+                let (schema_version, warm) = (SCHEMA_VERSION, warm_start);
+                let first = Event::Tune { schema_version, fingerprint, plan, compared, warm };
+                journal.append(&mut file, &first)?;
             }
             Some(Event::Tune { schema_version: SCHEMA_VERSION, fingerprint: known, .. })
-                if known == fingerprint => {}
+                if *known == fingerprint => {}
             Some(begun) => return Err(journal.of_another(begun, &plan)),
         }
         Ok(journal)
@@ -199,11 +241,27 @@ impl Journal {
     /// A journal that cannot be read, or whose lines contradict each other.
     pub fn lock(&self) -> Result<LockedJournal<'_>> {
         let mut file = self.locked_file()?;
-        let mut runs = TrainingRuns::default();
-        for event in self.lines(&mut file)?.into_iter().skip(1) {
-            runs.take(event).map_err(|e| self.damaged(&e))?;
-        }
+        let (_, runs) = read(self.lines(&mut file)?).map_err(|e| self.damaged(&e))?;
         Ok(LockedJournal { journal: self, file, runs })
+    }
+
+    /// Reads the journal `path` of another search, which may still run.
+    ///
+    /// # Errors
+    /// A file that is not a journal of this version of the program.
+    pub fn read_other(path: &Path) -> Result<OtherJournal> {
+        let (text, name) = (InputFile::open(path)?.read()?, path.display());
+        let wrong = |why: &dyn std::fmt::Display| usage!("`{name}` is not a journal: {why}");
+        let (first, runs) = events(&text).and_then(read).map_err(|why| wrong(&why))?;
+        match first {
+            Some(Event::Tune { schema_version: SCHEMA_VERSION, plan, compared, .. }) => {
+                Ok(OtherJournal { plan, compared, runs })
+            }
+            Some(Event::Tune { .. }) => {
+                bail!(usage!("`{name}` is the journal of another version of this program"))
+            }
+            _ => bail!(wrong(&"its first line does not begin a tune")),
+        }
     }
 
     fn locked_file(&self) -> Result<File> {
@@ -227,11 +285,7 @@ impl Journal {
             file.set_len(whole as u64)
                 .with_context(|| format!("cannot truncate `{}`", self.path.display()))?;
         }
-        let lines = text[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-        let event = |(i, line): (usize, &[u8])| {
-            serde_json::from_slice(line).map_err(|e| self.damaged(&format!("line {}: {e}", i + 1)))
-        };
-        lines.enumerate().map(event).collect()
+        events(&text[..whole]).map_err(|e| self.damaged(&e))
     }
 
     /// Appends a line and flushes it to the disk.
@@ -247,6 +301,33 @@ impl Journal {
             .hint("name another folder with --output; the lines before can be copied there")
             .into()
     }
+}
+
+/// The events of the complete lines of `text`.
+fn events(text: &[u8]) -> Result<Vec<Event>> {
+    let whole = text.iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
+    let lines = text[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
+    let event = |(i, line): (usize, &[u8])| {
+        serde_json::from_slice(line).map_err(|e| anyhow!("line {}: {e}", i + 1))
+    };
+    lines.enumerate().map(event).collect()
+}
+
+/// The first event, and what the events add up to.
+fn read(events: Vec<Event>) -> Result<(Option<Event>, TrainingRuns)> {
+    let mut runs = TrainingRuns::default();
+    let mut events = events.into_iter();
+    let first = events.next();
+    if let Some(Event::Tune { warm: Some(warm), .. }) = &first {
+        let run = |WarmTrial { trial, values, end }: &WarmTrial| -> Result<TrainingRun> {
+            let (point, end) = (settings_of(values.clone())?, Some(end.clone()));
+            Ok(TrainingRun { id: RunId::trial(*trial), point, end, unseen: None })
+        };
+        runs.warm = warm.trials.iter().map(run).collect::<Result<_>>()?;
+        runs.skipped = warm.skipped.clone();
+    }
+    events.try_for_each(|event| runs.take(event))?;
+    Ok((first, runs))
 }
 
 impl LockedJournal<'_> {
@@ -283,7 +364,7 @@ fn settings(plan: &serde_json::Value) -> BTreeMap<&str, &serde_json::Value> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::error::rendered;
 
@@ -294,8 +375,14 @@ mod tests {
         ])
     }
 
+    /// Opens the journal of a tune with that fingerprint.
+    pub fn open(folder: &Path, fingerprint: &str) -> Result<Journal> {
+        let head = JournalHead { fingerprint: fingerprint.to_owned(), ..JournalHead::default() };
+        Journal::open(folder, head, || Ok(None))
+    }
+
     fn journal(folder: &Path) -> Journal {
-        Journal::open(folder, "f", serde_json::json!({})).unwrap()
+        open(folder, "f").unwrap()
     }
 
     fn failed(error: &str) -> RunOutcome {
@@ -365,7 +452,7 @@ mod tests {
     fn a_journal_of_another_tune_or_a_damaged_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let first = journal(folder.path());
-        let other = Journal::open(folder.path(), "g", serde_json::json!({})).unwrap_err();
+        let other = open(folder.path(), "g").unwrap_err();
         assert!(other.to_string().contains("another tune"), "{other}");
         let mut file = OpenOptions::new().append(true).open(&first.path).unwrap();
         file.write_all(b"{\"event\":\"lost\"}\n").unwrap();
@@ -382,7 +469,7 @@ mod tests {
     fn a_folder_that_holds_something_else_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("thesis.tex"), "x").unwrap();
-        let refused = Journal::open(folder.path(), "f", serde_json::json!({})).unwrap_err();
+        let refused = open(folder.path(), "f").unwrap_err();
         assert!(rendered(&refused).contains("--output"), "{refused}");
     }
 

@@ -1,9 +1,10 @@
 //! Log lines of a tune: when a training starts, at the epochs of its last stage, and when it ends,
 //! with the best so far.
 
+use super::constraints::{Candidate, Constraints};
 use super::journal::{RunId, TrainingRuns};
-use super::outcome::{Candidate, Constraints, RunOutcome, TrialEpoch};
-use super::run::best;
+use super::outcome::{Finished, RunOutcome, StudentForm, TrialEpoch};
+use super::ranking::{candidates, ConfirmationRule, Finals, Standing};
 use super::space::TrialSettings;
 use crate::terminal::Verbosity;
 
@@ -35,42 +36,83 @@ impl TuneLog {
         self.0.message(&format!("all {tried} settings of the space were tried"));
     }
 
+    /// A student that was removed is trained again.
+    pub fn again(&self, id: RunId) {
+        self.0.message(&format!("{id}: its student was removed, and is trained again"));
+    }
+
     /// A training ended.
-    pub fn ended(&self, id: RunId, runs: &TrainingRuns, constraints: Option<&Constraints>) {
+    pub fn ended(
+        &self,
+        id: RunId,
+        runs: &TrainingRuns,
+        constraints: Option<&Constraints>,
+        rule: &ConfirmationRule,
+    ) {
         match runs.find(id).and_then(|run| run.end.as_ref()) {
             None => {}
             Some(RunOutcome::Finished(student)) => {
-                let candidates: Vec<_> = student.candidates(id.trial).map(|c| shown(&c)).collect();
-                self.0.message(&format!("  {}", candidates.join("; ")));
+                let forms: Vec<_> = student.forms().map(|form| shown(form, student)).collect();
+                self.0.message(&format!("  {}", forms.join("; ")));
             }
             Some(RunOutcome::Stopped { why, .. }) => {
                 self.0.message(&format!("  stopped early: {why}"))
             }
             Some(RunOutcome::Failed { error }) => self.0.message(&format!("  failed: {error}")),
         }
-        let best = constraints
-            .filter(|_| id.seed.is_none())
-            .and_then(|constraints| Some((constraints, best(runs, constraints)?)));
-        if let Some((constraints, best)) = best {
-            let what = match constraints.allows(&best) {
-                true => "best so far".to_owned(),
-                false => format!(
-                    "nothing feasible so far; nearest (violation {:.3})",
-                    constraints.violation_of(&best)
-                ),
-            };
-            self.0.message(&format!("  {what}: trial-{}, {}", best.trial, shown(&best)));
+        match (constraints, id.seed) {
+            (Some(constraints), None) => self.best(runs, constraints),
+            (Some(constraints), Some(_)) => self.finalist(id, runs, constraints, rule),
+            (None, _) => {}
+        }
+    }
+
+    /// The best trial so far.
+    fn best(&self, runs: &TrainingRuns, constraints: &Constraints) {
+        let Some(best) = candidates(runs, constraints).into_iter().next() else { return };
+        let what = match constraints.allows(&best) {
+            true => "best so far".to_owned(),
+            false => format!(
+                "nothing feasible so far; nearest (violation {:.3})",
+                constraints.violation_of(&best)
+            ),
+        };
+        let Candidate { trial, student, .. } = best;
+        self.0.message(&format!("  {what}: trial-{trial}, {}", shown(best.form(), student)));
+    }
+
+    /// What became of a finalist by the training `id`.
+    fn finalist(
+        &self,
+        id: RunId,
+        runs: &TrainingRuns,
+        constraints: &Constraints,
+        rule: &ConfirmationRule,
+    ) {
+        if runs.trials().any(|run| run.end.is_none()) {
+            return;
+        }
+        let finals = Finals::new(runs, constraints, rule);
+        let of = finals.checked.iter().find(|finalist| finalist.candidate.trial == id.trial);
+        match of.map(|finalist| &finalist.standing) {
+            Some(Standing::Holds) => {
+                self.0.message(&format!("  trial-{} holds with every seed", id.trial));
+            }
+            Some(Standing::Fails(why)) => {
+                self.0.message(&format!("  trial-{} is not confirmed: {why}", id.trial));
+            }
+            Some(Standing::Open) | None => {}
         }
     }
 }
 
-/// σ and accuracy of a candidate.
-fn shown(candidate: &Candidate) -> String {
-    let relation = if candidate.spend.preserved { "≤" } else { ">" };
-    let with = match candidate.temperature {
+/// σ and accuracy of a student in a form.
+fn shown(form: StudentForm, student: &Finished) -> String {
+    let relation = if form.spend.preserved { "≤" } else { ">" };
+    let with = match form.temperature {
         Some(temperature) => format!(" with τ {temperature:.3}"),
         None => String::new(),
     };
-    let accuracy = candidate.student.seen.accuracy();
-    format!("σ {:.4} {relation} κ{with}, accuracy {accuracy:.4}", candidate.spend.sigma)
+    let accuracy = student.seen.accuracy();
+    format!("σ {:.4} {relation} κ{with}, accuracy {accuracy:.4}", form.spend.sigma)
 }

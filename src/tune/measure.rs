@@ -1,14 +1,13 @@
 //! A trained student compared with the bound: its figures in the journal.
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 
-use super::outcome::{CorrectCount, Finished, RecalibratedStudent, TrainingSpend, Unseen};
+use super::answers::Answers;
+use super::outcome::{Finished, RecalibratedStudent, TrainingSpend, Unseen};
 use super::pruning::trial_epochs;
 use crate::audit::Gate;
 use crate::check::Budget;
-use crate::confidence::{
-    correct, labelled, ConfidenceKind, DifferenceSums, Predictions, Statistic,
-};
+use crate::confidence::{labelled, ConfidenceKind, DifferenceSums, Predictions, Statistic};
 use crate::distill::recipe::Recipe;
 use crate::distill::{SplitLogits, Student};
 use crate::inference::Logits;
@@ -45,10 +44,11 @@ impl<'a> ComparedSplit<'a> {
         scores.at(temperature).sigma_of(self.statistic).context("σ of no example")
     }
 
-    fn correct(&self, predictions: &Predictions) -> Result<CorrectCount> {
-        let (correct, labelled) = (correct(predictions, self.labels), labelled(self.labels));
-        let correct = correct.map_err(|why| anyhow::anyhow!("the accuracy is unknown: {why}"))?;
-        Ok(CorrectCount { correct, labelled })
+    fn answers(&self, predictions: &Predictions) -> Result<Answers> {
+        match labelled(self.labels) {
+            0 => bail!("the accuracy is unknown: no example has a label"),
+            _ => Ok(Answers::of(predictions, self.labels)),
+        }
     }
 }
 
@@ -86,9 +86,9 @@ pub fn finished(
         n,
         plain: spend(scores.at(1.0))?,
         recalibrated: recalibrated.transpose()?,
-        train_accuracy: train.correct(&train.student).ok().map(CorrectCount::accuracy),
-        seen: seen.correct(&seen.student)?,
-        teacher_seen: seen.correct(&seen.teacher)?,
+        train_accuracy: train.answers(&train.student).ok().map(|answers| answers.accuracy()),
+        seen: seen.answers(&seen.student)?,
+        teacher_seen: seen.answers(&seen.teacher)?,
         seen_sigma: seen.sigma(&seen_scores, 1.0)?,
         epochs: ended.course.len(),
         ended_by: serde_json::to_value(ended.by)?.as_str().unwrap_or_default().to_owned(),
@@ -96,6 +96,7 @@ pub fn finished(
         cost: ended.course.len() * layers,
         parameters: student.parameters,
         course: trial_epochs(&ended.course, recipe.last_stage().max_epochs),
+        history: ended.course.clone(),
     })
 }
 
@@ -110,8 +111,8 @@ pub fn unseen(
     let scores = compared.scores(threads);
     let recalibrated = temperature.map(|temperature| compared.sigma(&scores, temperature));
     Ok(Unseen {
-        student: compared.correct(&compared.student)?,
-        teacher: compared.correct(&compared.teacher)?,
+        student: compared.answers(&compared.student)?,
+        teacher: compared.answers(&compared.teacher)?,
         sigma: compared.sigma(&scores, 1.0)?,
         recalibrated_sigma: recalibrated.transpose()?,
     })

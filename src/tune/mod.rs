@@ -8,9 +8,14 @@
 
 mod space; //       the keys that a search may change
 pub mod plan; //    settings in force: the tune's file, flags
-mod outcome; //     the result of a training, and the order of two students
+mod answers; //     which examples a model has right, and the accuracy to compare with
+mod outcome; //     the result of a training
+mod scale; //       the units of a violation
+mod constraints; // the order of two students
+mod warm; //        trials of another search
 mod journal; //     a file of all results, for resuming and for other processes
 mod locks; //       locks between processes
+mod ranking; //     the trials in their order, and the finalists
 mod search; //      the next settings
 mod pruning; //     trials that are stopped early
 mod log; //         progress lines

@@ -17,9 +17,10 @@ use std::sync::{Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 
+use super::constraints::Constraints;
 use super::journal::{Journal, TrainingRuns};
 use super::log::TuneLog;
-use super::outcome::{Constraints, RunOutcome, TrialEpoch};
+use super::outcome::{RunOutcome, TrialEpoch};
 use super::plan::{TrialStopping, TuneObjective};
 use crate::audit::Gate;
 use crate::check::{Bound, BoundPolicy, Budget, Certainty, SequentialTest, Verdict};
@@ -59,13 +60,13 @@ impl EpochCallback for TrialPruner<'_> {
         let course = trial_epochs(course, epochs);
         let Some(now) = course.last() else { return Ok(true) };
         self.log.epoch(now);
-        let Some(constraints) = self.constraints else { return Ok(true) };
+        let Some(constraints) = &self.constraints else { return Ok(true) };
         // Any epoch may be the one that is kept.
         if course.iter().any(|at| constraints.violation(at.sigma, at.accuracy) == 0.0) {
             return Ok(true);
         }
         let runs = self.journal.lock()?.runs;
-        let why = match self.halved(&constraints, &runs, &course) {
+        let why = match self.halved(constraints, &runs, &course) {
             Some(why) => Some(why),
             None => self.too_far(&runs, now, sample)?,
         };
@@ -207,8 +208,9 @@ mod tests {
     use crate::distill::evaluate::Score;
     use crate::inference::Logits;
     use crate::terminal::Verbosity;
+    use crate::tune::constraints::tests::{constraints, finished};
+    use crate::tune::journal::tests::open;
     use crate::tune::journal::RunId;
-    use crate::tune::outcome::tests::finished;
     use crate::tune::outcome::Finished;
     use crate::tune::space::TrialSettings;
 
@@ -232,7 +234,7 @@ mod tests {
 
     /// A journal whose trials fell from `course` to `end`.
     fn journal(folder: &std::path::Path, trials: &[(&[(f64, f64)], f64)]) -> Journal {
-        let journal = Journal::open(folder, "f", serde_json::json!({})).unwrap();
+        let journal = open(folder, "f").unwrap();
         let mut locked = journal.lock().unwrap();
         for (i, (course, end)) in trials.iter().enumerate() {
             let course = course.iter().map(|&(share, sigma)| at(share, sigma)).collect();
@@ -249,12 +251,7 @@ mod tests {
         let gate = Gate::fixed(0.05, Statistic::Rms, ConfidenceKind::Max, 1000);
         let stopping =
             TrialStopping { halving, rungs: vec![0.25, 0.5], ..TrialStopping::default() };
-        let constraints = Constraints {
-            kappa: 0.05,
-            reference: 0.8,
-            epsilon: 0.0,
-            objective: TuneObjective::Accuracy,
-        };
+        let constraints = Constraints { epsilon: 0.0, ..constraints(TuneObjective::Accuracy) };
         let (stopping, gate) = (&stopping, &gate);
         let (constraints, log) = (Some(constraints), TuneLog(Verbosity::Quiet));
         let why = Mutex::default();

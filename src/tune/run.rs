@@ -9,16 +9,20 @@ use anyhow::{anyhow, bail, Context, Error, Result};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
+use super::answers::{AccuracyReference, Answers};
+use super::constraints::Constraints;
 use super::finale::Confirmation;
-use super::journal::{Journal, RunId, TrainingRun, TrainingRuns};
+use super::journal::{Journal, JournalHead, RunId, TrainingRun, TrainingRuns};
 use super::locks::{Locks, POLL};
 use super::log::TuneLog;
 use super::measure;
-use super::outcome::{Candidate, Constraints, Finished, RunOutcome};
-use super::plan::{wrong, Plan};
+use super::outcome::RunOutcome;
+use super::plan::{wrong, wrong_start, Plan, Reference, ReferenceModel};
 use super::pruning::{trial_epochs, TrialPruner};
+use super::ranking::{candidates, ranked, students, ConfirmationRule, Finals};
 use super::search::propose;
 use super::space::TrialSettings;
+use super::warm::WarmStart;
 use crate::audit::{Gate, Session};
 use crate::digest::hexadecimal;
 use crate::distill::evaluate::Diverged;
@@ -88,6 +92,10 @@ impl<'a> Tune<'a> {
             let recipe = plan.recipe(&point, plan.seed, &plan.output)?;
             check(&recipe, trainings).map_err(|error| wrong(name, &point, &error))?;
         }
+        for (i, point) in plan.start.iter().enumerate() {
+            let recipe = plan.recipe(point, plan.seed, &plan.output)?;
+            check(&recipe, trainings).map_err(|error| wrong_start(i + 1, &error))?;
+        }
         let mut gate = Gate::new(&recipe.settings, None, facts.train)?;
         if let Some(origin) = &plan.bound_origin {
             gate.origin = origin.clone();
@@ -100,7 +108,16 @@ impl<'a> Tune<'a> {
         });
         let parts = serde_json::to_vec(&(&facts.fingerprint, &identity))?;
         let fingerprint = hexadecimal(&Sha256::digest(parts));
-        let journal = Journal::open(&plan.output, &fingerprint, identity)?;
+        let warm = || match &plan.warm_start {
+            Some((_, path)) => {
+                let kappa = gate.bound.kappa(facts.train);
+                WarmStart::read(path, plan, &identity, &facts.compared, kappa).map(Some)
+            }
+            None => Ok(None),
+        };
+        let compared = facts.compared.clone();
+        let head = JournalHead { fingerprint, plan: identity.clone(), compared };
+        let journal = Journal::open(&plan.output, head, warm)?;
         let locks = Locks::open(&plan.output)?;
         let (began, exhausted) = (Instant::now(), Once::new());
         Ok(Tune { plan, session, trainings, journal, locks, gate, facts, began, exhausted })
@@ -143,25 +160,56 @@ impl<'a> Tune<'a> {
         self.plan.output.join("shared")
     }
 
-    /// The constraints; `None` until the default settings are measured.
+    /// The constraints; `None` until the accuracy to compare with is known.
     ///
     /// # Errors
     /// Default settings that cannot be trained.
     pub fn constraints(&self, runs: &TrainingRuns) -> Result<Option<Constraints>> {
-        match runs.find(RunId::trial(1)).and_then(|run| run.end.as_ref()) {
-            None => Ok(None),
-            Some(RunOutcome::Finished(default)) => {
-                Ok(Some(Constraints::new(self.plan, self.kappa(), default)))
-            }
+        let default = match runs.find(RunId::trial(1)).and_then(|run| run.end.as_ref()) {
+            None => return Ok(None),
+            Some(RunOutcome::Finished(default)) => default,
             Some(RunOutcome::Failed { error }) => bail!(failure!(
                 "the default settings cannot be trained: {error}"
             )
             .hint("every trial is compared with them: use other defaults, and another --output")),
             Some(RunOutcome::Stopped { .. }) => bail!("the default settings were stopped early"),
-        }
+        };
+        let reference = match self.plan.reference {
+            Reference::Accuracy(accuracy) => AccuracyReference::number(accuracy),
+            Reference::Model(ReferenceModel::Teacher) => {
+                AccuracyReference::mean(&[&default.teacher_seen])?
+            }
+            Reference::Model(ReferenceModel::Default) => match self.default_answers(runs) {
+                None => return Ok(None),
+                Some(answers) => AccuracyReference::mean(&answers)?,
+            },
+        };
+        let finished = students(runs).map(|(_, student)| student);
+        Ok(Some(Constraints::new(self.plan, self.kappa(), reference, finished)))
     }
 
-    /// A training whose process died, the next trial, or a finalist with another seed.
+    /// The answers of the default settings on the seen part, for each seed that could be trained; `None`
+    /// until every seed is over.
+    fn default_answers<'r>(&self, runs: &'r TrainingRuns) -> Option<Vec<&'r Answers>> {
+        let rule = self.rule();
+        let ends = rule.runs_of(1).map(|id| runs.find(id)?.end.as_ref());
+        let ends: Vec<&RunOutcome> = ends.collect::<Option<_>>()?;
+        let finished = ends.into_iter().filter_map(|end| match end {
+            RunOutcome::Finished(student) => Some(&student.seen),
+            _ => None,
+        });
+        Some(finished.collect())
+    }
+
+    /// How finalists are confirmed.
+    pub fn rule(&self) -> ConfirmationRule {
+        let (seed, count) = (self.plan.seed, self.plan.further_seeds);
+        let further_seeds = (1..=count).map(|i| seed.wrapping_add(i)).collect();
+        ConfirmationRule { finalists: self.plan.confirm, seed, further_seeds }
+    }
+
+    /// A training whose process died, the default settings with another seed, the next trial, or a
+    /// finalist with another seed.
     fn next(&self) -> Result<NextStep> {
         let mut locked = self.journal.lock()?;
         let constraints = self.constraints(&locked.runs)?;
@@ -175,11 +223,15 @@ impl<'a> Tune<'a> {
                 }
             }
         }
-        let next = match self.next_trial(&locked.runs, constraints)? {
+        let next = match self.next_reference(&locked.runs) {
+            Some(reference) => Some(reference),
+            None => self.next_trial(&locked.runs, constraints.as_ref())?,
+        };
+        let next = match next {
             // The finalists are known when every trial is over.
             None if running.iter().any(|id| id.seed.is_none()) => return Ok(NextStep::Wait),
-            None => self.next_finalist(&locked.runs, constraints)?,
-            trial => trial,
+            None => self.next_finalist(&locked.runs, constraints.as_ref()),
+            next => next,
         };
         match next {
             Some((id, point)) => {
@@ -196,14 +248,14 @@ impl<'a> Tune<'a> {
     fn next_trial(
         &self,
         runs: &TrainingRuns,
-        constraints: Option<Constraints>,
+        constraints: Option<&Constraints>,
     ) -> Result<Option<(RunId, TrialSettings)>> {
         let number = runs.trials().count() + 1;
         let in_time = self.plan.time.is_none_or(|time| self.began.elapsed() < time);
         if number > self.plan.trials || !(in_time || number == 1) {
             return Ok(None);
         }
-        let ranked = constraints.map(|constraints| ranked(runs, &constraints)).unwrap_or_default();
+        let ranked = constraints.map(|constraints| ranked(runs, constraints)).unwrap_or_default();
         let begun: Vec<&TrialSettings> = runs.trials().map(|run| &run.point).collect();
         let next = propose(self.plan, number, &begun, &ranked)?;
         if next.is_none() {
@@ -212,28 +264,24 @@ impl<'a> Tune<'a> {
         Ok(next.map(|point| (RunId::trial(number), point)))
     }
 
-    /// A finalist and a seed that it has not been trained with.
+    /// A seed that the default settings have not been trained with, once they have begun, if every
+    /// trial is compared with the mean of their seeds.
+    fn next_reference(&self, runs: &TrainingRuns) -> Option<(RunId, TrialSettings)> {
+        let is_reference = self.plan.reference == Reference::Model(ReferenceModel::Default);
+        let missing = self.rule().runs_of(1).find(|id| runs.find(*id).is_none());
+        missing.filter(|_| is_reference).and_then(|id| with_settings(runs, id))
+    }
+
+    /// A seed that the default settings have not been trained with, or the finalist whose turn it is.
     fn next_finalist(
         &self,
         runs: &TrainingRuns,
-        constraints: Option<Constraints>,
-    ) -> Result<Option<(RunId, TrialSettings)>> {
-        let Some(constraints) = constraints else { return Ok(None) };
-        let again = finalists(runs, &constraints).into_iter().flat_map(|trial| {
-            self.further_seeds().map(move |seed| RunId { trial, seed: Some(seed) })
-        });
-        let missing = again.into_iter().find(|id| runs.find(*id).is_none());
-        let point = |id: RunId| {
-            let of = runs.find(RunId::trial(id.trial)).context("a finalist without a trial")?;
-            Ok((id, of.point.clone()))
-        };
-        missing.map(point).transpose()
-    }
-
-    /// Seeds with which finalists are trained again.
-    pub fn further_seeds(&self) -> impl Iterator<Item = u64> {
-        let first = self.plan.seed;
-        (1..=self.plan.further_seeds).map(move |i| first.wrapping_add(i))
+        constraints: Option<&Constraints>,
+    ) -> Option<(RunId, TrialSettings)> {
+        let rule = self.rule();
+        let default = rule.runs_of(1).find(|id| runs.find(*id).is_none());
+        let next = default.or_else(|| Finals::new(runs, constraints?, &rule).next);
+        next.and_then(|id| with_settings(runs, id))
     }
 
     /// Trains, measures, and writes the outcome into the journal.
@@ -250,7 +298,11 @@ impl<'a> Tune<'a> {
         let end = self.trained(&claim, &folder, resume)?;
         let mut locked = self.journal.lock()?;
         locked.end(id, end)?;
-        self.log().ended(id, &locked.runs, self.constraints(&locked.runs)?.as_ref());
+        let constraints = self.constraints(&locked.runs)?;
+        self.log().ended(id, &locked.runs, constraints.as_ref(), &self.rule());
+        if let Some(constraints) = &constraints {
+            Confirmation(self).write_so_far(&locked.runs, constraints)?;
+        }
         self.tidy(&locked.runs)
     }
 
@@ -262,7 +314,7 @@ impl<'a> Tune<'a> {
             journal: &self.journal,
             stopping: &plan.stopping,
             // The default settings and the finalists are always trained to the end.
-            constraints: claim.constraints.filter(|_| id.seed.is_none() && id.trial > 1),
+            constraints: claim.constraints.clone().filter(|_| id.seed.is_none() && id.trial > 1),
             gate: &self.gate,
             n: self.facts.train,
             log: self.log(),
@@ -284,6 +336,7 @@ impl<'a> Tune<'a> {
                 TrainingOutcome::Stopped(course) => RunOutcome::Stopped {
                     why: pruner.reason().context("a trial was stopped without a reason")?,
                     course: trial_epochs(&course, recipe.last_stage().max_epochs),
+                    history: course,
                 },
                 TrainingOutcome::Refused(error) => return failed(&error),
             })
@@ -299,14 +352,42 @@ impl<'a> Tune<'a> {
         TuneLog(self.session.progress)
     }
 
-    /// Removes the older shared stages and all students but the default's, the best one's and those of
-    /// further seeds. Not while another process is in the finale, where it reads them.
+    /// The folder of the student of `run`. A student that was removed, because its turn had not come
+    /// when the search ended with fewer trials, is trained again.
+    ///
+    /// # Errors
+    /// A student that comes out differently, as on a machine with other arithmetic.
+    pub fn student(&self, run: &TrainingRun) -> Result<PathBuf> {
+        let folder = self.folder(run.id);
+        let resume = TrainingFolder::of(&folder).holds_state();
+        if folder.join("config.json").exists() && !resume {
+            return Ok(folder);
+        }
+        let lock = self.locks.run(run.id)?.ok_or_else(|| anyhow!("{} is locked", run.id))?;
+        let (id, point) = (run.id, run.point.clone());
+        self.log().again(id);
+        let claim = Claim { id, point, constraints: None, _lock: lock };
+        let end = self.trained(&claim, &folder, resume)?;
+        match Some(&end) == run.end.as_ref() {
+            true => Ok(folder),
+            false => bail!(failure!("{id} was trained again, and has other figures than before")
+                .hint("tune again in another folder, on one kind of machine")),
+        }
+    }
+
+    /// Removes the older shared stages and all students but those of the default, of the best trials
+    /// that may become finalists, and of further seeds. Not while another process is in the finale,
+    /// where it reads them.
     fn tidy(&self, runs: &TrainingRuns) -> Result<()> {
         let (Some(constraints), Some(_lock)) = (self.constraints(runs)?, self.locks.idle_finale()?)
         else {
             return Ok(());
         };
-        let kept = finalists(runs, &constraints);
+        let ranked = candidates(runs, &constraints);
+        let feasible = ranked.iter().take_while(|candidate| constraints.allows(candidate)).count();
+        let best = feasible.clamp(1, self.plan.confirm);
+        let kept: Vec<usize> =
+            std::iter::once(1).chain(ranked.iter().take(best).map(|best| best.trial)).collect();
         let over = runs.trials().filter(|run| run.end.is_some());
         for run in over.filter(|run| !kept.contains(&run.id.trial)) {
             let folder = self.folder(run.id);
@@ -356,46 +437,9 @@ fn constrains_models(name: &str) -> bool {
     shared.contains(&table) || METHODS.iter().any(own) || name.contains(".losses.")
 }
 
-/// The students that finished, by trial.
-pub(super) fn students(runs: &TrainingRuns) -> impl Iterator<Item = (&TrainingRun, &Finished)> {
-    runs.trials().filter_map(|run| match &run.end {
-        Some(RunOutcome::Finished(student)) => Some((run, &**student)),
-        _ => None,
-    })
-}
-
-/// The best candidate of all trials.
-pub(super) fn best<'a>(runs: &'a TrainingRuns, constraints: &Constraints) -> Option<Candidate<'a>> {
-    constraints.best(students(runs).map(|(run, student)| (run.id.trial, student)))
-}
-
-/// The trials of the default settings and of the best student.
-pub(super) fn finalists(runs: &TrainingRuns, constraints: &Constraints) -> Vec<usize> {
-    let mut finalists = vec![1];
-    finalists.extend(best(runs, constraints).map(|best| best.trial).filter(|&trial| trial != 1));
-    finalists
-}
-
-/// The settings of the finished trials, the best first: students by their better candidate, then
-/// stopped trials by their last violation, then failed ones.
-fn ranked<'a>(runs: &'a TrainingRuns, constraints: &Constraints) -> Vec<&'a TrialSettings> {
-    let mut finished: Vec<(Candidate, &TrialSettings)> = students(runs)
-        .map(|(run, student)| (constraints.candidate(run.id.trial, student), &run.point))
-        .collect();
-    finished.sort_by(|(a, _), (b, _)| constraints.compare(a, b));
-    let violation = |run: &'a TrainingRun| match run.end.as_ref()? {
-        RunOutcome::Stopped { course, .. } => {
-            let far =
-                course.last().map_or(f64::MAX, |at| constraints.violation(at.sigma, at.accuracy));
-            Some((far, &run.point))
-        }
-        RunOutcome::Failed { .. } => Some((f64::INFINITY, &run.point)),
-        RunOutcome::Finished(_) => None,
-    };
-    let mut others: Vec<(f64, &TrialSettings)> = runs.trials().filter_map(violation).collect();
-    others.sort_by(|(a, _), (b, _)| a.total_cmp(b));
-    let finished = finished.into_iter().map(|(_, point)| point);
-    finished.chain(others.into_iter().map(|(_, point)| point)).collect()
+/// `id` with the settings of its trial.
+fn with_settings(runs: &TrainingRuns, id: RunId) -> Option<(RunId, TrialSettings)> {
+    runs.find(RunId::trial(id.trial)).map(|trial| (id, trial.point.clone()))
 }
 
 pub(super) fn remove(folder: &Path) -> Result<()> {
@@ -424,7 +468,8 @@ mod tests {
     #[test]
     fn labels_are_required_in_both_parts_of_the_validation_split() {
         let checked = |labelled| {
-            let facts = TrainingFacts { fingerprint: String::new(), train: 9, labelled };
+            let (fingerprint, compared) = Default::default();
+            let facts = TrainingFacts { fingerprint, compared, train: 9, labelled };
             require_labels(&facts, "own").map_err(|error| rendered(&error))
         };
         assert_eq!(checked(Some([1, 1])), Ok(()));

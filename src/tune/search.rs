@@ -45,6 +45,9 @@ pub fn propose(
         return Ok(Some(plan.defaults()));
     }
     let is_new = |point: &TrialSettings| !begun.contains(&point);
+    if let Some(start) = plan.start.iter().find(|point| is_new(point)) {
+        return Ok(Some(start.clone()));
+    }
     for attempt in 0..ATTEMPTS {
         let stream = ((number as u64) << 32) | attempt;
         let learns = plan.search == SearchName::Tpe && ranked.len() > DRAWN;
@@ -111,7 +114,7 @@ fn active(plan: &Plan, point: TrialSettings) -> TrialSettings {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tune::plan::tests::plan;
+    use crate::tune::plan::tests::{plan, plan_with};
 
     const SPACE: &str = "\
         \"stage.prediction.learning_rate\" = { low = 1e-5, high = 1e-3, scale = \"log\" }\n\
@@ -171,6 +174,24 @@ mod tests {
         };
         let (tpe, random) = (mean(SearchName::Tpe), mean(SearchName::Random));
         assert!(tpe < 0.75 * random, "{tpe} {random}");
+    }
+
+    #[test]
+    fn what_the_user_names_is_tried_after_the_default_in_its_order() {
+        let start = "start = [{ keep = \"last\" }, {}, { stage.prediction.max_epochs = 9 }]";
+        let plan = plan_with(start, SPACE);
+        let mut known = Vec::new();
+        for number in 1..=4 {
+            let begun: Vec<&TrialSettings> = known.iter().collect();
+            known.push(propose(&plan, number, &begun, &[]).unwrap().unwrap());
+        }
+        let of = |i: usize| {
+            (known[i]["keep"].as_str(), known[i]["stage.prediction.max_epochs"].as_integer())
+        };
+        assert_eq!(of(0), (Some("best-accuracy"), Some(3)), "the default");
+        assert_eq!(of(1), (Some("last"), Some(3)));
+        assert_eq!(of(2), (Some("best-accuracy"), Some(9)), "{{}} is the default again");
+        assert!(!plan.start.contains(&known[3]), "drawn");
     }
 
     #[test]

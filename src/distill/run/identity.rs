@@ -55,6 +55,21 @@ impl Distillation<'_> {
         Ok(hexadecimal(&Sha256::digest(&parts)))
     }
 
+    /// The fingerprint of models and data, whatever the rest of the recipe.
+    pub(super) fn compared(&self, prepared: &Prepared) -> Result<String> {
+        let hashes =
+            |s: &RecordedCheckpoint| (s.weights_sha256.clone(), s.tokenizer_sha256.clone());
+        let parts = serde_json::to_vec(&(
+            &self.labels,
+            (self.sources.0.as_ref().map(hashes), hashes(&self.sources.1)),
+            format!("{:?}", self.recipe.settings.casing),
+            self.teacher.as_ref().map(|teacher| teacher.classifier.tokens_key()),
+            prepared.train.sha256(),
+            prepared.validation.as_ref().map(Evaluated::sha256),
+        ))?;
+        Ok(hexadecimal(&Sha256::digest(&parts)))
+    }
+
     /// The shared file of each stage but the last; none if trainings share nothing.
     pub(super) fn stage_files(&self, name: &str, prepared: &Prepared) -> Result<Vec<PathBuf>> {
         let Some(shared) = self.context.shared else { return Ok(Vec::new()) };

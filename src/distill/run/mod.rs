@@ -88,6 +88,8 @@ pub fn distill_with(
 pub struct TrainingFacts {
     /// Differs for another recipe, teacher or data set.
     pub fingerprint: String,
+    /// Differs for another teacher, start of the student or data set.
+    pub compared: String,
     /// N of the training set.
     pub train: usize,
     /// Labelled examples of the validation split: used in training, and held out; `None` without
@@ -110,7 +112,8 @@ pub fn check(recipe: &Recipe, session: &Session) -> Result<TrainingFacts> {
         [seen, all - seen]
     });
     let fingerprint = training.fingerprint(STUDENT, &student)?;
-    Ok(TrainingFacts { fingerprint, train: student.train.tokens.len(), labelled })
+    let compared = training.compared(&student)?;
+    Ok(TrainingFacts { fingerprint, compared, train: student.train.tokens.len(), labelled })
 }
 
 /// Checks the output folder.

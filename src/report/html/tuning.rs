@@ -7,10 +7,12 @@ mod tables; // finalists, importance, trials
 use maud::{html, Markup};
 
 use super::super::display::neutralise;
-use super::super::numbers::{against_kappa, chosen, counted, decimal, thousands};
+use super::super::numbers::{
+    against_kappa, chosen, counted, decimal, decimal_or_absent, thousands,
+};
 use super::super::schema::{Note, Outcome};
 use super::super::summary::verdict_word;
-use super::super::tuning::{FinalFigures, Finalist, Tuning};
+use super::super::tuning::{FinalFigures, Finalist, RunningTune, Tuning};
 use super::tables::{decided, line};
 use super::words::remark;
 
@@ -27,10 +29,11 @@ const NO_IMPORTANCE: &str =
     "Fewer than five trials finished, from which nothing can be said of single keys.";
 
 /// Files in the folder of the page.
-const FILES: [(&str, &str); 5] = [
+const FILES: [(&str, &str); 6] = [
     ("winner/", "the winner as a checkpoint; the verdict is of its audit"),
     ("winner.toml", "the recipe that makes it again"),
     ("trials.csv", "every trial, a line each"),
+    ("epochs.csv", "every epoch of every training, a line each"),
     ("tune.json", "all that is on this page"),
     (
         "journal.jsonl",
@@ -42,9 +45,15 @@ const FILES: [(&str, &str); 5] = [
 pub(in super::super) fn tuning(report: &Tuning) -> String {
     let heading = format!("Tune of {}", neutralise(&report.task));
     let title = format!("{}: {}", verdict_word(report.verdict), heading.replacen('T', "t", 1));
+    let title = match report.running {
+        Some(_) => format!("RUNNING: {}", heading.replacen('T', "t", 1)),
+        None => title,
+    };
     let body = html! {
         section id="verdict" {
-            (super::verdict(report.verdict, &headline(report), &meaning(report)))
+            @if let Some(running) = report.running { (so_far(report, running)) } @else {
+                (super::verdict(report.verdict, &headline(report), &meaning(report)))
+            }
             (notes(&report.notes))
         }
         (super::gallery("trial-plots", "σ against accuracy", PLOTS, &plots::plots(report)))
@@ -70,6 +79,37 @@ pub(in super::super) fn tuning(report: &Tuning) -> String {
     super::page(&title, &heading, &report.manifest, report.schema_version, &body)
 }
 
+/// How far a tune is, and its best trial so far.
+fn so_far(report: &Tuning, running: RunningTune) -> Markup {
+    let RunningTune { over, trials } = running;
+    let trial = report.winner.trial;
+    let next = match over < trials {
+        true => String::new(),
+        false => " Finalists are trained with further seeds.".to_owned(),
+    };
+    let best = match (feasible(report), first(&report.winner)) {
+        (0, Some(of)) => format!(
+            "None is feasible so far; trial {trial} comes nearest: σ {}, accuracy {}.",
+            against_kappa(of.sigma, of.preserved, report.kappa),
+            decimal(of.seen_accuracy)
+        ),
+        (_, Some(of)) => format!(
+            "The best so far is trial {trial}: σ {}, accuracy {}.",
+            against_kappa(of.sigma, of.preserved, report.kappa),
+            decimal(of.seen_accuracy)
+        ),
+        (_, None) => String::new(),
+    };
+    let (over, trials) = (thousands(over), counted(trials, "trial is", "trials are"));
+    html! {
+        div.verdict {
+            p { strong.word { "RUNNING" } (neutralise(&format!("{over} of {trials} over.{next} {best}"))) }
+            p.small { "This page is written again after each training: reload it." }
+            @for text in meaning(report) { p.small { (neutralise(&text)) } }
+        }
+    }
+}
+
 /// What the verdict is of: the winner's σ and accuracy against what is asked for.
 fn headline(report: &Tuning) -> String {
     let (task, trial) = (&report.task, report.winner.trial);
@@ -87,6 +127,11 @@ fn headline(report: &Tuning) -> String {
         Outcome::Preserved => format!(
             "The winner of {trials} on {task}, trial {trial}, keeps its teacher's confidence, and the \
              accuracy that is asked for: {figures}."
+        ),
+        _ if report.is_unconfirmed() => format!(
+            "No finalist of {trials} on {task} keeps both its teacher's confidence and the accuracy \
+             that is asked for with every seed. The best of them, trial {trial}, is written and is not \
+             confirmed: {figures}."
         ),
         _ if feasible(report) > 0 => format!(
             "The winner of {trials} on {task}, trial {trial}, does not keep both its teacher's \
@@ -106,7 +151,8 @@ fn feasible(report: &Tuning) -> usize {
 /// What was in the way, what was asked for, and what the default does.
 fn meaning(report: &Tuning) -> Vec<String> {
     let mut said = Vec::new();
-    if let Some(obstacle) = &report.obstacle {
+    let obstacle = report.obstacle.as_ref().filter(|_| report.running.is_none());
+    if let Some(obstacle) = obstacle {
         said.push(format!("In the way: {obstacle}."));
     }
     let feasible = feasible(report);
@@ -121,6 +167,10 @@ fn meaning(report: &Tuning) -> Vec<String> {
         thousands(feasible),
         thousands(report.trials.len()),
         match report.verdict {
+            _ if report.running.is_some() => String::new(),
+            Outcome::Preserved if report.confirmed == Some(true) => {
+                format!("; the best by {} that holds with every seed won", report.objective)
+            }
             Outcome::Preserved if feasible > 1 => format!("; the best by {} won", report.objective),
             _ => String::new(),
         }
@@ -145,13 +195,20 @@ fn parts(report: &Tuning) -> String {
     format!(
         "σ is over the training set. The search saw {} of the validation split: settings, epochs and \
          temperatures are chosen by them, so that accuracy there is of a choice among many. The other \
-         {} it did not see; on them winner and default alone were run, at the end. The teacher's \
-         accuracy is {} on the seen ones and {} on the unseen ones.",
+         {} it did not see; on them the finalists and the default alone were run, at the end. The \
+         teacher's accuracy is {} on the seen ones and {} on the unseen ones. A paired test on the same \
+         examples says what is known of the loss against the reference: non-inferior (at most ε), \
+         inferior (more than ε) or undecided.",
         counted(report.seen, "labelled example", "labelled examples"),
         thousands(report.unseen),
         decimal(report.teacher_accuracy[0]),
-        decimal(report.teacher_accuracy[1])
+        unseen_decimal(report.teacher_accuracy[1])
     )
+}
+
+/// A figure of the unseen part, which is not measured while a tune runs.
+pub(super) fn unseen_decimal(value: f64) -> String {
+    decimal_or_absent(value.is_finite().then_some(value))
 }
 
 /// Warnings first.
@@ -174,19 +231,22 @@ fn manifest(report: &Tuning) -> Markup {
         report.bound_origin
     );
     let accuracy = format!(
-        "{} at least: {} less ε {}",
+        "{} at least: {} less ε {}{}",
         decimal(report.least_accuracy()),
         report.reference_in_words(),
-        chosen(report.epsilon)
+        chosen(report.epsilon),
+        report.non_inferiority.map(|at| format!(", shown at level {at}")).unwrap_or_default()
     );
     html! {
         section.task id="manifest" {
             h2 { "Manifest" }
-            h3 { "Make it again" }
-            p.small.quiet { "In the folder of this page: trains the winner's settings with the seed of the search." }
-            pre tabindex="0" { code { "audit distill --config winner.toml --output student" } }
-            h3 { "Files beside this page" }
-            table.manifest { tbody { @for (name, text) in FILES { (line(name, text)) } } }
+            @if report.running.is_none() {
+                h3 { "Make it again" }
+                p.small.quiet { "In the folder of this page: trains the winner's settings with the seed of the search." }
+                pre tabindex="0" { code { "audit distill --config winner.toml --output student" } }
+                h3 { "Files beside this page" }
+                table.manifest { tbody { @for (name, text) in FILES { (line(name, text)) } } }
+            }
             h3 { "What was asked for" }
             table.manifest { tbody {
                 (line("bound", &bound))

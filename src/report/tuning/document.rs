@@ -3,10 +3,11 @@
 
 use super::super::display::pad;
 use super::super::document::{Block, Document};
-use super::super::numbers::{against_kappa, counted, decimal, sigma_and_kappa, thousands};
+use super::super::numbers::{against_kappa, counted, decimal, sigma_and_kappa, signed, thousands};
 use super::super::summary::verdict_word;
 use super::csv::plain;
-use super::{Finalist, Seeded, Tuning};
+use super::{Finalist, Seeded, Tuning, WarmStarted};
+use crate::check::AccuracyTest;
 
 /// Keys whose importance is named.
 const KEYS: usize = 3;
@@ -23,18 +24,31 @@ pub(in super::super) fn document(report: &Tuning) -> Document {
         document.field("in the way", obstacle.clone());
     }
     for (name, finalist) in [("winner", &report.winner), ("default", &report.default)] {
-        let lines = std::iter::once(settings(finalist)).chain(seeds(finalist, report)).collect();
+        let unconfirmed = name == "winner" && report.is_unconfirmed();
+        let mark = unconfirmed.then(|| "not confirmed: not every seed keeps both constraints");
+        let lines = mark.map(str::to_owned).into_iter();
+        let lines = lines.chain([settings(finalist)]).chain(seeds(finalist, report)).collect();
         document.push(Block::Field { name, lines });
+    }
+    let refuted: Vec<String> = report.refuted().map(refuted).collect();
+    if !refuted.is_empty() {
+        document.push(Block::Field { name: "refuted", lines: refuted });
     }
     let [seen, unseen] = report.teacher_accuracy;
     document.field("teacher", format!("accuracy {seen:.4} seen, {unseen:.4} unseen"));
     document.field("asked for", asked_for(report));
+    if let Some(lines) = accuracy_test(report) {
+        document.push(Block::Field { name: "test", lines });
+    }
     let (seen, unseen) = (thousands(report.seen), thousands(report.unseen));
     let parts = format!("of the validation split {seen} examples seen, {unseen} unseen");
     document.field("parts", parts);
     let feasible = report.trials.iter().filter(|trial| trial.feasible).count();
     let trials = format!("{}, {feasible} feasible ({})", outcomes(report), report.search);
     document.field("trials", trials);
+    if let Some(warm) = &report.warm_start {
+        document.push(Block::Field { name: "warm start", lines: warm_start(warm) });
+    }
     let keys = report.importance.iter().take(KEYS);
     let keys: Vec<String> =
         keys.map(|key| format!("{} {:.0} %", key.key, 100.0 * key.of_sigma)).collect();
@@ -45,22 +59,61 @@ pub(in super::super) fn document(report: &Tuning) -> Document {
     document
 }
 
+/// `12 trials of another search`, and those that were skipped.
+fn warm_start(warm: &WarmStarted) -> Vec<String> {
+    let trials = counted(warm.trials, "trial", "trials");
+    let used = format!("{trials} of another search informed the proposals");
+    let skipped = warm.skipped.iter().map(|why| format!("skipped {why}"));
+    std::iter::once(used).chain(skipped).collect()
+}
+
+/// `trial 5: seed 1: σ 0.051200 > κ 0.05; not trained with seed 2`.
+fn refuted((finalist, why): (&Finalist, &str)) -> String {
+    let untrained: Vec<String> =
+        finalist.untrained_seeds.iter().map(|seed| format!("seed {seed}")).collect();
+    let untrained = match untrained.is_empty() {
+        true => String::new(),
+        false => format!("; not trained with {}", untrained.join(", ")),
+    };
+    format!("trial {}: {why}{untrained}", finalist.trial)
+}
+
 fn asked_for(report: &Tuning) -> String {
+    let shown =
+        report.non_inferiority.map(|level| format!(", shown by a paired test at level {level}"));
     format!(
         "σ ≤ κ {} on {} training examples ({}); accuracy at least {:.4} on the seen part: {} less \
-         ε {}; then the best {}",
+         ε {}{}; then the best {}",
         decimal(report.kappa),
         thousands(report.n),
         report.bound_origin,
         report.least_accuracy(),
         report.reference_in_words(),
         report.epsilon,
+        shown.unwrap_or_default(),
         report.objective
     )
 }
 
-/// ` but accuracy 0.7500 < 0.8037`, of a winner that keeps σ and not the accuracy.
+/// The winner's accuracy against the reference on both parts.
+fn accuracy_test(report: &Tuning) -> Option<Vec<String>> {
+    let figures = report.winner.seeds.first()?.figures.as_ref()?;
+    let (seen, unseen) = (figures.seen_test?, figures.unseen_test?);
+    let of = |part: &str, test: AccuracyTest| {
+        let [difference, lower, upper] = [test.difference, test.lower, test.upper].map(signed);
+        let outcome = test.outcome.as_str();
+        format!("{}{difference} ({lower} to {upper}): {outcome}", pad(part, 7))
+    };
+    let what = format!("winner's accuracy less the reference, limits at level {}", seen.level);
+    Some(vec![what, of("seen", seen), of("unseen", unseen)])
+}
+
+/// ` but not confirmed`, or ` but accuracy 0.7500 < 0.8037` of a winner that keeps σ and not the
+/// accuracy.
 fn shortfall(report: &Tuning) -> String {
+    if report.audited.preserved && report.is_unconfirmed() {
+        return " but not confirmed".to_owned();
+    }
     let of = report.winner.seeds.first().and_then(|seeded| seeded.figures.as_ref());
     let least = report.least_accuracy();
     match of.filter(|of| report.audited.preserved && of.seen_accuracy < least) {
@@ -160,6 +213,31 @@ mod tests {
         assert!(said.contains("0.9500 less ε"), "{said}");
         report.trials[0].outcome = "failed".to_owned();
         assert!(told(&report).contains("1 failed"), "{}", told(&report));
+    }
+
+    #[test]
+    fn a_winner_that_is_not_confirmed_is_marked_and_every_refuted_finalist_says_why() {
+        let mut report = tuning();
+        report.finalists[0].why = Some("seed 1: σ 0.051200 > κ 0.05".to_owned());
+        report.finalists[0].untrained_seeds = vec![2, 3];
+        let confirmed = told(&report);
+        let line = "trial 2: seed 1: σ 0.051200 > κ 0.05; not trained with seed 2, seed 3";
+        let words = confirmed.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains(line), "{confirmed}");
+        assert!(!confirmed.contains("not confirmed"), "{confirmed}");
+        (report.verdict, report.confirmed) = (Outcome::NotPreserved, Some(false));
+        let said = told(&report);
+        assert!(said.lines().next().unwrap().contains("≤ κ 0.0500 but not confirmed"), "{said}");
+        assert!(said.contains("not confirmed: not every seed"), "{said}");
+    }
+
+    #[test]
+    fn the_paired_test_is_told_with_its_limits() {
+        let said = told(&tuning());
+        let limits = "seen +0.0040 (−0.0210 to +0.0290): undecided";
+        for part in [limits, "limits at level 0.05", "(mean of 2 seeds)"] {
+            assert!(said.contains(part), "{part}\n{said}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{json, Value};
 
 use super::*;
+use crate::check::NonInferiority;
 use crate::report::samples;
 
 fn values(rate: f64, epochs: u64) -> BTreeMap<String, Value> {
@@ -26,6 +27,17 @@ fn figures(sigma: f64, accuracy: f64) -> Figures {
         epochs: Some(13),
         cost: Some(39),
         parameters: Some(17_000_000),
+        accuracy_test: Some(accuracy_test()),
+    }
+}
+
+fn accuracy_test() -> AccuracyTest {
+    AccuracyTest {
+        difference: 0.004,
+        lower: -0.021,
+        upper: 0.029,
+        level: 0.05,
+        outcome: NonInferiority::Undecided,
     }
 }
 
@@ -39,9 +51,11 @@ fn finalist(trial: usize, values: BTreeMap<String, Value>, sigma: f64) -> Finali
             temperature: None,
             seen_correct: 160,
             seen_accuracy: 160.0 / 204.0,
+            seen_test: Some(accuracy_test()),
             seen_sigma: 0.12,
             unseen_correct: 162,
             unseen_accuracy: 162.0 / 204.0,
+            unseen_test: Some(accuracy_test()),
             unseen_sigma: 0.13,
         }),
     };
@@ -54,7 +68,15 @@ fn finalist(trial: usize, values: BTreeMap<String, Value>, sigma: f64) -> Finali
         unseen_sigma: 0.13,
     };
     let seeds = vec![seeded(0), seeded(1)];
-    Finalist { trial, values, recalibrated: false, seeds, mean: Some(mean) }
+    Finalist {
+        trial,
+        values,
+        recalibrated: false,
+        seeds,
+        mean: Some(mean),
+        why: None,
+        untrained_seeds: Vec::new(),
+    }
 }
 
 /// A default that fails, a winner, and a trial that was given up.
@@ -90,7 +112,9 @@ pub fn tuning() -> Tuning {
         n: 3668,
         reference: "default".to_owned(),
         reference_accuracy: 0.7843,
+        reference_seeds: vec![0, 1],
         epsilon: 0.01,
+        non_inferiority: None,
         objective: "accuracy".to_owned(),
         search: "tpe".to_owned(),
         seed: 0,
@@ -102,9 +126,33 @@ pub fn tuning() -> Tuning {
             finished(2, 2e-4, 0.0421, 160.0 / 204.0),
             stopped,
         ],
+        warm_start: None,
+        epochs: vec![
+            TrainedEpoch {
+                trial: 2,
+                stage: "intermediate".to_owned(),
+                epoch: 1,
+                losses: BTreeMap::from([("hidden".to_owned(), 1.5)]),
+                ..TrainedEpoch::default()
+            },
+            TrainedEpoch {
+                trial: 2,
+                stage: "prediction".to_owned(),
+                epoch: 1,
+                kept: true,
+                accuracy: Some(0.75),
+                sample_sigma: Some(0.0625),
+                losses: BTreeMap::from([("soft".to_owned(), 0.25)]),
+                ..TrainedEpoch::default()
+            },
+        ],
+        running: None,
         audited: Audited { sigma: 0.0421, preserved: true },
         default: finalist(1, values(3e-5, 3), 0.1277),
         winner: finalist(2, values(2e-4, 6), 0.0421),
+        confirmed: Some(true),
+        confirm: Some(3),
+        finalists: vec![finalist(2, values(2e-4, 6), 0.0421)],
         obstacle: None,
         importance: vec![
             Importance {

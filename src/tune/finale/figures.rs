@@ -4,39 +4,79 @@ use anyhow::{Context, Result};
 use serde_json::Value;
 
 use crate::audit::manifest;
+use crate::distill::evaluate::SoftLoss;
+use crate::distill::saved::Epoch;
 use crate::report::schema::{ModelManifest, Outcome, TaskRow};
 use crate::report::tuning::{
-    Audited, Figures, FinalFigures, Finalist, Importance, Means, Seeded, Trial, Tuning,
-    TUNING_VERSION,
+    Audited, Figures, FinalFigures, Finalist, Importance, Means, RunningTune, Seeded, TrainedEpoch,
+    Trial, Tuning, WarmStarted, TUNING_VERSION,
 };
+use crate::tune::answers::{AccuracyReference, Answers};
+use crate::tune::constraints::{Candidate, Constraints};
 use crate::tune::importance::importance;
 use crate::tune::journal::{RunId, TrainingRun, TrainingRuns};
 use crate::tune::notes;
-use crate::tune::outcome::{Candidate, Constraints, CorrectCount, Finished, RunOutcome};
+use crate::tune::outcome::{Finished, RunOutcome, Unseen};
 use crate::tune::plan::{Reference, ReferenceModel};
-use crate::tune::run::students;
+use crate::tune::ranking::{students, CheckedFinalist, Finals, Standing};
 use crate::tune::space::TrialSettings;
 
 use super::Confirmation;
 
+/// The references that a finalist is compared with.
+struct References<'a> {
+    constraints: &'a Constraints,
+    /// On the unseen part; `None` until it is measured.
+    unseen: Option<AccuracyReference>,
+    /// Whether seeds that are not measured there have figures, with NaN in place of those there.
+    running: bool,
+}
+
+/// The audit of the written winner.
+pub(super) struct WinnerAudit {
+    /// That of the training set.
+    pub row: TaskRow,
+    pub models: Vec<ModelManifest>,
+}
+
 impl Confirmation<'_> {
-    /// The report; `row` is the audit of the written winner.
+    /// The report; while the tune runs there is no `audit`, and `winner` is the best so far.
     pub(super) fn assemble(
         &self,
         runs: &TrainingRuns,
         constraints: &Constraints,
         winner: &Candidate,
-        row: &TaskRow,
-        models: Vec<ModelManifest>,
+        audit: Option<&WinnerAudit>,
     ) -> Result<Tuning> {
         let (tune, plan) = (self.0, self.0.plan);
         let recipe = plan.recipe(&plan.defaults(), plan.seed, &plan.output)?;
-        let feasible =
-            row.verdict == Outcome::Preserved && constraints.is_accurate(winner.student.seen);
+        let finals = Finals::new(runs, constraints, &tune.rule());
+        let decided = plan.further_seeds > 0 && !finals.checked.is_empty();
+        let confirmed = decided.then(|| finals.winner().is_some());
+        let holds = winner.shortfall == 0.0 && confirmed != Some(false);
         let first = runs.find(RunId::trial(1)).context("a tune without its default")?;
-        let teacher = first.unseen.map(|unseen| unseen.teacher).context("no unseen part")?;
-        let seen = winner.student.teacher_seen;
-        let verdict = if feasible { Outcome::Preserved } else { Outcome::NotPreserved };
+        let teacher = first.unseen.as_ref().map(|unseen| &unseen.teacher);
+        let seen = &winner.student.teacher_seen;
+        let audited = match audit {
+            Some(WinnerAudit { row, .. }) => Audited {
+                sigma: row.gating_sigma().context("an audit without σ")?,
+                preserved: row.verdict == Outcome::Preserved,
+            },
+            None => Audited { sigma: winner.spend.sigma, preserved: winner.spend.preserved },
+        };
+        let verdict = match audited.preserved && holds {
+            true => Outcome::Preserved,
+            false => Outcome::NotPreserved,
+        };
+        let references = self.references(runs, constraints, audit.is_none())?;
+        let finalist = |of: &CheckedFinalist| {
+            let recalibrated = of.candidate.temperature.is_some();
+            self.finalist(runs, of.candidate.trial, recalibrated, &references, Some(&of.standing))
+        };
+        let finalists = finals.checked.iter().filter(|_| decided).map(finalist);
+        let finalists: Vec<Finalist> = finalists.collect::<Result<_>>()?;
+        let recalibrated = winner.temperature.is_some();
+        let as_finalist = finalists.iter().find(|finalist| finalist.trial == winner.trial);
         let mut report = Tuning {
             schema_version: TUNING_VERSION,
             verdict,
@@ -52,65 +92,119 @@ impl Confirmation<'_> {
                 Reference::Model(ReferenceModel::Teacher) => "teacher".to_owned(),
                 Reference::Accuracy(_) => "a number".to_owned(),
             },
-            reference_accuracy: constraints.reference,
+            reference_accuracy: constraints.reference.accuracy,
+            reference_seeds: self.reference_seeds(runs),
             epsilon: plan.epsilon,
+            non_inferiority: plan.non_inferiority,
             objective: word(&plan.objective)?,
             search: word(&plan.search)?,
             seed: plan.seed,
-            seen: seen.labelled,
-            unseen: teacher.labelled,
-            teacher_accuracy: [seen.accuracy(), teacher.accuracy()],
+            seen: seen.labelled(),
+            unseen: tune.facts.labelled.map_or(0, |[_, unseen]| unseen),
+            teacher_accuracy: [seen.accuracy(), teacher.map_or(f64::NAN, |all| all.accuracy())],
             trials: trials(runs, constraints)?,
-            audited: Audited {
-                sigma: row.gating_sigma().context("an audit without σ")?,
-                preserved: row.verdict == Outcome::Preserved,
+            warm_start: plan
+                .warm_start
+                .as_ref()
+                .map(|_| WarmStarted { trials: runs.warm.len(), skipped: runs.skipped.clone() }),
+            epochs: epochs(runs, plan.seed),
+            running: audit.is_none().then(|| RunningTune {
+                over: runs.trials().filter(|run| run.end.is_some()).count(),
+                trials: plan.trials,
+            }),
+            audited,
+            default: self.finalist(runs, 1, false, &references, None)?,
+            winner: match as_finalist {
+                Some(finalist) => finalist.clone(),
+                None => self.finalist(runs, winner.trial, recalibrated, &references, None)?,
             },
-            default: self.finalist(runs, 1, false)?,
-            winner: self.finalist(runs, winner.trial, winner.temperature.is_some())?,
-            obstacle: (!feasible).then(|| obstacle(runs, constraints, winner)),
+            confirmed,
+            confirm: Some(plan.confirm),
+            finalists,
+            obstacle: (verdict != Outcome::Preserved)
+                .then(|| obstacle(runs, constraints, winner, &finals)),
             importance: self.importance(runs),
             notes: Vec::new(),
             manifest: manifest(
                 std::slice::from_ref(&recipe.settings),
                 self.0.session,
-                models,
+                audit.map(|audit| audit.models.clone()).unwrap_or_default(),
                 Vec::new(),
             ),
         };
-        report.notes = notes::notes(&report, row, winner.spend.sigma);
+        if let Some(audit) = audit {
+            report.notes = notes::notes(&report, &audit.row, winner.spend.sigma);
+        }
         Ok(report)
     }
 
+    /// The seeds of the default settings that could be trained, if they are the reference.
+    fn reference_seeds(&self, runs: &TrainingRuns) -> Vec<u64> {
+        let rule = self.0.rule();
+        let is_reference = self.0.plan.reference == Reference::Model(ReferenceModel::Default);
+        let finished = rule.runs_of(1).filter(|id| {
+            let end = runs.find(*id).and_then(|run| run.end.as_ref());
+            is_reference && matches!(end, Some(RunOutcome::Finished(_)))
+        });
+        finished.map(|id| id.seed.unwrap_or(rule.seed)).collect()
+    }
+
+    /// What accuracies are compared with on both parts.
+    fn references<'a>(
+        &self,
+        runs: &TrainingRuns,
+        constraints: &'a Constraints,
+        running: bool,
+    ) -> Result<References<'a>> {
+        let rule = self.0.rule();
+        let unseen: Vec<&Unseen> =
+            rule.runs_of(1).filter_map(|id| runs.find(id)?.unseen.as_ref()).collect();
+        let unseen = match (self.0.plan.reference, unseen.first()) {
+            (Reference::Accuracy(accuracy), _) => Some(AccuracyReference::number(accuracy)),
+            (_, None) => None,
+            (Reference::Model(ReferenceModel::Teacher), Some(first)) => {
+                Some(AccuracyReference::mean(&[&first.teacher])?)
+            }
+            (Reference::Model(ReferenceModel::Default), Some(_)) => {
+                let answers: Vec<&Answers> = unseen.iter().map(|unseen| &unseen.student).collect();
+                Some(AccuracyReference::mean(&answers)?)
+            }
+        };
+        Ok(References { constraints, unseen, running })
+    }
+
     /// Settings with all seeds that they were trained with.
-    fn finalist(&self, runs: &TrainingRuns, trial: usize, recalibrated: bool) -> Result<Finalist> {
+    fn finalist(
+        &self,
+        runs: &TrainingRuns,
+        trial: usize,
+        recalibrated: bool,
+        references: &References,
+        standing: Option<&Standing>,
+    ) -> Result<Finalist> {
+        let rule = self.0.rule();
         let of = runs.find(RunId::trial(trial)).context("a finalist without a trial")?;
-        let ids = self.0.further_seeds().map(|seed| RunId { trial, seed: Some(seed) });
-        let ids = std::iter::once(of.id).chain(ids);
-        let seeds: Vec<Seeded> = ids
-            .filter_map(|id| runs.find(id))
+        let known = rule.runs_of(trial).filter_map(|id| runs.find(id));
+        let seeds: Vec<Seeded> = known
             .map(|run| Seeded {
-                seed: run.id.seed.unwrap_or(self.0.plan.seed),
+                seed: run.id.seed.unwrap_or(rule.seed),
                 error: match &run.end {
                     Some(RunOutcome::Failed { error }) => Some(error.clone()),
                     _ => None,
                 },
-                figures: final_figures(run, recalibrated),
+                figures: references.figures(run, recalibrated),
             })
             .collect();
-        let figures: Vec<&FinalFigures> = seeds.iter().filter_map(|s| s.figures.as_ref()).collect();
-        let mean = |of: fn(&FinalFigures) -> f64| {
-            figures.iter().map(|f| of(f)).sum::<f64>() / figures.len() as f64
+        let why = match standing {
+            Some(Standing::Fails(why)) => Some(why.clone()),
+            Some(Standing::Open) => Some("it is not trained with every seed".to_owned()),
+            Some(Standing::Holds) | None => None,
         };
-        let means = Means {
-            seeds: figures.len(),
-            preserved: figures.iter().filter(|f| f.preserved).count(),
-            sigma: mean(|f| f.sigma),
-            seen_accuracy: mean(|f| f.seen_accuracy),
-            unseen_accuracy: mean(|f| f.unseen_accuracy),
-            unseen_sigma: mean(|f| f.unseen_sigma),
-        };
-        let mean = (!figures.is_empty()).then_some(means);
-        Ok(Finalist { trial, values: values(&of.point)?, recalibrated, mean, seeds })
+        let missing = rule.further_seeds.iter().copied();
+        let missing = missing.filter(|seed| why.is_some() && seeds.iter().all(|s| s.seed != *seed));
+        let (mean, untrained_seeds) = (means(&seeds), missing.collect());
+        let values = values(&of.point)?;
+        Ok(Finalist { trial, values, recalibrated, mean, why, untrained_seeds, seeds })
     }
 
     fn importance(&self, runs: &TrainingRuns) -> Vec<Importance> {
@@ -138,6 +232,40 @@ impl Confirmation<'_> {
     }
 }
 
+/// The epochs of every training that is over.
+fn epochs(runs: &TrainingRuns, seed: u64) -> Vec<TrainedEpoch> {
+    let of = |run: &TrainingRun| {
+        let (history, kept) = match &run.end {
+            Some(RunOutcome::Finished(student)) => (student.history.as_slice(), student.epoch),
+            Some(RunOutcome::Stopped { history, .. }) => (history.as_slice(), 0),
+            Some(RunOutcome::Failed { .. }) | None => (&[][..], 0),
+        };
+        let last = history.last().map(|epoch| epoch.stage.clone()).unwrap_or_default();
+        let (trial, seed) = (run.id.trial, run.id.seed.unwrap_or(seed));
+        let epoch = |epoch: &Epoch| {
+            let soft = |of: fn(&SoftLoss) -> f64| {
+                epoch.soft_loss.as_ref().map(|loss| of(loss) / loss.examples as f64)
+            };
+            TrainedEpoch {
+                trial,
+                seed,
+                stage: epoch.stage.clone(),
+                epoch: epoch.epoch,
+                kept: epoch.epoch == kept && epoch.stage == last,
+                accuracy: epoch.validation.and_then(|score| score.accuracy),
+                seen_sigma: epoch.validation.and_then(|score| score.sigma),
+                sample_sigma: epoch.sample_sigma,
+                train_sigma: epoch.train.map(|check| check.sigma),
+                kl: soft(|loss| loss.sum_kl),
+                cross_entropy: soft(|loss| loss.sum_cross_entropy),
+                losses: epoch.losses.iter().map(|(k, v)| (k.as_str().to_owned(), *v)).collect(),
+            }
+        };
+        history.iter().map(epoch).collect::<Vec<_>>()
+    };
+    runs.all.iter().flat_map(of).collect()
+}
+
 /// The trials of the report.
 fn trials(runs: &TrainingRuns, constraints: &Constraints) -> Result<Vec<Trial>> {
     let finished: Vec<&Finished> = students(runs).map(|(_, student)| student).collect();
@@ -160,12 +288,12 @@ fn trial(run: &TrainingRun, constraints: &Constraints, finished: &[&Finished]) -
         Some(RunOutcome::Finished(student)) => {
             let best = constraints.candidate(run.id.trial, student);
             trial.outcome = "finished".to_owned();
-            trial.figures = Some(figures(student));
+            trial.figures = Some(figures(student, constraints));
             trial.feasible = constraints.allows(&best);
             trial.violation = Some(constraints.violation_of(&best));
             trial.pareto = !finished.iter().any(|other| dominates(other, student));
         }
-        Some(RunOutcome::Stopped { why, course }) => {
+        Some(RunOutcome::Stopped { why, course, .. }) => {
             trial.outcome = "stopped".to_owned();
             trial.why = Some(why.clone());
             trial.figures = course.last().map(|at| Figures::watched(at.sigma, at.accuracy));
@@ -180,12 +308,12 @@ fn trial(run: &TrainingRun, constraints: &Constraints, finished: &[&Finished]) -
 
 /// Whether `a` is at least as good as `b` in σ and accuracy, and better in one.
 fn dominates(a: &Finished, b: &Finished) -> bool {
-    let (sigma, accuracy) = (a.plain.sigma, a.seen.correct);
-    let as_good = sigma <= b.plain.sigma && accuracy >= b.seen.correct;
-    as_good && (sigma < b.plain.sigma || accuracy > b.seen.correct)
+    let (sigma, accuracy) = (a.plain.sigma, a.seen.correct());
+    let as_good = sigma <= b.plain.sigma && accuracy >= b.seen.correct();
+    as_good && (sigma < b.plain.sigma || accuracy > b.seen.correct())
 }
 
-fn figures(student: &Finished) -> Figures {
+fn figures(student: &Finished, constraints: &Constraints) -> Figures {
     let recalibrated = student.recalibrated;
     Figures {
         sigma: student.plain.sigma,
@@ -198,38 +326,84 @@ fn figures(student: &Finished) -> Figures {
         epochs: Some(student.epochs),
         cost: Some(student.cost),
         parameters: Some(student.parameters),
+        accuracy_test: constraints.test(&student.seen),
     }
 }
 
-fn final_figures(run: &TrainingRun, recalibrated: bool) -> Option<FinalFigures> {
-    let (Some(RunOutcome::Finished(student)), Some(unseen)) = (&run.end, run.unseen) else {
-        return None;
-    };
-    let folded = student.recalibrated.filter(|_| recalibrated);
-    let spend = folded.map_or(student.plain, |folded| folded.spend);
-    let CorrectCount { correct, .. } = unseen.student;
-    Some(FinalFigures {
-        sigma: spend.sigma,
-        preserved: spend.preserved,
-        temperature: folded.map(|folded| folded.temperature),
-        seen_correct: student.seen.correct,
-        seen_accuracy: student.seen.accuracy(),
-        seen_sigma: student.seen_sigma,
-        unseen_correct: correct,
-        unseen_accuracy: unseen.student.accuracy(),
-        unseen_sigma: match folded {
+impl References<'_> {
+    /// The figures of a seed of a finalist, once it is measured on both parts.
+    fn figures(&self, run: &TrainingRun, recalibrated: bool) -> Option<FinalFigures> {
+        let Some(RunOutcome::Finished(student)) = &run.end else { return None };
+        let unseen = run.unseen.as_ref();
+        if unseen.is_none() && !self.running {
+            return None;
+        }
+        let form = student.recalibrated().filter(|_| recalibrated).unwrap_or(student.plain());
+        let test = self.unseen.as_ref().zip(unseen).and_then(|(reference, unseen)| {
+            reference.test(&unseen.student, self.constraints.epsilon, self.constraints.level())
+        });
+        let unseen_sigma = unseen.map(|unseen| match form.temperature {
             Some(_) => unseen.recalibrated_sigma.unwrap_or(unseen.sigma),
             None => unseen.sigma,
-        },
+        });
+        Some(FinalFigures {
+            sigma: form.spend.sigma,
+            preserved: form.spend.preserved,
+            temperature: form.temperature,
+            seen_correct: student.seen.correct(),
+            seen_accuracy: student.seen.accuracy(),
+            seen_test: self.constraints.test(&student.seen),
+            seen_sigma: student.seen_sigma,
+            unseen_correct: unseen.map_or(0, |unseen| unseen.student.correct()),
+            unseen_accuracy: unseen.map_or(f64::NAN, |unseen| unseen.student.accuracy()),
+            unseen_test: test,
+            unseen_sigma: unseen_sigma.unwrap_or(f64::NAN),
+        })
+    }
+}
+
+/// Means over the seeds that could be trained.
+fn means(seeds: &[Seeded]) -> Option<Means> {
+    let figures: Vec<&FinalFigures> = seeds.iter().filter_map(|s| s.figures.as_ref()).collect();
+    let mean = |of: fn(&FinalFigures) -> f64| {
+        figures.iter().map(|f| of(f)).sum::<f64>() / figures.len() as f64
+    };
+    (!figures.is_empty()).then(|| Means {
+        seeds: figures.len(),
+        preserved: figures.iter().filter(|f| f.preserved).count(),
+        sigma: mean(|f| f.sigma),
+        seen_accuracy: mean(|f| f.seen_accuracy),
+        unseen_accuracy: mean(|f| f.unseen_accuracy),
+        unseen_sigma: mean(|f| f.unseen_sigma),
     })
 }
 
-/// The constraint that no student kept.
-fn obstacle(runs: &TrainingRuns, constraints: &Constraints, nearest: &Candidate) -> String {
+/// What stood in the way: the constraint that no student kept, the finalists that failed, or the audit.
+fn obstacle(
+    runs: &TrainingRuns,
+    constraints: &Constraints,
+    nearest: &Candidate,
+    finals: &Finals,
+) -> String {
+    if !finals.checked.is_empty() {
+        return match finals.winner() {
+            Some(_) => "the audit of the written checkpoint".to_owned(),
+            None => {
+                let why = finals.checked.iter().map(|of| match &of.standing {
+                    Standing::Fails(why) => format!("trial {} ({why})", of.candidate.trial),
+                    _ => format!("trial {} (not trained with every seed)", of.candidate.trial),
+                });
+                let why = why.collect::<Vec<_>>().join("; ");
+                format!("no finalist keeps both constraints with every seed: {why}")
+            }
+        };
+    }
+    let students = students(runs).map(|(run, student)| (run.id.trial, student));
     let all: Vec<Candidate> =
-        students(runs).flat_map(|(run, student)| student.candidates(run.id.trial)).collect();
+        students.flat_map(|(trial, student)| constraints.candidates(trial, student)).collect();
     let least = all.iter().map(|c| c.spend.sigma).fold(f64::INFINITY, f64::min);
-    let preserved: Vec<&Candidate> = all.iter().filter(|c| c.spend.preserved).collect();
+    let preserved = all.iter().filter(|c| c.spend.preserved);
+    let most_accurate = preserved.map(|c| c.student.seen.accuracy()).reduce(f64::max);
     let violation = constraints.violation_of(nearest);
     let nearest = format!(
         "trial {} comes nearest (σ {:.4}, accuracy {:.4}, violation {violation:.4})",
@@ -238,7 +412,7 @@ fn obstacle(runs: &TrainingRuns, constraints: &Constraints, nearest: &Candidate)
         nearest.student.seen.accuracy()
     );
     let least_accuracy = constraints.least_accuracy();
-    match preserved.iter().map(|c| c.student.seen.accuracy()).reduce(f64::max) {
+    match most_accurate {
         None => {
             format!(
                 "σ: the least of any trial is {least:.4}, and κ is {}; {nearest}",
@@ -249,7 +423,12 @@ fn obstacle(runs: &TrainingRuns, constraints: &Constraints, nearest: &Candidate)
             "accuracy: the students whose σ is within κ have at most {accuracy:.4}, and \
              {least_accuracy:.4} is asked for; {nearest}"
         ),
-        Some(_) => format!("the audit of the written checkpoint; {nearest}"),
+        Some(_) => format!(
+            "accuracy: of no student whose σ is within κ is it shown, at level {}, that it loses at \
+             most ε = {}; {nearest}",
+            constraints.level(),
+            constraints.epsilon
+        ),
     }
 }
 

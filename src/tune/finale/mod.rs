@@ -8,14 +8,16 @@ mod winner; //  the winner's checkpoint and recipe
 use anyhow::{Context, Result};
 
 use crate::audit::audit;
-use crate::report::schema::{ModelManifest, TaskRow};
 use crate::report::tuning::Tuning;
 use crate::report::{Format, RenderOptions};
 use crate::temporary::write_whole;
+use crate::tune::constraints::{Candidate, Constraints};
 use crate::tune::journal::{RunId, TrainingRun, TrainingRuns};
-use crate::tune::outcome::{Candidate, Constraints, RunOutcome};
-use crate::tune::run::{best, finalists, remove, Tune};
+use crate::tune::outcome::RunOutcome;
+use crate::tune::ranking::{candidates, Finals};
+use crate::tune::run::{remove, Tune};
 
+use figures::WinnerAudit;
 use unseen::UnseenPart;
 use winner::WINNER;
 
@@ -32,11 +34,11 @@ impl Confirmation<'_> {
         let mut runs = tune.journal.lock()?.runs;
         let constraints = tune.constraints(&runs)?.context("a tune without its default")?;
         self.measure_unseen(&mut runs, &constraints)?;
-        let winner = best(&runs, &constraints).context("a tune without a student")?;
+        let winner = self.winner(&runs, &constraints).context("a tune without a student")?;
         self.publish(&runs, &winner)?;
-        let (row, models) = self.audited()?;
-        let report = self.assemble(&runs, &constraints, &winner, &row, models)?;
-        self.write(&report, &winner, &runs)?;
+        let audit = self.audited()?;
+        let report = self.assemble(&runs, &constraints, &winner, Some(&audit))?;
+        self.write(&report, &winner, &runs, &constraints)?;
         tune.locks.leave(|| {
             let mut folders = [tune.runs_folder(), tune.shared_folder()].into_iter();
             folders.try_for_each(|folder| if folder.exists() { remove(&folder) } else { Ok(()) })
@@ -45,11 +47,27 @@ impl Confirmation<'_> {
         Ok(report)
     }
 
-    /// Measures the finalists on the unseen part that were not measured there yet.
+    /// The finalist that holds with every seed; else the best finalist, else the trial with the smallest
+    /// violation.
+    fn winner<'a>(
+        &self,
+        runs: &'a TrainingRuns,
+        constraints: &Constraints,
+    ) -> Option<Candidate<'a>> {
+        let finals = Finals::new(runs, constraints, &self.0.rule());
+        let first = finals.checked.first().map(|finalist| finalist.candidate);
+        let best = || candidates(runs, constraints).into_iter().next();
+        finals.winner().or(first).or_else(best)
+    }
+
+    /// Measures default, finalists and winner on the unseen part that were not measured there yet.
     fn measure_unseen(&self, runs: &mut TrainingRuns, constraints: &Constraints) -> Result<()> {
-        let finalists = finalists(runs, constraints);
+        let finals = Finals::new(runs, constraints, &self.0.rule());
+        let checked = finals.checked.iter().map(|finalist| finalist.candidate);
+        let winner = self.winner(runs, constraints);
+        let trials: Vec<usize> = checked.chain(winner).map(|of| of.trial).chain([1]).collect();
         let pending = runs.all.iter_mut().filter(|run| {
-            finalists.contains(&run.id.trial)
+            trials.contains(&run.id.trial)
                 && run.unseen.is_none()
                 && matches!(run.end, Some(RunOutcome::Finished(_)))
         });
@@ -60,32 +78,50 @@ impl Confirmation<'_> {
         let part = UnseenPart::read(self.0)?;
         for run in pending {
             let unseen = part.of(run, self.0)?;
-            self.0.journal.lock()?.unseen(run.id, unseen)?;
+            self.0.journal.lock()?.unseen(run.id, unseen.clone())?;
             run.unseen = Some(unseen);
         }
         Ok(())
     }
 
-    /// Audits the written winner -> the row of the training set, and the models.
-    fn audited(&self) -> Result<(TaskRow, Vec<ModelManifest>)> {
+    /// Writes the page and the tables of a tune that runs; `tune.json` is that of a tune that is over.
+    pub fn write_so_far(&self, runs: &TrainingRuns, constraints: &Constraints) -> Result<()> {
+        let Some(best) = self.winner(runs, constraints) else { return Ok(()) };
+        let report = self.assemble(runs, constraints, &best, None)?;
+        self.write_formats(&report, |format| format.name != "json")
+    }
+
+    /// Audits the written winner.
+    fn audited(&self) -> Result<WinnerAudit> {
         let plan = self.0.plan;
         let mut settings = plan.settings()?;
         settings.student = Some(plan.output.join(WINNER).display().to_string());
         let outcome = audit(&settings, self.0.trainings)?;
         let row = outcome.rows.into_iter().next().context("an audit without a row")?;
-        Ok((row, outcome.models))
+        Ok(WinnerAudit { row, models: outcome.models })
     }
 
     /// Writes the files of the output folder.
-    fn write(&self, report: &Tuning, winner: &Candidate, runs: &TrainingRuns) -> Result<()> {
+    fn write(
+        &self,
+        report: &Tuning,
+        winner: &Candidate,
+        runs: &TrainingRuns,
+        constraints: &Constraints,
+    ) -> Result<()> {
         let output = &self.0.plan.output;
         let of = runs.find(RunId::trial(winner.trial)).context("a winner without a trial")?;
-        let recipe = self.winning_recipe(of, winner, runs)?;
+        let recipe = self.winning_recipe(of, winner, runs, constraints)?;
         write_whole(&output.join("winner.toml"), recipe.as_bytes())?;
-        for (name, format) in Format::files() {
+        self.write_formats(report, |_| true)
+    }
+
+    /// Writes the files of the formats that `which` selects, each as a whole.
+    fn write_formats(&self, report: &Tuning, which: fn(&Format<Tuning>) -> bool) -> Result<()> {
+        for (name, format) in Format::files().filter(|(_, format)| which(format)) {
             let mut bytes = Vec::new();
             format.write(report, &[], &RenderOptions::default(), &mut bytes)?;
-            write_whole(&output.join(name), &bytes)?;
+            write_whole(&self.0.plan.output.join(name), &bytes)?;
         }
         Ok(())
     }

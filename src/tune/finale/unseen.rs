@@ -40,7 +40,7 @@ impl UnseenPart {
     pub fn of(&self, run: &TrainingRun, tune: &Tune) -> Result<Unseen> {
         let (settings, session) = (&self.settings, tune.trainings);
         let split = self.splits.validation.as_ref().context("no validation split")?;
-        let (student, names) = (tune.folder(run.id).display().to_string(), &self.label_names);
+        let (student, names) = (tune.student(run)?.display().to_string(), &self.label_names);
         let mut student =
             Classifier::open(Role::Student, &student, settings, names, split, session)?;
         let logits = run_one(&mut student, split, settings, session)?.logits;

@@ -10,12 +10,12 @@ use toml::Table;
 use crate::checkpoint::{Checkpoint, NewCheckpoint};
 use crate::config::Layer;
 use crate::distill::recipe::Recipe;
-use crate::error::Diagnostic;
 use crate::model::Head;
 use crate::recalibration::recalibrated;
 use crate::temporary::sync_folder;
+use crate::tune::constraints::{Candidate, Constraints};
 use crate::tune::journal::{RunId, TrainingRun, TrainingRuns};
-use crate::tune::outcome::Candidate;
+use crate::tune::ranking::Finals;
 use crate::tune::run::remove;
 
 use super::Confirmation;
@@ -27,19 +27,13 @@ impl Confirmation<'_> {
     /// Writes the winner's folder, unless the journal has it as written.
     pub(super) fn publish(&self, runs: &TrainingRuns, winner: &Candidate) -> Result<()> {
         let output = &self.0.plan.output;
-        let from = self.0.folder(RunId::trial(winner.trial));
         let [to, new, old] = ["", ".new", ".old"].map(|end| output.join(format!("{WINNER}{end}")));
         let this = (winner.trial, winner.temperature);
         if runs.published == Some(this) && to.join("config.json").exists() {
             return Ok(());
         }
-        if !from.join("config.json").exists() {
-            let why = format!("the student of trial {} is missing", winner.trial);
-            let hint =
-                "its settings are in the journal: train it with audit distill, or tune again \
-                        in another folder";
-            return Err(Diagnostic::failure(why).hint(hint).into());
-        }
+        let run = runs.find(RunId::trial(winner.trial)).context("a winner without a trial")?;
+        let from = self.0.student(run)?;
         for left in [&new, &old] {
             if left.exists() {
                 remove(left)?;
@@ -92,6 +86,7 @@ impl Confirmation<'_> {
         run: &TrainingRun,
         winner: &Candidate,
         runs: &TrainingRuns,
+        constraints: &Constraints,
     ) -> Result<String> {
         let plan = self.0.plan;
         let mut document = plan.document(&run.point, plan.seed)?;
@@ -108,15 +103,22 @@ impl Confirmation<'_> {
             _ => "",
         };
         let spend = winner.spend;
-        let mut text = format!(
+        let finals = Finals::new(runs, constraints, &self.0.rule());
+        let unconfirmed = !finals.checked.is_empty() && finals.winner().is_none();
+        let mut text = String::new();
+        if unconfirmed {
+            text += "# NOT CONFIRMED: with another seed these settings break a constraint, as those of every\n\
+                     # finalist do.\n#\n";
+        }
+        text += &format!(
             "# The winner of {} trials: sigma {:.6} on the training set, {} of {} right on the seen part\n\
              # of the validation split. `held_out` keeps the other part out of the choice of the epoch.\n\
              #\n\
              #   audit distill --config winner.toml --output student{casing}\n",
             runs.trials().count(),
             spend.sigma,
-            winner.student.seen.correct,
-            winner.student.seen.labelled,
+            winner.student.seen.correct(),
+            winner.student.seen.labelled(),
         );
         if let Some(temperature) = winner.temperature {
             text += &format!(

@@ -102,8 +102,12 @@ pub(super) struct TuneFile {
     pub search: Option<SearchName>,
     pub unseen: Option<f64>,
     pub further_seeds: Option<u64>,
+    pub confirm: Option<usize>,
+    pub non_inferiority: Option<f64>,
     pub recalibrate: Option<bool>,
     pub stopping: Option<TrialStopping>,
+    pub start: Vec<Table>,
+    pub warm_start: Option<String>,
     pub space: Table,
 }
 
@@ -119,6 +123,12 @@ impl TuneFile {
         }
         if self.unseen.is_some_and(|unseen| !share(unseen)) {
             return wrong("unseen", "is a share of the validation split, above 0 and below 1");
+        }
+        if self.confirm == Some(0) {
+            return wrong("confirm", "must be at least 1: the best trial is the first finalist");
+        }
+        if self.non_inferiority.is_some_and(|level| !(level > 0.0 && level < 0.5)) {
+            return wrong("non_inferiority", "is the level of a test, above 0 and below 0.5");
         }
         let stopping = self.stopping.clone().unwrap_or_default();
         if stopping.sample == 0 {

@@ -19,7 +19,7 @@ pub use file::{Reference, ReferenceModel, SearchName, TrialStopping, TuneObjecti
 use super::space::{foreign, Space, TrialSettings};
 use crate::config::Settings;
 use crate::distill::methods;
-use crate::distill::recipe::{Flags, Recipe};
+use crate::distill::recipe::{resolved, Flags, Recipe};
 use crate::distill::record::RecordedRecipe;
 use crate::error::{usage, Diagnostic};
 use crate::model::DropoutRates;
@@ -32,6 +32,8 @@ const TRIALS: usize = 20;
 const UNSEEN: f64 = 0.5;
 /// Default number of further seeds.
 const FURTHER_SEEDS: u64 = 2;
+/// Default number of finalists.
+const CONFIRM: usize = 3;
 /// Keys of a recipe that do not change the students; models and data have hashes.
 const NOT_IDENTITY: [&str; 7] =
     ["teacher", "data", "output", "store", "threads", "log_every", "save_every"];
@@ -70,8 +72,13 @@ pub struct Plan {
     pub search: SearchName,
     /// Share of the validation split that the search never sees.
     pub unseen: f64,
-    /// Number of further seeds with which winner and default are trained.
+    /// Number of further seeds with which default and finalists are trained.
     pub further_seeds: u64,
+    /// Number of finalists that are trained with further seeds, one after the other, until one holds.
+    pub confirm: usize,
+    /// Level of the test that must show that no more than `epsilon` is lost; `None` compares the
+    /// accuracy as it is.
+    pub non_inferiority: Option<f64>,
     /// Whether each student is also measured with a temperature.
     pub recalibrate: bool,
     /// Early stopping of trials.
@@ -80,6 +87,10 @@ pub struct Plan {
     pub bound_origin: Option<String>,
     /// The keys that the search changes.
     pub space: Space,
+    /// Settings to try after the defaults, before the search proposes any.
+    pub start: Vec<TrialSettings>,
+    /// A journal, or its folder, whose trials inform the proposals: as it is written, and where it is.
+    pub warm_start: Option<(String, PathBuf)>,
     method: String,
     /// Whether the space has a `method`.
     chooses_method: bool,
@@ -142,6 +153,9 @@ impl Plan {
                 .hint("pass --teacher DIR_OR_HUB_ID, or set `teacher`"));
         }
         let space = Space::read(&file.space, |name| value_in_force(&document, &recipe, name))?;
+        let entries = file.start.iter().enumerate();
+        let start = entries.map(|(i, table)| space.start(i + 1, table, recipe.method.name));
+        let start = start.collect::<Result<_>>()?;
         let chooses_method = space.0.iter().any(|key| key.name == "method");
         Ok(Plan {
             output,
@@ -154,10 +168,17 @@ impl Plan {
             search: flags.search.or(file.search).unwrap_or(SearchName::Tpe),
             unseen: file.unseen.unwrap_or(UNSEEN),
             further_seeds,
+            confirm: file.confirm.unwrap_or(CONFIRM),
+            non_inferiority: file.non_inferiority,
             recalibrate: file.recalibrate.unwrap_or(true),
             bound_origin: file.bound_origin(flags, path),
             stopping: file.stopping.unwrap_or_default(),
+            warm_start: file.warm_start.map(|name| {
+                let at = resolved(path.parent().unwrap_or(Path::new(".")), &name);
+                (name, at)
+            }),
             space,
+            start,
             method: recipe.method.name.to_owned(),
             chooses_method,
             document,
@@ -220,6 +241,44 @@ impl Plan {
         Recipe::parse(&text, &self.path, &flags)
     }
 
+    /// The settings of this space that are the settings `point` of another search with that recipe, or
+    /// why there are none. If `other_bound`, the other search has another κ.
+    pub fn place(
+        &self,
+        recipe: &Table,
+        point: &TrialSettings,
+        other_bound: bool,
+    ) -> Result<TrialSettings> {
+        let mut document = recipe.clone();
+        for key in NOT_IDENTITY {
+            document.extend(self.document.get(key).map(|value| (key.to_owned(), value.clone())));
+        }
+        let method = document.get("method").and_then(Value::as_str).unwrap_or(&self.method);
+        let method = method.to_owned();
+        let chooses_method = point.contains_key("method");
+        let other = Plan { document, method, chooses_method, ..self.clone() };
+        let (document, recipe) =
+            (other.document(point, self.seed)?, other.recipe(point, self.seed, &self.output)?);
+        if other_bound && recipe.kappa(1).is_some() {
+            bail!("its `keep` depends on `kappa`, which is another one");
+        }
+        let mut placed = TrialSettings::new();
+        for key in &self.space.0 {
+            if let Some(value) = value_in_force(&document, &recipe, &key.name) {
+                let Some(value) = key.range.converted(&value) else {
+                    bail!("`{}` = {value} is not {}", key.name, key.range);
+                };
+                placed.insert(key.name.clone(), value);
+            }
+        }
+        let placed = self.space.active(placed, recipe.method.name);
+        let own = in_force(&self.recipe(&placed, self.seed, &self.output)?)?;
+        match difference("", &in_force(&recipe)?, &own) {
+            None => Ok(placed),
+            Some(why) => bail!("{why}"),
+        }
+    }
+
     /// For each method, every key at both ends or at each choice, with defaults for the others.
     pub fn corners(&self) -> Vec<(&str, TrialSettings)> {
         let mut corners = Vec::new();
@@ -266,6 +325,10 @@ impl Plan {
             let of_method = made.entry(name).or_default().entry(recipe.method.name);
             of_method.or_default().push(in_force(&recipe)?);
         }
+        for (i, point) in self.start.iter().enumerate() {
+            let recipe = self.recipe(point, self.seed, &self.output);
+            recipe.map_err(|error| wrong_start(i + 1, &error))?;
+        }
         made.remove("method"); // another method is another recipe
         let same = |recipes: &Vec<serde_json::Value>| recipes.iter().all(|r| *r == recipes[0]);
         match made.into_iter().find(|(_, by_method)| by_method.values().all(same)) {
@@ -276,7 +339,8 @@ impl Plan {
         }
     }
 
-    /// Everything that must match for a journal to be resumed: all but the number of trials and the time.
+    /// Everything that must match for a journal to be resumed: all but the number of trials, the number
+    /// of finalists and the time.
     pub fn identity(&self) -> Result<serde_json::Value> {
         let mut recipe = self.document.clone();
         recipe.retain(|key, _| !NOT_IDENTITY.contains(&key));
@@ -287,11 +351,19 @@ impl Plan {
             "objective": self.objective,
             "search": self.search,
             "unseen": self.unseen,
+            "further_seeds": self.further_seeds,
+            "non_inferiority": self.non_inferiority,
             "recalibrate": self.recalibrate,
             "stopping": self.stopping,
             "space": self.space,
             "recipe": recipe,
         });
+        if !self.start.is_empty() {
+            identity["start"] = serde_json::to_value(&self.start)?;
+        }
+        if let Some((name, _)) = &self.warm_start {
+            identity["warm_start"] = name.clone().into();
+        }
         if let Some(label_map) = &self.flags.settings.label_map {
             identity["label_map"] = label_map.clone().into();
         }
@@ -317,6 +389,32 @@ fn refuse_own(recipe: &Table) -> Result<()> {
 fn in_force(recipe: &Recipe) -> Result<serde_json::Value> {
     let rates = DropoutRates { hidden: 0.0, attention: 0.0, classifier: 0.0 };
     Ok(serde_json::to_value((recipe.method.name, RecordedRecipe::of(recipe, rates, 1)))?)
+}
+
+/// The first difference of two recipes in force.
+fn difference(path: &str, a: &serde_json::Value, b: &serde_json::Value) -> Option<String> {
+    use serde_json::Value::{Array, Null, Object};
+    let inner =
+        |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    match (a, b) {
+        _ if a == b => None,
+        (Object(a), Object(b)) => {
+            let names = a.keys().chain(b.keys());
+            names.into_iter().find_map(|name| {
+                let (a, b) = (a.get(name).unwrap_or(&Null), b.get(name).unwrap_or(&Null));
+                difference(&inner(name), a, b)
+            })
+        }
+        (Array(a), Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).find_map(|(a, b)| difference(path, a, b))
+        }
+        _ => Some(format!("`{path}` is {a} there and {b} here")),
+    }
+}
+
+/// The error of a recipe, with the entry of `start` that caused it.
+pub fn wrong_start(entry: usize, error: &anyhow::Error) -> anyhow::Error {
+    Diagnostic::usage_around(error, |why| format!("`start`, entry {entry}: {why}")).into()
 }
 
 /// The error of a recipe, with the key of the space that caused it.

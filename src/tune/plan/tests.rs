@@ -6,6 +6,11 @@ pub fn plan(space: &str, seed: u64) -> Plan {
     read(&format!("seed = {seed}\n{RECIPE}\n[space]\n{space}")).unwrap()
 }
 
+/// A plan with these keys at the top, over a TinyBERT recipe with that space.
+pub fn plan_with(keys: &str, space: &str) -> Plan {
+    read(&format!("{keys}\n{RECIPE}\n[space]\n{space}")).unwrap()
+}
+
 const RECIPE: &str =
     "recipe = { task = \"mrpc\", method = \"tinybert\", student = { layers = 3 } }";
 
@@ -103,6 +108,21 @@ fn a_tune_that_contradicts_itself_is_refused_by_its_key() {
         (with("stopping = { halving = 0.5 }"), "`stopping.halving`"),
         (with("stopping = { rungs = [1.5] }"), "`stopping.rungs`"),
         (with("kappa = -1"), "kappa"),
+        (with("confirm = 0"), "`confirm` must be at least 1"),
+        (with("non_inferiority = 0.5"), "`non_inferiority` is the level of a test"),
+        (with("start = [{}, { kept = 1 }]"), "`start`, entry 2: `kept` is not a key of `space`"),
+        (
+            with("start = [{ stage.prediction.learning_rate = 1 }]"),
+            "`start`, entry 1: `stage.prediction.learning_rate` = 1 is not",
+        ),
+        (
+            format!(
+                "start = [{{ method = \"kd\", \"stage.prediction.max_epochs\" = 3 }}]\n{RECIPE}\n[space]\n\
+                 method = {{ choices = [\"tinybert\", \"kd\"] }}\n\
+                 \"stage.prediction.max_epochs\" = {{ low = 1, high = 9 }}\n"
+            ),
+            "`start`, entry 1: `stage.prediction.max_epochs` is not a key of the method kd",
+        ),
         (format!("[space]\n{RATE}"), "`recipe` is missing"),
         (own("held_out = { share = 0.5, seed = 1 }"), "`recipe.held_out` has no effect in a tune"),
         (own("seed = 1"), "`recipe.seed` has no effect in a tune"),

@@ -2,6 +2,7 @@
 
 mod keys; //  the keys that may be searched
 mod range; // the values of a key
+mod start; // settings to try first
 #[cfg(test)]
 mod tests;
 

@@ -109,7 +109,7 @@ impl Range {
     }
 
     /// `value` in the type of the range; `None` outside.
-    pub(super) fn converted(&self, value: &Value) -> Option<Value> {
+    pub fn converted(&self, value: &Value) -> Option<Value> {
         match (self, value) {
             (Range::Real { low, high, .. }, value) => {
                 number(value).filter(|x| (*low..=*high).contains(x)).map(Value::Float)

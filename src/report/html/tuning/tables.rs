@@ -6,14 +6,18 @@ use maud::{html, Markup};
 
 use super::super::super::display::neutralise;
 use super::super::super::numbers::{
-    counted, decimal, decimal_or_absent, sigma_and_kappa, thousands, ABSENT,
+    counted, decimal, decimal_or_absent, sigma_and_kappa, signed, thousands, ABSENT,
 };
 use super::super::super::tuning::csv::plain;
 use super::super::super::tuning::{FinalFigures, Finalist, Importance, Seeded, Trial, Tuning};
+use super::unseen_decimal;
+use crate::check::AccuracyTest;
 
-/// Winner and default, a row a seed, and what they are set to.
+/// Winner, default and the other finalists, a row a seed, and what the first two are set to.
 pub(super) fn finalists(report: &Tuning) -> Markup {
-    let both = [("winner", &report.winner), ("default", &report.default)];
+    let mut named = vec![(winner(report), &report.winner), ("default", &report.default)];
+    let others = report.finalists.iter().filter(|of| of.trial != report.winner.trial);
+    named.extend(others.map(|finalist| ("finalist", finalist)));
     html! {
         div.scroll tabindex="0" role="region" aria-label="Winner and default by seed" {
             table.glance.finalists {
@@ -23,16 +27,25 @@ pub(super) fn finalists(report: &Tuning) -> Markup {
                     th.n scope="col" { "accuracy, seen" } th.n scope="col" { "accuracy, unseen" }
                     th.n scope="col" { "σ, unseen" }
                 } }
-                @for (name, finalist) in both { (finalist_rows(report, name, finalist)) }
+                @for (name, finalist) in named { (finalist_rows(report, name, finalist)) }
             }
         }
         (changes(report))
     }
 }
 
+/// What the tables call the winner.
+fn winner(report: &Tuning) -> &'static str {
+    match report.running {
+        Some(_) => "best so far",
+        None => "winner",
+    }
+}
+
 fn finalist_rows(report: &Tuning, name: &str, finalist: &Finalist) -> Markup {
     let mean = finalist.mean.filter(|mean| mean.seeds > 1);
     let rows = finalist.seeds.len() + usize::from(mean.is_some());
+    let rows = rows + usize::from(finalist.why.is_some());
     html! {
         tbody {
             @for (i, seeded) in finalist.seeds.iter().enumerate() {
@@ -41,6 +54,7 @@ fn finalist_rows(report: &Tuning, name: &str, finalist: &Finalist) -> Markup {
                         th scope="rowgroup" rowspan=(rows) {
                             strong { (name) } span.interval { "trial " (finalist.trial) }
                             @if finalist.recalibrated { span.interval { "with its τ" } }
+                            @if finalist.why.is_some() { span.interval { "not confirmed" } }
                         }
                     }
                     (seed_cells(report, seeded))
@@ -50,17 +64,39 @@ fn finalist_rows(report: &Tuning, name: &str, finalist: &Finalist) -> Markup {
                 tr.mean {
                     td.n { "mean of " (mean.seeds) } td.n { (decimal(mean.sigma)) }
                     td { (mean.preserved) " of " (finalist.seeds.len()) } td.n { "" }
-                    td.n { (decimal(mean.seen_accuracy)) } td.n { (decimal(mean.unseen_accuracy)) }
-                    td.n { (decimal(mean.unseen_sigma)) }
+                    td.n { (decimal(mean.seen_accuracy)) } td.n { (unseen_decimal(mean.unseen_accuracy)) }
+                    td.n { (unseen_decimal(mean.unseen_sigma)) }
                 }
+            }
+            @if let Some(why) = &finalist.why {
+                tr { td.why colspan="7" { (neutralise(why)) (untrained(finalist)) } }
             }
         }
     }
 }
 
+/// `; not trained with seed 2`.
+fn untrained(finalist: &Finalist) -> String {
+    let seeds = finalist.untrained_seeds.iter().map(|seed| format!("seed {seed}"));
+    let seeds = seeds.collect::<Vec<_>>().join(", ");
+    if seeds.is_empty() {
+        seeds
+    } else {
+        format!("; not trained with {seeds}")
+    }
+}
+
 fn seed_cells(report: &Tuning, seeded: &Seeded) -> Markup {
-    let right = |accuracy: f64, correct: usize, of: usize| {
-        html! { (decimal(accuracy)) span.interval { (thousands(correct)) " of " (thousands(of)) } }
+    let right = |accuracy: f64, correct: usize, of: usize, test: Option<AccuracyTest>| {
+        html! {
+            (unseen_decimal(accuracy))
+            @if accuracy.is_finite() {
+                span.interval { (thousands(correct)) " of " (thousands(of)) }
+            }
+            @if let Some(test) = test {
+                span.interval title=(limits(&test)) { (test.outcome.as_str()) }
+            }
+        }
     };
     let why = seeded.error.as_deref().unwrap_or("not trained");
     html! {
@@ -68,13 +104,19 @@ fn seed_cells(report: &Tuning, seeded: &Seeded) -> Markup {
         @if let Some(of) = &seeded.figures {
             td.n { (sigma_and_kappa(of.sigma, report.kappa).0) } td { (word(of)) }
             td.n { (decimal_or_absent(of.temperature)) }
-            td.n { (right(of.seen_accuracy, of.seen_correct, report.seen)) }
-            td.n { (right(of.unseen_accuracy, of.unseen_correct, report.unseen)) }
-            td.n { (decimal(of.unseen_sigma)) }
+            td.n { (right(of.seen_accuracy, of.seen_correct, report.seen, of.seen_test)) }
+            td.n { (right(of.unseen_accuracy, of.unseen_correct, report.unseen, of.unseen_test)) }
+            td.n { (unseen_decimal(of.unseen_sigma)) }
         } @else {
             td.why colspan="6" { (neutralise(why)) }
         }
     }
+}
+
+/// `+0.0040 (−0.0210 to +0.0290) to the reference`.
+fn limits(test: &AccuracyTest) -> String {
+    let [difference, lower, upper] = [test.difference, test.lower, test.upper].map(signed);
+    format!("{difference} ({lower} to {upper}) to the reference")
 }
 
 fn word(of: &FinalFigures) -> Markup {
@@ -186,7 +228,7 @@ fn trial_row(report: &Tuning, trial: &Trial) -> Markup {
     };
     let count = |count: Option<usize>| count.map_or_else(|| ABSENT.to_owned(), thousands);
     let name = match trial.trial {
-        number if number == report.winner.trial => Some("winner"),
+        number if number == report.winner.trial => Some(winner(report)),
         number if number == report.default.trial => Some("default"),
         _ => None,
     };
@@ -217,7 +259,7 @@ fn trial_row(report: &Tuning, trial: &Trial) -> Markup {
 pub(super) fn about_trials(report: &Tuning) -> String {
     format!(
         "In the order in which they began. A violation of 0 keeps both constraints; else it is how far \
-         σ and accuracy are from them, as a share of the limits. σ is of the {} of the training set, of \
+         σ and accuracy are from them, each in units of the spread of the trials. σ is of the {} of the training set, of \
          a trial that was given up of a sample of them. Cost: passes of the training set through one \
          layer. trials.csv has the same, a column a key.",
         counted(report.n, "example", "examples")

@@ -179,7 +179,8 @@ fn the_verdict_says_what_was_found_and_what_was_asked_for() {
         "of 3 trials on mrpc, trial 2,",
         "σ 0.0421 ≤ κ 0.0500 over 3,668 examples",
         "κ = 0.05",
-        "that of the default settings, 0.7843, less ε = 0.01",
+        "that of the default settings, 0.7843 (mean of 2 seeds), less ε = 0.01",
+        "the best by accuracy that holds with every seed won",
         "The default settings give σ 0.1277 > κ 0.0500",
     ] {
         assert!(said.contains(part), "{part}: {said}");
@@ -187,6 +188,50 @@ fn the_verdict_says_what_was_found_and_what_was_asked_for() {
     let said = texts(&parsed(&with(in_vain)), ".verdict").concat();
     assert!(said.contains("NOT PRESERVED") && said.contains("In the way: σ: the least"), "{said}");
     assert!(!said.contains("won"), "{said}");
+}
+
+#[test]
+fn a_winner_that_is_not_confirmed_is_marked_and_every_finalist_says_why() {
+    let page = parsed(&with(|report| {
+        (report.verdict, report.confirmed) = (Outcome::NotPreserved, Some(false));
+        let why = Some("seed 1: σ 0.060000 > κ 0.05".to_owned());
+        let of = |trial| {
+            let (why, untrained_seeds) = (why.clone(), vec![2, 3]);
+            Finalist { trial, why, untrained_seeds, ..report.winner.clone() }
+        };
+        report.finalists = vec![of(2), of(3)];
+        report.winner = of(2);
+    }));
+    let said = texts(&page, ".verdict").concat();
+    assert!(said.contains("No finalist of 3 trials") && said.contains("not confirmed"), "{said}");
+    let rows = texts(&page, ".finalists tbody tr");
+    assert_eq!(rows.len(), 11, "winner and finalist with three rows and a reason, the default");
+    let why = "seed 1: σ 0.060000 > κ 0.05; not trained with seed 2, seed 3";
+    assert_eq!(rows.iter().filter(|row| row.contains(why)).count(), 2, "{rows:?}");
+}
+
+#[test]
+fn the_page_of_a_tune_that_runs_says_so_and_has_no_verdict() {
+    let page = parsed(&with(|report| {
+        report.running = Some(RunningTune { over: 2, trials: 9 });
+        report.teacher_accuracy[1] = f64::NAN;
+        for finalist in [&mut report.winner, &mut report.default] {
+            finalist.mean = None;
+            for seed in &mut finalist.seeds {
+                let figures = seed.figures.as_mut().unwrap();
+                (figures.unseen_accuracy, figures.unseen_sigma) = (f64::NAN, f64::NAN);
+            }
+        }
+    }));
+    let said = texts(&page, ".verdict").concat();
+    for part in ["RUNNING", "2 of 9 trials are over", "The best so far is trial 2", "reload"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("PRESERVED") && !said.contains(" won"), "{said}");
+    assert!(texts(&page, "title").concat().starts_with("RUNNING: "));
+    let all = texts(&page, "body").concat();
+    assert!(!all.contains("NaN") && !all.contains("winner.toml"), "{all}");
+    assert!(texts(&page, ".finalists tbody tr")[0].contains("best so far"));
 }
 
 #[test]
