@@ -518,22 +518,176 @@ fn the_cross_entropy_can_end_a_training_too() {
 }
 
 #[test]
-fn without_labels_to_validate_on_the_last_state_is_kept() {
+fn without_labels_to_validate_on_the_smallest_sigma_is_kept() {
     let sandbox = Sandbox::new();
     for split in ["train", "validation"] {
         let rows = fs::read_to_string(demo(&format!("{split}.tsv"))).unwrap();
         let sentences = rows.lines().take(101).map(|row| row.split('\t').next().unwrap());
         sandbox.write(&format!("{split}.tsv"), sentences.collect::<Vec<_>>().join("\n") + "\n");
     }
-    let recipe = "task = \"reviews\"\nmethod = \"kd\"\nmax_length = 64\n\
-                  [own_task]\ntext = \"sentence\"\nlabels = [\"negative\", \"positive\"]\n\
-                  splits = { train = \"train.tsv\", validation = \"validation.tsv\" }\n\
-                  [student]\nlayers = 2\n[training]\nmax_epochs = 2\nlosses = { soft = 1.0 }\n";
-    sandbox.write("reviews.toml", recipe);
-    let given = ["distill", "--config", "reviews.toml", "--output", "student"];
+    let own = "[own_task]\ntext = \"sentence\"\nlabels = [\"negative\", \"positive\"]\n\
+               splits = { train = \"train.tsv\", validation = \"validation.tsv\" }\n\
+               [student]\nlayers = 2\n";
+    let trained = |recipe: &str, output: &str| {
+        sandbox.write("reviews.toml", recipe);
+        let given = ["distill", "--config", "reviews.toml", "--output", output];
+        let run = sandbox.audit(&with(&given, &["--teacher", &demo("teacher")]));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        run.stdout
+    };
+    // The rate rises far too high in the second of three epochs.
+    let recipe = format!(
+        "task = \"reviews\"\nmethod = \"kd\"\nmax_length = 64\n{own}[training]\n\
+         max_epochs = 3\nwarmup = 1.0\nlearning_rate = 5e-2\nlosses = {{ soft = 1.0 }}\n"
+    );
+    let said = trained(&recipe, "student");
+    let record = record(&sandbox, "student");
+    let sigmas = course_of(&record, |epoch| epoch["train"]["sigma"].as_f64().unwrap());
+    let least = (1..=3).min_by(|&a, &b| sigmas[a - 1].total_cmp(&sigmas[b - 1])).unwrap();
+    assert!(least < 3, "the last state is not the one: {sigmas:?}");
+    assert_eq!(record["epoch"], least);
+    says(&said, &[&format!("epoch {least} is kept"), "accuracy unknown"]);
+    assert_eq!(record["train"]["sigma"], sigmas[least - 1]);
+
+    // The first stage of annealing needs no labels, and the second none where it has no epoch.
+    let labels = |epochs: usize| {
+        format!(
+            "task = \"reviews\"\nmethod = \"annealing\"\nmax_length = 64\n{own}\
+             [annealing]\ntau_max = 1\n[stage.logits]\nmax_epochs = 1\n\
+             [stage.labels]\nmax_epochs = {epochs}\n"
+        )
+    };
+    says(&trained(&labels(0), "annealed"), &["epoch 1 is kept"]);
+    sandbox.write("published.toml", format!("statistic = \"published\"\n{}", labels(0)));
+    let given = ["distill", "--config", "published.toml", "--output", "published"];
     let run = sandbox.audit(&with(&given, &["--teacher", &demo("teacher")]));
-    assert_eq!(run.code, 0, "{}", run.stderr);
-    says(&run.stdout, &["epoch 2 is kept", "accuracy unknown"]);
+    run.fails(2, &["`statistic` = `published` is not defined for the split `reviews/train`"]);
+    sandbox.write("labels.toml", labels(1));
+    let given = ["distill", "--config", "labels.toml", "--output", "labelled"];
+    let run = sandbox.audit(&with(&given, &["--teacher", &demo("teacher")]));
+    run.fails(2, &["label"]);
+}
+
+/// A figure of every epoch of a record.
+fn course_of<T>(record: &Value, figure: impl Fn(&Value) -> T) -> Vec<T> {
+    record["course"].as_array().unwrap().iter().map(figure).collect()
+}
+
+#[test]
+fn of_states_as_accurate_within_one_standard_error_the_smallest_sigma_is_kept() {
+    let sandbox = Sandbox::new();
+    let recipe = |keep: &str| {
+        let recipe = KD.replace("beta_per_example = 0.0025", keep);
+        recipe.replace("max_epochs = 40", "max_epochs = 6")
+    };
+    let accurate = |epoch: &Value| epoch["validation"]["accuracy"].as_f64().unwrap();
+    let sigma = |epoch: &Value| epoch["train"]["sigma"].as_f64();
+    let expected = |record: &Value| {
+        let n = record["data"]["validation"]["examples"].as_f64().unwrap();
+        let accuracies = course_of(record, accurate);
+        let p = accuracies.iter().copied().fold(0.0, f64::max);
+        let least = p - (p * (1.0 - p) / n).sqrt();
+        let sigmas = course_of(record, sigma);
+        let near = (0..6).filter(|&i| accuracies[i] >= least);
+        let kept = near.min_by(|&a, &b| sigmas[a].unwrap().total_cmp(&sigmas[b].unwrap()));
+        kept.unwrap() + 1
+    };
+    for threads in ["1", "2"] {
+        trained(&sandbox, &recipe(""), threads, &["--threads", threads]);
+    }
+    assert!(bytes(&sandbox, "1") == bytes(&sandbox, "2"));
+    let usual = record(&sandbox, "1");
+    assert_eq!(usual["recipe"]["keep"], "one-standard-error");
+    assert_eq!((&usual["recipe"]["statistic"], &usual["stage"]), (&"rms".into(), &Value::Null));
+    assert_eq!(usual["epoch"], expected(&usual));
+    let most = course_of(&usual, accurate).iter().copied().fold(0.0, f64::max);
+    assert!(usual["validation"]["accuracy"].as_f64().unwrap() <= most);
+    let row = audited(&sandbox, "1", &[]);
+    let kept = usual["epoch"].as_u64().unwrap() as usize;
+    assert!(
+        (row["sigma"].as_f64().unwrap() - course_of(&usual, sigma)[kept - 1].unwrap()).abs()
+            < 1e-12
+    );
+
+    // Another σ chooses, and nothing else changes.
+    let by = "statistic = \"centred\"\nconfidence = \"teacher-class\"";
+    trained(&sandbox, &recipe(by), "centred", &[]);
+    let centred = record(&sandbox, "centred");
+    assert_eq!(centred["recipe"]["confidence"], "teacher-class");
+    assert_eq!(centred["epoch"], expected(&centred));
+    assert_eq!(course_of(&centred, accurate), course_of(&usual, accurate));
+    assert_ne!(course_of(&centred, sigma), course_of(&usual, sigma));
+    let as_kept = ["--statistic", "centred", "--confidence", "teacher-class"];
+    let row = audited(&sandbox, "centred", &as_kept);
+    let kept = centred["epoch"].as_u64().unwrap() as usize;
+    let of_kept = course_of(&centred, sigma)[kept - 1].unwrap();
+    assert!((row["sigma_centred"].as_f64().unwrap() - of_kept).abs() < 1e-12);
+    trained(&sandbox, &recipe("statistic = \"published\""), "published", &[]);
+    let published = record(&sandbox, "published");
+    assert_eq!(published["recipe"]["statistic"], "published");
+    assert_eq!(
+        (&published["recipe"]["confidence"], published["epoch"].as_u64().unwrap() as usize),
+        (&Value::Null, expected(&published))
+    );
+    let row = audited(&sandbox, "published", &[]);
+    let variants = row["variants"].as_array().unwrap();
+    let of = variants.iter().find(|variant| variant["statistic"] == "published").unwrap();
+    let of_kept = course_of(&published, sigma)[expected(&published) - 1].unwrap();
+    assert!((of["sigma"].as_f64().unwrap() - of_kept).abs() < 1e-12);
+    let by = format!("keep = \"best-sigma\"\n{by}");
+    trained(&sandbox, &recipe(&by), "nearest", &[]);
+    let nearest = record(&sandbox, "nearest");
+    let seen = course_of(&nearest, |epoch| epoch["validation_sigma"].as_f64().unwrap());
+    let least = (0..6).min_by(|&a, &b| seen[a].total_cmp(&seen[b])).unwrap();
+    assert_eq!(nearest["epoch"], least + 1);
+}
+
+#[test]
+fn annealing_keeps_the_best_state_of_both_of_its_stages() {
+    let sandbox = Sandbox::new();
+    // The labels are learned at a rate that destroys the student.
+    let recipe = |epochs: usize, top: &str| {
+        format!(
+            "task = \"sst2\"\nmethod = \"annealing\"\nmax_length = 64\n{top}[annealing]\n\
+             tau_max = 2\n[student]\nlayers = 2\n[stage.logits]\nmax_epochs = 2\n\
+             learning_rate = 1e-3\n[stage.labels]\nmax_epochs = {epochs}\nlearning_rate = 0.2\n"
+        )
+    };
+    let said = trained(&sandbox, &recipe(1, ""), "both", &["--limit", "300"]);
+    let both = record(&sandbox, "both");
+    assert_eq!((&both["stage"], both["course"].as_array().unwrap().len()), (&"logits".into(), 3));
+    let epoch = &both["epoch"];
+    says(&said, &[&format!("epoch {epoch} of the stage logits is kept")]);
+    assert!(course_of(&both, |epoch| epoch["validation"]["accuracy"].is_number())
+        .iter()
+        .all(|measured| *measured));
+
+    // The stage left out: the same student.
+    let said = trained(&sandbox, &recipe(0, ""), "logits", &["--limit", "300"]);
+    says(&said, &[&format!("epoch {epoch} is kept")]);
+    assert!(bytes(&sandbox, "both")[1] == bytes(&sandbox, "logits")[1]);
+    assert_eq!(record(&sandbox, "logits")["recipe"]["stages"].as_array().unwrap().len(), 1);
+
+    let last = recipe(1, "keep = \"last\"\n");
+    let said = trained(&sandbox, &last, "last", &["--limit", "300"]);
+    says(&said, &["epoch 1 of the stage labels is kept"]);
+}
+
+#[test]
+fn tinybert_without_its_first_stage_is_kd_on_the_probabilities() {
+    let sandbox = Sandbox::new();
+    let recipe = |method: &str, more: &str| {
+        format!(
+            "task = \"sst2\"\nmethod = \"{method}\"\nmax_length = 64\nkeep = \"last\"\n\
+             [student]\nlayers = 2\n[training]\nlearning_rate = 1e-3\n{more}"
+        )
+    };
+    let tinybert = "[stage.intermediate]\nmax_epochs = 0\n[stage.prediction]\nmax_epochs = 1\n";
+    trained(&sandbox, &recipe("tinybert", tinybert), "tinybert", &["--limit", "100"]);
+    let kd = "max_epochs = 1\neps = 1e-6\ntemperature = 1.0\nt_squared = false\n\
+              losses = { soft = 1.0 }\n";
+    trained(&sandbox, &recipe("kd", kd), "kd", &["--limit", "100"]);
+    assert!(bytes(&sandbox, "tinybert")[1] == bytes(&sandbox, "kd")[1]);
 }
 
 #[test]

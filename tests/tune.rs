@@ -46,7 +46,7 @@ learning_rate = 1e-4
 "stage.intermediate.max_epochs" = { choices = [1, 2] }
 "stage.prediction.max_epochs" = { low = 1, high = 12 }
 "stage.prediction.learning_rate" = { low = 1e-4, high = 2e-3, scale = "log" }
-keep = { choices = ["best-accuracy", "last"] }
+keep = { choices = ["best-accuracy", "last"], default = "best-accuracy" }
 "#;
 
 /// Two trials of one epoch each.

@@ -9,6 +9,7 @@ use super::audit::session_with;
 use super::print;
 use super::suite::print_hub_notes;
 use crate::cli::{DistillArgs, FinetuneArgs, TrainingArgs};
+use crate::confidence::{ConfidenceKind, Statistic};
 use crate::config::quoted;
 use crate::distill::evaluate::Score;
 use crate::distill::log::duration;
@@ -63,7 +64,10 @@ fn train(args: &TrainingArgs, flags: &Flags) -> Result<Exit> {
 
 /// Result of a training, and the command that audits the student.
 fn summary(recipe: &Recipe, student: &Student) -> String {
-    let epoch = student.ended.epoch;
+    let epoch = match recipe.stages.as_slice() {
+        [_] => student.ended.epoch.to_string(),
+        _ => format!("{} of the stage {}", student.ended.epoch, student.ended.stage),
+    };
     let ended = match (student.ended.by, recipe.stopping) {
         (EndedBy::Beta, _) => format!("the soft-label loss reached β at epoch {epoch}"),
         (EndedBy::MaxEpochs, Some(_)) => {
@@ -124,7 +128,13 @@ fn audit_hint(recipe: &Recipe, student: &Student) -> Option<String> {
     // What chose the state that is kept: β, or κ.
     let kappa = recipe.kappa(student.train_logits.labels.len());
     match kappa.filter(|_| student.ended.by == EndedBy::MaxEpochs) {
-        Some(kappa) => add("kappa", Some(kappa.to_string())),
+        Some(kappa) => {
+            add("kappa", Some(kappa.to_string()));
+            let statistic = Some(settings.statistic).filter(|s| *s != Statistic::default());
+            add("statistic", statistic.map(|statistic| statistic.to_string()));
+            let kind = Some(settings.confidence).filter(|k| *k != ConfidenceKind::default());
+            add("confidence", kind.map(|kind| kind.to_string()));
+        }
         None => add("bound", recipe.stopping.map(|_| "from-student".to_owned())),
     }
     Some(line + &explanation)

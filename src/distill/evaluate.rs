@@ -7,10 +7,11 @@ use sha2::{Digest, Sha256};
 use crate::check::{Bound, BoundPolicy, Budget};
 use crate::checkpoint::TokenizedExample;
 use crate::confidence::{
-    confidence_differences, correct, soft_losses, ConfidenceKind, DifferenceSums, Predictions,
-    Statistic,
+    confidence_differences, correct, soft_losses, ConfidenceKind, DifferenceSums, PairError,
+    Predictions, PublishedDifferences, Statistic, Undefined,
 };
 use crate::digest::hexadecimal;
+use crate::error::usage;
 use crate::inference::{run_tokens, Logits, NotFinite, RunOptions};
 use crate::model::Model;
 
@@ -40,13 +41,14 @@ pub struct Score {
     pub sigma: Option<f64>,
 }
 
-/// σ on a split, compared with κ as an audit does.
+/// The σ on a split that the choice of the state depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct SigmaCheck {
-    /// σ about zero of the largest probability, against the teacher.
+    /// σ against the teacher, in the recipe's statistic and confidence.
     pub sigma: f64,
-    /// Whether σ is within κ.
-    pub preserved: bool,
+    /// Whether σ is within κ, as an audit decides it; `None` where there is no κ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preserved: Option<bool>,
 }
 
 /// The soft-label loss over a split, nats, with its factor t² where it has one, before its weight.
@@ -113,30 +115,72 @@ impl Evaluated {
         let labelled = self.labels.iter().flatten().count();
         let right = correct(&student, &self.labels).ok();
         let accuracy = right.filter(|_| labelled > 0).map(|right| right as f64 / labelled as f64);
-        let sums = self.differences(&student)?;
+        let sums = self.differences(&student, (Statistic::Rms, ConfidenceKind::Max))?;
         let sigma = sums.map(|sums| sums.sigma().context("σ of no example"));
         Ok(Score { accuracy, sigma: sigma.transpose()? })
     }
 
-    /// σ of a student with these `logits`, compared with `kappa`; `None` without a teacher.
+    /// σ of a student with these `logits`, compared with `kappa` where there is one. `None` without a
+    /// teacher, and for the published statistic where no example is right for both models.
     ///
     /// # Errors
-    /// Logits that are not finite, a `kappa` that is not a bound.
-    pub fn sigma_check(&self, logits: &Logits, kappa: f64) -> Result<Option<SigmaCheck>> {
+    /// Logits that are not finite, a `kappa` that is not a bound, the published statistic of a split
+    /// for which it is not defined.
+    pub fn sigma_check(
+        &self,
+        logits: &Logits,
+        (statistic, confidence): (Statistic, ConfidenceKind),
+        kappa: Option<f64>,
+    ) -> Result<Option<SigmaCheck>> {
         let student = Predictions::from_logits(&logits.values, logits.labels)?;
-        let Some(sums) = self.differences(&student)? else { return Ok(None) };
-        let bound = Bound::new(BoundPolicy::Kappa(kappa), 0.0, 1.0)?;
-        let budget = Budget::new(&bound, self.tokens.len());
-        let sigma = sums.sigma().context("σ of no example")?;
-        Ok(Some(SigmaCheck { sigma, preserved: budget.allows(sums.spent(Statistic::Rms)) }))
+        let sums = self.differences(&student, (statistic, confidence))?;
+        let Some(sums) = sums else { return Ok(None) };
+        let sigma = sums.sigma_of(statistic).context("σ of no example")?;
+        let preserved = kappa.map(|kappa| -> Result<bool> {
+            let bound = Bound::new(BoundPolicy::Kappa(kappa), 0.0, 1.0)?;
+            let budget = Budget::for_part(&bound, self.tokens.len(), sums.n());
+            Ok(budget.allows(sums.spent(statistic)))
+        });
+        Ok(Some(SigmaCheck { sigma, preserved: preserved.transpose()? }))
     }
 
-    /// Sums of the differences of the largest probabilities; `None` without a teacher.
-    fn differences(&self, student: &Predictions) -> Result<Option<DifferenceSums>> {
+    /// Fails if `statistic` is not defined for this split of a task with `count` labels.
+    ///
+    /// # Errors
+    /// The published statistic without two labels, or without a label of every example.
+    pub fn require_statistic(&self, statistic: Statistic, count: usize) -> Result<()> {
+        if statistic != Statistic::Published {
+            return Ok(());
+        }
+        let defined = PublishedDifferences::require_labels(count, &self.labels);
+        Ok(defined.map_err(|reason| {
+            let split = &self.split;
+            usage!("`statistic` = `published` is not defined for the split `{split}`: {reason}")
+                .hint("use rms or centred")
+        })?)
+    }
+
+    /// Sums of the differences that `statistic` is over, as [`Evaluated::sigma_check`] says.
+    fn differences(
+        &self,
+        student: &Predictions,
+        (statistic, confidence): (Statistic, ConfidenceKind),
+    ) -> Result<Option<DifferenceSums>> {
         let Some(teacher) = &self.teacher else { return Ok(None) };
         let teacher = Predictions::from_logits(&teacher.values, teacher.labels)?;
-        let differences = confidence_differences(&teacher, student, ConfidenceKind::Max)
-            .expect("models that are run here show their distributions");
+        let differences = match statistic {
+            Statistic::Published => {
+                match PublishedDifferences::new(&teacher, student, &self.labels) {
+                    Err(Undefined::NoneRightForBoth) => return Ok(None),
+                    Err(reason) => return Err(PairError::PublishedUndefined { reason }.into()),
+                    Ok(published) => published.differences,
+                }
+            }
+            Statistic::Rms | Statistic::Centred => {
+                confidence_differences(&teacher, student, confidence)
+                    .expect("models that are run here show their distributions")
+            }
+        };
         Ok(Some(DifferenceSums::of(&differences)))
     }
 

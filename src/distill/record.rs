@@ -7,12 +7,13 @@ use serde_json::{Map, Value};
 
 use super::evaluate::{Score, SoftLoss};
 use super::recipe::{
-    Beta, Compat, HeldOut, Keep, Recipe, Stage, StoppingLoss, StudentLayer, TeacherStates,
+    Beta, Compat, HeldOut, Keep, LayerMap, Recipe, Stage, StoppingLoss, StudentLayer, TeacherStates,
 };
 use super::saved::Epoch;
 use super::term::Term;
 use super::trainer::EndedBy;
 use crate::check::{LossReached, RecordedBound};
+use crate::confidence::{ConfidenceKind, Statistic};
 use crate::model::{DropoutRates, Head};
 
 /// Raise when a key changes its meaning.
@@ -34,7 +35,10 @@ pub struct DistillationRecord<'a> {
     /// The soft-label loss over the clean training set at the end; null without a teacher.
     pub loss_reached: Option<LossReached>,
     pub ended_by: EndedBy,
-    /// The epoch of the last stage that is kept, from 1.
+    /// The stage whose state is kept, where there are several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stage: Option<&'static str>,
+    /// The epoch of that stage whose state is kept, from 1.
     pub epoch: usize,
     /// On the training set.
     pub train: Score,
@@ -64,10 +68,16 @@ pub struct RecordedRecipe<'a> {
     /// κ, where `keep` depends on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kappa: Option<f64>,
+    /// The statistic of the σ that `keep` compares, where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub statistic: Option<Statistic>,
+    /// The confidence of that σ; the published statistic has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confidence: Option<ConfidenceKind>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held_out: Option<HeldOut>,
     pub compat: Compat,
-    pub layer_map: &'a Option<Vec<usize>>,
+    pub layer_map: &'a Option<LayerMap>,
     pub teacher_states: TeacherStates,
     /// The method's own keys.
     #[serde(flatten)]
@@ -91,6 +101,8 @@ impl<'a> RecordedRecipe<'a> {
             beta: None,
             keep: Keep::Last,
             kappa: None,
+            statistic: None,
+            confidence: None,
             held_out: None,
             ..self
         }
@@ -99,6 +111,7 @@ impl<'a> RecordedRecipe<'a> {
     /// `recipe`, as a training over `n` examples records it.
     pub fn of(recipe: &'a Recipe, dropout: DropoutRates, n: usize) -> Self {
         let own = recipe.configured.record();
+        let of_sigma = recipe.sigma_of_keep();
         RecordedRecipe {
             student: &recipe.student,
             stages: &recipe.stages,
@@ -107,6 +120,10 @@ impl<'a> RecordedRecipe<'a> {
             stopping_loss: recipe.stopping.map(|stopping| stopping.loss),
             keep: recipe.keep,
             kappa: recipe.kappa(n),
+            statistic: of_sigma.map(|(statistic, _)| statistic),
+            confidence: of_sigma
+                .filter(|(statistic, _)| *statistic != Statistic::Published)
+                .map(|(_, confidence)| confidence),
             held_out: recipe.held_out,
             compat: recipe.compat,
             layer_map: &recipe.layer_map,

@@ -24,7 +24,8 @@ use crate::temporary::write_whole;
 /// The folder of an unfinished training, within the student's.
 const FOLDER: &str = "training";
 const STATE: &str = "state.safetensors";
-const BEST: &str = "best.safetensors";
+/// Prefix of the files of states that may be kept.
+const CANDIDATE: &str = "epoch-";
 const LOCK: &str = "lock";
 /// Prefix of the files of assistants.
 const ASSISTANT: &str = "trained-";
@@ -72,7 +73,8 @@ pub struct TrainingProgress {
     /// Batches in these sums.
     pub batches: usize,
     pub course: Vec<Epoch>,
-    pub best: Option<Best>,
+    /// The states that may be the one that is kept, in the order of the training.
+    pub candidates: Vec<Candidate>,
     /// Set once the training is over.
     pub ended_by: Option<EndedBy>,
 }
@@ -91,24 +93,38 @@ pub struct Epoch {
     /// On the validation split at its end, where it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub validation: Option<Score>,
-    /// On the training set at its end, where the choice of the state depends on it.
+    /// σ on the training set at its end, where the choice of the state depends on it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub train: Option<SigmaCheck>,
+    /// σ on the validation split in the recipe's statistic and confidence, where the choice of the
+    /// state depends on it and they are not those of `validation`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validation_sigma: Option<f64>,
     /// σ on the callback's sample of the training set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample_sigma: Option<f64>,
 }
 
-/// The best epoch so far.
+/// A state at the end of an epoch that may be the one that is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Best {
-    /// Its number within the last stage, from 1.
+pub struct Candidate {
+    /// The stage, from 0.
+    pub stage: usize,
+    /// Its epoch, from 1.
     pub epoch: usize,
     /// On the validation split.
-    pub score: Score,
-    /// On the training set, where the choice depends on it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub train: Option<SigmaCheck>,
+    pub accuracy: Option<f64>,
+    /// The σ that `keep` compares.
+    pub sigma: Option<f64>,
+    /// Whether it is within κ, where there is one.
+    pub preserved: Option<bool>,
+}
+
+impl Candidate {
+    /// The file of its parameters.
+    fn file(&self) -> String {
+        format!("{CANDIDATE}{}-{}.safetensors", self.stage + 1, self.epoch)
+    }
 }
 
 /// The files of an unfinished training.
@@ -240,18 +256,32 @@ impl TrainingFolder {
         Ok(Restored { trained, moments, objective })
     }
 
-    /// Saves the parameters of the best epoch.
-    pub fn save_best(&self, parameters: &[Parameter]) -> Result<()> {
-        self.write(BEST, values(parameters), HashMap::new())
+    /// Saves the parameters of `candidate`.
+    pub fn save_candidate(&self, candidate: &Candidate, parameters: &[Parameter]) -> Result<()> {
+        self.write(&candidate.file(), values(parameters), HashMap::new())
     }
 
-    /// Sets `parameters` to the best epoch's values.
+    /// Sets `parameters` to the values of `candidate`.
     ///
     /// # Errors
     /// A file that is missing, damaged or of other parameters.
-    pub fn restore_best(&self, parameters: &[Parameter]) -> Result<()> {
-        let path = self.0.join(BEST);
+    pub fn restore_candidate(&self, candidate: &Candidate, parameters: &[Parameter]) -> Result<()> {
+        let path = self.0.join(candidate.file());
         set(&parsed(&read(&path)?, &path)?, &path, parameters)
+    }
+
+    /// Removes the files of all candidates but these.
+    pub fn remove_candidates_but(&self, candidates: &[Candidate]) -> Result<()> {
+        let kept: Vec<String> = candidates.iter().map(Candidate::file).collect();
+        let cannot = || format!("cannot tidy `{}`", self.0.display());
+        for entry in std::fs::read_dir(&self.0).with_context(cannot)? {
+            let name = entry.with_context(cannot)?.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with(CANDIDATE) && !kept.iter().any(|kept| *kept == name) {
+                std::fs::remove_file(self.0.join(&*name)).with_context(cannot)?;
+            }
+        }
+        Ok(())
     }
 
     /// Saves the logits of the finished assistant `name` on the training set, and removes its state.
@@ -260,14 +290,12 @@ impl TrainingFolder {
         let values = Tensor::from_slice(&logits.values, (rows, logits.labels), &Device::Cpu)?;
         let metadata = HashMap::from([(PROGRESS.to_owned(), fingerprint.to_owned())]);
         self.write(&logits_file(name), vec![(LOGITS.to_owned(), values)], metadata)?;
-        for file in [STATE, BEST] {
-            let path = self.0.join(file);
-            if path.exists() {
-                std::fs::remove_file(&path)
-                    .with_context(|| format!("cannot remove `{}`", path.display()))?;
-            }
+        let path = self.0.join(STATE);
+        if path.exists() {
+            std::fs::remove_file(&path)
+                .with_context(|| format!("cannot remove `{}`", path.display()))?;
         }
-        Ok(())
+        self.remove_candidates_but(&[])
     }
 
     /// The saved logits of the assistant `name` of the same training, if it is finished.

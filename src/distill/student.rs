@@ -20,7 +20,7 @@ pub struct NewStudent {
     pub model: Box<dyn Trainable>,
     /// Its config.json.
     pub config: Map<String, Value>,
-    /// The dropout of config.json.
+    /// The dropout of config.json, as far as the implementation that is followed applies it.
     pub dropout: DropoutRates,
     /// Whether its last layer is new.
     pub new_head: bool,
@@ -102,7 +102,7 @@ pub fn begin(
     };
     let loaded = load_trainable(&model_config, &mut weights, convention)?;
     let (model, dropout) = loaded.context("a family without a model")?;
-    Ok(NewStudent { model, dropout, config, new_head })
+    Ok(NewStudent { model, dropout: plan.compat.rates(dropout), config, new_head })
 }
 
 /// The layers that `asked` chooses of `all`, counted from 1.

@@ -1,6 +1,7 @@
 //! The training loop: batches, steps, epochs and stages, until β is reached or all epochs are run.
 
 mod ending; //  stopping conditions
+mod kept; //    the choice of the state that is saved
 mod measure; // the end of an epoch
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use self::ending::AfterEpoch;
+use self::kept::Choice;
 use super::evaluate::{Diverged, Evaluated};
 use super::log::{Pace, TrainingLog};
 use super::objective::{Objective, Step, Weighted};
@@ -45,9 +47,11 @@ pub struct Training<'a> {
     pub dropout: DropoutRates,
     pub train: &'a Evaluated,
     pub validation: Option<&'a Evaluated>,
-    /// Called after each epoch of the last stage, with logits on this sample of the training set.
+    /// Called after each epoch whose state may be kept, with logits on this sample of the training
+    /// set.
     pub sample: Option<(&'a Evaluated, &'a dyn EpochCallback)>,
-    /// The shared file of each stage but the last; empty if trainings share nothing.
+    /// The shared file of each stage before the first whose states may be kept; empty if trainings
+    /// share nothing.
     pub stages: Vec<PathBuf>,
     pub stopping: Option<BetaStopping>,
     /// How the student is run for evaluation.
@@ -92,7 +96,6 @@ impl Training<'_> {
                 epoch: 0,
                 step: 0,
                 optimizer_steps: 0,
-                best: None,
                 ..progress
             };
             if let Some(path) = self.stages.get(progress.stage - 1) {
@@ -115,14 +118,22 @@ impl Training<'_> {
 
     /// Restores the parameters that are kept.
     fn end(&self, by: EndedBy, progress: TrainingProgress) -> Result<FinishedTraining> {
-        let epoch = match (&progress.best, by) {
-            (Some(best), EndedBy::MaxEpochs) => {
-                self.folder.restore_best(self.parameters)?;
-                best.epoch
+        let kept = self.choice().chosen(&progress.candidates);
+        let (stage, epoch) = match kept.filter(|_| by == EndedBy::MaxEpochs) {
+            Some(kept) => {
+                self.folder.restore_candidate(kept, self.parameters)?;
+                (kept.stage, kept.epoch)
             }
-            _ => progress.epoch,
+            None => (progress.stage, progress.epoch),
         };
-        Ok(FinishedTraining { by, epoch, course: progress.course })
+        let stage = self.recipe.stages[stage].name;
+        Ok(FinishedTraining { by, stage, epoch, course: progress.course })
+    }
+
+    /// The rule by which the state that is kept is chosen.
+    fn choice(&self) -> Choice {
+        let labelled = |split: &Evaluated| split.labels.iter().flatten().count();
+        Choice { keep: self.recipe.keep, labelled: self.validation.map_or(0, labelled) }
     }
 }
 
@@ -136,6 +147,8 @@ struct StageRun<'a> {
     /// Made at the first step, over the parameters that the losses reach.
     optimizer: Option<AdamW>,
     progress: TrainingProgress,
+    /// Whether a file of the folder is of a state that can no longer be kept.
+    untidy: bool,
     pace: Pace,
 }
 
@@ -150,8 +163,18 @@ impl<'a> StageRun<'a> {
         let of_student = training.parameters.iter();
         let trained = of_student.filter(|p| !(stage.freeze_embeddings && p.embeds)).cloned();
         let parameters = trained.chain(objective.parameters().iter().cloned()).collect();
-        let (optimizer, pace) = (None, Pace::begin(Instant::now()));
-        StageRun { training, stage, objective, signals, parameters, optimizer, progress, pace }
+        let (optimizer, untidy, pace) = (None, false, Pace::begin(Instant::now()));
+        StageRun {
+            training,
+            stage,
+            objective,
+            signals,
+            parameters,
+            optimizer,
+            progress,
+            untidy,
+            pace,
+        }
     }
 
     /// The parameters that are saved: also those that the stage does not train.
@@ -219,6 +242,9 @@ impl<'a> StageRun<'a> {
             })?;
             if next != AfterEpoch::Continue {
                 return Ok(next);
+            }
+            if self.untidy {
+                self.save()?;
             }
         }
         Ok(match self.is_last() {
@@ -397,14 +423,18 @@ impl<'a> StageRun<'a> {
         anyhow::Error::from(error).context(Diverged)
     }
 
-    fn save(&self) -> Result<()> {
-        let optimizer = self.optimizer.as_ref();
+    /// Saves the training. Files of states that are no longer candidates are removed only then: the
+    /// state that was saved before may need them.
+    fn save(&mut self) -> Result<()> {
+        let (folder, optimizer) = (self.training.folder, self.optimizer.as_ref());
         let state = self.objective.state()?;
-        self.training.folder.save(&self.progress, &self.all_parameters(), optimizer, state)
+        folder.save(&self.progress, &self.all_parameters(), optimizer, state)?;
+        self.untidy = false;
+        folder.remove_candidates_but(&self.progress.candidates)
     }
 
     /// Saves the training on an interrupt.
-    fn stopped(&self) -> anyhow::Error {
+    fn stopped(&mut self) -> anyhow::Error {
         if let Err(error) = self.save() {
             return error;
         }

@@ -95,7 +95,7 @@ pub fn finished(
         epoch: ended.epoch,
         cost: ended.course.len() * layers,
         parameters: student.parameters,
-        course: trial_epochs(&ended.course, recipe.last_stage().max_epochs),
+        course: trial_epochs(&ended.course, recipe.measured_epochs(recipe.stages.len())),
         history: ended.course.clone(),
     })
 }

@@ -165,14 +165,12 @@ fn order(constraints: &Constraints, at: &TrialEpoch) -> (f64, f64) {
     (constraints.violation(at.sigma, at.accuracy), figure)
 }
 
-/// The epochs of the last stage, of at most `epochs`.
+/// The epochs whose states may be kept, of at most `epochs`.
 pub fn trial_epochs(course: &[Epoch], epochs: usize) -> Vec<TrialEpoch> {
-    let measured = course.iter().filter_map(|epoch| {
-        Some(TrialEpoch {
-            share: epoch.epoch as f64 / epochs as f64,
-            sigma: epoch.sample_sigma?,
-            accuracy: epoch.validation?.accuracy?,
-        })
+    let measured = course.iter().filter_map(|epoch| epoch.sample_sigma.zip(epoch.validation));
+    let measured = measured.enumerate().filter_map(|(i, (sigma, validation))| {
+        let accuracy = validation.accuracy?;
+        Some(TrialEpoch { share: (i + 1) as f64 / epochs as f64, sigma, accuracy })
     });
     measured.collect()
 }

@@ -119,7 +119,7 @@ mod tests {
     const SPACE: &str = "\
         \"stage.prediction.learning_rate\" = { low = 1e-5, high = 1e-3, scale = \"log\" }\n\
         \"stage.prediction.max_epochs\" = { low = 1, high = 12 }\n\
-        keep = { choices = [\"last\", \"best-accuracy\"] }\n";
+        keep = { choices = [\"last\", \"best-accuracy\"], default = \"best-accuracy\" }\n";
 
     /// A number that is smallest for one learning rate, many epochs and `last`.
     fn figure(point: &TrialSettings) -> f64 {
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn every_setting_of_a_small_space_is_tried_before_the_search_gives_up() {
         let space = "\"student.layers\" = { choices = [1, 2, 3], default = 3 }\n\
-            keep = { choices = [\"last\", \"best-accuracy\"] }\n\
+            keep = { choices = [\"last\", \"best-accuracy\"], default = \"best-accuracy\" }\n\
             \"stage.prediction.batch_size\" = { choices = [8, 16, 32, 64] }\n";
         let plan = plan(space, 0);
         let mut known: Vec<TrialSettings> = Vec::new();

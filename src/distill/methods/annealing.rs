@@ -5,12 +5,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use toml::Table;
 
-use super::{stage, Configured, Method, ObjectiveResult, OwnKeys};
+use super::{stage, Configured, KeptFrom, Method, ObjectiveResult, OwnKeys};
 use crate::distill::objective::Setting;
 use crate::distill::recipe::Recipe;
 use crate::distill::term::Term;
 use crate::distill::terms::Annealing;
 use crate::error::usage;
+
+/// The stage on the labels alone.
+const LABELS: &str = "labels";
 
 pub(super) const METHOD: Method = Method {
     name: "annealing",
@@ -18,9 +21,11 @@ pub(super) const METHOD: Method = Method {
     stages: || {
         vec![
             ("logits", stage(14, 2e-5, &[(Term::LOGITS, 1.0)])),
-            ("labels", stage(6, 2e-5, &[(Term::HARD, 1.0)])),
+            (LABELS, stage(6, 2e-5, &[(Term::HARD, 1.0)])),
         ]
     },
+    // As the published code, which takes the best state of both stages.
+    kept_from: KeptFrom::AnyStage,
     terms: &[Term::LOGITS, Term::HARD],
     own_keys: OwnKeys::Free,
     configure: super::configured::<AnnealingKd>,
@@ -45,10 +50,11 @@ impl Default for AnnealingKd {
 impl Configured for AnnealingKd {
     fn objective(&self, recipe: &Recipe, _: &Setting, stage: usize) -> ObjectiveResult {
         let terms = super::terms(recipe, stage);
-        if stage > 0 {
+        let stage = &recipe.stages[stage];
+        if stage.name == LABELS {
             return Ok(Box::new(terms));
         }
-        let (epochs, tau_max) = (recipe.stages[0].max_epochs, self.tau_max);
+        let (epochs, tau_max) = (stage.max_epochs, self.tau_max);
         ensure!(
             epochs.is_multiple_of(tau_max),
             usage!(

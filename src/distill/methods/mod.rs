@@ -17,7 +17,9 @@ use toml::Table;
 
 use super::losses::SoftLossKind;
 use super::objective::{Objective, Setting};
-use super::recipe::{Init, Recipe, StageLayer, StoppingLoss, StudentLayer};
+use super::recipe::{
+    Init, LayerMap, NamedLayerMap, Recipe, StageLayer, StoppingLoss, StudentLayer,
+};
 use super::term::Term;
 use super::terms::Terms;
 use crate::error::{usage, Diagnostic};
@@ -33,6 +35,8 @@ pub struct Method {
     pub init: Init,
     /// The stages in order: names and published defaults.
     pub stages: fn() -> Vec<(&'static str, StageLayer)>,
+    /// The stages whose states are measured after each epoch and may be kept.
+    pub kept_from: KeptFrom,
     /// The losses that its stages may use.
     pub terms: &'static [Term],
     /// Whether it supports `compat`.
@@ -53,6 +57,15 @@ pub enum OwnKeys {
     Free,
     /// Some values do not suit some models: a search checks them on its models first.
     ConstrainModels,
+}
+
+/// The stages whose states may be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeptFrom {
+    /// The last one: those before it train hidden states, and no head.
+    LastStage,
+    /// All: each of them trains a classifier.
+    AnyStage,
 }
 
 /// An objective, or a usage error where the recipe contradicts the models.
@@ -126,6 +139,7 @@ impl Method {
         source: "",
         init: Init::TeacherLayers,
         stages: Vec::new,
+        kept_from: KeptFrom::LastStage,
         terms: &[],
         knows_compat: false,
         own_keys: OwnKeys::None,
@@ -267,11 +281,36 @@ fn require_same_width(setting: &Setting, why: &str) -> Result<()> {
 /// The teacher's layer that each student layer imitates, from 1.
 fn layer_map(recipe: &Recipe, setting: &Setting) -> Result<Vec<usize>> {
     let (student, teacher) = (setting.student.layers, require_states(setting)?.layers);
-    if let Some(map) = &recipe.layer_map {
-        check_map(map, student, teacher)?;
-        return Ok(map.clone());
+    match &recipe.layer_map {
+        Some(map) => written_map(map, (student, teacher), student),
+        None => every_kth_layer(student, teacher),
     }
-    every_kth_layer(student, teacher)
+}
+
+/// The teacher's layers of the first `wanted` student layers, as `map` gives them.
+fn written_map(
+    map: &LayerMap,
+    (student, teacher): (usize, usize),
+    wanted: usize,
+) -> Result<Vec<usize>> {
+    match map {
+        LayerMap::These(layers) => {
+            check_map(layers, wanted, teacher)?;
+            Ok(layers.clone())
+        }
+        LayerMap::Named(NamedLayerMap::TwoThirds) => {
+            let mut layers = lower_two_thirds(student, teacher);
+            layers.truncate(wanted);
+            Ok(layers)
+        }
+    }
+}
+
+/// Of the teacher's layers the lower two thirds, evenly spread, from 1, one for each student layer.
+/// Rounded half to even, as Python does in HSK's code.
+fn lower_two_thirds(student: usize, teacher: usize) -> Vec<usize> {
+    let at = |i: usize| (2 * i * teacher) as f64 / (3 * student) as f64;
+    (1..=student).map(|i| (at(i).round_ties_even() as usize).max(1)).collect()
 }
 
 /// Every k-th of the teacher's layers, from 1, one for each student layer.
@@ -295,4 +334,19 @@ fn check_map(map: &[usize], wanted: usize, teacher: usize) -> Result<()> {
         let why = format!("`layer_map` names layer {layer} of the teacher's {teacher}");
         Err(Diagnostic::usage(why).into())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lower_two_thirds_are_those_of_the_published_code() {
+        // round(i * (8 / n)) of twelve layers, for i from 1 to n.
+        assert_eq!(lower_two_thirds(6, 12), [1, 3, 4, 5, 7, 8]);
+        assert_eq!(lower_two_thirds(4, 12), [2, 4, 6, 8]);
+        assert_eq!(lower_two_thirds(3, 6), [1, 3, 4]);
+        assert_eq!(lower_two_thirds(2, 3), [1, 2]);
+        assert_eq!(lower_two_thirds(1, 1), [1]);
+    }
 }

@@ -60,8 +60,7 @@ impl Pkd {
             )
         );
         if let Some(map) = &recipe.layer_map {
-            super::check_map(map, student - 1, teacher)?;
-            return Ok(map.clone());
+            return super::written_map(map, (student, teacher), student - 1);
         }
         ensure!(
             teacher >= student,

@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
 use super::StageLayer;
+use crate::confidence::{ConfidenceKind, Statistic};
 use crate::config::Layer;
 use crate::distill::methods::{Configured, Method, METHODS};
-use crate::model::Head;
+use crate::model::{DropoutRates, Head};
 
 /// The origin of the student's initial weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
@@ -76,6 +77,9 @@ pub struct DropoutLayer {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Keep {
+    /// Of the epochs whose accuracy on the validation split is within one standard error of the
+    /// highest, the one with the smallest σ on the training set.
+    OneStandardError,
     /// The epoch with the highest accuracy on the validation split.
     BestAccuracy,
     /// The epoch with the smallest σ on the validation split.
@@ -85,6 +89,27 @@ pub enum Keep {
     BestPreserved,
     /// The last epoch.
     Last,
+}
+
+impl Keep {
+    /// Its name in recipes.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Keep::OneStandardError => "one-standard-error",
+            Keep::BestAccuracy => "best-accuracy",
+            Keep::BestSigma => "best-sigma",
+            Keep::BestPreserved => "best-preserved",
+            Keep::Last => "last",
+        }
+    }
+
+    /// Whether σ decides, which needs a teacher.
+    pub fn compares_sigma(self) -> bool {
+        match self {
+            Keep::OneStandardError | Keep::BestSigma | Keep::BestPreserved => true,
+            Keep::BestAccuracy | Keep::Last => false,
+        }
+    }
 }
 
 /// The soft-label loss that is compared with β.
@@ -106,6 +131,36 @@ pub enum Compat {
     None,
     /// The original TinyBERT code.
     Huawei,
+}
+
+impl Compat {
+    /// The dropout that is applied of a model's own `rates`: the original code makes a dropout before
+    /// the classifier, and does not call it.
+    pub fn rates(self, rates: DropoutRates) -> DropoutRates {
+        match self {
+            Compat::None => rates,
+            Compat::Huawei => DropoutRates { classifier: 0.0, ..rates },
+        }
+    }
+}
+
+/// `layer_map`: the teacher's layer that each student layer imitates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a list of the teacher's layers, or `two-thirds`")]
+pub enum LayerMap {
+    /// Student layer i imitates the teacher's layer number i of the list; both are counted from 1.
+    These(Vec<usize>),
+    /// By a rule.
+    Named(NamedLayerMap),
+}
+
+/// A rule for [`LayerMap`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NamedLayerMap {
+    /// Evenly spread over the lower two thirds of the teacher's layers: `t_top8` of HSK's code, for a
+    /// teacher of twelve.
+    TwoThirds,
 }
 
 /// The source of the teacher's hidden states during training. The student is the same, bit for bit.
@@ -158,12 +213,15 @@ pub(super) struct RecipeFile {
     pub keep: Option<Keep>,
     /// κ of `best-preserved`.
     pub kappa: Option<f64>,
+    /// The statistic of the σ that `keep` compares.
+    pub statistic: Option<Statistic>,
+    /// The confidence of the σ that `keep` compares.
+    pub confidence: Option<ConfidenceKind>,
     pub held_out: Option<HeldOut>,
     pub log_every: Option<usize>,
     pub save_every: Option<usize>,
     pub compat: Option<Compat>,
-    /// Student layer i imitates teacher layer `layer_map[i − 1]`, both counted from 1.
-    pub layer_map: Option<Vec<usize>>,
+    pub layer_map: Option<LayerMap>,
     pub teacher_states: Option<TeacherStates>,
     /// File of the teacher's hidden states, kept for the next student.
     pub store: Option<String>,

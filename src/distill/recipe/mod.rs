@@ -18,11 +18,13 @@ use serde::Serialize;
 
 use file::RecipeFile;
 pub use file::{
-    Compat, DropoutLayer, HeldOut, Init, Keep, Layers, StoppingLoss, StudentLayer, TeacherStates,
+    Compat, DropoutLayer, HeldOut, Init, Keep, LayerMap, Layers, NamedLayerMap, StoppingLoss,
+    StudentLayer, TeacherStates,
 };
 pub use stage::{Stage, StageLayer};
 
-use super::methods::{Configured, Method};
+use super::methods::{Configured, KeptFrom, Method};
+use crate::confidence::{ConfidenceKind, Statistic};
 use crate::config::{Layer, Settings};
 use crate::error::{usage, Diagnostic};
 
@@ -88,7 +90,7 @@ pub struct Recipe {
     pub init: Init,
     /// The student's folder.
     pub output: PathBuf,
-    /// The stages, in order.
+    /// The stages that have epochs, in order.
     pub stages: Vec<Stage>,
     /// When β ends the training; `None` without β.
     pub stopping: Option<BetaStopping>,
@@ -102,8 +104,8 @@ pub struct Recipe {
     pub save_every: usize,
     /// The implementation that is followed.
     pub compat: Compat,
-    /// The teacher's layer of each of the student's, counted from 1.
-    pub layer_map: Option<Vec<usize>>,
+    /// The teacher's layer of each of the student's.
+    pub layer_map: Option<LayerMap>,
     /// The source of the teacher's hidden states.
     pub teacher_states: TeacherStates,
     /// The file that keeps them for the next student.
@@ -143,6 +145,26 @@ impl Recipe {
     /// κ of a training over `n` examples, where the choice of the state depends on it.
     pub fn kappa(&self, n: usize) -> Option<f64> {
         (self.keep == Keep::BestPreserved).then(|| self.settings.bound.kappa(n))
+    }
+
+    /// The statistic and confidence of the σ that the choice of the state depends on, if it does.
+    pub fn sigma_of_keep(&self) -> Option<(Statistic, ConfidenceKind)> {
+        let of_keep = (self.settings.statistic, self.settings.confidence);
+        self.keep.compares_sigma().then_some(of_keep)
+    }
+
+    /// Whether states of stage number `stage`, from 0, are measured and may be kept.
+    pub fn is_measured(&self, stage: usize) -> bool {
+        match self.method.kept_from {
+            KeptFrom::LastStage => stage + 1 == self.stages.len(),
+            KeptFrom::AnyStage => true,
+        }
+    }
+
+    /// The most epochs whose states may be kept, of the first `stages` stages.
+    pub fn measured_epochs(&self, stages: usize) -> usize {
+        let measured = (0..stages).filter(|stage| self.is_measured(*stage));
+        measured.map(|stage| self.stages[stage].max_epochs).sum()
     }
 
     /// Whether no stage trains the embeddings.

@@ -9,8 +9,9 @@ use super::{
     resolved, Beta, BetaStopping, Compat, Flags, Init, Keep, Layers, Recipe, RecipeFile, Stage,
     StageLayer, StoppingLoss, StudentLayer, TeacherStates,
 };
+use crate::confidence::Statistic;
 use crate::config::{Config, Layer, Settings};
-use crate::distill::methods::{self, Method};
+use crate::distill::methods::{self, KeptFrom, Method};
 use crate::distill::term::Term;
 use crate::error::{usage, Diagnostic};
 use crate::task;
@@ -83,6 +84,8 @@ fn settings(file: &RecipeFile, path: &Path, text: &str, flags: &Flags) -> Result
         teacher: file.teacher.clone(),
         data: file.data.clone(),
         kappa: file.kappa,
+        statistic: file.statistic,
+        confidence: file.confidence,
         max_length: file.max_length,
         limit: file.limit,
         allow_skipped: file.allow_skipped,
@@ -149,19 +152,29 @@ fn require_teacher(
 }
 
 fn keep(file: &RecipeFile, settings: &Settings) -> Result<Keep> {
-    let keep = file.keep.unwrap_or(Keep::BestAccuracy);
-    let compares = match keep {
-        Keep::BestSigma => Some("best-sigma"),
-        Keep::BestPreserved => Some("best-preserved"),
-        Keep::BestAccuracy | Keep::Last => None,
+    let default = match settings.teacher {
+        Some(_) => Keep::OneStandardError,
+        None => Keep::BestAccuracy,
     };
-    if let (Some(keep), None) = (compares, &settings.teacher) {
-        let why = format!("`keep` = `{keep}` compares with a teacher, and none is set");
+    let keep = file.keep.unwrap_or(default);
+    let name = keep.as_str();
+    if keep.compares_sigma() && settings.teacher.is_none() {
+        let why = format!("`keep` = `{name}` compares with a teacher, and none is set");
         bail!(Diagnostic::usage(why).hint("use best-accuracy or last"));
     }
     if file.kappa.is_some() && keep != Keep::BestPreserved {
         bail!(Diagnostic::usage("`kappa` has no effect without `keep` = `best-preserved`")
             .hint("leave it out; an audit has its own"));
+    }
+    let of_sigma =
+        [("statistic", file.statistic.is_some()), ("confidence", file.confidence.is_some())];
+    if let Some((key, _)) = of_sigma.iter().find(|(_, given)| *given && !keep.compares_sigma()) {
+        bail!(usage!("`{key}` has no effect with `keep` = `{name}`, which does not compare σ")
+            .hint("leave it out; an audit has its own"));
+    }
+    if settings.statistic == Statistic::Published && file.confidence.is_some() {
+        let why = "`confidence` has no effect with `statistic` = `published`";
+        bail!(Diagnostic::usage(why).hint("leave it out; the statistic compares the first label"));
     }
     Ok(keep)
 }
@@ -183,7 +196,29 @@ fn stages(file: &RecipeFile, method: &Method) -> Result<Vec<Stage>> {
         let own = file.stage.get(name).cloned().unwrap_or_default();
         Stage::checked(name, layer.under(&own), method)
     };
-    defaults.into_iter().map(of).collect()
+    let mut stages: Vec<Stage> = defaults.into_iter().map(of).collect::<Result<_>>()?;
+    require_an_epoch(&stages, method)?;
+    stages.retain(|stage| stage.max_epochs > 0);
+    Ok(stages)
+}
+
+/// Requires an epoch in the stages whose states may be kept; any other stage may have none.
+fn require_an_epoch(stages: &[Stage], method: &Method) -> Result<()> {
+    let (last, before) = stages.split_last().expect("every method has a stage");
+    let name = last.name;
+    match (method.kept_from, before) {
+        _ if last.max_epochs > 0 => Ok(()),
+        (KeptFrom::AnyStage, before) if before.iter().any(|stage| stage.max_epochs > 0) => Ok(()),
+        (KeptFrom::LastStage, [_, ..]) => bail!(usage!(
+            "`stage.{name}.max_epochs` must be at least 1: a state of this stage is kept"
+        )
+        .hint("0 leaves out a stage before it")),
+        (KeptFrom::AnyStage, [_, ..]) => {
+            bail!(usage!("`stage.{name}.max_epochs` is 0, and so is that of every other stage")
+                .hint("leave out one stage at most"))
+        }
+        (_, []) => bail!(usage!("`stage.{name}.max_epochs` must be at least 1")),
+    }
 }
 
 fn student(

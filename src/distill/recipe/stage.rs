@@ -49,7 +49,7 @@ macro_rules! stage_keys {
 }
 
 stage_keys! {
-    /// Most passes over the training set.
+    /// Most passes over the training set; 0 leaves the stage out.
     max_epochs: usize,
     /// Peak learning rate.
     learning_rate: f64,
@@ -122,7 +122,6 @@ impl Stage {
         let below_one = |x: f64| (0.0..1.0).contains(&x);
         let rate = |x: Option<f64>| x.is_none_or(below_one);
         let checks = [
-            ("max_epochs", self.max_epochs > 0, COUNT),
             ("batch_size", self.batch_size > 0, COUNT),
             ("accumulate", self.accumulate > 0, COUNT),
             ("learning_rate", positive(self.learning_rate), POSITIVE),

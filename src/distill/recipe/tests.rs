@@ -71,10 +71,76 @@ fn an_error_names_the_key() {
         ("kappa = 0.1", "`kappa` has no effect without `keep` = `best-preserved`"),
         ("keep = 'best-preserved'\nkappa = -1.0", "kappa"),
         ("keep = 'best-preservd'", "best-preserved"),
+        (
+            "keep = 'best-accuracy'\nstatistic = 'rms'",
+            "`statistic` has no effect with `keep` = `best-accuracy`",
+        ),
+        ("keep = 'last'\nconfidence = 'max'", "`confidence` has no effect with `keep` = `last`"),
+        (
+            "statistic = 'published'\nconfidence = 'max'",
+            "`confidence` has no effect with `statistic` = `published`",
+        ),
+        ("statistic = 'mean'", "unknown variant `mean`"),
+        ("[training]\nmax_epochs = 0", "`stage.train.max_epochs` must be at least 1"),
     ] {
         let message = refused(more);
         assert!(message.contains(named), "{more}: {message}");
     }
+}
+
+#[test]
+fn the_state_that_is_kept_depends_on_a_teacher() {
+    let kept = |more: &str| resolve(&format!("{KD}{more}"), &Flags::default()).unwrap();
+    let by_default = kept("");
+    assert_eq!(by_default.keep, Keep::OneStandardError);
+    assert_eq!(by_default.sigma_of_keep(), Some((Statistic::Rms, ConfidenceKind::Max)));
+    assert_eq!(kept("keep = 'best-accuracy'").sigma_of_keep(), None);
+    let centred = kept("keep = 'best-sigma'\nstatistic = 'centred'\nconfidence = 'teacher-class'");
+    let of_keep = Some((Statistic::Centred, ConfidenceKind::TeacherClass));
+    assert_eq!(centred.sigma_of_keep(), of_keep);
+    let alone = "task = 'mrpc'\nmethod = 'finetune'\noutput = 'o'\nstudent.base = 'b'\n";
+    assert_eq!(resolve(alone, &Flags::default()).unwrap().keep, Keep::BestAccuracy);
+    let taught = resolve(&format!("{alone}teacher = 't'\n"), &Flags::default()).unwrap();
+    assert_eq!(taught.keep, Keep::OneStandardError);
+}
+
+#[test]
+fn a_stage_without_epochs_is_left_out() {
+    let of = |method: &str, [first, last]: [(&str, usize); 2]| {
+        let epochs = |(stage, epochs)| format!("[stage.{stage}]\nmax_epochs = {epochs}\n");
+        let method = KD.replace("\"kd\"", &format!("\"{method}\""));
+        let toml = format!("{method}{}{}", epochs(first), epochs(last));
+        let recipe = resolve(&toml, &Flags::default()).map_err(|e| crate::error::rendered(&e));
+        recipe.map(|recipe| {
+            let names: Vec<_> = recipe.stages.iter().map(|stage| stage.name).collect();
+            (names, recipe.measured_epochs(recipe.stages.len()))
+        })
+    };
+    let annealing = |first, last| of("annealing", [("logits", first), ("labels", last)]);
+    assert_eq!(annealing(14, 6), Ok((vec!["logits", "labels"], 20)));
+    assert_eq!(annealing(14, 0), Ok((vec!["logits"], 14)));
+    assert_eq!(annealing(0, 6), Ok((vec!["labels"], 6)));
+    let why = annealing(0, 0).unwrap_err();
+    assert!(why.contains("`stage.labels.max_epochs` is 0, and so is"), "{why}");
+    for method in ["tinybert", "hsk"] {
+        let of = |first, last| of(method, [("intermediate", first), ("prediction", last)]);
+        assert_eq!(of(3, 2), Ok((vec!["intermediate", "prediction"], 2)));
+        assert_eq!(of(0, 2), Ok((vec!["prediction"], 2)));
+        let why = of(3, 0).unwrap_err();
+        assert!(why.contains("`stage.prediction.max_epochs` must be at least 1"), "{why}");
+    }
+}
+
+#[test]
+fn a_layer_map_is_a_list_or_a_rule() {
+    let of = |map: &str| {
+        let toml = KD.replace("\"kd\"", "\"hsk\"") + &format!("layer_map = {map}\n");
+        resolve(&toml, &Flags::default()).map(|recipe| recipe.layer_map.unwrap())
+    };
+    assert_eq!(of("[1, 3, 4]").unwrap(), LayerMap::These(vec![1, 3, 4]));
+    assert_eq!(of("'two-thirds'").unwrap(), LayerMap::Named(NamedLayerMap::TwoThirds));
+    let why = crate::error::rendered(&of("'thirds'").unwrap_err());
+    assert!(why.contains("a list of the teacher's layers, or `two-thirds`"), "{why}");
 }
 
 #[test]

@@ -70,7 +70,8 @@ impl Distillation<'_> {
         Ok(hexadecimal(&Sha256::digest(&parts)))
     }
 
-    /// The shared file of each stage but the last; none if trainings share nothing.
+    /// The shared file of each stage before the first whose states may be kept: such states are not
+    /// shared. None if trainings share nothing.
     pub(super) fn stage_files(&self, name: &str, prepared: &Prepared) -> Result<Vec<PathBuf>> {
         let Some(shared) = self.context.shared else { return Ok(Vec::new()) };
         let file = |stage: usize| {
@@ -81,6 +82,7 @@ impl Distillation<'_> {
             let digest = hexadecimal(&Sha256::digest(&parts));
             Ok(shared.join(format!("stage-{}.safetensors", &digest[..32])))
         };
-        (0..self.recipe.stages.len() - 1).map(file).collect()
+        let shareable = (0..self.recipe.stages.len()).take_while(|s| !self.recipe.is_measured(*s));
+        shareable.map(file).collect()
     }
 }

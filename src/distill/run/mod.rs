@@ -33,7 +33,7 @@ const STUDENT: &str = "student";
 pub struct TrainingContext<'a> {
     /// A folder for what trainings share: finished stages, the teacher's hidden states.
     pub shared: Option<&'a Path>,
-    /// Called after each epoch of the last stage, with logits on this sample.
+    /// Called after each epoch whose state may be kept, with logits on this sample.
     pub callback: Option<(&'a dyn EpochCallback, SampleDraw)>,
 }
 

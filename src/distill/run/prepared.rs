@@ -11,7 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::distill::data::{cut, evaluated, source, tokens, Splits, Teacher, TeacherLogits};
 use crate::distill::evaluate::Evaluated;
 use crate::distill::objective::Setting;
-use crate::distill::recipe::{Init, Recipe, StudentLayer};
+use crate::distill::recipe::{Init, Keep, Recipe, StudentLayer};
 use crate::distill::saved::TrainingFolder;
 use crate::distill::student::{begin, columns_by_name, NewStudent, StudentPlan};
 use crate::error::usage;
@@ -152,6 +152,14 @@ impl<'a> Distillation<'a> {
         let seen = both.map(|(split, held_out)| cut(split.tokens.len(), held_out).0);
         if let (Some(split), Some(rows)) = (&mut validation, &seen) {
             *split = split.part(rows);
+        }
+        if let Some((statistic, _)) = recipe.sigma_of_keep() {
+            let compared = match recipe.keep {
+                Keep::BestSigma => validation.as_ref(),
+                _ => Some(&train),
+            };
+            let labels = self.labels.len();
+            compared.map_or(Ok(()), |split| split.require_statistic(statistic, labels))?;
         }
         let setting = self.setting(&student, &train)?;
         check_stages(recipe, &setting)?;

@@ -64,7 +64,7 @@ impl Distillation<'_> {
             tokens,
             columns: teacher.classifier.columns().iter().map(|&column| column as u32).collect(),
             // Another seed than the student's, so that the two do not drop the same elements.
-            dropout: noisy.then_some((rates, !settings.seed)),
+            dropout: noisy.then_some((self.recipe.compat.rates(rates), !settings.seed)),
         })
     }
 

@@ -75,6 +75,7 @@ impl Distillation<'_> {
             bound: record::bound(recipe),
             loss_reached: soft_loss.map(record::loss_reached),
             ended_by: ended.by,
+            stage: Some(ended.stage).filter(|_| recipe.stages.len() > 1),
             epoch: ended.epoch,
             train,
             validation,

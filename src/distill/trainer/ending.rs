@@ -19,7 +19,9 @@ pub enum EndedBy {
 #[derive(Debug, Clone, PartialEq)]
 pub struct FinishedTraining {
     pub by: EndedBy,
-    /// The epoch of the last stage whose state is kept, from 1.
+    /// The name of the stage whose state is kept.
+    pub stage: &'static str,
+    /// The epoch of that stage whose state is kept, from 1.
     pub epoch: usize,
     pub course: Vec<Epoch>,
 }
@@ -47,11 +49,12 @@ pub struct SampleLogits<'a> {
     pub student: Logits,
 }
 
-/// Called at the end of each epoch of the last stage; may stop the training.
+/// Called at the end of each epoch whose state may be kept; may stop the training.
 pub trait EpochCallback: Sync {
     /// σ on the sample, as the epoch records it.
     fn sigma(&self, sample: &SampleLogits) -> Result<f64>;
 
-    /// Whether to continue after the last epoch of `course`; the last stage has at most `epochs`.
+    /// Whether to continue after the last epoch of `course`. `epochs` is the most that it is called
+    /// for.
     fn continues(&self, course: &[Epoch], epochs: usize, sample: &SampleLogits) -> Result<bool>;
 }

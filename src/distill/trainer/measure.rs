@@ -4,22 +4,33 @@ use anyhow::Result;
 
 use super::ending::{AfterEpoch, EndedBy, EpochCallback, SampleLogits};
 use super::StageRun;
-use crate::distill::evaluate::{Evaluated, Score, SigmaCheck, SoftLoss};
-use crate::distill::recipe::{Keep, StoppingLoss};
-use crate::distill::saved::{Best, Epoch};
+use crate::confidence::{ConfidenceKind, Statistic};
+use crate::distill::evaluate::{Score, SigmaCheck, SoftLoss};
+use crate::distill::recipe::{BetaStopping, Keep, StoppingLoss};
+use crate::distill::saved::{Candidate, Epoch};
 use crate::inference::Logits;
 
+/// The figures at the end of an epoch, with dropout off.
+#[derive(Default)]
+struct Measured {
+    soft_loss: Option<SoftLoss>,
+    /// On the validation split.
+    score: Option<Score>,
+    /// On the validation split, where `keep` compares it there.
+    validation: Option<SigmaCheck>,
+    /// On the training set, where `keep` compares it there.
+    train: Option<SigmaCheck>,
+}
+
 impl<'a> StageRun<'a> {
-    /// Measures the student and keeps it if it is the best so far. The training ends here if β is
-    /// reached, and stops if the callback asks for it.
+    /// Measures the student and saves it if it may be kept. The training ends here if β is reached,
+    /// and stops if the callback asks for it.
     pub(super) fn end_of_epoch(&mut self) -> Result<AfterEpoch> {
-        let logits = self.train_logits()?;
-        let soft_loss = logits.as_ref().and_then(|logits| self.soft_loss(logits));
-        let train = logits.as_ref().map(|logits| self.sigma_check(logits)).transpose()?.flatten();
-        let validation = self.validation()?;
+        let measured = self.measured()?;
         let sample = self.sample()?;
         let sample_sigma = sample.as_ref().map(|(callback, logits)| callback.sigma(logits));
         let sample_sigma = sample_sigma.transpose()?;
+        let Measured { soft_loss, score, validation, train } = measured;
         let batches = self.progress.batches as f64;
         let sums = std::mem::take(&mut self.progress.sums);
         self.progress.epoch += 1;
@@ -29,8 +40,11 @@ impl<'a> StageRun<'a> {
             epoch: self.progress.epoch,
             losses: sums.into_iter().map(|(term, sum)| (term, sum / batches)).collect(),
             soft_loss,
-            validation,
+            validation: score,
             train,
+            validation_sigma: validation
+                .map(|check| check.sigma)
+                .filter(|_| !self.is_usual_sigma()),
             sample_sigma,
         };
         let compared = self.weighted_loss_and_beta(soft_loss);
@@ -39,10 +53,20 @@ impl<'a> StageRun<'a> {
         if compared.is_some_and(|(loss, beta)| loss <= beta) {
             return Ok(AfterEpoch::End(EndedBy::Beta));
         }
-        let score = validation.unwrap_or(Score { accuracy: None, sigma: None });
-        self.keep_if_best(Best { epoch: self.progress.epoch, score, train })?;
-        let epochs = self.stage.max_epochs;
-        match sample.filter(|_| self.progress.epoch < epochs) {
+        if self.is_measured() {
+            let check = validation.or(train);
+            self.keep_if_candidate(Candidate {
+                stage: self.progress.stage,
+                epoch: self.progress.epoch,
+                accuracy: score.and_then(|score| score.accuracy),
+                sigma: check.map(|check| check.sigma),
+                preserved: check.and_then(|check| check.preserved),
+            })?;
+        }
+        let recipe = self.training.recipe;
+        let epochs = recipe.measured_epochs(recipe.stages.len());
+        let done = recipe.measured_epochs(self.progress.stage) + self.progress.epoch;
+        match sample.filter(|_| done < epochs) {
             Some((callback, sample))
                 if !callback.continues(&self.progress.course, epochs, &sample)? =>
             {
@@ -52,10 +76,51 @@ impl<'a> StageRun<'a> {
         }
     }
 
-    /// The callback with the logits of its sample, in the last stage.
+    fn measured(&self) -> Result<Measured> {
+        if !self.is_measured() {
+            return Ok(Measured::default());
+        }
+        let training = self.training;
+        let mut measured = Measured::default();
+        if let Some(split) = training.validation {
+            let logits = split.logits(training.student, &training.evaluation)?;
+            measured.score = Some(split.score(&logits)?);
+            if training.recipe.keep == Keep::BestSigma {
+                measured.validation = split.sigma_check(&logits, self.sigma_of_keep(), None)?;
+            }
+        }
+        let accuracy = measured.score.and_then(|score| score.accuracy);
+        let weighs = training.choice().weighs_training_sigma(accuracy, &self.progress.candidates);
+        if weighs || self.stopping().is_some() {
+            let logits = training.train.logits(training.student, &training.evaluation)?;
+            measured.soft_loss = self.soft_loss(&logits);
+            if weighs {
+                let kappa = training.recipe.kappa(training.train.tokens.len());
+                measured.train =
+                    training.train.sigma_check(&logits, self.sigma_of_keep(), kappa)?;
+            }
+        }
+        Ok(measured)
+    }
+
+    /// Whether the state at the end of an epoch of this stage may be kept.
+    fn is_measured(&self) -> bool {
+        self.training.recipe.is_measured(self.progress.stage)
+    }
+
+    fn sigma_of_keep(&self) -> (Statistic, ConfidenceKind) {
+        self.training.recipe.sigma_of_keep().unwrap_or_default()
+    }
+
+    /// Whether the σ that `keep` compares is the one that every score has.
+    fn is_usual_sigma(&self) -> bool {
+        self.sigma_of_keep() == (Statistic::Rms, ConfidenceKind::Max)
+    }
+
+    /// The callback with the logits of its sample, where the state may be kept.
     fn sample(&self) -> Result<Option<(&'a dyn EpochCallback, SampleLogits<'a>)>> {
         let training = self.training;
-        let Some((sample, callback)) = training.sample.filter(|_| self.is_last()) else {
+        let Some((sample, callback)) = training.sample.filter(|_| self.is_measured()) else {
             return Ok(None);
         };
         let Some(teacher) = &sample.teacher else { return Ok(None) };
@@ -63,36 +128,19 @@ impl<'a> StageRun<'a> {
         Ok(Some((callback, SampleLogits { teacher, student })))
     }
 
-    /// The student's logits on the training set, where β or the choice of the state needs them.
-    fn train_logits(&self) -> Result<Option<Logits>> {
-        let training = self.training;
-        let needed = training.stopping.is_some() || self.kappa().is_some();
-        match self.is_last() && needed {
-            true => Ok(Some(training.train.logits(training.student, &training.evaluation)?)),
-            false => Ok(None),
-        }
+    /// When β ends this stage.
+    fn stopping(&self) -> Option<BetaStopping> {
+        self.training.stopping.filter(|_| self.is_last())
     }
 
     fn soft_loss(&self, logits: &Logits) -> Option<SoftLoss> {
-        self.training.stopping?;
+        self.stopping()?;
         self.training.train.soft_loss(logits, self.stage.temperature, self.stage.t_squared)
-    }
-
-    fn sigma_check(&self, logits: &Logits) -> Result<Option<SigmaCheck>> {
-        match self.kappa() {
-            Some(kappa) => self.training.train.sigma_check(logits, kappa),
-            None => Ok(None),
-        }
-    }
-
-    /// κ, where the choice of the state depends on it.
-    fn kappa(&self) -> Option<f64> {
-        self.training.recipe.kappa(self.training.train.tokens.len())
     }
 
     /// w_soft·ΣL_soft and β, where β may end the stage.
     fn weighted_loss_and_beta(&self, loss: Option<SoftLoss>) -> Option<(f64, f64)> {
-        let (stopping, loss) = (self.training.stopping?, loss?);
+        let (stopping, loss) = (self.stopping()?, loss?);
         let sum = match stopping.loss {
             StoppingLoss::Kl => loss.sum_kl,
             StoppingLoss::Ce => loss.sum_cross_entropy,
@@ -100,85 +148,15 @@ impl<'a> StageRun<'a> {
         Some((self.stage.soft_weight() * sum, stopping.beta.sum(loss.examples)))
     }
 
-    fn validation(&self) -> Result<Option<Score>> {
-        let training = self.training;
-        let split = training.validation.filter(|_| self.is_last());
-        let score =
-            |split: &Evaluated| split.score(&split.logits(training.student, &training.evaluation)?);
-        split.map(score).transpose()
-    }
-
-    /// Saves the parameters if [`is_better`] says so; without a figure to compare, none are saved
-    /// and the last epoch is kept.
-    fn keep_if_best(&mut self, new: Best) -> Result<()> {
-        if is_better(self.training.recipe.keep, &new, self.progress.best.as_ref()) {
-            self.training.folder.save_best(self.training.parameters)?;
-            self.progress.best = Some(new);
+    /// Saves the parameters if they may be the ones that are kept. Without such a state the last one
+    /// is kept.
+    fn keep_if_candidate(&mut self, new: Candidate) -> Result<()> {
+        let candidates = &mut self.progress.candidates;
+        let before = candidates.len();
+        if self.training.choice().add(candidates, new) {
+            self.untidy |= candidates.len() <= before;
+            self.training.folder.save_candidate(&new, self.training.parameters)?;
         }
         Ok(())
-    }
-}
-
-/// Whether `new` is kept in progress of `old`.
-fn is_better(keep: Keep, new: &Best, old: Option<&Best>) -> bool {
-    let of_old = old.and_then(|old| worth(keep, old));
-    worth(keep, new).is_some_and(|of_new| of_old.is_none_or(|of_old| of_new > of_old))
-}
-
-/// The figure of an epoch; the larger one is kept. `None` where it is not known.
-fn worth(keep: Keep, best: &Best) -> Option<(bool, f64, f64)> {
-    let by = |figure: f64| (false, figure, 0.0);
-    match keep {
-        Keep::Last => None,
-        Keep::BestAccuracy => best.score.accuracy.map(by),
-        Keep::BestSigma => best.score.sigma.map(|sigma| by(-sigma)),
-        Keep::BestPreserved => {
-            let SigmaCheck { sigma, preserved } = best.train?;
-            Some(match preserved {
-                true => (true, best.score.accuracy.unwrap_or(0.0), -sigma),
-                false => by(-sigma),
-            })
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The best epoch of those with these σ on the training set, accuracies and σ on the validation
-    /// split, counted from 0.
-    fn kept(keep: Keep, epochs: &[(f64, Option<f64>, f64)]) -> Option<usize> {
-        let new = |(epoch, &(train, accuracy, sigma)): (usize, &(f64, Option<f64>, f64))| Best {
-            epoch,
-            score: Score { accuracy, sigma: Some(sigma) },
-            train: Some(SigmaCheck { sigma: train, preserved: train <= 0.05 }),
-        };
-        let better = |old: Option<Best>, new: Best| match is_better(keep, &new, old.as_ref()) {
-            true => Some(new),
-            false => old,
-        };
-        epochs.iter().enumerate().map(new).fold(None, better).map(|best| best.epoch)
-    }
-
-    #[test]
-    fn the_state_that_is_kept_is_the_one_that_was_asked_for() {
-        let epochs = [
-            (0.20, Some(0.9), 0.13),
-            (0.05, Some(0.7), 0.12),
-            (0.04, Some(0.8), 0.11),
-            (0.03, Some(0.8), 0.12),
-            (0.02, Some(0.6), 0.12),
-        ];
-        assert_eq!(kept(Keep::BestAccuracy, &epochs), Some(0));
-        assert_eq!(kept(Keep::BestSigma, &epochs), Some(2));
-        assert_eq!(kept(Keep::BestPreserved, &epochs), Some(3), "of two as accurate the smaller σ");
-        assert_eq!(kept(Keep::BestPreserved, &epochs[..2]), Some(1), "κ itself is within");
-        assert_eq!(kept(Keep::Last, &epochs), None, "the last one");
-        // None within κ: the nearest. No labels: the smallest σ of all.
-        let far = [(0.2, Some(0.9), 0.1), (0.1, Some(0.5), 0.1), (0.15, Some(0.9), 0.1)];
-        assert_eq!(kept(Keep::BestPreserved, &far), Some(1));
-        let unlabelled = epochs.map(|(train, _, sigma)| (train, None, sigma));
-        assert_eq!(kept(Keep::BestPreserved, &unlabelled), Some(4));
     }
 }

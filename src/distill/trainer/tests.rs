@@ -1,37 +1,49 @@
-//! A training that is interrupted and resumed, with an objective that keeps state of its own.
+//! A training that is interrupted or killed and resumed, with an objective that keeps state of its own.
 
 use serde_json::json;
 
 use super::*;
 use crate::checkpoint::{Draws, ModelConfig, TokenizedExample, Weights};
 use crate::config::Layer;
-use crate::distill::losses;
 use crate::distill::objective::Needs;
 use crate::distill::recipe::Flags;
 use crate::distill::term::Term;
-use crate::inference::Windows;
+use crate::inference::{Logits, Windows};
 use crate::model::{load_trainable, Frozen, Head, Wanted};
 use crate::terminal::Verbosity;
 
-/// The loss on the labels, weighted by the number of the step; it sets the interrupt at one step.
-struct Growing {
+/// What happens to a training at one of its steps.
+#[derive(Clone)]
+enum Event {
+    /// An interrupt.
+    Stop(f64),
+    /// The folder is copied, as a killed program would leave it.
+    Kill(f64, std::path::PathBuf),
+}
+
+/// Lowers the logit of label 1 for nine steps, and raises it after them.
+struct Turning {
     steps: f64,
-    stops_at: Option<f64>,
+    event: Option<Event>,
+    folder: std::path::PathBuf,
     interrupt: Interrupt,
 }
 
-impl Objective for Growing {
+impl Objective for Turning {
     fn needs(&self) -> Needs {
         Needs::default()
     }
 
     fn losses(&mut self, step: &Step) -> Result<Vec<Weighted>> {
         self.steps += 1.0;
-        if self.stops_at == Some(self.steps) {
-            self.interrupt.set();
+        match &self.event {
+            Some(Event::Stop(at)) if *at == self.steps => self.interrupt.set(),
+            Some(Event::Kill(at, to)) if *at == self.steps => copy(&self.folder, to),
+            _ => {}
         }
-        let logits = step.outputs(Wanted::default())?.logits;
-        let value = (losses::hard(&logits, &step.known_labels()?)? * self.steps)?;
+        let logits = step.outputs(Wanted::default())?.logits; // (B, 2)
+        let margin = (logits.narrow(1, 1, 1)? - logits.narrow(1, 0, 1)?)?.mean_all()?;
+        let value = (margin * if self.steps <= 9.0 { 1.0 } else { -1.0 })?;
         Ok(vec![Weighted { term: Term::HARD, weight: 1.0, value }])
     }
 
@@ -46,8 +58,26 @@ impl Objective for Growing {
     }
 }
 
-const RECIPE: &str = "task = 'mrpc'\nmethod = 'finetune'\noutput = 'o'\nstudent.base = 'b'\n\
-    [training]\nmax_epochs = 2\nbatch_size = 2\nlearning_rate = 1e-2";
+/// The files of the folder `from` in the folder `to`.
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
+}
+
+/// Six epochs of four steps, saved every three steps.
+fn recipe(keep: &str) -> String {
+    format!(
+        "task = 'mrpc'\nmethod = 'finetune'\noutput = 'o'\nstudent.base = 'b'\nteacher = 't'\n\
+         save_every = 3\nkeep = '{keep}'\n[training]\nmax_epochs = 6\nbatch_size = 2\n\
+         learning_rate = 2e-2\nschedule = 'constant'"
+    )
+}
+
+/// The steps of a whole training.
+const STEPS: u32 = 24;
 
 /// A BERT of one layer over ten tokens.
 fn student() -> Box<dyn Trainable> {
@@ -65,28 +95,39 @@ fn student() -> Box<dyn Trainable> {
     load_trainable(&config, &mut weights.with_draws(draws), Head::Pooled).unwrap().unwrap().0
 }
 
-/// Eight examples of three tokens.
-fn examples() -> Evaluated {
-    let tokens = (0..8).map(|i| TokenizedExample {
+/// Eight examples of three tokens, each with `labels`, and a teacher that is never sure.
+fn examples(labels: &[u32]) -> Evaluated {
+    let tokens = |i: u32| TokenizedExample {
         input_ids: vec![1, 2 + i, 0],
         token_type_ids: vec![0; 3],
         truncated: false,
-    });
+    };
+    let n = 8 * labels.len();
     Evaluated {
         split: "train".to_owned(),
-        tokens: tokens.collect(),
-        labels: (0..8).map(|i| Some(i % 2)).collect(),
-        teacher: None,
+        tokens: (0..8).flat_map(|i| vec![tokens(i); labels.len()]).collect(),
+        labels: labels.repeat(8).into_iter().map(Some).collect(),
+        teacher: Some(Logits { values: vec![0.0; 2 * n], labels: 2 }),
     }
 }
 
-/// Trains in `folder`, from the saved state if there is one -> the parameters at the end.
-fn train(folder: &TrainingFolder, stops_at: Option<f64>) -> (Result<TrainingEnd>, Vec<Vec<f32>>) {
+/// 51 of 101 labels are `favoured`: students of either label are within one standard error.
+fn validation(favoured: u32) -> Evaluated {
+    let labels: Vec<u32> = (0..101).map(|i| if i < 51 { favoured } else { 1 - favoured }).collect();
+    examples(&labels)
+}
+
+/// A training's end and its parameters, in order.
+type Trained = (Result<TrainingEnd>, Vec<Vec<f32>>);
+
+/// Trains in `folder`, from the saved state if there is one. Label 1 is right a little more often than
+/// 0, or less often, as `favoured` says.
+fn train(folder: &TrainingFolder, (keep, favoured): (&str, u32), event: Option<Event>) -> Trained {
     let flags = Flags { settings: Layer::default(), ..Flags::default() };
-    let recipe = Recipe::parse(RECIPE, "recipe.toml".as_ref(), &flags).unwrap();
+    let recipe = Recipe::parse(&recipe(keep), "recipe.toml".as_ref(), &flags).unwrap();
     let interrupt = Interrupt::default();
     let (model, parameters) = student().parameters(Frozen::Nothing).unwrap();
-    let examples = examples();
+    let (examples, validation) = (examples(&[0]), validation(favoured));
     let evaluation = RunOptions {
         threads: 1,
         batch_threads: 1,
@@ -100,7 +141,7 @@ fn train(folder: &TrainingFolder, stops_at: Option<f64>) -> (Result<TrainingEnd>
         parameters: &parameters,
         dropout: DropoutRates { hidden: 0.0, attention: 0.0, classifier: 0.0 },
         train: &examples,
-        validation: None,
+        validation: Some(&validation),
         sample: None,
         stages: Vec::new(),
         stopping: None,
@@ -115,28 +156,78 @@ fn train(folder: &TrainingFolder, stops_at: Option<f64>) -> (Result<TrainingEnd>
     let progress =
         saved.unwrap_or(TrainingProgress { of, fingerprint, ..TrainingProgress::default() });
     let finish = training.run(progress, resume, |_| {
-        let objective = Growing { steps: 0.0, stops_at, interrupt: interrupt.clone() };
+        let (event, interrupt) = (event.clone(), interrupt.clone());
+        let folder = folder.path().to_owned();
+        let objective = Turning { steps: 0.0, event, folder, interrupt };
         Ok((Box::new(objective), Signals::default()))
     });
     let values = parameters.iter().map(|p| p.var.flatten_all().unwrap().to_vec1().unwrap());
     (finish, values.collect())
 }
 
+fn locked(folder: &std::path::Path, name: &str) -> TrainingFolder {
+    let training = TrainingFolder::of(&folder.join(name));
+    drop(training.lock().unwrap());
+    training
+}
+
+/// The names of the files of states that may be kept.
+fn candidates(folder: &TrainingFolder) -> Vec<String> {
+    let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<String> = names.map(|name| name.to_str().unwrap().to_owned()).collect();
+    names.retain(|name| name.starts_with("epoch-"));
+    names.sort();
+    names
+}
+
 #[test]
-fn the_state_of_an_objective_is_saved_and_restored_with_the_training() {
+fn a_training_that_stops_at_any_step_ends_with_the_same_state() {
     let folder = tempfile::tempdir().unwrap();
-    let of = |name: &str| {
-        let training = TrainingFolder::of(&folder.path().join(name));
-        drop(training.lock().unwrap());
-        training
-    };
-    let (finish, whole) = train(&of("whole"), None);
-    assert!(matches!(finish.unwrap(), TrainingEnd::Finished(_)));
-    let halves = of("halves");
-    let (stopped, half) = train(&halves, Some(3.0));
-    assert!(stopped.err().unwrap().is::<Interrupted>());
-    assert_ne!(half, whole);
-    let (finish, resumed) = train(&halves, None);
-    assert!(matches!(finish.unwrap(), TrainingEnd::Finished(_)));
-    assert_eq!(resumed, whole);
+    for (keep, every) in [("one-standard-error", 1), ("best-accuracy", 5), ("last", 7)] {
+        let run = (keep, 1);
+        let (finish, whole) = train(&locked(folder.path(), &format!("{keep}-whole")), run, None);
+        let TrainingEnd::Finished(finish) = finish.unwrap() else { panic!("it was stopped") };
+        for step in (1..=STEPS).step_by(every) {
+            let halves = locked(folder.path(), &format!("{keep}-{step}"));
+            let (stopped, _) = train(&halves, run, Some(Event::Stop(f64::from(step))));
+            assert!(stopped.err().unwrap().is::<Interrupted>(), "{keep} {step}");
+            let (resumed, values) = train(&halves, run, None);
+            assert_eq!(resumed.unwrap(), TrainingEnd::Finished(finish.clone()), "{keep} {step}");
+            assert!(values == whole, "{keep} {step}");
+        }
+    }
+}
+
+#[test]
+fn a_training_that_is_killed_at_any_step_finds_the_states_that_may_be_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut most = 0;
+    for favoured in [0, 1] {
+        let (run, folder) =
+            (("one-standard-error", favoured), folder.path().join(favoured.to_string()));
+        let first = locked(&folder, "whole");
+        let (finish, whole) = train(&first, run, None);
+        let TrainingEnd::Finished(finish) = finish.unwrap() else { panic!("it was stopped") };
+        let held = candidates(&first);
+        most = most.max(held.len());
+        for step in 1..=STEPS {
+            let killed = TrainingFolder::of(&folder.join(format!("killed-{step}")));
+            let event = Event::Kill(f64::from(step), killed.path().to_owned());
+            train(&locked(&folder, &format!("copied-{step}")), run, Some(event)).0.unwrap();
+            if let Some(saved) = killed.progress("student", "f").unwrap() {
+                let files = candidates(&killed);
+                let named = saved.candidates.iter().map(|state| state.epoch);
+                for name in named.map(|epoch| format!("epoch-1-{epoch}.safetensors")) {
+                    assert!(files.contains(&name), "{step}: {name} of {files:?}");
+                }
+                assert!(files.len() <= saved.candidates.len() + 1, "{step}: {files:?}");
+            }
+            let (resumed, values) = train(&killed, run, None);
+            assert_eq!(resumed.unwrap(), TrainingEnd::Finished(finish.clone()), "{step}");
+            assert!(values == whole, "{step}");
+            assert_eq!(candidates(&killed), held, "{step}");
+        }
+    }
+    // The label of the state that is nearest to the teacher is the rarer one in one of the two.
+    assert!(most > 1, "{most}");
 }

@@ -8,6 +8,7 @@ use serde_json::{json, Value};
 use toml::Table;
 
 use crate::checkpoint::{Checkpoint, NewCheckpoint};
+use crate::confidence::Statistic;
 use crate::config::Layer;
 use crate::distill::recipe::Recipe;
 use crate::model::Head;
@@ -95,6 +96,16 @@ impl Confirmation<'_> {
         make_portable(&mut document, &recipe, plan.folder(), flags)?;
         if let Some(kappa) = recipe.kappa(self.0.facts.train) {
             document.insert("kappa".to_owned(), toml::Value::Float(kappa));
+        }
+        if let Some((statistic, confidence)) = recipe.sigma_of_keep() {
+            // In the tune they are those of the search.
+            let mut insert = |key: &str, value: &str| {
+                document.insert(key.to_owned(), toml::Value::String(value.to_owned()));
+            };
+            insert("statistic", statistic.as_str());
+            if statistic != Statistic::Published {
+                insert("confidence", confidence.as_str());
+            }
         }
         // A recipe has no key for the casing of a vocab.txt.
         let casing = match flags {

@@ -377,6 +377,8 @@ fn refuse_own(recipe: &Table) -> Result<()> {
         ("held_out", "set `unseen` at the top of the tune instead"),
         ("seed", "set `seed` at the top of the tune instead"),
         ("kappa", "set `kappa` at the top of the tune instead"),
+        ("statistic", "set `statistic` at the top of the tune instead"),
+        ("confidence", "set `confidence` at the top of the tune instead"),
         ("store", "leave it out: the trials share the teacher's hidden states"),
     ];
     if let Some((key, hint)) = own.into_iter().find(|(key, _)| recipe.contains_key(*key)) {
