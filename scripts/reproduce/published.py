@@ -31,9 +31,9 @@ def fail(message):
 
 
 def variant(row, statistic, where):
-    """The reading of sigma by this statistic; the published one has the number of inputs that it leaves out."""
+    """The reading of sigma by this statistic; of the largest probability, where there are several."""
     for one in row["variants"]:
-        if one["statistic"] == statistic and one["confidence"] in ("max", None):
+        if one["statistic"] == statistic and one["confidence"] != "teacher-class":
             return one
     fail(f"{where}: the report has no `{statistic}` among its variants")
 
@@ -52,7 +52,7 @@ def read_figures(report, folder, table, where):
         fail(f"{where}: {sum(labels)} of {row['n']} inputs have a label")
     found = Figures(
         n=row["n"],
-        both_right=row["n"] - published["left_out"],
+        both_right=published["examples"],
         student_correct=row["student"]["correct"],
         teacher_correct=row["teacher"]["correct"],
         majority=max(labels),
@@ -62,6 +62,9 @@ def read_figures(report, folder, table, where):
         table=table.relative_to(folder),
         sha256=hashlib.sha256(table.read_bytes()).hexdigest(),
     )
+    left_out = published["left_out"]
+    if (left_out["count"], left_out["student_wrong"]) != (found.left_out, found.n - found.student_correct):
+        fail(f"{where}: the inputs left out are {left_out} of {found.n}")
     for reading, within in ((published, found.published_within), (rms, found.gate_within)):
         if row["kappa"] != KAPPA or reading["within_bound"] != within:
             fail(f"{where}: the verdict of `{reading['statistic']}` does not follow from its σ and κ = {KAPPA}")

@@ -21,7 +21,7 @@ folder=$(realpath "$1") page=${2:-$root/docs/published.md}
 audit=$(realpath "${AUDIT:-$root/target/release/audit}")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
-export audit folder work
+export audit folder work PYTHONDONTWRITEBYTECODE=1
 
 # One audit: TASK/SPLIT/RUN.EXTENSION and the format of the report.
 check() {

@@ -252,9 +252,9 @@ def tuned_students(runs):
         "students",
         "number (different)",
         "smallest σ published (run)",
-        "within κ",
+        "σ published ≤ κ",
         "smallest σ gate (run)",
-        "within κ",
+        "σ gate ≤ κ",
         "accuracy, dev",
     ]
     return (

@@ -47,7 +47,7 @@ In parentheses: students whose predictions on the training set differ from each 
 """
 
 TUNED = """\
-All students with predictions on the training set, the default one included. "Accuracy, dev" is that of the default student and of the student with the smallest published σ.
+All students with predictions on the training set, the default one included, with how many of them are within κ. "Accuracy, dev" is that of the default student and of the student with the smallest published σ.
 """
 
 DISAGREE = """\
@@ -57,7 +57,7 @@ The published statistic keeps the inputs that both models get right and leaves o
 AT_CHANCE = """\
 ## Students at chance
 
-Listed are the students that are not significantly better than the answer that is most frequent in the training set: P(X ≥ right answers) > {level} for X binomial with n inputs and the share of that answer (exact one-sided test).
+Listed are the students that are not significantly better than the answer that is most frequent in the training set: P = P(X ≥ right answers) ≥ {level} for X binomial with n inputs and the share of that answer. This is the exact one-sided test of the warning `collapse`, which `audit` gives if such a student is within κ by the published statistic.
 """
 
 WHY_BLIND = """\
