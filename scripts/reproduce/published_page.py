@@ -107,14 +107,16 @@ def blind_line(group):
     if not found:
         return ""
     figures = [run.figures["train"] for run in found]
-    what = f"student {found[0].name} is" if len(found) == 1 else f"students {listed(run.name for run in found)} are"
+    what, pronoun = f"students {listed(run.name for run in found)} are", "them"
+    if len(found) == 1:
+        what, pronoun = f"student {found[0].name} is", "it"
     return (
         f"The {name(default)} {what} right on {spread([it.accuracy for it in figures], percent)} of the training set, no "
-        "better than the most frequent answer. The published statistic prefers them to the default student, which is right "
+        f"better than the most frequent answer. The published statistic prefers {pronoun} to the default student, which is right "
         f"on {percent(other.accuracy)}: σ {spread([it.sigma_published for it in figures])} against "
         f"{share(other.sigma_published)}. By the gate it is {spread([it.sigma_rms_max for it in figures])} against "
         f"{share(other.sigma_rms_max)} ([students at chance](#students-at-chance))."
-    ).replace("them" if len(found) == 1 else "\0", "it")
+    )
 
 
 def both_sides_line(group):
@@ -131,14 +133,15 @@ def both_sides_line(group):
 
 def restored_line(trained):
     """Where another student is within κ although the default one is not."""
-    by = {"both statistics": [], "the published statistic alone": [], "neither": []}
+    by = {"at least one other is by both statistics": [], "one is by the published statistic alone": [], "none is": []}
+    both, alone, none = by
     for group in to_restore(trained):
         published, gate, _, _ = counts([run.figures["train"] for run in group])
-        kind = "both statistics" if published and gate else "the published statistic alone" if published else "neither"
-        by[kind].append(f"{name(group[0])} (of {len(group)} students)")
-    parts = [f"by {kind} for {listed(names)}" for kind, names in by.items() if names]
+        kind = both if published and gate else alone if published else none
+        by[kind].append(f"{name(group[0])} (of {len(group)})")
+    parts = [f"{kind} for {listed(names)}" for kind, names in by.items() if names]
     return (
-        f"Where the default student is not within κ, another one is: {'; '.join(parts)} ([tuned students](#tuned-students))."
+        f"Where the default student is not within κ, {'; '.join(parts)} ([tuned students](#tuned-students))."
         if parts
         else ""
     )
@@ -271,8 +274,9 @@ def rerun_note(runs):
     if not default or not again:
         return ""
     return (
-        "\nSST-2 4L 1166 differs from the script of the default student (`rq1_train_eval_tinybert_4l_sst2.sh`) only in "
-        "`--eval_step`, 500 instead of 100: after how many steps the student is evaluated and its best state kept.\n"
+        "\nThe settings of SST-2 4L 1166 differ from those in the script of the default student "
+        "(`rq1_train_eval_tinybert_4l_sst2.sh`) only in `--eval_step`, 500 instead of 100: after how many steps the "
+        "student is evaluated and its best state kept.\n"
     )
 
 
@@ -334,18 +338,20 @@ def students_at_chance(runs):
         default = default_of(group)
         for run in at_chance(group):
             figures, other = run.figures["train"], default and default.figures["train"]
-            rows.append([
-                full_name(run),
-                f"{figures.student_correct:,} of {figures.n:,}",
-                share(figures.accuracy),
-                share(figures.majority / figures.n),
-                f"{figures.chance:.2f}",
-                share(figures.sigma_published) + (f" ({share(other.sigma_published)})" if other else ""),
-                share(figures.sigma_rms_max) + (f" ({share(other.sigma_rms_max)})" if other else ""),
-                f"{figures.both_right:,}",
-                percent(figures.parts["one_label"]),
-                share(figures.parts["rms_kept"]),
-            ])
+            rows.append(
+                [
+                    full_name(run),
+                    f"{figures.student_correct:,} of {figures.n:,}",
+                    share(figures.accuracy),
+                    share(figures.majority / figures.n),
+                    f"{figures.chance:.2f}",
+                    share(figures.sigma_published) + (f" ({share(other.sigma_published)})" if other else ""),
+                    share(figures.sigma_rms_max) + (f" ({share(other.sigma_rms_max)})" if other else ""),
+                    f"{figures.both_right:,}",
+                    percent(figures.parts["one_label"]),
+                    share(figures.parts["rms_kept"]),
+                ]
+            )
     head = ["student", "right", "accuracy", "most frequent", "P", "σ published (default)", "σ gate (default)"]
     text = table([*head, "kept", "of one label", "RMS of d, kept"], rows)
     return f"{AT_CHANCE.format(level=LEVEL)}\n{text}" + (f"\n{WHY_BLIND}" if rows else "")
