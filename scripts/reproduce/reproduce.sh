@@ -6,39 +6,14 @@
 #   scripts/reproduce/reproduce.sh target/release/audit models glue work cola-3:10 mrpc-3:10 rte-3:1
 #
 # AUDIT is the program; MODELS has `base`, a pretrained encoder of six layers, and TASK/teacher-6l for
-# mrpc and sst2; the teachers of cola and rte are fine-tuned from the base. DATA is GLUE's official
+# mrpc and sst2; the teachers of cola, rte and qnli are fine-tuned from the base. DATA is GLUE's official
 # release. TRIALS 1 trains the default student alone. All output is written to WORK; a second run resumes
-# there and computes only what is missing. THREADS (1) per training, JOBS (2) at a time. The confirmation needs PYTHON (python) with torch and transformers.
+# there and computes only what is missing. THREADS (1) per training, JOBS (2) at a time. The confirmation
+# needs PYTHON (python) with torch and transformers.
 set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-audit=$(realpath "$1") models=$(realpath "$2") data=$(realpath "$3") work=$(realpath -m "$4")
+# shellcheck source-path=SCRIPTDIR
+. "$(dirname "$0")/common.sh" "$@"
 shift 4
-export AUDIT_CACHE_DIR="$work/cache" here audit models data work
-mkdir -p "$work"
-
-# The folder of a task's teacher, which is trained if it is missing.
-teacher_of() {
-  local task=$1
-  if [ -d "$models/$task/teacher-6l" ]; then
-    echo "$models/$task/teacher-6l"
-    return
-  fi
-  local folder="$work/teacher-$task"
-  if [ ! -f "$here/teacher-$task.toml" ]; then
-    echo "there is no $models/$task/teacher-6l, and no recipe for it" >&2
-    return 2
-  fi
-  if [ ! -e "$folder/config.json" ]; then
-    local resume=()
-    if [ -e "$folder/training" ]; then resume=(--resume); fi
-    "$audit" finetune --config "$here/teacher-$task.toml" --base "$models/base" --data "$data" \
-      --output "$folder" "${resume[@]}" >"$folder.log" 2>&1 || {
-      echo "the teacher of $task could not be trained; see $folder.log" >&2
-      return 2
-    }
-  fi
-  echo "$folder"
-}
 
 # One tune: TASK-LAYERS:TRIALS.
 tune() {
@@ -55,7 +30,7 @@ tune() {
     return "$code"
   fi
 }
-export -f teacher_of tune
+export -f tune
 
 # Teachers first, because two jobs of one task would train the same one.
 for job in "$@"; do teacher_of "${job%%-*}" >/dev/null; done

@@ -9,7 +9,13 @@ import json
 import sys
 from pathlib import Path
 
-NAMES = {"cola": "CoLA", "mrpc": "MRPC", "rte": "RTE", "sst2": "SST-2, first 10,000"}
+NAMES = {
+    "cola": "CoLA",
+    "mrpc": "MRPC",
+    "qnli": "QNLI, a tenth",
+    "rte": "RTE",
+    "sst2": "SST-2, first 10,000",
+}
 
 
 def runs(work):
@@ -86,7 +92,7 @@ def tuned(found):
             spread(seeds(winner, "unseen_sigma")),
         ])
     head = ["task", "layers", "trials", "σ(X_train)", "seeds", "accuracy, unseen"]
-    table([*head, "points against the default", "σ, unseen"], rows)
+    table([*head, "points relative to the default", "σ, unseen"], rows)
 
 
 def settings(found):
@@ -98,7 +104,7 @@ def settings(found):
             values += f"; τ {winner['seeds'][0]['figures']['temperature']:.3f}"
         keys = [f"`{row['key']}` {row['of_sigma']:.0%}" for row in report["importance"][:3]]
         rows.append([NAMES[task], str(layers), f"{winner['trial']}", values, ", ".join(keys) or "–"])
-    table(["task", "layers", "trial", "winner's settings", "what σ follows"], rows)
+    table(["task", "layers", "trial", "winner's settings", "importance for σ"], rows)
 
 
 def confirmed(found):
@@ -124,14 +130,15 @@ def confirmed(found):
 def main():
     found = runs(Path(sys.argv[1]))
     searched = [run for run in found if len(run[2]["trials"]) > 1]
-    print("### Students of the default settings\n")
+    print("### Default settings\n")
     defaults(found)
     print("### Tuned students\n")
     tuned(searched)
-    print("### What won\n")
+    print("### Winning settings\n")
     settings(searched)
     print("### Check against PyTorch\n")
     confirmed(found)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+# Sourced by the scripts of this folder: the program, the inputs, and the teachers.
+#
+#   . common.sh AUDIT MODELS DATA WORK
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+audit=$(realpath "$1") models=$(realpath "$2") data=$(realpath "$3") work=$(realpath -m "$4")
+export AUDIT_CACHE_DIR="$work/cache" here audit models data work
+mkdir -p "$work"
+
+# Prints the folder of a task's teacher. Trains it if it is missing.
+teacher_of() {
+  local task=$1
+  if [ -d "$models/$task/teacher-6l" ]; then
+    echo "$models/$task/teacher-6l"
+    return
+  fi
+  local folder="$work/teacher-$task"
+  if [ ! -f "$here/teacher-$task.toml" ]; then
+    echo "there is no $models/$task/teacher-6l, and no recipe for it" >&2
+    return 2
+  fi
+  if [ ! -e "$folder/config.json" ]; then
+    local resume=()
+    if [ -e "$folder/training" ]; then resume=(--resume); fi
+    "$audit" finetune --config "$here/teacher-$task.toml" --base "$models/base" --data "$data" \
+      --threads "${THREADS:-1}" --output "$folder" "${resume[@]}" >>"$folder.log" 2>&1 || {
+      echo "the teacher of $task could not be trained; see $folder.log" >&2
+      return 2
+    }
+  fi
+  echo "$folder"
+}
+export -f teacher_of
