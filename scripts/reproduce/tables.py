@@ -56,6 +56,14 @@ def verdict(finalist):
     return f"{word}, {sum(kept)} of {len(kept)}"
 
 
+def finalists(report):
+    """Which of the finalists holds with every seed; empty for a search that confirms none."""
+    tried = len(report.get("finalists", []))
+    if not tried:
+        return ""
+    return f", finalist {tried} confirmed" if report["confirmed"] else f", none of {tried} finalists confirmed"
+
+
 def defaults(found):
     rows = []
     for task, layers, report, _ in found:
@@ -84,7 +92,7 @@ def tuned(found):
         rows.append([
             NAMES[task],
             str(layers),
-            f"{len(outcomes)} ({outcomes.count('stopped')} pruned, {feasible} feasible)",
+            f"{len(outcomes)} ({outcomes.count('stopped')} pruned, {feasible} feasible{finalists(report)})",
             spread(seeds(winner, "sigma")),
             verdict(winner),
             spread(seeds(winner, "unseen_accuracy")),
