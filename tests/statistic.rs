@@ -84,7 +84,8 @@ fn it_gates_where_it_is_asked_for_and_its_figures_are_those_of_the_gate() {
         let examples = number(variant, "examples");
         assert!((number(&row, "spent") / examples - sigma * sigma).abs() < 1e-12);
         assert!(
-            (number(&row, "budget") / examples - kappa.parse::<f64>().unwrap().powi(2)) < 1e-12
+            (number(&row, "budget") / examples - kappa.parse::<f64>().unwrap().powi(2)).abs()
+                < 1e-12
         );
         assert_eq!(row["exhausted_at"].is_null(), verdict == "preserved");
         let interval = &row["sigma_interval"];
@@ -100,7 +101,13 @@ fn it_gates_where_it_is_asked_for_and_its_figures_are_those_of_the_gate() {
     let text = sandbox.audit(&with(&check, &["--statistic", "published"])).stdout;
     says(
         &text,
-        &["(published)", "σ 0.0674 > κ 0.0500", "Σ(d − mean)²", "0.0674 without 7 examples"],
+        &[
+            "(published)",
+            "σ 0.0674 > κ 0.0500",
+            "Σ(d − mean)²",
+            "0.0674; leaves out 7 examples",
+            "over 83 of 90 examples that both models get right",
+        ],
     );
 }
 
@@ -129,9 +136,9 @@ fn other_readings_with_another_verdict_and_a_student_at_chance_are_warned_of() {
         let flags = ["--kappa", "0.08", "--statistic", statistic];
         let row = sandbox.row(&with(&check, &flags));
         let message = note(&row, "published-disagrees")["message"].as_str().unwrap();
-        says(message, &["leaves out 48 of 90 examples, 45 of which the student gets wrong"]);
+        says(message, &["leaves out 48 of 90 examples, and the student gets 45 of these wrong"]);
         let message = note(&row, "collapse")["message"].as_str().unwrap();
-        says(message, &["has 45 of 90 examples right (50.0 %)"]);
+        says(message, &["not significantly better", "45 of 90 examples right (50.0 %)"]);
     }
     let row = sandbox.row(&with(&check, &["--kappa", "0.09"]));
     assert!(!codes(&row).contains(&"published-disagrees"));
@@ -146,8 +153,8 @@ fn every_format_shows_it_with_what_it_leaves_out() {
     let sandbox = Sandbox::new();
     let check = check(&sandbox, &cases[0], &labels);
     for (format, words) in [
-        ("text", "published   0.0674 without 7 examples, 7 wrong in the student"),
-        ("markdown", "(without 7 examples, 7 wrong in the student)"),
+        ("text", "published   0.0674; leaves out 7 examples, 7 that the student gets wrong"),
+        ("markdown", "left out are 7 examples, 7 that the student gets wrong"),
         ("openmetrics", "confidence_audit_sigma_published{"),
         (
             "openmetrics",
@@ -159,7 +166,7 @@ fn every_format_shows_it_with_what_it_leaves_out() {
     }
     let output = sandbox.audit(&with(&check, &["--output-dir", "out"]));
     assert_eq!(output.code, 1, "{}", output.stderr);
-    says(&sandbox.read("out/report.html"), &["σ first-label, published", "without 7 examples"]);
+    says(&sandbox.read("out/report.html"), &["σ first-label, published", "leaves out 7 examples"]);
     let compared =
         sandbox.audit(&["compare", "out/report.json", "out/report.json", "--format", "json"]);
     says(&compared.stdout, &["\"sigma_published\""]);
@@ -199,14 +206,21 @@ fn a_run_of_models_gates_on_it_and_refuses_to_end_early() {
     let (sandbox, pair) = tiny_pair();
     let gate = with(&pair, &["--statistic", "published"]);
     let (row, standard) = (sandbox.row(&gate), sandbox.row(&pair));
+    assert_eq!((&row["statistic"], &published(&row)["gates"]), (&json!("published"), &json!(true)));
     assert_eq!(published(&row)["sigma"], published(&standard)["sigma"]);
-    assert_eq!(row["recalibrated"].is_null(), standard["recalibrated"].is_null());
+    let within = number(published(&row), "sigma") <= number(&row, "kappa");
+    assert_eq!(row["verdict"] == "preserved", within);
+    let examples = number(published(&row), "examples");
+    assert!(examples < number(&row, "n"), "{examples}");
+    assert!((number(&row, "budget") - 0.0025 * examples).abs() < 1e-12);
+    // The temperature is fitted for this statistic, over the same examples.
+    assert_ne!(row["recalibrated"]["sigma"], standard["recalibrated"]["sigma"]);
     for flag in ["--fail-fast", "--sequential"] {
         let run = sandbox.audit(&with(&gate, &[flag]));
         let key = flag.trim_start_matches('-').replace('-', "_");
-        run.fails(2, &[&key, "is not for the statistic published"]).prints_no_report();
+        run.fails(2, &[&key, "does not work with the statistic published"]).prints_no_report();
     }
     sandbox.write("early.toml", "[defaults]\nstatistic = \"published\"\nsequential = true\n");
     let run = sandbox.audit(&with(&pair, &["--config", "early.toml"]));
-    run.fails(2, &["sequential", "is not for the statistic published"]);
+    run.fails(2, &["sequential", "does not work with the statistic published"]);
 }

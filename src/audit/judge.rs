@@ -11,7 +11,7 @@ use crate::check::{
 };
 use crate::confidence::{
     known, DifferenceSums, ModelStatistics, PairFigures, PairInput, PairOptions, PairStatistics,
-    Predictions, Reasons, Statistic,
+    Predictions, PublishedDifferences, Reasons, Statistic,
 };
 use crate::config::Settings;
 use crate::report::schema::{
@@ -213,7 +213,7 @@ fn variants(
     }
     let published = numbers.published.as_ref().map_err(ToString::to_string);
     let published = known(published, "variants.first-label", undefined).filter(|_| whole);
-    let sums = published.map(|published| DifferenceSums::of(&published.differences));
+    let sums = published.map(PublishedDifferences::sums);
     variants.push(Variant {
         examples: sums.map(|sums| sums.n()),
         left_out: published.map(|published| published.left_out),

@@ -56,6 +56,7 @@ pub fn recalibrate(
     let found = on_fit.best(&gate, settings)?;
     let gated = on_gate.row(found.temperature, on_gate.best(&gate, settings)?, &gate, settings)?;
     let sigma = gated.after.sigma_of(gate.statistic);
+    let gating = on_gate.scores(&gate, settings)?.examples();
     let mut report = Recalibration {
         schema_version: RECALIBRATION_VERSION,
         verdict: Outcome::NotPreserved,
@@ -68,7 +69,8 @@ pub fn recalibrate(
         fit: on_fit.row(found.temperature, found, &gate, settings)?,
         gate: gated,
         conclusion: String::new(),
-        notes: [reading, notes(&on_fit, &on_gate, &models, &gate, &found, sigma)].concat(),
+        notes: [reading, notes(&on_fit, &on_gate, &models, &gate, &found, (sigma, gating))]
+            .concat(),
         manifest: manifest(std::slice::from_ref(settings), session, Vec::new(), Vec::new()),
     };
     report.verdict = report.gate.after.verdict;
@@ -268,7 +270,7 @@ fn notes(
     models: &[Classifier; 2],
     gate: &Gate,
     found: &Fit,
-    sigma: f64,
+    (sigma, gating): (f64, usize),
 ) -> Vec<Note> {
     let record = models[1].record();
     let mut notes: Vec<Note> = models.iter().flat_map(|model| model.notes().to_vec()).collect();
@@ -284,9 +286,9 @@ fn notes(
     }
     let evidence = Evidence {
         bound: gate.bound_of(true),
-        kind: gate.kind,
+        kind: Evidence::kind(gate.statistic, gate.kind),
         n: labels.len(),
-        gating: labels.len(),
+        gating,
         labels: on_gate.logits.labels,
         sigma: Some(sigma),
         // The record is about the student before recalibration.

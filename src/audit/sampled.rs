@@ -72,11 +72,8 @@ pub fn audit_sample(
     sample: SampleOptions,
 ) -> Result<SampledTask> {
     if settings.statistic == Statistic::Published {
-        bail!(usage!(
-            "a sample cannot verify the statistic published: the differences in the report \
-                      are not those that it is over"
-        )
-        .hint("verify the whole report"));
+        bail!(usage!("`--sample` does not support the statistic `published`")
+            .hint("leave --sample out, which verifies the whole report"));
     }
     let mut splits = vec![load_gating_split(settings, &session.hub)?];
     let mut all = vec![splits[0].dataset.split.clone()];

@@ -46,7 +46,7 @@ impl PublishedEvidence {
     /// The evidence of a whole split; `None` where the published statistic is not defined.
     pub fn new(pair: &PairStatistics, bound: &Bound) -> Option<Self> {
         let published = pair.published.as_ref().ok()?;
-        let sums = DifferenceSums::of(&published.differences);
+        let sums = published.sums();
         let (other, other_statistic) = match pair.statistic {
             Statistic::Published => (&pair.sums, Statistic::Rms),
             statistic => (&pair.gating, statistic),
@@ -69,27 +69,33 @@ pub(super) fn disagreement(evidence: &PublishedEvidence, kappa: f64) -> Option<N
     if published.within == other.within {
         return None;
     }
-    let (sigma, other_sigma) = (figure(published.sigma), figure(other.sigma));
-    let (kappa, count, wrong) = (figure(kappa), left_out.count, left_out.student_wrong);
-    let forgiven =
-        format!("it leaves out {count} of {n} examples, {wrong} of which the student gets wrong");
-    let (message, hint) = match published.within {
-        true => (
-            format!(
-                "the published statistic ({sigma}) is within the bound {kappa}, and {other_statistic} \
-                 over all examples ({other_sigma}) is not: {forgiven}"
-            ),
-            "users meet these examples too: do not release the student on the published statistic \
-             alone",
+    let (place, other_place) = match published.within {
+        true => ("within", "above"),
+        false => ("above", "within"),
+    };
+    let covered = match left_out {
+        LeftOut { count: 0, .. } => "both cover all examples".to_owned(),
+        LeftOut { count, student_wrong, .. } => format!(
+            "the published statistic leaves out {count} of {n} examples, and the student gets \
+             {student_wrong} of these wrong"
         ),
-        false => (
-            format!(
-                "the published statistic ({sigma}) is beyond the bound {kappa}, and \
-                 {other_statistic} over all examples ({other_sigma}) is within it: {forgiven}"
-            ),
-            "where both models are right their confidences differ more than elsewhere: look at σ by \
-             label and by teacher confidence",
-        ),
+    };
+    let message = format!(
+        "the published statistic ({}) is {place} the bound {}, and `{other_statistic}` over all \
+         examples ({}) is {other_place} it: {covered}",
+        figure(published.sigma),
+        figure(kappa),
+        figure(other.sigma),
+    );
+    let hint = match (published.within, left_out.count) {
+        (true, 1..) => {
+            "users meet the examples that are left out too: do not release the student on the \
+             published statistic alone"
+        }
+        _ => {
+            "the two take the mean of the difference differently: look at the mean difference, and at \
+             it by label"
+        }
     };
     Some(Note::new(Code::PublishedDisagrees, message).hint(hint))
 }
@@ -98,23 +104,23 @@ pub(super) fn disagreement(evidence: &PublishedEvidence, kappa: f64) -> Option<N
 /// better than always giving the most frequent label (p ≥ [`PREFLIGHT_LEVEL`]).
 pub(super) fn collapse(evidence: &PublishedEvidence, kappa: f64) -> Option<Note> {
     let &PublishedEvidence { published, n, student_right: right, most_frequent, .. } = evidence;
-    // With a single label there is nothing to be better than.
-    if !published.within || most_frequent == n {
-        return None;
-    }
     let majority = most_frequent as f64 / n as f64;
-    let p = better_than_majority_p(right, n, majority);
-    (p >= PREFLIGHT_LEVEL).then(|| {
+    let p = |right| better_than_majority_p(right, n, majority);
+    // With few examples, or nearly one label, not even a student without errors is significantly
+    // better.
+    let can_tell = p(n) < PREFLIGHT_LEVEL;
+    (published.within && can_tell && p(right) >= PREFLIGHT_LEVEL).then(|| {
         let percent = |share: f64| format!("{:.1} %", 100.0 * share);
         let message = format!(
-            "the published statistic ({}) is within the bound {}, and the student has {right} of {n} \
-             examples right ({}), no better than always giving the most frequent label ({}; one-sided \
-             binomial test, p = {}): the statistic does not see the examples that it gets wrong",
+            "the published statistic ({}) is within the bound {}, but the student is not significantly \
+             better than always giving the most frequent label: it has {right} of {n} examples right \
+             ({}), that label would have {} (one-sided binomial test, p = {}); the statistic leaves \
+             out the examples that the student gets wrong",
             figure(published.sigma),
             figure(kappa),
             percent(right as f64 / n as f64),
             percent(majority),
-            figure(p),
+            figure(p(right)),
         );
         Note::new(Code::Collapse, message).hint("do not release this student; train it again")
     })
@@ -145,8 +151,9 @@ mod tests {
         assert_eq!((note.code.as_str(), note.level), ("published-disagrees", NoteLevel::Warning));
         assert_eq!(
             note.message,
-            "the published statistic (0.04) is within the bound 0.05, and rms over all examples \
-             (0.13) is not: it leaves out 400 of 1000 examples, 380 of which the student gets wrong"
+            "the published statistic (0.04) is within the bound 0.05, and `rms` over all examples \
+             (0.13) is above it: the published statistic leaves out 400 of 1000 examples, and the \
+             student gets 380 of these wrong"
         );
         let turned = PublishedEvidence {
             published: ReadSigma { sigma: 0.06, within: false },
@@ -154,7 +161,12 @@ mod tests {
             ..evidence()
         };
         let message = disagreement(&turned, 0.05).unwrap().message;
-        assert!(message.contains("(0.06) is beyond the bound 0.05, and rms"), "{message}");
+        assert!(message.contains("(0.06) is above the bound 0.05, and `rms`"), "{message}");
+        assert!(message.contains("(0.045) is within it"), "{message}");
+        let whole = PublishedEvidence { left_out: LeftOut::default(), ..evidence() };
+        let note = disagreement(&whole, 0.05).unwrap();
+        assert!(note.message.ends_with("above it: both cover all examples"), "{}", note.message);
+        assert!(note.hint.unwrap().contains("look at the mean difference"));
         for within in [true, false] {
             let both = ReadSigma { sigma: 0.04, within };
             let agreed = PublishedEvidence { published: both, other: both, ..evidence() };
@@ -169,14 +181,20 @@ mod tests {
         assert_eq!(collapse(&with(538), 0.05), None);
         let note = collapse(&with(537), 0.05).unwrap();
         assert_eq!((note.code.as_str(), note.level), ("collapse", NoteLevel::Warning));
-        let expected = "has 537 of 1000 examples right (53.7 %), no better than always giving the \
-                        most frequent label (50.0 %; one-sided binomial test, p = 0.01046)";
+        let expected = "it has 537 of 1000 examples right (53.7 %), that label would have 50.0 % \
+                        (one-sided binomial test, p = 0.01046)";
         assert!(note.message.contains(expected), "{}", note.message);
         assert!(collapse(&with(0), 0.05).is_some());
         let beyond = ReadSigma { sigma: 0.06, within: false };
         assert_eq!(collapse(&PublishedEvidence { published: beyond, ..with(537) }, 0.05), None);
-        let one_label = PublishedEvidence { most_frequent: 1000, ..with(1000) };
-        assert_eq!(collapse(&one_label, 0.05), None);
+        // 0.5^6 = 0.016 and 0.5^7 = 0.008; 0.99^459 = 0.0099.
+        let of = |n, student_right, most_frequent| {
+            collapse(&PublishedEvidence { n, student_right, most_frequent, ..evidence() }, 0.05)
+        };
+        assert_eq!((of(6, 2, 3), of(1000, 1000, 1000)), (None, None));
+        assert!(of(8, 3, 4).is_some());
+        assert_eq!((of(400, 396, 396), of(8, 8, 4)), (None, None));
+        assert!(of(1000, 990, 990).is_some());
     }
 
     #[test]

@@ -155,15 +155,14 @@ impl PairStatistics {
             (kind, differences.map(|d| DifferenceSums::of(&d)))
         });
         let published = PublishedDifferences::new(teacher, student, input.labels);
-        let gated = match (statistic, &published) {
+        let gating = match (statistic, &published) {
             (Statistic::Published, Err(reason)) => {
                 return Err(PairError::PublishedUndefined { reason: *reason })
             }
             (Statistic::Published, Ok(published)) => published.differences.as_slice(),
             _ => &differences,
         };
-        let gating = DifferenceSums::of(gated);
-        let sigma_interval = bootstrap_interval(gated, statistic, options.seed)
+        let sigma_interval = bootstrap_interval(gating, statistic, options.seed)
             .expect("there is a gating difference");
         let mut undefined = Reasons::new();
         let mut figures = PairFigures::new(input, options, &differences, &mut undefined);
@@ -176,7 +175,7 @@ impl PairStatistics {
             kind,
             statistic,
             sums: DifferenceSums::of(&differences),
-            gating,
+            gating: DifferenceSums::of(gating),
             variants,
             published,
             sigma_interval,

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Defined, Predictions, Undefined};
+use super::{Defined, DifferenceSums, Predictions, Undefined};
 
 /// d(x) = p_T(x)_0 − p_S(x)_0, of the inputs that both models get right.
 ///
@@ -74,15 +74,21 @@ impl PublishedDifferences {
         }
     }
 
+    /// The sums of `differences`.
+    pub fn sums(&self) -> DifferenceSums {
+        DifferenceSums::of(&self.differences)
+    }
+
     /// What can be told before the models are run: that there are two labels (`count`), and that
     /// every example has one.
     pub fn require_labels(count: usize, labels: &[Option<u32>]) -> Defined<()> {
-        let unlabelled = labels.iter().filter(|label| label.is_none()).count();
-        match () {
-            () if count != 2 => Err(Undefined::NotTwoLabels { labels: count }),
-            () if unlabelled == labels.len() => Err(Undefined::NoLabels),
-            () if unlabelled > 0 => Err(Undefined::Unlabelled { unlabelled }),
-            () => Ok(()),
+        if count != 2 {
+            return Err(Undefined::NotTwoLabels { labels: count });
+        }
+        match labels.iter().filter(|label| label.is_none()).count() {
+            0 => Ok(()),
+            all if all == labels.len() => Err(Undefined::NoLabels),
+            unlabelled => Err(Undefined::Unlabelled { unlabelled }),
         }
     }
 }
@@ -99,7 +105,7 @@ fn first_probability(model: &Predictions, i: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::confidence::{DifferenceSums, Statistic};
+    use crate::confidence::Statistic;
 
     fn given(rows: &[f64]) -> Predictions {
         Predictions::from_probabilities(rows, 2).unwrap()
@@ -121,7 +127,7 @@ mod tests {
         let left_out = LeftOut { count: 2, student_wrong: 1, only_teacher_wrong: 1 };
         assert_eq!((found.left_out, found.most_frequent), (left_out, 3));
         // numpy.std([0.125, -0.125, 0.25]) = sqrt(7/288).
-        let sigma = DifferenceSums::of(&found.differences).sigma_of(Statistic::Published);
+        let sigma = found.sums().sigma_of(Statistic::Published);
         assert!((sigma.unwrap() - (7.0f64 / 288.0).sqrt()).abs() < 1e-15);
     }
 

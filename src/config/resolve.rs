@@ -430,11 +430,10 @@ fn stop(layer: &Layer) -> Result<Stop, WrongValue> {
     if layer.statistic == Some(Statistic::Published) && (fail_fast || sequential) {
         return Err(WrongValue {
             key: if sequential { "sequential" } else { "fail_fast" },
-            why:
-                "is not for the statistic published: which examples it is over is known only when \
-                  both models have run on all"
-                    .to_owned(),
-            hint: Some("leave --statistic published out, or run to the end"),
+            why: "does not work with the statistic published, which needs every prediction: only \
+                  then is known which examples both models get right"
+                .to_owned(),
+            hint: Some("use another statistic, or run to the end"),
         });
     }
     match (fail_fast, sequential) {

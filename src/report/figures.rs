@@ -191,16 +191,17 @@ static FIGURES: &[Figure] = &[
     .no_metric(),
     pair(
         "sigma_published",
-        "Sigma as the paper's code computes it; see published_left_out.",
+        "Sigma as in the paper's code, over the examples that both models get right.",
         |row| row.published().and_then(|of| of.sigma),
     )
     .compared(8, "sigma_published", "σ published", "σ published"),
     pair(
         "published_left_out",
-        "Examples that a model has wrong, which sigma_published omits.",
+        "Examples that a model gets wrong: sigma_published leaves them out.",
         |row| row.published().and_then(|of| Some(of.left_out?.count as f64)),
     )
-    .shown_as(Style::Count),
+    .shown_as(Style::Count)
+    .compared(9, "published_left_out", "left out", "left out by σ published"),
     pair("examples", "Examples that the verdict is about.", |row| count(row, row.n))
         .shown_as(Style::Count),
     pair("examples_run", "Examples that were run.", |row| count(row, row.examples_run))

@@ -2,7 +2,7 @@
 
 use super::numbers::{chosen, decimal, decimal_or_absent, sigma_and_kappa, significant, thousands};
 use super::schema::{Certainty, Interval, ModelManifest, ModelStatistics};
-use super::schema::{Note, Outcome, Report, RowsFromCache, TaskRow, Variant};
+use super::schema::{Note, Outcome, Report, RowsFromCache, TaskRow, Variant, VariantConfidence};
 use crate::confidence::{ConfidenceKind, Statistic};
 
 /// The rows of one task, in the report's order.
@@ -63,6 +63,15 @@ impl RowsFromCache {
             format!("{role} {} and {computed} computed", thousands(cached))
         };
         format!("{}, {}", of("teacher", self.teacher), of("student", self.student))
+    }
+}
+
+/// `max, rms`: the reading that gates in an audit with these settings. The published statistic reads
+/// its own confidence.
+pub(crate) fn gating_reading(confidence: &str, statistic: &str) -> String {
+    match statistic == Statistic::Published.as_str() {
+        true => format!("{}, {statistic}", VariantConfidence::FirstLabel.as_str()),
+        false => format!("{confidence}, {statistic}"),
     }
 }
 
@@ -166,11 +175,17 @@ impl TaskRow {
         }
     }
 
+    /// The reading that gates: `max, rms`.
+    pub(crate) fn reading(&self) -> String {
+        gating_reading(self.confidence.as_str(), self.statistic.as_str())
+    }
+
     /// Which reading gates, where it is not the default one: `centred, teacher-class`.
     pub(crate) fn unusual_reading(&self) -> Option<String> {
         let (statistic, kind) = (self.statistic, self.confidence);
+        let is_read = statistic != Statistic::Published && kind != ConfidenceKind::default();
         let statistic = (statistic != Statistic::default()).then(|| statistic.as_str());
-        let kind = (kind != ConfidenceKind::default()).then(|| kind.as_str());
+        let kind = is_read.then(|| kind.as_str());
         let parts: Vec<&str> = statistic.into_iter().chain(kind).collect();
         (!parts.is_empty()).then(|| parts.join(", "))
     }

@@ -139,7 +139,8 @@ pub struct TaskRow {
     pub bound_origin: String,
     /// The confidence budget B = κ²·n, or κ² times the examples of the published statistic.
     pub budget: Option<f64>,
-    /// Σd² (or Σ(d−mean)² for the centred and the published statistic), compared with `budget`: the one predicate.
+    /// Σd² (or Σ(d−mean)² for the centred and the published statistic), compared with `budget`: the
+    /// one predicate.
     pub spent: Option<f64>,
     /// spent / budget; 1 is the limit. Null for a budget of zero.
     pub spent_share: Option<f64>,
@@ -162,10 +163,10 @@ pub struct TaskRow {
     pub skipped: Skipped,
     /// For each figure that is null: why. Keys are the field's path in the row, such as
     /// `negative_flips` or `teacher.accuracy`; `variants.max` and `variants.teacher-class` are for
-    /// both readings of that confidence, `variants.first-label` is for the published one, and `*` is for a row that could not be run. What is null
-    /// because there is nothing of the kind has no entry: an `error`, what only a run that ended
-    /// early or drew at random has, a budget that was never `exhausted_at`, a record without a
-    /// `student_bound`, a text, a label, a hash.
+    /// both readings of that confidence, `variants.first-label` is for the published one, and `*` is
+    /// for a row that could not be run. What is null because there is nothing of the kind has no
+    /// entry: an `error`, what only a run that ended early or drew at random has, a budget that was
+    /// never `exhausted_at`, a record without a `student_bound`, a text, a label, a hash.
     pub undefined: BTreeMap<String, String>,
     /// SHA-256 of the split's files.
     pub data_sha256: Option<String>,

@@ -52,9 +52,13 @@ pub(crate) fn comparison(row: &TaskRow) -> Option<String> {
 }
 
 /// `67,349 examples`, `500 examples (partial: 500 of 67,349)`, `67,349 examples, certain
-/// after the first 26,112`, `222 of 67,349 examples, drawn at random (statistical, δ = 0.001)`.
+/// after the first 26,112`, `222 of 67,349 examples, drawn at random (statistical, δ = 0.001)`;
+/// `64,899 of 67,349 examples that both models get right` where the published statistic gates.
 pub(crate) fn extent(row: &TaskRow) -> String {
-    let examples = counted(row.n, "example", "examples");
+    let mut examples = counted(row.n, "example", "examples");
+    if let Some(right) = row.published().filter(|it| it.gates).and_then(|it| it.examples) {
+        examples = format!("{} of {examples} that both models get right", thousands(right));
+    }
     let limited = if row.partial {
         format!(" (partial: {} of {})", thousands(row.n), thousands(row.of))
     } else {
@@ -138,23 +142,23 @@ pub(crate) fn unseen(row: &TaskRow) -> Option<String> {
     })
 }
 
-/// `2,450 examples, 1,452 wrong in the student`: what the published statistic leaves out, where it is
+/// `2,450 examples, 1,452 that the student gets wrong`: what the published statistic leaves out, where it is
 /// defined.
 pub(crate) fn left_out(variant: &Variant) -> Option<String> {
     let LeftOut { count, student_wrong, .. } = variant.left_out?;
     let count = counted(count, "example", "examples");
-    Some(format!("{count}, {} wrong in the student", thousands(student_wrong)))
+    Some(format!("{count}, {} that the student gets wrong", thousands(student_wrong)))
 }
 
-/// `0.0313 over the 64,899 examples that both models get right, without 2,450 …`: the published
-/// statistic, where it is defined.
+/// `σ 0.0313 as in the paper's code, over 64,899 examples that both models get right; left out …`: the
+/// published statistic, where it is defined.
 pub(crate) fn published(row: &TaskRow) -> Option<String> {
     let variant = row.published()?;
     let (sigma, examples) = (decimal(variant.sigma?), thousands(variant.examples?));
-    let without = left_out(variant)?;
+    let left_out = left_out(variant)?;
     Some(format!(
-        "σ {sigma} by the paper's code, over {examples} examples that both models get right (without \
-         {without})"
+        "σ {sigma} as in the paper's code, over {examples} examples that both models get right; left \
+         out are {left_out}"
     ))
 }
 

@@ -64,12 +64,11 @@ fn judge(
     if old.verdict == Outcome::Error {
         return not_comparable("it could not be run in the old report");
     }
-    let reading = |row: &TaskRow| format!("{}, {}", row.confidence, row.statistic);
-    if reading(old) != reading(new) {
+    if old.reading() != new.reading() {
         return not_comparable(&format!(
             "another reading gates: {} in the old report, {} in the new one",
-            reading(old),
-            reading(new)
+            old.reading(),
+            new.reading()
         ));
     }
     let mut worse = Vec::new();

@@ -49,10 +49,7 @@ pub(super) fn budget(row: &TaskRow, id: &str) -> Option<Markup> {
     let area = format!("{}V{}Z", path(points()), axes.foot());
     let spent = row.spent_share.map_or_else(String::new, percent);
     let stop = match (row.exhausted_at, row.is_statistical()) {
-        (Some(at), _) => Some(format!(
-            "the budget was spent at example {}, where a fail-fast run is sure",
-            thousands(at)
-        )),
+        (Some(at), _) => Some(format!("the budget was spent at example {}", thousands(at))),
         (None, true) => Some("the test was sure before the whole of it was seen".to_owned()),
         (None, false) => None,
     };

@@ -134,7 +134,7 @@ fn pair_metrics(row: &TaskRow) -> Markup {
                         td { (decimal_or_absent(other.sigma)) @if let Some(within) = other.within_bound {
                             span.interval { (if within { "within κ" } else { "above κ" }) } }
                             @if let Some(count) = left_out(other) {
-                                span.interval { "without " (count) }
+                                span.interval { "leaves out " (count) }
                             } }
                     }
                 }

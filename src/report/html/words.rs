@@ -13,14 +13,15 @@ use crate::confidence::{ConfidenceKind, Statistic};
 pub(super) const BUDGET: &str =
     "Each example spends d² of a common budget κ²·n. A straight line is a student that is off \
      everywhere, a step one that fails on part of the data. The dashed line is the whole budget; a \
-     circle on it is where a fail-fast run would have stopped.";
+     circle on it is where the budget was spent. (By another statistic than rms, an example spends the \
+     square of its distance to the mean.)";
 pub(super) const CONFIDENCES: &str =
     "Each cell counts examples by how sure the teacher is (to the right) and the student (upwards). \
      Above the dotted diagonal the student is surer than its teacher. A stronger colour is more, on a \
      logarithmic scale.";
 pub(super) const DIFFERENCES: &str =
     "d is the teacher's confidence less the student's: to the right of zero the student is less sure. \
-     σ is the root mean square of d.";
+     By default σ is the root mean square of d.";
 pub(super) const RELIABILITY: &str =
     "How often each model is right at which confidence. On the dotted diagonal it is as often right as \
      it says; below it, it is overconfident. Circles: teacher; squares: student; larger for more \

@@ -4,9 +4,11 @@ use super::super::document::{Block, Document};
 use super::super::numbers::{
     against_kappa, counted, decimal, decimal_or_absent, sigma_and_kappa, signed, thousands, ABSENT,
 };
+use super::super::rows::gating_reading;
 use super::super::schema::Outcome;
 use super::super::summary::verdict_word;
 use super::{BudgetSpend, RecalibratedSplit, Recalibration};
+use crate::confidence::Statistic;
 
 /// The whole report.
 pub(in super::super) fn document(report: &Recalibration) -> Document {
@@ -38,7 +40,7 @@ pub(in super::super) fn document(report: &Recalibration) -> Document {
     document.push(Block::Field { name: "gates", lines: of_gate });
     document.field("bound", format!("κ {} ({})", decimal(gate.kappa), report.bound_origin));
     if (report.statistic.as_str(), report.confidence.as_str()) != ("rms", "max") {
-        document.field("reading", format!("{}, {}", report.confidence, report.statistic));
+        document.field("reading", gating_reading(&report.confidence, &report.statistic));
     }
     document.field("accuracy", accuracy(gate));
     let cached = [&report.fit, gate].into_iter().filter_map(|split| {
@@ -77,15 +79,16 @@ fn verdicts(split: &RecalibratedSplit) -> String {
     format!("{before} → {after}")
 }
 
-/// `σ 0.0802 → 0.0698, mean d −0.0301 → +0.0012`.
+/// `σ 0.0802 → 0.0698, mean d −0.0301 → +0.0012`; without the means for the published statistic, whose
+/// differences change their sign with the label.
 fn change(report: &Recalibration, split: &RecalibratedSplit) -> String {
-    format!(
-        "σ {} → {}, mean d {} → {}",
-        sigma(report, split, &split.before),
-        sigma(report, split, &split.after),
-        signed(split.before.mean_difference),
-        signed(split.after.mean_difference),
-    )
+    let [before, after] = [&split.before, &split.after].map(|spend| sigma(report, split, spend));
+    let sigmas = format!("σ {before} → {after}");
+    if report.statistic == Statistic::Published.as_str() {
+        return sigmas;
+    }
+    let [before, after] = [split.before, split.after].map(|spend| signed(spend.mean_difference));
+    format!("{sigmas}, mean d {before} → {after}")
 }
 
 fn accuracy(split: &RecalibratedSplit) -> String {

@@ -268,8 +268,8 @@ fn variants(page: &mut Page, row: &TaskRow) {
         page.field("other σ", &text);
     }
     let published = row.published();
-    if let Some((variant, without)) = published.and_then(|it| Some((it, left_out(it)?))) {
-        page.field("published", &format!("{} without {without}", sigma_of(row, variant)));
+    if let Some((variant, left_out)) = published.and_then(|it| Some((it, left_out(it)?))) {
+        page.field("published", &format!("{}; leaves out {left_out}", sigma_of(row, variant)));
     }
 }
 
