@@ -106,7 +106,7 @@ fn it_gates_where_it_is_asked_for_and_its_figures_are_those_of_the_gate() {
             "σ 0.0674 > κ 0.0500",
             "Σ(d − mean)²",
             "0.0674; leaves out 7 examples",
-            "over 83 of 90 examples that both models get right",
+            "83 of 90 examples that both models get right",
         ],
     );
 }

@@ -393,11 +393,11 @@ mod tests {
 
     #[test]
     fn the_published_statistic_is_a_finding_where_it_hides_something() {
-        // A student at chance: wrong on 2 of 4, near its teacher where both are right.
-        let given = |rows: &[f64]| Predictions::from_probabilities(rows, 2).unwrap();
+        // A student at chance: wrong on 4 of 8, near its teacher where both are right.
+        let given = |rows: &[f64]| Predictions::from_probabilities(&rows.repeat(2), 2).unwrap();
         let teacher = given(&[0.75, 0.25, 0.25, 0.75, 0.9375, 0.0625, 0.0625, 0.9375]);
         let student = given(&[0.75, 0.25, 0.25, 0.75, 0.4375, 0.5625, 0.5625, 0.4375]);
-        let labels = [0, 1, 0, 1].map(Some);
+        let labels = [0, 1, 0, 1, 0, 1, 0, 1].map(Some);
         let input = PairInput {
             teacher: &teacher,
             student: &student,
@@ -416,11 +416,11 @@ mod tests {
         assert_eq!(codes(&of(Statistic::Rms, ConfidenceKind::Max)), both);
         let gates = of(Statistic::Published, ConfidenceKind::TeacherClass);
         assert_eq!(codes(&gates), both);
-        // It is over two of four examples, and is never above ½.
-        assert_eq!((gates.n, gates.gating, gates.kind), (4, 2, ConfidenceKind::Max));
+        // It is over half of the examples, and is never above ½.
+        assert_eq!((gates.n, gates.gating, gates.kind), (8, 4, ConfidenceKind::Max));
         assert_eq!(gates.sigma, Some(0.0));
         let centred = of(Statistic::Centred, ConfidenceKind::TeacherClass);
-        assert_eq!((centred.gating, centred.kind), (4, ConfidenceKind::TeacherClass));
+        assert_eq!((centred.gating, centred.kind), (8, ConfidenceKind::TeacherClass));
     }
 
     #[test]
