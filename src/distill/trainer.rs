@@ -126,7 +126,9 @@ impl Training<'_> {
             }
             None => (progress.stage, progress.epoch),
         };
-        let stage = self.recipe.stages[stage].name;
+        let stage =
+            self.recipe.stages.get(stage).context("a state of a stage that is not there")?;
+        let stage = stage.name;
         Ok(FinishedTraining { by, stage, epoch, course: progress.course })
     }
 

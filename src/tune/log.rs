@@ -1,4 +1,4 @@
-//! Log lines of a tune: when a training starts, at the epochs of its last stage, and when it ends,
+//! Log lines of a tune: when a training starts, at the epochs whose states may be kept, and when it ends,
 //! with the best so far.
 
 use super::constraints::{Candidate, Constraints};
@@ -21,10 +21,10 @@ impl TuneLog {
         self.0.message(&format!("{id}{of}{how}: {}", settings.join(", ")));
     }
 
-    /// An epoch of the last stage ended.
+    /// An epoch whose state may be kept ended.
     pub fn epoch(&self, now: &TrialEpoch) {
         self.0.message(&format!(
-            "  {:.0} % of the last stage: σ {:.4} on the sample, accuracy {:.4}",
+            "  {:.0} % of its epochs: σ {:.4} on the sample, accuracy {:.4}",
             100.0 * now.share,
             now.sigma,
             now.accuracy

@@ -13,7 +13,7 @@ pub enum RunOutcome {
     /// It was stopped early.
     Stopped {
         why: String,
-        /// The finished epochs of the last stage.
+        /// The finished epochs whose states may be kept.
         course: Vec<TrialEpoch>,
         /// All finished epochs.
         history: Vec<Epoch>,
@@ -46,13 +46,13 @@ pub struct Finished {
     pub epochs: usize,
     /// `ended_by` of `distillation.json`.
     pub ended_by: String,
-    /// The epoch of the last stage that is kept.
+    /// The epoch that is kept, of its stage.
     pub epoch: usize,
     /// Epochs times layers of the student.
     pub cost: usize,
     /// Number of parameters.
     pub parameters: usize,
-    /// The epochs of the last stage.
+    /// The epochs whose states may be kept.
     pub course: Vec<TrialEpoch>,
     /// All epochs, as the training recorded them.
     pub history: Vec<Epoch>,
@@ -79,7 +79,7 @@ pub struct RecalibratedStudent {
 /// The figures of a training at the end of an epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct TrialEpoch {
-    /// Finished share of the last stage's epochs.
+    /// Finished share of the epochs whose states may be kept.
     pub share: f64,
     /// On the sample of the training set.
     pub sigma: f64,

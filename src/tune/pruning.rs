@@ -1,6 +1,6 @@
 //! Early stopping of trials.
 //!
-//! After each epoch of the last stage the student is run on a fixed, seeded sample of the training
+//! After each epoch whose state may be kept the student is run on a fixed, seeded sample of the training
 //! set. Two rules may stop a trial that is not feasible yet:
 //!
 //! - **too far.** Let r be the smallest ratio of a finished trial's least σ to its σ at this share of

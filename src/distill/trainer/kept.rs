@@ -83,7 +83,8 @@ impl Choice {
 
     /// The number of right answers; without labels 0, as of every state.
     fn right(&self, accuracy: Option<f64>) -> u64 {
-        accuracy.map_or(0, |accuracy| (accuracy * self.labelled as f64).round() as u64)
+        let labelled = self.labelled as f64;
+        accuracy.map_or(0, |accuracy| (accuracy * labelled).round().min(labelled) as u64)
     }
 }
 
