@@ -600,6 +600,7 @@ fn every_reading_of_the_constraints_runs_through() {
     let sandbox = Sandbox::new();
     let readings = [
         ("statistic = \"centred\"", ("statistic", "centred")),
+        ("statistic = \"published\"", ("statistic", "published")),
         ("confidence = \"teacher-class\"", ("confidence", "teacher-class")),
         ("reference = \"teacher\"\nepsilon = 0.2", ("reference", "teacher")),
         ("reference = 0.5\nobjective = \"sigma\"", ("objective", "sigma")),

@@ -38,7 +38,7 @@ pub struct Tuning {
     pub exit_code: u8,
     /// The task's name.
     pub task: String,
-    /// The statistic that gates: `rms` or `centred`.
+    /// The statistic that gates: `rms`, `centred` or `published`.
     pub statistic: String,
     /// The confidence that is compared: `max` or `teacher-class`.
     pub confidence: String,
@@ -73,6 +73,9 @@ pub struct Tuning {
     pub unseen: usize,
     /// The teacher's accuracy on both parts.
     pub teacher_accuracy: [f64; 2],
+    /// The units of violations; null in reports of earlier versions.
+    #[serde(default)]
+    pub violation_units: Option<ViolationUnits>,
     /// The trials, in the order in which they began; the first has the default settings.
     pub trials: Vec<Trial>,
     /// Trials of another search that informed the proposals; null without `warm_start`.
@@ -139,6 +142,15 @@ pub struct RunningTune {
     pub trials: usize,
 }
 
+/// The units in which a violation adds up the excess of σ and the shortfall of accuracy.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ViolationUnits {
+    /// The interquartile range of σ over the finished trials; κ with few trials.
+    pub sigma: f64,
+    /// That of the accuracy; one standard error of the reference with few trials.
+    pub accuracy: f64,
+}
+
 /// One trial.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Trial {
@@ -154,7 +166,7 @@ pub struct Trial {
     pub figures: Option<Figures>,
     /// Whether it keeps both constraints, with a temperature or without.
     pub feasible: bool,
-    /// How far it is from that, as a share of the limits; null for a trial that did not finish.
+    /// How far it is from that, in `violation_units`; null for a trial that did not finish.
     pub violation: Option<f64>,
     /// Whether no other finished student is as good in σ and in accuracy, as both were trained, and
     /// better in one.

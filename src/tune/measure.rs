@@ -7,7 +7,9 @@ use super::outcome::{Finished, RecalibratedStudent, TrainingSpend, Unseen};
 use super::pruning::trial_epochs;
 use crate::audit::Gate;
 use crate::check::Budget;
-use crate::confidence::{labelled, ConfidenceKind, DifferenceSums, Predictions, Statistic};
+use crate::confidence::{
+    labelled, ConfidenceKind, DifferenceSums, PairError, Predictions, Statistic,
+};
 use crate::distill::recipe::Recipe;
 use crate::distill::{SplitLogits, Student};
 use crate::inference::Logits;
@@ -36,8 +38,10 @@ impl<'a> ComparedSplit<'a> {
         })
     }
 
-    fn scores(&self, threads: usize) -> Scores {
-        Scores::new(&self.teacher, self.logits, self.kind, threads)
+    fn scores(&self, threads: usize) -> Result<Scores> {
+        let reading = (self.kind, self.statistic);
+        Scores::of_statistic(&self.teacher, self.logits, self.labels, reading, threads)
+            .map_err(|reason| PairError::PublishedUndefined { reason }.into())
     }
 
     fn sigma(&self, scores: &Scores, temperature: f64) -> Result<f64> {
@@ -67,9 +71,9 @@ pub fn finished(
     let seen = student.validation_logits.as_ref().context("no validation split")?;
     let (train, seen) =
         (ComparedSplit::of(&student.train_logits, gate)?, ComparedSplit::of(seen, gate)?);
-    let (scores, seen_scores) = (train.scores(threads), seen.scores(threads));
+    let (scores, seen_scores) = (train.scores(threads)?, seen.scores(threads)?);
     let n = train.labels.len();
-    let budget = Budget::new(&gate.bound, n);
+    let budget = Budget::for_part(&gate.bound, n, scores.examples());
     let spend = |sums: DifferenceSums| -> Result<TrainingSpend> {
         Ok(TrainingSpend {
             sigma: sums.sigma_of(gate.statistic).context("σ of no example")?,
@@ -108,7 +112,7 @@ pub fn unseen(
     threads: usize,
 ) -> Result<Unseen> {
     let compared = ComparedSplit::of(split, gate)?;
-    let scores = compared.scores(threads);
+    let scores = compared.scores(threads)?;
     let recalibrated = temperature.map(|temperature| compared.sigma(&scores, temperature));
     Ok(Unseen {
         student: compared.answers(&compared.student)?,

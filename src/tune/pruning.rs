@@ -25,7 +25,8 @@ use super::plan::{TrialStopping, TuneObjective};
 use crate::audit::Gate;
 use crate::check::{Bound, BoundPolicy, Budget, Certainty, SequentialTest, Verdict};
 use crate::confidence::{
-    confidence_differences, largest_difference, DifferenceSums, Predictions, Statistic,
+    confidence_differences, largest_difference, DifferenceSums, PairError, Predictions,
+    PublishedDifferences, Statistic,
 };
 use crate::distill::saved::Epoch;
 use crate::distill::trainer::{EpochCallback, SampleLogits};
@@ -52,7 +53,7 @@ pub struct TrialPruner<'a> {
 
 impl EpochCallback for TrialPruner<'_> {
     fn sigma(&self, sample: &SampleLogits) -> Result<f64> {
-        let sums = DifferenceSums::of(&self.differences(sample)?);
+        let sums = DifferenceSums::of(&self.gating_differences(sample)?);
         sums.sigma_of(self.gate.statistic).context("σ of no example")
     }
 
@@ -81,11 +82,20 @@ impl TrialPruner<'_> {
         self.why.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// d(x) that the statistic of the gate is over.
+    fn gating_differences(&self, sample: &SampleLogits) -> Result<Vec<f64>> {
+        if self.gate.statistic != Statistic::Published {
+            return self.differences(sample);
+        }
+        let [teacher, student] = predictions(sample)?;
+        let published = PublishedDifferences::new(&teacher, &student, sample.labels);
+        let published = published.map_err(|reason| PairError::PublishedUndefined { reason })?;
+        Ok(published.differences)
+    }
+
     /// d(x) on the sample, in the order of the draw.
     fn differences(&self, sample: &SampleLogits) -> Result<Vec<f64>> {
-        let SampleLogits { teacher, student } = sample;
-        let teacher = Predictions::from_logits(&teacher.values, teacher.labels)?;
-        let student = Predictions::from_logits(&student.values, student.labels)?;
+        let [teacher, student] = predictions(sample)?;
         Ok(confidence_differences(&teacher, &student, self.gate.kind)
             .expect("models that are run here show their distributions"))
     }
@@ -128,7 +138,8 @@ impl TrialPruner<'_> {
         let falls = courses(runs).filter_map(|(course, end)| fall(course, end?, now.share));
         let falls: Vec<f64> = falls.collect();
         let steepest = falls.iter().copied().fold(f64::INFINITY, f64::min);
-        // The test needs a sum over examples, which a sum about the mean is not.
+        // The test needs a sum over all examples, which a sum about the mean, or of those that both
+        // models get right, is not.
         if falls.len() < ENOUGH || self.gate.statistic != Statistic::Rms || steepest <= 0.0 {
             return Ok(None);
         }
@@ -154,6 +165,15 @@ impl TrialPruner<'_> {
             )
         }))
     }
+}
+
+/// Of the teacher and of the student.
+fn predictions(sample: &SampleLogits) -> Result<[Predictions; 2]> {
+    let SampleLogits { teacher, student, .. } = sample;
+    Ok([
+        Predictions::from_logits(&teacher.values, teacher.labels)?,
+        Predictions::from_logits(&student.values, student.labels)?,
+    ])
 }
 
 /// The violation, then the objective as far as it is known; smaller is better.
@@ -256,7 +276,7 @@ mod tests {
         let pruner = TrialPruner { journal, stopping, constraints, gate, n: 1000, log, why };
         let course: Vec<_> = sigmas.iter().enumerate().map(|(i, &s)| epoch(i + 1, s)).collect();
         let [teacher, student] = logits(*sigmas.last().unwrap(), 400);
-        let sample = SampleLogits { teacher: &teacher, student };
+        let sample = SampleLogits { teacher: &teacher, student, labels: &[Some(0); 400] };
         let continues = pruner.continues(&course, 4, &sample).unwrap();
         let why = pruner.why.into_inner().unwrap();
         assert_eq!(continues, why.is_none());

@@ -24,7 +24,9 @@ use super::search::propose;
 use super::space::TrialSettings;
 use super::warm::WarmStart;
 use crate::audit::{Gate, Session};
+use crate::confidence::{PairError, Statistic};
 use crate::digest::hexadecimal;
+use crate::distill::data::Splits;
 use crate::distill::evaluate::Diverged;
 use crate::distill::methods::{Method, OwnKeys, METHODS};
 use crate::distill::saved::TrainingFolder;
@@ -97,6 +99,12 @@ impl<'a> Tune<'a> {
             check(&recipe, trainings).map_err(|error| wrong_start(i + 1, &error))?;
         }
         let mut gate = Gate::new(&recipe.settings, None, facts.train)?;
+        if gate.statistic == Statistic::Published {
+            let splits = Splits::read(&recipe.settings, trainings)?;
+            for split in [Some(&splits.train), splits.validation.as_ref()].into_iter().flatten() {
+                gate.require_labels(facts.labels, &split.labels())?;
+            }
+        }
         if let Some(origin) = &plan.bound_origin {
             gate.origin = origin.clone();
         }
@@ -342,7 +350,8 @@ impl<'a> Tune<'a> {
             })
         });
         match trained {
-            Err(error) if error.is::<Diverged>() => failed(&error),
+            // A student that is right nowhere where the teacher is has no published statistic.
+            Err(error) if error.is::<Diverged>() || error.is::<PairError>() => failed(&error),
             Err(error) => Err(error.context(id.to_string())),
             ended => ended,
         }
@@ -469,7 +478,7 @@ mod tests {
     fn labels_are_required_in_both_parts_of_the_validation_split() {
         let checked = |labelled| {
             let (fingerprint, compared) = Default::default();
-            let facts = TrainingFacts { fingerprint, compared, train: 9, labelled };
+            let facts = TrainingFacts { fingerprint, compared, train: 9, labels: 2, labelled };
             require_labels(&facts, "own").map_err(|error| rendered(&error))
         };
         assert_eq!(checked(Some([1, 1])), Ok(()));

@@ -92,6 +92,8 @@ pub struct TrainingFacts {
     pub compared: String,
     /// N of the training set.
     pub train: usize,
+    /// K.
+    pub labels: usize,
     /// Labelled examples of the validation split: used in training, and held out; `None` without
     /// the split.
     pub labelled: Option<[usize; 2]>,
@@ -113,7 +115,8 @@ pub fn check(recipe: &Recipe, session: &Session) -> Result<TrainingFacts> {
     });
     let fingerprint = training.fingerprint(STUDENT, &student)?;
     let compared = training.compared(&student)?;
-    Ok(TrainingFacts { fingerprint, compared, train: student.train.tokens.len(), labelled })
+    let (train, labels) = (student.train.tokens.len(), training.labels.len());
+    Ok(TrainingFacts { fingerprint, compared, train, labels, labelled })
 }
 
 /// Checks the output folder.

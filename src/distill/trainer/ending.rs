@@ -47,6 +47,8 @@ pub(super) enum AfterEpoch {
 pub struct SampleLogits<'a> {
     pub teacher: &'a Logits,
     pub student: Logits,
+    /// The task's labels (N).
+    pub labels: &'a [Option<u32>],
 }
 
 /// Called at the end of each epoch whose state may be kept; may stop the training.

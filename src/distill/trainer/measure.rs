@@ -125,7 +125,7 @@ impl<'a> StageRun<'a> {
         };
         let Some(teacher) = &sample.teacher else { return Ok(None) };
         let student = sample.logits(training.student, &training.evaluation)?;
-        Ok(Some((callback, SampleLogits { teacher, student })))
+        Ok(Some((callback, SampleLogits { teacher, student, labels: &sample.labels })))
     }
 
     /// When β ends this stage.

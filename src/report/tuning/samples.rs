@@ -126,6 +126,7 @@ pub fn tuning() -> Tuning {
             finished(2, 2e-4, 0.0421, 160.0 / 204.0),
             stopped,
         ],
+        violation_units: Some(ViolationUnits { sigma: 0.05, accuracy: 0.0288 }),
         warm_start: None,
         epochs: vec![
             TrainedEpoch {

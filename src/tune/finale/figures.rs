@@ -9,7 +9,7 @@ use crate::distill::saved::Epoch;
 use crate::report::schema::{ModelManifest, Outcome, TaskRow};
 use crate::report::tuning::{
     Audited, Figures, FinalFigures, Finalist, Importance, Means, RunningTune, Seeded, TrainedEpoch,
-    Trial, Tuning, WarmStarted, TUNING_VERSION,
+    Trial, Tuning, ViolationUnits, WarmStarted, TUNING_VERSION,
 };
 use crate::tune::answers::{AccuracyReference, Answers};
 use crate::tune::constraints::{Candidate, Constraints};
@@ -52,7 +52,7 @@ impl Confirmation<'_> {
         let recipe = plan.recipe(&plan.defaults(), plan.seed, &plan.output)?;
         let finals = Finals::new(runs, constraints, &tune.rule());
         let decided = plan.further_seeds > 0 && !finals.checked.is_empty();
-        let confirmed = decided.then(|| finals.winner().is_some());
+        let confirmed = (decided && audit.is_some()).then(|| finals.winner().is_some());
         let holds = winner.shortfall == 0.0 && confirmed != Some(false);
         let first = runs.find(RunId::trial(1)).context("a tune without its default")?;
         let teacher = first.unseen.as_ref().map(|unseen| &unseen.teacher);
@@ -73,7 +73,11 @@ impl Confirmation<'_> {
             let recalibrated = of.candidate.temperature.is_some();
             self.finalist(runs, of.candidate.trial, recalibrated, &references, Some(&of.standing))
         };
-        let finalists = finals.checked.iter().filter(|_| decided).map(finalist);
+        let shown = finals
+            .checked
+            .iter()
+            .filter(|of| decided && (audit.is_some() || matches!(of.standing, Standing::Fails(_))));
+        let finalists = shown.map(finalist);
         let finalists: Vec<Finalist> = finalists.collect::<Result<_>>()?;
         let recalibrated = winner.temperature.is_some();
         let as_finalist = finalists.iter().find(|finalist| finalist.trial == winner.trial);
@@ -102,6 +106,10 @@ impl Confirmation<'_> {
             seen: seen.labelled(),
             unseen: tune.facts.labelled.map_or(0, |[_, unseen]| unseen),
             teacher_accuracy: [seen.accuracy(), teacher.map_or(f64::NAN, |all| all.accuracy())],
+            violation_units: Some(ViolationUnits {
+                sigma: constraints.scale.sigma,
+                accuracy: constraints.scale.accuracy,
+            }),
             trials: trials(runs, constraints)?,
             warm_start: plan
                 .warm_start

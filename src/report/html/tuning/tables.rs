@@ -259,9 +259,13 @@ fn trial_row(report: &Tuning, trial: &Trial) -> Markup {
 pub(super) fn about_trials(report: &Tuning) -> String {
     format!(
         "In the order in which they began. A violation of 0 keeps both constraints; else it is how far \
-         σ and accuracy are from them, each in units of the spread of the trials. σ is of the {} of the training set, of \
+         σ and accuracy are from them, each in units of the spread of the trials{}. σ is of the {} of the training set, of \
          a trial that was given up of a sample of them. Cost: passes of the training set through one \
          layer. trials.csv has the same, a column a key.",
+        report
+            .violation_units
+            .map(|units| format!(" ({} and {})", decimal(units.sigma), decimal(units.accuracy)))
+            .unwrap_or_default(),
         counted(report.n, "example", "examples")
     )
 }
