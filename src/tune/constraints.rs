@@ -13,7 +13,7 @@ const LEVEL: f64 = 0.05;
 
 /// A possible winner: a student without or with its temperature.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Candidate<'a> {
+pub struct TrialCandidate<'a> {
     pub trial: usize,
     pub student: &'a Finished,
     /// τ; `None` without one.
@@ -23,7 +23,7 @@ pub struct Candidate<'a> {
     pub shortfall: f64,
 }
 
-impl Candidate<'_> {
+impl TrialCandidate<'_> {
     pub fn form(&self) -> StudentForm {
         StudentForm { temperature: self.temperature, spend: self.spend }
     }
@@ -113,12 +113,12 @@ impl Constraints {
     }
 
     /// Whether `candidate` is feasible.
-    pub fn allows(&self, candidate: &Candidate) -> bool {
+    pub fn allows(&self, candidate: &TrialCandidate) -> bool {
         candidate.spend.preserved && candidate.shortfall == 0.0
     }
 
     /// The violation of `candidate`; 0 only if it is feasible.
-    pub fn violation_of(&self, candidate: &Candidate) -> f64 {
+    pub fn violation_of(&self, candidate: &TrialCandidate) -> f64 {
         if self.allows(candidate) {
             return 0.0;
         }
@@ -131,7 +131,7 @@ impl Constraints {
     }
 
     /// The figure that the objective minimises.
-    fn figure(&self, candidate: &Candidate) -> f64 {
+    fn figure(&self, candidate: &TrialCandidate) -> f64 {
         match self.objective {
             TuneObjective::Accuracy => -candidate.student.seen.accuracy(),
             TuneObjective::Sigma => candidate.spend.sigma,
@@ -141,9 +141,9 @@ impl Constraints {
     }
 
     /// The forms of a student: without its temperature, then with it.
-    pub fn candidates<'a>(&self, trial: usize, student: &'a Finished) -> Vec<Candidate<'a>> {
+    pub fn candidates<'a>(&self, trial: usize, student: &'a Finished) -> Vec<TrialCandidate<'a>> {
         let shortfall = self.shortfall(&student.seen);
-        let of = |StudentForm { temperature, spend }| Candidate {
+        let of = |StudentForm { temperature, spend }| TrialCandidate {
             trial,
             student,
             temperature,
@@ -154,7 +154,7 @@ impl Constraints {
     }
 
     /// The candidate of a student: with its temperature only if that has the smaller violation.
-    pub fn candidate<'a>(&self, trial: usize, student: &'a Finished) -> Candidate<'a> {
+    pub fn candidate<'a>(&self, trial: usize, student: &'a Finished) -> TrialCandidate<'a> {
         let both = self.candidates(trial, student);
         let better = both.into_iter().reduce(|plain, other| {
             match self.violation_of(&other) < self.violation_of(&plain) {
@@ -166,7 +166,7 @@ impl Constraints {
     }
 
     /// Orders the better one first: by violation, objective, σ, trial.
-    pub fn compare(&self, a: &Candidate, b: &Candidate) -> Ordering {
+    pub fn compare(&self, a: &TrialCandidate, b: &TrialCandidate) -> Ordering {
         self.violation_of(a)
             .total_cmp(&self.violation_of(b))
             .then(self.figure(a).total_cmp(&self.figure(b)))
@@ -198,6 +198,7 @@ pub(super) mod tests {
             seen_sigma: 0.1,
             epochs: 3,
             ended_by: "max-epochs".to_owned(),
+            stage: "prediction".to_owned(),
             epoch: 3,
             cost,
             parameters: 10 * cost,
@@ -225,7 +226,7 @@ pub(super) mod tests {
     fn best_of<'a>(
         constraints: &Constraints,
         students: impl Iterator<Item = (usize, &'a Finished)>,
-    ) -> Candidate<'a> {
+    ) -> TrialCandidate<'a> {
         let candidates = students.map(|(trial, student)| constraints.candidate(trial, student));
         candidates.min_by(|a, b| constraints.compare(a, b)).unwrap()
     }

@@ -1,7 +1,7 @@
 //! Log lines of a tune: when a training starts, at the epochs whose states may be kept, and when it ends,
 //! with the best so far.
 
-use super::constraints::{Candidate, Constraints};
+use super::constraints::{Constraints, TrialCandidate};
 use super::journal::{RunId, TrainingRuns};
 use super::outcome::{Finished, RunOutcome, StudentForm, TrialEpoch};
 use super::ranking::{candidates, ConfirmationRule, Finals, Standing};
@@ -77,7 +77,7 @@ impl TuneLog {
                 constraints.violation_of(&best)
             ),
         };
-        let Candidate { trial, student, .. } = best;
+        let TrialCandidate { trial, student, .. } = best;
         self.0.message(&format!("  {what}: trial-{trial}, {}", shown(best.form(), student)));
     }
 

@@ -96,6 +96,7 @@ pub fn finished(
         seen_sigma: seen.sigma(&seen_scores, 1.0)?,
         epochs: ended.course.len(),
         ended_by: serde_json::to_value(ended.by)?.as_str().unwrap_or_default().to_owned(),
+        stage: ended.stage.to_owned(),
         epoch: ended.epoch,
         cost: ended.course.len() * layers,
         parameters: student.parameters,

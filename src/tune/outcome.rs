@@ -46,7 +46,9 @@ pub struct Finished {
     pub epochs: usize,
     /// `ended_by` of `distillation.json`.
     pub ended_by: String,
-    /// The epoch that is kept, of its stage.
+    /// The stage whose state is kept.
+    pub stage: String,
+    /// The epoch of that stage.
     pub epoch: usize,
     /// Epochs times layers of the student.
     pub cost: usize,

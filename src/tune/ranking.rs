@@ -1,7 +1,7 @@
 //! The trials in their order, and the finalists: the feasible trials that are trained with further
 //! seeds, the best first, until one holds with all of them.
 
-use super::constraints::{Candidate, Constraints};
+use super::constraints::{Constraints, TrialCandidate};
 use super::journal::{RunId, TrainingRun, TrainingRuns};
 use super::outcome::{Finished, RunOutcome};
 use super::space::TrialSettings;
@@ -15,8 +15,11 @@ pub fn students(runs: &TrainingRuns) -> impl Iterator<Item = (&TrainingRun, &Fin
 }
 
 /// The candidates of all finished trials, the best first.
-pub fn candidates<'a>(runs: &'a TrainingRuns, constraints: &Constraints) -> Vec<Candidate<'a>> {
-    let mut all: Vec<Candidate> =
+pub fn candidates<'a>(
+    runs: &'a TrainingRuns,
+    constraints: &Constraints,
+) -> Vec<TrialCandidate<'a>> {
+    let mut all: Vec<TrialCandidate> =
         students(runs).map(|(run, student)| constraints.candidate(run.id.trial, student)).collect();
     all.sort_by(|a, b| constraints.compare(a, b));
     all
@@ -30,7 +33,7 @@ pub fn ranked<'a>(runs: &'a TrainingRuns, constraints: &Constraints) -> Vec<&'a 
         RunOutcome::Finished(student) => Some((constraints.candidate(run.id.trial, student), run)),
         RunOutcome::Stopped { .. } | RunOutcome::Failed { .. } => None,
     };
-    let mut finished: Vec<(Candidate, &TrainingRun)> = all().filter_map(candidate).collect();
+    let mut finished: Vec<(TrialCandidate, &TrainingRun)> = all().filter_map(candidate).collect();
     finished.sort_by(|(a, _), (b, _)| constraints.compare(a, b));
     let violation = |run: &'a TrainingRun| match run.end.as_ref()? {
         RunOutcome::Stopped { course, .. } => {
@@ -72,7 +75,7 @@ pub enum Standing {
 #[derive(Debug, Clone, PartialEq)]
 pub struct CheckedFinalist<'a> {
     /// The trial, in the form that holds with every seed; else in its better form.
-    pub candidate: Candidate<'a>,
+    pub candidate: TrialCandidate<'a>,
     pub standing: Standing,
 }
 
@@ -112,7 +115,7 @@ impl<'a> Finals<'a> {
     }
 
     /// The finalist that holds with every seed.
-    pub fn winner(&self) -> Option<Candidate<'a>> {
+    pub fn winner(&self) -> Option<TrialCandidate<'a>> {
         let last = self.checked.last()?;
         (last.standing == Standing::Holds).then_some(last.candidate)
     }
@@ -130,11 +133,11 @@ impl ConfirmationRule {
         &self,
         runs: &TrainingRuns,
         constraints: &Constraints,
-        candidate: Candidate<'a>,
+        candidate: TrialCandidate<'a>,
     ) -> CheckedFinalist<'a> {
         let known: Vec<&TrainingRun> =
             self.runs_of(candidate.trial).filter_map(|id| runs.find(id)).collect();
-        let failure = |form: &Candidate| {
+        let failure = |form: &TrialCandidate| {
             known.iter().find_map(|run| self.failure(run, constraints, form.temperature.is_some()))
         };
         let Some(why) = failure(&candidate) else {

@@ -42,7 +42,7 @@ pub struct TrainedEpoch {
     pub seen_sigma: Option<f64>,
     /// σ on the watched sample of the training set, in the statistic and confidence that gate.
     pub sample_sigma: Option<f64>,
-    /// σ on the training set, where `keep` depends on it.
+    /// σ on the training set, likewise, where `keep` depends on it.
     pub train_sigma: Option<f64>,
     /// Mean KL divergence of the soft-label loss over the training set, nats, where it was measured.
     pub kl: Option<f64>,

@@ -12,7 +12,7 @@ use crate::report::tuning::{
     Trial, Tuning, ViolationUnits, WarmStarted, TUNING_VERSION,
 };
 use crate::tune::answers::{AccuracyReference, Answers};
-use crate::tune::constraints::{Candidate, Constraints};
+use crate::tune::constraints::{Constraints, TrialCandidate};
 use crate::tune::importance::importance;
 use crate::tune::journal::{RunId, TrainingRun, TrainingRuns};
 use crate::tune::notes;
@@ -45,7 +45,7 @@ impl Confirmation<'_> {
         &self,
         runs: &TrainingRuns,
         constraints: &Constraints,
-        winner: &Candidate,
+        winner: &TrialCandidate,
         audit: Option<&WinnerAudit>,
     ) -> Result<Tuning> {
         let (tune, plan) = (self.0, self.0.plan);
@@ -244,11 +244,12 @@ impl Confirmation<'_> {
 fn epochs(runs: &TrainingRuns, seed: u64) -> Vec<TrainedEpoch> {
     let of = |run: &TrainingRun| {
         let (history, kept) = match &run.end {
-            Some(RunOutcome::Finished(student)) => (student.history.as_slice(), student.epoch),
-            Some(RunOutcome::Stopped { history, .. }) => (history.as_slice(), 0),
-            Some(RunOutcome::Failed { .. }) | None => (&[][..], 0),
+            Some(RunOutcome::Finished(student)) => {
+                (student.history.as_slice(), Some((student.stage.as_str(), student.epoch)))
+            }
+            Some(RunOutcome::Stopped { history, .. }) => (history.as_slice(), None),
+            Some(RunOutcome::Failed { .. }) | None => (&[][..], None),
         };
-        let last = history.last().map(|epoch| epoch.stage.clone()).unwrap_or_default();
         let (trial, seed) = (run.id.trial, run.id.seed.unwrap_or(seed));
         let epoch = |epoch: &Epoch| {
             let soft = |of: fn(&SoftLoss) -> f64| {
@@ -259,7 +260,7 @@ fn epochs(runs: &TrainingRuns, seed: u64) -> Vec<TrainedEpoch> {
                 seed,
                 stage: epoch.stage.clone(),
                 epoch: epoch.epoch,
-                kept: epoch.epoch == kept && epoch.stage == last,
+                kept: kept == Some((epoch.stage.as_str(), epoch.epoch)),
                 accuracy: epoch.validation.and_then(|score| score.accuracy),
                 seen_sigma: epoch.validation.and_then(|score| score.sigma),
                 sample_sigma: epoch.sample_sigma,
@@ -390,7 +391,7 @@ fn means(seeds: &[Seeded]) -> Option<Means> {
 fn obstacle(
     runs: &TrainingRuns,
     constraints: &Constraints,
-    nearest: &Candidate,
+    nearest: &TrialCandidate,
     finals: &Finals,
 ) -> String {
     if !finals.checked.is_empty() {
@@ -407,7 +408,7 @@ fn obstacle(
         };
     }
     let students = students(runs).map(|(run, student)| (run.id.trial, student));
-    let all: Vec<Candidate> =
+    let all: Vec<TrialCandidate> =
         students.flat_map(|(trial, student)| constraints.candidates(trial, student)).collect();
     let least = all.iter().map(|c| c.spend.sigma).fold(f64::INFINITY, f64::min);
     let preserved = all.iter().filter(|c| c.spend.preserved);

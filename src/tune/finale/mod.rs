@@ -11,7 +11,7 @@ use crate::audit::audit;
 use crate::report::tuning::Tuning;
 use crate::report::{Format, RenderOptions};
 use crate::temporary::write_whole;
-use crate::tune::constraints::{Candidate, Constraints};
+use crate::tune::constraints::{Constraints, TrialCandidate};
 use crate::tune::journal::{RunId, TrainingRun, TrainingRuns};
 use crate::tune::outcome::RunOutcome;
 use crate::tune::ranking::{candidates, Finals};
@@ -53,7 +53,7 @@ impl Confirmation<'_> {
         &self,
         runs: &'a TrainingRuns,
         constraints: &Constraints,
-    ) -> Option<Candidate<'a>> {
+    ) -> Option<TrialCandidate<'a>> {
         let finals = Finals::new(runs, constraints, &self.0.rule());
         let first = finals.checked.first().map(|finalist| finalist.candidate);
         let best = || candidates(runs, constraints).into_iter().next();
@@ -105,7 +105,7 @@ impl Confirmation<'_> {
     fn write(
         &self,
         report: &Tuning,
-        winner: &Candidate,
+        winner: &TrialCandidate,
         runs: &TrainingRuns,
         constraints: &Constraints,
     ) -> Result<()> {

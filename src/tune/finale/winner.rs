@@ -14,7 +14,7 @@ use crate::distill::recipe::Recipe;
 use crate::model::Head;
 use crate::recalibration::recalibrated;
 use crate::temporary::sync_folder;
-use crate::tune::constraints::{Candidate, Constraints};
+use crate::tune::constraints::{Constraints, TrialCandidate};
 use crate::tune::journal::{RunId, TrainingRun, TrainingRuns};
 use crate::tune::ranking::Finals;
 use crate::tune::run::remove;
@@ -26,7 +26,7 @@ pub(super) const WINNER: &str = "winner";
 
 impl Confirmation<'_> {
     /// Writes the winner's folder, unless the journal has it as written.
-    pub(super) fn publish(&self, runs: &TrainingRuns, winner: &Candidate) -> Result<()> {
+    pub(super) fn publish(&self, runs: &TrainingRuns, winner: &TrialCandidate) -> Result<()> {
         let output = &self.0.plan.output;
         let [to, new, old] = ["", ".new", ".old"].map(|end| output.join(format!("{WINNER}{end}")));
         let this = (winner.trial, winner.temperature);
@@ -85,7 +85,7 @@ impl Confirmation<'_> {
     pub(super) fn winning_recipe(
         &self,
         run: &TrainingRun,
-        winner: &Candidate,
+        winner: &TrialCandidate,
         runs: &TrainingRuns,
         constraints: &Constraints,
     ) -> Result<String> {
