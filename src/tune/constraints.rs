@@ -176,7 +176,6 @@ impl Constraints {
 }
 
 #[cfg(test)]
-
 pub(super) mod tests {
     use super::*;
     use crate::tune::outcome::RecalibratedStudent;

@@ -25,7 +25,7 @@ pub(in super::super) fn document(report: &Tuning) -> Document {
     }
     for (name, finalist) in [("winner", &report.winner), ("default", &report.default)] {
         let unconfirmed = name == "winner" && report.is_unconfirmed();
-        let mark = unconfirmed.then(|| "not confirmed: not every seed keeps both constraints");
+        let mark = unconfirmed.then_some("not confirmed: not every seed keeps both constraints");
         let lines = mark.map(str::to_owned).into_iter();
         let lines = lines.chain([settings(finalist)]).chain(seeds(finalist, report)).collect();
         document.push(Block::Field { name, lines });
