@@ -207,6 +207,11 @@ fn a_killed_search_is_resumed_to_the_same_journal() {
     killed(&sandbox, &text, "killed", || state("trial-1"));
     killed(&sandbox, &text, "killed", || holds("{\"event\":\"begun\",\"run\":{\"trial\":3}"));
     killed(&sandbox, &text, "killed", || holds("\"seed\":1}"));
+    // In the middle of a finalist's further seed.
+    let finalist = report(&sandbox, "whole")["finalists"][0]["trial"].as_u64().unwrap();
+    assert_ne!(finalist, 1, "the default has its seeds before");
+    let begun = format!("{{\"event\":\"begun\",\"run\":{{\"trial\":{finalist},\"seed\":1}}");
+    killed(&sandbox, &text, "killed", || holds(&begun));
     // A line that was being written.
     let mut torn = journal("killed");
     torn.push_str("{\"event\":\"ended\",\"run\":{\"tri");
