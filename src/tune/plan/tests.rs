@@ -31,6 +31,24 @@ const RATE: &str =
     "\"stage.prediction.learning_rate\" = { low = 1e-5, high = 5e-4, scale = \"log\" }\n";
 
 #[test]
+fn every_example_is_a_valid_search() {
+    let settings = Layer { teacher: Some("teacher".to_owned()), ..Layer::default() };
+    let training = Flags { settings, output: Some("out".into()), ..Flags::default() };
+    let flags = TuneFlags { training, ..TuneFlags::default() };
+    let paths = std::fs::read_dir("configs/tune").unwrap().map(|entry| entry.unwrap().path());
+    let mut paths: Vec<PathBuf> = paths.collect();
+    paths.extend(
+        ["scripts/reproduce/search.toml", "tests/fixtures/tuning/tune.toml"].map(Into::into),
+    );
+    assert!(paths.len() > 6, "{paths:?}");
+    for path in paths {
+        if let Err(error) = Plan::read(&path, &flags) {
+            panic!("{}: {}", path.display(), crate::error::rendered(&error));
+        }
+    }
+}
+
+#[test]
 fn a_trial_is_the_recipe_with_the_points_values() {
     let plan = plan(RATE, 3);
     let point = plan.defaults();
