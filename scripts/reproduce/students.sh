@@ -37,7 +37,7 @@ recipe() {
   echo "task = \"$task\""
   echo 'method = "tinybert"'
   shape_of "$task"
-  echo "seed = $seed"
+  printf 'seed = %s\nsave_every = 200\n' "$seed"
   printf 'keep = "best-preserved"\nkappa = 1.0\nheld_out = { share = 0.5, seed = 0 }\n'
   case $kind in narrow | scratch) echo "layer_map = [1, 3, 4, 6]" ;; esac
   printf '\n[student]\n'
