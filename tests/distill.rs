@@ -278,6 +278,16 @@ fn a_killed_training_is_resumed_to_the_same_bytes() {
     again.fails(2, &["not finished", "--resume"]);
     let other = sandbox.audit(&with(&arguments("killed"), &["--resume", "--seed", "7"]));
     other.fails(2, &["is another one"]);
+    let saved = fs::read(&state).unwrap();
+    let key = b"\"format\":\"";
+    let at = saved.windows(key.len()).position(|bytes| bytes == key).unwrap() + key.len();
+    let mut old = saved.clone();
+    old[at] = b'0';
+    fs::write(&state, old).unwrap();
+    let old = sandbox.audit(&with(&arguments("killed"), &["--resume"]));
+    let remedy = "remove `killed/training`, and start again without --resume";
+    old.fails(2, &["was saved by another version of this program", remedy]);
+    fs::write(&state, saved).unwrap();
     let resumed = sandbox.audit(&with(&arguments("killed"), &["--resume"]));
     assert_eq!(resumed.code, 0, "{}", resumed.stderr);
     assert!(bytes(&sandbox, "whole") == bytes(&sandbox, "killed"));

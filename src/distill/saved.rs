@@ -3,13 +3,17 @@
 //! Batches and dropout are drawn from the seed and from counters, so that parameters, moments, the
 //! objective's state and the progress are all that the next step depends on.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail, ensure, Context, Result};
+use anyhow::{anyhow, bail, Context, Result};
 use candle_core::{Device, Tensor};
 use safetensors::SafeTensors;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::evaluate::{Score, SigmaCheck, SoftLoss};
@@ -21,6 +25,10 @@ use crate::inference::Logits;
 use crate::model::Parameter;
 use crate::temporary::write_whole;
 
+/// The format of saved trainings and shared stages. Raise when the progress or the files' meaning change:
+/// it is part of every fingerprint.
+pub const FORMAT: u32 = 2;
+
 /// The folder of an unfinished training, within the student's.
 const FOLDER: &str = "training";
 const STATE: &str = "state.safetensors";
@@ -31,6 +39,8 @@ const LOCK: &str = "lock";
 const ASSISTANT: &str = "trained-";
 /// The metadata's key of the progress.
 const PROGRESS: &str = "place";
+/// The metadata's key of [`FORMAT`].
+const FORMAT_KEY: &str = "format";
 /// Prefixes of the tensors' names.
 const VALUE: &str = "value.";
 const MEAN: &str = "mean.";
@@ -49,6 +59,13 @@ pub struct Restored {
     pub moments: Vec<NamedMoments>,
     /// The state of the stage's objective, by name.
     pub objective: BTreeMap<String, Tensor>,
+}
+
+/// The part of the progress that names the training.
+#[derive(Deserialize)]
+struct SavedOf {
+    fingerprint: String,
+    of: String,
 }
 
 /// The progress of a training.
@@ -204,24 +221,32 @@ impl TrainingFolder {
             tensors.push((format!("{MEAN}{name}"), mean));
             tensors.push((format!("{SQUARE}{name}"), square));
         }
-        let json = serde_json::to_string(progress)?;
-        self.write(STATE, tensors, HashMap::from([(PROGRESS.to_owned(), json)]))
+        self.write(STATE, tensors, described(progress)?)
     }
 
     /// The progress of the saved training `name`; `None` if none is saved.
     ///
     /// # Errors
-    /// A state that is damaged, or one of another training.
+    /// A state that is damaged, or one of another training or another version of the program.
     pub fn progress(&self, name: &str, fingerprint: &str) -> Result<Option<TrainingProgress>> {
         let path = self.0.join(STATE);
         if !path.exists() {
             return Ok(None);
         }
-        let progress = progress_in(&read(&path)?, &path)?;
-        if progress.of != name {
+        let metadata = metadata(&read(&path)?, &path)?;
+        if !is_of_this_format(&metadata) {
+            let folder = self.0.display();
+            bail!(usage!(
+                "the training in `{folder}` was saved by another version of this program"
+            )
+            .hint(format!("remove `{folder}`, and start again without --resume")));
+        }
+        // Before the rest, which may be of another form.
+        let saved: SavedOf = progress_in(&metadata, &path)?;
+        if saved.of != name {
             return Ok(None);
         }
-        if progress.fingerprint != fingerprint {
+        if saved.fingerprint != fingerprint {
             bail!(usage!(
                 "the training in `{}` is another one: its recipe, seed, teacher, data or \
                          program version differs",
@@ -229,7 +254,7 @@ impl TrainingFolder {
             )
             .hint("use the same ones, or remove the folder and leave --resume out"));
         }
-        Ok(Some(progress))
+        progress_in(&metadata, &path).map(Some)
     }
 
     /// Sets `parameters` to the saved values -> the rest of the state.
@@ -308,7 +333,7 @@ impl TrainingFolder {
             return Ok(None);
         }
         let bytes = read(&path)?;
-        if metadata(&bytes, &path)?.as_deref() != Some(fingerprint) {
+        if metadata(&bytes, &path)?.get(PROGRESS).map(String::as_str) != Some(fingerprint) {
             return Ok(None);
         }
         let file = parsed(&bytes, &path)?;
@@ -326,23 +351,18 @@ impl TrainingFolder {
         let folder = path.parent().context("a file without a folder")?;
         std::fs::create_dir_all(folder)
             .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
-        let metadata = HashMap::from([(PROGRESS.to_owned(), serde_json::to_string(progress)?)]);
-        write_whole(path, &safetensors::serialize(values(parameters), Some(metadata))?)
+        write_whole(path, &safetensors::serialize(values(parameters), Some(described(progress)?))?)
     }
 
-    /// Sets `parameters` to their values after a stage -> the progress; `None` without the file.
-    ///
-    /// # Errors
-    /// A file that is damaged or of other parameters.
-    pub fn restore_stage(
-        path: &Path,
-        parameters: &[Parameter],
-    ) -> Result<Option<TrainingProgress>> {
+    /// Sets `parameters` to their values after a stage -> the progress. `None` without a file that can
+    /// be used, and `parameters` are as they were: the stage is trained again.
+    pub fn restore_stage(path: &Path, parameters: &[Parameter]) -> Option<TrainingProgress> {
         // Another process may remove it at any time.
-        let Ok(bytes) = std::fs::read(path) else { return Ok(None) };
-        let progress = progress_in(&bytes, path)?;
-        set(&parsed(&bytes, path)?, path, parameters)?;
-        Ok(Some(progress))
+        let bytes = std::fs::read(path).ok()?;
+        let metadata = metadata(&bytes, path).ok().filter(is_of_this_format)?;
+        let progress = progress_in(&metadata, path).ok()?;
+        set(&parsed(&bytes, path).ok()?, path, parameters).ok()?;
+        Some(progress)
     }
 
     fn write(
@@ -355,15 +375,25 @@ impl TrainingFolder {
     }
 }
 
-fn progress_in(bytes: &[u8], path: &Path) -> Result<TrainingProgress> {
-    let json = metadata(bytes, path)?.ok_or_else(|| damaged(path, &"it has no progress"))?;
-    serde_json::from_str(&json).map_err(|e| damaged(path, &e))
+/// The metadata of a file with this progress.
+fn described(progress: &TrainingProgress) -> Result<HashMap<String, String>> {
+    let json = serde_json::to_string(progress)?;
+    Ok(HashMap::from([(PROGRESS.to_owned(), json), (FORMAT_KEY.to_owned(), FORMAT.to_string())]))
 }
 
-/// The metadata's value of [`PROGRESS`].
-fn metadata(bytes: &[u8], path: &Path) -> Result<Option<String>> {
+fn is_of_this_format(metadata: &HashMap<String, String>) -> bool {
+    metadata.get(FORMAT_KEY).is_some_and(|format| *format == FORMAT.to_string())
+}
+
+/// The progress in a file's metadata, or a part of it.
+fn progress_in<T: DeserializeOwned>(metadata: &HashMap<String, String>, path: &Path) -> Result<T> {
+    let json = metadata.get(PROGRESS).ok_or_else(|| damaged(path, &"it has no progress"))?;
+    serde_json::from_str(json).map_err(|e| damaged(path, &e))
+}
+
+fn metadata(bytes: &[u8], path: &Path) -> Result<HashMap<String, String>> {
     let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| damaged(path, &e))?;
-    Ok(metadata.metadata().as_ref().and_then(|m| m.get(PROGRESS)).cloned())
+    Ok(metadata.metadata().clone().unwrap_or_default())
 }
 
 fn parsed<'a>(bytes: &'a [u8], path: &Path) -> Result<SafeTensors<'a>> {
@@ -378,16 +408,18 @@ fn values(parameters: &[Parameter]) -> Vec<(String, Tensor)> {
     parameters.iter().map(|p| (format!("{VALUE}{}", p.name), p.var.as_tensor().clone())).collect()
 }
 
+/// Sets all `parameters`, or none.
 fn set(file: &SafeTensors, path: &Path, parameters: &[Parameter]) -> Result<()> {
-    for parameter in parameters {
-        let value = tensor(file, path, &format!("{VALUE}{}", parameter.name))?;
-        ensure!(
-            value.dims() == parameter.var.dims(),
-            "`{}`: `{}` has another shape",
-            path.display(),
-            parameter.name
-        );
-        parameter.var.set(&value)?;
+    let values = parameters.iter().map(|Parameter { name, var, .. }| {
+        let value = tensor(file, path, &format!("{VALUE}{name}"))?;
+        match value.dims() == var.dims() && value.dtype() == var.dtype() {
+            true => Ok(value),
+            false => Err(damaged(path, &format!("`{name}` has another shape or type"))),
+        }
+    });
+    let values: Vec<Tensor> = values.collect::<Result<_>>()?;
+    for (parameter, value) in parameters.iter().zip(&values) {
+        parameter.var.set(value)?;
     }
     Ok(())
 }

@@ -75,7 +75,7 @@ impl Training<'_> {
     ) -> Result<TrainingEnd> {
         let mut progress = match resume {
             true => progress,
-            false => self.after_shared_stages(progress)?,
+            false => self.after_shared_stages(progress),
         };
         let mut resume = resume;
         while progress.stage < self.recipe.stages.len() {
@@ -106,14 +106,14 @@ impl Training<'_> {
     }
 
     /// The progress after the last shared stage that is already trained, else `progress`.
-    fn after_shared_stages(&self, progress: TrainingProgress) -> Result<TrainingProgress> {
+    fn after_shared_stages(&self, progress: TrainingProgress) -> TrainingProgress {
         for path in self.stages.iter().rev() {
-            if let Some(known) = TrainingFolder::restore_stage(path, self.parameters)? {
+            if let Some(known) = TrainingFolder::restore_stage(path, self.parameters) {
                 let TrainingProgress { fingerprint, of, .. } = progress;
-                return Ok(TrainingProgress { fingerprint, of, ..known });
+                return TrainingProgress { fingerprint, of, ..known };
             }
         }
-        Ok(progress)
+        progress
     }
 
     /// Restores the parameters that are kept.

@@ -11,6 +11,7 @@ use super::Distillation;
 use crate::digest::hexadecimal;
 use crate::distill::evaluate::Evaluated;
 use crate::distill::record::{RecordedCheckpoint, RecordedRecipe};
+use crate::distill::saved::FORMAT;
 
 impl Distillation<'_> {
     /// The recipe, as a training of `prepared` records it.
@@ -40,7 +41,7 @@ impl Distillation<'_> {
         let hashes =
             |s: &RecordedCheckpoint| (s.weights_sha256.clone(), s.tokenizer_sha256.clone());
         let parts = serde_json::to_vec(&(
-            env!("CARGO_PKG_VERSION"),
+            (env!("CARGO_PKG_VERSION"), FORMAT),
             (name, self.recipe.method.name, &self.labels),
             recipe,
             (self.sources.0.as_ref().map(hashes), hashes(&self.sources.1)),
