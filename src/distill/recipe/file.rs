@@ -1,6 +1,7 @@
 //! A recipe as it is written: TOML, every key optional, unknown keys refused.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -91,18 +92,14 @@ pub enum Keep {
     Last,
 }
 
-impl Keep {
-    /// Its name in recipes.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Keep::OneStandardError => "one-standard-error",
-            Keep::BestAccuracy => "best-accuracy",
-            Keep::BestSigma => "best-sigma",
-            Keep::BestPreserved => "best-preserved",
-            Keep::Last => "last",
-        }
+/// Its name in recipes.
+impl fmt::Display for Keep {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        self.serialize(f)
     }
+}
 
+impl Keep {
     /// Whether σ decides, which needs a teacher.
     pub fn compares_sigma(self) -> bool {
         match self {

@@ -157,9 +157,8 @@ fn keep(file: &RecipeFile, settings: &Settings) -> Result<Keep> {
         None => Keep::BestAccuracy,
     };
     let keep = file.keep.unwrap_or(default);
-    let name = keep.as_str();
     if keep.compares_sigma() && settings.teacher.is_none() {
-        let why = format!("`keep` = `{name}` compares with a teacher, and none is set");
+        let why = format!("`keep` = `{keep}` compares with a teacher, and none is set");
         bail!(Diagnostic::usage(why).hint("use best-accuracy or last"));
     }
     if file.kappa.is_some() && keep != Keep::BestPreserved {
@@ -169,7 +168,7 @@ fn keep(file: &RecipeFile, settings: &Settings) -> Result<Keep> {
     let of_sigma =
         [("statistic", file.statistic.is_some()), ("confidence", file.confidence.is_some())];
     if let Some((key, _)) = of_sigma.iter().find(|(_, given)| *given && !keep.compares_sigma()) {
-        bail!(usage!("`{key}` has no effect with `keep` = `{name}`, which does not compare σ")
+        bail!(usage!("`{key}` has no effect with `keep` = `{keep}`, which does not compare σ")
             .hint("leave it out; an audit has its own"));
     }
     if settings.statistic == Statistic::Published && file.confidence.is_some() {

@@ -73,7 +73,8 @@ impl Choice {
 
     /// Whether `b` cannot be chosen because of `a`: it is not more accurate, and its σ is not smaller.
     fn goes_before(&self, a: &Candidate, b: &Candidate) -> bool {
-        self.right(a.accuracy) >= self.right(b.accuracy) && a.sigma <= b.sigma
+        let is_as_near = a.sigma.zip(b.sigma).is_some_and(|(a, b)| a <= b);
+        is_as_near && self.right(a.accuracy) >= self.right(b.accuracy)
     }
 
     /// The most right answers of a candidate, and so of any state: the most accurate is one.
