@@ -7,7 +7,8 @@
 //! }
 //! ```
 //!
-//! Only these two parts are read here; other keys are ignored.
+//! Only these two parts are read here; other keys are ignored. They are the same in every
+//! `schema_version`.
 
 use serde::{Deserialize, Serialize};
 
@@ -218,6 +219,10 @@ mod tests {
             "t_squared": false, "note": "x"}, "method": "tinybert"}"#;
         let expected = Bound::new(BoundPolicy::Beta(3.0), 0.25, 2.0).unwrap();
         assert_eq!(bound(json).unwrap(), Some(expected));
+        for version in ["1", "2"] {
+            let json = json.replacen('{', &format!("{{\"schema_version\": {version}, "), 1);
+            assert_eq!(bound(&json).unwrap(), Some(expected), "{version}");
+        }
         let json =
             r#"{"bound": {"beta_per_example": 0.0025, "temperature": 4, "t_squared": true}}"#;
         assert_eq!(bound(json).unwrap(), Some(Bound::default()));

@@ -16,8 +16,9 @@ use crate::check::{LossReached, RecordedBound};
 use crate::confidence::{ConfidenceKind, Statistic};
 use crate::model::{DropoutRates, Head};
 
-/// Raise when a key changes its meaning.
-pub const SCHEMA_VERSION: u32 = 1;
+/// Raise when a key changes its meaning. In version 1 `epoch` was of the last stage, and the σ in
+/// `course[].train` the root mean square of the largest probability whatever the recipe.
+pub const SCHEMA_VERSION: u32 = 2;
 
 /// The whole record; [`crate::check::StudentRecord`] reads two parts of it.
 #[derive(Debug, Serialize)]
