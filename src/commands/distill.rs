@@ -75,11 +75,13 @@ fn summary(recipe: &Recipe, student: &Student) -> String {
         }
         (EndedBy::MaxEpochs, None) => format!("all epochs were run; epoch {epoch} is kept"),
     };
+    let [on_train, on_validation] = deciding(recipe, student);
     let mut lines = vec![
         format!("{} on {}: {ended}", recipe.method.name, recipe.settings.task.name),
-        score("train", &student.train),
+        score("train", &student.train) + &on_train,
     ];
-    lines.extend(student.validation.as_ref().map(|s| score("validation", s)));
+    let validation = student.validation.as_ref();
+    lines.extend(validation.map(|s| score("validation", s) + &on_validation));
     if let Some(loss) = student.soft_loss {
         let last = recipe.last_stage();
         lines.push(format!(
@@ -93,6 +95,19 @@ fn summary(recipe: &Recipe, student: &Student) -> String {
     lines.push(format!("wrote {}", student.folder.display()));
     lines.extend(audit_hint(recipe, student));
     lines.join("\n") + "\n"
+}
+
+/// The σ that chose the state, on the training set and on the validation split, where it is not the
+/// one of every score.
+fn deciding(recipe: &Recipe, student: &Student) -> [String; 2] {
+    let ended = &student.ended;
+    let name = recipe.sigma_name().filter(|_| ended.by == EndedBy::MaxEpochs);
+    let mut course = ended.course.iter();
+    let kept =
+        course.find(|epoch| (epoch.stage.as_str(), epoch.epoch) == (ended.stage, ended.epoch));
+    let (Some(name), Some(kept)) = (name, kept) else { return Default::default() };
+    [kept.train.map(|check| check.sigma), kept.validation_sigma]
+        .map(|sigma| sigma.map(|sigma| format!(", sigma {sigma:.4} ({name})")).unwrap_or_default())
 }
 
 /// The command that audits the student; a task of the user's own needs a config.
@@ -128,15 +143,13 @@ fn audit_hint(recipe: &Recipe, student: &Student) -> Option<String> {
     // What chose the state that is kept: β, or κ.
     let kappa = recipe.kappa(student.train_logits.labels.len());
     match kappa.filter(|_| student.ended.by == EndedBy::MaxEpochs) {
-        Some(kappa) => {
-            add("kappa", Some(kappa.to_string()));
-            let statistic = Some(settings.statistic).filter(|s| *s != Statistic::default());
-            add("statistic", statistic.map(|statistic| statistic.to_string()));
-            let kind = Some(settings.confidence).filter(|k| *k != ConfidenceKind::default());
-            add("confidence", kind.map(|kind| kind.to_string()));
-        }
+        Some(kappa) => add("kappa", Some(kappa.to_string())),
         None => add("bound", recipe.stopping.map(|_| "from-student".to_owned())),
     }
+    let statistic = Some(settings.statistic).filter(|s| *s != Statistic::default());
+    add("statistic", statistic.map(|statistic| statistic.to_string()));
+    let kind = Some(settings.confidence).filter(|k| *k != ConfidenceKind::default());
+    add("confidence", kind.map(|kind| kind.to_string()));
     Some(line + &explanation)
 }
 

@@ -75,28 +75,48 @@ impl TrainingLog {
         self.0.message(&line);
     }
 
-    /// The end of an epoch; `compared` is w_soft·ΣL_soft over the training set, and β.
-    pub fn epoch(&self, epoch: &Epoch, epochs: usize, compared: Option<(f64, f64)>) {
-        let mut line = format!("{} epoch {}/{epochs} done", epoch.stage, epoch.epoch);
-        for (term, loss) in &epoch.losses {
-            let _ = write!(line, "  {term} {loss:.5}");
-        }
-        if let Some((loss, beta)) = compared {
-            let _ = write!(line, "  weighted soft loss on train {loss:.4} (β {beta:.4})");
-        }
-        if let Some(SigmaCheck { sigma, .. }) = epoch.train {
-            let _ = write!(line, "  sigma on train {sigma:.4}");
-        }
-        if let Some(Score { accuracy, sigma }) = epoch.validation {
-            if let Some(accuracy) = accuracy {
-                let _ = write!(line, "  validation accuracy {accuracy:.4}");
-            }
-            if let Some(sigma) = sigma {
-                let _ = write!(line, "  sigma {sigma:.4}");
-            }
-        }
-        self.0.message(&line);
+    /// The end of an epoch; `compared` is w_soft·ΣL_soft over the training set, and β. `named` is the
+    /// name of the σ that `keep` compares, where it is not the one of every score.
+    pub fn epoch(
+        &self,
+        epoch: &Epoch,
+        epochs: usize,
+        compared: Option<(f64, f64)>,
+        named: Option<&str>,
+    ) {
+        self.0.message(&epoch_line(epoch, epochs, compared, named));
     }
+}
+
+fn epoch_line(
+    epoch: &Epoch,
+    epochs: usize,
+    compared: Option<(f64, f64)>,
+    named: Option<&str>,
+) -> String {
+    let mut line = format!("{} epoch {}/{epochs} done", epoch.stage, epoch.epoch);
+    let named = named.map(|name| format!(" ({name})")).unwrap_or_default();
+    for (term, loss) in &epoch.losses {
+        let _ = write!(line, "  {term} {loss:.5}");
+    }
+    if let Some((loss, beta)) = compared {
+        let _ = write!(line, "  weighted soft loss on train {loss:.4} (β {beta:.4})");
+    }
+    if let Some(SigmaCheck { sigma, .. }) = epoch.train {
+        let _ = write!(line, "  sigma on train {sigma:.4}{named}");
+    }
+    if let Some(Score { accuracy, sigma }) = epoch.validation {
+        if let Some(accuracy) = accuracy {
+            let _ = write!(line, "  validation accuracy {accuracy:.4}");
+        }
+        if let Some(sigma) = sigma {
+            let _ = write!(line, "  sigma {sigma:.4}");
+        }
+    }
+    if let Some(sigma) = epoch.validation_sigma {
+        let _ = write!(line, "  sigma {sigma:.4}{named}");
+    }
+    line
 }
 
 /// `time` in two units: `1 h 02 min`, `3 min 20 s`, `4 s`.
@@ -118,5 +138,25 @@ mod tests {
         let cases = [(4, "4 s"), (200, "3 min 20 s"), (3720, "1 h 02 min")];
         let shown = cases.map(|(seconds, _)| duration(Duration::from_secs(seconds)));
         assert_eq!(shown, cases.map(|(_, text)| text));
+    }
+
+    #[test]
+    fn a_sigma_of_another_statistic_is_named() {
+        let epoch = Epoch {
+            stage: "train".to_owned(),
+            epoch: 2,
+            train: Some(SigmaCheck { sigma: 0.0316, preserved: None }),
+            validation: Some(Score { accuracy: Some(0.9), sigma: Some(0.0379) }),
+            ..Epoch::default()
+        };
+        let usual = epoch_line(&epoch, 3, None, None);
+        let start = "train epoch 2/3 done  sigma on train 0.0316";
+        assert_eq!(usual, format!("{start}  validation accuracy 0.9000  sigma 0.0379"));
+        let other = epoch_line(&epoch, 3, None, Some("published"));
+        let end = "  validation accuracy 0.9000  sigma 0.0379";
+        assert_eq!(other, format!("{start} (published){end}"));
+        let seen = Epoch { train: None, validation_sigma: Some(0.02), ..epoch };
+        let seen = epoch_line(&seen, 3, None, Some("centred"));
+        assert!(seen.ends_with("sigma 0.0379  sigma 0.0200 (centred)"), "{seen}");
     }
 }

@@ -100,7 +100,7 @@ pub fn finished(
         epoch: ended.epoch,
         cost: ended.course.len() * layers,
         parameters: student.parameters,
-        course: trial_epochs(&ended.course, recipe.measured_epochs(recipe.stages.len())),
+        course: trial_epochs(&ended.course, recipe.measured_epochs()),
         history: ended.course.clone(),
     })
 }

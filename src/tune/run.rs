@@ -343,7 +343,7 @@ impl<'a> Tune<'a> {
                 )),
                 TrainingOutcome::Stopped(course) => RunOutcome::Stopped {
                     why: pruner.reason().context("a trial was stopped without a reason")?,
-                    course: trial_epochs(&course, recipe.measured_epochs(recipe.stages.len())),
+                    course: trial_epochs(&course, recipe.measured_epochs()),
                     history: course,
                 },
                 TrainingOutcome::Refused(error) => return failed(&error),

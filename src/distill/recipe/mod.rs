@@ -153,6 +153,17 @@ impl Recipe {
         self.keep.compares_sigma().then_some(of_keep)
     }
 
+    /// The name of that σ where it is not the one that every score has, the root mean square of the
+    /// largest probability's difference.
+    pub fn sigma_name(&self) -> Option<String> {
+        match self.sigma_of_keep()? {
+            (Statistic::Rms, ConfidenceKind::Max) => None,
+            (Statistic::Published, _) => Some(Statistic::Published.to_string()),
+            (statistic, ConfidenceKind::Max) => Some(statistic.to_string()),
+            (statistic, confidence) => Some(format!("{statistic}, {confidence}")),
+        }
+    }
+
     /// Whether states of stage number `stage`, from 0, are measured and may be kept.
     pub fn is_measured(&self, stage: usize) -> bool {
         match self.method.kept_from {
@@ -161,9 +172,14 @@ impl Recipe {
         }
     }
 
-    /// The most epochs whose states may be kept, of the first `stages` stages.
-    pub fn measured_epochs(&self, stages: usize) -> usize {
-        let measured = (0..stages).filter(|stage| self.is_measured(*stage));
+    /// The most epochs whose states may be kept.
+    pub fn measured_epochs(&self) -> usize {
+        self.measured_epochs_before(self.stages.len())
+    }
+
+    /// The most epochs whose states may be kept, of the stages before number `stage`, from 0.
+    pub fn measured_epochs_before(&self, stage: usize) -> usize {
+        let measured = (0..stage).filter(|stage| self.is_measured(*stage));
         measured.map(|stage| self.stages[stage].max_epochs).sum()
     }
 

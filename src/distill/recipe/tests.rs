@@ -113,7 +113,7 @@ fn a_stage_without_epochs_is_left_out() {
         let recipe = resolve(&toml, &Flags::default()).map_err(|e| crate::error::rendered(&e));
         recipe.map(|recipe| {
             let names: Vec<_> = recipe.stages.iter().map(|stage| stage.name).collect();
-            (names, recipe.measured_epochs(recipe.stages.len()))
+            (names, recipe.measured_epochs())
         })
     };
     let annealing = |first, last| of("annealing", [("logits", first), ("labels", last)]);

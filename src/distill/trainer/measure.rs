@@ -1,4 +1,4 @@
-//! The end of an epoch: the student is measured with dropout off, and kept if it is the best.
+//! The end of an epoch: the student is measured with dropout off, and saved if it may be kept.
 
 use anyhow::Result;
 
@@ -29,43 +29,20 @@ impl<'a> StageRun<'a> {
         let measured = self.measured()?;
         let sample = self.sample()?;
         let sample_sigma = sample.as_ref().map(|(callback, logits)| callback.sigma(logits));
-        let sample_sigma = sample_sigma.transpose()?;
-        let Measured { soft_loss, score, validation, train } = measured;
-        let batches = self.progress.batches as f64;
-        let sums = std::mem::take(&mut self.progress.sums);
-        self.progress.epoch += 1;
-        (self.progress.step, self.progress.batches) = (0, 0);
-        let epoch = Epoch {
-            stage: self.stage.name.to_owned(),
-            epoch: self.progress.epoch,
-            losses: sums.into_iter().map(|(term, sum)| (term, sum / batches)).collect(),
-            soft_loss,
-            validation: score,
-            train,
-            validation_sigma: validation
-                .map(|check| check.sigma)
-                .filter(|_| !self.is_usual_sigma()),
-            sample_sigma,
-        };
-        let compared = self.weighted_loss_and_beta(soft_loss);
-        self.training.log.epoch(&epoch, self.stage.max_epochs, compared);
+        let epoch = self.finished_epoch(&measured, sample_sigma.transpose()?);
+        let recipe = self.training.recipe;
+        let compared = self.weighted_loss_and_beta(measured.soft_loss);
+        let named = recipe.sigma_name();
+        self.training.log.epoch(&epoch, self.stage.max_epochs, compared, named.as_deref());
         self.progress.course.push(epoch);
         if compared.is_some_and(|(loss, beta)| loss <= beta) {
             return Ok(AfterEpoch::End(EndedBy::Beta));
         }
         if self.is_measured() {
-            let check = validation.or(train);
-            self.keep_if_candidate(Candidate {
-                stage: self.progress.stage,
-                epoch: self.progress.epoch,
-                accuracy: score.and_then(|score| score.accuracy),
-                sigma: check.map(|check| check.sigma),
-                preserved: check.and_then(|check| check.preserved),
-            })?;
+            self.keep_if_candidate(self.candidate(&measured))?;
         }
-        let recipe = self.training.recipe;
-        let epochs = recipe.measured_epochs(recipe.stages.len());
-        let done = recipe.measured_epochs(self.progress.stage) + self.progress.epoch;
+        let epochs = recipe.measured_epochs();
+        let done = recipe.measured_epochs_before(self.progress.stage) + self.progress.epoch;
         match sample.filter(|_| done < epochs) {
             Some((callback, sample))
                 if !callback.continues(&self.progress.course, epochs, &sample)? =>
@@ -73,6 +50,37 @@ impl<'a> StageRun<'a> {
                 Ok(AfterEpoch::Stop)
             }
             _ => Ok(AfterEpoch::Continue),
+        }
+    }
+
+    /// The epoch that has just ended; the progress is then at the start of the next.
+    fn finished_epoch(&mut self, measured: &Measured, sample_sigma: Option<f64>) -> Epoch {
+        let batches = self.progress.batches as f64;
+        let sums = std::mem::take(&mut self.progress.sums);
+        self.progress.epoch += 1;
+        (self.progress.step, self.progress.batches) = (0, 0);
+        let other = measured.validation.filter(|_| self.training.recipe.sigma_name().is_some());
+        Epoch {
+            stage: self.stage.name.to_owned(),
+            epoch: self.progress.epoch,
+            losses: sums.into_iter().map(|(term, sum)| (term, sum / batches)).collect(),
+            soft_loss: measured.soft_loss,
+            validation: measured.score,
+            train: measured.train,
+            validation_sigma: other.map(|check| check.sigma),
+            sample_sigma,
+        }
+    }
+
+    /// The state at the end of that epoch.
+    fn candidate(&self, measured: &Measured) -> Candidate {
+        let check = measured.validation.or(measured.train);
+        Candidate {
+            stage: self.progress.stage,
+            epoch: self.progress.epoch,
+            accuracy: measured.score.and_then(|score| score.accuracy),
+            sigma: check.map(|check| check.sigma),
+            preserved: check.and_then(|check| check.preserved),
         }
     }
 
@@ -110,11 +118,6 @@ impl<'a> StageRun<'a> {
 
     fn sigma_of_keep(&self) -> (Statistic, ConfidenceKind) {
         self.training.recipe.sigma_of_keep().unwrap_or_default()
-    }
-
-    /// Whether the σ that `keep` compares is the one that every score has.
-    fn is_usual_sigma(&self) -> bool {
-        self.sigma_of_keep() == (Statistic::Rms, ConfidenceKind::Max)
     }
 
     /// The callback with the logits of its sample, where the state may be kept.
