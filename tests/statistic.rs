@@ -166,7 +166,10 @@ fn every_format_shows_it_with_what_it_leaves_out() {
     }
     let output = sandbox.audit(&with(&check, &["--output-dir", "out"]));
     assert_eq!(output.code, 1, "{}", output.stderr);
-    says(&sandbox.read("out/report.html"), &["σ first-label, published", "leaves out 7 examples"]);
+    says(
+        &sandbox.read("out/report.html"),
+        &["σ first-label, published", "left out by it", "student wrong: 7"],
+    );
     let compared =
         sandbox.audit(&["compare", "out/report.json", "out/report.json", "--format", "json"]);
     says(&compared.stdout, &["\"sigma_published\""]);

@@ -10,7 +10,6 @@ use super::super::numbers::{
 use super::super::schema::{
     Interval, Manifest, ModelManifest, Prediction, Report, TaskRow, WorstInput,
 };
-use super::super::summary::left_out;
 
 /// Characters of all texts of a page, and of one of them.
 const ALL_TEXTS: usize = 600_000;
@@ -133,9 +132,14 @@ fn pair_metrics(row: &TaskRow) -> Markup {
                         th scope="row" { "σ " (other.confidence.as_str()) ", " (other.statistic) }
                         td { (decimal_or_absent(other.sigma)) @if let Some(within) = other.within_bound {
                             span.interval { (if within { "within κ" } else { "above κ" }) } }
-                            @if let Some(count) = left_out(other) {
-                                span.interval { "leaves out " (count) }
-                            } }
+                        }
+                    }
+                    @if let Some(left_out) = other.left_out {
+                        tr {
+                            th scope="row" { "left out by it" }
+                            td { (thousands(left_out.count))
+                                span.interval { "student wrong: " (thousands(left_out.student_wrong)) } }
+                        }
                     }
                 }
             }
