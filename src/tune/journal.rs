@@ -11,6 +11,9 @@
 //!
 //! It has no times or dates: a tune that was killed and resumed has the same bytes as one that was not.
 
+#[cfg(test)]
+pub(super) mod tests;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -20,6 +23,7 @@ use anyhow::{anyhow, bail, Context, Result};
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
+use super::answers::Answers;
 use super::outcome::{RunOutcome, Unseen};
 use super::space::TrialSettings;
 use super::warm::{WarmStart, WarmTrial};
@@ -130,15 +134,38 @@ impl TrainingRuns {
             Event::Begun { run, values } => {
                 let point = settings_of(values)?;
                 if self.find(run).is_some() {
-                    bail!("{run} has begun twice");
+                    bail!("{run} begins a second time");
                 }
                 self.all.push(TrainingRun { id: run, point, end: None, unseen: None });
             }
-            Event::Ended { run, end } => self.find_mut(run)?.end = Some(end),
-            Event::Unseen { run, unseen } => self.find_mut(run)?.unseen = Some(unseen),
+            Event::Ended { run, end } => {
+                if let RunOutcome::Finished(student) = &end {
+                    let known = self.all.iter().chain(&self.warm).find_map(|run| match &run.end {
+                        Some(RunOutcome::Finished(known)) => Some(&known.teacher_seen),
+                        _ => None,
+                    });
+                    let answers = [&student.seen, &student.teacher_seen];
+                    require_as_many(run, answers.into_iter().chain(known))?;
+                }
+                self.find_mut(run)?.end = Some(end);
+            }
+            Event::Unseen { run, unseen } => {
+                let known = self.all.iter().find_map(|run| Some(&run.unseen.as_ref()?.teacher));
+                require_as_many(run, [&unseen.student, &unseen.teacher].into_iter().chain(known))?;
+                self.find_mut(run)?.unseen = Some(unseen);
+            }
             Event::Published { trial, temperature } => self.published = Some((trial, temperature)),
         }
         Ok(())
+    }
+}
+
+/// Requires answers to the same number of examples: they are compared one by one.
+fn require_as_many<'a>(run: RunId, answers: impl Iterator<Item = &'a Answers>) -> Result<()> {
+    let counts: Vec<usize> = answers.map(Answers::labelled).collect();
+    match counts.iter().find(|count| **count != counts[0]) {
+        None => Ok(()),
+        Some(other) => bail!("{run} has {} answers where another model has {other}", counts[0]),
     }
 }
 
@@ -204,15 +231,14 @@ impl Journal {
             .with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
         let mut file = journal.locked_file()?;
         let JournalHead { fingerprint, plan, compared } = head;
-        match journal.lines(&mut file)?.first() {
+        match journal.contents(&mut file)?.0 {
             None => {
                 let (schema_version, warm) = (SCHEMA_VERSION, warm_start);
                 let first = Event::Tune { schema_version, fingerprint, plan, compared, warm };
                 journal.append(&mut file, &first)?;
             }
-            Some(Event::Tune { schema_version: SCHEMA_VERSION, fingerprint: known, .. })
-                if *known == fingerprint => {}
-            Some(begun) => return Err(journal.of_another(begun, &plan)),
+            Some(Event::Tune { fingerprint: known, .. }) if known == fingerprint => {}
+            Some(begun) => return Err(journal.of_another(&begun, &plan)),
         }
         Ok(journal)
     }
@@ -241,7 +267,7 @@ impl Journal {
     /// A journal that cannot be read, or whose lines contradict each other.
     pub fn lock(&self) -> Result<LockedJournal<'_>> {
         let mut file = self.locked_file()?;
-        let (_, runs) = read(self.lines(&mut file)?).map_err(|e| self.damaged(&e))?;
+        let (_, runs) = self.contents(&mut file)?;
         Ok(LockedJournal { journal: self, file, runs })
     }
 
@@ -251,14 +277,11 @@ impl Journal {
     /// A file that is not a journal of this version of the program.
     pub fn read_other(path: &Path) -> Result<OtherJournal> {
         let (text, name) = (InputFile::open(path)?.read()?, path.display());
+        require_version(&text, path, "name the journal of a search with this version")?;
         let wrong = |why: &dyn std::fmt::Display| usage!("`{name}` is not a journal: {why}");
-        let (first, runs) = events(&text).and_then(read).map_err(|why| wrong(&why))?;
-        match first {
-            Some(Event::Tune { schema_version: SCHEMA_VERSION, plan, compared, .. }) => {
+        match read(&text).map_err(|why| wrong(&why))? {
+            (Some(Event::Tune { plan, compared, .. }), runs) => {
                 Ok(OtherJournal { plan, compared, runs })
-            }
-            Some(Event::Tune { .. }) => {
-                bail!(usage!("`{name}` is the journal of another version of this program"))
             }
             _ => bail!(wrong(&"its first line does not begin a tune")),
         }
@@ -273,8 +296,9 @@ impl Journal {
         Ok(file)
     }
 
-    /// The complete lines. An incomplete last line is removed: its process was killed.
-    fn lines(&self, file: &mut File) -> Result<Vec<Event>> {
+    /// What the complete lines add up to, after the first. An incomplete last line is removed: its
+    /// process was killed.
+    fn contents(&self, file: &mut File) -> Result<(Option<Event>, TrainingRuns)> {
         let mut text = Vec::new();
         let cannot = || format!("cannot read `{}`", self.path.display());
         file.seek(SeekFrom::Start(0))
@@ -285,7 +309,8 @@ impl Journal {
             file.set_len(whole as u64)
                 .with_context(|| format!("cannot truncate `{}`", self.path.display()))?;
         }
-        events(&text[..whole]).map_err(|e| self.damaged(&e))
+        require_version(&text[..whole], &self.path, "name another folder with --output")?;
+        read(&text[..whole]).map_err(|e| self.damaged(&e))
     }
 
     /// Appends a line and flushes it to the disk.
@@ -303,21 +328,43 @@ impl Journal {
     }
 }
 
-/// The events of the complete lines of `text`.
-fn events(text: &[u8]) -> Result<Vec<Event>> {
+/// The complete lines of `text` that are not empty, with their numbers.
+fn lines(text: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let whole = text.iter().rposition(|&byte| byte == b'\n').unwrap_or(0);
-    let lines = text[..whole].split(|&byte| byte == b'\n').filter(|line| !line.is_empty());
-    let event = |(i, line): (usize, &[u8])| {
-        serde_json::from_slice(line).map_err(|e| anyhow!("line {}: {e}", i + 1))
-    };
-    lines.enumerate().map(event).collect()
+    let lines = (1..).zip(text[..whole].split(|&byte| byte == b'\n'));
+    lines.filter(|(_, line)| !line.is_empty())
 }
 
-/// The first event, and what the events add up to.
-fn read(events: Vec<Event>) -> Result<(Option<Event>, TrainingRuns)> {
+/// Refuses the journal `path` if another version of the program began it, whose lines may differ in
+/// anything else.
+fn require_version(text: &[u8], path: &Path, hint: &'static str) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Begun {
+        event: String,
+        schema_version: u64,
+    }
+    let first = lines(text).next().map(|(_, line)| serde_json::from_slice::<Begun>(line));
+    match first {
+        Some(Ok(Begun { event, schema_version }))
+            if event == "tune" && schema_version != u64::from(SCHEMA_VERSION) =>
+        {
+            let path = path.display();
+            bail!(usage!("`{path}` is the journal of another version of this program").hint(hint))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The first event, and what the events of the complete lines add up to.
+fn read(text: &[u8]) -> Result<(Option<Event>, TrainingRuns)> {
+    let at = |number: usize| move |why: anyhow::Error| anyhow!("line {number}: {why}");
+    let event = |(number, line)| {
+        let event = serde_json::from_slice::<Event>(line);
+        event.map(|event| (number, event)).map_err(|why| at(number)(why.into()))
+    };
+    let mut events = lines(text).map(event);
     let mut runs = TrainingRuns::default();
-    let mut events = events.into_iter();
-    let first = events.next();
+    let first = events.next().transpose()?.map(|(_, event)| event);
     if let Some(Event::Tune { warm: Some(warm), .. }) = &first {
         let run = |WarmTrial { trial, values, end }: &WarmTrial| -> Result<TrainingRun> {
             let (point, end) = (settings_of(values.clone())?, Some(end.clone()));
@@ -326,7 +373,10 @@ fn read(events: Vec<Event>) -> Result<(Option<Event>, TrainingRuns)> {
         runs.warm = warm.trials.iter().map(run).collect::<Result<_>>()?;
         runs.skipped = warm.skipped.clone();
     }
-    events.try_for_each(|event| runs.take(event))?;
+    for event in events {
+        let (number, event) = event?;
+        runs.take(event).map_err(at(number))?;
+    }
     Ok((first, runs))
 }
 
@@ -351,7 +401,8 @@ impl LockedJournal<'_> {
     }
 
     fn write(&mut self, event: Event) -> Result<()> {
-        self.runs.take(event.clone())?;
+        let path = self.journal.path.display();
+        self.runs.take(event.clone()).map_err(|why| failure!("`{path}` cannot go on: {why}"))?;
         self.journal.append(&mut self.file, &event)
     }
 }
@@ -361,136 +412,4 @@ fn settings(plan: &serde_json::Value) -> BTreeMap<&str, &serde_json::Value> {
     let parts = [plan.as_object(), plan["gate"].as_object()];
     let keys = parts.into_iter().flatten().flatten().filter(|(key, _)| *key != "gate");
     keys.map(|(key, value)| (key.as_str(), value)).collect()
-}
-
-#[cfg(test)]
-pub(super) mod tests {
-    use super::*;
-    use crate::error::rendered;
-
-    fn point(rate: f64) -> TrialSettings {
-        TrialSettings::from([
-            ("layers".to_owned(), Value::Array(vec![Value::Integer(1), Value::Integer(3)])),
-            ("rate".to_owned(), Value::Float(rate)),
-        ])
-    }
-
-    /// Opens the journal of a tune with that fingerprint.
-    pub fn open(folder: &Path, fingerprint: &str) -> Result<Journal> {
-        let head = JournalHead { fingerprint: fingerprint.to_owned(), ..JournalHead::default() };
-        Journal::open(folder, head, || Ok(None))
-    }
-
-    fn journal(folder: &Path) -> Journal {
-        open(folder, "f").unwrap()
-    }
-
-    fn failed(error: &str) -> RunOutcome {
-        RunOutcome::Failed { error: error.to_owned() }
-    }
-
-    #[test]
-    fn what_one_process_writes_another_reads() {
-        let folder = tempfile::tempdir().unwrap();
-        let first = journal(folder.path());
-        let mut locked = first.lock().unwrap();
-        locked.begin(RunId::trial(1), &point(1.0)).unwrap();
-        locked.begin(RunId::trial(2), &point(1e-5)).unwrap();
-        locked.end(RunId::trial(1), failed("why")).unwrap();
-        let runs = locked.runs.clone();
-        drop(locked);
-        let again = journal(folder.path()).lock().unwrap().runs;
-        assert_eq!(again, runs);
-        assert_eq!(again.all[0].end, Some(failed("why")));
-        assert_eq!(again.all[1].point, point(1e-5));
-    }
-
-    #[test]
-    fn an_incomplete_last_line_is_removed() {
-        let folder = tempfile::tempdir().unwrap();
-        let first = journal(folder.path());
-        first.lock().unwrap().begin(RunId::trial(1), &point(1.0)).unwrap();
-        let whole = std::fs::read(&first.path).unwrap();
-        for torn in ["{", "{\"event\":\"ended\",\"run\":{\"tri"] {
-            std::fs::write(&first.path, [&whole, torn.as_bytes()].concat()).unwrap();
-            assert_eq!(journal(folder.path()).lock().unwrap().runs.all.len(), 1);
-            assert_eq!(std::fs::read(&first.path).unwrap(), whole);
-        }
-    }
-
-    #[test]
-    fn any_cut_keeps_the_first_lines_and_any_changed_byte_is_read_or_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let first = journal(folder.path());
-        let mut locked = first.lock().unwrap();
-        locked.begin(RunId::trial(1), &point(1.0)).unwrap();
-        locked.end(RunId::trial(1), failed("why")).unwrap();
-        locked.begin(RunId { trial: 1, seed: Some(7) }, &point(1e-5)).unwrap();
-        let whole = locked.runs.all.clone();
-        drop(locked);
-        let bytes = std::fs::read(&first.path).unwrap();
-        let header = bytes.iter().position(|byte| *byte == b'\n').unwrap() + 1;
-        for length in header..bytes.len() {
-            std::fs::write(&first.path, &bytes[..length]).unwrap();
-            let runs = first.lock().unwrap().runs.all;
-            let ids = |runs: &[TrainingRun]| runs.iter().map(|run| run.id).collect::<Vec<_>>();
-            assert_eq!(ids(&runs), ids(&whole)[..runs.len()]);
-        }
-        for at in 0..bytes.len() {
-            for change in [1, 0x20, 0x80] {
-                let mut changed = bytes.clone();
-                changed[at] ^= change;
-                std::fs::write(&first.path, changed).unwrap();
-                if let Err(error) = first.lock() {
-                    assert!(rendered(&error).contains("journal.jsonl"), "{error:#}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_journal_of_another_tune_or_a_damaged_one_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let first = journal(folder.path());
-        let other = open(folder.path(), "g").unwrap_err();
-        assert!(other.to_string().contains("another tune"), "{other}");
-        let mut file = OpenOptions::new().append(true).open(&first.path).unwrap();
-        file.write_all(b"{\"event\":\"lost\"}\n").unwrap();
-        let damaged = first.lock().err().unwrap().to_string();
-        assert!(damaged.contains("line 2") && damaged.contains("journal.jsonl"), "{damaged}");
-        std::fs::write(&first.path, "").unwrap();
-        let mut locked = journal(folder.path());
-        locked.path = first.path.clone();
-        let ended = locked.lock().unwrap().end(RunId::trial(4), failed(""));
-        assert!(ended.unwrap_err().to_string().contains("trial-4 ended without having begun"));
-    }
-
-    #[test]
-    fn a_folder_that_holds_something_else_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("thesis.tex"), "x").unwrap();
-        let refused = open(folder.path(), "f").unwrap_err();
-        assert!(rendered(&refused).contains("--output"), "{refused}");
-    }
-
-    #[test]
-    fn a_process_waits_for_the_other() {
-        let folder = tempfile::tempdir().unwrap();
-        let first = journal(folder.path());
-        std::thread::scope(|scope| {
-            for worker in 0..4 {
-                let first = &first;
-                scope.spawn(move || {
-                    for _ in 0..10 {
-                        let mut locked = first.lock().unwrap();
-                        let next = locked.runs.all.len() + 1;
-                        locked.begin(RunId::trial(next), &point(f64::from(worker))).unwrap();
-                    }
-                });
-            }
-        });
-        let runs = first.lock().unwrap().runs;
-        let trials: Vec<_> = runs.trials().map(|run| run.id.trial).collect();
-        assert_eq!(trials, (1..=40).collect::<Vec<_>>());
-    }
 }

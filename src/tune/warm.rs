@@ -62,6 +62,10 @@ impl WarmStart {
         let known = other.plan["gate"]["kappa"].as_f64();
         let recipe: Table = serde_json::from_value(other.plan["recipe"].clone())
             .map_err(|e| usage!("`warm_start`: `{name}` has a wrong recipe: {e}"))?;
+        if other.runs.trials().all(|run| run.end.is_none()) {
+            bail!(usage!("`warm_start`: no trial of `{name}` is over")
+                .hint("wait until one is, or leave `warm_start` out"));
+        }
         let mut warm = WarmStart::default();
         for run in other.runs.trials() {
             let Some(end) = &run.end else { continue };
@@ -70,13 +74,13 @@ impl WarmStart {
                 Ok(values) => warm.trials.push(WarmTrial {
                     trial: run.id.trial,
                     values: values?,
-                    end: judged(end, kappa, known),
+                    end: judged(end, kappa, known, plan.recalibrate),
                 }),
                 Err(why) => warm.skipped.push(format!("trial {}: {why}", run.id.trial)),
             }
         }
         if warm.trials.is_empty() {
-            let why = warm.skipped.first().map_or("it has no finished trial", String::as_str);
+            let why = &warm.skipped[0];
             bail!(usage!("`warm_start`: no trial of `{name}` is of this search's space: {why}")
                 .hint("the recipes must agree in every key that `space` does not have"));
         }
@@ -105,8 +109,9 @@ fn difference(other: &OtherJournal, identity: &Value, compared: &str) -> Option<
     }
 }
 
-/// `end` as the bound `kappa` judges it, without what a proposal does not depend on.
-fn judged(end: &RunOutcome, kappa: f64, known: Option<f64>) -> RunOutcome {
+/// `end` as the bound `kappa` judges it, without what a proposal does not depend on; without a
+/// temperature where this search does not `recalibrate`.
+fn judged(end: &RunOutcome, kappa: f64, known: Option<f64>, recalibrate: bool) -> RunOutcome {
     let spend = |spend: TrainingSpend| match known == Some(kappa) {
         true => spend,
         false => TrainingSpend { preserved: spend.sigma <= kappa, ..spend },
@@ -115,6 +120,7 @@ fn judged(end: &RunOutcome, kappa: f64, known: Option<f64>) -> RunOutcome {
         RunOutcome::Finished(student) => {
             let mut student = Finished { history: Vec::new(), ..(**student).clone() };
             student.plain = spend(student.plain);
+            student.recalibrated = student.recalibrated.filter(|_| recalibrate);
             if let Some(recalibrated) = &mut student.recalibrated {
                 recalibrated.spend = spend(recalibrated.spend);
             }
@@ -125,5 +131,27 @@ fn judged(end: &RunOutcome, kappa: f64, known: Option<f64>) -> RunOutcome {
             RunOutcome::Stopped { why, course, history: Vec::new() }
         }
         RunOutcome::Failed { error } => RunOutcome::Failed { error: error.clone() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tune::constraints::tests::{finished, recalibrated_to};
+
+    #[test]
+    fn a_trial_is_judged_by_the_bound_and_the_forms_of_this_search() {
+        let student = recalibrated_to(finished(0.06, 80, 1), 0.04);
+        let end = RunOutcome::Finished(Box::new(student));
+        let judged = |kappa, recalibrate| match judged(&end, kappa, Some(0.05), recalibrate) {
+            RunOutcome::Finished(student) => {
+                let of = student.recalibrated.map(|of| of.spend.preserved);
+                (student.plain.preserved, of)
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(judged(0.05, true), (false, Some(true)));
+        assert_eq!(judged(0.03, true), (false, Some(false)));
+        assert_eq!(judged(0.07, false), (true, None), "its temperature does not count");
     }
 }

@@ -67,6 +67,10 @@ fn a_search_that_cannot_be_compared_is_refused() {
     let other = warm.replace("learning_rate = 2e-4", "learning_rate = 3e-4");
     refused(&other, &[], &["no trial of `old/journal.jsonl`", "learning_rate", "0.0002 there"]);
     refused(&warm.replace("\"old\"", "\"none\""), &[], &["none"]);
+    let begun = sandbox.read("old/journal.jsonl").lines().next().unwrap().to_owned() + "\n";
+    sandbox.write("begun.jsonl", begun);
+    let none = warm.replace("\"old\"", "\"begun.jsonl\"");
+    refused(&none, &[], &["no trial of `begun.jsonl` is over"]);
     let own = tuned(&sandbox, &warm.replace("\"old\"", "\"old.toml\""), "new", &[]);
-    own.fails(2, &["`old.toml` is not a journal: line 1"]);
+    own.fails(2, &["`old.toml` is not a journal: line 2: "]);
 }
