@@ -140,6 +140,9 @@ pub struct RunningTune {
     pub over: usize,
     /// Trials that were asked for.
     pub trials: usize,
+    /// The trial that is being trained with further seeds, once the trials are over.
+    #[serde(default)]
+    pub confirming: Option<usize>,
 }
 
 /// The units in which a violation adds up the excess of σ and the shortfall of accuracy.

@@ -72,7 +72,7 @@ impl Constraints {
         self.reference.accuracy - self.epsilon
     }
 
-    /// Level of the test of an accuracy, whether it is required or told alone.
+    /// Level of the test of an accuracy: that which is required, or 0.05 where it is only shown.
     pub fn level(&self) -> f64 {
         self.non_inferiority.unwrap_or(LEVEL)
     }

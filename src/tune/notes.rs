@@ -2,7 +2,7 @@
 
 use crate::check::{Code, Note};
 use crate::report::schema::TaskRow;
-use crate::report::tuning::Tuning;
+use crate::report::tuning::{Finalist, Tuning};
 
 /// The notes of `report`; `row` is the audit of the written winner, whose σ was `sigma` in its trial.
 pub(super) fn notes(report: &Tuning, row: &TaskRow, sigma: f64) -> Vec<Note> {
@@ -20,24 +20,45 @@ pub(super) fn notes(report: &Tuning, row: &TaskRow, sigma: f64) -> Vec<Note> {
 
 /// The finalists that were feasible by their seed.
 fn lucky_seed(report: &Tuning) -> Option<Note> {
-    let refuted: Vec<String> = report
-        .refuted()
-        .map(|(finalist, why)| format!("trial {} ({why})", finalist.trial))
-        .collect();
+    let refuted: Vec<String> = report.refuted().map(|(of, _)| of.trial.to_string()).collect();
     let (why, hint) = match (refuted.as_slice(), report.is_unconfirmed()) {
         ([], _) => return None,
         (_, true) => (
             "the winner is not confirmed: its checkpoint is one of several seeds, and not every seed \
              keeps both constraints"
                 .to_owned(),
-            "search on with more trials, or with a smaller kappa than the one that gates",
+            how_to_continue(report),
         ),
         (refuted, false) => (
-            format!("feasible with one seed and not with every seed: {}", refuted.join("; ")),
-            "nothing to do: the winner holds with every seed",
+            format!(
+                "feasible with one seed and not with every seed: {} {}",
+                if refuted.len() == 1 { "trial" } else { "trials" },
+                refuted.join(", ")
+            ),
+            "nothing to do: the winner holds with every seed".to_owned(),
         ),
     };
     Some(Note::new(Code::LuckySeed, why).hint(hint))
+}
+
+/// What may find a winner that holds, where no finalist does.
+fn how_to_continue(report: &Tuning) -> String {
+    let is_finalist = |trial: usize| report.finalists.iter().any(|of| of.trial == trial);
+    let untried = report.trials.iter().filter(|of| of.feasible && !is_finalist(of.trial)).count();
+    let mut hint = match untried {
+        0 => "search on with more trials and a larger `confirm`".to_owned(),
+        _ => format!(
+            "search on with a larger `confirm`: {untried} more feasible, not trained again yet"
+        ),
+    };
+    hint += "; refuted finalists keep their place in it";
+    let breaks_sigma = |of: &&Finalist| {
+        of.seeds.iter().any(|seed| seed.figures.as_ref().is_some_and(|f| !f.preserved))
+    };
+    if report.refuted().any(|(of, _)| breaks_sigma(&of)) {
+        hint += "; or search in another folder with a smaller kappa than the one that gates";
+    }
+    hint
 }
 
 /// A winner that loses more than ε where the search did not look.

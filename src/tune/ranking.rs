@@ -53,7 +53,7 @@ pub fn ranked<'a>(runs: &'a TrainingRuns, constraints: &Constraints) -> Vec<&'a 
 /// How finalists are confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfirmationRule {
-    /// Number of feasible trials that are trained with further seeds.
+    /// Number of feasible trials that are trained with further seeds, the default settings not counted.
     pub finalists: usize,
     /// Seed of the trials.
     pub seed: u64,
@@ -79,7 +79,7 @@ pub struct CheckedFinalist<'a> {
     pub standing: Standing,
 }
 
-/// The finalists whose turn has come.
+/// The finalists that are confirmed, refuted, or being confirmed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finals<'a> {
     /// In their order; only the last one may hold or be open.
@@ -89,16 +89,19 @@ pub struct Finals<'a> {
 }
 
 impl<'a> Finals<'a> {
-    /// Walks through the feasible trials. A trial beyond the number of finalists takes part only if it
-    /// has all seeds already, as the default settings have.
+    /// Walks through the feasible trials. The default settings, which have all seeds in any case, are
+    /// not counted. A trial beyond the number of finalists takes part only if it has all seeds already.
     pub fn new(runs: &'a TrainingRuns, constraints: &Constraints, rule: &ConfirmationRule) -> Self {
         let mut finals = Finals { checked: Vec::new(), next: None };
         let ranked = candidates(runs, constraints).into_iter();
-        let feasible = ranked.filter(|candidate| constraints.allows(candidate));
-        for (rank, candidate) in feasible.enumerate() {
-            let is_over = |id: &RunId| runs.find(*id).is_some_and(|run| run.end.is_some());
-            if rank >= rule.finalists && !rule.runs_of(candidate.trial).all(|id| is_over(&id)) {
-                continue;
+        let mut places = rule.finalists;
+        for candidate in ranked.filter(|candidate| constraints.allows(candidate)) {
+            if candidate.trial != 1 {
+                match places.checked_sub(1) {
+                    Some(left) => places = left,
+                    None if rule.is_over(runs, candidate.trial) => {}
+                    None => continue,
+                }
             }
             let finalist = rule.check(runs, constraints, candidate);
             let fails = matches!(finalist.standing, Standing::Fails(_));
@@ -114,6 +117,29 @@ impl<'a> Finals<'a> {
         finals
     }
 
+    /// The finalist that holds or is being confirmed; else the best feasible trial that is not refuted.
+    pub fn best_so_far(
+        &self,
+        runs: &'a TrainingRuns,
+        constraints: &Constraints,
+    ) -> Option<TrialCandidate<'a>> {
+        let is_refuted = |trial: usize| {
+            let of = self.checked.iter().find(|of| of.candidate.trial == trial);
+            of.is_some_and(|of| matches!(of.standing, Standing::Fails(_)))
+        };
+        let next = || {
+            let mut ranked = candidates(runs, constraints).into_iter();
+            ranked.find(|of| constraints.allows(of) && !is_refuted(of.trial))
+        };
+        self.winner().or(self.open()).or_else(next)
+    }
+
+    /// The finalist whose seeds are not all over, and of which none fails so far.
+    pub fn open(&self) -> Option<TrialCandidate<'a>> {
+        let last = self.checked.last()?;
+        (last.standing == Standing::Open).then_some(last.candidate)
+    }
+
     /// The finalist that holds with every seed.
     pub fn winner(&self) -> Option<TrialCandidate<'a>> {
         let last = self.checked.last()?;
@@ -127,6 +153,26 @@ impl ConfirmationRule {
         let further = self.further_seeds.iter();
         let further = further.map(move |seed| RunId { trial, seed: Some(*seed) });
         std::iter::once(RunId::trial(trial)).chain(further)
+    }
+
+    /// Whether a trial's settings were trained with every seed.
+    pub fn is_over(&self, runs: &TrainingRuns, trial: usize) -> bool {
+        self.runs_of(trial).all(|id| runs.find(id).is_some_and(|run| run.end.is_some()))
+    }
+
+    /// The trainings of a trial's settings that finished, each with its seed.
+    pub fn finished<'r>(
+        &self,
+        runs: &'r TrainingRuns,
+        trial: usize,
+    ) -> Vec<(u64, &'r TrainingRun, &'r Finished)> {
+        let finished = |id: RunId| match runs.find(id)? {
+            run @ TrainingRun { end: Some(RunOutcome::Finished(student)), .. } => {
+                Some((id.seed.unwrap_or(self.seed), run, &**student))
+            }
+            _ => None,
+        };
+        self.runs_of(trial).filter_map(finished).collect()
     }
 
     fn check<'a>(
@@ -257,6 +303,24 @@ mod tests {
     }
 
     #[test]
+    fn the_best_so_far_is_no_refuted_trial() {
+        let constraints = constraints(TuneObjective::Accuracy);
+        let rule = ConfirmationRule { finalists: 1, ..rule() };
+        let of = |one: &[Finished], two: &[Finished]| {
+            let runs = runs(&[one, two, &[good(84)], &[bad(99)]]);
+            let finals = Finals::new(&runs, &constraints, &rule);
+            let best = finals.best_so_far(&runs, &constraints).map(|of| of.trial);
+            (best, finals.open().map(|of| of.trial))
+        };
+        let fails = [good(95), bad(95)];
+        assert_eq!(of(&[good(95)], &[good(90)]), (Some(1), Some(1)));
+        assert_eq!(of(&fails, &[good(90)]), (Some(2), Some(2)), "being confirmed");
+        assert_eq!(of(&fails, &vec![good(90); 3]), (Some(2), None), "holds");
+        assert_eq!(of(&fails, &[good(90), bad(90)]), (Some(3), None), "not refuted");
+        assert_eq!(of(&[bad(95)], &[bad(90)]).0, Some(3));
+    }
+
+    #[test]
     fn every_finalist_that_fails_says_why() {
         let constraints = constraints(TuneObjective::Accuracy);
         let runs = runs(&[&[good(90), bad(90)], &[good(85), good(70)], &vec![good(84); 3]]);
@@ -286,8 +350,26 @@ mod tests {
             (trials(&finals), finals.next, finals.winner().map(|winner| winner.trial))
         };
         let default = vec![good(80); 3];
-        assert_eq!(of(&default[..1]), (vec![2, 3, 4], None, None), "5 is the fourth");
+        assert_eq!(of(&[bad(80)]), (vec![2, 3, 4], None, None), "5 is the fourth");
         assert_eq!(of(&default), (vec![2, 3, 4, 1], None, Some(1)));
+    }
+
+    #[test]
+    fn a_default_that_fails_takes_no_place_of_a_finalist() {
+        let constraints = constraints(TuneObjective::Accuracy);
+        let rule = ConfirmationRule { finalists: 1, ..rule() };
+        let default = vec![good(95), bad(95), good(95)];
+        let of = |second: &[Finished], third: &[Finished]| {
+            let runs = runs(&[&default, second, third]);
+            let finals = Finals::new(&runs, &constraints, &rule);
+            (trials(&finals), finals.next, finals.winner().map(|winner| winner.trial))
+        };
+        let one = [good(85)];
+        assert_eq!(of(&[good(90)], &one), (vec![1, 2], further(2, 1), None));
+        assert_eq!(of(&[good(90), bad(90)], &one), (vec![1, 2], None, None), "a place of one");
+        // One that has its seeds from an earlier confirmation takes part beyond the places.
+        let third = vec![good(85); 3];
+        assert_eq!(of(&[good(90), bad(90)], &third), (vec![1, 2, 3], None, Some(3)));
     }
 
     #[test]

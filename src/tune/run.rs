@@ -200,13 +200,8 @@ impl<'a> Tune<'a> {
     /// until every seed is over.
     fn default_answers<'r>(&self, runs: &'r TrainingRuns) -> Option<Vec<&'r Answers>> {
         let rule = self.rule();
-        let ends = rule.runs_of(1).map(|id| runs.find(id)?.end.as_ref());
-        let ends: Vec<&RunOutcome> = ends.collect::<Option<_>>()?;
-        let finished = ends.into_iter().filter_map(|end| match end {
-            RunOutcome::Finished(student) => Some(&student.seen),
-            _ => None,
-        });
-        Some(finished.collect())
+        let finished = rule.finished(runs, 1).into_iter().map(|(_, _, student)| &student.seen);
+        rule.is_over(runs, 1).then(|| finished.collect())
     }
 
     /// How finalists are confirmed.
@@ -393,10 +388,11 @@ impl<'a> Tune<'a> {
             return Ok(());
         };
         let ranked = candidates(runs, &constraints);
-        let feasible = ranked.iter().take_while(|candidate| constraints.allows(candidate)).count();
+        let others = || ranked.iter().filter(|candidate| candidate.trial != 1);
+        let feasible = others().filter(|candidate| constraints.allows(candidate)).count();
         let best = feasible.clamp(1, self.plan.confirm);
         let kept: Vec<usize> =
-            std::iter::once(1).chain(ranked.iter().take(best).map(|best| best.trial)).collect();
+            std::iter::once(1).chain(others().take(best).map(|best| best.trial)).collect();
         let over = runs.trials().filter(|run| run.end.is_some());
         for run in over.filter(|run| !kept.contains(&run.id.trial)) {
             let folder = self.folder(run.id);

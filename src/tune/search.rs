@@ -1,7 +1,7 @@
 //! Which settings come next.
 //!
 //! The tree-structured Parzen estimator (Bergstra et al. 2011) looks at ranks alone, so the order of
-//! [`super::outcome::Constraints`], in which whatever is allowed comes before whatever is not, is all that
+//! [`super::constraints::Constraints`], in which whatever is allowed comes before whatever is not, is all that
 //! it needs to know of the constraints. What is proposed follows from the seed, the number of the
 //! trial and what is known when it begins.
 //!

@@ -16,11 +16,6 @@ use super::super::tuning::{FinalFigures, Finalist, RunningTune, Tuning};
 use super::tables::{decided, line};
 use super::words::remark;
 
-const PLOTS: &str =
-    "Every trial is a student that was trained with other settings. To the left of the dashed line its \
-     σ is within κ, above the dotted one its accuracy is enough; in the shaded part it is both. A thin \
-     line leads to the same student with its logits divided by a temperature τ, which changes σ and no \
-     prediction. A point tells its trial where a pointer rests on it.";
 const IMPORTANCE: &str =
     "Share of the variance of a figure over the finished trials that a key explains by itself: \
      functional ANOVA over a random forest, of σ by its logarithm. What is left is of keys together, \
@@ -56,7 +51,7 @@ pub(in super::super) fn tuning(report: &Tuning) -> String {
             }
             (notes(&report.notes))
         }
-        (super::gallery("trial-plots", "σ against accuracy", PLOTS, &plots::plots(report)))
+        (super::gallery("trial-plots", "σ against accuracy", &plots_explained(report), &plots::plots(report)))
         section id="finalists" {
             h3 { "Winner and default" }
             p.small.quiet { (parts(report)) }
@@ -79,17 +74,40 @@ pub(in super::super) fn tuning(report: &Tuning) -> String {
     super::page(&title, &heading, &report.manifest, report.schema_version, &body)
 }
 
+/// How the plots are read.
+fn plots_explained(report: &Tuning) -> String {
+    let accuracy = match report.non_inferiority {
+        None => "above the dotted one its accuracy is enough; in the shaded part it is both".to_owned(),
+        Some(level) => format!(
+            "above the dotted one it loses at most ε of the reference's accuracy on these examples. \
+             That is not enough for a feasible trial: a paired test must show it at level {level}"
+        ),
+    };
+    format!(
+        "Every trial is a student that was trained with other settings. To the left of the dashed line \
+         its σ is within κ, {accuracy}. A thin line leads to the same student with its logits divided \
+         by a temperature τ, which changes σ and no prediction. A point tells its trial where a pointer \
+         rests on it."
+    )
+}
+
 /// How far a tune is, and its best trial so far.
 fn so_far(report: &Tuning, running: RunningTune) -> Markup {
-    let RunningTune { over, trials } = running;
+    let RunningTune { over, trials, confirming } = running;
     let trial = report.winner.trial;
-    let next = match over < trials {
-        true => String::new(),
-        false => " Finalists are trained with further seeds.".to_owned(),
-    };
+    let confirming = confirming.map(|trial| {
+        format!(" Trial {trial} is being confirmed: it is trained with further seeds.")
+    });
+    let next = confirming.unwrap_or_default();
     let best = match (feasible(report), first(&report.winner)) {
         (0, Some(of)) => format!(
             "None is feasible so far; trial {trial} comes nearest: σ {}, accuracy {}.",
+            against_kappa(of.sigma, of.preserved, report.kappa),
+            decimal(of.seen_accuracy)
+        ),
+        (_, Some(of)) if report.winner.why.is_some() => format!(
+            "No finalist holds with every seed so far; the best of them is trial {trial}: σ {}, \
+             accuracy {}.",
             against_kappa(of.sigma, of.preserved, report.kappa),
             decimal(of.seen_accuracy)
         ),
@@ -157,13 +175,10 @@ fn meaning(report: &Tuning) -> Vec<String> {
     }
     let feasible = feasible(report);
     said.push(format!(
-        "Asked for is a root mean square difference from the teacher's confidence{} of κ = {} at \
-         most, and an accuracy of {} at least: {} less ε = {}. Trials that do both: {} of {}{}.",
-        if report.statistic != "rms" { ", about its mean," } else { "" },
+        "Asked for is {} of κ = {} at most, and {}. Trials that do both: {} of {}{}.",
+        statistic_in_words(report),
         chosen(report.kappa),
-        decimal(report.least_accuracy()),
-        report.reference_in_words(),
-        chosen(report.epsilon),
+        accuracy_in_words(report),
         thousands(feasible),
         thousands(report.trials.len()),
         match report.verdict {
@@ -183,6 +198,35 @@ fn meaning(report: &Tuning) -> Vec<String> {
         ));
     }
     said
+}
+
+/// What σ is, before `of κ`.
+fn statistic_in_words(report: &Tuning) -> &'static str {
+    match report.statistic.as_str() {
+        "centred" => "a root mean square difference from the teacher's confidence, about its mean,",
+        "published" => {
+            "a standard deviation of the difference from the teacher's probability of the first \
+             label, over the examples that both models get right,"
+        }
+        _ => "a root mean square difference from the teacher's confidence",
+    }
+}
+
+/// What is asked for of the accuracy.
+fn accuracy_in_words(report: &Tuning) -> String {
+    let least = format!(
+        "an accuracy of {} at least: {} less ε = {}",
+        decimal(report.least_accuracy()),
+        report.reference_in_words(),
+        chosen(report.epsilon)
+    );
+    match report.non_inferiority {
+        None => least,
+        Some(level) => format!(
+            "a paired test that shows, at level {level}, {least}. By the accuracy alone a trial is not \
+             feasible"
+        ),
+    }
 }
 
 /// What the student of the first seed does.

@@ -116,10 +116,7 @@ impl Confirmation<'_> {
                 .as_ref()
                 .map(|_| WarmStarted { trials: runs.warm.len(), skipped: runs.skipped.clone() }),
             epochs: epochs(runs, plan.seed),
-            running: audit.is_none().then(|| RunningTune {
-                over: runs.trials().filter(|run| run.end.is_some()).count(),
-                trials: plan.trials,
-            }),
+            running: audit.is_none().then(|| self.running(runs, &finals)),
             audited,
             default: self.finalist(runs, 1, false, &references, None)?,
             winner: match as_finalist {
@@ -146,15 +143,26 @@ impl Confirmation<'_> {
         Ok(report)
     }
 
+    /// How far the search is.
+    fn running(&self, runs: &TrainingRuns, finals: &Finals) -> RunningTune {
+        let over = runs.trials().filter(|run| run.end.is_some()).count();
+        let trials = self.0.plan.trials;
+        // Without time or further settings a search confirms before all trials were tried.
+        let open = finals.open().filter(|of| {
+            let begun = runs.all.last().map(|run| run.id);
+            over >= trials || begun.is_some_and(|id| id.trial == of.trial && id.seed.is_some())
+        });
+        RunningTune { over, trials, confirming: open.map(|of| of.trial) }
+    }
+
     /// The seeds of the default settings that could be trained, if they are the reference.
     fn reference_seeds(&self, runs: &TrainingRuns) -> Vec<u64> {
-        let rule = self.0.rule();
-        let is_reference = self.0.plan.reference == Reference::Model(ReferenceModel::Default);
-        let finished = rule.runs_of(1).filter(|id| {
-            let end = runs.find(*id).and_then(|run| run.end.as_ref());
-            is_reference && matches!(end, Some(RunOutcome::Finished(_)))
-        });
-        finished.map(|id| id.seed.unwrap_or(rule.seed)).collect()
+        match self.0.plan.reference {
+            Reference::Model(ReferenceModel::Default) => {
+                self.0.rule().finished(runs, 1).into_iter().map(|(seed, ..)| seed).collect()
+            }
+            Reference::Model(ReferenceModel::Teacher) | Reference::Accuracy(_) => Vec::new(),
+        }
     }
 
     /// What accuracies are compared with on both parts.
@@ -164,9 +172,9 @@ impl Confirmation<'_> {
         constraints: &'a Constraints,
         running: bool,
     ) -> Result<References<'a>> {
-        let rule = self.0.rule();
+        let default = self.0.rule().finished(runs, 1);
         let unseen: Vec<&Unseen> =
-            rule.runs_of(1).filter_map(|id| runs.find(id)?.unseen.as_ref()).collect();
+            default.into_iter().filter_map(|(_, run, _)| run.unseen.as_ref()).collect();
         let unseen = match (self.0.plan.reference, unseen.first()) {
             (Reference::Accuracy(accuracy), _) => Some(AccuracyReference::number(accuracy)),
             (_, None) => None,
@@ -397,14 +405,7 @@ fn obstacle(
     if !finals.checked.is_empty() {
         return match finals.winner() {
             Some(_) => "the audit of the written checkpoint".to_owned(),
-            None => {
-                let why = finals.checked.iter().map(|of| match &of.standing {
-                    Standing::Fails(why) => format!("trial {} ({why})", of.candidate.trial),
-                    _ => format!("trial {} (not trained with every seed)", of.candidate.trial),
-                });
-                let why = why.collect::<Vec<_>>().join("; ");
-                format!("no finalist keeps both constraints with every seed: {why}")
-            }
+            None => "no finalist keeps both constraints with every seed".to_owned(),
         };
     }
     let students = students(runs).map(|(run, student)| (run.id.trial, student));
@@ -433,8 +434,8 @@ fn obstacle(
              {least_accuracy:.4} is asked for; {nearest}"
         ),
         Some(_) => format!(
-            "accuracy: of no student whose σ is within κ is it shown, at level {}, that it loses at \
-             most ε = {}; {nearest}",
+            "accuracy: no student whose σ is within κ is shown, at level {}, to lose at most ε = {}; \
+             {nearest}",
             constraints.level(),
             constraints.epsilon
         ),

@@ -1,4 +1,4 @@
-//! The end of a tune: winner and default on data that the search did not see, the winner's
+//! The end of a tune: finalists and default on data that the search did not see, the winner's
 //! checkpoint, its audit, and the report.
 
 mod figures; // the report, from the journal
@@ -86,7 +86,9 @@ impl Confirmation<'_> {
 
     /// Writes the page and the tables of a tune that runs; `tune.json` is that of a tune that is over.
     pub fn write_so_far(&self, runs: &TrainingRuns, constraints: &Constraints) -> Result<()> {
-        let Some(best) = self.winner(runs, constraints) else { return Ok(()) };
+        let finals = Finals::new(runs, constraints, &self.0.rule());
+        let best = finals.best_so_far(runs, constraints);
+        let Some(best) = best.or_else(|| self.winner(runs, constraints)) else { return Ok(()) };
         let report = self.assemble(runs, constraints, &best, None)?;
         self.write_formats(&report, |format| format.name != "json")
     }

@@ -27,7 +27,7 @@ pub enum Reference {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ReferenceModel {
-    /// The student of the default settings: the first trial.
+    /// The default settings: the mean over their seeds.
     Default,
     /// The teacher.
     Teacher,

@@ -17,13 +17,20 @@ const LEAST_JOINT: f64 = 5.0;
 /// Trials that the plot of all of them has room for, at least.
 const LEAST_TRIALS: usize = 5;
 
+/// The dotted line, where the accuracy is compared as it is, and where a test is required.
+const LEAST_ACCURACY: &str = "the least accuracy that is enough";
+const LESS_EPSILON: &str = "the reference's accuracy less ε";
+
 /// Both plots, where there is a point to draw.
 pub(super) fn plots(report: &Tuning) -> Vec<Markup> {
     let points = points(report);
     if points.is_empty() {
         return Vec::new();
     }
-    vec![html! { (against_accuracy(report, &points)) (legend(&points)) }, by_trial(report, &points)]
+    vec![
+        html! { (against_accuracy(report, &points)) (legend(report, &points)) },
+        by_trial(report, &points),
+    ]
 }
 
 /// σ to the right, accuracy upwards.
@@ -35,15 +42,27 @@ fn against_accuracy(report: &Tuning, points: &[TrialPoint]) -> Markup {
     let region = format!("M{} {}H{at_kappa}V{at_least}H{}Z", axes.left(), axes.top(), axes.left());
     let at = |point: &TrialPoint, sigma: f64| (axes.at_x(sigma), axes.at_y(point.figures.accuracy));
     let drawing = html! {
-        path.region d=(region) {}
+        // A paired test has no such region: trials of one accuracy may differ in it.
+        @if report.non_inferiority.is_none() { path.region d=(region) {} }
         (axes.draw(&sigma_label("σ on the training set", x), "accuracy on the seen part"))
         line.limit x1=(at_kappa) x2=(at_kappa) y1=(axes.top()) y2=(axes.foot()) {}
         line.diagonal x1=(axes.left()) x2=(axes.right()) y1=(at_least) y2=(at_least) {}
         path.front d=(front(&axes, points)) {}
         (marks(report, points, &at))
     };
-    let remark =
-        format!("shaded: σ ≤ {} and accuracy at least {}", kappa_in(x, kappa), decimal(least));
+    let (kappa_here, least_here) = (kappa_in(x, kappa), decimal(least));
+    let (remark, name_of_least) = match report.non_inferiority {
+        None => {
+            (format!("shaded: σ ≤ {kappa_here} and accuracy at least {least_here}"), LEAST_ACCURACY)
+        }
+        Some(level) => (
+            format!(
+                "dashed: {kappa_here}; dotted: {least_here}, the reference less ε; feasible by a paired \
+                 test at level {level}"
+            ),
+            LESS_EPSILON,
+        ),
+    };
     let named = [("winner", &report.winner), ("default", &report.default)];
     let named = named.iter().filter_map(|(name, finalist)| {
         let point = of(points, finalist)?;
@@ -52,8 +71,7 @@ fn against_accuracy(report: &Tuning, points: &[TrialPoint]) -> Markup {
     });
     let description = format!(
         "Scatter plot of {}: σ on the training set to the right, accuracy on the seen part of the \
-         validation split upwards. {}κ is {}, the least accuracy that is enough {}. The table of \
-         trials has every figure.",
+         validation split upwards. {}κ is {}, {name_of_least} {}. The table of trials has every figure.",
         counted(points.len(), "trial", "trials"),
         named.collect::<String>(),
         chosen(kappa),
@@ -207,7 +225,11 @@ fn sigma_label(name: &str, scale: AxisScale) -> String {
 }
 
 /// What the marks mean, of those that are drawn.
-fn legend(points: &[TrialPoint]) -> Markup {
+fn legend(report: &Tuning, points: &[TrialPoint]) -> Markup {
+    let dotted = match report.non_inferiority {
+        None => "least accuracy",
+        Some(_) => "reference less ε",
+    };
     let drawn = |mark: Mark| points.iter().any(|point| point.mark == mark);
     let key = |drawing: Markup, words: &str| {
         html! {
@@ -229,7 +251,7 @@ fn legend(points: &[TrialPoint]) -> Markup {
                 (key(html! { path.front d="M1 11V7H6V2H12" {} }, "Pareto front, without τ"))
             }
             (key(html! { line.limit x1="6" y1="0" x2="6" y2="12" {} }, "κ"))
-            (key(html! { line.diagonal x1="0" y1="6" x2="12" y2="6" {} }, "least accuracy"))
+            (key(html! { line.diagonal x1="0" y1="6" x2="12" y2="6" {} }, dotted))
         }
     }
 }

@@ -191,6 +191,39 @@ fn the_verdict_says_what_was_found_and_what_was_asked_for() {
 }
 
 #[test]
+fn the_statistic_is_described_as_what_it_is() {
+    for (statistic, has, has_not) in [
+        ("rms", "a root mean square difference from the teacher's confidence of κ", "mean,"),
+        ("centred", "confidence, about its mean, of κ", "both models get right"),
+        ("published", "over the examples that both models get right, of κ", "about its mean"),
+    ] {
+        let page = parsed(&with(|report| report.statistic = statistic.to_owned()));
+        let said = texts(&page, ".verdict").concat();
+        assert!(said.contains(has) && !said.contains(has_not), "{said}");
+    }
+}
+
+#[test]
+fn a_paired_test_that_is_required_is_named_and_has_no_region() {
+    let of = |non_inferiority| {
+        let page = parsed(&with(|report| report.non_inferiority = non_inferiority));
+        let all = texts(&page, "body").concat();
+        (count(&page, ".region"), texts(&page, "#accuracy-plot figcaption").concat(), all)
+    };
+    let (regions, caption, all) = of(None);
+    assert!(regions == 1 && caption.contains("shaded: σ ≤ κ 0.05 and accuracy"), "{caption}");
+    assert!(!all.contains("a paired test that shows"), "{all}");
+    let (regions, caption, all) = of(Some(0.025));
+    assert!(regions == 0 && caption.contains("by a paired test at level 0.025"), "{caption}");
+    for part in ["a paired test that shows, at level 0.025, an accuracy of", "reference less ε"] {
+        assert!(all.contains(part), "{part}: {all}");
+    }
+    for part in ["shaded", "least accuracy", "is enough;"] {
+        assert!(!all.contains(part), "{part}: {all}");
+    }
+}
+
+#[test]
 fn a_winner_that_is_not_confirmed_is_marked_and_every_finalist_says_why() {
     let page = parsed(&with(|report| {
         (report.verdict, report.confirmed) = (Outcome::NotPreserved, Some(false));
@@ -213,7 +246,7 @@ fn a_winner_that_is_not_confirmed_is_marked_and_every_finalist_says_why() {
 #[test]
 fn the_page_of_a_tune_that_runs_says_so_and_has_no_verdict() {
     let page = parsed(&with(|report| {
-        report.running = Some(RunningTune { over: 2, trials: 9 });
+        report.running = Some(RunningTune { over: 2, trials: 9, confirming: None });
         report.teacher_accuracy[1] = f64::NAN;
         for finalist in [&mut report.winner, &mut report.default] {
             finalist.mean = None;
@@ -232,6 +265,28 @@ fn the_page_of_a_tune_that_runs_says_so_and_has_no_verdict() {
     let all = texts(&page, "body").concat();
     assert!(!all.contains("NaN") && !all.contains("winner.toml"), "{all}");
     assert!(texts(&page, ".finalists tbody tr")[0].contains("best so far"));
+}
+
+#[test]
+fn the_page_of_a_tune_that_runs_names_the_trial_that_is_being_confirmed() {
+    let said = |change: fn(&mut Tuning)| {
+        let report = with(|report| {
+            report.running = Some(RunningTune { over: 9, trials: 9, confirming: Some(2) });
+            change(report);
+        });
+        texts(&parsed(&report), ".verdict").concat()
+    };
+    let confirming = said(|_| ());
+    for part in ["9 of 9 trials are over. Trial 2 is being confirmed", "The best so far is trial 2"]
+    {
+        assert!(confirming.contains(part), "{part}: {confirming}");
+    }
+    let refuted = said(|report| {
+        report.running = Some(RunningTune { over: 9, trials: 9, confirming: None });
+        report.winner.why = Some("seed 1: σ 0.060000 > κ 0.05".to_owned());
+    });
+    assert!(refuted.contains("No finalist holds with every seed so far"), "{refuted}");
+    assert!(!refuted.contains("being confirmed") && !refuted.contains("The best so"), "{refuted}");
 }
 
 #[test]
