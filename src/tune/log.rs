@@ -4,6 +4,7 @@
 use super::constraints::{Constraints, TrialCandidate};
 use super::journal::{RunId, TrainingRuns};
 use super::outcome::{Finished, RunOutcome, StudentForm, TrialEpoch};
+use super::plan::Plan;
 use super::ranking::{candidates, ConfirmationRule, Finals, Standing};
 use super::space::TrialSettings;
 use crate::terminal::Verbosity;
@@ -29,6 +30,19 @@ impl TuneLog {
             now.sigma,
             now.accuracy
         ));
+    }
+
+    /// Settings of `start` for which there are too few trials.
+    pub fn untried_start(&self, plan: &Plan) {
+        let named = plan.named_settings().len();
+        if named > plan.trials - 1 {
+            self.0.message(&format!(
+                "`start` names more settings than there are trials for: {named} beside the defaults, \
+                 and `trials` is {}. The others are tried with --trials {} or more",
+                plan.trials,
+                named + 1
+            ));
+        }
     }
 
     /// The space has no further settings.

@@ -50,6 +50,7 @@ const STAGES: usize = 6;
 /// cannot be trained; an interrupt (the journal resumes from there); a full disk.
 pub fn tune(plan: &Plan, session: &Session, trainings: &Session) -> Result<Tuning> {
     let tune = Tune::prepare(plan, session, trainings)?;
+    tune.log().untried_start(plan);
     tune.search().and_then(|()| Confirmation(&tune).report()).map_err(stopped)
 }
 

@@ -7,7 +7,11 @@ fn what_the_user_names_is_tried_first() {
     let sandbox = Sandbox::new();
     let start = "start = [{ keep = \"last\", stage.prediction.max_epochs = 2 }, {}]\n";
     let text = format!("{start}{}", brief().replace("trials = 2", "trials = 3"));
-    assert!(tuned(&sandbox, &text, "out", &[]).code < 2);
+    let none = tuned(&sandbox, &text, "out", &["--trials", "1"]);
+    assert!(none.code < 2, "{}", none.stderr);
+    says(&none.stderr, &["1 beside the defaults, and `trials` is 1", "--trials 2 or more"]);
+    let run = tuned(&sandbox, &text, "out", &[]);
+    assert!(run.code < 2 && !run.stderr.contains("beside the defaults"), "{}", run.stderr);
     let report = report(&sandbox, "out");
     let values = |i: usize| &report["trials"][i]["values"];
     assert_eq!(

@@ -192,6 +192,18 @@ impl Plan {
         self.space.defaults(&self.method)
     }
 
+    /// The settings of `start` in their order, each once and without the defaults.
+    pub fn named_settings(&self) -> Vec<&TrialSettings> {
+        let defaults = self.defaults();
+        let mut named: Vec<&TrialSettings> = Vec::new();
+        for point in self.start.iter().filter(|point| **point != defaults) {
+            if !named.contains(&point) {
+                named.push(point);
+            }
+        }
+        named
+    }
+
     /// The settings shared with audits.
     pub fn settings(&self) -> Result<Settings> {
         Ok(self.recipe(&self.defaults(), self.seed, &self.output)?.settings)
