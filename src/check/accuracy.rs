@@ -39,7 +39,7 @@ pub struct AccuracyTest {
     pub lower: f64,
     /// Upper limit, likewise.
     pub upper: f64,
-    /// Probability, by the normal approximation, that one of the limits is wrong, such as 0.05.
+    /// Probability, by the normal approximation, that each limit is wrong, such as 0.05.
     pub level: f64,
     /// `non-inferior` if `lower` is above −ε, `inferior` if `upper` is below −ε.
     pub outcome: NonInferiority,

@@ -19,12 +19,12 @@ pub(super) use document::document;
 pub(super) use epochs::write_epochs;
 pub use epochs::TrainedEpoch;
 
-use super::numbers::decimal;
+use super::numbers::{chosen, decimal, signed};
 use super::schema::{Manifest, Note, Outcome};
 use crate::check::AccuracyTest;
 
 /// Raised when a field is renamed, removed or changes its meaning; additions do not raise it.
-pub const TUNING_VERSION: u32 = 1;
+pub const TUNING_VERSION: u32 = 2;
 
 /// A tune: every trial, the best student, and what it is held against.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -73,7 +73,7 @@ pub struct Tuning {
     pub unseen: usize,
     /// The teacher's accuracy on both parts.
     pub teacher_accuracy: [f64; 2],
-    /// The units of violations; null in reports of earlier versions.
+    /// The units of violations.
     #[serde(default)]
     pub violation_units: Option<ViolationUnits>,
     /// The trials, in the order in which they began; the first has the default settings.
@@ -148,10 +148,16 @@ pub struct RunningTune {
 /// The units in which a violation adds up the excess of σ and the shortfall of accuracy.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ViolationUnits {
-    /// The interquartile range of σ over the finished trials; κ with few trials.
+    /// The interquartile range of σ over the finished trials; else κ.
     pub sigma: f64,
-    /// That of the accuracy; one standard error of the reference with few trials.
+    /// Whether it is that range: with few trials, or where half of them are equal, it is not.
+    #[serde(default)]
+    pub sigma_is_spread: bool,
+    /// The interquartile range of the accuracy; else one standard error of the reference.
     pub accuracy: f64,
+    /// Whether it is that range.
+    #[serde(default)]
+    pub accuracy_is_spread: bool,
 }
 
 /// One trial.
@@ -293,6 +299,20 @@ pub struct Importance {
     pub of_accuracy: f64,
 }
 
+impl Finalist {
+    /// `; not trained with seeds 2 and 3`, or nothing.
+    pub(super) fn untrained_in_words(&self) -> String {
+        let seeds: Vec<String> = self.untrained_seeds.iter().map(u64::to_string).collect();
+        match seeds.as_slice() {
+            [] => String::new(),
+            [seed] => format!("; not trained with seed {seed}"),
+            [first @ .., last] => {
+                format!("; not trained with seeds {} and {last}", first.join(", "))
+            }
+        }
+    }
+}
+
 impl Figures {
     /// What is known of a trial that was given up.
     pub fn watched(sigma: f64, accuracy: f64) -> Self {
@@ -309,6 +329,22 @@ impl Tuning {
     /// Whether the winner is a finalist that another seed refutes.
     pub fn is_unconfirmed(&self) -> bool {
         self.confirmed == Some(false)
+    }
+
+    /// Whether `finalist` is the default settings, whose mean accuracy is the reference.
+    pub(super) fn is_reference(&self, finalist: &Finalist) -> bool {
+        self.reference == "default" && finalist.trial == self.default.trial
+    }
+
+    /// `a loss of more than ε 0.01: undecided (one-sided 95 % limits −0.0210 to +0.0290)`.
+    pub(super) fn test_in_words(&self, test: &AccuracyTest) -> String {
+        let [lower, upper] = [test.lower, test.upper].map(signed);
+        let percent = (1e6 * (1.0 - test.level)).round() / 1e4;
+        format!(
+            "a loss of more than ε {}: {} (one-sided {percent} % limits {lower} to {upper})",
+            chosen(self.epsilon),
+            test.outcome.as_str()
+        )
     }
 
     /// The finalists that are not confirmed, and why.

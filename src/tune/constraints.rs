@@ -218,7 +218,7 @@ pub(super) mod tests {
             epsilon: 0.01,
             non_inferiority: None,
             objective,
-            scale: ViolationScale { sigma: 0.05, accuracy: 0.04 },
+            scale: ViolationScale { sigma: 0.05, accuracy: 0.04, is_spread: [false; 2] },
         }
     }
 

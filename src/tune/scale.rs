@@ -14,6 +14,8 @@ const ENOUGH: usize = 5;
 pub struct ViolationScale {
     pub sigma: f64,
     pub accuracy: f64,
+    /// Whether σ's and the accuracy's unit are interquartile ranges.
+    pub is_spread: [bool; 2],
 }
 
 impl ViolationScale {
@@ -31,8 +33,12 @@ impl ViolationScale {
         let share = reference.clamp(0.0, 1.0);
         let standard_error = (share * (1.0 - share) / labelled).sqrt().max(1.0 / labelled);
         // κ = 0 leaves σ as it is.
-        let sigma = range(|f| f.0).unwrap_or(if kappa > 0.0 { kappa } else { 1.0 });
-        ViolationScale { sigma, accuracy: range(|f| f.1).unwrap_or(standard_error) }
+        let (sigma, accuracy) = (range(|f| f.0), range(|f| f.1));
+        ViolationScale {
+            sigma: sigma.unwrap_or(if kappa > 0.0 { kappa } else { 1.0 }),
+            accuracy: accuracy.unwrap_or(standard_error),
+            is_spread: [sigma, accuracy].map(|range| range.is_some()),
+        }
     }
 }
 
@@ -44,7 +50,7 @@ mod tests {
     fn few_trials_count_by_kappa_and_by_one_standard_error() {
         let figures = [(0.2, 0.9, 100); 4];
         let scale = ViolationScale::of(&figures, 0.05, 0.8);
-        assert_eq!((scale.sigma, scale.accuracy), (0.05, 0.04));
+        assert_eq!((scale.sigma, scale.accuracy, scale.is_spread), (0.05, 0.04, [false; 2]));
         // All equal: there is no range.
         assert_eq!(ViolationScale::of(&[(0.2, 0.9, 100); 9], 0.05, 0.8), scale);
         // One of 100 is the least that an accuracy can differ by.
@@ -60,5 +66,6 @@ mod tests {
         let scale = ViolationScale::of(&figures, 0.05, 0.8);
         assert!((scale.sigma - 0.2).abs() < 1e-12, "{scale:?}");
         assert!((scale.accuracy - 0.2).abs() < 1e-12, "{scale:?}");
+        assert_eq!(scale.is_spread, [true; 2]);
     }
 }

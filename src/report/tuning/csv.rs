@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Trial, Tuning};
 
 /// The columns ahead of those of the settings.
-const COLUMNS: [&str; 17] = [
+const COLUMNS: [&str; 20] = [
     "trial",
     "outcome",
     "feasible",
@@ -17,6 +17,9 @@ const COLUMNS: [&str; 17] = [
     "sigma",
     "preserved",
     "accuracy",
+    "accuracy_test",
+    "accuracy_difference_lower",
+    "accuracy_difference_upper",
     "temperature",
     "recalibrated_sigma",
     "recalibrated_preserved",
@@ -48,6 +51,7 @@ pub fn write_csv(report: &Tuning, to: &mut dyn Write) -> io::Result<()> {
 
 fn figures(trial: &Trial, kappa: f64) -> Vec<String> {
     let shown = trial.figures.as_ref();
+    let test = shown.and_then(|figures| figures.accuracy_test);
     fn field<T: ToString>(value: Option<T>) -> String {
         value.map(|value| value.to_string()).unwrap_or_default()
     }
@@ -60,6 +64,9 @@ fn figures(trial: &Trial, kappa: f64) -> Vec<String> {
         field(shown.map(|f| f.sigma)),
         field(shown.and_then(|f| f.preserved)),
         field(shown.map(|f| f.accuracy)),
+        field(test.map(|test| test.outcome.as_str())),
+        field(test.map(|test| test.lower)),
+        field(test.map(|test| test.upper)),
         field(shown.and_then(|f| f.temperature)),
         field(shown.and_then(|f| f.recalibrated_sigma)),
         field(shown.and_then(|f| f.recalibrated_preserved)),
@@ -102,6 +109,10 @@ mod tests {
             let rate = "stage.prediction.learning_rate";
             assert_eq!(row[column(rate)], trial.values.get(rate).map(plain).unwrap_or_default());
         }
+        let test = ["accuracy_test", "accuracy_difference_lower", "accuracy_difference_upper"];
+        let test = |i: usize| test.map(|name| rows[i][column(name)].to_owned());
+        assert_eq!(test(0), ["undecided", "-0.021", "0.029"]);
+        assert_eq!(test(2), ["", "", ""], "given up");
         assert_eq!(&rows[2][column("why")], report.trials[2].why.as_ref().unwrap());
     }
 }

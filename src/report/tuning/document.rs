@@ -1,5 +1,5 @@
-//! A tune for people: the verdict, winner and default on both parts of the validation split, what
-//! mattered.
+//! A tune for people: the verdict, winner and default on both parts of the validation split, refuted
+//! finalists, what mattered.
 
 use super::super::display::pad;
 use super::super::document::{Block, Document};
@@ -69,13 +69,7 @@ fn warm_start(warm: &WarmStarted) -> Vec<String> {
 
 /// `trial 5: seed 1: σ 0.051200 > κ 0.05; not trained with seed 2`.
 fn refuted((finalist, why): (&Finalist, &str)) -> String {
-    let untrained: Vec<String> =
-        finalist.untrained_seeds.iter().map(|seed| format!("seed {seed}")).collect();
-    let untrained = match untrained.is_empty() {
-        true => String::new(),
-        false => format!("; not trained with {}", untrained.join(", ")),
-    };
-    format!("trial {}: {why}{untrained}", finalist.trial)
+    format!("trial {}: {why}{}", finalist.trial, finalist.untrained_in_words())
 }
 
 fn asked_for(report: &Tuning) -> String {
@@ -95,16 +89,18 @@ fn asked_for(report: &Tuning) -> String {
     )
 }
 
-/// The winner's accuracy against the reference on both parts.
+/// The winner's accuracy against the reference on both parts; nothing if it is the reference.
 fn accuracy_test(report: &Tuning) -> Option<Vec<String>> {
+    if report.is_reference(&report.winner) {
+        return None;
+    }
     let figures = report.winner.seeds.first()?.figures.as_ref()?;
     let (seen, unseen) = (figures.seen_test?, figures.unseen_test?);
     let of = |part: &str, test: AccuracyTest| {
-        let [difference, lower, upper] = [test.difference, test.lower, test.upper].map(signed);
-        let outcome = test.outcome.as_str();
-        format!("{}{difference} ({lower} to {upper}): {outcome}", pad(part, 7))
+        let (difference, words) = (signed(test.difference), report.test_in_words(&test));
+        format!("{}{difference}; {words}", pad(part, 7))
     };
-    let what = format!("winner's accuracy less the reference, limits at level {}", seen.level);
+    let what = "winner's accuracy less the reference".to_owned();
     Some(vec![what, of("seen", seen), of("unseen", unseen)])
 }
 
@@ -221,7 +217,7 @@ mod tests {
         report.finalists[0].why = Some("seed 1: σ 0.051200 > κ 0.05".to_owned());
         report.finalists[0].untrained_seeds = vec![2, 3];
         let confirmed = told(&report);
-        let line = "trial 2: seed 1: σ 0.051200 > κ 0.05; not trained with seed 2, seed 3";
+        let line = "trial 2: seed 1: σ 0.051200 > κ 0.05; not trained with seeds 2 and 3";
         let words = confirmed.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(words.contains(line), "{confirmed}");
         assert!(!confirmed.contains("not confirmed"), "{confirmed}");
@@ -233,11 +229,19 @@ mod tests {
 
     #[test]
     fn the_paired_test_is_told_with_its_limits() {
-        let said = told(&tuning());
-        let limits = "seen +0.0040 (−0.0210 to +0.0290): undecided";
-        for part in [limits, "limits at level 0.05", "(mean of 2 seeds)"] {
-            assert!(said.contains(part), "{part}\n{said}");
+        let mut report = tuning();
+        let said = told(&report);
+        let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        let limits = "seen +0.0040; a loss of more than ε 0.01: undecided (one-sided 95 % limits \
+                      −0.0210 to +0.0290)";
+        for part in [limits, "(mean of 2 seeds)"] {
+            assert!(words.contains(part), "{part}\n{said}");
         }
+        report.winner = report.default.clone();
+        let said = told(&report);
+        assert!(!said.contains("a loss of more than"), "the default is the reference\n{said}");
+        report.reference = "teacher".to_owned();
+        assert!(told(&report).contains("a loss of more than"), "{}", told(&report));
     }
 
     #[test]

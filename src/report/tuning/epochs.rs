@@ -16,7 +16,7 @@ const COLUMNS: [&str; 11] = [
     "epoch",
     "kept",
     "accuracy",
-    "seen_sigma",
+    "seen_sigma_rms_max",
     "sample_sigma",
     "train_sigma",
     "kl",
@@ -38,8 +38,8 @@ pub struct TrainedEpoch {
     pub kept: bool,
     /// Accuracy on the seen part of the validation split at its end.
     pub accuracy: Option<f64>,
-    /// σ about zero of the largest probability there.
-    pub seen_sigma: Option<f64>,
+    /// σ about zero of the largest probability there, whatever gates.
+    pub seen_sigma_rms_max: Option<f64>,
     /// σ on the watched sample of the training set, in the statistic and confidence that gate.
     pub sample_sigma: Option<f64>,
     /// σ on the training set, likewise, where `keep` depends on it.
@@ -79,7 +79,7 @@ fn figures(epoch: &TrainedEpoch) -> [String; COLUMNS.len()] {
         epoch.epoch.to_string(),
         epoch.kept.to_string(),
         number(epoch.accuracy),
-        number(epoch.seen_sigma),
+        number(epoch.seen_sigma_rms_max),
         number(epoch.sample_sigma),
         number(epoch.train_sigma),
         number(epoch.kl),

@@ -126,7 +126,12 @@ pub fn tuning() -> Tuning {
             finished(2, 2e-4, 0.0421, 160.0 / 204.0),
             stopped,
         ],
-        violation_units: Some(ViolationUnits { sigma: 0.05, accuracy: 0.0288 }),
+        violation_units: Some(ViolationUnits {
+            sigma: 0.05,
+            sigma_is_spread: false,
+            accuracy: 0.0288,
+            accuracy_is_spread: false,
+        }),
         warm_start: None,
         epochs: vec![
             TrainedEpoch {

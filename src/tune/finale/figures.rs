@@ -108,7 +108,9 @@ impl Confirmation<'_> {
             teacher_accuracy: [seen.accuracy(), teacher.map_or(f64::NAN, |all| all.accuracy())],
             violation_units: Some(ViolationUnits {
                 sigma: constraints.scale.sigma,
+                sigma_is_spread: constraints.scale.is_spread[0],
                 accuracy: constraints.scale.accuracy,
+                accuracy_is_spread: constraints.scale.is_spread[1],
             }),
             trials: trials(runs, constraints)?,
             warm_start: plan
@@ -270,7 +272,7 @@ fn epochs(runs: &TrainingRuns, seed: u64) -> Vec<TrainedEpoch> {
                 epoch: epoch.epoch,
                 kept: kept == Some((epoch.stage.as_str(), epoch.epoch)),
                 accuracy: epoch.validation.and_then(|score| score.accuracy),
-                seen_sigma: epoch.validation.and_then(|score| score.sigma),
+                seen_sigma_rms_max: epoch.validation.and_then(|score| score.sigma),
                 sample_sigma: epoch.sample_sigma,
                 train_sigma: epoch.train.map(|check| check.sigma),
                 kl: soft(|loss| loss.sum_kl),

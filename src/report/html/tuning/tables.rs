@@ -43,6 +43,7 @@ fn winner(report: &Tuning) -> &'static str {
 }
 
 fn finalist_rows(report: &Tuning, name: &str, finalist: &Finalist) -> Markup {
+    let tested = !report.is_reference(finalist);
     let mean = finalist.mean.filter(|mean| mean.seeds > 1);
     let rows = finalist.seeds.len() + usize::from(mean.is_some());
     let rows = rows + usize::from(finalist.why.is_some());
@@ -57,7 +58,7 @@ fn finalist_rows(report: &Tuning, name: &str, finalist: &Finalist) -> Markup {
                             @if finalist.why.is_some() { span.interval { "not confirmed" } }
                         }
                     }
-                    (seed_cells(report, seeded))
+                    (seed_cells(report, seeded, tested))
                 }
             }
             @if let Some(mean) = mean {
@@ -69,32 +70,22 @@ fn finalist_rows(report: &Tuning, name: &str, finalist: &Finalist) -> Markup {
                 }
             }
             @if let Some(why) = &finalist.why {
-                tr { td.why colspan="7" { (neutralise(why)) (untrained(finalist)) } }
+                tr { td.why colspan="7" { (neutralise(why)) (finalist.untrained_in_words()) } }
             }
         }
     }
 }
 
-/// `; not trained with seed 2`.
-fn untrained(finalist: &Finalist) -> String {
-    let seeds = finalist.untrained_seeds.iter().map(|seed| format!("seed {seed}"));
-    let seeds = seeds.collect::<Vec<_>>().join(", ");
-    if seeds.is_empty() {
-        seeds
-    } else {
-        format!("; not trained with {seeds}")
-    }
-}
-
-fn seed_cells(report: &Tuning, seeded: &Seeded) -> Markup {
+/// The figures of a seed; if `tested`, with the outcome of the paired test beside each accuracy.
+fn seed_cells(report: &Tuning, seeded: &Seeded, tested: bool) -> Markup {
     let right = |accuracy: f64, correct: usize, of: usize, test: Option<AccuracyTest>| {
         html! {
             (unseen_decimal(accuracy))
             @if accuracy.is_finite() {
                 span.interval { (thousands(correct)) " of " (thousands(of)) }
             }
-            @if let Some(test) = test {
-                span.interval title=(limits(&test)) { (test.outcome.as_str()) }
+            @if let Some(test) = test.filter(|_| tested) {
+                span.interval title=(limits(report, &test)) { (test.outcome.as_str()) }
             }
         }
     };
@@ -113,10 +104,9 @@ fn seed_cells(report: &Tuning, seeded: &Seeded) -> Markup {
     }
 }
 
-/// `+0.0040 (−0.0210 to +0.0290) to the reference`.
-fn limits(test: &AccuracyTest) -> String {
-    let [difference, lower, upper] = [test.difference, test.lower, test.upper].map(signed);
-    format!("{difference} ({lower} to {upper}) to the reference")
+/// `+0.0040 to the reference; a loss of more than ε 0.01: undecided (…)`.
+fn limits(report: &Tuning, test: &AccuracyTest) -> String {
+    format!("{} to the reference; {}", signed(test.difference), report.test_in_words(test))
 }
 
 fn word(of: &FinalFigures) -> Markup {
@@ -257,15 +247,24 @@ fn trial_row(report: &Tuning, trial: &Trial) -> Markup {
 
 /// What the cost and the violation of the table of trials are.
 pub(super) fn about_trials(report: &Tuning) -> String {
+    let units = report.violation_units.map(|units| {
+        let sigma = match units.sigma_is_spread {
+            true => "the interquartile range of the trials",
+            false => "κ",
+        };
+        let accuracy = match units.accuracy_is_spread {
+            true => "the interquartile range of the trials",
+            false => "one standard error of the reference",
+        };
+        let [at_sigma, at_accuracy] = [units.sigma, units.accuracy].map(decimal);
+        format!(": σ in units of {sigma} ({at_sigma}), accuracy of {accuracy} ({at_accuracy})")
+    });
     format!(
-        "In the order in which they began. A violation of 0 keeps both constraints; else it is how far \
-         σ and accuracy are from them, each in units of the spread of the trials{}. σ is of the {} of the training set, of \
-         a trial that was given up of a sample of them. Cost: passes of the training set through one \
-         layer. trials.csv has the same, a column a key.",
-        report
-            .violation_units
-            .map(|units| format!(" ({} and {})", decimal(units.sigma), decimal(units.accuracy)))
-            .unwrap_or_default(),
+        "In the order in which they began. A violation of 0 keeps both constraints; else it adds up how \
+         far σ and accuracy are from them{}. σ is of the {} of the training set, of a trial that was \
+         given up of a sample of them. Cost: passes of the training set through one layer. trials.csv \
+         has the same, a column a key.",
+        units.unwrap_or_default(),
         counted(report.n, "example", "examples")
     )
 }

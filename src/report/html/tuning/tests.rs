@@ -239,7 +239,7 @@ fn a_winner_that_is_not_confirmed_is_marked_and_every_finalist_says_why() {
     assert!(said.contains("No finalist of 3 trials") && said.contains("not confirmed"), "{said}");
     let rows = texts(&page, ".finalists tbody tr");
     assert_eq!(rows.len(), 11, "winner and finalist with three rows and a reason, the default");
-    let why = "seed 1: σ 0.060000 > κ 0.05; not trained with seed 2, seed 3";
+    let why = "seed 1: σ 0.060000 > κ 0.05; not trained with seeds 2 and 3";
     assert_eq!(rows.iter().filter(|row| row.contains(why)).count(), 2, "{rows:?}");
 }
 
@@ -287,6 +287,32 @@ fn the_page_of_a_tune_that_runs_names_the_trial_that_is_being_confirmed() {
     });
     assert!(refuted.contains("No finalist holds with every seed so far"), "{refuted}");
     assert!(!refuted.contains("being confirmed") && !refuted.contains("The best so"), "{refuted}");
+}
+
+#[test]
+fn the_units_of_a_violation_are_named() {
+    let said = |change: fn(&mut Tuning)| texts(&parsed(&with(change)), "#trials > p").concat();
+    let fixed = said(|_| ());
+    let words =
+        "σ in units of κ (0.0500), accuracy of one standard error of the reference (0.0288)";
+    assert!(fixed.contains(words), "{fixed}");
+    let spread = said(|report| {
+        let units = report.violation_units.as_mut().unwrap();
+        (units.sigma_is_spread, units.accuracy_is_spread) = (true, true);
+    });
+    assert!(spread.contains("σ in units of the interquartile range of the trials"), "{spread}");
+    assert!(!spread.contains("κ (") && !spread.contains("standard error"), "{spread}");
+}
+
+#[test]
+fn the_test_stands_beside_finalists_and_not_beside_the_reference_itself() {
+    let rows = |reference: &str| {
+        let page = parsed(&with(|report| report.reference = reference.to_owned()));
+        texts(&page, ".finalists tbody tr")
+    };
+    let [default, teacher] = ["default", "teacher"].map(rows);
+    assert!(default[0].contains("undecided") && !default[3].contains("undecided"), "{default:?}");
+    assert!(teacher[3].contains("undecided"), "{teacher:?}");
 }
 
 #[test]
