@@ -305,11 +305,12 @@ impl Journal {
             .and_then(|_| file.read_to_end(&mut text))
             .with_context(cannot)?;
         let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
+        // Before anything is changed.
+        require_version(&text[..whole], &self.path, "name another folder with --output")?;
         if whole < text.len() {
             file.set_len(whole as u64)
                 .with_context(|| format!("cannot truncate `{}`", self.path.display()))?;
         }
-        require_version(&text[..whole], &self.path, "name another folder with --output")?;
         read(&text[..whole]).map_err(|e| self.damaged(&e))
     }
 
@@ -367,10 +368,13 @@ fn read(text: &[u8]) -> Result<(Option<Event>, TrainingRuns)> {
     let first = events.next().transpose()?.map(|(_, event)| event);
     if let Some(Event::Tune { warm: Some(warm), .. }) = &first {
         let run = |WarmTrial { trial, values, end }: &WarmTrial| -> Result<TrainingRun> {
-            let (point, end) = (settings_of(values.clone())?, Some(end.clone()));
-            Ok(TrainingRun { id: RunId::trial(*trial), point, end, unseen: None })
+            let (id, point) = (RunId::trial(*trial), settings_of(values.clone())?);
+            if let RunOutcome::Finished(student) = end {
+                require_as_many(id, [&student.seen, &student.teacher_seen].into_iter())?;
+            }
+            Ok(TrainingRun { id, point, end: Some(end.clone()), unseen: None })
         };
-        runs.warm = warm.trials.iter().map(run).collect::<Result<_>>()?;
+        runs.warm = warm.trials.iter().map(run).collect::<Result<_>>().map_err(at(1))?;
         runs.skipped = warm.skipped.clone();
     }
     for event in events {

@@ -276,7 +276,7 @@ impl<'a> Tune<'a> {
         missing.filter(|_| is_reference).and_then(|id| with_settings(runs, id))
     }
 
-    /// A seed that the default settings have not been trained with, or the finalist whose turn it is.
+    /// A seed that the default settings have not been trained with, or one of the next finalist.
     fn next_finalist(
         &self,
         runs: &TrainingRuns,
@@ -357,8 +357,8 @@ impl<'a> Tune<'a> {
         TuneLog(self.session.progress)
     }
 
-    /// The folder of the student of `run`. A student that was removed, because its turn had not come
-    /// when the search ended with fewer trials, is trained again.
+    /// The folder of the student of `run`. A student that was removed, because it was not
+    /// among the best when the search ended with fewer trials, is trained again.
     ///
     /// # Errors
     /// A student that comes out differently, as on a machine with other arithmetic.

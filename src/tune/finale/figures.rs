@@ -149,7 +149,7 @@ impl Confirmation<'_> {
     fn running(&self, runs: &TrainingRuns, finals: &Finals) -> RunningTune {
         let over = runs.trials().filter(|run| run.end.is_some()).count();
         let trials = self.0.plan.trials;
-        // Without time or further settings a search confirms before all trials were tried.
+        // A search that has no time or settings left confirms before all trials were tried.
         let open = finals.open().filter(|of| {
             let begun = runs.all.last().map(|run| run.id);
             over >= trials || begun.is_some_and(|id| id.trial == of.trial && id.seed.is_some())

@@ -109,7 +109,8 @@ fn a_journal_of_another_version_is_refused_as_such() {
         r#"{"event":"tune","schema_version":1,"fingerprint":"f","plan":{}}"#,
         r#"{"event":"tune","schema_version":3}"#,
     ] {
-        std::fs::write(&path, format!("{first}\n{{\"event\":\"else\"}}\n")).unwrap();
+        let text = format!("{first}\n{{\"event\":\"else\"}}\n{{\"event\":");
+        std::fs::write(&path, &text).unwrap();
         let own = rendered(&open(folder.path(), "f").unwrap_err());
         let other = rendered(&Journal::read_other(&path).unwrap_err());
         for refused in [own, other] {
@@ -119,6 +120,7 @@ fn a_journal_of_another_version_is_refused_as_such() {
             );
             assert!(refused.contains("hint: name "), "{refused}");
         }
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "it is left as it is");
     }
     std::fs::write(&path, "{\"event\":\"tune\",\"schema_version\":2}\n").unwrap();
     let damaged = rendered(&open(folder.path(), "f").unwrap_err());
