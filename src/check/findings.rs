@@ -40,8 +40,7 @@ pub struct Evidence {
     pub temperature: Option<f64>,
     /// Losses that the student's training reached, in nats summed over the examples, by name.
     pub losses_reached: Vec<(&'static str, f64)>,
-    /// The published statistic beside the gate; `None` where it is not defined, or only part of the
-    /// examples was run.
+    /// The published statistic beside the gate; `None` if it is not defined or the run ended early.
     pub published: Option<PublishedEvidence>,
 }
 
@@ -354,14 +353,7 @@ mod tests {
         let predictions = |logits: &[f32]| Predictions::from_logits(logits, 2).unwrap();
         let (teacher, student) =
             (predictions(&[0.0, 2.0, 1.0, 0.0]), predictions(&[0.0, 1.0, 2.0, 0.0]));
-        let input = PairInput {
-            teacher: &teacher,
-            student: &student,
-            labels: &[None, None],
-            words: None,
-            label_names: &[],
-            truncated: (0, 0),
-        };
+        let input = PairInput::of_predictions(&teacher, &student, &[None, None]);
         let pair = PairStatistics::new(&input, &PairOptions::default()).unwrap();
         let record = StudentRecord::parse(r#"{"loss_reached": {"mean_kl": 0.5}}"#).unwrap();
         let (bound, audited) = (Bound::default(), AuditedExamples::OtherExamples);
@@ -398,14 +390,7 @@ mod tests {
         let teacher = given(&[0.75, 0.25, 0.25, 0.75, 0.9375, 0.0625, 0.0625, 0.9375]);
         let student = given(&[0.75, 0.25, 0.25, 0.75, 0.4375, 0.5625, 0.5625, 0.4375]);
         let labels = [0, 1, 0, 1, 0, 1, 0, 1].map(Some);
-        let input = PairInput {
-            teacher: &teacher,
-            student: &student,
-            labels: &labels,
-            words: None,
-            label_names: &[],
-            truncated: (0, 0),
-        };
+        let input = PairInput::of_predictions(&teacher, &student, &labels);
         let (bound, audited) = (Bound::default(), AuditedExamples::OtherExamples);
         let of = |statistic, kind| {
             let options = PairOptions { statistic, kind, ..PairOptions::default() };

@@ -206,14 +206,7 @@ mod tests {
             given(&[0.625, 0.375, 0.375, 0.625, 0.4375, 0.5625]),
         );
         let labels = [Some(0), Some(1), Some(0)];
-        let input = PairInput {
-            teacher: &teacher,
-            student: &student,
-            labels: &labels,
-            words: None,
-            label_names: &[],
-            truncated: (0, 0),
-        };
+        let input = PairInput::of_predictions(&teacher, &student, &labels);
         let evidence = |statistic, kappa| {
             let options = PairOptions { statistic, ..PairOptions::default() };
             let pair = PairStatistics::new(&input, &options).unwrap();

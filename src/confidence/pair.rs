@@ -288,6 +288,18 @@ impl PairInput<'_> {
 }
 
 #[cfg(test)]
+impl<'a> PairInput<'a> {
+    /// Predictions without texts and names of labels.
+    pub fn of_predictions(
+        teacher: &'a Predictions,
+        student: &'a Predictions,
+        labels: &'a [Option<u32>],
+    ) -> Self {
+        PairInput { teacher, student, labels, words: None, label_names: &[], truncated: (0, 0) }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
@@ -298,7 +310,7 @@ mod tests {
         labels: &'a [Option<u32>],
         words: Option<&'a [usize]>,
     ) -> PairInput<'a> {
-        PairInput { teacher, student, labels, words, label_names: &[], truncated: (0, 0) }
+        PairInput { words, ..PairInput::of_predictions(teacher, student, labels) }
     }
 
     fn statistics(

@@ -425,8 +425,8 @@ impl<'a> StageRun<'a> {
         anyhow::Error::from(error).context(Diverged)
     }
 
-    /// Saves the training. Files of states that are no longer candidates are removed only then: the
-    /// state that was saved before may need them.
+    /// Saves the training, then removes the files of states that are no longer candidates: until then
+    /// the previous save may need them.
     fn save(&mut self) -> Result<()> {
         let (folder, optimizer) = (self.training.folder, self.optimizer.as_ref());
         let state = self.objective.state()?;

@@ -87,8 +87,8 @@ fn decimals_of_text(text: &str) -> u32 {
     u32::try_from(fraction.saturating_sub(exponent).clamp(0, 400)).expect("0 to 400")
 }
 
-/// By how much the sum of a row of `labels` probabilities may differ from one if each was rounded to
-/// so many decimals: half a unit of the last for each label, at most 0.05. `None` for whole numbers.
+/// By how much the sum of `labels` probabilities may differ from one if each is rounded to `decimals`:
+/// half a unit of the last decimal per label, at most 0.05. `None` for whole numbers.
 pub(super) fn allowed(decimals: u32, labels: usize) -> Option<f64> {
     let unit = 10f64.powi(-i32::try_from(decimals).ok()?);
     (decimals > 0).then_some((labels as f64 * unit / 2.0).min(LARGEST) + LAST_BITS)

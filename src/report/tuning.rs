@@ -95,7 +95,7 @@ pub struct Tuning {
     /// violation.
     pub winner: Finalist,
     /// Whether the winner keeps both constraints with every seed; null where no trial is feasible or
-    /// there are no further seeds. A winner with `false` is the best finalist of which none does.
+    /// there are no further seeds. If `false`, no finalist does, and the winner is the best of them.
     #[serde(default)]
     pub confirmed: Option<bool>,
     /// The most feasible trials that are trained with further seeds for that.
