@@ -3,7 +3,8 @@
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use base64::prelude::{Engine, BASE64_STANDARD};
 use serde_json::{json, Value};
@@ -118,9 +119,8 @@ impl Browser {
 
     /// Opens a page and says what it did until it stood still.
     pub fn visit(&self, url: &str) -> Visit {
-        for log in ["browser", "performance"] {
-            self.log(log);
-        }
+        self.log("browser");
+        self.events();
         self.open(url);
         self.post("/execute/async", &json!({ "script": STANDS_STILL, "args": [] }));
         let mut visit = Visit::default();
@@ -130,21 +130,31 @@ impl Browser {
                 visit.console.push(text.as_str().unwrap().to_owned());
             }
         }
-        for entry in self.log("performance") {
-            let event: Value = serde_json::from_str(entry["message"].as_str().unwrap()).unwrap();
-            let (event, of) = (&event["message"]["method"], &event["message"]["params"]);
+        for event in self.events() {
             let text = |value: &Value| value.as_str().unwrap().to_owned();
-            if event == "Network.requestWillBeSent" {
-                visit.requests.push(text(&of["request"]["url"]));
-            } else if event == "Page.javascriptDialogOpening" {
-                visit.dialogs.push(text(&of["message"]));
+            if event["method"] == "Network.requestWillBeSent" {
+                visit.requests.push(text(&event["params"]["request"]["url"]));
+            } else if event["method"] == "Page.javascriptDialogOpening" {
+                visit.dialogs.push(text(&event["params"]["message"]));
             }
         }
         visit
     }
 
+    /// Opens a page and waits until it is loaded, also where it may run no script: without one the
+    /// driver does not wait.
+    pub fn load(&self, url: &str) {
+        self.events();
+        self.open(url);
+        let since = Instant::now();
+        while !self.events().iter().any(|event| event["method"] == "Page.loadEventFired") {
+            assert!(since.elapsed() < LIMIT, "{url} is not loaded");
+            sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Opens a page.
-    pub fn open(&self, url: &str) {
+    fn open(&self, url: &str) {
         self.post("/url", &json!({ "url": url }));
     }
 
@@ -180,6 +190,14 @@ impl Browser {
         self.post("/execute/sync", &json!({ "script": script, "args": arguments }))
     }
 
+    /// The value of a script, also where the page may run none.
+    pub fn evaluate(&self, script: &str) -> Value {
+        let how = json!({ "expression": script, "returnByValue": true });
+        let answer = self.cdp("Runtime.evaluate", how);
+        assert!(answer["exceptionDetails"].is_null(), "{answer}");
+        answer["result"]["value"].clone()
+    }
+
     /// The page on paper.
     pub fn pdf(&self) -> Vec<u8> {
         let printed = self.cdp("Page.printToPDF", json!({ "printBackground": true }));
@@ -205,6 +223,15 @@ impl Browser {
             Value::Array(entries) => entries,
             other => panic!("no log: {other}"),
         }
+    }
+
+    /// What the page's parts reported since the last time.
+    fn events(&self) -> Vec<Value> {
+        let message = |entry: &Value| -> Value {
+            let event: Value = serde_json::from_str(entry["message"].as_str().unwrap()).unwrap();
+            event["message"].clone()
+        };
+        self.log("performance").iter().map(message).collect()
     }
 
     #[track_caller]
