@@ -332,9 +332,13 @@ impl Weights {
         }
     }
 
-    /// Fails unless every tensor was taken or is known to be unused.
-    pub fn finish(&self) -> Result<()> {
-        let unused = |n: &&str| !self.taken.contains(*n) && !UNUSED.iter().any(|u| n.contains(u));
+    /// Fails unless every tensor was taken, is known to be unused, or has one of the prefixes `others`.
+    pub fn finish(&self, others: &[&str]) -> Result<()> {
+        let unused = |n: &&str| {
+            !self.taken.contains(*n)
+                && !UNUSED.iter().any(|u| n.contains(u))
+                && !others.iter().any(|other| n.starts_with(other))
+        };
         let surplus: Vec<_> = self.names().filter(unused).collect();
         if surplus.is_empty() {
             return Ok(());

@@ -20,6 +20,7 @@ pub struct EncoderFamily {
     pub(crate) token_types: bool,
     pub(crate) dropout: DropoutPlaces,
     pub(crate) head: HeadNames,
+    pub(crate) masked_head: MaskedHeadNames,
     /// Whether checkpoints may have TinyBERT's head.
     pub(crate) has_two_heads: bool,
 }
@@ -50,6 +51,18 @@ pub(crate) struct HeadNames {
     pub(crate) dense: &'static str,
     pub(crate) activation: Activation,
     pub(crate) output: &'static str,
+}
+
+/// The parts of a masked-language-model head.
+pub(crate) struct MaskedHeadNames {
+    pub(crate) dense: &'static str,
+    /// The activation after `dense`, where it is not the encoder's.
+    pub(crate) activation: Option<Activation>,
+    pub(crate) norm: &'static str,
+    /// The matrix over the vocabulary; not stored where it is the table of word embeddings.
+    pub(crate) decoder: &'static str,
+    /// The decoder's bias; some files have it as the bias of `decoder` too.
+    pub(crate) bias: &'static str,
 }
 
 const BERT_LAYER: [&str; 8] = [
@@ -94,6 +107,13 @@ pub static FAMILIES: [EncoderFamily; 4] = [
             activation: Activation::Tanh,
             output: "classifier",
         },
+        masked_head: MaskedHeadNames {
+            dense: "cls.predictions.transform.dense",
+            activation: None,
+            norm: "cls.predictions.transform.LayerNorm",
+            decoder: "cls.predictions.decoder",
+            bias: "cls.predictions.bias",
+        },
         has_two_heads: true,
     },
     EncoderFamily {
@@ -114,6 +134,13 @@ pub static FAMILIES: [EncoderFamily; 4] = [
             activation: Activation::Tanh,
             output: "classifier.out_proj",
         },
+        masked_head: MaskedHeadNames {
+            dense: "lm_head.dense",
+            activation: Some(Activation::Gelu),
+            norm: "lm_head.layer_norm",
+            decoder: "lm_head.decoder",
+            bias: "lm_head.bias",
+        },
         has_two_heads: false,
     },
     EncoderFamily {
@@ -130,6 +157,13 @@ pub static FAMILIES: [EncoderFamily; 4] = [
             dense: "classifier.dense",
             activation: Activation::Gelu,
             output: "classifier.out_proj",
+        },
+        masked_head: MaskedHeadNames {
+            dense: "generator_predictions.dense",
+            activation: Some(Activation::Gelu),
+            norm: "generator_predictions.LayerNorm",
+            decoder: "generator_lm_head",
+            bias: "generator_lm_head.bias",
         },
         has_two_heads: false,
     },
@@ -167,6 +201,13 @@ pub static FAMILIES: [EncoderFamily; 4] = [
             dense: "pre_classifier",
             activation: Activation::Relu,
             output: "classifier",
+        },
+        masked_head: MaskedHeadNames {
+            dense: "vocab_transform",
+            activation: None,
+            norm: "vocab_layer_norm",
+            decoder: "vocab_projector",
+            bias: "vocab_projector.bias",
         },
         has_two_heads: false,
     },

@@ -16,7 +16,7 @@ mod trainable;
 use anyhow::{bail, Result};
 use candle_core::{Device, Tensor};
 
-pub use encoder::Workspace;
+pub use encoder::{MaskedLm, Workspace};
 pub use kernels::fingerprint;
 pub use packed::PackedBatch;
 pub use parameter::Parameter;
@@ -193,7 +193,7 @@ fn load_unguarded(
             architectures().join(", ")
         ),
     };
-    weights.finish()?;
+    weights.finish(&[])?;
     weights.unload();
     Ok(Loaded { model, architecture, head })
 }
@@ -213,9 +213,32 @@ pub fn load_trainable(
         let (architecture, head) = conventions(config, weights, head)?;
         let Some(family) = families::family(&architecture) else { return Ok(None) };
         let encoder = encoder::Encoder::load(family, config, weights, head, &Device::Cpu)?;
-        weights.finish()?;
+        weights.finish(&[])?;
         weights.unload();
         Ok(Some((Box::new(encoder) as Box<dyn Trainable>, DropoutRates::read(family, config)?)))
+    })
+}
+
+/// The masked language model of a checkpoint, and the dropout rates of its config.json.
+///
+/// # Errors
+/// An architecture that is not of the BERT family, and as [`MaskedLm::load`].
+pub fn load_masked_lm(
+    config: &ModelConfig,
+    weights: &mut Weights,
+) -> Result<(MaskedLm, DropoutRates)> {
+    let what = || format!("the model of `{}`", config.path().display());
+    guarded(what, || {
+        let architecture = architecture(config, weights)?;
+        let Some(family) = families::family(&architecture) else {
+            bail!(failure!("`{}` is a {architecture} model", weights.source()).hint(format!(
+                "a masked language model is of the BERT family: {}",
+                families::model_types().collect::<Vec<_>>().join(", ")
+            )));
+        };
+        let model = MaskedLm::load(family, config, weights)?;
+        weights.unload();
+        Ok((model, DropoutRates::read(family, config)?))
     })
 }
 

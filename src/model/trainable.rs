@@ -9,7 +9,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::families::EncoderFamily;
-use super::{Model, PackedBatch, Parameter};
+use super::{ops, Model, PackedBatch, Parameter};
 use crate::checkpoint::ModelConfig;
 
 /// A trainable classifier, the only interface that distillation uses.
@@ -26,7 +26,26 @@ pub trait Trainable: Model {
         batch: &PackedBatch,
         wanted: Wanted,
         mode: Mode,
+    ) -> candle_core::Result<Outputs> {
+        let words = ops::embed(self.word_embeddings(), batch.input_ids.clone())?; // (T, E)
+        self.outputs_from(&words, batch, wanted, mode)
+    }
+
+    /// As [`Trainable::outputs`], over the rows `words` (T, E) in place of the word embeddings of
+    /// `batch`'s ids, which are not read; differentiable in `words` too.
+    ///
+    /// # Errors
+    /// Rows of another shape, an error of candle.
+    fn outputs_from(
+        &self,
+        words: &Tensor,
+        batch: &PackedBatch,
+        wanted: Wanted,
+        mode: Mode,
     ) -> candle_core::Result<Outputs>;
+
+    /// The table of word embeddings (V, E).
+    fn word_embeddings(&self) -> &Tensor;
 
     /// The model's sizes.
     fn shape(&self) -> Shape;

@@ -7,7 +7,7 @@ use std::ops::Deref;
 
 use candle_core::{CpuStorage, Result, Storage, Tensor};
 
-use super::{Encoder, EncoderLayer, LinearLayer};
+use super::{Encoder, EncoderBody, EncoderLayer, LinearLayer};
 use crate::model::kernels::{
     self, sized, Activation, AttentionBuffers, AttentionView, Embed, LinearView, Lookup, Norm,
     Queries, View,
@@ -80,10 +80,6 @@ impl LinearLayer {
     ) -> Result<()> {
         self.columns((0, self.width()), x, act, panel, out)
     }
-
-    fn width(&self) -> usize {
-        self.bias.elem_count()
-    }
 }
 
 /// `x = norm(x + residual)`; `scale` is (2, H): gain, then bias.
@@ -105,12 +101,7 @@ impl Encoder {
     /// Logits of every sequence of `batch`, row-major (B, K).
     pub(super) fn fused(&self, batch: &PackedBatch, workspace: &mut Workspace) -> Result<Vec<f32>> {
         let (sequences, hidden) = (batch.sequences(), self.dense.width());
-        self.fused_embeddings(batch, workspace)?;
-        let (last, before) = self.layers.split_last().expect("an encoder has a layer");
-        for layer in before {
-            self.fused_layer(layer, batch, workspace)?;
-        }
-        self.fused_last_layer(last, batch, workspace)?;
+        self.body.fused_first_tokens(batch, workspace)?;
         let Workspace { first, attended, panel, .. } = workspace;
         let first = &first[..sequences * hidden]; // (B, H)
         let pooled = sized(attended, sequences * hidden); // (B, H)
@@ -118,6 +109,18 @@ impl Encoder {
         let mut logits = vec![0.0; sequences * self.classifier.width()]; // (B, K)
         self.classifier.apply(pooled, Activation::Identity, panel, &mut logits)?;
         Ok(logits)
+    }
+}
+
+impl EncoderBody {
+    /// The last layer's output for the first token of each sequence -> `first` (B, H).
+    fn fused_first_tokens(&self, batch: &PackedBatch, workspace: &mut Workspace) -> Result<()> {
+        self.fused_embeddings(batch, workspace)?;
+        let (last, before) = self.layers.split_last().expect("an encoder has a layer");
+        for layer in before {
+            self.fused_layer(layer, batch, workspace)?;
+        }
+        self.fused_last_layer(last, batch, workspace)
     }
 
     /// Token, position and segment embeddings, normalised -> `hidden` (T, H).
@@ -157,7 +160,7 @@ impl Encoder {
         batch: &PackedBatch,
         workspace: &mut Workspace,
     ) -> Result<()> {
-        let (tokens, width) = (batch.tokens(), self.dense.width());
+        let (tokens, width) = (batch.tokens(), self.hidden());
         let Workspace { hidden, qkv, mixed, attended, wide, head, panel, .. } = workspace;
         let hidden = sized(hidden, tokens * width);
         let qkv = sized(qkv, tokens * 3 * width);
@@ -177,7 +180,7 @@ impl Encoder {
         workspace: &mut Workspace,
     ) -> Result<()> {
         let (tokens, sequences) = (batch.tokens(), batch.sequences());
-        let width = self.dense.width();
+        let width = self.hidden();
         let Workspace { hidden, qkv, mixed, attended, wide, first, head, panel } = workspace;
         let hidden = sized(hidden, tokens * width);
         let first = sized(first, sequences * width);
@@ -209,7 +212,7 @@ impl Encoder {
         (attended, wide, panel): (&mut [f32], &mut Vec<f32>, &mut Vec<f32>),
         residual: &mut [f32], // (R, H)
     ) -> Result<()> {
-        let rows = mixed.len() / self.dense.width();
+        let rows = mixed.len() / self.hidden();
         layer.attention_output.apply(mixed, Activation::Identity, panel, attended)?;
         add_norm(attended, residual, &layer.attention_norm, self.eps)?;
         let wide = sized(wide, rows * layer.intermediate.width()); // (R, I)

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use candle_core::{DType, Tensor};
 
-use super::{Encoder, EncoderLayer, LinearLayer};
+use super::{Encoder, EncoderBody, EncoderLayer, LinearLayer};
 use crate::model::{Frozen, Parameter};
 
 /// Name and role of a tensor.
@@ -18,33 +18,41 @@ pub(super) struct TensorRole {
     pub(super) embeds: bool,
 }
 
-type TensorMap<'a> = &'a mut dyn FnMut(TensorRole, &Tensor) -> candle_core::Result<Tensor>;
+pub(super) type TensorMap<'a> =
+    &'a mut dyn FnMut(TensorRole, &Tensor) -> candle_core::Result<Tensor>;
+
+/// Replaces tensors by trainable parameters, but for `frozen` ones, and keeps these.
+pub(super) struct Collected {
+    pub(super) frozen: Frozen,
+    /// In the order in which they were asked for.
+    pub(super) parameters: Vec<Parameter>,
+}
+
+impl Collected {
+    pub(super) fn replace(
+        &mut self,
+        role: TensorRole,
+        tensor: &Tensor,
+    ) -> candle_core::Result<Tensor> {
+        let TensorRole { name, decays, embeds } = role;
+        if embeds && self.frozen == Frozen::Embeddings {
+            return Ok(tensor.clone());
+        }
+        let parameter = Parameter { embeds, ..Parameter::new(name, tensor, decays)? };
+        let tensor = parameter.var.as_tensor().clone();
+        self.parameters.push(parameter);
+        Ok(tensor)
+    }
+}
 
 impl Encoder {
     /// The encoder with every tensor replaced by `change` of it, in a fixed order.
     pub(super) fn map(&self, change: TensorMap) -> Result<Encoder> {
-        let mut embedding = |name: &str, decays, tensor: &Tensor| {
-            change(TensorRole { name: name.to_owned(), decays, embeds: true }, tensor)
-        };
-        let words = embedding("words", true, &self.words)?;
-        let positions = embedding("positions", true, &self.positions)?;
-        let types = self.token_types.as_ref();
-        let token_types = types.map(|t| embedding("token_types", true, t)).transpose()?;
-        let embedding_norm = embedding("embedding_norm", false, &self.embedding_norm)?;
-        let projection = self.projection.as_ref().map(|p| p.map("projection", change));
-        let projection = projection.transpose()?;
-        let layers = self.layers.iter().enumerate();
-        let layers = layers.map(|(i, layer)| layer.map(&format!("layers.{i}"), change));
         Ok(Encoder {
-            words,
-            positions,
-            token_types,
-            embedding_norm,
-            projection,
-            layers: layers.collect::<Result<_>>()?,
+            body: self.body.map(change)?,
             dense: self.dense.map("dense", change)?,
             classifier: self.classifier.map("classifier", change)?,
-            ..*self
+            dense_activation: self.dense_activation,
         })
     }
 
@@ -53,18 +61,9 @@ impl Encoder {
     /// # Errors
     /// A tensor that cannot be copied.
     pub fn trainable(&self, frozen: Frozen) -> Result<(Encoder, Vec<Parameter>)> {
-        let mut parameters = Vec::new();
-        let encoder = self.map(&mut |role, tensor| {
-            let TensorRole { name, decays, embeds } = role;
-            if embeds && frozen == Frozen::Embeddings {
-                return Ok(tensor.clone());
-            }
-            let parameter = Parameter { embeds, ..Parameter::new(name, tensor, decays)? };
-            let tensor = parameter.var.as_tensor().clone();
-            parameters.push(parameter);
-            Ok(tensor)
-        })?;
-        Ok((encoder, parameters))
+        let mut collected = Collected { frozen, parameters: Vec::new() };
+        let encoder = self.map(&mut |role, tensor| collected.replace(role, tensor))?;
+        Ok((encoder, collected.parameters))
     }
 
     /// The same weights in another dtype; f64 has no kernels and is slower.
@@ -79,6 +78,42 @@ impl Encoder {
     ///
     /// # Errors
     /// A tensor that cannot be copied.
+    pub(super) fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
+        let head = &self.body.family.head;
+        let mut tensors = self.body.tensors()?;
+        self.dense.export(&mut tensors, head.dense)?;
+        self.classifier.export(&mut tensors, head.output)?;
+        Ok(tensors)
+    }
+}
+
+impl EncoderBody {
+    /// The body with every tensor replaced by `change` of it, in a fixed order.
+    pub(super) fn map(&self, change: TensorMap) -> Result<EncoderBody> {
+        let mut embedding = |name: &str, decays, tensor: &Tensor| {
+            change(TensorRole { name: name.to_owned(), decays, embeds: true }, tensor)
+        };
+        let words = embedding("words", true, &self.words)?;
+        let positions = embedding("positions", true, &self.positions)?;
+        let types = self.token_types.as_ref();
+        let token_types = types.map(|t| embedding("token_types", true, t)).transpose()?;
+        let embedding_norm = embedding("embedding_norm", false, &self.embedding_norm)?;
+        let projection = self.projection.as_ref().map(|p| p.map("projection", change));
+        let projection = projection.transpose()?;
+        let layers = self.layers.iter().enumerate();
+        let layers = layers.map(|(i, layer)| layer.map(&format!("layers.{i}"), change));
+        Ok(EncoderBody {
+            words,
+            positions,
+            token_types,
+            embedding_norm,
+            projection,
+            layers: layers.collect::<Result<_>>()?,
+            ..*self
+        })
+    }
+
+    /// The weights by their names in Hugging Face checkpoints of this family.
     pub(super) fn tensors(&self) -> Result<BTreeMap<String, Tensor>> {
         let family = self.family;
         let part = |name: &str| format!("{}{name}", family.prefix);
@@ -97,14 +132,12 @@ impl Encoder {
             let prefix = part(&format!("{}{i}.", family.layers));
             layer.export(&mut tensors, |p| format!("{prefix}{}", family.layer[p]))?;
         }
-        self.dense.export(&mut tensors, family.head.dense)?;
-        self.classifier.export(&mut tensors, family.head.output)?;
         Ok(tensors)
     }
 }
 
 impl LinearLayer {
-    fn map(&self, name: &str, change: TensorMap) -> Result<LinearLayer> {
+    pub(super) fn map(&self, name: &str, change: TensorMap) -> Result<LinearLayer> {
         let mut part = |part: &str, decays, tensor| {
             change(TensorRole { name: format!("{name}.{part}"), decays, embeds: false }, tensor)
         };
@@ -113,7 +146,7 @@ impl LinearLayer {
     }
 
     /// Adds the layer as PyTorch stores it, the weight as (O, I).
-    fn export(&self, tensors: &mut BTreeMap<String, Tensor>, name: &str) -> Result<()> {
+    pub(super) fn export(&self, tensors: &mut BTreeMap<String, Tensor>, name: &str) -> Result<()> {
         tensors.insert(format!("{name}.weight"), self.weight.t()?.contiguous()?.copy()?);
         tensors.insert(format!("{name}.bias"), self.bias.copy()?);
         Ok(())
@@ -164,7 +197,11 @@ impl EncoderLayer {
     }
 }
 
-fn export_norm(tensors: &mut BTreeMap<String, Tensor>, name: &str, norm: &Tensor) -> Result<()> {
+pub(super) fn export_norm(
+    tensors: &mut BTreeMap<String, Tensor>,
+    name: &str,
+    norm: &Tensor,
+) -> Result<()> {
     tensors.insert(format!("{name}.weight"), norm.get(0)?.contiguous()?.copy()?);
     tensors.insert(format!("{name}.bias"), norm.get(1)?.contiguous()?.copy()?);
     Ok(())
@@ -218,7 +255,7 @@ mod tests {
             let (config, first) = encoder(name);
             let mut weights = Weights::from_tensors(name, first.export().unwrap()).unwrap();
             let again = load(&config, &mut weights);
-            weights.finish().unwrap();
+            weights.finish(&[]).unwrap();
             assert_eq!(logits(&first), logits(&again), "{name}");
         }
     }

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use candle_core::{Result, Tensor};
 
-use super::{Encoder, EncoderLayer, LinearLayer};
+use super::{Encoder, EncoderBody, EncoderLayer, LinearLayer};
 use crate::model::kernels::Activation;
-use crate::model::{ops, Frozen, Mode, Model, Outputs, PackedBatch, Parameter};
+use crate::model::{ops, Frozen, Mode, Outputs, PackedBatch, Parameter};
 use crate::model::{Shape, Trainable, Wanted};
 
 /// Dropout sites: embeddings and head, then three per layer.
@@ -23,35 +23,28 @@ const PER_LAYER: u64 = 3;
 impl Trainable for Encoder {
     /// Matches transformers' `*ForSequenceClassification` with `output_hidden_states`; the scores are
     /// the input of its softmax.
-    fn outputs(&self, batch: &PackedBatch, wanted: Wanted, mode: Mode) -> Result<Outputs> {
-        let pass = Pass { encoder: self, offsets: Arc::new(batch.offsets.clone()), mode };
-        let mut outputs = Outputs { logits: self.words.clone(), hidden: vec![], scores: vec![] };
-        let mut hidden = pass.embed(batch)?; // (T, H)
-        for (i, layer) in self.layers.iter().enumerate() {
-            let qkv = layer.query_key_value.forward(&hidden, Activation::Identity)?; // (T, 3H)
-            if wanted.scores {
-                outputs.scores.push(ops::attention_scores(&qkv, &pass.offsets, self.heads)?);
-            }
-            let output = pass.layer(layer, i as u64, &hidden, &qkv)?;
-            let input = std::mem::replace(&mut hidden, output);
-            if wanted.hidden {
-                outputs.hidden.push(input);
-            }
-        }
-        outputs.logits = pass.head(&ops::embed(&hidden, batch.first_tokens().collect())?)?;
+    fn outputs_from(
+        &self,
+        words: &Tensor,
+        batch: &PackedBatch,
+        wanted: Wanted,
+        mode: Mode,
+    ) -> Result<Outputs> {
+        let (last, mut states) = self.body.states(words, batch, wanted, mode)?;
+        let first = ops::embed(&last, batch.first_tokens().collect())?; // (B, H)
+        let logits = self.head(&first, mode)?; // (B, K)
         if wanted.hidden {
-            outputs.hidden.push(hidden);
+            states.hidden.push(last);
         }
-        Ok(outputs)
+        Ok(Outputs { logits, hidden: states.hidden, scores: states.scores })
+    }
+
+    fn word_embeddings(&self) -> &Tensor {
+        &self.body.words
     }
 
     fn shape(&self) -> Shape {
-        Shape {
-            layers: self.layers.len(),
-            hidden: self.dense.bias.elem_count(),
-            heads: self.heads,
-            positions: self.sizes().positions,
-        }
+        self.body.shape()
     }
 
     fn parameters(&self, frozen: Frozen) -> anyhow::Result<(Box<dyn Trainable>, Vec<Parameter>)> {
@@ -68,25 +61,81 @@ impl Trainable for Encoder {
     }
 }
 
+impl Encoder {
+    /// Logits (B, K) from the first token of each sequence (B, H).
+    fn head(&self, first: &Tensor, mode: Mode) -> Result<Tensor> {
+        let rate = mode.rates().classifier;
+        let first = match self.body.family.dropout.head_input {
+            true => mode.drop(HEAD_INPUT, rate, first.clone())?,
+            false => first.clone(),
+        };
+        let pooled = self.dense.forward(&first, self.dense_activation)?; // (B, H)
+        let pooled = mode.drop(CLASSIFIER, rate, pooled)?;
+        self.classifier.forward(&pooled, Activation::Identity) // (B, K)
+    }
+}
+
+/// The intermediate outputs of a forward pass, as far as they are wanted.
+#[derive(Default)]
+pub(super) struct PassStates {
+    /// The input of each layer (T, H).
+    hidden: Vec<Tensor>,
+    /// Each layer's attention scores.
+    scores: Vec<Tensor>,
+}
+
+impl EncoderBody {
+    /// The last layer's output (T, H) over the rows `words` (T, E) in place of the embeddings of the
+    /// tokens, and the wanted states before it.
+    pub(super) fn states(
+        &self,
+        words: &Tensor,
+        batch: &PackedBatch,
+        wanted: Wanted,
+        mode: Mode,
+    ) -> Result<(Tensor, PassStates)> {
+        let pass = Pass { body: self, offsets: Arc::new(batch.offsets.clone()), mode };
+        let mut states = PassStates::default();
+        let mut hidden = pass.embed(words, batch)?; // (T, H)
+        for (i, layer) in self.layers.iter().enumerate() {
+            let qkv = layer.query_key_value.forward(&hidden, Activation::Identity)?; // (T, 3H)
+            if wanted.scores {
+                states.scores.push(ops::attention_scores(&qkv, &pass.offsets, self.heads)?);
+            }
+            let output = pass.layer(layer, i as u64, &hidden, &qkv)?;
+            let input = std::mem::replace(&mut hidden, output);
+            if wanted.hidden {
+                states.hidden.push(input);
+            }
+        }
+        Ok((hidden, states))
+    }
+}
+
 struct Pass<'a> {
-    encoder: &'a Encoder,
+    body: &'a EncoderBody,
     offsets: Arc<Vec<usize>>,
     mode: Mode<'a>,
 }
 
 impl Pass<'_> {
-    /// Token, position and segment embeddings, normalised -> (T, H).
-    fn embed(&self, batch: &PackedBatch) -> Result<Tensor> {
-        let encoder = self.encoder;
-        let words = ops::embed(&encoder.words, batch.input_ids.clone())?; // (T, E)
-        let mut places = ops::embed(&encoder.positions, encoder.position_rows(batch))?; // (T, E)
-        if let Some(table) = &encoder.token_types {
-            places = (places + ops::embed(table, encoder.segment_rows(table, batch)?)?)?;
+    /// `words` (T, E), position and segment embeddings, normalised -> (T, H).
+    fn embed(&self, words: &Tensor, batch: &PackedBatch) -> Result<Tensor> {
+        let body = self.body;
+        if words.dims() != [batch.tokens(), body.embedding()] {
+            candle_core::bail!(
+                "word rows of shape {:?} for {} tokens",
+                words.dims(),
+                batch.tokens()
+            );
         }
-        let norm = &encoder.embedding_norm;
-        let embedded = ops::add_layer_norm(&words, &places, norm, encoder.eps)?;
+        let mut places = ops::embed(&body.positions, body.position_rows(batch))?; // (T, E)
+        if let Some(table) = &body.token_types {
+            places = (places + ops::embed(table, body.segment_rows(table, batch)?)?)?;
+        }
+        let embedded = ops::add_layer_norm(words, &places, &body.embedding_norm, body.eps)?;
         let embedded = self.mode.drop(EMBEDDINGS, self.mode.rates().hidden, embedded)?;
-        match &encoder.projection {
+        match &body.projection {
             Some(projection) => projection.forward(&embedded, Activation::Identity),
             None => Ok(embedded),
         }
@@ -94,7 +143,7 @@ impl Pass<'_> {
 
     /// Layer number `i` over `hidden` (T, H) with its queries, keys and values (T, 3H) -> (T, H).
     fn layer(&self, layer: &EncoderLayer, i: u64, hidden: &Tensor, qkv: &Tensor) -> Result<Tensor> {
-        let Encoder { heads, activation, eps, family, .. } = *self.encoder;
+        let EncoderBody { heads, activation, eps, family, .. } = *self.body;
         let (mode, rates) = (self.mode, self.mode.rates());
         let site = |place: u64| FIRST_LAYER + i * PER_LAYER + place;
         let probabilities =
@@ -111,23 +160,10 @@ impl Pass<'_> {
         let narrow = mode.drop(site(OUTPUT), rates.hidden, narrow)?;
         ops::add_layer_norm(&narrow, &attended, &layer.output_norm, eps)
     }
-
-    /// Logits (B, K) from the first token of each sequence (B, H).
-    fn head(&self, first: &Tensor) -> Result<Tensor> {
-        let (encoder, mode) = (self.encoder, self.mode);
-        let rate = mode.rates().classifier;
-        let first = match encoder.family.dropout.head_input {
-            true => mode.drop(HEAD_INPUT, rate, first.clone())?,
-            false => first.clone(),
-        };
-        let pooled = encoder.dense.forward(&first, encoder.dense_activation)?; // (B, H)
-        let pooled = mode.drop(CLASSIFIER, rate, pooled)?;
-        encoder.classifier.forward(&pooled, Activation::Identity) // (B, K)
-    }
 }
 
 impl LinearLayer {
-    fn forward(&self, x: &Tensor, act: Activation) -> Result<Tensor> {
+    pub(super) fn forward(&self, x: &Tensor, act: Activation) -> Result<Tensor> {
         ops::linear(x, &self.weight, &self.bias, act)
     }
 }

@@ -9,6 +9,7 @@
 
 mod attention; // within each sequence, and its scores
 mod backward; //  gradients of a loss
+mod decode; //    a logit for each row of a table
 mod embed; //     rows of a table
 mod linear; //    products and activations
 mod norm; //      layer norm
@@ -18,6 +19,7 @@ use rayon::prelude::*;
 
 pub use attention::{attention, attention_scores};
 pub use backward::backward;
+pub use decode::decode;
 pub use embed::embed;
 pub use linear::{activate, linear};
 pub use norm::add_layer_norm;

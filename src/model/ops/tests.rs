@@ -5,6 +5,7 @@ use std::sync::Arc;
 use candle_core::{DType, Device, Result, Tensor, Var};
 
 use super::attention::{AttentionOp, ScoresOp};
+use super::decode::DecodeOp;
 use super::embed::EmbedOp;
 use super::linear::LinearOp;
 use super::norm::LayerNorm;
@@ -71,6 +72,18 @@ fn linear_is_its_composition() {
                 |v| LinearOp { act }.compose(&v[0], &(v[1].as_tensor() * 0.2)?, &v[2]),
             );
         }
+    }
+}
+
+#[test]
+fn decode_is_its_composition() {
+    for (rows, width, tokens) in [(5, 12, 7), (1, 9, 40), (300, 40, 150)] {
+        let args = [tensor(&[rows, width], 0), tensor(&[tokens, width], 3), tensor(&[tokens], 5)];
+        agrees(
+            args,
+            |v| decode(&v[0], &(v[1].as_tensor() * 0.2)?, &v[2]),
+            |v| DecodeOp.compose(&v[0], &(v[1].as_tensor() * 0.2)?, &v[2]),
+        );
     }
 }
 
@@ -174,16 +187,17 @@ fn only_variables_get_a_gradient() {
 fn layer_bits() -> Vec<u32> {
     let (tokens, hidden, heads) = (400, 48, 3);
     let offsets = Arc::new(vec![0, 30, 31, 131, 150, 400]);
-    let shapes: [&[usize]; 6] = [
+    let shapes: [&[usize]; 7] = [
         &[500, hidden],
         &[hidden, 3 * hidden],
         &[3 * hidden],
         &[hidden, hidden],
         &[hidden],
         &[2, hidden],
+        &[500],
     ];
     let vars = shapes.map(|shape| Var::from_tensor(&tensor(shape, shape[0])).unwrap());
-    let [table, qkv_weight, qkv_bias, weight, bias, scale] = &vars;
+    let [table, qkv_weight, qkv_bias, weight, bias, scale, table_bias] = &vars;
     let run = || -> Result<Vec<Tensor>> {
         let ids = (0..tokens as u32).map(|i| i * i % 500).collect();
         let hidden = embed(table, ids)?;
@@ -192,9 +206,11 @@ fn layer_bits() -> Vec<u32> {
         let mixed = attention(&qkv, &offsets, heads, Some(factors(&offsets, heads)))?;
         let wide = linear(&mixed, weight, bias, Activation::Gelu)?;
         let out = add_layer_norm(&wide, &hidden, scale, 1e-12)?;
-        let gradients = backward(&(weighted_sum(&out) + weighted_sum(&scores))?)?;
+        let decoded = decode(&out, table, table_bias)?;
+        let sums = (weighted_sum(&out) + weighted_sum(&scores))? + weighted_sum(&decoded);
+        let gradients = backward(&sums?)?;
         let found = vars.iter().map(|v| gradients.get(v).unwrap().clone());
-        Ok(found.chain([out, scores]).collect())
+        Ok(found.chain([out, scores, decoded]).collect())
     };
     run().unwrap().iter().flat_map(flat).map(f32::to_bits).collect()
 }
