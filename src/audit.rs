@@ -40,7 +40,8 @@ pub use run::{run_one, run_options, Ending, ModelRun, PairRun};
 pub use sampled::{audit_sample, SampleOptions, SampledSplit, SampledTask};
 pub use session::Session;
 pub use splits::{
-    has_split, load_gating_split, load_secondary_split, secondary_names, Split, SECONDARY_SPLIT,
+    has_split, load_gating_split, load_secondary_split, load_texts, secondary_names, Split,
+    SECONDARY_SPLIT,
 };
 
 use crate::config::Settings;

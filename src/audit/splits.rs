@@ -1,5 +1,7 @@
 //! The splits of an audit: the gating split and the secondary splits.
 
+use std::path::Path;
+
 use anyhow::Result;
 
 use crate::config::Settings;
@@ -59,6 +61,16 @@ pub fn has_split(name: &str, settings: &Settings, hub: &Hub) -> Result<bool> {
 pub fn load_secondary_split(name: &str, settings: &Settings, hub: &Hub) -> Result<Split> {
     let dataset = task::load(&settings.task, name, &options(settings, hub))?;
     Ok(Split { dataset, gates: false })
+}
+
+/// Loads the texts of a file in the columns of the task, without labels, as the split `name`.
+///
+/// # Errors
+/// A file that is missing, empty or damaged.
+pub fn load_texts(name: &str, path: &Path, settings: &Settings, hub: &Hub) -> Result<Dataset> {
+    // `limit` is for the splits of the task.
+    let options = LoadOptions { limit: None, ..options(settings, hub) };
+    task::load_texts(&settings.task, name, path, &options)
 }
 
 fn options<'a>(settings: &Settings, hub: &'a Hub) -> LoadOptions<'a> {

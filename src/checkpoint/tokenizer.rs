@@ -175,6 +175,11 @@ impl TextTokenizer {
         self.conventions.longest
     }
 
+    /// The id of the token that masks others, in BERT's or RoBERTa's spelling.
+    pub fn mask_token(&self) -> Option<u32> {
+        ["[MASK]", "<mask>"].iter().find_map(|token| self.inner.token_to_id(token))
+    }
+
     /// Cuts sequences at `tokens`, special tokens included, the longer text of a pair first.
     ///
     /// # Errors

@@ -1,12 +1,15 @@
 //! The data of a training: the splits, and the teacher's logits on them.
 
+use std::path::Path;
+
 use anyhow::{bail, Result};
 
 use super::evaluate::Evaluated;
 use super::recipe::HeldOut;
 use super::record::{Data, RecordedCheckpoint};
 use crate::audit::{
-    load_gating_split, load_secondary_split, run_one, secondary_names, Classifier, Role, Session,
+    load_gating_split, load_secondary_split, load_texts, run_one, secondary_names, Classifier,
+    Role, Session,
 };
 use crate::check::draw_order;
 use crate::checkpoint::TokenizedExample;
@@ -22,7 +25,12 @@ pub struct Splits {
     pub train: Dataset,
     /// The validation split, if the task has one.
     pub validation: Option<Dataset>,
+    /// The texts that the student is trained on in place of the training set; none has a label.
+    pub augmented: Option<Dataset>,
 }
+
+/// The split's name of augmented texts.
+const AUGMENTED: &str = "augmented";
 
 impl Splits {
     /// Reads both splits.
@@ -36,7 +44,27 @@ impl Splits {
         whole.limit = None;
         let names = secondary_names(&whole, &session.hub)?;
         let validation = names.first().map(|name| load_secondary_split(name, &whole, &session.hub));
-        Ok(Splits { train, validation: validation.transpose()?.map(|split| split.dataset) })
+        let validation = validation.transpose()?.map(|split| split.dataset);
+        Ok(Splits { train, validation, augmented: None })
+    }
+
+    /// Adds the texts of the file `path`.
+    ///
+    /// # Errors
+    /// A file that is missing, empty or damaged.
+    pub fn with_augmented(
+        self,
+        path: &Path,
+        settings: &Settings,
+        session: &Session,
+    ) -> Result<Self> {
+        let augmented = load_texts(AUGMENTED, path, settings, &session.hub)?;
+        Ok(Splits { augmented: Some(augmented), ..self })
+    }
+
+    /// The texts that the student is trained on.
+    pub fn learned(&self) -> &Dataset {
+        self.augmented.as_ref().unwrap_or(&self.train)
     }
 
     /// Label names: the task's, else `LABEL_0`, … as many as the training set shows.
@@ -77,6 +105,15 @@ pub struct TeacherLogits {
     pub train: Logits,
     /// On the validation split.
     pub validation: Option<Logits>,
+    /// On the augmented texts.
+    pub augmented: Option<Logits>,
+}
+
+impl TeacherLogits {
+    /// On the texts that the student is trained on.
+    pub fn learned(self) -> Logits {
+        self.augmented.unwrap_or(self.train)
+    }
 }
 
 impl Teacher {
@@ -95,7 +132,7 @@ impl Teacher {
         Ok(Teacher { classifier })
     }
 
-    /// Runs the teacher on both splits, or reads its logits from the cache.
+    /// Runs the teacher on all splits, or reads its logits from the cache.
     ///
     /// # Errors
     /// An interrupt, a model that cannot be run.
@@ -107,8 +144,11 @@ impl Teacher {
     ) -> Result<TeacherLogits> {
         let mut run = |split: &Dataset| run_one(&mut self.classifier, split, settings, session);
         let train = run(&splits.train)?.logits;
-        let validation = splits.validation.as_ref().map(&mut run).transpose()?;
-        Ok(TeacherLogits { train, validation: validation.map(|run| run.logits) })
+        let mut of = |split: &Option<Dataset>| -> Result<Option<Logits>> {
+            Ok(split.as_ref().map(&mut run).transpose()?.map(|run| run.logits))
+        };
+        let (validation, augmented) = (of(&splits.validation)?, of(&splits.augmented)?);
+        Ok(TeacherLogits { train, validation, augmented })
     }
 }
 

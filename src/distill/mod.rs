@@ -16,6 +16,7 @@ mod states; //               selection of the teacher's hidden states
 mod store; //                a file of them
 mod signals; //              the teacher's outputs for a step
 mod objective; //            the loss function of a stage: the seam for new methods
+mod adversary; //            a generator that rewrites texts against the student
 pub mod losses; //           pure functions of tensors
 mod term; //                 the losses by name
 mod terms; //                weighted sums of losses: the objective of most methods

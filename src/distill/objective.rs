@@ -1,23 +1,26 @@
 //! The objective of a training stage: the seam for new methods.
 //!
-//! An objective gets a [`Step`] and returns its losses. It may run the student on other texts than
-//! the step's (neighbours, adversarial ones), train parameters of its own with the student's, and
-//! keep state from step to step, which is saved with the training. Three things are not supported
-//! yet: a second player that raises what the student lowers (one optimizer lowers one sum), a forward
-//! pass from embeddings instead of token ids, and teacher signals for texts outside the training set.
+//! An objective gets a [`Step`] and returns its losses. It may run the student, and the teacher beside
+//! it, on other texts than the step's (neighbours, adversarial ones), train parameters of its own with
+//! the student's, keep state from step to step, which is saved with the training, and have an
+//! [`Opponent`], which learns in turns with the student.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 
+use super::optimizer::AdamWOptions;
 use super::signals::Signals;
 use super::states::Selection;
 use super::term::Term;
-use crate::model::{Dropout, Mode, Outputs, PackedBatch, Parameter, Shape, Trainable, Wanted};
+use crate::model::{
+    Dropout, DropoutRates, MaskedLm, Mode, Outputs, PackedBatch, Parameter, Shape, Trainable,
+    Wanted,
+};
 
-/// The facts about both models that a method may depend on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The models, and the facts about them, that a method may depend on.
+#[derive(Clone)]
 pub struct Setting {
     pub student: Shape,
     /// `None` without a teacher, or where its encoder is not our own and shows no hidden states.
@@ -26,6 +29,18 @@ pub struct Setting {
     pub same_tokens: bool,
     /// The teacher's id of [SEP].
     pub separator: Option<u32>,
+    /// The masked language model that the method trains against the student.
+    pub masked_lm: Option<OpenedMaskedLm>,
+}
+
+/// A masked language model over the student's token ids.
+#[derive(Clone)]
+pub struct OpenedMaskedLm {
+    pub model: MaskedLm,
+    /// Its own dropout.
+    pub dropout: DropoutRates,
+    /// The id of [MASK].
+    pub mask: u32,
 }
 
 /// The teacher outputs that a stage reads.
@@ -34,6 +49,29 @@ pub struct Needs {
     pub logits: bool,
     /// The hidden states it reads.
     pub states: Option<Selection>,
+    /// Whether it runs the teacher itself, on texts of its own.
+    pub model: bool,
+}
+
+/// The player that learns from a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// The student, with the parameters of [`Objective::parameters`].
+    Student,
+    /// The opponent: its parameters alone.
+    Opponent,
+}
+
+/// A second player, which learns in turns with the student and is dropped after the stage. It lowers
+/// the sum of its own steps; a negative weight raises a loss.
+pub struct Opponent {
+    /// Their names differ from the student's.
+    pub parameters: Vec<Parameter>,
+    /// Constant.
+    pub learning_rate: f64,
+    pub options: AdamWOptions,
+    /// Largest global norm of a gradient; 0 turns clipping off.
+    pub clip: f64,
 }
 
 /// One loss of a step.
@@ -54,7 +92,17 @@ pub trait Objective {
         &[]
     }
 
-    /// The losses of one batch.
+    /// The second player, if the method has one.
+    fn opponent(&self) -> Option<&Opponent> {
+        None
+    }
+
+    /// Who learns from step number `step` of the stage, from 0.
+    fn turn(&self, _step: u64) -> Turn {
+        Turn::Student
+    }
+
+    /// The losses of one batch, for the player whose turn it is.
     fn losses(&mut self, step: &Step) -> Result<Vec<Weighted>>;
 
     /// State that the next step depends on, besides parameters and their moments, by name. It is saved with
@@ -83,6 +131,8 @@ pub struct Step<'a> {
     /// Dropout of the step's forward pass.
     pub dropout: &'a Dropout,
     pub teacher: &'a Signals,
+    /// Who learns from it.
+    pub turn: Turn,
     /// The epoch of the stage, from 0.
     pub epoch: usize,
     /// Number of the batch in the whole training, from 0.

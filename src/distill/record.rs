@@ -50,6 +50,9 @@ pub struct DistillationRecord<'a> {
     pub teacher: Option<RecordedCheckpoint>,
     /// The source of the student's initial weights.
     pub begun_from: Option<RecordedCheckpoint>,
+    /// The masked language model that was trained against the student.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generator: Option<RecordedCheckpoint>,
     /// By split.
     pub data: BTreeMap<&'static str, Data>,
     pub course: &'a [Epoch],

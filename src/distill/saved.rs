@@ -17,7 +17,6 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::evaluate::{Score, SigmaCheck, SoftLoss};
-use super::optimizer::AdamW;
 use super::term::Term;
 use super::trainer::EndedBy;
 use crate::error::{failure, usage};
@@ -27,7 +26,7 @@ use crate::temporary::write_whole;
 
 /// The format of saved trainings and shared stages. Raise when the progress or the files' meaning change:
 /// it is part of every fingerprint.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The folder of an unfinished training, within the student's.
 const FOLDER: &str = "training";
@@ -53,9 +52,7 @@ pub type NamedMoments = (String, Tensor, Tensor);
 
 /// The saved state besides the parameters' values.
 pub struct Restored {
-    /// The parameters that the stage trains, in the order of their moments.
-    pub trained: Vec<Parameter>,
-    /// Their moments; none before the stage's first step.
+    /// The moments of the parameters that the stage trains; none before its first step.
     pub moments: Vec<NamedMoments>,
     /// The state of the stage's objective, by name.
     pub objective: BTreeMap<String, Tensor>,
@@ -83,12 +80,12 @@ pub struct TrainingProgress {
     pub step: usize,
     /// Batches of the whole training that are done.
     pub number: u64,
-    /// Steps that the stage's optimizer has made.
+    /// Steps that the student's optimizer has made in the stage.
     pub optimizer_steps: u64,
-    /// Sums of the epoch's losses so far, each batch counting once.
-    pub sums: BTreeMap<Term, f64>,
-    /// Batches in these sums.
-    pub batches: usize,
+    /// Steps that the opponent's has made.
+    pub opponent_steps: u64,
+    /// Sums of the epoch's losses so far, and the number of batches in each.
+    pub sums: BTreeMap<Term, (f64, usize)>,
     pub course: Vec<Epoch>,
     /// The states that may be the one that is kept, in the order of the training.
     pub candidates: Vec<Candidate>,
@@ -102,7 +99,7 @@ pub struct Epoch {
     pub stage: String,
     /// Its number within the stage, from 1.
     pub epoch: usize,
-    /// Means over its batches, before the weights, dropout on.
+    /// Means over the batches that had them, before the weights, dropout on.
     pub losses: BTreeMap<Term, f64>,
     /// Over the training set at its end, dropout off, where it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -202,7 +199,7 @@ impl TrainingFolder {
         }
     }
 
-    /// Saves the state; `optimizer` is `None` before a stage's first step.
+    /// Saves the state; there are no `moments` before a stage's first step.
     ///
     /// # Errors
     /// A full disk; the state before it stays.
@@ -210,14 +207,14 @@ impl TrainingFolder {
         &self,
         progress: &TrainingProgress,
         parameters: &[Parameter],
-        optimizer: Option<&AdamW>,
+        moments: Vec<NamedMoments>,
         objective: Vec<(String, Tensor)>,
     ) -> Result<()> {
         let mut tensors = values(parameters);
         tensors.extend(
             objective.into_iter().map(|(name, state)| (format!("{OBJECTIVE}{name}"), state)),
         );
-        for (name, mean, square) in optimizer.map(AdamW::moments).transpose()?.unwrap_or_default() {
+        for (name, mean, square) in moments {
             tensors.push((format!("{MEAN}{name}"), mean));
             tensors.push((format!("{SQUARE}{name}"), square));
         }
@@ -267,8 +264,7 @@ impl TrainingFolder {
         let file = parsed(&bytes, &path)?;
         set(&file, &path, parameters)?;
         let has_moments = |p: &&Parameter| file.tensor(&format!("{MEAN}{}", p.name)).is_ok();
-        let trained: Vec<Parameter> = parameters.iter().filter(has_moments).cloned().collect();
-        let moments = trained.iter().map(|p| {
+        let moments = parameters.iter().filter(has_moments).map(|p| {
             let moment = |part: &str| tensor(&file, &path, &format!("{part}{}", p.name));
             Ok((p.name.clone(), moment(MEAN)?, moment(SQUARE)?))
         });
@@ -278,7 +274,7 @@ impl TrainingFolder {
             Ok((name.to_owned(), tensor(&file, &path, &format!("{OBJECTIVE}{name}"))?))
         };
         let objective = names.map(state).collect::<Result<_>>()?;
-        Ok(Restored { trained, moments, objective })
+        Ok(Restored { moments, objective })
     }
 
     /// Saves the parameters of `candidate`.

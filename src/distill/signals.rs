@@ -47,6 +47,28 @@ impl TeacherModel {
         Ok(self.model.outputs(batch, wanted, mode)?)
     }
 
+    /// The tokens `rows` of the training set, with the ids of `batch`, which has the same lengths.
+    pub fn batch_of(&self, rows: &[u32], batch: &PackedBatch) -> PackedBatch {
+        PackedBatch { input_ids: batch.input_ids.clone(), ..self.batch(rows) }
+    }
+
+    /// Its logits on `batch`, without dropout (B, K) in the student's label order.
+    pub fn logits(&self, batch: &PackedBatch) -> Result<Tensor> {
+        self.in_label_order(self.model.outputs(batch, Wanted::default(), Mode::Eval)?)
+    }
+
+    /// As [`TeacherModel::logits`], over the rows `words` (T, E) in place of the word embeddings;
+    /// differentiable in them.
+    pub fn logits_from(&self, words: &Tensor, batch: &PackedBatch) -> Result<Tensor> {
+        let outputs = self.model.outputs_from(words, batch, Wanted::default(), Mode::Eval)?;
+        self.in_label_order(outputs)
+    }
+
+    fn in_label_order(&self, outputs: Outputs) -> Result<Tensor> {
+        let columns = Tensor::from_slice(&self.columns, self.columns.len(), &Device::Cpu)?;
+        Ok(outputs.logits.index_select(&columns, 1)?)
+    }
+
     /// Bytes of the records of the training set under `selection`.
     pub fn record_bytes(&self, selection: &Selection) -> u64 {
         let Shape { hidden, heads, .. } = self.model.shape();
@@ -62,10 +84,8 @@ impl Signals {
     pub fn logits(&self, step: &Step) -> Result<Tensor> {
         if let Some(teacher) = self.model.as_ref().filter(|teacher| teacher.dropout.is_some()) {
             let batch = teacher.batch(step.rows);
-            let logits = teacher.outputs(&batch, Wanted::default(), step.number)?.logits;
-            let columns = teacher.columns.as_slice();
-            let columns = Tensor::from_slice(columns, columns.len(), &Device::Cpu)?;
-            return Ok(logits.index_select(&columns, 1)?);
+            let outputs = teacher.outputs(&batch, Wanted::default(), step.number)?;
+            return teacher.in_label_order(outputs);
         }
         let logits = self.logits.as_ref().context("the teacher's logits were not asked for")?;
         let rows: Vec<f32> =

@@ -98,7 +98,11 @@ impl Term {
 
     /// The losses of all methods, in their order, each once.
     fn all() -> Vec<Term> {
-        let mut all: Vec<Term> = METHODS.iter().flat_map(|method| method.terms).copied().collect();
+        let mut all: Vec<Term> = METHODS
+            .iter()
+            .flat_map(|method| method.terms.iter().chain(method.recorded_terms))
+            .copied()
+            .collect();
         all.sort();
         all.dedup();
         all

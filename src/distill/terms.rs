@@ -36,7 +36,7 @@ pub struct Annealing {
 
 impl Annealing {
     /// Φ(τ) in `epoch`, counted from 0.
-    fn factor(self, epoch: usize) -> f64 {
+    pub fn factor(self, epoch: usize) -> f64 {
         let tau = self.tau_max - (epoch / self.epochs_each).min(self.tau_max - 1);
         losses::annealing_factor(tau as f64, self.tau_max as f64)
     }
@@ -223,7 +223,7 @@ impl BatchComparison<'_> {
 impl Objective for Terms {
     fn needs(&self) -> Needs {
         let logits = self.weights.keys().any(|term| term.0.teacher_logits);
-        Needs { logits, states: self.selection.clone() }
+        Needs { logits, states: self.selection.clone(), model: false }
     }
 
     fn parameters(&self) -> &[Parameter] {

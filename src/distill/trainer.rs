@@ -2,6 +2,7 @@
 
 mod ending; //  stopping conditions
 mod kept; //    the choice of the state that is saved
+mod learner; // parameters that are trained together
 mod measure; // the end of an epoch
 #[cfg(test)]
 mod tests;
@@ -11,7 +12,6 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{bail, Context, Result};
-use candle_core::backprop::GradStore;
 use candle_core::Tensor;
 use rand::seq::SliceRandom;
 use rand::SeedableRng;
@@ -19,12 +19,13 @@ use rand_chacha::ChaCha8Rng;
 
 use self::ending::AfterEpoch;
 use self::kept::Choice;
+use self::learner::{Clipping, Learner};
 use super::evaluate::{Diverged, Evaluated};
 use super::log::{Pace, TrainingLog};
-use super::objective::{Objective, Step, Weighted};
-use super::optimizer::{AdamW, AdamWOptions, Gradients};
+use super::objective::{Objective, Step, Turn, Weighted};
+use super::optimizer::{AdamWOptions, Gradients};
 use super::recipe::{BetaStopping, Compat, Recipe, Stage};
-use super::saved::{Restored, TrainingFolder, TrainingProgress};
+use super::saved::{TrainingFolder, TrainingProgress};
 use super::schedule::Schedule;
 use super::signals::Signals;
 use crate::error::{failure, Interrupted};
@@ -45,6 +46,9 @@ pub struct Training<'a> {
     pub parameters: &'a [Parameter],
     /// The student's own dropout.
     pub dropout: DropoutRates,
+    /// The texts that it is trained on: the training set, or texts made from it.
+    pub learned: &'a Evaluated,
+    /// The training set, on which it is measured.
     pub train: &'a Evaluated,
     pub validation: Option<&'a Evaluated>,
     /// Called after each epoch whose state may be kept, with logits on this sample of the training
@@ -96,6 +100,7 @@ impl Training<'_> {
                 epoch: 0,
                 step: 0,
                 optimizer_steps: 0,
+                opponent_steps: 0,
                 ..progress
             };
             if let Some(path) = self.stages.get(progress.stage - 1) {
@@ -145,9 +150,9 @@ struct StageRun<'a> {
     stage: &'a Stage,
     objective: Box<dyn Objective>,
     signals: Signals,
-    parameters: Vec<Parameter>,
-    /// Made at the first step, over the parameters that the losses reach.
-    optimizer: Option<AdamW>,
+    /// The student, with the objective's parameters.
+    learner: Learner,
+    opponent: Option<Learner>,
     progress: TrainingProgress,
     /// Whether a file of the folder is of a state that can no longer be kept.
     untidy: bool,
@@ -165,45 +170,34 @@ impl<'a> StageRun<'a> {
         let of_student = training.parameters.iter();
         let trained = of_student.filter(|p| !(stage.freeze_embeddings && p.embeds)).cloned();
         let parameters = trained.chain(objective.parameters().iter().cloned()).collect();
-        let (optimizer, untidy, pace) = (None, false, Pace::begin(Instant::now()));
-        StageRun {
-            training,
-            stage,
-            objective,
-            signals,
-            parameters,
-            optimizer,
-            progress,
-            untidy,
-            pace,
-        }
+        let learner = Learner::new(parameters, options(training, stage));
+        let opponent = objective.opponent();
+        let opponent = opponent.map(|other| Learner::new(other.parameters.clone(), other.options));
+        let (untidy, pace) = (false, Pace::begin(Instant::now()));
+        StageRun { training, stage, objective, signals, learner, opponent, progress, untidy, pace }
     }
 
     /// The parameters that are saved: also those that the stage does not train.
     fn all_parameters(&self) -> Vec<Parameter> {
-        let of_student = self.training.parameters.iter();
-        of_student.chain(self.objective.parameters()).cloned().collect()
+        let of_student = self.training.parameters.iter().chain(self.objective.parameters());
+        let of_opponent = self.opponent.iter().flat_map(Learner::parameters);
+        of_student.chain(of_opponent).cloned().collect()
+    }
+
+    /// Who learns from the current step.
+    fn turn(&self) -> Turn {
+        let before = self.progress.epoch * self.steps() + self.progress.step;
+        self.objective.turn(before as u64)
     }
 
     fn restore(&mut self) -> Result<()> {
         let folder = self.training.folder;
-        let Restored { trained, moments, objective } = folder.restore(&self.all_parameters())?;
-        self.objective.restore(&objective)?;
-        if !moments.is_empty() {
-            let mut optimizer = AdamW::new(trained, self.options())?;
-            optimizer.restore(self.progress.optimizer_steps, moments)?;
-            self.optimizer = Some(optimizer);
-        }
-        Ok(())
-    }
-
-    fn options(&self) -> AdamWOptions {
-        AdamWOptions {
-            beta1: self.stage.beta1,
-            beta2: self.stage.beta2,
-            eps: self.stage.eps,
-            weight_decay: self.stage.weight_decay,
-            bias_correction: self.training.recipe.compat == Compat::None,
+        let restored = folder.restore(&self.all_parameters())?;
+        self.objective.restore(&restored.objective)?;
+        self.learner.restore(self.progress.optimizer_steps, &restored.moments)?;
+        match &mut self.opponent {
+            Some(opponent) => opponent.restore(self.progress.opponent_steps, &restored.moments),
+            None => Ok(()),
         }
     }
 
@@ -213,7 +207,7 @@ impl<'a> StageRun<'a> {
 
     /// Batches of an epoch.
     fn batches(&self) -> usize {
-        self.training.train.tokens.len().div_ceil(self.stage.batch_size)
+        self.training.learned.tokens.len().div_ceil(self.stage.batch_size)
     }
 
     /// Steps of an epoch.
@@ -274,9 +268,9 @@ impl<'a> StageRun<'a> {
         Ok(())
     }
 
-    /// The rows of the training set in the epoch's order.
+    /// The rows of the texts that are learned from, in the epoch's order.
     fn order(&self) -> Vec<u32> {
-        let mut order: Vec<u32> = (0..self.training.train.tokens.len() as u32).collect();
+        let mut order: Vec<u32> = (0..self.training.learned.tokens.len() as u32).collect();
         let mut random = ChaCha8Rng::seed_from_u64(self.training.recipe.settings.seed);
         random.set_stream(((self.progress.stage as u64) << 32) + self.progress.epoch as u64);
         order.shuffle(&mut random);
@@ -299,11 +293,7 @@ impl<'a> StageRun<'a> {
         if batches.len() > 1 {
             gradients.scale(1.0 / batches.len() as f64);
         }
-        let norm = self.clip(&mut gradients, batches)?;
-        let rate = self.learning_rate();
-        let optimizer = self.optimizer.as_mut().context("gradients without an optimizer")?;
-        optimizer.step(&gradients, rate)?;
-        self.progress.optimizer_steps = optimizer.steps();
+        let (norm, rate) = self.apply(&mut gradients, batches)?;
         let examples = batches.iter().map(|rows| rows.len()).sum();
         self.pace.step(examples, started.elapsed());
         self.log_step(&losses, batches.len(), rate, norm);
@@ -317,12 +307,13 @@ impl<'a> StageRun<'a> {
         losses: &mut BTreeMap<&'static str, f64>,
     ) -> Result<Gradients> {
         let training = self.training;
-        let train = training.train;
-        let batch = PackedBatch::new(rows.iter().map(|&row| &train.tokens[row as usize]));
-        let labels: Vec<_> = rows.iter().map(|&row| train.labels[row as usize]).collect();
+        let learned = training.learned;
+        let batch = PackedBatch::new(rows.iter().map(|&row| &learned.tokens[row as usize]));
+        let labels: Vec<_> = rows.iter().map(|&row| learned.labels[row as usize]).collect();
         let seed = training.recipe.settings.seed;
         let rates = rates(self.stage, training.dropout);
         let dropout = Dropout::new(rates, seed, self.progress.number);
+        let turn = self.turn();
         let step = Step {
             rows,
             batch: &batch,
@@ -330,15 +321,24 @@ impl<'a> StageRun<'a> {
             student: training.student,
             dropout: &dropout,
             teacher: &self.signals,
+            turn,
             epoch: self.progress.epoch,
             number: self.progress.number,
         };
         let weighted = self.objective.losses(&step)?;
         let total = self.total(&weighted, rows, losses)?;
         self.progress.number += 1;
-        self.progress.batches += 1;
         let store = ops::backward(&total)?;
-        self.collect(store)
+        let (name, log) = (self.stage.name, &training.log);
+        self.learner_of(turn)?.collect(store, |reached, all| log.reached(name, reached, all))
+    }
+
+    /// The parameters of the player whose turn it is.
+    fn learner_of(&mut self, turn: Turn) -> Result<&mut Learner> {
+        match turn {
+            Turn::Student => Ok(&mut self.learner),
+            Turn::Opponent => self.opponent.as_mut().context("a turn of an opponent"),
+        }
     }
 
     /// Σ weight·loss, which must be finite.
@@ -355,7 +355,8 @@ impl<'a> StageRun<'a> {
                 return Err(self.diverged(&format!("the loss `{term}` is {scalar}"), rows));
             }
             *losses.entry(term.as_str()).or_insert(0.0) += scalar;
-            *self.progress.sums.entry(*term).or_insert(0.0) += scalar;
+            let (sum, batches) = self.progress.sums.entry(*term).or_insert((0.0, 0));
+            (*sum, *batches) = (*sum + scalar, *batches + 1);
             let part = (value * *weight)?;
             total = Some(match total {
                 None => part,
@@ -365,39 +366,33 @@ impl<'a> StageRun<'a> {
         total.context("a stage without a loss")
     }
 
-    /// The gradients of the parameters that the stage's losses reach.
-    fn collect(&mut self, store: GradStore) -> Result<Gradients> {
-        let optimizer = match self.optimizer.take() {
-            Some(optimizer) => optimizer,
-            None => {
-                let reached = |p: &&Parameter| store.get(p.var.as_tensor()).is_some();
-                let reached: Vec<_> = self.parameters.iter().filter(reached).cloned().collect();
-                let stage = self.stage.name;
-                self.training.log.reached(stage, reached.len(), self.parameters.len());
-                AdamW::new(reached, self.options())?
+    /// One step of the player whose turn it is -> the gradient's norm before clipping, and the rate.
+    fn apply(&mut self, gradients: &mut Gradients, batches: &[&[u32]]) -> Result<(f64, f64)> {
+        let turn = self.turn();
+        let (clipping, rate) = match (turn, self.objective.opponent()) {
+            (Turn::Opponent, Some(opponent)) => {
+                (Clipping::Together(opponent.clip), opponent.learning_rate)
             }
+            _ => (self.clipping(), self.learning_rate()),
         };
-        let gradients = Gradients::collect(store, optimizer.parameters());
-        self.optimizer = Some(optimizer);
-        gradients
-    }
-
-    /// Clips as the stage asks -> the global norm before.
-    fn clip(&self, gradients: &mut Gradients, batches: &[&[u32]]) -> Result<f64> {
-        let clip = self.stage.clip;
-        let norm = match (clip > 0.0, self.training.recipe.compat) {
-            (true, Compat::None) => gradients.clip(clip)?,
-            (true, Compat::Huawei) => {
-                let norm = gradients.global_norm()?;
-                gradients.clip_each(clip)?;
-                norm
-            }
-            (false, _) => gradients.global_norm()?,
-        };
+        let norm = clipping.apply(gradients)?;
         if !norm.is_finite() {
             return Err(self.diverged(&format!("the gradient's norm is {norm}"), batches[0]));
         }
-        Ok(norm)
+        let steps = self.learner_of(turn)?.step(gradients, rate)?;
+        match turn {
+            Turn::Student => self.progress.optimizer_steps = steps,
+            Turn::Opponent => self.progress.opponent_steps = steps,
+        }
+        Ok((norm, rate))
+    }
+
+    /// How the student's gradients are clipped.
+    fn clipping(&self) -> Clipping {
+        match self.training.recipe.compat {
+            Compat::None => Clipping::Together(self.stage.clip),
+            Compat::Huawei => Clipping::Each(self.stage.clip),
+        }
     }
 
     fn learning_rate(&self) -> f64 {
@@ -412,11 +407,12 @@ impl<'a> StageRun<'a> {
         let shown: Vec<_> = rows.iter().take(8).map(u32::to_string).collect();
         let more = if rows.len() > shown.len() { ", …" } else { "" };
         let error = failure!(
-            "{what} in stage `{}`, epoch {}, step {}, in the batch of the examples {}{more}",
+            "{what} in stage `{}`, epoch {}, step {}, in the batch of the examples {}{more} of {}",
             self.stage.name,
             self.progress.epoch + 1,
             self.progress.step + 1,
-            shown.join(", ")
+            shown.join(", "),
+            self.training.learned.split
         )
         .hint(
             "check these examples, or lower `learning_rate` and start again (remove the folder, \
@@ -428,9 +424,13 @@ impl<'a> StageRun<'a> {
     /// Saves the training, then removes the files of states that are no longer candidates: until then
     /// the previous save may need them.
     fn save(&mut self) -> Result<()> {
-        let (folder, optimizer) = (self.training.folder, self.optimizer.as_ref());
+        let folder = self.training.folder;
+        let mut moments = self.learner.moments()?;
+        moments.extend(
+            self.opponent.as_ref().map(Learner::moments).transpose()?.into_iter().flatten(),
+        );
         let state = self.objective.state()?;
-        folder.save(&self.progress, &self.all_parameters(), optimizer, state)?;
+        folder.save(&self.progress, &self.all_parameters(), moments, state)?;
         self.untidy = false;
         folder.remove_candidates_but(&self.progress.candidates)
     }
@@ -441,7 +441,7 @@ impl<'a> StageRun<'a> {
             return error;
         }
         let what = format!("stage `{}`, epoch {}", self.stage.name, self.progress.epoch + 1);
-        let total = self.training.train.tokens.len();
+        let total = self.training.learned.tokens.len();
         let done = (self.progress.step * self.stage.batch_size * self.stage.accumulate).min(total);
         Interrupted { what, done, total, outcome: SAVED }.into()
     }
@@ -468,6 +468,17 @@ impl<'a> StageRun<'a> {
             (learning_rate, norm),
             &self.pace,
         );
+    }
+}
+
+/// The options of the student's optimizer.
+fn options(training: &Training, stage: &Stage) -> AdamWOptions {
+    AdamWOptions {
+        beta1: stage.beta1,
+        beta2: stage.beta2,
+        eps: stage.eps,
+        weight_decay: stage.weight_decay,
+        bias_correction: training.recipe.compat == Compat::None,
     }
 }
 

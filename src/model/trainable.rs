@@ -159,21 +159,31 @@ pub struct Dropout {
     rates: DropoutRates,
     seed: u64,
     pass: u64,
+    first_site: u64,
 }
 
 /// Maximum number of dropout sites of a forward pass; each has its own RNG stream.
 const SITES: u64 = 1 << 16;
 
+/// Sites of each of several forward passes with one number.
+const SITES_EACH: u64 = 1 << 12;
+
 impl Dropout {
     /// The dropout of forward pass number `pass` of a training with `seed`.
     pub fn new(rates: DropoutRates, seed: u64, pass: u64) -> Self {
-        Dropout { rates, seed, pass }
+        Dropout { rates, seed, pass, first_site: 0 }
+    }
+
+    /// The dropout of another forward pass with the same number, its `nth`, from 1 to 15: of other
+    /// elements.
+    pub fn again(&self, nth: u64) -> Self {
+        Dropout { first_site: nth * SITES_EACH, ..self.clone() }
     }
 
     /// A factor for each of `count` elements: 0, or 1/(1 − rate).
     fn factors(&self, site: u64, rate: f64, count: usize) -> Vec<f32> {
         let mut random = ChaCha8Rng::seed_from_u64(self.seed);
-        random.set_stream(self.pass * SITES + site);
+        random.set_stream(self.pass * SITES + self.first_site + site);
         let dropped_below = (rate * 2f64.powi(32)) as u32;
         let kept = (1.0 / (1.0 - rate)) as f32;
         let mut draw = || if random.next_u32() < dropped_below { 0.0 } else { kept };

@@ -1,13 +1,13 @@
 //! Loads one split of one task.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Result};
 
 use super::collect::Collector;
 use super::files::{locate, FoundFiles, Located};
 use super::readers;
-use super::spec::{TaskSource, TaskSpec};
+use super::spec::{Columns, TaskSource, TaskSpec};
 use super::{Dataset, SkippedRow};
 use crate::error::{failure, Diagnostic};
 use crate::hub::Hub;
@@ -51,7 +51,38 @@ pub fn load(spec: &TaskSpec, split: &str, options: &LoadOptions) -> Result<Datas
         FoundFiles::Files(files) => files,
         FoundFiles::Nothing { tried } => return Err(not_found(spec, &split, &tried)),
     };
-    let mut collector = Collector::new(spec, &split, options.limit);
+    read_files(spec, &split, found, options)
+}
+
+/// Reads the texts of the file `path`, which has the task's text columns and a header, as the split
+/// `split`. Its labels, if it has any, are not read.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_texts(
+    spec: &TaskSpec,
+    split: &str,
+    path: &Path,
+    options: &LoadOptions,
+) -> Result<Dataset> {
+    let columns = Columns {
+        label: Vec::new(),
+        label_expected: false,
+        headerless: None,
+        ..spec.columns.clone()
+    };
+    let spec = TaskSpec { columns, ..spec.clone() };
+    read_files(&spec, split, vec![Located::Local(path.to_owned())], options)
+}
+
+/// Reads the files of a split.
+fn read_files(
+    spec: &TaskSpec,
+    split: &str,
+    found: Vec<Located>,
+    options: &LoadOptions,
+) -> Result<Dataset> {
+    let mut collector = Collector::new(spec, split, options.limit);
     let (mut files, mut names) = (Vec::new(), Vec::new());
     let mut commit = None;
     for located in found {
@@ -63,7 +94,7 @@ pub fn load(spec: &TaskSpec, split: &str, options: &LoadOptions) -> Result<Datas
         files.push(file.input);
         names.push(file.name);
     }
-    refuse_many_skipped(spec, &split, &collector, options)?;
+    refuse_many_skipped(spec, split, &collector, options)?;
     let place = names.join("`, `");
     if collector.available == 0 {
         bail!("split `{split}` of `{}` is empty: `{place}` holds no example", spec.name);
@@ -77,7 +108,7 @@ pub fn load(spec: &TaskSpec, split: &str, options: &LoadOptions) -> Result<Datas
     });
     Ok(Dataset {
         task: spec.name.clone(),
-        split: split.clone(),
+        split: split.to_owned(),
         label_names: collector.label_names,
         examples: collector.examples,
         available: collector.available,

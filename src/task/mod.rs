@@ -17,7 +17,7 @@ mod testing; //   builders for the tests of this room
 pub use custom::{CustomTask, SplitPaths, TextColumns};
 pub use glue::ALL_TASKS;
 pub use labels::{find_label, label_ids, listed, LabelIndex, LabelReader, MOST_LABELS};
-pub use load::{has_split, load, LoadOptions};
+pub use load::{has_split, load, load_texts, LoadOptions};
 pub use readers::DataFormat;
 pub use spec::{builtin_names, canonical_name, hub_split, is_builtin, HubSplit, Metric, TaskSpec};
 

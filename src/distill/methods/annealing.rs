@@ -7,13 +7,13 @@ use toml::Table;
 
 use super::{stage, Configured, KeptFrom, Method, ObjectiveResult, OwnKeys};
 use crate::distill::objective::Setting;
-use crate::distill::recipe::Recipe;
+use crate::distill::recipe::{Recipe, Stage};
 use crate::distill::term::Term;
 use crate::distill::terms::Annealing;
 use crate::error::usage;
 
 /// The stage on the labels alone.
-const LABELS: &str = "labels";
+pub(super) const LABELS: &str = "labels";
 
 pub(super) const METHOD: Method = Method {
     name: "annealing",
@@ -54,17 +54,7 @@ impl Configured for AnnealingKd {
         if stage.name == LABELS {
             return Ok(Box::new(terms));
         }
-        let (epochs, tau_max) = (stage.max_epochs, self.tau_max);
-        ensure!(
-            epochs.is_multiple_of(tau_max),
-            usage!(
-                "`stage.logits.max_epochs` = {epochs} is not a multiple of \
-                 `annealing.tau_max` = {tau_max}: each temperature has the same number of epochs"
-            )
-            .hint(format!("set max_epochs to {}", epochs.next_multiple_of(tau_max)))
-        );
-        let epochs_each = epochs / tau_max;
-        Ok(Box::new(terms.annealed(Annealing { tau_max, epochs_each })))
+        Ok(Box::new(terms.annealed(over(stage, "annealing.tau_max", self.tau_max)?)))
     }
 
     fn check(&self) -> Result<()> {
@@ -78,4 +68,21 @@ impl Configured for AnnealingKd {
     fn record(&self) -> Option<(&'static str, Value)> {
         Some(("tau_max", json!(self.tau_max)))
     }
+}
+
+/// The annealing over the epochs of `stage` from `tau_max`, which is the key `key`.
+///
+/// # Errors
+/// Epochs that are not a multiple of it.
+pub(super) fn over(stage: &Stage, key: &str, tau_max: usize) -> Result<Annealing> {
+    let (name, epochs) = (stage.name, stage.max_epochs);
+    ensure!(
+        epochs.is_multiple_of(tau_max),
+        usage!(
+            "`stage.{name}.max_epochs` = {epochs} is not a multiple of `{key}` = {tau_max}: each \
+             temperature has the same number of epochs"
+        )
+        .hint(format!("set max_epochs to {}", epochs.next_multiple_of(tau_max)))
+    );
+    Ok(Annealing { tau_max, epochs_each: epochs / tau_max })
 }

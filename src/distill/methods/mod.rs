@@ -2,9 +2,11 @@
 
 mod alp;
 mod annealing;
+mod annealing_mate;
 mod finetune;
 mod hsk;
 mod kd;
+mod mate;
 mod pkd;
 mod takd;
 mod tinybert;
@@ -39,6 +41,8 @@ pub struct Method {
     pub kept_from: KeptFrom,
     /// The losses that its stages may use.
     pub terms: &'static [Term],
+    /// The losses that it records besides, and that have no weight in a recipe.
+    pub recorded_terms: &'static [Term],
     /// Whether it supports `compat`.
     pub knows_compat: bool,
     pub own_keys: OwnKeys,
@@ -99,6 +103,12 @@ pub trait Configured: Send + Sync {
     fn assistants(&self) -> &[StudentLayer] {
         &[]
     }
+
+    /// The checkpoint of a masked language model that it trains against the student: a folder or a
+    /// Hub id.
+    fn masked_lm(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// All methods.
@@ -111,6 +121,8 @@ pub static METHODS: &[Method] = &[
     annealing::METHOD,
     takd::METHOD,
     hsk::METHOD,
+    mate::METHOD,
+    annealing_mate::METHOD,
 ];
 
 /// The method of that name, or a usage error that lists the methods.
@@ -141,6 +153,7 @@ impl Method {
         stages: Vec::new,
         kept_from: KeptFrom::LastStage,
         terms: &[],
+        recorded_terms: &[],
         knows_compat: false,
         own_keys: OwnKeys::None,
         configure: |_| Ok(Box::new(LogitsMethod)),
@@ -226,12 +239,19 @@ fn stage(max_epochs: usize, learning_rate: f64, losses: &[(Term, f64)]) -> Stage
 
 /// The weighted losses of a stage, of logits alone.
 fn terms(recipe: &Recipe, stage: usize) -> Terms {
+    terms_but(recipe, stage, &[])
+}
+
+/// [`terms`] without those that the method's own objective computes.
+fn terms_but(recipe: &Recipe, stage: usize, own: &[Term]) -> Terms {
     let divergence = match recipe.stopping.map(|stopping| stopping.loss) {
         Some(StoppingLoss::Ce) => SoftLossKind::CrossEntropy,
         _ => SoftLossKind::Kl,
     };
     let stage = &recipe.stages[stage];
-    Terms::of_logits(&stage.losses, stage.soft_options(divergence, recipe.compat), recipe.compat)
+    let mut losses = stage.losses.clone();
+    losses.retain(|term, _| !own.contains(term));
+    Terms::of_logits(&losses, stage.soft_options(divergence, recipe.compat), recipe.compat)
 }
 
 fn logits_objective(recipe: &Recipe, stage: usize) -> ObjectiveResult {
@@ -251,7 +271,7 @@ fn require_states(setting: &Setting) -> Result<Shape> {
     })?)
 }
 
-fn require_same_tokens(setting: &Setting) -> Result<()> {
+pub(super) fn require_same_tokens(setting: &Setting) -> Result<()> {
     ensure!(
         setting.same_tokens,
         Diagnostic::usage(

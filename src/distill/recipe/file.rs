@@ -220,6 +220,8 @@ pub(super) struct RecipeFile {
     pub compat: Option<Compat>,
     pub layer_map: Option<LayerMap>,
     pub teacher_states: Option<TeacherStates>,
+    /// A file of texts to train on.
+    pub augmented: Option<String>,
     /// File of the teacher's hidden states, kept for the next student.
     pub store: Option<String>,
     /// For every stage.

@@ -106,6 +106,10 @@ pub struct Recipe {
     pub compat: Compat,
     /// The teacher's layer of each of the student's.
     pub layer_map: Option<LayerMap>,
+    /// The masked language model that the method trains against the student.
+    pub masked_lm: Option<String>,
+    /// The file of the texts that the student is trained on in place of the training set.
+    pub augmented: Option<PathBuf>,
     /// The source of the teacher's hidden states.
     pub teacher_states: TeacherStates,
     /// The file that keeps them for the next student.

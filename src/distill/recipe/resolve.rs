@@ -47,23 +47,27 @@ impl Recipe {
         })?;
         check_numbers(&file)?;
         configured.check()?;
+        let masked_lm = configured.masked_lm();
+        let masked_lm = masked_lm.map(|source| resolved(folder, source).display().to_string());
         Ok(Recipe {
             stopping: stopping(&file, &stages)?,
             keep: keep(&file, &settings)?,
             held_out: file.held_out,
+            masked_lm,
             settings,
             method,
             configured,
             student,
             init,
             output,
-            stages,
             log_every: file.log_every.unwrap_or(50),
             save_every: file.save_every.unwrap_or(500),
             compat: file.compat.unwrap_or_default(),
             layer_map: file.layer_map.clone(),
             teacher_states: file.teacher_states.unwrap_or(TeacherStates::Auto),
             store: file.store.as_ref().map(|store| resolved(folder, store)),
+            augmented: augmented(&file, folder, &stages)?,
+            stages,
         })
     }
 }
@@ -149,6 +153,18 @@ fn require_teacher(
         if teaches { "" } else { ", whose layers or vocabulary the student takes" }
     )
     .hint("pass --teacher DIR_OR_HUB_ID, or set `teacher`"))
+}
+
+/// The file of the texts to train on, which have no labels.
+fn augmented(file: &RecipeFile, folder: &Path, stages: &[Stage]) -> Result<Option<PathBuf>> {
+    let Some(path) = &file.augmented else { return Ok(None) };
+    let reads_labels = |stage: &&Stage| stage.losses.keys().any(|term| term.0.labels);
+    if let Some(stage) = stages.iter().find(reads_labels) {
+        let name = stage.name;
+        bail!(usage!("`augmented` texts have no labels, and the stage `{name}` trains on them")
+            .hint(format!("leave `augmented` out, or give `stage.{name}.losses` no such loss")));
+    }
+    Ok(Some(resolved(folder, path)))
 }
 
 fn keep(file: &RecipeFile, settings: &Settings) -> Result<Keep> {

@@ -45,12 +45,13 @@ impl Distillation<'_> {
             (name, self.recipe.method.name, &self.labels),
             recipe,
             (self.sources.0.as_ref().map(hashes), hashes(&self.sources.1)),
+            self.generator.as_ref().map(|generator| hashes(&generator.recorded)),
             (
                 format!("{:?}", settings.casing),
                 // The teacher may cut texts, and read segments, otherwise than the student.
                 self.teacher.as_ref().map(|teacher| teacher.classifier.tokens_key()),
             ),
-            prepared.train.sha256(),
+            (prepared.train.sha256(), prepared.augmented_sha256()),
             validation.map(Evaluated::sha256),
         ))?;
         Ok(hexadecimal(&Sha256::digest(&parts)))

@@ -1,6 +1,7 @@
 //! A training from its recipe to the student's folder.
 
 mod prepared; // the inputs, opened and checked
+mod generator; // the masked language model that a method trains
 mod teaching; // the teacher's signals for a stage
 mod identity; // fingerprints, and the stages that trainings share
 mod written; //  the student, measured and written
@@ -9,6 +10,7 @@ use std::path::Path;
 
 use anyhow::{bail, Error, Result};
 
+use self::generator::Generator;
 use self::prepared::Prepared;
 use super::data::{Splits, Teacher};
 use super::log::TrainingLog;
@@ -149,6 +151,7 @@ struct Distillation<'a> {
     checkpoint: Checkpoint,
     labels: Vec<String>,
     sources: (Option<RecordedCheckpoint>, RecordedCheckpoint),
+    generator: Option<Generator>,
 }
 
 impl Distillation<'_> {
@@ -166,7 +169,7 @@ impl Distillation<'_> {
             let logits = teacher.logits(&self.splits, &self.recipe.settings, self.session)?;
             let all = assistants.iter_mut().chain([&mut student]);
             all.for_each(|each| each.set_teacher_logits(&logits));
-            teacher_logits = Some(logits.train);
+            teacher_logits = Some(logits.learned());
         }
         for (i, assistant) in assistants.iter().enumerate() {
             teacher_logits = Some(self.assistant(i, assistant, teacher_logits, resume)?);
@@ -183,7 +186,8 @@ impl Distillation<'_> {
         Ok(outcome)
     }
 
-    /// The logits on the training set of assistant number `i`, trained now or in an earlier run.
+    /// The logits of assistant number `i` on the texts that are learned from, trained now or in an earlier
+    /// run.
     fn assistant(
         &self,
         i: usize,
@@ -199,7 +203,7 @@ impl Distillation<'_> {
         }
         let (model, _) = self.train(assistant, teacher_logits, &name, resume)?;
         let options = run_options(&self.recipe.settings, self.session, Windows::WHOLE);
-        let logits = assistant.train.logits(&*model, &options)?;
+        let logits = assistant.learned().logits(&*model, &options)?;
         self.folder.finish_assistant(&name, &fingerprint, &logits)?;
         Ok(logits)
     }
@@ -239,6 +243,7 @@ impl Distillation<'_> {
             student: &*model,
             parameters: &parameters,
             dropout: prepared.student.dropout,
+            learned: prepared.learned(),
             train: &prepared.train,
             validation: prepared.validation.as_ref(),
             sample: sample.as_ref().map(|(sample, callback)| (sample, *callback)),

@@ -2,6 +2,7 @@
 
 use anyhow::{bail, Context, Result};
 
+use super::generator::Generator;
 use super::{Distillation, TrainingContext};
 use crate::audit::{
     beyond_tokenizer, checkpoint_notes, lengths_differ, reading_notes, segments_not_fed,
@@ -16,11 +17,14 @@ use crate::distill::saved::TrainingFolder;
 use crate::distill::student::{begin, columns_by_name, NewStudent, StudentPlan};
 use crate::error::usage;
 use crate::model::{has_segments, trainable_shape};
+use crate::task::Dataset;
 
 /// An untrained student with the splits in its tokens.
 pub(super) struct Prepared {
     pub student: NewStudent,
     pub train: Evaluated,
+    /// The texts that it is trained on in place of the training set.
+    augmented: Option<Evaluated>,
     /// The examples of the validation split that are not held out.
     pub validation: Option<Evaluated>,
     /// Their rows in the split, where not all.
@@ -29,6 +33,16 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
+    /// The texts that the student is trained on.
+    pub fn learned(&self) -> &Evaluated {
+        self.augmented.as_ref().unwrap_or(&self.train)
+    }
+
+    /// SHA-256 of those texts, where they are not the training set.
+    pub fn augmented_sha256(&self) -> Option<[String; 2]> {
+        self.augmented.as_ref().map(Evaluated::sha256)
+    }
+
     pub fn set_teacher_logits(&mut self, logits: &TeacherLogits) {
         self.train.teacher = Some(logits.train.clone());
         if let Some(validation) = &mut self.validation {
@@ -51,6 +65,10 @@ impl<'a> Distillation<'a> {
     ) -> Result<Self> {
         let settings = &recipe.settings;
         let splits = Splits::read(settings, session)?;
+        let splits = match &recipe.augmented {
+            Some(path) => splits.with_augmented(path, settings, session)?,
+            None => splits,
+        };
         let begun_from = match recipe.init {
             Init::Base => recipe.student.base.as_deref().context("no base")?,
             Init::TeacherLayers => settings.require_teacher()?,
@@ -93,6 +111,7 @@ impl<'a> Distillation<'a> {
         let of_teacher = teacher.as_mut().map(|t| source(t.classifier.checkpoint_mut(), session));
         let of_teacher = of_teacher.transpose()?;
         let sources = (of_teacher, source(&mut checkpoint, session)?);
+        let generator = Generator::open(recipe, checkpoint.tokenizer.max_length(), session)?;
         Ok(Distillation {
             recipe,
             session,
@@ -103,6 +122,7 @@ impl<'a> Distillation<'a> {
             checkpoint,
             labels,
             sources,
+            generator,
         })
     }
 
@@ -138,9 +158,11 @@ impl<'a> Distillation<'a> {
         let tokenizer = &self.checkpoint.tokenizer;
         let vocabulary = student.model.vocabulary();
         let train = evaluated(&self.splits.train, tokenizer, vocabulary)?;
-        let validation = self.splits.validation.as_ref();
-        let validation = validation.map(|split| evaluated(split, tokenizer, vocabulary));
-        let mut validation = validation.transpose()?;
+        let of = |split: &Option<Dataset>| {
+            split.as_ref().map(|split| evaluated(split, tokenizer, vocabulary)).transpose()
+        };
+        let (mut validation, augmented) =
+            (of(&self.splits.validation)?, of(&self.splits.augmented)?);
         if recipe.held_out.is_some() && validation.is_none() {
             bail!(usage!(
                 "`{}` has no validation split, but `held_out` needs one",
@@ -161,29 +183,31 @@ impl<'a> Distillation<'a> {
             let labels = self.labels.len();
             compared.map_or(Ok(()), |split| split.require_statistic(statistic, labels))?;
         }
-        let setting = self.setting(&student, &train)?;
+        let setting = self.setting(&student, augmented.as_ref().unwrap_or(&train))?;
         check_stages(recipe, &setting)?;
         if student.new_head {
             self.session.progress.message("the last layer is new: its weights are random");
         }
-        Ok(Prepared { student, train, validation, seen, setting })
+        Ok(Prepared { student, train, augmented, validation, seen, setting })
     }
 
-    fn setting(&self, student: &NewStudent, train: &Evaluated) -> Result<Setting> {
+    /// The setting of a student that is trained on `learned`.
+    fn setting(&self, student: &NewStudent, learned: &Evaluated) -> Result<Setting> {
         let mut setting = Setting {
             student: student.model.shape(),
             teacher: None,
             same_tokens: true,
             // Every sequence of the BERT family ends with [SEP].
-            separator: train.tokens.first().and_then(|t| t.input_ids.last().copied()),
+            masked_lm: self.masked_lm(student.model.vocabulary(), learned)?,
+            separator: learned.tokens.first().and_then(|t| t.input_ids.last().copied()),
         };
         if let Some(teacher) = &self.teacher {
             let checkpoint = teacher.classifier.checkpoint();
             setting.teacher = trainable_shape(&checkpoint.config, &checkpoint.weights)?;
             let vocabulary = teacher.classifier.facts().vocabulary;
             let tokenizer = teacher.classifier.tokenizer();
-            let of_teacher = tokens(&self.splits.train, tokenizer, vocabulary)?;
-            let mut both = of_teacher.iter().zip(&train.tokens);
+            let of_teacher = tokens(self.splits.learned(), tokenizer, vocabulary)?;
+            let mut both = of_teacher.iter().zip(&learned.tokens);
             setting.same_tokens = both.all(|(a, b)| a.input_ids == b.input_ids);
         }
         Ok(setting)

@@ -30,7 +30,7 @@ impl Distillation<'_> {
         let mut signals = Signals { logits, selection: needs.states, ..Signals::default() };
         let noisy =
             recipe.compat == Compat::Huawei && (needs.logits || signals.selection.is_some());
-        if signals.selection.is_none() && !noisy {
+        if signals.selection.is_none() && !noisy && !needs.model {
             return Ok(signals);
         }
         let teacher = self.teacher_model(noisy)?;
@@ -39,7 +39,9 @@ impl Distillation<'_> {
             let bytes = teacher.record_bytes(selection);
             if is_stored(recipe.teacher_states, recipe.store.is_some(), bytes, compressed) {
                 signals.store = Some(self.store(selection, &teacher)?);
-                return Ok(signals); // the teacher itself is not needed any more
+                if !needs.model {
+                    return Ok(signals);
+                }
             }
         }
         signals.model = Some(teacher);
@@ -58,7 +60,7 @@ impl Distillation<'_> {
         let teacher = self.teacher.as_ref().context("no teacher")?;
         // With the same ids, the segments may still be others.
         let tokens =
-            tokens(&self.splits.train, teacher.classifier.tokenizer(), model.vocabulary())?;
+            tokens(self.splits.learned(), teacher.classifier.tokenizer(), model.vocabulary())?;
         Ok(TeacherModel {
             model,
             tokens,

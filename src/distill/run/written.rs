@@ -66,6 +66,9 @@ impl Distillation<'_> {
         if let (Some(split), Some(evaluated)) = (&self.splits.validation, &prepared.validation) {
             data.insert("validation", recorded(split, evaluated));
         }
+        if let Some(split) = &self.splits.augmented {
+            data.insert("augmented", recorded(split, prepared.learned()));
+        }
         let record = DistillationRecord {
             schema_version: record::SCHEMA_VERSION,
             version: env!("CARGO_PKG_VERSION"),
@@ -82,6 +85,7 @@ impl Distillation<'_> {
             recipe: self.recorded(&prepared),
             teacher: self.sources.0.clone(),
             begun_from: Some(self.sources.1.clone()),
+            generator: self.generator.as_ref().map(|generator| generator.recorded.clone()),
             data,
             course: &ended.course,
         };

@@ -44,7 +44,7 @@ fn a_state_of_another_version_is_refused_as_such() {
     };
     // As it was before several states could be kept.
     let old = r#"{"fingerprint": "f", "of": "student", "stage": 0, "best": null}"#;
-    for format in [None, Some("1"), Some("3")] {
+    for format in [None, Some("2"), Some("4")] {
         let (exit, (message, hint)) = refusal(old, format);
         assert_eq!(exit, Exit::Usage);
         assert!(message.ends_with("was saved by another version of this program"), "{message}");

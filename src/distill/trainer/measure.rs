@@ -8,6 +8,7 @@ use crate::confidence::{ConfidenceKind, Statistic};
 use crate::distill::evaluate::{Score, SigmaCheck, SoftLoss};
 use crate::distill::recipe::{BetaStopping, Keep, StoppingLoss};
 use crate::distill::saved::{Candidate, Epoch};
+use crate::distill::term::Term;
 use crate::inference::Logits;
 
 /// The figures at the end of an epoch, with dropout off.
@@ -55,15 +56,15 @@ impl<'a> StageRun<'a> {
 
     /// The epoch that has just ended; the progress is then at the start of the next.
     fn finished_epoch(&mut self, measured: &Measured, sample_sigma: Option<f64>) -> Epoch {
-        let batches = self.progress.batches as f64;
         let sums = std::mem::take(&mut self.progress.sums);
         self.progress.epoch += 1;
-        (self.progress.step, self.progress.batches) = (0, 0);
+        self.progress.step = 0;
+        let mean = |(term, (sum, batches)): (Term, (f64, usize))| (term, sum / batches as f64);
         let other = measured.validation.filter(|_| self.training.recipe.sigma_name().is_some());
         Epoch {
             stage: self.stage.name.to_owned(),
             epoch: self.progress.epoch,
-            losses: sums.into_iter().map(|(term, sum)| (term, sum / batches)).collect(),
+            losses: sums.into_iter().map(mean).collect(),
             soft_loss: measured.soft_loss,
             validation: measured.score,
             train: measured.train,

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::*;
 use crate::checkpoint::{Draws, ModelConfig, TokenizedExample, Weights};
 use crate::config::Layer;
-use crate::distill::objective::Needs;
+use crate::distill::objective::{Needs, Opponent};
 use crate::distill::recipe::Flags;
 use crate::distill::term::Term;
 use crate::inference::{Logits, Windows};
@@ -21,8 +21,10 @@ enum Event {
     Kill(f64, std::path::PathBuf),
 }
 
-/// Lowers the logit of label 1 for nine steps, and raises it after them.
+/// Lowers the logit of label 1 for nine steps, and raises it after them. An opponent sets how much,
+/// and raises what the student lowers in one step of three.
 struct Turning {
+    opponent: Option<Opponent>,
     steps: f64,
     event: Option<Event>,
     folder: std::path::PathBuf,
@@ -32,6 +34,17 @@ struct Turning {
 impl Objective for Turning {
     fn needs(&self) -> Needs {
         Needs::default()
+    }
+
+    fn opponent(&self) -> Option<&Opponent> {
+        self.opponent.as_ref()
+    }
+
+    fn turn(&self, step: u64) -> Turn {
+        match self.opponent {
+            Some(_) if step % 3 == 0 => Turn::Opponent,
+            _ => Turn::Student,
+        }
     }
 
     fn losses(&mut self, step: &Step) -> Result<Vec<Weighted>> {
@@ -44,7 +57,14 @@ impl Objective for Turning {
         let logits = step.outputs(Wanted::default())?.logits; // (B, 2)
         let margin = (logits.narrow(1, 1, 1)? - logits.narrow(1, 0, 1)?)?.mean_all()?;
         let value = (margin * if self.steps <= 9.0 { 1.0 } else { -1.0 })?;
-        Ok(vec![Weighted { term: Term::HARD, weight: 1.0, value }])
+        let Some(Opponent { parameters, .. }) = &self.opponent else {
+            return Ok(vec![Weighted { term: Term::HARD, weight: 1.0, value }]);
+        };
+        let value = (value * parameters[0].var.as_tensor().sum_all()?)?;
+        Ok(match step.turn {
+            Turn::Student => vec![Weighted { term: Term::HARD, weight: 1.0, value }],
+            Turn::Opponent => vec![Weighted { term: Term::SOFT, weight: -1.0, value }],
+        })
     }
 
     fn state(&self) -> Result<Vec<(String, Tensor)>> {
@@ -65,6 +85,13 @@ fn copy(from: &std::path::Path, to: &std::path::Path) {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
     }
+}
+
+/// An opponent of one parameter.
+fn opponent() -> Opponent {
+    let size = Tensor::from_slice(&[0.5f32], 1, &candle_core::Device::Cpu).unwrap();
+    let parameters = vec![Parameter::new("opponent.size".to_owned(), &size, false).unwrap()];
+    Opponent { parameters, learning_rate: 0.1, options: AdamWOptions::default(), clip: 1.0 }
 }
 
 /// Six epochs of four steps, saved every three steps.
@@ -120,9 +147,18 @@ fn validation(favoured: u32) -> Evaluated {
 /// A training's end and its parameters, in order.
 type Trained = (Result<TrainingEnd>, Vec<Vec<f32>>);
 
-/// Trains in `folder`, from the saved state if there is one. Label 1 is right a little more often than
-/// 0, or less often, as `favoured` says.
-fn train(folder: &TrainingFolder, (keep, favoured): (&str, u32), event: Option<Event>) -> Trained {
+/// A training of [`train`].
+#[derive(Clone, Copy)]
+struct Run {
+    keep: &'static str,
+    /// The label that is right a little more often.
+    favoured: u32,
+    has_opponent: bool,
+}
+
+/// Trains in `folder`, from the saved state if there is one.
+fn train(folder: &TrainingFolder, run: Run, event: Option<Event>) -> Trained {
+    let Run { keep, favoured, has_opponent } = run;
     let flags = Flags { settings: Layer::default(), ..Flags::default() };
     let recipe = Recipe::parse(&recipe(keep), "recipe.toml".as_ref(), &flags).unwrap();
     let interrupt = Interrupt::default();
@@ -140,6 +176,7 @@ fn train(folder: &TrainingFolder, (keep, favoured): (&str, u32), event: Option<E
         student: &*model,
         parameters: &parameters,
         dropout: DropoutRates { hidden: 0.0, attention: 0.0, classifier: 0.0 },
+        learned: &examples,
         train: &examples,
         validation: Some(&validation),
         sample: None,
@@ -158,7 +195,8 @@ fn train(folder: &TrainingFolder, (keep, favoured): (&str, u32), event: Option<E
     let finish = training.run(progress, resume, |_| {
         let (event, interrupt) = (event.clone(), interrupt.clone());
         let folder = folder.path().to_owned();
-        let objective = Turning { steps: 0.0, event, folder, interrupt };
+        let opponent = has_opponent.then(opponent);
+        let objective = Turning { opponent, steps: 0.0, event, folder, interrupt };
         Ok((Box::new(objective), Signals::default()))
     });
     let values = parameters.iter().map(|p| p.var.flatten_all().unwrap().to_vec1().unwrap());
@@ -183,8 +221,11 @@ fn candidates(folder: &TrainingFolder) -> Vec<String> {
 #[test]
 fn a_training_that_stops_at_any_step_ends_with_the_same_state() {
     let folder = tempfile::tempdir().unwrap();
-    for (keep, every) in [("one-standard-error", 1), ("best-accuracy", 5), ("last", 7)] {
-        let run = (keep, 1);
+    let runs = [("one-standard-error", 1), ("best-accuracy", 5), ("last", 7)];
+    let alone = runs.map(|(keep, every)| (Run { keep, favoured: 1, has_opponent: false }, every));
+    let against = (Run { keep: "last", favoured: 1, has_opponent: true }, 1);
+    for (run, every) in alone.into_iter().chain([against]) {
+        let keep = format!("{}-{}", run.keep, run.has_opponent);
         let (finish, whole) = train(&locked(folder.path(), &format!("{keep}-whole")), run, None);
         let TrainingEnd::Finished(finish) = finish.unwrap() else { panic!("it was stopped") };
         for step in (1..=STEPS).step_by(every) {
@@ -203,8 +244,8 @@ fn a_training_that_is_killed_at_any_step_finds_the_states_that_may_be_kept() {
     let folder = tempfile::tempdir().unwrap();
     let mut most = 0;
     for favoured in [0, 1] {
-        let (run, folder) =
-            (("one-standard-error", favoured), folder.path().join(favoured.to_string()));
+        let run = Run { keep: "one-standard-error", favoured, has_opponent: false };
+        let folder = folder.path().join(favoured.to_string());
         let first = locked(&folder, "whole");
         let (finish, whole) = train(&first, run, None);
         let TrainingEnd::Finished(finish) = finish.unwrap() else { panic!("it was stopped") };
@@ -230,4 +271,29 @@ fn a_training_that_is_killed_at_any_step_finds_the_states_that_may_be_kept() {
     }
     // The label of the state that is nearest to the teacher is the rarer one in one of the two.
     assert!(most > 1, "{most}");
+}
+
+#[test]
+fn an_opponent_learns_in_its_own_turns_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let against = Run { keep: "last", favoured: 1, has_opponent: true };
+    let TrainingEnd::Finished(finish) =
+        train(&locked(folder.path(), "a"), against, None).0.unwrap()
+    else {
+        panic!("it was stopped")
+    };
+    // Each epoch's means are over the batches that had the loss: 4 in an epoch, by turns of 1 and 2.
+    assert!(finish.course.iter().all(|epoch| epoch.losses.len() == 2), "{:?}", finish.course);
+    let stopped = locked(folder.path(), "b");
+    let (end, _) = train(&stopped, against, Some(Event::Stop(9.0)));
+    assert!(end.is_err());
+    let saved = stopped.progress("student", "f").unwrap().unwrap();
+    assert_eq!((saved.optimizer_steps, saved.opponent_steps), (6, 3));
+    let other = student().parameters(Frozen::Nothing).unwrap().1;
+    let size = opponent().parameters;
+    let restored = stopped.restore(&[other, size.clone()].concat()).unwrap();
+    assert_eq!(restored.moments.last().unwrap().0, "opponent.size");
+    let size = size[0].var.to_vec1::<f32>().unwrap()[0];
+    // Three steps of at most the rate each, and the student's six did not change it.
+    assert!(size != 0.5 && (size - 0.5).abs() < 0.31, "{size}");
 }

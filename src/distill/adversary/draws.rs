@@ -1,0 +1,75 @@
+//! The random draws of a step: which tokens are masked, and the generator's tokens in their place.
+
+use anyhow::Result;
+use candle_core::{Device, Tensor};
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::model::PackedBatch;
+
+/// Makes the generator's draws others than those of dropout and of the order of examples, which have
+/// the same seed and streams.
+const SALT: u64 = 0x6d61_7465_2d6b_6400;
+
+/// The draws of one step, determined by the seed and the step's number.
+pub(super) struct Draw {
+    random: ChaCha8Rng,
+    /// The masked tokens, ascending, counted over the packed sequences (M). At least one, where any
+    /// token may be masked.
+    pub(super) places: Vec<u32>,
+}
+
+impl Draw {
+    /// Masks each token of `batch` with probability `share`, but never the first of a sequence, nor
+    /// `separator`.
+    pub(super) fn new(
+        seed: u64,
+        number: u64,
+        batch: &PackedBatch,
+        share: f64,
+        separator: Option<u32>,
+    ) -> Self {
+        let mut random = ChaCha8Rng::seed_from_u64(seed ^ SALT);
+        random.set_stream(number);
+        let words = batch.positions().zip(&batch.input_ids).enumerate();
+        let words = words.filter(|(_, (position, id))| *position > 0 && Some(**id) != separator);
+        let words: Vec<u32> = words.map(|(token, _)| token as u32).collect();
+        let mut places: Vec<u32> =
+            words.iter().copied().filter(|_| uniform(&mut random) < share).collect();
+        if places.is_empty() && !words.is_empty() {
+            places.push(words[(uniform(&mut random) * words.len() as f64) as usize]);
+        }
+        Draw { random, places }
+    }
+
+    /// A token for each row of `logits` (M, V), drawn from its softmax.
+    pub(super) fn tokens(&mut self, logits: &[Vec<f32>]) -> Vec<u32> {
+        logits.iter().map(|row| self.token(row)).collect()
+    }
+
+    fn token(&mut self, logits: &[f32]) -> u32 {
+        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let weights = || logits.iter().map(|logit| f64::from(logit - largest).exp());
+        let mut left = uniform(&mut self.random) * weights().sum::<f64>();
+        for (token, weight) in weights().enumerate() {
+            left -= weight;
+            if left < 0.0 {
+                return token as u32;
+            }
+        }
+        logits.len() as u32 - 1 // rounding
+    }
+
+    /// Draws of the standard Gumbel distribution (M, V); the largest sum of one and a logit is a draw
+    /// from the softmax.
+    pub(super) fn gumbel(&mut self, shape: (usize, usize)) -> Result<Tensor> {
+        let draw = |_| -(-uniform(&mut self.random).max(f64::MIN_POSITIVE).ln()).ln() as f32;
+        let noise: Vec<f32> = (0..shape.0 * shape.1).map(draw).collect();
+        Ok(Tensor::from_vec(noise, shape, &Device::Cpu)?)
+    }
+}
+
+/// A draw from [0, 1), of 2⁻³² steps.
+fn uniform(random: &mut ChaCha8Rng) -> f64 {
+    f64::from(random.next_u32()) / 2f64.powi(32)
+}

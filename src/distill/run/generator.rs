@@ -1,0 +1,70 @@
+//! The masked language model that a method trains against the student.
+
+use anyhow::{Context, Result};
+
+use super::Distillation;
+use crate::audit::Session;
+use crate::checkpoint::Checkpoint;
+use crate::distill::adversary::require_same_vocabulary;
+use crate::distill::data::{source, tokens};
+use crate::distill::evaluate::Evaluated;
+use crate::distill::objective::OpenedMaskedLm;
+use crate::distill::recipe::Recipe;
+use crate::distill::record::RecordedCheckpoint;
+use crate::error::failure;
+use crate::model::load_masked_lm;
+
+/// A generator, opened.
+pub(super) struct Generator {
+    opened: OpenedMaskedLm,
+    checkpoint: Checkpoint,
+    /// As the record has it.
+    pub(super) recorded: RecordedCheckpoint,
+}
+
+impl Generator {
+    /// Opens the generator of `recipe`, if its method has one, with texts cut at `length` tokens.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be opened or is not a masked language model.
+    pub(super) fn open(recipe: &Recipe, length: usize, session: &Session) -> Result<Option<Self>> {
+        let Some(name) = recipe.masked_lm.as_deref() else { return Ok(None) };
+        let mut checkpoint = Checkpoint::open(name, recipe.settings.casing, &session.hub)
+            .with_context(|| format!("cannot open the generator `{name}`"))?;
+        checkpoint.tokenizer.set_max_length(length)?;
+        let recorded = source(&mut checkpoint, session)?;
+        let (model, dropout) = load_masked_lm(&checkpoint.config, &mut checkpoint.weights)?;
+        let mask = checkpoint.tokenizer.mask_token().with_context(|| {
+            failure!("the tokenizer of the generator `{name}` has no mask token")
+        })?;
+        Ok(Some(Generator {
+            opened: OpenedMaskedLm { model, dropout, mask },
+            checkpoint,
+            recorded,
+        }))
+    }
+}
+
+impl Distillation<'_> {
+    /// The generator of a student with `vocabulary` embeddings that is trained on `learned`.
+    ///
+    /// # Errors
+    /// A usage error where it does not read the student's token ids.
+    pub(super) fn masked_lm(
+        &self,
+        vocabulary: usize,
+        learned: &Evaluated,
+    ) -> Result<Option<OpenedMaskedLm>> {
+        let Some(Generator { opened, checkpoint, recorded }) = &self.generator else {
+            return Ok(None);
+        };
+        let own = opened.model.vocabulary();
+        let same_ids = own == vocabulary && {
+            let read = tokens(self.splits.learned(), &checkpoint.tokenizer, own)?;
+            let mut both = read.iter().zip(&learned.tokens);
+            both.all(|(a, b)| a.input_ids == b.input_ids)
+        };
+        require_same_vocabulary(&recorded.source, (own, vocabulary), same_ids)?;
+        Ok(Some(opened.clone()))
+    }
+}
