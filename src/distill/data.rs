@@ -1,11 +1,12 @@
 //! The data of a training: the splits, and the teacher's logits on them.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{bail, Result};
 
 use super::evaluate::Evaluated;
-use super::recipe::HeldOut;
+use super::recipe::{HeldOut, Recipe};
 use super::record::{Data, RecordedCheckpoint};
 use crate::audit::{
     load_gating_split, load_secondary_split, load_texts, run_one, secondary_names, Classifier,
@@ -17,7 +18,7 @@ use crate::checkpoint::{Checkpoint, TextTokenizer};
 use crate::config::Settings;
 use crate::error::usage;
 use crate::inference::{tokenize, Logits};
-use crate::task::Dataset;
+use crate::task::{Dataset, Example};
 
 /// The splits of a training.
 pub struct Splits {
@@ -27,10 +28,9 @@ pub struct Splits {
     pub validation: Option<Dataset>,
     /// The texts that the student is trained on in place of the training set; none has a label.
     pub augmented: Option<Dataset>,
+    /// The texts that it is trained on besides; none has a label.
+    pub corpus: Option<Dataset>,
 }
-
-/// The split's name of augmented texts.
-const AUGMENTED: &str = "augmented";
 
 impl Splits {
     /// Reads both splits.
@@ -45,21 +45,24 @@ impl Splits {
         let names = secondary_names(&whole, &session.hub)?;
         let validation = names.first().map(|name| load_secondary_split(name, &whole, &session.hub));
         let validation = validation.transpose()?.map(|split| split.dataset);
-        Ok(Splits { train, validation, augmented: None })
+        Ok(Splits { train, validation, augmented: None, corpus: None })
     }
 
-    /// Adds the texts of the file `path`.
+    /// Adds the texts of the files that `recipe` names.
     ///
     /// # Errors
-    /// A file that is missing, empty or damaged.
-    pub fn with_augmented(
-        self,
-        path: &Path,
-        settings: &Settings,
-        session: &Session,
-    ) -> Result<Self> {
-        let augmented = load_texts(AUGMENTED, path, settings, &session.hub)?;
-        Ok(Splits { augmented: Some(augmented), ..self })
+    /// A file that is missing, empty or damaged; a corpus with a text of the validation split.
+    pub fn with_texts_of(self, recipe: &Recipe, session: &Session) -> Result<Self> {
+        let load = |name, path: Option<&Path>| {
+            let load = |path| load_texts(name, path, &recipe.settings, &session.hub);
+            path.map(load).transpose()
+        };
+        let augmented = load("augmented", recipe.augmented.as_deref())?;
+        let corpus = load("corpus", recipe.inputs.corpus.as_deref().map(Path::new))?;
+        if let (Some(corpus), Some(validation)) = (&corpus, &self.validation) {
+            refuse_common(corpus, validation)?;
+        }
+        Ok(Splits { augmented, corpus, ..self })
     }
 
     /// The texts that the student is trained on.
@@ -93,6 +96,24 @@ impl Splits {
     }
 }
 
+/// Refuses a corpus that has texts of the split by which the student is judged.
+fn refuse_common(corpus: &Dataset, validation: &Dataset) -> Result<()> {
+    let texts = |example: &Example| (example.text.clone(), example.pair.clone());
+    let held: HashSet<_> = validation.examples.iter().map(texts).collect();
+    let mut common = corpus.examples.iter().enumerate().filter(|(_, e)| held.contains(&texts(e)));
+    let Some((first, _)) = common.next() else { return Ok(()) };
+    bail!(usage!(
+        "`{}` has {} texts of {}/{}, the first of them as number {}: the student would be trained \
+         on what it is judged by",
+        corpus.names.join("`, `"),
+        1 + common.count(),
+        validation.task,
+        validation.split,
+        first + 1
+    )
+    .hint("remove them from the corpus"))
+}
+
 /// An opened teacher.
 pub struct Teacher {
     /// Its model and tokenizer.
@@ -107,6 +128,8 @@ pub struct TeacherLogits {
     pub validation: Option<Logits>,
     /// On the augmented texts.
     pub augmented: Option<Logits>,
+    /// On the corpus.
+    pub corpus: Option<Logits>,
 }
 
 impl TeacherLogits {
@@ -148,7 +171,7 @@ impl Teacher {
             Ok(split.as_ref().map(&mut run).transpose()?.map(|run| run.logits))
         };
         let (validation, augmented) = (of(&splits.validation)?, of(&splits.augmented)?);
-        Ok(TeacherLogits { train, validation, augmented })
+        Ok(TeacherLogits { train, validation, augmented, corpus: of(&splits.corpus)? })
     }
 }
 

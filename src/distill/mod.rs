@@ -16,6 +16,7 @@ mod states; //               selection of the teacher's hidden states
 mod store; //                a file of them
 mod signals; //              the teacher's outputs for a step
 mod objective; //            the loss function of a stage: the seam for new methods
+mod neighbours; //           texts of a corpus near the training set's
 mod adversary; //            a generator that rewrites texts against the student
 pub mod losses; //           pure functions of tensors
 mod term; //                 the losses by name
@@ -29,6 +30,8 @@ pub(crate) mod log; //       progress lines
 pub(crate) mod record; //    distillation.json
 pub mod data; //             the splits and the teacher's logits
 mod run; //                  the whole training, in order
+#[cfg(test)]
+mod testing;
 
 pub use run::{check, distill, distill_with};
 pub(crate) use run::{

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context, Result};
 use candle_core::Tensor;
 
+use super::neighbours::NeighbourSearch;
 use super::optimizer::AdamWOptions;
 use super::signals::Signals;
 use super::states::Selection;
@@ -51,6 +52,8 @@ pub struct Needs {
     pub states: Option<Selection>,
     /// Whether it runs the teacher itself, on texts of its own.
     pub model: bool,
+    /// The neighbours in the corpus that it reads.
+    pub neighbours: Option<NeighbourSearch>,
 }
 
 /// The player that learns from a step.

@@ -23,6 +23,35 @@ pub struct Signals {
     pub model: Option<TeacherModel>,
     pub selection: Option<Selection>,
     pub store: Option<Store>,
+    pub corpus: Option<CorpusSignals>,
+}
+
+/// Texts outside the training set, with the teacher's logits on them.
+pub struct CorpusSignals {
+    /// (C, K) in the student's label order.
+    pub logits: Logits,
+    /// The student's tokens (C).
+    pub tokens: Vec<TokenizedExample>,
+    /// The rows near each text of the training set, nearest first (N).
+    pub nearest: Vec<Vec<u32>>,
+}
+
+impl CorpusSignals {
+    /// The texts `rows`.
+    pub fn batch(&self, rows: &[u32]) -> PackedBatch {
+        PackedBatch::new(rows.iter().map(|&row| &self.tokens[row as usize]))
+    }
+
+    /// The teacher's logits of the texts `rows` (M, K).
+    pub fn logits_of(&self, rows: &[u32]) -> Result<Tensor> {
+        rows_of(&self.logits, rows)
+    }
+}
+
+/// The rows `rows` of `logits` (M, K).
+fn rows_of(logits: &Logits, rows: &[u32]) -> Result<Tensor> {
+    let values = rows.iter().flat_map(|&row| logits.row(row as usize)).copied().collect();
+    Ok(Tensor::from_vec(values, (rows.len(), logits.labels), &Device::Cpu)?)
 }
 
 /// A teacher in memory.
@@ -88,9 +117,7 @@ impl Signals {
             return teacher.in_label_order(outputs);
         }
         let logits = self.logits.as_ref().context("the teacher's logits were not asked for")?;
-        let rows: Vec<f32> =
-            step.rows.iter().flat_map(|&row| logits.row(row as usize)).copied().collect();
-        Ok(Tensor::from_vec(rows, (step.rows.len(), logits.labels), &Device::Cpu)?)
+        rows_of(logits, step.rows)
     }
 
     /// The selected hidden states of a step's examples.
@@ -152,7 +179,7 @@ pub fn write_store(
 }
 
 /// All rows in order, in batches of about [`TOKENS`].
-fn batches(tokens: &[TokenizedExample]) -> Vec<Vec<u32>> {
+pub fn batches(tokens: &[TokenizedExample]) -> Vec<Vec<u32>> {
     let mut batches: Vec<Vec<u32>> = Vec::new();
     let mut count = TOKENS;
     for (row, example) in tokens.iter().enumerate() {

@@ -223,7 +223,7 @@ impl BatchComparison<'_> {
 impl Objective for Terms {
     fn needs(&self) -> Needs {
         let logits = self.weights.keys().any(|term| term.0.teacher_logits);
-        Needs { logits, states: self.selection.clone(), model: false }
+        Needs { logits, states: self.selection.clone(), ..Needs::default() }
     }
 
     fn parameters(&self) -> &[Parameter] {

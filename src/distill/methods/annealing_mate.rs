@@ -6,7 +6,7 @@ use serde_json::{json, Value};
 use toml::Table;
 
 use super::annealing::{self, LABELS};
-use super::{stage, Configured, KeptFrom, Method, ObjectiveResult, OwnKeys};
+use super::{stage, Configured, KeptFrom, Method, MethodInputs, ObjectiveResult, OwnKeys};
 use crate::distill::adversary::{
     Adversarial, Compared, GeneratorKeys, ADVERSARIAL, CLIP, GENERATOR,
 };
@@ -77,7 +77,8 @@ impl Configured for AnnealingMate {
         Some(("annealing_mate", json!(self)))
     }
 
-    fn masked_lm(&self) -> Option<&str> {
-        self.generator.checkpoint.as_deref()
+    fn inputs(&self) -> MethodInputs {
+        let masked_lm = self.generator.checkpoint.clone();
+        MethodInputs { masked_lm, ..MethodInputs::default() }
     }
 }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use toml::Table;
 
-use super::{stage, Configured, Method, ObjectiveResult, OwnKeys};
+use super::{stage, Configured, Method, MethodInputs, ObjectiveResult, OwnKeys};
 use crate::distill::adversary::{
     Adversarial, Compared, GeneratorKeys, ADVERSARIAL, CLIP, GENERATOR,
 };
@@ -60,7 +60,8 @@ impl Configured for Mate {
         Some(("mate", json!(self)))
     }
 
-    fn masked_lm(&self) -> Option<&str> {
-        self.generator.checkpoint.as_deref()
+    fn inputs(&self) -> MethodInputs {
+        let masked_lm = self.generator.checkpoint.clone();
+        MethodInputs { masked_lm, ..MethodInputs::default() }
     }
 }

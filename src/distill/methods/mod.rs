@@ -7,9 +7,12 @@ mod finetune;
 mod hsk;
 mod kd;
 mod mate;
+mod minimax;
 mod pkd;
 mod takd;
 mod tinybert;
+
+use std::path::Path;
 
 use anyhow::{ensure, Result};
 use serde::de::DeserializeOwned;
@@ -20,7 +23,7 @@ use toml::Table;
 use super::losses::SoftLossKind;
 use super::objective::{Objective, Setting};
 use super::recipe::{
-    Init, LayerMap, NamedLayerMap, Recipe, StageLayer, StoppingLoss, StudentLayer,
+    resolved, Init, LayerMap, NamedLayerMap, Recipe, StageLayer, StoppingLoss, StudentLayer,
 };
 use super::term::Term;
 use super::terms::Terms;
@@ -75,6 +78,30 @@ pub enum KeptFrom {
 /// An objective, or a usage error where the recipe contradicts the models.
 pub type ObjectiveResult = Result<Box<dyn Objective>>;
 
+/// What a method reads besides the teacher and the splits, as its own keys name it.
+#[derive(Debug, Clone, Default)]
+pub struct MethodInputs {
+    /// The checkpoint of a masked language model that it trains against the student: a folder or a
+    /// Hub id.
+    pub masked_lm: Option<String>,
+    /// A file of texts in the task's columns that it trains on besides the training set.
+    pub corpus: Option<String>,
+    /// The file that keeps the neighbours of the training set in the corpus.
+    pub index: Option<String>,
+}
+
+impl MethodInputs {
+    /// With paths from a recipe in `folder`.
+    pub fn resolved(self, folder: &Path) -> Self {
+        let path = |path: String| resolved(folder, &path).display().to_string();
+        MethodInputs {
+            masked_lm: self.masked_lm.map(path),
+            corpus: self.corpus.map(path),
+            index: self.index.map(path),
+        }
+    }
+}
+
 /// A method with the values of its own keys.
 pub trait Configured: Send + Sync {
     /// The objective of stage number `stage`, from 0. Each is also made once before the training, to
@@ -104,10 +131,9 @@ pub trait Configured: Send + Sync {
         &[]
     }
 
-    /// The checkpoint of a masked language model that it trains against the student: a folder or a
-    /// Hub id.
-    fn masked_lm(&self) -> Option<&str> {
-        None
+    /// What it reads besides the teacher and the splits.
+    fn inputs(&self) -> MethodInputs {
+        MethodInputs::default()
     }
 }
 
@@ -123,6 +149,7 @@ pub static METHODS: &[Method] = &[
     hsk::METHOD,
     mate::METHOD,
     annealing_mate::METHOD,
+    minimax::METHOD,
 ];
 
 /// The method of that name, or a usage error that lists the methods.

@@ -23,7 +23,7 @@ pub use file::{
 };
 pub use stage::{Stage, StageLayer};
 
-use super::methods::{Configured, KeptFrom, Method};
+use super::methods::{Configured, KeptFrom, Method, MethodInputs};
 use crate::confidence::{ConfidenceKind, Statistic};
 use crate::config::{Layer, Settings};
 use crate::error::{usage, Diagnostic};
@@ -106,8 +106,8 @@ pub struct Recipe {
     pub compat: Compat,
     /// The teacher's layer of each of the student's.
     pub layer_map: Option<LayerMap>,
-    /// The masked language model that the method trains against the student.
-    pub masked_lm: Option<String>,
+    /// What the method reads besides the teacher and the splits.
+    pub inputs: MethodInputs,
     /// The file of the texts that the student is trained on in place of the training set.
     pub augmented: Option<PathBuf>,
     /// The source of the teacher's hidden states.

@@ -47,13 +47,11 @@ impl Recipe {
         })?;
         check_numbers(&file)?;
         configured.check()?;
-        let masked_lm = configured.masked_lm();
-        let masked_lm = masked_lm.map(|source| resolved(folder, source).display().to_string());
         Ok(Recipe {
             stopping: stopping(&file, &stages)?,
             keep: keep(&file, &settings)?,
             held_out: file.held_out,
-            masked_lm,
+            inputs: configured.inputs().resolved(folder),
             settings,
             method,
             configured,

@@ -28,7 +28,7 @@ impl Generator {
     /// # Errors
     /// A checkpoint that cannot be opened or is not a masked language model.
     pub(super) fn open(recipe: &Recipe, length: usize, session: &Session) -> Result<Option<Self>> {
-        let Some(name) = recipe.masked_lm.as_deref() else { return Ok(None) };
+        let Some(name) = recipe.inputs.masked_lm.as_deref() else { return Ok(None) };
         let mut checkpoint = Checkpoint::open(name, recipe.settings.casing, &session.hub)
             .with_context(|| format!("cannot open the generator `{name}`"))?;
         checkpoint.tokenizer.set_max_length(length)?;

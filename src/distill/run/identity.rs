@@ -51,7 +51,7 @@ impl Distillation<'_> {
                 // The teacher may cut texts, and read segments, otherwise than the student.
                 self.teacher.as_ref().map(|teacher| teacher.classifier.tokens_key()),
             ),
-            (prepared.train.sha256(), prepared.augmented_sha256()),
+            (prepared.train.sha256(), prepared.other_texts_sha256()),
             validation.map(Evaluated::sha256),
         ))?;
         Ok(hexadecimal(&Sha256::digest(&parts)))

@@ -2,6 +2,7 @@
 
 mod prepared; // the inputs, opened and checked
 mod generator; // the masked language model that a method trains
+mod corpus; //   the neighbours in a corpus
 mod teaching; // the teacher's signals for a stage
 mod identity; // fingerprints, and the stages that trainings share
 mod written; //  the student, measured and written
@@ -256,7 +257,7 @@ impl Distillation<'_> {
         };
         let end = training.run(progress, resume, |stage| {
             let objective = recipe.configured.objective(recipe, &prepared.setting, stage)?;
-            let signals = self.signals(&*objective, teacher_logits.clone())?;
+            let signals = self.signals(&*objective, teacher_logits.clone(), prepared)?;
             Ok((objective, signals))
         })?;
         Ok((model.snapshot()?, end))

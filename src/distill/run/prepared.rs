@@ -25,6 +25,8 @@ pub(super) struct Prepared {
     pub train: Evaluated,
     /// The texts that it is trained on in place of the training set.
     augmented: Option<Evaluated>,
+    /// The texts that it is trained on besides, with the teacher's logits.
+    pub corpus: Option<Evaluated>,
     /// The examples of the validation split that are not held out.
     pub validation: Option<Evaluated>,
     /// Their rows in the split, where not all.
@@ -38,13 +40,16 @@ impl Prepared {
         self.augmented.as_ref().unwrap_or(&self.train)
     }
 
-    /// SHA-256 of those texts, where they are not the training set.
-    pub fn augmented_sha256(&self) -> Option<[String; 2]> {
-        self.augmented.as_ref().map(Evaluated::sha256)
+    /// SHA-256 of the texts besides the training set.
+    pub fn other_texts_sha256(&self) -> [Option<[String; 2]>; 2] {
+        [&self.augmented, &self.corpus].map(|texts| texts.as_ref().map(Evaluated::sha256))
     }
 
     pub fn set_teacher_logits(&mut self, logits: &TeacherLogits) {
         self.train.teacher = Some(logits.train.clone());
+        if let Some(corpus) = &mut self.corpus {
+            corpus.teacher = logits.corpus.clone();
+        }
         if let Some(validation) = &mut self.validation {
             let whole = logits.validation.as_ref();
             validation.teacher = whole.map(|whole| match &self.seen {
@@ -64,11 +69,7 @@ impl<'a> Distillation<'a> {
         session: &'a Session,
     ) -> Result<Self> {
         let settings = &recipe.settings;
-        let splits = Splits::read(settings, session)?;
-        let splits = match &recipe.augmented {
-            Some(path) => splits.with_augmented(path, settings, session)?,
-            None => splits,
-        };
+        let splits = Splits::read(settings, session)?.with_texts_of(recipe, session)?;
         let begun_from = match recipe.init {
             Init::Base => recipe.student.base.as_deref().context("no base")?,
             Init::TeacherLayers => settings.require_teacher()?,
@@ -188,7 +189,8 @@ impl<'a> Distillation<'a> {
         if student.new_head {
             self.session.progress.message("the last layer is new: its weights are random");
         }
-        Ok(Prepared { student, train, augmented, validation, seen, setting })
+        let corpus = of(&self.splits.corpus)?;
+        Ok(Prepared { student, train, augmented, corpus, validation, seen, setting })
     }
 
     /// The setting of a student that is trained on `learned`.

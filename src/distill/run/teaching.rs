@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Context, Result};
 use sha2::{Digest, Sha256};
 
+use super::prepared::Prepared;
 use super::Distillation;
 use crate::checkpoint::Checkpoint;
 use crate::digest::hexadecimal;
@@ -25,15 +26,23 @@ impl Distillation<'_> {
         &self,
         objective: &dyn Objective,
         logits: Option<Logits>,
+        prepared: &Prepared,
     ) -> Result<Signals> {
         let (recipe, needs) = (self.recipe, objective.needs());
         let mut signals = Signals { logits, selection: needs.states, ..Signals::default() };
         let noisy =
             recipe.compat == Compat::Huawei && (needs.logits || signals.selection.is_some());
-        if signals.selection.is_none() && !noisy && !needs.model {
+        let runs = needs.model || needs.neighbours.is_some();
+        if signals.selection.is_none() && !noisy && !runs {
             return Ok(signals);
         }
         let teacher = self.teacher_model(noisy)?;
+        if let Some(search) = needs.neighbours {
+            signals.corpus = Some(self.corpus_signals(search, &teacher, prepared)?);
+            if signals.selection.is_none() && !noisy && !needs.model {
+                return Ok(signals);
+            }
+        }
         if let (Some(selection), false) = (&signals.selection, noisy) {
             let compressed = matches!(selection, Selection::Kept { .. });
             let bytes = teacher.record_bytes(selection);

@@ -69,6 +69,9 @@ impl Distillation<'_> {
         if let Some(split) = &self.splits.augmented {
             data.insert("augmented", recorded(split, prepared.learned()));
         }
+        if let (Some(split), Some(evaluated)) = (&self.splits.corpus, &prepared.corpus) {
+            data.insert("corpus", recorded(split, evaluated));
+        }
         let record = DistillationRecord {
             schema_version: record::SCHEMA_VERSION,
             version: env!("CARGO_PKG_VERSION"),

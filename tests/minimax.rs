@@ -1,0 +1,96 @@
+//! `minimax`: a student that is also trained on the neighbours of its texts in a corpus.
+
+mod common;
+
+use std::fs;
+
+use common::{demo, with, Sandbox};
+use serde_json::{json, Value};
+
+/// The sentences of a file of the demo from `first` on, as a JSONL file.
+fn sentences(sandbox: &Sandbox, from: &str, (first, count): (usize, usize), file: &str) {
+    let table = fs::read_to_string(demo(from)).unwrap();
+    let lines = table.lines().skip(1 + first).take(count);
+    let sentences = lines.map(|line| json!({ "sentence": line.split('\t').next().unwrap() }));
+    sandbox.write(file, sentences.map(|line| format!("{line}\n")).collect::<String>());
+}
+
+/// A recipe with these keys of `[minimax]`.
+fn recipe(keys: &str) -> String {
+    format!(
+        "task = \"sst2\"\nmethod = \"minimax\"\nmax_length = 64\n[student]\nlayers = 2\n\
+         [training]\nmax_epochs = 2\nlearning_rate = 1e-3\n[minimax]\n{keys}\n"
+    )
+}
+
+const KEYS: &str = "corpus = \"corpus.jsonl\"\nneighbours = 4\nchosen = 2";
+
+/// The arguments of a training on the demo's first 100 sentences.
+fn training(sandbox: &Sandbox, keys: &str, output: &str) -> Vec<String> {
+    let file = format!("{output}.toml");
+    sandbox.write(&file, recipe(keys));
+    let (data, teacher) = (demo(""), demo("teacher"));
+    let given = ["--config", &file, "--data", &data, "--teacher", &teacher, "--limit", "100"];
+    with(&with(&["distill"], &given), &["--output", output])
+}
+
+fn trained(sandbox: &Sandbox, keys: &str, output: &str, more: &[&str]) -> (Vec<u8>, Value) {
+    let run = sandbox.audit(&with(&training(sandbox, keys, output), more));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let weights = fs::read(sandbox.path(&format!("{output}/model.safetensors"))).unwrap();
+    let record = sandbox.read(&format!("{output}/distillation.json"));
+    (weights, serde_json::from_str(&record).unwrap())
+}
+
+#[test]
+fn a_student_learns_from_neighbours_on_any_number_of_threads() {
+    let sandbox = Sandbox::new();
+    sentences(&sandbox, "train.tsv", (100, 200), "corpus.jsonl");
+    let (one, record) = trained(&sandbox, KEYS, "one", &["--threads", "1"]);
+    let (three, of_three) = trained(&sandbox, KEYS, "three", &["--threads", "3"]);
+    assert!(one == three);
+    assert_eq!(record, of_three);
+    let losses = record["course"][0]["losses"].as_object().unwrap();
+    assert_eq!(losses.keys().collect::<Vec<_>>(), ["hard", "soft", "neighbours"]);
+    let data = &record["data"];
+    assert_eq!(
+        (&data["train"]["examples"], &data["corpus"]["examples"]),
+        (&json!(100), &json!(200))
+    );
+    assert_eq!(record["recipe"]["minimax"]["chosen"], 2);
+    // Every neighbour in place of those furthest from the teacher makes another student.
+    let (all, _) = trained(&sandbox, &KEYS.replace("chosen = 2", "chosen = 4"), "all", &[]);
+    assert!(one != all);
+}
+
+#[test]
+fn a_named_index_is_written_once() {
+    let sandbox = Sandbox::new();
+    sentences(&sandbox, "train.tsv", (100, 200), "corpus.jsonl");
+    let keys = format!("index = \"near.index\"\n{KEYS}");
+    let (first, _) = trained(&sandbox, &keys, "first", &[]);
+    let written = fs::metadata(sandbox.path("near.index")).unwrap().modified().unwrap();
+    let (second, _) = trained(&sandbox, &keys, "second", &[]);
+    assert!(first == second);
+    let (without, _) = trained(&sandbox, KEYS, "without", &[]);
+    assert!(first == without);
+    assert_eq!(fs::metadata(sandbox.path("near.index")).unwrap().modified().unwrap(), written);
+    let other = keys.replace("neighbours = 4", "neighbours = 3");
+    let refused = sandbox.audit(&training(&sandbox, &other, "other"));
+    refused.fails(2, &["`minimax.index` = `near.index`", "another search"]);
+}
+
+#[test]
+fn a_corpus_that_cannot_be_used_is_refused() {
+    let sandbox = Sandbox::new();
+    let refused = |keys: &str, code: i32, words: &[&str]| {
+        sandbox.audit(&training(&sandbox, keys, "refused")).fails(code, words);
+    };
+    refused("", 2, &["`minimax.corpus` is missing"]);
+    refused("corpus = \"absent.jsonl\"", 3, &["absent.jsonl"]);
+    sentences(&sandbox, "validation.tsv", (3, 4), "corpus.jsonl");
+    refused(KEYS, 2, &["corpus.jsonl", "4 texts of sst2/validation", "as number 1"]);
+    refused("corpus = \"c\"\nchosen = 9", 2, &["`minimax.chosen` = 9 is more than"]);
+    refused("corpus = \"c\"\nradius = 0.0", 2, &["`minimax.radius` must be above 0"]);
+    assert!(!sandbox.path("refused/config.json").exists());
+}
