@@ -1,5 +1,6 @@
 //! Command-line arguments.
 
+mod augment;
 mod check;
 mod output;
 
@@ -19,6 +20,7 @@ use crate::report::tuning::Tuning;
 use crate::report::verification::Verification;
 use crate::report::Report;
 use crate::tune::plan::SearchName;
+pub(crate) use augment::AugmentArgs;
 pub(crate) use check::CheckArgs;
 pub(crate) use output::{FormatArgs, OutputArgs};
 
@@ -61,6 +63,8 @@ pub(crate) enum Command {
     Distill(DistillArgs),
     /// Fine-tune a pretrained checkpoint on a task's labels, for example to make a teacher
     Finetune(FinetuneArgs),
+    /// Write copies of a task's training texts in which words are replaced, to train a student on
+    Augment(AugmentArgs),
     /// Search for distillation settings that keep confidence and accuracy
     Tune(TuneArgs),
     /// List, clear or verify cached logits

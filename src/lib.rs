@@ -37,6 +37,7 @@ pub mod config;
 pub mod report;
 pub mod progress;
 pub mod audit;
+pub mod augment;
 pub mod distill;
 pub mod tune;
 pub mod cli;

@@ -24,7 +24,7 @@ pub use config::ModelConfig;
 pub use draws::Draws;
 pub use labels::LabelMap;
 pub use tokenized::TokenizedExample;
-pub use tokenizer::{Casing, TextTokenizer};
+pub use tokenizer::{Casing, TextTokenizer, WordPieces};
 pub use weights::Weights;
 pub use write::{require_new_folder, NewCheckpoint};
 

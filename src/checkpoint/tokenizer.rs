@@ -7,6 +7,7 @@ mod limits;
 mod stages;
 #[cfg(test)]
 mod tests; //   every case of transformers' tokenizers
+mod words;
 
 use std::collections::BTreeMap;
 
@@ -25,6 +26,7 @@ use tokenizers::{
 
 use self::conventions::Conventions;
 use self::stages::BoundedTokenizer;
+pub use self::words::WordPieces;
 use super::{CheckpointFiles, ModelConfig, TokenizedExample};
 use crate::error::{failure, guarded, usage, Diagnostic, FileLocation};
 use crate::input::SmallFile;

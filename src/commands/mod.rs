@@ -1,6 +1,7 @@
 //! One file per command: takes the arguments, runs the command, writes its output.
 
 mod audit;
+mod augment;
 mod cache;
 mod check;
 mod compare;
@@ -43,6 +44,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         Some(Command::Config(args)) => config::run(args),
         Some(Command::Distill(args)) => distill::run(args),
         Some(Command::Finetune(args)) => distill::finetune(args),
+        Some(Command::Augment(args)) => augment::run(args),
         Some(Command::Tune(args)) => tune::run(args),
         Some(Command::Cache(command)) => cache::run(command),
         Some(Command::Render(args)) => render::run(args),

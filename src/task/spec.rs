@@ -147,6 +147,11 @@ impl TaskSpec {
         self.columns.text.concat()
     }
 
+    /// The columns under which its texts are written: the Hub's, or those of a user's own task.
+    pub fn written_text_columns(&self) -> &[String] {
+        self.columns.text.last().expect("a task has a text column")
+    }
+
     /// The description of a user's own task; `None` for a built-in one.
     pub fn description(&self) -> Option<&CustomTask> {
         match &self.source {

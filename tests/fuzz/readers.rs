@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{bail, Result};
 use candle_core::{DType, Device, Tensor};
+use confidence_audit::augment::WordVectors;
 use confidence_audit::cache::{
     EntrySpec, ModelFile, ModelIdentity, PredictionCache, Row, TextsIdentity,
 };
@@ -61,7 +62,7 @@ const fn reader(name: &'static str, prepare: fn(&Path) -> Target) -> FileReader 
     FileReader { name, base: 32 * MIB, factor: 100, prepare }
 }
 
-pub static READERS: [FileReader; 24] = [
+pub static READERS: [FileReader; 25] = [
     reader("safetensors", safetensors),
     reader("safetensors-index", index),
     reader("pickle-archive", |folder| pickle(folder, "pth-zip", Syntax::Bytes)),
@@ -87,6 +88,7 @@ pub static READERS: [FileReader; 24] = [
     reader("report", report),
     reader("cache", cache),
     reader("distillation-record", record),
+    reader("word-vectors", vectors),
 ];
 
 fn offline(folder: &Path) -> Hub {
@@ -517,4 +519,20 @@ fn record(_: &Path) -> Target {
         Ok(())
     };
     Target { corpus, syntax: Syntax::Json, read: Box::new(read) }
+}
+
+/// A word that is read has other words as neighbours, as many as there are.
+fn vectors(folder: &Path) -> Target {
+    let path = folder.join("vectors.txt");
+    let glove = "film 0.1 -2e-1 3\nmovie 0.2 0.25 2\n. . 1 1 0\nplot 0 0 1\n";
+    let corpus = vec![glove.as_bytes().to_vec(), format!("4 3\n{glove}").into_bytes()];
+    let read = move |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        let vectors = WordVectors::read(&InputFile::open(&path)?, &Interrupt::default())?;
+        let nearest = vectors.nearest(&["film"], 9)?.remove(0);
+        assert!(nearest.is_empty() || nearest.len() == (vectors.len() - 1).min(9));
+        assert!(!nearest.contains(&"film".to_owned()));
+        Ok(())
+    };
+    Target { corpus, syntax: Syntax::Text, read: Box::new(read) }
 }
