@@ -27,7 +27,7 @@ learning_rate = 1e-3
 fn training(sandbox: &Sandbox, augmented: Option<&str>, output: &str) -> Vec<String> {
     let key = augmented.map(|file| format!("augmented = \"{file}\"\n")).unwrap_or_default();
     let recipe = format!("{output}.toml");
-    sandbox.write(&recipe, &format!("{key}{TINYBERT}"));
+    sandbox.write(&recipe, format!("{key}{TINYBERT}"));
     let (data, teacher, limit) = (demo(""), demo("teacher"), LIMIT.to_string());
     let given = ["--config", &recipe, "--data", &data, "--teacher", &teacher, "--limit", &limit];
     with(&with(&["distill"], &given), &["--output", output])
@@ -47,7 +47,7 @@ fn sentences(sandbox: &Sandbox, count: usize, file: &str) {
     let table = fs::read_to_string(demo("train.tsv")).unwrap();
     let sentences = table.lines().skip(1).take(count).map(|line| line.split('\t').next().unwrap());
     let lines = sentences.map(|sentence| format!("{}\n", json!({ "sentence": sentence })));
-    sandbox.write(file, &lines.collect::<String>());
+    sandbox.write(file, lines.collect::<String>());
 }
 
 #[test]
@@ -93,7 +93,7 @@ fn augmented_texts_that_cannot_be_used_are_refused() {
     let refused = |augmented: &str, more: &str, code: i32, parts: &[&str]| {
         let arguments = training(&sandbox, Some(augmented), "refused");
         let recipe = sandbox.read("refused.toml");
-        sandbox.write("refused.toml", &format!("{recipe}{more}"));
+        sandbox.write("refused.toml", format!("{recipe}{more}"));
         sandbox.audit(&arguments).fails(code, parts);
     };
     let hard = "[stage.prediction.losses]\nhard = 0.5\nsoft = 0.5\n";

@@ -42,7 +42,7 @@ impl Objective for Turning {
 
     fn turn(&self, step: u64) -> Turn {
         match self.opponent {
-            Some(_) if step % 3 == 0 => Turn::Opponent,
+            Some(_) if step.is_multiple_of(3) => Turn::Opponent,
             _ => Turn::Student,
         }
     }
