@@ -20,4 +20,4 @@ mod write;
 
 pub use pair::{read_pair, JoinedBy, PredictionPair};
 pub use read::{read_predictions, PredictionFile, PredictionOptions};
-pub use write::{write_logits, LogitsFormat};
+pub use write::{logits_bytes, write_logits, LogitsFormat};

@@ -361,16 +361,31 @@ struct Case {
 impl Case {
     fn loss(&self, s: &[Tensor], t: &[Tensor]) -> Tensor {
         let loss = match self.loss.as_str() {
-            "hard" => losses::hard(&s[0], &Vec::deserialize(&self.options["labels"]).unwrap()),
+            "hard" => losses::hard(&s[0], &self.labels()),
             "soft" => losses::soft(&s[0], &t[0], self.soft_options()),
             "logits-mse" => losses::logits_mse(&s[0], &t[0]),
             "hidden-mse" => losses::hidden_mse(&s[0], &t[0]),
             "attention-mse" => losses::attention_mse(&s[0], &t[0], self.averaging()),
             "patient" => losses::patient(s, t),
             "attentive" => losses::attentive(s, t),
+            "smoothed" => {
+                let smoothing = self.options["smoothing"].as_f64().unwrap();
+                losses::smoothed(&s[0], &self.labels(), smoothing)
+            }
+            "virtual" => {
+                let probability = self.options["probability"].as_f64().unwrap();
+                let teacher = losses::virtual_logits(&s[0], &self.labels(), probability).unwrap();
+                losses::soft(&s[0], &teacher, self.soft_options())
+            }
+            "directions" => losses::directions(s, t),
+            "combined" => losses::combined(s, &self.combinations(t)),
             other => panic!("no loss is called `{other}`"),
         };
         loss.unwrap()
+    }
+
+    fn labels(&self) -> Vec<u32> {
+        Vec::deserialize(&self.options["labels"]).unwrap()
     }
 
     fn soft_options(&self) -> SoftOptions {
@@ -384,6 +399,18 @@ impl Case {
             },
             over_labels: flag("over_labels"),
         }
+    }
+
+    /// Of the teacher's layers, then W of each bucket, then b.
+    fn combinations(&self, t: &[Tensor]) -> Vec<Tensor> {
+        let buckets: Vec<Vec<usize>> = Deserialize::deserialize(&self.options["buckets"]).unwrap();
+        let weights = t.len() - 2 * buckets.len();
+        let combination = |(j, bucket): (usize, &Vec<usize>)| {
+            let of_bucket: Vec<&Tensor> = bucket.iter().map(|&k| &t[k]).collect();
+            let (weight, bias) = (&t[weights + j], &t[weights + buckets.len() + j]);
+            losses::combination(&of_bucket, weight, bias).unwrap()
+        };
+        buckets.iter().enumerate().map(combination).collect()
     }
 
     fn averaging(&self) -> Averaging {
@@ -421,7 +448,8 @@ struct Cases {
 #[test]
 fn losses_of_distillation_are_pytorch_s() {
     let Cases { cases } = read("losses.json");
-    assert_eq!(cases.len(), 11); // hard, four soft, logits, hidden, attention twice, PKD, ALP-KD
+    // Hard, four soft, logits, hidden, attention twice, PKD, ALP-KD, CKD, smoothed, virtual, RAIL-KD.
+    assert_eq!(cases.len(), 15);
     for case in cases {
         case.check(DType::F64, 1e-12);
         case.check(DType::F32, SINGLE); // t² = 100 makes as much of rounding

@@ -92,6 +92,11 @@ fn summary(recipe: &Recipe, student: &Student) -> String {
             if last.t_squared { ", times its square" } else { "" }
         ));
     }
+    if let Some(ensemble) = &student.ensemble {
+        lines.push(format!("the mean of {} generations:", ensemble.members.len()));
+        lines.push(score("train", &ensemble.train));
+        lines.extend(ensemble.validation.as_ref().map(|s| score("validation", s)));
+    }
     lines.push(format!("wrote {}", student.folder.display()));
     lines.extend(audit_hint(recipe, student));
     lines.join("\n") + "\n"

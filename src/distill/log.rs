@@ -99,6 +99,9 @@ fn epoch_line(
     for (term, loss) in &epoch.losses {
         let _ = write!(line, "  {term} {loss:.5}");
     }
+    for (name, value) in &epoch.figures {
+        let _ = write!(line, "  {name} {value:.4}");
+    }
     if let Some((loss, beta)) = compared {
         let _ = write!(line, "  weighted soft loss on train {loss:.4} (β {beta:.4})");
     }

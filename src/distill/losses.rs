@@ -6,8 +6,11 @@
 //! not used.
 
 use anyhow::{ensure, Result};
-use candle_core::{Tensor, D};
+use candle_core::{DType, Tensor, D};
 use candle_nn::ops::{log_softmax, softmax};
+
+use crate::model::kernels::Activation;
+use crate::model::ops;
 
 /// Added under the square root of a norm, so that a vector of zeros has one: (1e-12)², after the
 /// eps of PyTorch's `normalize`.
@@ -18,6 +21,13 @@ const NORM_EPS_SQUARED: f64 = 1e-24;
 /// # Errors
 /// Not one label per example, no example, a label that is not below K.
 pub fn hard(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
+    let (examples, _) = require_labels(logits, labels)?;
+    let at = Tensor::from_slice(labels, (examples, 1), logits.device())?; // (B, 1)
+    Ok(log_softmax(logits, D::Minus1)?.gather(&at, 1)?.mean_all()?.neg()?)
+}
+
+/// The shape of `logits` (B, K), which each have one of `labels`.
+fn require_labels(logits: &Tensor, labels: &[u32]) -> Result<(usize, usize)> {
     let (examples, classes) = logits.dims2()?;
     ensure!(examples > 0, "the mean loss of no example is undefined");
     ensure!(labels.len() == examples, "{} labels for {examples} examples", labels.len());
@@ -28,8 +38,40 @@ pub fn hard(logits: &Tensor, labels: &[u32]) -> Result<Tensor> {
             classes.saturating_sub(1)
         );
     }
-    let at = Tensor::from_slice(labels, (examples, 1), logits.device())?; // (B, 1)
-    Ok(log_softmax(logits, D::Minus1)?.gather(&at, 1)?.mean_all()?.neg()?)
+    Ok((examples, classes))
+}
+
+/// [`hard`] with `smoothing` ε in [0, 1) of the label's probability spread over all K labels: the mean
+/// cross-entropy to (1 − ε)·onehot + ε/K (Szegedy et al. 2016, arXiv:1512.00567, section 7).
+///
+/// It is (1 − ε)·[`hard`] + ε·(KL of a teacher with equal logits, at t = 1) + ε·ln K.
+///
+/// # Errors
+/// As [`hard`]; a smoothing outside [0, 1).
+pub fn smoothed(logits: &Tensor, labels: &[u32], smoothing: f64) -> Result<Tensor> {
+    ensure!((0.0..1.0).contains(&smoothing), "the smoothing must be in [0, 1), and is {smoothing}");
+    let label = hard(logits, labels)?;
+    let all = log_softmax(logits, D::Minus1)?.mean_all()?.neg()?;
+    Ok(((label * (1.0 - smoothing))? + (all * smoothing)?)?)
+}
+
+/// The logits (B, K) of a virtual teacher, for a student's `logits` (B, K): softmax gives `probability`
+/// a to each example's label, and (1 − a)/(K − 1) to every other (Yuan et al. 2020, arXiv:1909.11723).
+///
+/// # Errors
+/// As [`hard`]; fewer than two labels, a probability outside (0, 1).
+pub fn virtual_logits(logits: &Tensor, labels: &[u32], probability: f64) -> Result<Tensor> {
+    let (examples, classes) = require_labels(logits, labels)?;
+    ensure!(classes >= 2, "a virtual teacher needs two labels or more");
+    ensure!(probability > 0.0 && probability < 1.0, "{probability} is not a probability");
+    let other = ((1.0 - probability) / (classes - 1) as f64).ln();
+    let row = |&label: &u32| {
+        let logit = move |k: usize| if k == label as usize { probability.ln() } else { other };
+        (0..classes).map(logit)
+    };
+    let values: Vec<f64> = labels.iter().flat_map(row).collect();
+    let made = Tensor::from_vec(values, (examples, classes), logits.device())?;
+    Ok(made.to_dtype(logits.dtype())?)
 }
 
 /// The divergence of the student from the teacher; both have the same gradient in the student.
@@ -165,6 +207,29 @@ pub fn patient(student: &[Tensor], teacher: &[Tensor]) -> Result<Tensor> {
     mse(&normalised(&student)?, &normalised(&teacher)?, "[CLS] vectors")
 }
 
+/// RAIL-KD's loss between projected [CLS] vectors, each layer's (B, u): the squared distance of the
+/// L2-normalised vectors, averaged over layers and B (Haidar et al. 2022, arXiv:2109.10164). In [0, 4];
+/// [`patient`] divides by u too.
+///
+/// # Errors
+/// As [`patient`].
+pub fn directions(student: &[Tensor], teacher: &[Tensor]) -> Result<Tensor> {
+    let width = student.first().map_or(Ok(1), |layer| layer.dim(D::Minus1))?;
+    Ok((patient(student, teacher)? * width as f64)?)
+}
+
+/// How much the directions of vectors, each layer's (B, u), differ between the examples of a batch:
+/// 1 − ‖mean of the normalised vectors‖², averaged over the layers, without a gradient. 0 where all
+/// point the same way.
+///
+/// # Errors
+/// No layer, no example.
+pub fn spread(layers: &[Tensor]) -> Result<f64> {
+    let all = Tensor::stack(layers, 0)?.detach(); // (n, B, u)
+    let length = normalised(&all)?.mean(1)?.sqr()?.sum(D::Minus1)?; // (n)
+    Ok(1.0 - length.mean_all()?.to_dtype(DType::F64)?.to_scalar::<f64>()?)
+}
+
 /// Each vector of the last dimension divided by its Euclidean length.
 fn normalised(x: &Tensor) -> Result<Tensor> {
     let length = (x.sqr()?.sum_keepdim(D::Minus1)? + NORM_EPS_SQUARED)?.sqrt()?;
@@ -192,6 +257,34 @@ pub fn attentive(student: &[Tensor], teacher: &[Tensor]) -> Result<Tensor> {
     let affinity = student.matmul(&teacher.transpose(1, 2)?.contiguous()?)?; // (B, n_S, n_T)
     let fused = softmax(&affinity, D::Minus1)?.matmul(&teacher)?; // (B, n_S, H)
     Ok((mse(&student, &fused, "[CLS] vectors")? * layers)?)
+}
+
+/// CKD's target of one student layer: the teacher's [CLS] vectors of a bucket, each (B, H_T), one
+/// after the other, times `weight` (n·H_T, H_S) plus `bias` (H_S) -> (B, H_S) (Wu et al. 2020,
+/// arXiv:2010.03034).
+///
+/// # Errors
+/// An empty bucket, shapes that do not fit.
+pub fn combination(bucket: &[&Tensor], weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
+    let joined = Tensor::cat(bucket, D::Minus1)?.contiguous()?; // (B, n·H_T)
+    Ok(ops::linear(&joined, weight, bias, Activation::Identity)?)
+}
+
+/// CKD's loss between [CLS] vectors, each layer's (B, H): Σ_j MSE(h_S^j, c_j), where c_j is a
+/// [`combination`] and MSE averages over B and H.
+///
+/// # Errors
+/// Different shapes or numbers of layers, no layer, no example.
+pub fn combined(student: &[Tensor], targets: &[Tensor]) -> Result<Tensor> {
+    ensure!(
+        student.len() == targets.len() && !student.is_empty(),
+        "{} layers of the student for {} combinations of the teacher's",
+        student.len(),
+        targets.len()
+    );
+    let layers = student.len() as f64;
+    let (student, targets) = (Tensor::stack(student, 0)?, Tensor::stack(targets, 0)?); // (n, B, H)
+    Ok((mse(&student, &targets, "[CLS] vectors")? * layers)?)
 }
 
 /// Mean over all elements of the squared difference.

@@ -19,6 +19,8 @@ mod objective; //            the loss function of a stage: the seam for new meth
 mod neighbours; //           texts of a corpus near the training set's
 mod adversary; //            a generator that rewrites texts against the student
 pub mod losses; //           pure functions of tensors
+mod layer_draw; //           layers of the teacher that are drawn for each epoch
+mod projection; //           linear layers that are trained with the student and dropped
 mod term; //                 the losses by name
 mod terms; //                weighted sums of losses: the objective of most methods
 pub mod schedule; //         learning-rate schedules

@@ -108,6 +108,11 @@ pub trait Objective {
     /// The losses of one batch, for the player whose turn it is.
     fn losses(&mut self, step: &Step) -> Result<Vec<Weighted>>;
 
+    /// Figures of the last batch besides its losses, by name. An epoch records their means.
+    fn figures(&self) -> &[(String, f64)] {
+        &[]
+    }
+
     /// State that the next step depends on, besides parameters and their moments, by name. It is saved with
     /// the training.
     fn state(&self) -> Result<Vec<(String, Tensor)>> {

@@ -45,6 +45,9 @@ pub struct DistillationRecord<'a> {
     pub train: Score,
     /// On the validation split.
     pub validation: Option<Score>,
+    /// The mean of the probabilities of all generations, where it is written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ensemble: Option<&'a RecordedEnsemble>,
     pub recipe: RecordedRecipe<'a>,
     /// Null for fine-tuning without a teacher.
     pub teacher: Option<RecordedCheckpoint>,
@@ -56,6 +59,24 @@ pub struct DistillationRecord<'a> {
     /// By split.
     pub data: BTreeMap<&'static str, Data>,
     pub course: &'a [Epoch],
+}
+
+/// Accuracy and σ of a mean of models, and of each of them.
+#[derive(Debug, Clone, Serialize)]
+pub struct RecordedEnsemble {
+    /// In the order of their training; the student is the last.
+    pub members: Vec<RecordedMember>,
+    pub train: Score,
+    /// On the validation split, without the held-out part.
+    pub validation: Option<Score>,
+}
+
+/// One model of an ensemble.
+#[derive(Debug, Clone, Serialize)]
+pub struct RecordedMember {
+    pub seed: u64,
+    pub train: Score,
+    pub validation: Option<Score>,
 }
 
 /// Every hyperparameter.

@@ -46,6 +46,26 @@ const MEAN: &str = "mean.";
 const SQUARE: &str = "square.";
 const OBJECTIVE: &str = "objective.";
 const LOGITS: &str = "logits";
+const TRAIN_LOGITS: &str = "train";
+const VALIDATION_LOGITS: &str = "validation";
+
+/// What is kept of a finished assistant.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AssistantLogits {
+    /// On the texts that are learned from (N, K).
+    pub learned: Logits,
+    /// Where assistants and student are joined.
+    pub joined: Option<JoinedLogits>,
+}
+
+/// The logits of one model of a mean.
+#[derive(Debug, Clone, PartialEq)]
+pub struct JoinedLogits {
+    /// On the training set.
+    pub train: Logits,
+    /// On the whole validation split.
+    pub validation: Option<Logits>,
+}
 
 /// A parameter's name, the mean of its gradient and that of its square.
 pub type NamedMoments = (String, Tensor, Tensor);
@@ -86,6 +106,9 @@ pub struct TrainingProgress {
     pub opponent_steps: u64,
     /// Sums of the epoch's losses so far, and the number of batches in each.
     pub sums: BTreeMap<Term, (f64, usize)>,
+    /// Sums of the objective's other figures so far, and the number of batches in each.
+    #[serde(default)]
+    pub figures: BTreeMap<String, (f64, usize)>,
     pub course: Vec<Epoch>,
     /// The states that may be the one that is kept, in the order of the training.
     pub candidates: Vec<Candidate>,
@@ -101,6 +124,9 @@ pub struct Epoch {
     pub epoch: usize,
     /// Means over the batches that had them, before the weights, dropout on.
     pub losses: BTreeMap<Term, f64>,
+    /// Means over its batches of other figures, where the method has some.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub figures: BTreeMap<String, f64>,
     /// Over the training set at its end, dropout off, where it was measured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub soft_loss: Option<SoftLoss>,
@@ -305,12 +331,27 @@ impl TrainingFolder {
         Ok(())
     }
 
-    /// Saves the logits of the finished assistant `name` on the training set, and removes its state.
-    pub fn finish_assistant(&self, name: &str, fingerprint: &str, logits: &Logits) -> Result<()> {
-        let rows = logits.values.len() / logits.labels;
-        let values = Tensor::from_slice(&logits.values, (rows, logits.labels), &Device::Cpu)?;
+    /// Saves the logits of the finished assistant `name`, and removes its state.
+    pub fn finish_assistant(
+        &self,
+        name: &str,
+        fingerprint: &str,
+        logits: &AssistantLogits,
+    ) -> Result<()> {
+        let joined = logits.joined.as_ref();
+        let all = [
+            (LOGITS, Some(&logits.learned)),
+            (TRAIN_LOGITS, joined.map(|joined| &joined.train)),
+            (VALIDATION_LOGITS, joined.and_then(|joined| joined.validation.as_ref())),
+        ];
+        let known = all.into_iter().filter_map(|(name, logits)| Some((name, logits?)));
+        let tensors = known.map(|(name, Logits { values, labels })| {
+            let shape = (values.len() / labels, *labels);
+            Ok((name.to_owned(), Tensor::from_slice(values, shape, &Device::Cpu)?))
+        });
+        let tensors = tensors.collect::<Result<Vec<_>>>()?;
         let metadata = HashMap::from([(PROGRESS.to_owned(), fingerprint.to_owned())]);
-        self.write(&logits_file(name), vec![(LOGITS.to_owned(), values)], metadata)?;
+        self.write(&logits_file(name), tensors, metadata)?;
         let path = self.0.join(STATE);
         if path.exists() {
             std::fs::remove_file(&path)
@@ -323,7 +364,7 @@ impl TrainingFolder {
     ///
     /// # Errors
     /// A file that is damaged.
-    pub fn logits(&self, name: &str, fingerprint: &str) -> Result<Option<Logits>> {
+    pub fn logits(&self, name: &str, fingerprint: &str) -> Result<Option<AssistantLogits>> {
         let path = self.0.join(logits_file(name));
         if !path.exists() {
             return Ok(None);
@@ -333,9 +374,16 @@ impl TrainingFolder {
             return Ok(None);
         }
         let file = parsed(&bytes, &path)?;
-        let values = tensor(&file, &path, LOGITS)?;
-        let labels = values.dim(1)?;
-        Ok(Some(Logits { values: values.flatten_all()?.to_vec1()?, labels }))
+        let read = |name: &str| -> Result<Logits> {
+            let values = tensor(&file, &path, name)?;
+            let labels = values.dim(1)?;
+            Ok(Logits { values: values.flatten_all()?.to_vec1()?, labels })
+        };
+        let names = file.names();
+        let known = |name| names.contains(&name).then(|| read(name)).transpose();
+        let validation = known(VALIDATION_LOGITS)?;
+        let joined = known(TRAIN_LOGITS)?.map(|train| JoinedLogits { train, validation });
+        Ok(Some(AssistantLogits { learned: read(LOGITS)?, joined }))
     }
 
     /// Saves the parameters after a stage in `path`, with the progress.

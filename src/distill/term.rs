@@ -96,6 +96,16 @@ impl Term {
     /// Squared difference of hidden states from those that were kept of the teacher's.
     pub const KEPT: Term = Term(&Loss::shared(8, "kept", |of| of.kept()).hidden().maps_layers());
 
+    /// Squared difference of [CLS] vectors from combinations of the teacher's.
+    pub const COMBINED: Term = Term(&Loss::shared(9, "combined", |of| of.combined()).hidden());
+
+    /// Squared distance of the directions of projected [CLS] vectors, from layers of the teacher that
+    /// are drawn for each epoch.
+    pub const DRAWN: Term = Term(&Loss::shared(10, "drawn", |of| of.drawn()).hidden());
+    /// Divergence from a virtual teacher's probabilities, which are made of the labels.
+    pub const VIRTUAL: Term =
+        Term(&Loss::shared(11, "virtual", |of| of.virtual_teacher()).labels());
+
     /// The losses of all methods, in their order, each once.
     fn all() -> Vec<Term> {
         let mut all: Vec<Term> = METHODS
@@ -110,6 +120,12 @@ impl Term {
 
     pub fn as_str(self) -> &'static str {
         self.0.name
+    }
+
+    /// Whether it cannot be computed without a teacher.
+    pub fn needs_teacher(self) -> bool {
+        let of_labels_alone = self.0.labels && !self.0.teacher_logits && !self.reads_encoders();
+        !of_labels_alone
     }
 
     /// Whether it compares hidden states or attention scores.

@@ -1,17 +1,18 @@
 //! Weighted sums of named losses: the objective of most methods.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use candle_core::{DType, Device, Tensor};
+use candle_core::{Tensor, D};
 
+use super::layer_draw::LayerDraw;
 use super::losses::{self, Averaging, SoftOptions};
 use super::objective::{Needs, Objective, Setting, Step, Weighted};
+use super::projection::Projections;
 use super::recipe::Compat;
 use super::states::{Selection, States};
 use super::term::Term;
-use crate::checkpoint::Draws;
-use crate::model::kernels::Activation;
 use crate::model::{ops, Outputs, Parameter, Wanted};
 
 /// The outputs of the two encoders that are compared, in order.
@@ -23,6 +24,9 @@ pub struct Pairs {
     pub scores: Vec<(usize, usize)>,
     /// Outputs of the student whose [CLS] vectors are compared.
     pub student_first: Vec<usize>,
+    /// For each of `student_first`, the teacher's outputs that it imitates, as positions in the
+    /// selection; empty where each imitates all.
+    pub buckets: Vec<Vec<usize>>,
 }
 
 /// Annealing of the teacher's logits over the epochs of a stage.
@@ -46,29 +50,49 @@ impl Annealing {
 pub struct Terms {
     /// Above 0.
     weights: BTreeMap<Term, f64>,
+    /// ε of the hard loss.
+    smoothing: f64,
+    /// a of a virtual teacher.
+    virtual_probability: Option<f64>,
     soft: SoftOptions,
     pairs: Pairs,
     selection: Option<Selection>,
+    /// The layers of `selection` that an epoch compares, where not all.
+    draw: Option<LayerDraw>,
     annealing: Option<Annealing>,
     compat: Compat,
-    projection: Vec<Parameter>, // W_h: weight (H_S, H_T) and bias (H_T), or nothing
+    /// W_h alone, W_j of each bucket, one for each model's vectors, or nothing.
+    projections: Projections,
+    /// Figures of the last batch besides its losses.
+    figures: Vec<(String, f64)>,
 }
-
-/// Standard deviation of a new projection, as of BERT's linear layers in transformers.
-const PROJECTION_DEVIATION: f64 = 0.02;
 
 impl Terms {
     /// Losses of logits and labels alone.
     pub fn of_logits(weights: &BTreeMap<Term, f64>, soft: SoftOptions, compat: Compat) -> Self {
         Terms {
             weights: weights.clone(),
+            smoothing: 0.0,
+            virtual_probability: None,
             soft,
             pairs: Pairs::default(),
             selection: None,
+            draw: None,
             annealing: None,
             compat,
-            projection: Vec::new(),
+            projections: Projections::default(),
+            figures: Vec::new(),
         }
+    }
+
+    /// Spreads `smoothing` of the label's probability over all labels, in the hard loss.
+    pub fn smoothed(self, smoothing: f64) -> Self {
+        Terms { smoothing, ..self }
+    }
+
+    /// Adds a virtual teacher with this `probability` of the label.
+    pub fn with_virtual_teacher(self, probability: f64) -> Self {
+        Terms { virtual_probability: Some(probability), ..self }
     }
 
     pub fn annealed(self, annealing: Annealing) -> Self {
@@ -82,30 +106,44 @@ impl Terms {
 
     /// Adds the projection W_h from the student's width to the teacher's, which all layers share.
     /// Equal widths need none, except under [`Compat::Huawei`].
-    pub fn with_projection(self, setting: &Setting, seed: u64) -> Result<Self> {
+    pub fn with_projection(mut self, setting: &Setting, seed: u64) -> Result<Self> {
         let Some(teacher) = setting.teacher else { return Ok(self) };
         let (from, to) = (setting.student.hidden, teacher.hidden);
         if from == to && self.compat == Compat::None {
             return Ok(self);
         }
-        let draws = Draws { seed, deviation: PROJECTION_DEVIATION, prefixes: vec![String::new()] };
-        let weight = draws.tensor("projection.weight", &[from, to])?;
-        let bias = Tensor::zeros(to, DType::F32, &Device::Cpu)?;
-        let parameter = |name: &str, value, decays| Parameter::new(name.to_owned(), value, decays);
-        let projection = vec![
-            parameter("projection.weight", &weight, true)?,
-            parameter("projection.bias", &bias, false)?,
-        ];
-        Ok(Terms { projection, ..self })
+        self.projections.add("projection", (from, to), true, seed)?;
+        Ok(self)
+    }
+
+    /// Adds W_j for each bucket: from the teacher's vectors in it, one after the other, to the
+    /// student's width. Without weight decay, which would draw the combinations to zero.
+    pub fn with_combinations(mut self, setting: &Setting, seed: u64) -> Result<Self> {
+        let teacher = setting.teacher.context("no teacher")?.hidden;
+        for (j, bucket) in self.pairs.buckets.iter().enumerate() {
+            let widths = (bucket.len() * teacher, setting.student.hidden);
+            self.projections.add(&format!("combination.{}", j + 1), widths, false, seed)?;
+        }
+        Ok(self)
+    }
+
+    /// Compares the layers that `draw` chooses, and adds a projection of each model's vectors to
+    /// `width` elements, without weight decay.
+    pub fn with_draw(mut self, draw: LayerDraw, width: usize, setting: &Setting) -> Result<Self> {
+        let teacher = setting.teacher.context("no teacher")?.hidden;
+        let both =
+            [("projection.student", setting.student.hidden), ("projection.teacher", teacher)];
+        for (name, from) in both {
+            self.projections.add(name, (from, width), false, draw.seed)?;
+        }
+        Ok(Terms { draw: Some(draw), ..self })
     }
 
     /// `hidden` (M, H_S) in the teacher's width.
     fn projected(&self, hidden: &Tensor) -> Result<Tensor> {
-        match self.projection.as_slice() {
-            [weight, bias] => {
-                Ok(ops::linear(hidden, &weight.var, &bias.var, Activation::Identity)?)
-            }
-            _ => Ok(hidden.clone()),
+        match self.projections.is_empty() {
+            true => Ok(hidden.clone()),
+            false => self.projections.apply(0, hidden),
         }
     }
 
@@ -122,11 +160,16 @@ pub struct BatchComparison<'a> {
     student: Outputs,
     teacher_logits: Option<Tensor>,
     states: Option<States>,
+    figures: RefCell<Vec<(String, f64)>>,
 }
 
 impl BatchComparison<'_> {
     pub(super) fn hard(&self) -> Result<Tensor> {
-        losses::hard(&self.student.logits, &self.step.known_labels()?)
+        let (logits, labels) = (&self.student.logits, self.step.known_labels()?);
+        match self.terms.smoothing {
+            0.0 => losses::hard(logits, &labels),
+            smoothing => losses::smoothed(logits, &labels, smoothing),
+        }
     }
 
     pub(super) fn soft(&self) -> Result<Tensor> {
@@ -170,7 +213,48 @@ impl BatchComparison<'_> {
     }
 
     pub(super) fn attentive(&self) -> Result<Tensor> {
-        losses::attentive(&self.first()?, &self.states()?.hidden)
+        let (student, teacher) = (self.first()?, &self.states()?.hidden);
+        let buckets = &self.terms.pairs.buckets;
+        if buckets.is_empty() {
+            return losses::attentive(&student, teacher);
+        }
+        sum(student.iter().zip(buckets).map(|(student, bucket)| {
+            let of_bucket: Vec<Tensor> = bucket.iter().map(|&k| teacher[k].clone()).collect();
+            losses::attentive(std::slice::from_ref(student), &of_bucket)
+        }))
+    }
+
+    pub(super) fn combined(&self) -> Result<Tensor> {
+        let teacher = &self.states()?.hidden;
+        let buckets = self.terms.pairs.buckets.iter().enumerate();
+        let targets = buckets.map(|(j, bucket)| {
+            let (weight, bias) = self.terms.projections.layer(j)?;
+            let of_bucket: Vec<&Tensor> = bucket.iter().map(|&k| &teacher[k]).collect();
+            let target = losses::combination(&of_bucket, weight, bias)?;
+            self.figures.borrow_mut().push((format!("target_norm_{}", j + 1), mean_norm(&target)?));
+            Ok(target)
+        });
+        losses::combined(&self.first()?, &targets.collect::<Result<Vec<_>>>()?)
+    }
+
+    pub(super) fn drawn(&self) -> Result<Tensor> {
+        let (teacher, projections) = (&self.states()?.hidden, &self.terms.projections);
+        let layers = self.terms.draw.context("no layers are drawn")?.layers(self.step.epoch);
+        let student = self.first()?;
+        let student =
+            student.iter().map(|x| projections.apply(0, x)).collect::<Result<Vec<_>>>()?;
+        let teacher = layers.iter().map(|&layer| projections.apply(1, &teacher[layer]));
+        let teacher = teacher.collect::<Result<Vec<_>>>()?;
+        let spread = losses::spread(&teacher)?;
+        self.figures.borrow_mut().push(("target_spread".to_owned(), spread));
+        losses::directions(&student, &teacher)
+    }
+
+    pub(super) fn virtual_teacher(&self) -> Result<Tensor> {
+        let probability = self.terms.virtual_probability.context("there is no virtual teacher")?;
+        let (logits, labels) = (&self.student.logits, self.step.known_labels()?);
+        let teacher = losses::virtual_logits(logits, &labels, probability)?;
+        losses::soft(logits, &teacher, self.terms.soft)
     }
 
     pub(super) fn kept(&self) -> Result<Tensor> {
@@ -227,7 +311,7 @@ impl Objective for Terms {
     }
 
     fn parameters(&self) -> &[Parameter] {
-        &self.projection
+        self.projections.parameters()
     }
 
     fn losses(&mut self, step: &Step) -> Result<Vec<Weighted>> {
@@ -238,14 +322,27 @@ impl Objective for Terms {
             student: step.outputs(self.wanted())?,
             teacher_logits: needs.logits.then(|| step.teacher.logits(step)).transpose()?,
             states: needs.states.is_some().then(|| step.teacher.states(step)).transpose()?,
+            figures: RefCell::default(),
         };
         let weighted = self.weights.iter().map(|(&term, &weight)| {
             let value = term.0.value.context("the method must compute it");
             let value = value.and_then(|value| value(&comparison));
             Ok(Weighted { term, weight, value: value.with_context(|| format!("loss `{term}`"))? })
         });
-        weighted.collect()
+        let weighted = weighted.collect();
+        self.figures = comparison.figures.into_inner();
+        weighted
     }
+
+    fn figures(&self) -> &[(String, f64)] {
+        &self.figures
+    }
+}
+
+/// The mean Euclidean length of the rows of `x` (B, H).
+fn mean_norm(x: &Tensor) -> Result<f64> {
+    let lengths = x.detach().sqr()?.sum(D::Minus1)?.sqrt()?;
+    Ok(f64::from(lengths.mean_all()?.to_scalar::<f32>()?))
 }
 
 fn sum(values: impl Iterator<Item = Result<Tensor>>) -> Result<Tensor> {

@@ -46,6 +46,8 @@ pub struct Training<'a> {
     pub parameters: &'a [Parameter],
     /// The student's own dropout.
     pub dropout: DropoutRates,
+    /// Seed of its batches and its dropout.
+    pub seed: u64,
     /// The texts that it is trained on: the training set, or texts made from it.
     pub learned: &'a Evaluated,
     /// The training set, on which it is measured.
@@ -271,7 +273,7 @@ impl<'a> StageRun<'a> {
     /// The rows of the texts that are learned from, in the epoch's order.
     fn order(&self) -> Vec<u32> {
         let mut order: Vec<u32> = (0..self.training.learned.tokens.len() as u32).collect();
-        let mut random = ChaCha8Rng::seed_from_u64(self.training.recipe.settings.seed);
+        let mut random = ChaCha8Rng::seed_from_u64(self.training.seed);
         random.set_stream(((self.progress.stage as u64) << 32) + self.progress.epoch as u64);
         order.shuffle(&mut random);
         order
@@ -310,9 +312,8 @@ impl<'a> StageRun<'a> {
         let learned = training.learned;
         let batch = PackedBatch::new(rows.iter().map(|&row| &learned.tokens[row as usize]));
         let labels: Vec<_> = rows.iter().map(|&row| learned.labels[row as usize]).collect();
-        let seed = training.recipe.settings.seed;
         let rates = rates(self.stage, training.dropout);
-        let dropout = Dropout::new(rates, seed, self.progress.number);
+        let dropout = Dropout::new(rates, training.seed, self.progress.number);
         let turn = self.turn();
         let step = Step {
             rows,
@@ -326,6 +327,11 @@ impl<'a> StageRun<'a> {
             number: self.progress.number,
         };
         let weighted = self.objective.losses(&step)?;
+        for (name, value) in self.objective.figures() {
+            let (sum, batches) = self.progress.figures.entry(name.clone()).or_default();
+            *sum += value;
+            *batches += 1;
+        }
         let total = self.total(&weighted, rows, losses)?;
         self.progress.number += 1;
         let store = ops::backward(&total)?;

@@ -61,6 +61,26 @@ pub fn write_logits(
     })
 }
 
+/// The bytes of such a file.
+///
+/// # Errors
+/// Logits that the format cannot hold.
+pub fn logits_bytes(
+    format: LogitsFormat,
+    logits: &Logits,
+    label_names: &[String],
+    labels: &[Option<u32>],
+) -> Result<Vec<u8>> {
+    let rows = LogitRows { logits, label_names, labels };
+    let mut bytes = Vec::new();
+    match format {
+        LogitsFormat::Csv => rows.csv(&mut bytes)?,
+        LogitsFormat::Jsonl => rows.jsonl(&mut bytes)?,
+        LogitsFormat::Parquet => rows.parquet(&mut bytes)?,
+    }
+    Ok(bytes)
+}
+
 struct LogitRows<'a> {
     logits: &'a Logits,
     label_names: &'a [String],

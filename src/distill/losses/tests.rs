@@ -69,6 +69,7 @@ fn gradients_are_those_of_finite_differences() {
             SoftOptions { temperature: 2.5, t_squared: true, divergence, over_labels: true };
         check_gradient(&logits, |x| soft(&x[0], &x[1], options));
     }
+    check_gradient(&logits[..1], |x| smoothed(&x[0], &[3, 0, 2], 0.2));
     check_gradient(&logits, |x| logits_mse(&x[0], &x[1]));
     let rows = [drawn(&[5, 6], 0), drawn(&[5, 6], 40)];
     check_gradient(&rows, |x| hidden_mse(&x[0], &x[1]));
@@ -79,7 +80,11 @@ fn gradients_are_those_of_finite_differences() {
     }
     let layers: Vec<_> = (0..5).map(|i| drawn(&[3, 4], 100 * i)).collect();
     check_gradient(&layers[..4], |x| patient(&x[..2], &x[2..]));
+    check_gradient(&layers[..4], |x| directions(&x[..2], &x[2..]));
     check_gradient(&layers, |x| attentive(&x[..2], &x[2..]));
+    let inputs = [drawn(&[3, 2], 0), drawn(&[3, 4], 50), drawn(&[3, 4], 90), drawn(&[8, 2], 130)];
+    let bias = drawn(&[2], 200);
+    check_gradient(&inputs, |x| combined(&x[..1], &[combination(&[&x[1], &x[2]], &x[3], &bias)?]));
 }
 
 #[test]
@@ -216,6 +221,76 @@ fn attentive_weighs_the_teacher_s_layers_by_affinity() {
     let one = ((3f64.ln() - 0.75).powi(2) + 1.0) / 2.0;
     close(scalar(attentive(std::slice::from_ref(&student), &teacher)), one);
     close(scalar(attentive(&[student.clone(), student], &teacher)), 2.0 * one); // a sum over j
+}
+
+#[test]
+fn label_smoothing_is_a_teacher_with_equal_logits() {
+    let (logits, labels) = (drawn(&[4, 3], 11), [2, 0, 1, 1]);
+    let zero = Tensor::zeros((4, 3), DType::F64, &Device::Cpu).unwrap();
+    let label = scalar(hard(&logits, &labels));
+    let uniform = scalar(soft(&logits, &zero, KL));
+    for smoothing in [0.1, 0.75] {
+        let found = scalar(smoothed(&logits, &labels, smoothing));
+        close(found, (1.0 - smoothing) * label + smoothing * (uniform + 3f64.ln()));
+    }
+    close(scalar(smoothed(&logits, &labels, 0.0)), label);
+    for smoothing in [1.0, -0.1, f64::NAN] {
+        assert!(smoothed(&logits, &labels, smoothing).is_err(), "{smoothing}");
+    }
+}
+
+#[test]
+fn a_virtual_teacher_is_as_sure_of_every_label() {
+    let logits = drawn(&[2, 3], 0);
+    let teacher = virtual_logits(&logits, &[2, 0], 0.9).unwrap();
+    let p = softmax(&teacher, D::Minus1).unwrap().to_vec2::<f64>().unwrap();
+    for (found, expected) in p.concat().iter().zip([0.05, 0.05, 0.9, 0.9, 0.05, 0.05]) {
+        close(*found, expected);
+    }
+    assert!(virtual_logits(&logits, &[3, 0], 0.9).is_err());
+    assert!(virtual_logits(&logits, &[2, 0], 1.0).is_err());
+    assert!(virtual_logits(&drawn(&[2, 1], 0), &[0, 0], 0.9).is_err(), "one label");
+}
+
+#[test]
+fn directions_are_squared_distances_on_the_unit_sphere() {
+    // (3, 4)/5 and (0, 1): 0.6² + 0.2² = 0.4. Opposite: 2² = 4.
+    let (x, y) = (tensor(&[&[3.0, 4.0], &[1.0, 0.0]]), tensor(&[&[0.0, 2.0], &[-7.0, 0.0]]));
+    close(scalar(directions(std::slice::from_ref(&x), std::slice::from_ref(&y))), 2.2);
+    // Of (0, 1) and (−1, 0) the mean is (−1, 1)/2, whose square is a half.
+    close(spread(&[y.clone()]).unwrap(), 0.5);
+    close(spread(&[tensor(&[&[0.0, 2.0], &[0.0, 5.0]])]).unwrap(), 0.0);
+    assert!(directions(&[], &[]).is_err());
+}
+
+#[test]
+fn a_combination_of_one_layer_by_the_identity_is_pkd_without_normalisation() {
+    let student: Vec<_> = (0..2).map(|i| drawn(&[3, 4], 100 * i)).collect();
+    let teacher: Vec<_> = (5..7).map(|i| drawn(&[3, 4], 100 * i)).collect();
+    let identity = Tensor::eye(4, DType::F64, &Device::Cpu).unwrap();
+    let zero = Tensor::zeros(4, DType::F64, &Device::Cpu).unwrap();
+    let targets: Vec<_> =
+        teacher.iter().map(|layer| combination(&[layer], &identity, &zero).unwrap()).collect();
+    let found = scalar(combined(&student, &targets));
+    // PKD is the mean over the layers, and CKD the sum.
+    let of_layer = |j: usize| scalar(hidden_mse(&student[j], &teacher[j]));
+    close(found, of_layer(0) + of_layer(1));
+    let unit =
+        |layers: &[Tensor]| layers.iter().map(|x| normalised(x).unwrap()).collect::<Vec<_>>();
+    let normalised = scalar(combined(&unit(&student), &unit(&targets)));
+    close(normalised, 2.0 * scalar(patient(&student, &teacher)));
+    assert!((found - normalised).abs() > 1e-3, "the lengths of the vectors count");
+}
+
+#[test]
+fn a_combination_weighs_every_layer_of_its_bucket() {
+    // (1, 2, 3)·(10, 1, 0.1) + 0.5 = 12.8 from layers of widths 2 and 1; against 10: 2.8².
+    let bucket = [tensor(&[&[1.0, 2.0]]), tensor(&[&[3.0]])];
+    let weight = tensor(&[&[10.0], &[1.0], &[0.1]]);
+    let bias = Tensor::new(&[0.5], &Device::Cpu).unwrap();
+    let target = combination(&[&bucket[0], &bucket[1]], &weight, &bias).unwrap();
+    close(scalar(combined(&[tensor(&[&[10.0]])], &[target])), 2.8 * 2.8);
+    assert!(combined(&[], &[]).is_err());
 }
 
 #[test]

@@ -1,6 +1,11 @@
-//! ALP-KD: each student layer imitates a mixture of all the teacher's [CLS] vectors.
+//! ALP-KD: each student layer imitates a mixture of the teacher's [CLS] vectors.
 
-use super::{stage, Configured, Method, ObjectiveResult};
+use serde::{Deserialize, Serialize};
+use serde_json::{json, Value};
+use toml::Table;
+
+use super::buckets::{compared, Buckets, NamedBuckets};
+use super::{stage, Configured, Method, ObjectiveResult, OwnKeys};
 use crate::distill::objective::Setting;
 use crate::distill::recipe::{Recipe, StageLayer};
 use crate::distill::states::Selection;
@@ -20,11 +25,23 @@ pub(super) const METHOD: Method = Method {
         vec![("train", train)]
     },
     terms: &[Term::HARD, Term::SOFT, Term::ATTENTIVE],
-    configure: |_| Ok(Box::new(Alp)),
+    own_keys: OwnKeys::ConstrainModels,
+    configure: super::configured::<Alp>,
     ..Method::COMMON
 };
 
-struct Alp;
+/// `[alp]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Alp {
+    buckets: Buckets,
+}
+
+impl Default for Alp {
+    fn default() -> Self {
+        Alp { buckets: Buckets::Named(NamedBuckets::All) }
+    }
+}
 
 impl Configured for Alp {
     fn objective(&self, recipe: &Recipe, setting: &Setting, stage: usize) -> ObjectiveResult {
@@ -33,9 +50,22 @@ impl Configured for Alp {
         }
         super::require_same_width(setting, "alp mixes the teacher's [CLS] vectors as they are")?;
         let teacher = super::require_states(setting)?;
+        if *self != Alp::default() {
+            let (selection, pairs) = compared(&self.buckets.layers("alp", setting)?);
+            return Ok(Box::new(super::terms(recipe, stage).with_states(selection, pairs)));
+        }
         let student_first = (1..=setting.student.layers).collect();
         let selection = Selection::First { hidden: (1..=teacher.layers).collect() };
         let pairs = Pairs { student_first, ..Pairs::default() };
         Ok(Box::new(super::terms(recipe, stage).with_states(selection, pairs)))
+    }
+
+    fn keys(&self) -> Table {
+        super::keys_of(self)
+    }
+
+    /// Where it is not the published method.
+    fn record(&self) -> Option<(&'static str, Value)> {
+        (*self != Alp::default()).then(|| ("alp", json!(self)))
     }
 }

@@ -3,14 +3,19 @@
 mod alp;
 mod annealing;
 mod annealing_mate;
+mod born_again;
+mod buckets; // of the teacher's layers
+mod ckd;
 mod finetune;
 mod hsk;
 mod kd;
 mod mate;
 mod minimax;
 mod pkd;
+mod rail;
 mod takd;
 mod tinybert;
+mod virtual_teacher;
 
 use std::path::Path;
 
@@ -126,15 +131,26 @@ pub trait Configured: Send + Sync {
         None
     }
 
-    /// Students that are trained first, each the teacher of the next.
-    fn assistants(&self) -> &[StudentLayer] {
-        &[]
+    /// Students that are trained before the recipe's, each the teacher of the next.
+    fn assistants(&self, _recipe: &Recipe) -> Vec<Assistant> {
+        Vec::new()
     }
 
     /// What it reads besides the teacher and the splits.
     fn inputs(&self) -> MethodInputs {
         MethodInputs::default()
     }
+
+    /// Whether the mean of the probabilities of assistants and student is written as predictions.
+    fn joins_assistants(&self) -> bool {
+        false
+    }
+}
+
+/// A student that teaches the next one.
+pub struct Assistant {
+    pub student: StudentLayer,
+    pub seed: u64,
 }
 
 /// All methods.
@@ -144,12 +160,16 @@ pub static METHODS: &[Method] = &[
     tinybert::METHOD,
     pkd::METHOD,
     alp::METHOD,
+    ckd::METHOD,
+    rail::METHOD,
     annealing::METHOD,
     takd::METHOD,
+    born_again::METHOD,
     hsk::METHOD,
     mate::METHOD,
     annealing_mate::METHOD,
     minimax::METHOD,
+    virtual_teacher::METHOD,
 ];
 
 /// The method of that name, or a usage error that lists the methods.
@@ -278,7 +298,8 @@ fn terms_but(recipe: &Recipe, stage: usize, own: &[Term]) -> Terms {
     let stage = &recipe.stages[stage];
     let mut losses = stage.losses.clone();
     losses.retain(|term, _| !own.contains(term));
-    Terms::of_logits(&losses, stage.soft_options(divergence, recipe.compat), recipe.compat)
+    let soft = stage.soft_options(divergence, recipe.compat);
+    Terms::of_logits(&losses, soft, recipe.compat).smoothed(stage.smoothing)
 }
 
 fn logits_objective(recipe: &Recipe, stage: usize) -> ObjectiveResult {
@@ -319,8 +340,9 @@ fn require_same_width(setting: &Setting, why: &str) -> Result<()> {
     let (student, teacher) = (setting.student.hidden, require_states(setting)?.hidden);
     ensure!(
         student == teacher,
-        usage!("`student.hidden_size` is {student} and the teacher's {teacher}: {why}")
-            .hint("use tinybert or hsk, which project, or a student of the teacher's width")
+        usage!("`student.hidden_size` is {student} and the teacher's {teacher}: {why}").hint(
+            "use tinybert, ckd, rail or hsk, which project, or a student of the teacher's width"
+        )
     );
     Ok(())
 }

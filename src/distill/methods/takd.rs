@@ -1,13 +1,13 @@
 //! Distillation through assistants: each learns from the previous one, the student from the last.
 
-use anyhow::{ensure, Result};
+use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use toml::Table;
 
-use super::{kd, Configured, Method, ObjectiveResult, OwnKeys};
+use super::{kd, Assistant, Configured, Method, ObjectiveResult, OwnKeys};
 use crate::distill::objective::Setting;
-use crate::distill::recipe::{Recipe, StudentLayer};
+use crate::distill::recipe::{Layers, Recipe, StudentLayer};
 use crate::distill::term::Term;
 use crate::error::Diagnostic;
 
@@ -27,7 +27,19 @@ pub(super) const METHOD: Method = Method {
 struct Takd {
     /// The assistants, largest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    assistants: Vec<StudentLayer>,
+    assistants: Vec<TakdAssistant>,
+}
+
+/// An assistant as a recipe writes it; its other keys are the student's.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct TakdAssistant {
+    /// The teacher's layers that it takes, or their number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layers: Option<Layers>,
+    /// The recipe's where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
 }
 
 impl Configured for Takd {
@@ -40,18 +52,6 @@ impl Configured for Takd {
         super::logits_objective(recipe, stage)
     }
 
-    fn check(&self) -> Result<()> {
-        let only_layers = |a: &StudentLayer| {
-            *a == StudentLayer { layers: a.layers.clone(), ..StudentLayer::default() }
-        };
-        ensure!(
-            self.assistants.iter().all(only_layers),
-            Diagnostic::usage("`takd.assistants` may set `layers` only")
-                .hint("the other keys are the student's")
-        );
-        Ok(())
-    }
-
     fn keys(&self) -> Table {
         super::keys_of(self)
     }
@@ -60,7 +60,11 @@ impl Configured for Takd {
         Some(("assistants", json!(self.assistants)))
     }
 
-    fn assistants(&self) -> &[StudentLayer] {
-        &self.assistants
+    fn assistants(&self, recipe: &Recipe) -> Vec<Assistant> {
+        let assistant = |TakdAssistant { layers, seed }: &TakdAssistant| Assistant {
+            student: StudentLayer { layers: layers.clone(), ..StudentLayer::default() },
+            seed: seed.unwrap_or(recipe.settings.seed),
+        };
+        self.assistants.iter().map(assistant).collect()
     }
 }

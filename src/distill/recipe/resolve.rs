@@ -136,7 +136,7 @@ fn require_teacher(
     stages: &[Stage],
     (student, init): (&StudentLayer, Init),
 ) -> Result<()> {
-    let teaches = stages.iter().any(|stage| stage.losses.keys().any(|term| *term != Term::HARD));
+    let teaches = stages.iter().any(|stage| stage.losses.keys().any(|term| term.needs_teacher()));
     let is_alone = match init {
         Init::Base => true,
         Init::TeacherLayers => false,
@@ -207,9 +207,20 @@ fn stages(file: &RecipeFile, method: &Method) -> Result<Vec<Stage>> {
     let of = |(name, layer): (&'static str, StageLayer)| {
         let layer = Stage::common().under(&layer).under(&file.training);
         let own = file.stage.get(name).cloned().unwrap_or_default();
-        Stage::checked(name, layer.under(&own), method)
+        let mut layer = layer.under(&own);
+        // Set for all stages, it is for those with the loss.
+        let has_hard = layer.losses.as_ref().is_some_and(|l| l.contains_key(&Term::HARD));
+        if own.smoothing.is_none() && names.len() > 1 && !has_hard {
+            layer.smoothing = Some(0.0);
+        }
+        Stage::checked(name, layer, method)
     };
     let mut stages: Vec<Stage> = defaults.into_iter().map(of).collect::<Result<_>>()?;
+    let smooths = stages.iter().any(|stage| stage.smoothing > 0.0);
+    if file.training.smoothing.is_some_and(|smoothing| smoothing > 0.0) && !smooths {
+        bail!(Diagnostic::usage("`training.smoothing` has no effect without the loss `hard`")
+            .hint("leave it out; it spreads the label's probability, not the teacher's"));
+    }
     require_an_epoch(&stages, method)?;
     stages.retain(|stage| stage.max_epochs > 0);
     Ok(stages)

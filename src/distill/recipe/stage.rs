@@ -15,6 +15,10 @@ use crate::error::usage;
 /// Beyond this temperature every distribution is flat.
 const HOTTEST: f64 = 1000.0;
 
+fn is_zero(value: &f64) -> bool {
+    *value == 0.0
+}
+
 /// Defines a stage twice from one list of keys: as written, each key optional, and in force.
 macro_rules! stage_keys {
     ($($(#[$doc:meta])* $key:ident: $type:ty,)*) => {
@@ -79,6 +83,9 @@ stage_keys! {
     temperature: f64,
     /// Whether the soft-label loss is multiplied by t².
     t_squared: bool,
+    /// ε in [0, 1): the share of the label's probability that the hard loss spreads over all labels.
+    #[serde(skip_serializing_if = "is_zero")]
+    smoothing: f64,
     /// The losses and their weights; replaces all of the method's own.
     losses: BTreeMap<Term, f64>,
 }
@@ -100,6 +107,7 @@ impl Stage {
             freeze_embeddings: Some(false),
             temperature: Some(1.0),
             t_squared: Some(false),
+            smoothing: Some(0.0),
             ..StageLayer::default()
         }
     }
@@ -131,6 +139,7 @@ impl Stage {
             ("beta2", below_one(self.beta2), BELOW_ONE),
             ("eps", positive(self.eps), POSITIVE),
             ("clip", not_negative(self.clip), NOT_NEGATIVE),
+            ("smoothing", below_one(self.smoothing), BELOW_ONE),
             ("dropout.hidden", rate(self.dropout.hidden), BELOW_ONE),
             ("dropout.attention", rate(self.dropout.attention), BELOW_ONE),
             ("dropout.classifier", rate(self.dropout.classifier), BELOW_ONE),
@@ -168,6 +177,10 @@ impl Stage {
                 method.name,
                 known()
             )));
+        }
+        if self.smoothing > 0.0 && !self.losses.get(&Term::HARD).is_some_and(|w| *w > 0.0) {
+            bail!(usage!("`stage.{name}.smoothing` has no effect without the loss `hard`")
+                .hint("leave it out; it spreads the label's probability, not the teacher's"));
         }
         Ok(())
     }

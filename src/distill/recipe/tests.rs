@@ -61,6 +61,11 @@ fn an_error_names_the_key() {
         ("[training]\nlosses = { attention = 1.0 }", "`stage.train.losses.attention`"),
         ("[training]\nlosses = { soft = 0.0 }", "`stage.train.losses` has no loss above 0"),
         ("beta = 1.0\n[training]\nlosses = { hard = 1.0 }", "no soft-label loss"),
+        ("[training]\nsmoothing = 1.0", "`stage.train.smoothing` must be in [0, 1)"),
+        (
+            "[training]\nsmoothing = 0.1\nlosses = { soft = 1.0 }",
+            "`stage.train.smoothing` has no effect without the loss `hard`",
+        ),
         ("[stage.intermediate]\nmax_epochs = 1", "`[stage.intermediate]`"),
         ("[hsk]\nlength = 3", "`[hsk]` belongs to the method hsk"),
         ("compat = 'huawei'", "`compat`"),
@@ -129,6 +134,73 @@ fn a_stage_without_epochs_is_left_out() {
         let why = of(3, 0).unwrap_err();
         assert!(why.contains("`stage.prediction.max_epochs` must be at least 1"), "{why}");
     }
+}
+
+#[test]
+fn smoothing_is_for_the_stages_with_a_hard_loss() {
+    let of = |method: &str, more: &str| {
+        let toml = KD.replace("\"kd\"", &format!("\"{method}\"")) + more;
+        let recipe = resolve(&toml, &Flags::default()).map_err(|e| crate::error::rendered(&e))?;
+        Ok::<_, String>(recipe.stages.iter().map(|stage| stage.smoothing).collect::<Vec<_>>())
+    };
+    let all = "[training]\nsmoothing = 0.1\n";
+    assert_eq!(of("annealing", all), Ok(vec![0.0, 0.1]), "the logits have no label");
+    assert_eq!(of("annealing", "[stage.labels]\nsmoothing = 0.2\n"), Ok(vec![0.0, 0.2]));
+    let why = of("annealing", "[stage.logits]\nsmoothing = 0.2\n").unwrap_err();
+    assert!(why.contains("`stage.logits.smoothing` has no effect"), "{why}");
+    let why = of("tinybert", all).unwrap_err();
+    assert!(why.contains("`training.smoothing` has no effect"), "{why}");
+    // Without a smoothing the record is that of a version without the key.
+    let recipe = resolve(KD, &Flags::default()).unwrap();
+    assert_eq!(serde_json::to_value(&recipe.stages[0]).unwrap().get("smoothing"), None);
+}
+
+#[test]
+fn generations_have_the_student_s_shape_and_a_seed_each() {
+    let of = |more: &str| {
+        let toml = format!(
+            "task = 'mrpc'\nmethod = 'born-again'\nteacher = 't'\noutput = 'o'\nseed = 7\n\
+             [student]\nbase = 'b'\nlayers = 3\n{more}"
+        );
+        let recipe = resolve(&toml, &Flags::default()).map_err(|e| crate::error::rendered(&e))?;
+        let assistants = recipe.configured.assistants(&recipe);
+        assert!(assistants.iter().all(|each| each.student == recipe.student));
+        Ok::<_, String>(assistants.iter().map(|each| each.seed).collect::<Vec<_>>())
+    };
+    assert_eq!(of(""), Ok(vec![8, 9]));
+    assert_eq!(of("[born-again]\ngenerations = 2\nseeds = [7]\n"), Ok(vec![7]));
+    let why = of("[born-again]\ngenerations = 1\n").unwrap_err();
+    assert!(why.contains("`born-again.generations` must be at least 2"), "{why}");
+    let why = of("[born-again]\nseeds = [1]\n").unwrap_err();
+    assert!(why.contains("`born-again.seeds` has 1 seeds, and 2 are needed"), "{why}");
+}
+
+#[test]
+fn an_assistant_may_have_its_own_seed() {
+    let toml = KD.replace("\"kd\"", "\"takd\"")
+        + "seed = 5\n[takd]\nassistants = [{ layers = 4, seed = 2 }, { layers = 2 }]\n";
+    let recipe = resolve(&toml, &Flags::default()).unwrap();
+    let seeds: Vec<_> = recipe.configured.assistants(&recipe).iter().map(|a| a.seed).collect();
+    assert_eq!(seeds, [2, 5]);
+    let (_, record) = recipe.configured.record().unwrap();
+    assert_eq!(record, serde_json::json!([{"layers": 4, "seed": 2}, {"layers": 2}]));
+}
+
+#[test]
+fn only_a_virtual_teacher_needs_no_model() {
+    let of = |method: &str, more: &str| {
+        let toml =
+            format!("task = 'mrpc'\nmethod = '{method}'\noutput = 'o'\nstudent.base = 'b'\n");
+        let recipe = resolve(&(toml + "student.init = 'base'\n" + more), &Flags::default());
+        recipe.map(|recipe| recipe.keep).map_err(|e| crate::error::rendered(&e))
+    };
+    assert_eq!(of("virtual", ""), Ok(Keep::BestAccuracy));
+    for method in ["kd", "ckd", "rail", "born-again"] {
+        let why = of(method, "").unwrap_err();
+        assert!(why.contains(&format!("the method {method} needs a teacher")), "{why}");
+    }
+    let why = of("virtual", "[virtual]\nprobability = 0.5\n").unwrap_err();
+    assert!(why.contains("`virtual.probability` must be above 0.5 and below 1"), "{why}");
 }
 
 #[test]

@@ -5,19 +5,21 @@ mod generator; // the masked language model that a method trains
 mod corpus; //   the neighbours in a corpus
 mod teaching; // the teacher's signals for a stage
 mod identity; // fingerprints, and the stages that trainings share
+mod ensemble; // the mean of assistants and student
 mod written; //  the student, measured and written
 
 use std::path::Path;
 
 use anyhow::{bail, Error, Result};
 
+use self::ensemble::Member;
 use self::generator::Generator;
 use self::prepared::Prepared;
 use super::data::{Splits, Teacher};
 use super::log::TrainingLog;
 use super::recipe::Recipe;
 use super::record::RecordedCheckpoint;
-use super::saved::{Epoch, TrainingFolder, TrainingProgress};
+use super::saved::{AssistantLogits, Epoch, TrainingFolder, TrainingProgress};
 use super::trainer::{EpochCallback, Training, TrainingEnd, SAVED};
 use crate::audit::{run_options, Session};
 use crate::check::draw_order;
@@ -172,13 +174,16 @@ impl Distillation<'_> {
             all.for_each(|each| each.set_teacher_logits(&logits));
             teacher_logits = Some(logits.learned());
         }
+        let mut members = Vec::new();
         for (i, assistant) in assistants.iter().enumerate() {
-            teacher_logits = Some(self.assistant(i, assistant, teacher_logits, resume)?);
+            let logits = self.assistant(i, assistant, teacher_logits, resume)?;
+            members.extend(logits.joined.map(|logits| Member { seed: assistant.seed, logits }));
+            teacher_logits = Some(logits.learned);
         }
         let (model, end) = self.train(&student, teacher_logits, STUDENT, resume)?;
         let outcome = match end {
             TrainingEnd::Finished(ended) => {
-                TrainingOutcome::Trained(Box::new(self.write(student, &*model, ended)?))
+                TrainingOutcome::Trained(Box::new(self.write(student, &*model, ended, members)?))
             }
             TrainingEnd::Stopped(course) => TrainingOutcome::Stopped(course),
         };
@@ -187,15 +192,14 @@ impl Distillation<'_> {
         Ok(outcome)
     }
 
-    /// The logits of assistant number `i` on the texts that are learned from, trained now or in an earlier
-    /// run.
+    /// The logits of assistant number `i`, trained now or in an earlier run.
     fn assistant(
         &self,
         i: usize,
         assistant: &Prepared,
         teacher_logits: Option<Logits>,
         resume: bool,
-    ) -> Result<Logits> {
+    ) -> Result<AssistantLogits> {
         let name = format!("assistant {}", i + 1);
         let fingerprint = self.fingerprint(&name, assistant)?;
         let known = self.folder.logits(&name, &fingerprint)?;
@@ -204,7 +208,9 @@ impl Distillation<'_> {
         }
         let (model, _) = self.train(assistant, teacher_logits, &name, resume)?;
         let options = run_options(&self.recipe.settings, self.session, Windows::WHOLE);
-        let logits = assistant.learned().logits(&*model, &options)?;
+        let learned = assistant.learned().logits(&*model, &options)?;
+        let joined = self.joined(assistant, &*model, assistant.on_train(&learned))?;
+        let logits = AssistantLogits { learned, joined };
         self.folder.finish_assistant(&name, &fingerprint, &logits)?;
         Ok(logits)
     }
@@ -244,6 +250,7 @@ impl Distillation<'_> {
             student: &*model,
             parameters: &parameters,
             dropout: prepared.student.dropout,
+            seed: prepared.seed,
             learned: prepared.learned(),
             train: &prepared.train,
             validation: prepared.validation.as_ref(),

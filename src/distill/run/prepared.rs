@@ -16,6 +16,7 @@ use crate::distill::recipe::{Init, Keep, Recipe, StudentLayer};
 use crate::distill::saved::TrainingFolder;
 use crate::distill::student::{begin, columns_by_name, NewStudent, StudentPlan};
 use crate::error::usage;
+use crate::inference::Logits;
 use crate::model::{has_segments, trainable_shape};
 use crate::task::Dataset;
 
@@ -27,6 +28,8 @@ pub(super) struct Prepared {
     augmented: Option<Evaluated>,
     /// The texts that it is trained on besides, with the teacher's logits.
     pub corpus: Option<Evaluated>,
+    /// Seed of its new weights, batches and dropout.
+    pub seed: u64,
     /// The examples of the validation split that are not held out.
     pub validation: Option<Evaluated>,
     /// Their rows in the split, where not all.
@@ -40,6 +43,11 @@ impl Prepared {
         self.augmented.as_ref().unwrap_or(&self.train)
     }
 
+    /// `learned`, logits on those texts, where they are the training set.
+    pub fn on_train<'l>(&self, learned: &'l Logits) -> Option<&'l Logits> {
+        Some(learned).filter(|_| self.augmented.is_none())
+    }
+
     /// SHA-256 of the texts besides the training set.
     pub fn other_texts_sha256(&self) -> [Option<[String; 2]>; 2] {
         [&self.augmented, &self.corpus].map(|texts| texts.as_ref().map(Evaluated::sha256))
@@ -50,12 +58,17 @@ impl Prepared {
         if let Some(corpus) = &mut self.corpus {
             corpus.teacher = logits.corpus.clone();
         }
+        let seen = logits.validation.as_ref().map(|whole| self.seen_part(whole));
         if let Some(validation) = &mut self.validation {
-            let whole = logits.validation.as_ref();
-            validation.teacher = whole.map(|whole| match &self.seen {
-                Some(rows) => whole.part(rows),
-                None => whole.clone(),
-            });
+            validation.teacher = seen;
+        }
+    }
+
+    /// The rows of `whole`, logits on the validation split, that are not held out.
+    pub fn seen_part(&self, whole: &Logits) -> Logits {
+        match &self.seen {
+            Some(rows) => whole.part(rows),
+            None => whole.clone(),
         }
     }
 }
@@ -135,21 +148,22 @@ impl<'a> Distillation<'a> {
         if self.recipe.stages.iter().any(|stage| stage.losses.keys().any(|term| term.0.labels)) {
             self.splits.require_labels()?;
         }
-        let student = self.student(&self.recipe.student)?;
+        let recipe = self.recipe;
+        let student = self.student(&recipe.student, recipe.settings.seed)?;
         let mut assistants = Vec::new();
-        for (i, asked) in self.recipe.configured.assistants().iter().enumerate() {
-            let assistant = self.student(asked).with_context(|| format!("assistant {}", i + 1))?;
+        for (i, asked) in recipe.configured.assistants(recipe).iter().enumerate() {
+            let assistant = self.student(&asked.student, asked.seed);
+            let assistant = assistant.with_context(|| format!("assistant {}", i + 1))?;
             assistants.push(assistant);
         }
         Ok((student, assistants))
     }
 
     /// The student that `asked` describes, checked against the method.
-    fn student(&mut self, asked: &StudentLayer) -> Result<Prepared> {
+    fn student(&mut self, asked: &StudentLayer, seed: u64) -> Result<Prepared> {
         let recipe = self.recipe;
         let init = recipe.init;
-        let plan =
-            StudentPlan { labels: &self.labels, seed: recipe.settings.seed, compat: recipe.compat };
+        let plan = StudentPlan { labels: &self.labels, seed, compat: recipe.compat };
         let columns = match (init, &self.teacher) {
             (Init::TeacherLayers, Some(teacher)) => Some(teacher.classifier.columns().to_vec()),
             (Init::Base, _) => columns_by_name(&self.checkpoint, &self.labels)?,
@@ -190,7 +204,7 @@ impl<'a> Distillation<'a> {
             self.session.progress.message("the last layer is new: its weights are random");
         }
         let corpus = of(&self.splits.corpus)?;
-        Ok(Prepared { student, train, augmented, corpus, validation, seen, setting })
+        Ok(Prepared { student, train, augmented, corpus, seed, validation, seen, setting })
     }
 
     /// The setting of a student that is trained on `learned`.

@@ -5,13 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use super::ensemble::Member;
 use super::prepared::Prepared;
 use super::Distillation;
 use crate::audit::run_options;
 use crate::checkpoint::NewCheckpoint;
 use crate::distill::data::recorded;
 use crate::distill::evaluate::{Evaluated, Score, SoftLoss};
-use crate::distill::record::{self, DistillationRecord};
+use crate::distill::record::{self, DistillationRecord, RecordedEnsemble};
 use crate::distill::trainer::FinishedTraining;
 use crate::inference::{Logits, Windows};
 use crate::model::Trainable;
@@ -24,6 +25,8 @@ pub struct Student {
     pub train: Score,
     /// On the validation split, without the held-out part.
     pub validation: Option<Score>,
+    /// The mean of all generations, where it was written.
+    pub ensemble: Option<RecordedEnsemble>,
     /// Over the training set, against the teacher.
     pub soft_loss: Option<SoftLoss>,
     pub train_logits: SplitLogits,
@@ -45,12 +48,13 @@ pub struct SplitLogits {
 }
 
 impl Distillation<'_> {
-    /// Measures the student and writes its folder.
+    /// Measures the student and writes its folder; `members` are its assistants.
     pub(super) fn write(
         &self,
         prepared: Prepared,
         model: &dyn Trainable,
         ended: FinishedTraining,
+        mut members: Vec<Member>,
     ) -> Result<Student> {
         let (recipe, session) = (self.recipe, self.session);
         let options = run_options(&recipe.settings, session, Windows::WHOLE);
@@ -62,6 +66,10 @@ impl Distillation<'_> {
         let run = |split| -> Result<_> { Ok((split, Evaluated::logits(split, model, &options)?)) };
         let seen = prepared.validation.as_ref().map(run).transpose()?;
         let validation = seen.as_ref().map(|(split, logits)| split.score(logits)).transpose()?;
+        let own = self.joined(&prepared, model, Some(&logits))?;
+        members.extend(own.map(|logits| Member { seed: prepared.seed, logits }));
+        let joined = self.ensemble(&prepared, &members)?;
+        let (ensemble, files) = joined.map(|mean| (mean.record, mean.files)).unzip();
         let mut data = BTreeMap::from([("train", recorded(&self.splits.train, &prepared.train))]);
         if let (Some(split), Some(evaluated)) = (&self.splits.validation, &prepared.validation) {
             data.insert("validation", recorded(split, evaluated));
@@ -85,6 +93,7 @@ impl Distillation<'_> {
             epoch: ended.epoch,
             train,
             validation,
+            ensemble: ensemble.as_ref(),
             recipe: self.recorded(&prepared),
             teacher: self.sources.0.clone(),
             begun_from: Some(self.sources.1.clone()),
@@ -98,7 +107,7 @@ impl Distillation<'_> {
             config: prepared.student.config,
             tensors: model.export()?,
             tokenizer_files: self.checkpoint.tokenizer_files(&session.hub)?,
-            extra_files: vec![("distillation.json", json)],
+            extra_files: files.into_iter().flatten().chain([("distillation.json", json)]).collect(),
         };
         checkpoint.write(&recipe.output)?;
         let both = |split: &Evaluated, student: Logits| SplitLogits {
@@ -111,6 +120,7 @@ impl Distillation<'_> {
             ended,
             train,
             validation,
+            ensemble,
             soft_loss,
             train_logits: both(&prepared.train, logits),
             validation_logits: seen.map(|(split, logits)| both(split, logits)),

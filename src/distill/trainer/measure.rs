@@ -8,7 +8,6 @@ use crate::confidence::{ConfidenceKind, Statistic};
 use crate::distill::evaluate::{Score, SigmaCheck, SoftLoss};
 use crate::distill::recipe::{BetaStopping, Keep, StoppingLoss};
 use crate::distill::saved::{Candidate, Epoch};
-use crate::distill::term::Term;
 use crate::inference::Logits;
 
 /// The figures at the end of an epoch, with dropout off.
@@ -57,14 +56,15 @@ impl<'a> StageRun<'a> {
     /// The epoch that has just ended; the progress is then at the start of the next.
     fn finished_epoch(&mut self, measured: &Measured, sample_sigma: Option<f64>) -> Epoch {
         let sums = std::mem::take(&mut self.progress.sums);
+        let figures = std::mem::take(&mut self.progress.figures);
         self.progress.epoch += 1;
         self.progress.step = 0;
-        let mean = |(term, (sum, batches)): (Term, (f64, usize))| (term, sum / batches as f64);
         let other = measured.validation.filter(|_| self.training.recipe.sigma_name().is_some());
         Epoch {
             stage: self.stage.name.to_owned(),
             epoch: self.progress.epoch,
             losses: sums.into_iter().map(mean).collect(),
+            figures: figures.into_iter().map(mean).collect(),
             soft_loss: measured.soft_loss,
             validation: measured.score,
             train: measured.train,
@@ -163,4 +163,9 @@ impl<'a> StageRun<'a> {
         }
         Ok(())
     }
+}
+
+/// A sum over some batches, by name, as a mean.
+fn mean<Name>((name, (sum, batches)): (Name, (f64, usize))) -> (Name, f64) {
+    (name, sum / batches as f64)
 }

@@ -176,6 +176,7 @@ fn train(folder: &TrainingFolder, run: Run, event: Option<Event>) -> Trained {
         student: &*model,
         parameters: &parameters,
         dropout: DropoutRates { hidden: 0.0, attention: 0.0, classifier: 0.0 },
+        seed: recipe.settings.seed,
         learned: &examples,
         train: &examples,
         validation: Some(&validation),

@@ -57,6 +57,10 @@ pub(super) fn value_in_force(document: &Table, recipe: &Recipe, name: &str) -> O
         }
         _ => return None,
     };
+    // A stage is not written with a smoothing of 0.
+    if keys == ["smoothing"] {
+        return Some(Value::Float(stage.smoothing));
+    }
     let mut value = Value::try_from(stage).ok()?;
     for key in keys {
         value = value.get(*key)?.clone();
