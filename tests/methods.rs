@@ -264,3 +264,30 @@ fn a_smoothing_of_zero_changes_nothing() {
     let record = record(&sandbox, "smooth");
     assert_eq!(record["recipe"]["stages"][0]["smoothing"], 0.2);
 }
+
+#[test]
+fn every_epoch_is_written_where_all_states_are_asked_for() {
+    let sandbox = Sandbox::new();
+    let recipe = recipe("kd", TWO_LAYERS).replace("max_epochs = 2", "max_epochs = 3");
+    trained(&sandbox, &recipe, "one");
+    let run = trained(&sandbox, &format!("states = \"all\"\n{recipe}"), "all");
+    says(&run.stdout, &["the state after each epoch in epoch-1"]);
+    assert!(weights(&sandbox, "all") == weights(&sandbox, "one"));
+    assert_eq!(record(&sandbox, "all")["recipe"]["states"], "all");
+    assert_eq!(record(&sandbox, "one")["recipe"].get("states"), None);
+    assert!(!sandbox.path("one/epoch-1").exists() && !sandbox.path("all/epoch-4").exists());
+    let of: Vec<_> =
+        (1..=3).map(|epoch| weights(&sandbox, &format!("all/epoch-{epoch}"))).collect();
+    assert!(of[0] != of[1] && of[1] != of[2]);
+    let kept = record(&sandbox, "all")["epoch"].as_u64().unwrap() as usize;
+    assert!(of[kept - 1] == weights(&sandbox, "all"));
+    // Each is a checkpoint: the training measured what an audit does.
+    for epoch in 1..=3 {
+        let (data, teacher, student) = (demo(""), demo("teacher"), format!("all/epoch-{epoch}"));
+        let models = ["--data", &data, "--teacher", &teacher, "--student", &student];
+        let task = ["--task", "sst2", "--max-length", "64", "--split", "validation"];
+        let row = sandbox.row(&with(&task, &models));
+        let measured = &record(&sandbox, "all")["course"][epoch - 1]["validation"]["sigma"];
+        assert_eq!(row["sigma"], *measured, "epoch {epoch}");
+    }
+}

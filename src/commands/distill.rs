@@ -13,7 +13,7 @@ use crate::confidence::{ConfidenceKind, Statistic};
 use crate::config::quoted;
 use crate::distill::evaluate::Score;
 use crate::distill::log::duration;
-use crate::distill::recipe::{Flags, Recipe};
+use crate::distill::recipe::{Flags, Recipe, WrittenStates};
 use crate::distill::trainer::EndedBy;
 use crate::distill::{distill, Student};
 use crate::error::Exit;
@@ -98,6 +98,9 @@ fn summary(recipe: &Recipe, student: &Student) -> String {
         lines.extend(ensemble.validation.as_ref().map(|s| score("validation", s)));
     }
     lines.push(format!("wrote {}", student.folder.display()));
+    if recipe.states == WrittenStates::All {
+        lines.push("  with the state after each epoch in epoch-1, epoch-2, …".to_owned());
+    }
     lines.extend(audit_hint(recipe, student));
     lines.join("\n") + "\n"
 }

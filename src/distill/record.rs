@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::evaluate::{Score, SoftLoss};
 use super::recipe::{
-    Beta, Compat, HeldOut, Keep, LayerMap, Recipe, Stage, StoppingLoss, StudentLayer, TeacherStates,
+    Beta, Compat, HeldOut, Keep, LayerMap, Recipe, Stage, StoppingLoss, StudentLayer,
+    TeacherStates, WrittenStates,
 };
 use super::saved::Epoch;
 use super::term::Term;
@@ -90,6 +91,8 @@ pub struct RecordedRecipe<'a> {
     pub beta: Option<Beta>,
     pub stopping_loss: Option<StoppingLoss>,
     pub keep: Keep,
+    #[serde(skip_serializing_if = "WrittenStates::is_default")]
+    pub states: WrittenStates,
     /// κ, where `keep` depends on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kappa: Option<f64>,
@@ -125,6 +128,7 @@ impl<'a> RecordedRecipe<'a> {
             stages: &self.stages[..=stage],
             beta: None,
             keep: Keep::Last,
+            states: WrittenStates::Kept,
             kappa: None,
             statistic: None,
             confidence: None,
@@ -144,6 +148,7 @@ impl<'a> RecordedRecipe<'a> {
             beta: recipe.stopping.map(|stopping| stopping.beta),
             stopping_loss: recipe.stopping.map(|stopping| stopping.loss),
             keep: recipe.keep,
+            states: recipe.states,
             kappa: recipe.kappa(n),
             statistic: of_sigma.map(|(statistic, _)| statistic),
             confidence: of_sigma

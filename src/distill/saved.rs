@@ -146,7 +146,7 @@ pub struct Epoch {
 }
 
 /// A state at the end of an epoch that may be the one that is kept.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub struct Candidate {
     /// The stage, from 0.
     pub stage: usize,

@@ -44,6 +44,8 @@ pub struct Training<'a> {
     /// The student, over `parameters`.
     pub student: &'a dyn Trainable,
     pub parameters: &'a [Parameter],
+    /// Whether the state after every epoch that is measured stays in the folder.
+    pub keeps_all: bool,
     /// The student's own dropout.
     pub dropout: DropoutRates,
     /// Seed of its batches and its dropout.
@@ -438,7 +440,10 @@ impl<'a> StageRun<'a> {
         let state = self.objective.state()?;
         folder.save(&self.progress, &self.all_parameters(), moments, state)?;
         self.untidy = false;
-        folder.remove_candidates_but(&self.progress.candidates)
+        match self.training.keeps_all {
+            true => Ok(()),
+            false => folder.remove_candidates_but(&self.progress.candidates),
+        }
     }
 
     /// Saves the training on an interrupt.

@@ -109,6 +109,24 @@ impl Keep {
     }
 }
 
+/// `states`: the states that are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WrittenStates {
+    /// The one that is kept.
+    #[default]
+    Kept,
+    /// That one, and the state after each epoch that is measured, in a folder of its own.
+    All,
+}
+
+impl WrittenStates {
+    /// Whether it is [`WrittenStates::Kept`].
+    pub fn is_default(&self) -> bool {
+        *self == WrittenStates::Kept
+    }
+}
+
 /// The soft-label loss that is compared with β.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -208,6 +226,7 @@ pub(super) struct RecipeFile {
     pub beta_per_example: Option<f64>,
     pub stopping_loss: Option<StoppingLoss>,
     pub keep: Option<Keep>,
+    pub states: Option<WrittenStates>,
     /// κ of `best-preserved`.
     pub kappa: Option<f64>,
     /// The statistic of the σ that `keep` compares.

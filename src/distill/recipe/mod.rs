@@ -19,7 +19,7 @@ use serde::Serialize;
 use file::RecipeFile;
 pub use file::{
     Compat, DropoutLayer, HeldOut, Init, Keep, LayerMap, Layers, NamedLayerMap, StoppingLoss,
-    StudentLayer, TeacherStates,
+    StudentLayer, TeacherStates, WrittenStates,
 };
 pub use stage::{Stage, StageLayer};
 
@@ -96,6 +96,8 @@ pub struct Recipe {
     pub stopping: Option<BetaStopping>,
     /// The state that is saved otherwise.
     pub keep: Keep,
+    /// The states that are written.
+    pub states: WrittenStates,
     /// The part of the validation split that is not used in training.
     pub held_out: Option<HeldOut>,
     /// Steps between two lines of progress.

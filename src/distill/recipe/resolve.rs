@@ -50,6 +50,7 @@ impl Recipe {
         Ok(Recipe {
             stopping: stopping(&file, &stages)?,
             keep: keep(&file, &settings)?,
+            states: file.states.unwrap_or_default(),
             held_out: file.held_out,
             inputs: configured.inputs().resolved(folder),
             settings,

@@ -6,6 +6,7 @@ mod corpus; //   the neighbours in a corpus
 mod teaching; // the teacher's signals for a stage
 mod identity; // fingerprints, and the stages that trainings share
 mod ensemble; // the mean of assistants and student
+mod epochs; //   the states after every epoch
 mod written; //  the student, measured and written
 
 use std::path::Path;
@@ -17,7 +18,7 @@ use self::generator::Generator;
 use self::prepared::Prepared;
 use super::data::{Splits, Teacher};
 use super::log::TrainingLog;
-use super::recipe::Recipe;
+use super::recipe::{Recipe, WrittenStates};
 use super::record::RecordedCheckpoint;
 use super::saved::{AssistantLogits, Epoch, TrainingFolder, TrainingProgress};
 use super::trainer::{EpochCallback, Training, TrainingEnd, SAVED};
@@ -249,6 +250,7 @@ impl Distillation<'_> {
             recipe,
             student: &*model,
             parameters: &parameters,
+            keeps_all: recipe.states == WrittenStates::All && name == STUDENT,
             dropout: prepared.student.dropout,
             seed: prepared.seed,
             learned: prepared.learned(),
@@ -267,7 +269,11 @@ impl Distillation<'_> {
             let signals = self.signals(&*objective, teacher_logits.clone(), prepared)?;
             Ok((objective, signals))
         })?;
-        Ok((model.snapshot()?, end))
+        let kept = model.snapshot()?;
+        if let (true, TrainingEnd::Finished(ended)) = (training.keeps_all, &end) {
+            self.write_epochs(prepared, &*model, &parameters, &ended.course)?;
+        }
+        Ok((kept, end))
     }
 }
 

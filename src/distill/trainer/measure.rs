@@ -35,11 +35,15 @@ impl<'a> StageRun<'a> {
         let named = recipe.sigma_name();
         self.training.log.epoch(&epoch, self.stage.max_epochs, compared, named.as_deref());
         self.progress.course.push(epoch);
+        let candidate = self.candidate(&measured);
+        if self.training.keeps_all && self.is_measured() {
+            self.training.folder.save_candidate(&candidate, self.training.parameters)?;
+        }
         if compared.is_some_and(|(loss, beta)| loss <= beta) {
             return Ok(AfterEpoch::End(EndedBy::Beta));
         }
         if self.is_measured() {
-            self.keep_if_candidate(self.candidate(&measured))?;
+            self.keep_if_candidate(candidate)?;
         }
         let epochs = recipe.measured_epochs();
         let done = recipe.measured_epochs_before(self.progress.stage) + self.progress.epoch;

@@ -175,6 +175,7 @@ fn train(folder: &TrainingFolder, run: Run, event: Option<Event>) -> Trained {
         recipe: &recipe,
         student: &*model,
         parameters: &parameters,
+        keeps_all: false,
         dropout: DropoutRates { hidden: 0.0, attention: 0.0, classifier: 0.0 },
         seed: recipe.settings.seed,
         learned: &examples,

@@ -5,7 +5,7 @@ use crate::error::usage;
 use crate::task::spelling::did_you_mean;
 
 /// Keys that do not change the training, or after whose change two trials cannot be compared.
-const NOT_SEARCHED: [&str; 20] = [
+const NOT_SEARCHED: [&str; 21] = [
     "task",
     "own_task",
     "data",
@@ -19,6 +19,7 @@ const NOT_SEARCHED: [&str; 20] = [
     "threads",
     "output",
     "store",
+    "states",
     "teacher_states",
     "held_out",
     "kappa",
