@@ -108,7 +108,7 @@ mod tests {
     fn setting(student: usize, teacher: usize) -> Setting {
         let shape = |layers| Shape { layers, hidden: 4, heads: 2, positions: 8 };
         let (student, teacher) = (shape(student), Some(shape(teacher)));
-        Setting { student, teacher, same_tokens: true, separator: None }
+        Setting { student, teacher, same_tokens: true, separator: None, masked_lm: None }
     }
 
     fn of(buckets: &Buckets, student: usize, teacher: usize) -> Result<Vec<Vec<usize>>, String> {
