@@ -19,12 +19,12 @@ use rand_chacha::ChaCha8Rng;
 
 use self::ending::AfterEpoch;
 use self::kept::Choice;
-use self::learner::{Clipping, Learner};
+use self::learner::{options, Clipping, Learner};
 use super::evaluate::{Diverged, Evaluated};
 use super::log::{Pace, TrainingLog};
 use super::objective::{Objective, Step, Turn, Weighted};
-use super::optimizer::{AdamWOptions, Gradients};
-use super::recipe::{BetaStopping, Compat, Recipe, Stage};
+use super::optimizer::Gradients;
+use super::recipe::{BetaStopping, Recipe, Stage};
 use super::saved::{TrainingFolder, TrainingProgress};
 use super::schedule::Schedule;
 use super::signals::Signals;
@@ -174,7 +174,7 @@ impl<'a> StageRun<'a> {
         let of_student = training.parameters.iter();
         let trained = of_student.filter(|p| !(stage.freeze_embeddings && p.embeds)).cloned();
         let parameters = trained.chain(objective.parameters().iter().cloned()).collect();
-        let learner = Learner::new(parameters, options(training, stage));
+        let learner = Learner::new(parameters, options(stage, training.recipe.compat));
         let opponent = objective.opponent();
         let opponent = opponent.map(|other| Learner::new(other.parameters.clone(), other.options));
         let (untidy, pace) = (false, Pace::begin(Instant::now()));
@@ -381,7 +381,7 @@ impl<'a> StageRun<'a> {
             (Turn::Opponent, Some(opponent)) => {
                 (Clipping::Together(opponent.clip), opponent.learning_rate)
             }
-            _ => (self.clipping(), self.learning_rate()),
+            _ => (Clipping::of(self.stage, self.training.recipe.compat), self.learning_rate()),
         };
         let norm = clipping.apply(gradients)?;
         if !norm.is_finite() {
@@ -393,14 +393,6 @@ impl<'a> StageRun<'a> {
             Turn::Opponent => self.progress.opponent_steps = steps,
         }
         Ok((norm, rate))
-    }
-
-    /// How the student's gradients are clipped.
-    fn clipping(&self) -> Clipping {
-        match self.training.recipe.compat {
-            Compat::None => Clipping::Together(self.stage.clip),
-            Compat::Huawei => Clipping::Each(self.stage.clip),
-        }
     }
 
     fn learning_rate(&self) -> f64 {
@@ -479,17 +471,6 @@ impl<'a> StageRun<'a> {
             (learning_rate, norm),
             &self.pace,
         );
-    }
-}
-
-/// The options of the student's optimizer.
-fn options(training: &Training, stage: &Stage) -> AdamWOptions {
-    AdamWOptions {
-        beta1: stage.beta1,
-        beta2: stage.beta2,
-        eps: stage.eps,
-        weight_decay: stage.weight_decay,
-        bias_correction: training.recipe.compat == Compat::None,
     }
 }
 

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use candle_core::backprop::GradStore;
 
 use crate::distill::optimizer::{AdamW, AdamWOptions, Gradients};
+use crate::distill::recipe::{Compat, Stage};
 use crate::distill::saved::NamedMoments;
 use crate::model::Parameter;
 
@@ -90,7 +91,26 @@ pub(super) enum Clipping {
     Each(f64),
 }
 
+/// The options of the student's optimizer in `stage`.
+pub(super) fn options(stage: &Stage, compat: Compat) -> AdamWOptions {
+    AdamWOptions {
+        beta1: stage.beta1,
+        beta2: stage.beta2,
+        eps: stage.eps,
+        weight_decay: stage.weight_decay,
+        bias_correction: compat == Compat::None,
+    }
+}
+
 impl Clipping {
+    /// How the student's gradients are clipped in `stage`.
+    pub fn of(stage: &Stage, compat: Compat) -> Self {
+        match compat {
+            Compat::None => Clipping::Together(stage.clip),
+            Compat::Huawei => Clipping::Each(stage.clip),
+        }
+    }
+
     /// Clips -> the global norm before.
     pub fn apply(self, gradients: &mut Gradients) -> Result<f64> {
         match self {

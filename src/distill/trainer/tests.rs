@@ -6,6 +6,7 @@ use super::*;
 use crate::checkpoint::{Draws, ModelConfig, TokenizedExample, Weights};
 use crate::config::Layer;
 use crate::distill::objective::{Needs, Opponent};
+use crate::distill::optimizer::AdamWOptions;
 use crate::distill::recipe::Flags;
 use crate::distill::term::Term;
 use crate::inference::{Logits, Windows};
