@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use self::draws::Draw;
 use super::losses::{self, SoftLossKind, SoftOptions};
+use super::methods::{require_same_tokens, require_states, MethodInputs};
 use super::objective::{Needs, Objective, Opponent, Setting, Step, Turn, Weighted};
 use super::optimizer::AdamWOptions;
-use super::recipe::Recipe;
 use super::signals::TeacherModel;
 use super::term::{Loss, Term};
 use super::terms::{Annealing, Terms};
@@ -82,6 +82,16 @@ impl GeneratorKeys {
         wrong.map_or(Ok(()), |(key, _, why)| Err(usage!("`{table}.{key}` {why}").into()))
     }
 
+    /// The keys that decide a training: its digest stands for the checkpoint.
+    pub fn without_path(&self) -> Self {
+        GeneratorKeys { checkpoint: None, ..self.clone() }
+    }
+
+    /// What it reads.
+    pub fn inputs(&self) -> MethodInputs {
+        MethodInputs { masked_lm: self.checkpoint.clone(), ..MethodInputs::default() }
+    }
+
     /// Who learns from step number `step` of the stage: each cycle begins with the generator.
     fn turn(&self, step: u64) -> Turn {
         match step % (self.steps + self.student_steps) as u64 {
@@ -117,30 +127,14 @@ pub enum Compared {
 /// A training against a generator.
 pub struct Adversarial {
     /// The losses on the texts as they are.
-    clean: Terms,
-    /// The weight of [`ADVERSARIAL`]; at least 0.
-    weight: f64,
-    compared: Compared,
-    generator: Generator,
+    pub clean: Terms,
+    /// The weight of [`ADVERSARIAL`].
+    pub weight: f64,
+    pub compared: Compared,
+    pub generator: Generator,
 }
 
 impl Adversarial {
-    /// `clean` losses of stage number `stage`, and those on texts that the generator rewrites.
-    ///
-    /// # Errors
-    /// A usage error where the generator does not suit the models.
-    pub fn new(
-        clean: Terms,
-        compared: Compared,
-        keys: &GeneratorKeys,
-        (recipe, stage): (&Recipe, usize),
-        setting: &Setting,
-    ) -> Result<Self> {
-        let weight = recipe.stages[stage].losses.get(&ADVERSARIAL).copied().unwrap_or(0.0);
-        let generator = Generator::new(keys, setting, recipe.settings.seed)?;
-        Ok(Adversarial { clean, weight, compared, generator })
-    }
-
     /// The student's loss on rewritten texts.
     fn of_student(&self, step: &Step, teacher: &TeacherModel) -> Result<Tensor> {
         let rewritten = self.generator.rewritten(step)?;
@@ -198,16 +192,14 @@ impl Objective for Adversarial {
             return Ok(vec![Weighted { term: GENERATOR, weight: -1.0, value }]);
         }
         let mut losses = self.clean.losses(step)?;
-        if self.weight > 0.0 {
-            let value = self.of_student(step, teacher)?;
-            losses.push(Weighted { term: ADVERSARIAL, weight: self.weight, value });
-        }
+        let value = self.of_student(step, teacher)?;
+        losses.push(Weighted { term: ADVERSARIAL, weight: self.weight, value });
         Ok(losses)
     }
 }
 
 /// The masked language model that rewrites texts.
-struct Generator {
+pub struct Generator {
     model: MaskedLm,
     opponent: Opponent,
     dropout: DropoutRates,
@@ -230,9 +222,14 @@ struct SoftTokens {
 }
 
 impl Generator {
-    fn new(keys: &GeneratorKeys, setting: &Setting, seed: u64) -> Result<Self> {
+    /// The generator of a student, with the random draws of `seed`.
+    ///
+    /// # Errors
+    /// A usage error where it does not suit the models.
+    pub fn new(keys: &GeneratorKeys, setting: &Setting, seed: u64) -> Result<Self> {
         let given = setting.masked_lm.as_ref().context("no generator was opened")?;
-        super::methods::require_same_tokens(setting)?;
+        require_states(setting)?;
+        require_same_tokens(setting)?;
         let (model, parameters) = given.model.trainable(Frozen::Nothing)?;
         let named = |p: Parameter| Parameter { name: format!("{PREFIX}{}", p.name), ..p };
         let opponent = Opponent {
@@ -267,7 +264,7 @@ impl Generator {
 
     /// The step's texts with the generator's tokens at the masked places.
     fn rewritten(&self, step: &Step) -> Result<PackedBatch> {
-        let mut draw = self.draw(step);
+        let draw = self.draw(step);
         let places = draw.places.clone();
         let mut batch = step.batch.clone();
         if places.is_empty() {
@@ -283,7 +280,7 @@ impl Generator {
 
     /// The step's texts as the generator learns from them; `None` where nothing can be masked.
     fn soft(&self, step: &Step) -> Result<Option<SoftTokens>> {
-        let mut draw = self.draw(step);
+        let draw = self.draw(step);
         let places = draw.places.clone();
         if places.is_empty() {
             return Ok(None);
@@ -317,8 +314,8 @@ impl SoftTokens {
     /// probabilities' rows.
     fn words(&self, table: &Tensor) -> Result<Tensor> {
         let table = table.detach();
-        let drawn = ops::embed(&table, self.ids.clone())?; // (T, E)
-                                                           // Zeros, whose gradient is that of the probabilities.
+        let drawn = ops::embed(&table, self.ids.clone())?;
+        // Zeros, whose gradient is that of the probabilities.
         let zeros = (&self.probabilities - self.probabilities.detach())?.matmul(&table)?; // (M, E)
         self.with_added(&drawn, &zeros)
     }
@@ -344,10 +341,10 @@ pub fn require_same_vocabulary(
     ensure!(
         generator == student && same_ids,
         Diagnostic::usage(format!(
-            "the generator `{source}` has another vocabulary than the student: its tokens replace \
-             the student's"
+            "the generator `{source}` has another vocabulary than the student or the teacher: its \
+             tokens replace theirs"
         ))
-        .hint("name a masked language model with the student's tokenizer")
+        .hint("name a masked language model with their tokenizer")
     );
     Ok(())
 }

@@ -50,6 +50,8 @@ pub struct IndexHeader {
     pub corpus_sha256: String,
     /// Number of training texts.
     pub examples: usize,
+    /// Number of texts of the corpus.
+    pub corpus: usize,
 }
 
 /// The teacher's last [CLS] vectors of `tokens`, each of length 1 (N, H).
@@ -60,7 +62,6 @@ pub fn vectors(
     teacher: &TeacherModel,
     tokens: &[TokenizedExample],
     interrupt: &Interrupt,
-    mut done: impl FnMut(usize),
 ) -> Result<Vec<f32>> {
     let mut vectors = Vec::new();
     for rows in batches(tokens) {
@@ -75,51 +76,68 @@ pub fn vectors(
             let length = vector.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
             vectors.extend(vector.iter().map(|x| (f64::from(*x) / length) as f32));
         }
-        done(rows.len());
     }
     Ok(vectors)
 }
 
 /// Training texts that are compared with a part of the corpus at a time.
 const ROWS: usize = 64;
-/// Texts of the corpus in a part.
-const PART: usize = 4096;
 
-/// The neighbours of each of `texts` (N, H) in `corpus` (C, H), vectors of length 1, nearest first,
-/// and the earlier of two equals. A vector that equals the text's is of the same text, and no
-/// neighbour. The result is the same on any number of threads.
-pub fn nearest(
-    texts: &[f32],
-    corpus: &[f32],
+/// More than cos(π·acos(c)/π) differs from c.
+const MARGIN: f64 = 1e-5;
+
+/// A search for the neighbours of texts, over one part of the corpus after the other.
+pub struct Nearest<'a> {
+    texts: &'a [f32],
     width: usize,
     search: NeighbourSearch,
-) -> Vec<Vec<Neighbour>> {
-    let mut found = vec![Vec::new(); texts.len() / width];
-    for (number, part) in corpus.chunks(PART * width).enumerate() {
-        let count = part.len() / width;
-        let mut columns = vec![0.0; part.len()]; // (H, part)
+    /// Row and cosine of the nearest so far, nearest first (N).
+    found: Vec<Vec<(u32, f32)>>,
+    /// Texts of the corpus so far.
+    rows: usize,
+}
+
+impl<'a> Nearest<'a> {
+    /// A search for the neighbours of `texts` (N, H), vectors of length 1.
+    pub fn new(texts: &'a [f32], width: usize, search: NeighbourSearch) -> Self {
+        Nearest { texts, width, search, found: vec![Vec::new(); texts.len() / width], rows: 0 }
+    }
+
+    /// Compares the texts with the next part of the corpus, `part` (P, H). A vector that equals the
+    /// text's is of the same text, and no neighbour.
+    pub fn add(&mut self, part: &[f32]) {
+        let (width, count, search, first) =
+            (self.width, part.len() / self.width, self.search, self.rows as u32);
+        let mut columns = vec![0.0; part.len()]; // (H, P)
         for (row, vector) in part.chunks_exact(width).enumerate() {
             vector.iter().enumerate().for_each(|(i, x)| columns[i * count + row] = *x);
         }
         let bias = vec![0.0; count];
-        let pieces = found.par_chunks_mut(ROWS).zip(texts.par_chunks(ROWS * width));
+        let pieces = self.found.par_chunks_mut(ROWS).zip(self.texts.par_chunks(ROWS * width));
         pieces.for_each_init(Vec::new, |panel, (found, texts)| {
             let weight = View { data: &columns, stride: count };
-            let layer = LinearView { weight, bias: &bias };
             let mut cosines = vec![0.0; found.len() * count];
+            let layer = LinearView { weight, bias: &bias };
             kernels::linear(texts, layer, Activation::Identity, panel, &mut cosines);
             let rows = cosines.chunks_exact(count).zip(texts.chunks_exact(width));
             for (found, (cosines, text)) in found.iter_mut().zip(rows) {
-                let others = cosines.iter().zip(part.chunks_exact(width)).enumerate();
-                let others = others.filter(|(_, (_, other))| *other != text);
-                for (i, (cosine, _)) in others {
-                    let row = (number * PART + i) as u32;
-                    keep(found, Neighbour { row, distance: angle(*cosine) }, search);
+                for (i, cosine) in cosines.iter().enumerate() {
+                    let is_near = *cosine >= least(found, search);
+                    if is_near && &part[i * width..][..width] != text {
+                        keep(found, (first + i as u32, *cosine), search);
+                    }
                 }
             }
         });
+        self.rows += count;
     }
-    found
+
+    /// The neighbours of each text, nearest first, and the earlier of two equals (N).
+    pub fn finish(self) -> Vec<Vec<Neighbour>> {
+        let neighbour = |(row, cosine)| Neighbour { row, distance: angle(cosine) };
+        let of_one = |found: Vec<_>| found.into_iter().map(neighbour).collect();
+        self.found.into_iter().map(of_one).collect()
+    }
 }
 
 /// acos(`cosine`)/π.
@@ -127,15 +145,21 @@ fn angle(cosine: f32) -> f64 {
     f64::from(cosine).clamp(-1.0, 1.0).acos() / std::f64::consts::PI
 }
 
-/// Adds `new` to the nearest ones, which are sorted, if it is one of them.
-fn keep(found: &mut Vec<Neighbour>, new: Neighbour, search: NeighbourSearch) {
-    let is_full = found.len() == search.count;
-    if new.distance > search.radius
-        || (is_full && found.last().is_some_and(|last| new.distance >= last.distance))
-    {
+/// A cosine below which no text is added.
+fn least(found: &[(u32, f32)], search: NeighbourSearch) -> f32 {
+    let of_radius = ((search.radius * std::f64::consts::PI).cos() - MARGIN) as f32;
+    match found.last() {
+        Some((_, last)) if found.len() == search.count => last.max(of_radius),
+        _ => of_radius,
+    }
+}
+
+/// Adds `new` to the nearest ones, if it is one of them.
+fn keep(found: &mut Vec<(u32, f32)>, new: (u32, f32), search: NeighbourSearch) {
+    if angle(new.1) > search.radius {
         return;
     }
-    let at = found.partition_point(|old| old.distance <= new.distance);
+    let at = found.partition_point(|old| old.1 >= new.1);
     found.insert(at, new);
     found.truncate(search.count);
 }
@@ -193,9 +217,12 @@ fn parsed(bytes: &[u8]) -> Result<(IndexHeader, Vec<Vec<u32>>)> {
     let file = SafeTensors::deserialize(bytes)?;
     let rows = file.tensor(ROW)?;
     let count = header.search.count;
-    ensure!(rows.dtype() == Dtype::U32 && rows.shape() == [header.examples, count], "its shape");
+    let is_of_header = rows.dtype() == Dtype::U32 && rows.shape() == [header.examples, count];
+    ensure!(is_of_header, "its rows are not those of its header");
     let ids = rows.data().chunks_exact(4).map(|b| u32::from_le_bytes([b[0], b[1], b[2], b[3]]));
     let ids: Vec<u32> = ids.collect();
+    let exists = |id: &u32| *id == NONE || (*id as usize) < header.corpus;
+    ensure!(ids.iter().all(exists), "it names a text that the corpus does not have");
     let of_one = |ids: &[u32]| ids.iter().copied().filter(|id| *id != NONE).collect();
     Ok((header, ids.chunks(count.max(1)).map(of_one).collect()))
 }
@@ -237,13 +264,18 @@ mod tests {
 
     #[test]
     fn neighbours_are_those_of_every_angle_sorted() {
-        let mut corpus = random(PART + 700, 1);
+        let mut corpus = random(1700, 1);
         let texts = random(ROWS + 9, 2);
         // A text of the training set in the corpus is not a neighbour of itself.
         corpus[WIDTH * 5..WIDTH * 6].copy_from_slice(&texts[..WIDTH]);
         for (count, radius) in [(8, 0.22), (3, 0.05), (4, 1.0)] {
             let search = NeighbourSearch { count, radius };
-            let found = nearest(&texts, &corpus, WIDTH, search);
+            let nearest = |part: usize| {
+                let mut nearest = Nearest::new(&texts, WIDTH, search);
+                corpus.chunks(part * WIDTH).for_each(|part| nearest.add(part));
+                nearest.finish()
+            };
+            let found = nearest(1000);
             assert_eq!(found.len(), ROWS + 9);
             for (text, found) in texts.chunks_exact(WIDTH).zip(&found) {
                 let expected = brute_force(text, &corpus, search);
@@ -254,7 +286,7 @@ mod tests {
             }
             assert!(found[0].iter().all(|neighbour| neighbour.row != 5));
             let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
-            assert_eq!(pool.install(|| nearest(&texts, &corpus, WIDTH, search)), found);
+            assert_eq!(pool.install(|| nearest(300)), found, "in other parts, on other threads");
         }
     }
 
@@ -270,18 +302,27 @@ mod tests {
             tokens_sha256: named("x"),
             corpus_sha256: named("c"),
             examples: 3,
+            corpus: 8,
         };
         let of = |row: u32| Neighbour { row, distance: 0.1 };
         write(&path, &header, &[vec![of(7), of(2)], vec![], vec![of(0)]]).unwrap();
         assert_eq!(read(&path).unwrap(), (header, vec![vec![7, 2], vec![], vec![0]]));
         let whole = std::fs::read(&path).unwrap();
-        for length in [0, 9, whole.len() - 1] {
-            std::fs::write(&path, &whole[..length]).unwrap();
+        let refused = |bytes: &[u8]| {
+            std::fs::write(&path, bytes).unwrap();
             let error = crate::error::rendered(&read(&path).unwrap_err());
             assert!(
                 error.contains("cannot be read") && error.contains("remove the file"),
                 "{error}"
             );
+        };
+        // Row 7 becomes row 8 of eight.
+        let mut other = whole.clone();
+        let seven = whole.windows(8).rposition(|bytes| bytes == [7, 0, 0, 0, 2, 0, 0, 0]).unwrap();
+        other[seven] = 8;
+        refused(&other);
+        for length in [0, 9, whole.len() - 1] {
+            refused(&whole[..length]);
         }
     }
 }

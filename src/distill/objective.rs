@@ -28,7 +28,7 @@ pub struct Setting {
     pub teacher: Option<Shape>,
     /// Whether both tokenizers give the same token ids for the training set.
     pub same_tokens: bool,
-    /// The teacher's id of [SEP].
+    /// The student's id of [SEP].
     pub separator: Option<u32>,
     /// The masked language model that the method trains against the student.
     pub masked_lm: Option<OpenedMaskedLm>,
@@ -130,7 +130,7 @@ pub trait Objective {
 
 /// One batch of a training.
 pub struct Step<'a> {
-    /// Indices of the examples in the training set (B).
+    /// Indices of the examples in the texts that are learned from (B).
     pub rows: &'a [u32],
     pub batch: &'a PackedBatch,
     /// Labels in the student's order (B); `None` for an example without one.

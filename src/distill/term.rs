@@ -25,6 +25,8 @@ pub struct Loss {
     pub labels: bool,
     /// Whether it reads the teacher's logits.
     pub teacher_logits: bool,
+    /// Whether it needs the teacher's encoder besides, for texts of its own.
+    pub runs_teacher: bool,
     /// What it reads of both encoders.
     pub encoders: Wanted,
     /// Whether `layer_map` decides which layers it compares.
@@ -40,6 +42,7 @@ impl Loss {
         rank: u8::MAX,
         labels: false,
         teacher_logits: false,
+        runs_teacher: false,
         encoders: Wanted { hidden: false, scores: false },
         maps_layers: false,
         value: None,

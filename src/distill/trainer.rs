@@ -415,8 +415,8 @@ impl<'a> StageRun<'a> {
             self.training.learned.split
         )
         .hint(
-            "check these examples, or lower `learning_rate` and start again (remove the folder, \
-             or name another one with --output)",
+            "check these examples, or lower `learning_rate` (of the generator, if the loss is its) \
+             and start again (remove the folder, or name another one with --output)",
         );
         anyhow::Error::from(error).context(Diverged)
     }

@@ -33,7 +33,7 @@ fn texts() -> PackedBatch {
 
 /// Probabilities as logits over (M, V), and the noise of a draw from them.
 fn draws() -> (Draw, Tensor) {
-    let mut draw = Draw::new(5, 3, &texts(), 0.5, Some(2));
+    let draw = Draw::new(5, 3, &texts(), 0.5, Some(2));
     let noise = draw.gumbel((draw.places.len(), VOCABULARY)).unwrap();
     (draw, noise)
 }
@@ -87,7 +87,7 @@ fn only_words_are_masked_and_a_share_of_them() {
 fn tokens_are_drawn_by_their_probabilities() {
     let logits = [1.0f32, 0.0, 2.0];
     let total: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
-    let mut draw = Draw::new(1, 0, &texts(), 0.3, None);
+    let draw = Draw::new(1, 0, &texts(), 0.3, None);
     let n = 20_000;
     let drawn = draw.tokens(&vec![logits.to_vec(); n]);
     let noise = draw.gumbel((n, 3)).unwrap();

@@ -1,6 +1,6 @@
 //! Annealing-KD on texts that a generator rewrites too; then the labels.
 
-use anyhow::Result;
+use anyhow::{ensure, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::{json, Value};
 use toml::Table;
@@ -8,11 +8,12 @@ use toml::Table;
 use super::annealing::{self, LABELS};
 use super::{stage, Configured, KeptFrom, Method, MethodInputs, ObjectiveResult, OwnKeys};
 use crate::distill::adversary::{
-    Adversarial, Compared, GeneratorKeys, ADVERSARIAL, CLIP, GENERATOR,
+    Adversarial, Compared, Generator, GeneratorKeys, ADVERSARIAL, CLIP, GENERATOR,
 };
 use crate::distill::objective::Setting;
 use crate::distill::recipe::{Recipe, StageLayer};
 use crate::distill::term::Term;
+use crate::error::Diagnostic;
 
 pub(super) const METHOD: Method = Method {
     name: "annealing-mate",
@@ -54,14 +55,19 @@ impl Configured for AnnealingMate {
     fn objective(&self, recipe: &Recipe, setting: &Setting, number: usize) -> ObjectiveResult {
         let stage = &recipe.stages[number];
         if stage.name == LABELS {
+            ensure!(
+                !stage.losses.contains_key(&ADVERSARIAL),
+                Diagnostic::usage("`stage.labels.losses.adversarial`: this stage has no generator")
+                    .hint("give it to `stage.logits.losses`")
+            );
             return super::logits_objective(recipe, number);
         }
         let annealing = annealing::over(stage, "annealing-mate.tau_max", self.tau_max)?;
         let clean = super::terms_but(recipe, number, &[ADVERSARIAL]).annealed(annealing);
+        let Some(&weight) = stage.losses.get(&ADVERSARIAL) else { return Ok(Box::new(clean)) };
+        let generator = Generator::new(&self.generator, setting, recipe.settings.seed)?;
         let compared = Compared::Logits(annealing);
-        let objective =
-            Adversarial::new(clean, compared, &self.generator, (recipe, number), setting)?;
-        Ok(Box::new(objective))
+        Ok(Box::new(Adversarial { clean, weight, compared, generator }))
     }
 
     fn check(&self) -> Result<()> {
@@ -74,11 +80,11 @@ impl Configured for AnnealingMate {
     }
 
     fn record(&self) -> Option<(&'static str, Value)> {
-        Some(("annealing_mate", json!(self)))
+        let own = AnnealingMate { generator: self.generator.without_path(), ..self.clone() };
+        Some(("annealing_mate", json!(own)))
     }
 
     fn inputs(&self) -> MethodInputs {
-        let masked_lm = self.generator.checkpoint.clone();
-        MethodInputs { masked_lm, ..MethodInputs::default() }
+        self.generator.inputs()
     }
 }

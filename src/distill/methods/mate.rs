@@ -7,7 +7,7 @@ use toml::Table;
 
 use super::{stage, Configured, Method, MethodInputs, ObjectiveResult, OwnKeys};
 use crate::distill::adversary::{
-    Adversarial, Compared, GeneratorKeys, ADVERSARIAL, CLIP, GENERATOR,
+    Adversarial, Compared, Generator, GeneratorKeys, ADVERSARIAL, CLIP, GENERATOR,
 };
 use crate::distill::losses::SoftLossKind;
 use crate::distill::objective::Setting;
@@ -40,12 +40,14 @@ struct Mate {
 
 impl Configured for Mate {
     fn objective(&self, recipe: &Recipe, setting: &Setting, stage: usize) -> ObjectiveResult {
+        let Some(&weight) = recipe.stages[stage].losses.get(&ADVERSARIAL) else {
+            return super::logits_objective(recipe, stage);
+        };
         let clean = super::terms_but(recipe, stage, &[ADVERSARIAL]);
+        let generator = Generator::new(&self.generator, setting, recipe.settings.seed)?;
         let options = recipe.stages[stage].soft_options(SoftLossKind::Kl, recipe.compat);
         let compared = Compared::Probabilities(options);
-        let objective =
-            Adversarial::new(clean, compared, &self.generator, (recipe, stage), setting)?;
-        Ok(Box::new(objective))
+        Ok(Box::new(Adversarial { clean, weight, compared, generator }))
     }
 
     fn check(&self) -> Result<()> {
@@ -57,11 +59,10 @@ impl Configured for Mate {
     }
 
     fn record(&self) -> Option<(&'static str, Value)> {
-        Some(("mate", json!(self)))
+        Some(("mate", json!(Mate { generator: self.generator.without_path() })))
     }
 
     fn inputs(&self) -> MethodInputs {
-        let masked_lm = self.generator.checkpoint.clone();
-        MethodInputs { masked_lm, ..MethodInputs::default() }
+        self.generator.inputs()
     }
 }

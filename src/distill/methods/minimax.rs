@@ -20,8 +20,13 @@ use crate::error::{usage, Diagnostic};
 use crate::model::{Mode, Trainable, Wanted, Workspace};
 
 /// The divergence from the teacher on neighbours, summed over those of a text.
-const NEIGHBOURS: Term =
-    Term(&Loss { name: "neighbours", rank: 22, teacher_logits: true, ..Loss::EMPTY });
+const NEIGHBOURS: Term = Term(&Loss {
+    name: "neighbours",
+    rank: 22,
+    teacher_logits: true,
+    runs_teacher: true,
+    ..Loss::EMPTY
+});
 
 pub(super) const METHOD: Method = Method {
     name: "minimax",
@@ -73,6 +78,11 @@ impl Configured for Minimax {
         let Some(&weight) = stage.losses.get(&NEIGHBOURS) else {
             return super::logits_objective(recipe, number);
         };
+        ensure!(
+            stage.losses.len() > 1,
+            Diagnostic::usage("`neighbours` is the only loss, and not every text has neighbours")
+                .hint("give `soft` or `hard` a weight too")
+        );
         super::require_states(setting)?;
         Ok(Box::new(NearTexts {
             clean: super::terms_but(recipe, number, &[NEIGHBOURS]),
@@ -95,6 +105,7 @@ impl Configured for Minimax {
         ensure!(
             chosen <= all,
             usage!("`minimax.chosen` = {chosen} is more than `minimax.neighbours` = {all}")
+                .hint("train on at most as many as are found")
         );
         ensure!(
             self.radius > 0.0 && self.radius <= 1.0,

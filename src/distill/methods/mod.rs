@@ -213,7 +213,9 @@ impl Method {
 
     /// Whether the teacher's logits are all that it reads of the teacher.
     fn reads_logits_only(&self) -> bool {
-        !self.reads_encoders() && self.terms.iter().any(|term| term.0.teacher_logits)
+        let runs_teacher = self.terms.iter().any(|term| term.0.runs_teacher);
+        let reads_logits = self.terms.iter().any(|term| term.0.teacher_logits);
+        reads_logits && !runs_teacher && !self.reads_encoders()
     }
 
     pub fn maps_layers(&self) -> bool {
@@ -307,10 +309,10 @@ fn logits_objective(recipe: &Recipe, stage: usize) -> ObjectiveResult {
 }
 
 /// The teacher's shape, for a method that reads its encoder.
-fn require_states(setting: &Setting) -> Result<Shape> {
+pub(super) fn require_states(setting: &Setting) -> Result<Shape> {
     Ok(setting.teacher.ok_or_else(|| {
         Diagnostic::usage(
-            "the `method` reads hidden states, and the teacher's architecture shows none here",
+            "the `method` runs the teacher's encoder, and the teacher's architecture has none here",
         )
         .hint(format!(
             "use one of {}, or a teacher of the BERT family",
@@ -323,8 +325,8 @@ pub(super) fn require_same_tokens(setting: &Setting) -> Result<()> {
     ensure!(
         setting.same_tokens,
         Diagnostic::usage(
-            "the `method` compares hidden states token by token, and the tokenizers of teacher \
-             and student differ"
+            "the `method` compares the models token by token, and the tokenizers of teacher and \
+             student differ"
         )
         .hint(format!(
             "set `student.init` to teacher-layers or scratch, or `student.base` to a checkpoint \

@@ -2,18 +2,22 @@
 
 use std::path::PathBuf;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Error, Result};
 use sha2::{Digest, Sha256};
 
 use super::prepared::Prepared;
 use super::Distillation;
+use crate::checkpoint::TokenizedExample;
 use crate::digest::hexadecimal;
 use crate::distill::data::tokens;
 use crate::distill::evaluate::tokens_sha256;
-use crate::distill::neighbours::{self, IndexHeader, NeighbourSearch};
+use crate::distill::neighbours::{self, IndexHeader, Nearest, Neighbour, NeighbourSearch};
 use crate::distill::signals::{CorpusSignals, TeacherModel};
 use crate::error::usage;
 use crate::inference::Observer;
+
+/// Texts of the corpus whose vectors are in memory at a time.
+const PART: usize = 1024;
 
 impl Distillation<'_> {
     /// The corpus, with the neighbours of each text of the training set.
@@ -42,6 +46,7 @@ impl Distillation<'_> {
             tokens_sha256: tokens_sha256(&teacher.tokens),
             corpus_sha256: tokens_sha256(&corpus),
             examples: teacher.tokens.len(),
+            corpus: corpus.len(),
         };
         let path = self.index_file(&header)?;
         let is_named = self.recipe.inputs.index.is_some();
@@ -57,25 +62,51 @@ impl Distillation<'_> {
             .hint("name another file, or remove this one")),
             _ => {}
         }
+        let nearest = self.search(search, teacher, &corpus)?;
+        neighbours::write(&path, &header, &nearest)?;
+        let rows = |of_one: &Vec<Neighbour>| of_one.iter().map(|neighbour| neighbour.row).collect();
+        Ok(nearest.iter().map(rows).collect())
+    }
+
+    /// Looks for the neighbours in the `corpus`.
+    ///
+    /// # Errors
+    /// An interrupt; a usage error if no text has a neighbour.
+    fn search(
+        &self,
+        search: NeighbourSearch,
+        teacher: &TeacherModel,
+        corpus: &[TokenizedExample],
+    ) -> Result<Vec<Vec<Neighbour>>> {
         let count = teacher.tokens.len() + corpus.len();
         let phase = self.session.progress.phase("the neighbours in the corpus", count);
-        let vectors = |tokens| {
-            let interrupt = &self.session.interrupt;
-            neighbours::vectors(teacher, tokens, interrupt, |rows| phase.rows_done(rows, 0))
+        let vectors = |tokens: &[TokenizedExample]| {
+            let vectors = neighbours::vectors(teacher, tokens, &self.session.interrupt)?;
+            phase.rows_done(tokens.len(), 0);
+            Ok::<_, Error>(vectors)
         };
-        let (texts, others) = (vectors(&teacher.tokens)?, vectors(&corpus)?);
-        let width = teacher.model.shape().hidden;
-        let nearest = neighbours::nearest(&texts, &others, width, search);
+        let texts = vectors(&teacher.tokens)?;
+        let mut nearest = Nearest::new(&texts, teacher.model.shape().hidden, search);
+        for part in corpus.chunks(PART) {
+            nearest.add(&vectors(part)?);
+        }
         drop(phase);
-        neighbours::write(&path, &header, &nearest)?;
+        let nearest = nearest.finish();
         let found: usize = nearest.iter().map(Vec::len).sum();
+        let (radius, n) = (search.radius, nearest.len());
+        ensure!(
+            found > 0,
+            usage!(
+                "no text of the training set has a neighbour within `minimax.radius` = {radius}"
+            )
+            .hint("use a larger radius, or another corpus")
+        );
         let without = nearest.iter().filter(|of_one| of_one.is_empty()).count();
         self.session.progress.message(&format!(
-            "the corpus has {:.1} neighbours a text; {without} of {} texts have none",
-            found as f64 / nearest.len().max(1) as f64,
-            nearest.len()
+            "the corpus has {:.1} neighbours a text; {without} of {n} texts have none",
+            found as f64 / n as f64
         ));
-        Ok(neighbours::read(&path)?.1)
+        Ok(nearest)
     }
 
     /// The file that the recipe names, one that trainings share, or the training's own.

@@ -1,6 +1,6 @@
 //! The masked language model that a method trains against the student.
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 
 use super::Distillation;
 use crate::audit::Session;
@@ -11,7 +11,7 @@ use crate::distill::evaluate::Evaluated;
 use crate::distill::objective::OpenedMaskedLm;
 use crate::distill::recipe::Recipe;
 use crate::distill::record::RecordedCheckpoint;
-use crate::error::failure;
+use crate::error::{failure, usage};
 use crate::model::load_masked_lm;
 
 /// A generator, opened.
@@ -36,7 +36,16 @@ impl Generator {
         let (model, dropout) = load_masked_lm(&checkpoint.config, &mut checkpoint.weights)?;
         let mask = checkpoint.tokenizer.mask_token().with_context(|| {
             failure!("the tokenizer of the generator `{name}` has no mask token")
+                .hint("name a masked language model with its own tokenizer")
         })?;
+        let positions = model.shape().positions;
+        ensure!(
+            length <= positions,
+            usage!(
+                "the generator `{name}` reads {positions} tokens at most, and texts have {length}"
+            )
+            .hint(format!("set `max_length` to {positions}, or name another generator"))
+        );
         Ok(Some(Generator {
             opened: OpenedMaskedLm { model, dropout, mask },
             checkpoint,
@@ -59,7 +68,8 @@ impl Distillation<'_> {
             return Ok(None);
         };
         let own = opened.model.vocabulary();
-        let same_ids = own == vocabulary && {
+        let of_teacher = self.teacher.as_ref().map(|t| t.classifier.facts().vocabulary);
+        let same_ids = own == vocabulary && of_teacher == Some(own) && {
             let read = tokens(self.splits.learned(), &checkpoint.tokenizer, own)?;
             let mut both = read.iter().zip(&learned.tokens);
             both.all(|(a, b)| a.input_ids == b.input_ids)

@@ -66,7 +66,8 @@ impl Distillation<'_> {
             (self.sources.0.as_ref().map(hashes), hashes(&self.sources.1)),
             format!("{:?}", self.recipe.settings.casing),
             self.teacher.as_ref().map(|teacher| teacher.classifier.tokens_key()),
-            prepared.train.sha256(),
+            (prepared.train.sha256(), prepared.other_texts_sha256()),
+            self.generator.as_ref().map(|generator| hashes(&generator.recorded)),
             prepared.validation.as_ref().map(Evaluated::sha256),
         ))?;
         Ok(hexadecimal(&Sha256::digest(&parts)))

@@ -213,8 +213,8 @@ impl<'a> Distillation<'a> {
             student: student.model.shape(),
             teacher: None,
             same_tokens: true,
-            // Every sequence of the BERT family ends with [SEP].
             masked_lm: self.masked_lm(student.model.vocabulary(), learned)?,
+            // Every sequence of the BERT family ends with [SEP].
             separator: learned.tokens.first().and_then(|t| t.input_ids.last().copied()),
         };
         if let Some(teacher) = &self.teacher {

@@ -47,13 +47,17 @@ pub(super) fn value_in_force(document: &Table, recipe: &Recipe, name: &str) -> O
         ["training", keys @ ..] => (recipe.last_stage(), keys),
         ["method"] => return Some(Value::String(recipe.method.name.to_owned())),
         ["keep"] => return Value::try_from(recipe.keep).ok(),
-        [table, key] => {
+        [table, path @ .., key] => {
             let method = METHODS.iter().find(|method| method.owns(table))?;
             let keys = match method == recipe.method {
                 true => recipe.configured.keys(),
                 false => (method.configure)(None).ok()?.keys(),
             };
-            return keys.get(*key).cloned();
+            let mut table = &keys;
+            for part in path {
+                table = table.get(*part)?.as_table()?;
+            }
+            return table.get(*key).cloned();
         }
         _ => return None,
     };

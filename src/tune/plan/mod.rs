@@ -396,6 +396,11 @@ fn refuse_own(recipe: &Table) -> Result<()> {
     if let Some((key, hint)) = own.into_iter().find(|(key, _)| recipe.contains_key(*key)) {
         bail!(usage!("`recipe.{key}` has no effect in a tune").hint(hint));
     }
+    let minimax = recipe.get("minimax").and_then(toml::Value::as_table);
+    if minimax.is_some_and(|own| own.contains_key("index")) {
+        bail!(Diagnostic::usage("`recipe.minimax.index` has no effect in a tune")
+            .hint("leave it out: the trials share the neighbours"));
+    }
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use crate::error::usage;
 use crate::task::spelling::did_you_mean;
 
 /// Keys that do not change the training, or after whose change two trials cannot be compared.
-const NOT_SEARCHED: [&str; 21] = [
+const NOT_SEARCHED: [&str; 26] = [
     "task",
     "own_task",
     "data",
@@ -21,6 +21,11 @@ const NOT_SEARCHED: [&str; 21] = [
     "store",
     "states",
     "teacher_states",
+    "augmented",
+    "minimax.corpus",
+    "minimax.index",
+    "mate.generator.checkpoint",
+    "annealing-mate.generator.checkpoint",
     "held_out",
     "kappa",
     "log_every",
