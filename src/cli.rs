@@ -3,6 +3,7 @@
 mod augment;
 mod check;
 mod output;
+mod pretrain;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::tune::plan::SearchName;
 pub(crate) use augment::AugmentArgs;
 pub(crate) use check::CheckArgs;
 pub(crate) use output::{FormatArgs, OutputArgs};
+pub(crate) use pretrain::PretrainArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -65,6 +67,8 @@ pub(crate) enum Command {
     Finetune(FinetuneArgs),
     /// Write copies of a task's training texts in which words are replaced, to train a student on
     Augment(AugmentArgs),
+    /// Train a masked language model on a task's own texts, for `audit augment`
+    Pretrain(PretrainArgs),
     /// Search for distillation settings that keep confidence and accuracy
     Tune(TuneArgs),
     /// List, clear or verify cached logits

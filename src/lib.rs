@@ -39,6 +39,7 @@ pub mod progress;
 pub mod audit;
 pub mod augment;
 pub mod distill;
+pub mod pretrain;
 pub mod tune;
 pub mod cli;
 pub mod commands;

@@ -74,6 +74,8 @@ impl AugmentArgs {
     /// These flags as a layer of settings, which overrides the config.
     pub(crate) fn layer(&self) -> Layer {
         Layer {
+            // The config's splits are those of audits.
+            split: Some("train".to_owned()),
             data: self.data.clone(),
             limit: self.limit,
             allow_skipped: self.allow_skipped.then_some(true),

@@ -14,6 +14,7 @@ mod init;
 mod man;
 mod output;
 mod predict;
+mod pretrain;
 mod recalibrate;
 mod render;
 mod suite;
@@ -45,6 +46,7 @@ pub fn run(cli: &Cli) -> Result<Exit> {
         Some(Command::Distill(args)) => distill::run(args),
         Some(Command::Finetune(args)) => distill::finetune(args),
         Some(Command::Augment(args)) => augment::run(args),
+        Some(Command::Pretrain(args)) => pretrain::run(args),
         Some(Command::Tune(args)) => tune::run(args),
         Some(Command::Cache(command)) => cache::run(command),
         Some(Command::Render(args)) => render::run(args),

@@ -230,6 +230,23 @@ impl EncoderFamily {
         self.architectures.iter().find(|(model_type, _)| *model_type == name).map(|row| row.1)
     }
 
+    /// Transformers' class of a masked language model of the architecture `name`; `None` if it is not
+    /// of this family.
+    pub fn masked_lm_class_of(&self, name: &str) -> Option<String> {
+        Some(self.class_of(name)?.replace("SequenceClassification", "MaskedLM"))
+    }
+
+    /// Whether `weights` has a masked-language-model head.
+    pub fn has_masked_head(&self, weights: &Weights) -> bool {
+        weights.has_prefix(self.masked_head.dense)
+    }
+
+    /// The prefixes of the tensors of a masked-language-model head that is tied to the embeddings.
+    pub fn masked_head_prefixes(&self) -> Vec<String> {
+        let MaskedHeadNames { dense, norm, bias, .. } = self.masked_head;
+        [dense, norm, bias].map(str::to_owned).to_vec()
+    }
+
     /// The prefix of the encoder's tensor names in `weights`.
     pub fn prefix_in(&self, weights: &Weights) -> &'static str {
         if weights.has_prefix(self.prefix) {

@@ -58,7 +58,7 @@ impl MaskedLm {
             body,
         };
         let pooler = format!("{}pooler.", family.prefix_in(weights));
-        weights.finish(&[&pooler, "cls.seq_relationship."])?;
+        weights.finish(&[&pooler, "cls.seq_relationship.", "discriminator_predictions."])?;
         Ok(model)
     }
 
@@ -135,6 +135,16 @@ impl MaskedLm {
         Ok((model, collected.parameters))
     }
 
+    /// As [`MaskedLm::trainable`], with the encoder and a tied decoder frozen.
+    ///
+    /// # Errors
+    /// A tensor that cannot be copied.
+    pub fn trainable_head(&self) -> Result<(MaskedLm, Vec<Parameter>)> {
+        let mut collected = Collected { frozen: Frozen::Nothing, parameters: Vec::new() };
+        let model = self.map_head(&mut |role, tensor| collected.replace(role, tensor))?;
+        Ok((model, collected.parameters))
+    }
+
     /// A copy of the model with the current weights.
     ///
     /// # Errors
@@ -169,13 +179,17 @@ impl MaskedLm {
 
     /// The model with every tensor replaced by `change` of it, in a fixed order.
     fn map(&self, change: TensorMap) -> Result<MaskedLm> {
-        let body = self.body.map(change)?;
+        Ok(MaskedLm { body: self.body.map(change)?, ..self.map_head(change)? })
+    }
+
+    /// The model with every tensor of the head replaced by `change` of it, in a fixed order.
+    fn map_head(&self, change: TensorMap) -> Result<MaskedLm> {
         let transform = self.transform.map("transform", change)?;
         let mut part = |name: &str, decays, tensor| {
             change(TensorRole { name: name.to_owned(), decays, embeds: false }, tensor)
         };
         Ok(MaskedLm {
-            body,
+            body: self.body.clone(),
             transform,
             transform_activation: self.transform_activation,
             transform_norm: part("transform_norm", false, &self.transform_norm)?,
