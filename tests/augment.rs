@@ -214,7 +214,9 @@ fn what_cannot_be_augmented_is_refused() {
     let files = |masked_lm, vectors, output| {
         ["--masked-lm", masked_lm, "--vectors", vectors, "--output", output]
     };
-    let cases: [(&str, [&str; 6], &[&str], i32, &str); 8] = [
+    /// The task, the files, other arguments, the exit code and the reason.
+    type Case<'a> = (&'a str, [&'a str; 6], &'a [&'a str], i32, &'a str);
+    let cases: [Case; 8] = [
         (
             "rte",
             files("classifier", "vectors.txt", "a.jsonl"),

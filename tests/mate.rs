@@ -132,6 +132,8 @@ fn a_generator_that_does_not_suit_the_student_is_refused() {
     refused(&classifier, 3, &["has no masked-language-model head"]);
     let other = fixture("masked-lm/bert");
     let other = recipe("mate", other.to_str().unwrap());
+    refused(&other, 2, &["reads 40 tokens at most", "set `max_length` to 40"]);
+    let other = other.replace("max_length = 64", "max_length = 40");
     refused(&other, 2, &["has another vocabulary than the student or the teacher"]);
     assert!(!sandbox.path("refused/config.json").exists());
 }

@@ -13,7 +13,7 @@ use candle_core::{Tensor, D};
 use candle_nn::ops::{log_softmax, softmax};
 use serde::{Deserialize, Serialize};
 
-use self::draws::Draw;
+use self::draws::TokenDraws;
 use super::losses::{self, SoftLossKind, SoftOptions};
 use super::methods::{require_same_tokens, require_states, MethodInputs};
 use super::objective::{Needs, Objective, Opponent, Setting, Step, Turn, Weighted};
@@ -244,8 +244,8 @@ impl Generator {
     }
 
     /// The masks of a step, and the draws at them.
-    fn draw(&self, step: &Step) -> Draw {
-        Draw::new(self.seed, step.number, step.batch, self.keys.mask, self.separator)
+    fn draw(&self, step: &Step) -> TokenDraws {
+        TokenDraws::new(self.seed, step.number, step.batch, self.keys.mask, self.separator)
     }
 
     /// Logits (M, V) at the tokens `places` of `batch`.

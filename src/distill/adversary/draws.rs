@@ -16,14 +16,14 @@ const SALT: u64 = 0x6d61_7465_2d6b_6400;
 const WORDS: u128 = 1 << 24;
 
 /// The draws of one step, determined by the seed and the step's number.
-pub(super) struct Draw {
+pub(super) struct TokenDraws {
     random: ChaCha8Rng,
     /// The masked tokens, ascending, counted over the packed sequences (M). At least one, where any
     /// token may be masked.
     pub(super) places: Vec<u32>,
 }
 
-impl Draw {
+impl TokenDraws {
     /// Masks each token of `batch` with probability `share`, but never the first of a sequence, nor
     /// `separator`.
     pub(super) fn new(
@@ -43,7 +43,7 @@ impl Draw {
         if places.is_empty() && !words.is_empty() {
             places.push(words[(uniform(&mut random) * words.len() as f64) as usize]);
         }
-        Draw { random, places }
+        TokenDraws { random, places }
     }
 
     /// A token for each row of `logits` (M, V), drawn from its softmax.

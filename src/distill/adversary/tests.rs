@@ -32,8 +32,8 @@ fn texts() -> PackedBatch {
 }
 
 /// Probabilities as logits over (M, V), and the noise of a draw from them.
-fn draws() -> (Draw, Tensor) {
-    let draw = Draw::new(5, 3, &texts(), 0.5, Some(2));
+fn draws() -> (TokenDraws, Tensor) {
+    let draw = TokenDraws::new(5, 3, &texts(), 0.5, Some(2));
     let noise = draw.gumbel((draw.places.len(), VOCABULARY)).unwrap();
     (draw, noise)
 }
@@ -67,7 +67,7 @@ fn only_words_are_masked_and_a_share_of_them() {
     let (mut masked, mut words) = (0u64, 0u64);
     for number in 0..1000 {
         let batch = texts();
-        let draw = Draw::new(0, number, &batch, 0.3, Some(2));
+        let draw = TokenDraws::new(0, number, &batch, 0.3, Some(2));
         let id_at = |place: &u32| batch.input_ids[*place as usize];
         assert!(draw.places.iter().all(|place| ![1, 2].contains(&id_at(place))), "{number}");
         assert!(draw.places.is_sorted() && !draw.places.is_empty());
@@ -80,14 +80,14 @@ fn only_words_are_masked_and_a_share_of_them() {
     assert!((share - expected).abs() < 3.0 * deviation, "{share}");
     let nothing =
         PackedBatch { input_ids: vec![1, 2], token_type_ids: vec![0; 2], offsets: vec![0, 2] };
-    assert!(Draw::new(0, 0, &nothing, 1.0, Some(2)).places.is_empty());
+    assert!(TokenDraws::new(0, 0, &nothing, 1.0, Some(2)).places.is_empty());
 }
 
 #[test]
 fn tokens_are_drawn_by_their_probabilities() {
     let logits = [1.0f32, 0.0, 2.0];
     let total: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
-    let draw = Draw::new(1, 0, &texts(), 0.3, None);
+    let draw = TokenDraws::new(1, 0, &texts(), 0.3, None);
     let n = 20_000;
     let drawn = draw.tokens(&vec![logits.to_vec(); n]);
     let noise = draw.gumbel((n, 3)).unwrap();

@@ -258,7 +258,7 @@ fn directions_are_squared_distances_on_the_unit_sphere() {
     let (x, y) = (tensor(&[&[3.0, 4.0], &[1.0, 0.0]]), tensor(&[&[0.0, 2.0], &[-7.0, 0.0]]));
     close(scalar(directions(std::slice::from_ref(&x), std::slice::from_ref(&y))), 2.2);
     // Of (0, 1) and (−1, 0) the mean is (−1, 1)/2, whose square is a half.
-    close(spread(&[y.clone()]).unwrap(), 0.5);
+    close(spread(std::slice::from_ref(&y)).unwrap(), 0.5);
     close(spread(&[tensor(&[&[0.0, 2.0], &[0.0, 5.0]])]).unwrap(), 0.0);
     assert!(directions(&[], &[]).is_err());
 }
