@@ -58,7 +58,7 @@ fn ckd_records_the_lengths_of_its_combinations() {
     says(&run.stderr, &[&format!("  target_norm_2 {norm:.4}")]);
     let moved = course.iter().map(|epoch| &epoch["figures"]["target_norm_1"]);
     assert_eq!(moved.clone().count(), 2);
-    assert_ne!(moved.clone().next(), moved.clone().last(), "the projections are trained");
+    assert_ne!(moved.clone().next(), moved.clone().next_back(), "the projections are trained");
 }
 
 #[test]
