@@ -62,3 +62,25 @@ impl Projections {
         &self.0
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_layer_has_its_own_weights_and_no_bias_at_first() {
+        let mut layers = Projections::default();
+        layers.add("combination.1", (3, 2), false, 7).unwrap();
+        layers.add("combination.2", (3, 2), true, 7).unwrap();
+        let of: Vec<_> = layers.parameters().iter().map(|p| (p.name.as_str(), p.decays)).collect();
+        let names = ["combination.1.weight", "combination.1.bias"];
+        assert_eq!(of[..2], names.map(|name| (name, false)), "no weight decay");
+        assert_eq!(of[2..], [("combination.2.weight", true), ("combination.2.bias", false)]);
+        let x = Tensor::eye(3, DType::F32, &Device::Cpu).unwrap();
+        let of = |index| layers.apply(index, &x).unwrap().to_vec2::<f32>().unwrap();
+        let (weight, _) = layers.layer(0).unwrap();
+        assert_eq!(of(0), weight.to_vec2::<f32>().unwrap(), "the identity gives the weights");
+        assert_ne!(of(0), of(1));
+        assert!(layers.apply(2, &x).is_err());
+    }
+}
