@@ -68,6 +68,13 @@ fn without_a_replacement_the_table_has_the_originals_alone() {
     assert_eq!(originals[2], [glue::sentence(2), glue::sentence(7)]);
 }
 
+#[test]
+fn the_training_set_is_augmented_whatever_split_the_config_audits() {
+    let sandbox = sandbox();
+    sandbox.write("audit.toml", "[task.rte]\nsplit = \"validation,test\"\n");
+    assert_eq!(originals(&sandbox, "rte", &RTE).len(), glue::TRAIN);
+}
+
 /// The likeliest token at each masked piece of `pieces`, computed as the method describes it.
 fn likeliest(pieces: &[&str], masked: &[usize]) -> BTreeMap<usize, String> {
     let folder = fixture("masked-lm/bert");

@@ -45,7 +45,7 @@ pub fn run(args: &AugmentArgs) -> Result<Exit> {
         serde_json::to_writer_pretty(&mut *out, &made)?;
         Ok(out.write_all(b"\n")?)
     })?;
-    // The record last: a table without one is not trained on by mistake.
+    // The record last: it is never there without its table.
     give_name(table, args.force)?;
     give_name(json, args.force)?;
     progress.message(&summary(&args.output, &made));
