@@ -15,14 +15,14 @@ use crate::error::{failure, usage};
 use crate::model::load_masked_lm;
 
 /// A generator, opened.
-pub(super) struct Generator {
+pub(super) struct OpenedGenerator {
     opened: OpenedMaskedLm,
     checkpoint: Checkpoint,
     /// As the record has it.
     pub(super) recorded: RecordedCheckpoint,
 }
 
-impl Generator {
+impl OpenedGenerator {
     /// Opens the generator of `recipe`, if its method has one, with texts cut at `length` tokens.
     ///
     /// # Errors
@@ -46,7 +46,7 @@ impl Generator {
             )
             .hint(format!("set `max_length` to {positions}, or name another generator"))
         );
-        Ok(Some(Generator {
+        Ok(Some(OpenedGenerator {
             opened: OpenedMaskedLm { model, dropout, mask },
             checkpoint,
             recorded,
@@ -64,7 +64,7 @@ impl Distillation<'_> {
         vocabulary: usize,
         learned: &Evaluated,
     ) -> Result<Option<OpenedMaskedLm>> {
-        let Some(Generator { opened, checkpoint, recorded }) = &self.generator else {
+        let Some(OpenedGenerator { opened, checkpoint, recorded }) = &self.generator else {
             return Ok(None);
         };
         let own = opened.model.vocabulary();

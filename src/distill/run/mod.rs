@@ -14,7 +14,7 @@ use std::path::Path;
 use anyhow::{bail, Error, Result};
 
 use self::ensemble::Member;
-use self::generator::Generator;
+use self::generator::OpenedGenerator;
 use self::prepared::Prepared;
 use super::data::{Splits, Teacher};
 use super::log::TrainingLog;
@@ -155,7 +155,7 @@ struct Distillation<'a> {
     checkpoint: Checkpoint,
     labels: Vec<String>,
     sources: (Option<RecordedCheckpoint>, RecordedCheckpoint),
-    generator: Option<Generator>,
+    generator: Option<OpenedGenerator>,
 }
 
 impl Distillation<'_> {

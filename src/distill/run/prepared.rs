@@ -2,7 +2,7 @@
 
 use anyhow::{bail, Context, Result};
 
-use super::generator::Generator;
+use super::generator::OpenedGenerator;
 use super::{Distillation, TrainingContext};
 use crate::audit::{
     beyond_tokenizer, checkpoint_notes, lengths_differ, reading_notes, segments_not_fed,
@@ -125,7 +125,7 @@ impl<'a> Distillation<'a> {
         let of_teacher = teacher.as_mut().map(|t| source(t.classifier.checkpoint_mut(), session));
         let of_teacher = of_teacher.transpose()?;
         let sources = (of_teacher, source(&mut checkpoint, session)?);
-        let generator = Generator::open(recipe, checkpoint.tokenizer.max_length(), session)?;
+        let generator = OpenedGenerator::open(recipe, checkpoint.tokenizer.max_length(), session)?;
         Ok(Distillation {
             recipe,
             session,
