@@ -42,11 +42,12 @@ fn trained(sandbox: &Sandbox, augmented: Option<&str>, output: &str) -> (Vec<u8>
     (weights, serde_json::from_str(&record).unwrap())
 }
 
-/// The first `count` sentences of the demo's training set, as a JSONL file.
+/// The first `count` sentences of the demo's training set, as a JSONL file of `audit augment`.
 fn sentences(sandbox: &Sandbox, count: usize, file: &str) {
     let table = fs::read_to_string(demo("train.tsv")).unwrap();
     let sentences = table.lines().skip(1).take(count).map(|line| line.split('\t').next().unwrap());
-    let lines = sentences.map(|sentence| format!("{}\n", json!({ "sentence": sentence })));
+    let lines =
+        sentences.map(|sentence| format!("{}\n", json!({ "sentence": sentence, "row": 7 })));
     sandbox.write(file, lines.collect::<String>());
 }
 

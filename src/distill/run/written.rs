@@ -12,7 +12,7 @@ use crate::audit::run_options;
 use crate::checkpoint::NewCheckpoint;
 use crate::distill::data::recorded;
 use crate::distill::evaluate::{Evaluated, Score, SoftLoss};
-use crate::distill::record::{self, DistillationRecord, RecordedEnsemble};
+use crate::distill::record::{self, Data, DistillationRecord, RecordedEnsemble};
 use crate::distill::trainer::FinishedTraining;
 use crate::inference::{Logits, Windows};
 use crate::model::Trainable;
@@ -70,39 +70,8 @@ impl Distillation<'_> {
         members.extend(own.map(|logits| Member { seed: prepared.seed, logits }));
         let joined = self.ensemble(&prepared, &members)?;
         let (ensemble, files) = joined.map(|mean| (mean.record, mean.files)).unzip();
-        let mut data = BTreeMap::from([("train", recorded(&self.splits.train, &prepared.train))]);
-        if let (Some(split), Some(evaluated)) = (&self.splits.validation, &prepared.validation) {
-            data.insert("validation", recorded(split, evaluated));
-        }
-        if let Some(split) = &self.splits.augmented {
-            data.insert("augmented", recorded(split, prepared.learned()));
-        }
-        if let (Some(split), Some(evaluated)) = (&self.splits.corpus, &prepared.corpus) {
-            data.insert("corpus", recorded(split, evaluated));
-        }
-        let record = DistillationRecord {
-            schema_version: record::SCHEMA_VERSION,
-            version: env!("CARGO_PKG_VERSION"),
-            task: &recipe.settings.task.name,
-            method: recipe.method.name,
-            method_source: recipe.method.source,
-            bound: record::bound(recipe),
-            loss_reached: soft_loss.map(record::loss_reached),
-            ended_by: ended.by,
-            stage: Some(ended.stage).filter(|_| recipe.stages.len() > 1),
-            epoch: ended.epoch,
-            train,
-            validation,
-            ensemble: ensemble.as_ref(),
-            recipe: self.recorded(&prepared),
-            teacher: self.sources.0.clone(),
-            begun_from: Some(self.sources.1.clone()),
-            generator: self.generator.as_ref().map(|generator| generator.recorded.clone()),
-            data,
-            course: &ended.course,
-        };
-        let mut json = serde_json::to_vec_pretty(&record)?;
-        json.push(b'\n');
+        let measured = KeptFigures { train, validation, soft_loss, ensemble: ensemble.as_ref() };
+        let json = self.record(&prepared, &ended, measured)?;
         let checkpoint = NewCheckpoint {
             config: prepared.student.config,
             tensors: model.export()?,
@@ -128,4 +97,64 @@ impl Distillation<'_> {
             layers: model.shape().layers,
         })
     }
+
+    /// `distillation.json`.
+    fn record(
+        &self,
+        prepared: &Prepared,
+        ended: &FinishedTraining,
+        measured: KeptFigures,
+    ) -> Result<Vec<u8>> {
+        let recipe = self.recipe;
+        let record = DistillationRecord {
+            schema_version: record::SCHEMA_VERSION,
+            version: env!("CARGO_PKG_VERSION"),
+            task: &recipe.settings.task.name,
+            method: recipe.method.name,
+            method_source: recipe.method.source,
+            bound: record::bound(recipe),
+            loss_reached: measured.soft_loss.map(record::loss_reached),
+            ended_by: ended.by,
+            stage: Some(ended.stage).filter(|_| recipe.stages.len() > 1),
+            epoch: ended.epoch,
+            train: measured.train,
+            validation: measured.validation,
+            ensemble: measured.ensemble,
+            recipe: self.recorded(prepared),
+            teacher: self.sources.0.clone(),
+            begun_from: Some(self.sources.1.clone()),
+            generator: self.generator.as_ref().map(|generator| generator.recorded.clone()),
+            data: self.data(prepared),
+            course: &ended.course,
+        };
+        let mut json = serde_json::to_vec_pretty(&record)?;
+        json.push(b'\n');
+        Ok(json)
+    }
+
+    /// The splits and files that were read, by name.
+    fn data(&self, prepared: &Prepared) -> BTreeMap<&'static str, Data> {
+        let mut data = BTreeMap::from([("train", recorded(&self.splits.train, &prepared.train))]);
+        if let (Some(split), Some(evaluated)) = (&self.splits.validation, &prepared.validation) {
+            data.insert("validation", recorded(split, evaluated));
+        }
+        if let Some(split) = &self.splits.augmented {
+            data.insert("augmented", recorded(split, prepared.learned()));
+        }
+        if let (Some(split), Some(evaluated)) = (&self.splits.corpus, &prepared.corpus) {
+            data.insert("corpus", recorded(split, evaluated));
+        }
+        data
+    }
+}
+
+/// The figures of a student that is kept.
+struct KeptFigures<'a> {
+    /// On the training set.
+    train: Score,
+    /// On the validation split.
+    validation: Option<Score>,
+    /// Over the training set.
+    soft_loss: Option<SoftLoss>,
+    ensemble: Option<&'a RecordedEnsemble>,
 }
