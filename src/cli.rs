@@ -4,6 +4,7 @@ mod augment;
 mod check;
 mod output;
 mod pretrain;
+mod training_texts;
 
 use std::path::PathBuf;
 use std::time::Duration;

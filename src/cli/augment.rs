@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{at_least_one, TaskArgs};
-use crate::config::Layer;
+use super::at_least_one;
+use super::training_texts::TrainingTextArgs;
 
 const AUGMENTED: &str = "\
 A word is replaced if it has the letters a to z only and is not an English stop word: a word of one piece \
@@ -20,7 +20,7 @@ data and OUTPUT.";
 #[command(after_help = AUGMENTED)]
 pub(crate) struct AugmentArgs {
     #[command(flatten)]
-    pub(crate) tasks: TaskArgs,
+    pub(crate) texts: TrainingTextArgs,
     /// Masked language model with BERT's tokenizer: a folder, or a Hub id with an optional @revision
     #[arg(long, value_name = "DIR_OR_ID[@REV]", help_heading = "Input")]
     pub(crate) masked_lm: String,
@@ -44,48 +44,6 @@ pub(crate) struct AugmentArgs {
     /// Candidates of each word
     #[arg(long, value_name = "M", default_value_t = 15, value_parser = at_least_one)]
     pub(crate) candidates: usize,
-    /// Data folder, as for the audit [default: the Hub's nyu-mll/glue]
-    #[arg(long, value_name = "DIR", help_heading = "Input")]
-    pub(crate) data: Option<String>,
-    /// Use only the first N examples
-    #[arg(long, value_name = "N", help_heading = "Input")]
-    pub(crate) limit: Option<usize>,
-    /// Accept a split in which more than 0.1 % of the rows cannot be used
-    #[arg(long, help_heading = "Input")]
-    pub(crate) allow_skipped: bool,
-    /// Read a vocab.txt without a tokenizer.json as cased
-    #[arg(long, conflicts_with = "uncased", help_heading = "Input")]
-    pub(crate) cased: bool,
-    /// Read a vocab.txt without a tokenizer.json as uncased
-    #[arg(long, help_heading = "Input")]
-    pub(crate) uncased: bool,
-    /// Seed of all draws; the same seed gives the same bytes [default: 0]
-    #[arg(long, value_name = "SEED")]
-    pub(crate) seed: Option<u64>,
-    /// Worker threads; affects speed, never the result [default: all cores]
-    #[arg(long, value_name = "N")]
-    pub(crate) threads: Option<usize>,
-    /// Print only errors to stderr
-    #[arg(long, short)]
-    pub(crate) quiet: bool,
-}
-
-impl AugmentArgs {
-    /// These flags as a layer of settings, which overrides the config.
-    pub(crate) fn layer(&self) -> Layer {
-        Layer {
-            // The config's splits are those of audits.
-            split: Some("train".to_owned()),
-            data: self.data.clone(),
-            limit: self.limit,
-            allow_skipped: self.allow_skipped.then_some(true),
-            cased: self.cased,
-            uncased: self.uncased,
-            seed: self.seed,
-            threads: self.threads,
-            ..Layer::default()
-        }
-    }
 }
 
 /// Parses a probability.

@@ -18,8 +18,8 @@ use crate::terminal::Verbosity;
 
 /// Writes the table and its record.
 pub fn run(args: &AugmentArgs) -> Result<Exit> {
-    let config = Config::load(args.tasks.config.as_deref())?;
-    let settings = single(&args.tasks, &config, &args.layer())?;
+    let config = Config::load(args.texts.tasks.config.as_deref())?;
+    let settings = single(&args.texts.tasks, &config, &args.texts.layer())?;
     let options = options(args, &settings)?;
     let record = record_path(&args.output)?;
     if !args.force {
@@ -28,7 +28,7 @@ pub fn run(args: &AugmentArgs) -> Result<Exit> {
         }
     }
     let vectors = InputFile::open(&args.vectors)?;
-    let progress = Verbosity::for_stderr(args.quiet);
+    let progress = Verbosity::for_stderr(args.texts.quiet);
     let session = session(progress, std::slice::from_ref(&settings))?;
     let augmentation = Augmentation {
         settings: &settings,

@@ -19,8 +19,8 @@ const ENCODER_RATE: f64 = 5e-5;
 
 /// Writes the checkpoint with its record.
 pub fn run(args: &PretrainArgs) -> Result<Exit> {
-    let config = Config::load(args.tasks.config.as_deref())?;
-    let settings = single(&args.tasks, &config, &args.layer())?;
+    let config = Config::load(args.texts.tasks.config.as_deref())?;
+    let settings = single(&args.texts.tasks, &config, &args.layer())?;
     require_new_folder(&args.output, "--output")?;
     let default = if args.train_encoder { ENCODER_RATE } else { HEAD_RATE };
     let options = PretrainOptions {
@@ -30,7 +30,7 @@ pub fn run(args: &PretrainArgs) -> Result<Exit> {
         learning_rate: args.learning_rate.unwrap_or(default),
         seed: settings.seed,
     };
-    let progress = Verbosity::for_stderr(args.quiet);
+    let progress = Verbosity::for_stderr(args.texts.quiet);
     let session = session(progress, std::slice::from_ref(&settings))?;
     let pretraining =
         Pretraining { settings: &settings, base: &args.base, output: &args.output, options };
