@@ -31,8 +31,8 @@ pub struct Origins {
     pub masked_lm: usize,
     /// Words of several pieces: from the vectors.
     pub vectors: usize,
-    /// Replaceable words that keep themselves: their vector is missing, the likeliest tokens are no
-    /// words, or they are beyond the model's longest sequence.
+    /// Replaceable words without candidates: they have no vector, none of the likeliest tokens is a
+    /// word, or they are beyond the model's longest sequence.
     pub without: usize,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! TinyBERT's data augmentation (Jiao et al. 2020, arXiv:1909.10351, appendix A). A word of one piece
 //! is replaced by one of the M likeliest tokens of a masked language model, any other word by one of
-//! the M nearest words of word vectors. Only words of the letters a to z that are no stop words are
+//! the M nearest words of word vectors. Only words of the letters a to z that are not stop words are
 //! replaced. Of a pair each column is changed alone, while the other stays the original.
 
 mod candidates; // the words of a text, and what may replace them

@@ -65,7 +65,7 @@ impl WordVectors {
         self.words.len()
     }
 
-    /// Whether there are no rows, which [`WordVectors::read`] refuses.
+    /// Whether it has no rows; [`WordVectors::read`] refuses such a file.
     pub fn is_empty(&self) -> bool {
         self.words.is_empty()
     }

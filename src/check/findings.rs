@@ -40,7 +40,7 @@ pub struct Evidence {
     pub temperature: Option<f64>,
     /// Losses that the student's training reached, in nats summed over the examples, by name.
     pub losses_reached: Vec<(&'static str, f64)>,
-    /// The published statistic beside the gate; `None` if it is not defined or the run ended early.
+    /// The published statistic, where another one gates; `None` if it is undefined or the run ended early.
     pub published: Option<PublishedEvidence>,
 }
 

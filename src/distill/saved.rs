@@ -225,7 +225,7 @@ impl TrainingFolder {
         }
     }
 
-    /// Saves the state; there are no `moments` before a stage's first step.
+    /// Saves the state. `moments` is empty before a stage's first step.
     ///
     /// # Errors
     /// A full disk; the state before it stays.

@@ -14,7 +14,6 @@ use candle_core::Tensor;
 use rand::seq::SliceRandom;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 use serde_json::{json, Map, Value};
 
 pub use masking::{MaskedExample, Masking, MASKED, PREDICTED, RANDOM};
@@ -25,6 +24,7 @@ pub use record::{
 use crate::audit::{load_gating_split, Session};
 use crate::checkpoint::{Checkpoint, Draws, NewCheckpoint, TextTokenizer, TokenizedExample};
 use crate::config::Settings;
+use crate::distill::data::tokens;
 use crate::distill::losses;
 use crate::distill::optimizer::{AdamW, AdamWOptions, Gradients};
 use crate::distill::schedule::{Decay, Schedule};
@@ -150,13 +150,7 @@ impl Pretraining<'_> {
         let limits = [Some(self.settings.max_length), Some(model.shape().positions), own];
         let max_length = limits.into_iter().flatten().min().unwrap_or_default();
         tokenizer.set_max_length(max_length)?;
-        let texts = dataset.examples.par_iter().enumerate().map(|(row, example)| {
-            let tokens = tokenizer.encode(&example.text, example.pair.as_deref());
-            tokens
-                .and_then(|tokens| checked(tokens, &model))
-                .with_context(|| format!("example {row}"))
-        });
-        let mut texts = texts.collect::<Result<Vec<_>>>()?;
+        let mut texts = tokens(dataset, &tokenizer, model.vocabulary())?;
         let mask = tokenizer.mask_token().filter(|id| (*id as usize) < model.vocabulary());
         let mask = mask.with_context(|| format!("`{}` has no mask token", self.base))?;
         let masking = Masking::new(&tokenizer, mask, model.vocabulary());
@@ -292,17 +286,6 @@ fn logits(model: &MaskedLm, batch: &[MaskedExample], mode: Mode) -> Result<Tenso
 
 fn targets(batch: &[MaskedExample]) -> Vec<u32> {
     batch.iter().flat_map(|text| &text.targets).copied().collect()
-}
-
-/// Fails if the model has no embedding of a token or a segment.
-fn checked(tokens: TokenizedExample, model: &MaskedLm) -> Result<TokenizedExample> {
-    let (vocabulary, segments) = (model.vocabulary(), model.segments().unwrap_or(usize::MAX));
-    let beyond = |ids: &[u32], count: usize| ids.iter().any(|id| *id as usize >= count);
-    if beyond(&tokens.input_ids, vocabulary) || beyond(&tokens.token_type_ids, segments) {
-        bail!(failure!("the tokenizer gives a token or a segment that the model does not have")
-            .hint("use the tokenizer that the model was trained with"));
-    }
-    Ok(tokens)
 }
 
 /// Stream number `stream` of `seed`.
