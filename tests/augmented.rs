@@ -26,11 +26,8 @@ learning_rate = 1e-3
 /// The arguments of a training on the texts of `augmented`, if it names a file.
 fn training(sandbox: &Sandbox, augmented: Option<&str>, output: &str) -> Vec<String> {
     let key = augmented.map(|file| format!("augmented = \"{file}\"\n")).unwrap_or_default();
-    let recipe = format!("{output}.toml");
-    sandbox.write(&recipe, format!("{key}{TINYBERT}"));
-    let (data, teacher, limit) = (demo(""), demo("teacher"), LIMIT.to_string());
-    let given = ["--config", &recipe, "--data", &data, "--teacher", &teacher, "--limit", &limit];
-    with(&with(&["distill"], &given), &["--output", output])
+    let arguments = common::training(sandbox, &format!("{key}{TINYBERT}"), output);
+    with(&arguments, &["--limit", &LIMIT.to_string()])
 }
 
 /// The student's weights, and its record.

@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::process::{Command, Stdio};
 
-use common::{demo, says, with, Sandbox};
+use common::{demo, says, student_files, training, with, Sandbox};
 use serde_json::Value;
 
 /// κ = sqrt(0.0025) = 0.05.
@@ -29,15 +29,6 @@ temperature = 1.0
 t_squared = false
 losses = { soft = 1.0 }
 "#;
-
-/// The arguments of a training with `recipe` on the demo's data.
-fn training(sandbox: &Sandbox, recipe: &str, output: &str) -> Vec<String> {
-    sandbox.write(&format!("{output}.toml"), recipe);
-    let (data, teacher) = (demo(""), demo("teacher"));
-    let recipe = format!("{output}.toml");
-    let given = ["--config", &recipe, "--data", &data, "--teacher", &teacher, "--output", output];
-    with(&["distill"], &given)
-}
 
 fn trained(sandbox: &Sandbox, recipe: &str, output: &str, more: &[&str]) -> String {
     let run = sandbox.audit(&with(&training(sandbox, recipe, output), more));
@@ -206,20 +197,14 @@ learning_rate = 1e-3
 dropout = { hidden = 0.1, attention = 0.1, classifier = 0.1 }
 "#;
 
-/// All files of the student that training decides.
-fn bytes(sandbox: &Sandbox, folder: &str) -> Vec<Vec<u8>> {
-    let read = |name: &str| fs::read(sandbox.path(folder).join(name)).unwrap();
-    ["config.json", "model.safetensors", "distillation.json"].map(read).to_vec()
-}
-
 #[test]
 fn the_same_seed_gives_the_same_bytes_on_any_number_of_threads() {
     let sandbox = Sandbox::new();
     trained(&sandbox, SHORT, "one", &["--limit", "150", "--threads", "1"]);
     trained(&sandbox, SHORT, "three", &["--limit", "150", "--threads", "3"]);
-    assert!(bytes(&sandbox, "one") == bytes(&sandbox, "three"));
+    assert!(student_files(&sandbox, "one") == student_files(&sandbox, "three"));
     trained(&sandbox, SHORT, "other", &["--limit", "150", "--seed", "1"]);
-    assert!(bytes(&sandbox, "one")[1] != bytes(&sandbox, "other")[1]);
+    assert!(student_files(&sandbox, "one")[1] != student_files(&sandbox, "other")[1]);
 }
 
 #[test]
@@ -229,7 +214,7 @@ fn hidden_states_from_a_file_and_from_the_teacher_make_the_same_student() {
         let recipe = format!("teacher_states = \"{source}\"\n{SHORT}");
         trained(&sandbox, &recipe, source, &["--limit", "150"]);
     }
-    assert!(bytes(&sandbox, "stored")[1] == bytes(&sandbox, "in-the-loop")[1]);
+    assert!(student_files(&sandbox, "stored")[1] == student_files(&sandbox, "in-the-loop")[1]);
 }
 
 #[test]
@@ -244,7 +229,7 @@ fn a_named_store_is_kept_for_the_next_student_of_the_same_teacher() {
     trained(&sandbox, &recipe(4), "first", &["--limit", "100"]);
     let written = fs::metadata(sandbox.path("demo.states")).unwrap().modified().unwrap();
     trained(&sandbox, &recipe(4), "second", &["--limit", "100"]);
-    assert!(bytes(&sandbox, "first") == bytes(&sandbox, "second"));
+    assert!(student_files(&sandbox, "first") == student_files(&sandbox, "second"));
     let kept = fs::metadata(sandbox.path("demo.states")).unwrap().modified().unwrap();
     assert_eq!(written, kept);
     let other = with(&training(&sandbox, &recipe(5), "third"), &["--limit", "100"]);
@@ -290,7 +275,7 @@ fn a_killed_training_is_resumed_to_the_same_bytes() {
     fs::write(&state, saved).unwrap();
     let resumed = sandbox.audit(&with(&arguments("killed"), &["--resume"]));
     assert_eq!(resumed.code, 0, "{}", resumed.stderr);
-    assert!(bytes(&sandbox, "whole") == bytes(&sandbox, "killed"));
+    assert!(student_files(&sandbox, "whole") == student_files(&sandbox, "killed"));
     assert!(!sandbox.path("killed/training").exists());
 }
 
@@ -611,7 +596,7 @@ fn of_states_as_accurate_within_one_standard_error_the_smallest_sigma_is_kept() 
     for threads in ["1", "2"] {
         trained(&sandbox, &recipe(""), threads, &["--threads", threads]);
     }
-    assert!(bytes(&sandbox, "1") == bytes(&sandbox, "2"));
+    assert!(student_files(&sandbox, "1") == student_files(&sandbox, "2"));
     let usual = record(&sandbox, "1");
     assert_eq!(usual["recipe"]["keep"], "one-standard-error");
     assert_eq!((&usual["recipe"]["statistic"], &usual["stage"]), (&"rms".into(), &Value::Null));
@@ -691,7 +676,7 @@ fn annealing_keeps_the_best_state_of_both_of_its_stages() {
     // The stage left out: the same student.
     let said = trained(&sandbox, &recipe(0, ""), "logits", &["--limit", "300"]);
     says(&said, &[&format!("epoch {epoch} is kept")]);
-    assert!(bytes(&sandbox, "both")[1] == bytes(&sandbox, "logits")[1]);
+    assert!(student_files(&sandbox, "both")[1] == student_files(&sandbox, "logits")[1]);
     assert_eq!(record(&sandbox, "logits")["recipe"]["stages"].as_array().unwrap().len(), 1);
 
     let last = recipe(1, "keep = \"last\"\n");
@@ -713,18 +698,18 @@ fn tinybert_without_its_first_stage_is_kd_on_the_probabilities() {
     let kd = "max_epochs = 1\neps = 1e-6\ntemperature = 1.0\nt_squared = false\n\
               losses = { soft = 1.0 }\n";
     trained(&sandbox, &recipe("kd", kd), "kd", &["--limit", "100"]);
-    assert!(bytes(&sandbox, "tinybert")[1] == bytes(&sandbox, "kd")[1]);
+    assert!(student_files(&sandbox, "tinybert")[1] == student_files(&sandbox, "kd")[1]);
 }
 
 #[test]
 fn resume_does_not_change_a_finished_student() {
     let sandbox = Sandbox::new();
     trained(&sandbox, &untrained(KD), "done", &["--limit", "32"]);
-    let before = bytes(&sandbox, "done");
+    let before = student_files(&sandbox, "done");
     let arguments = training(&sandbox, &untrained(KD), "done");
     let run = sandbox.audit(&with(&arguments, &["--limit", "32", "--seed", "7", "--resume"]));
     run.fails(2, &["no training to resume", "--resume"]);
-    assert!(before == bytes(&sandbox, "done"));
+    assert!(before == student_files(&sandbox, "done"));
 }
 
 #[test]

@@ -2,11 +2,10 @@
 
 mod common;
 
-use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use common::{copy_folder, demo, fixture, with, Sandbox};
+use common::{copy_folder, demo, fixture, student_files, with, Sandbox};
 use safetensors::Dtype;
 use serde_json::{json, Value};
 
@@ -48,19 +47,9 @@ fn recipe(method: &str, generator: &str) -> String {
     )
 }
 
-/// The arguments of a training on the demo's data.
+/// The arguments of a training on the demo's first 120 sentences.
 fn training(sandbox: &Sandbox, recipe: &str, output: &str) -> Vec<String> {
-    let file = format!("{output}.toml");
-    sandbox.write(&file, recipe);
-    let (data, teacher) = (demo(""), demo("teacher"));
-    let given = ["--config", &file, "--data", &data, "--teacher", &teacher, "--limit", "120"];
-    with(&with(&["distill"], &given), &["--output", output])
-}
-
-/// The files of a student that training decides.
-fn bytes(sandbox: &Sandbox, folder: &str) -> Vec<Vec<u8>> {
-    let read = |name: &str| fs::read(sandbox.path(folder).join(name)).unwrap();
-    ["config.json", "model.safetensors", "distillation.json"].map(read).to_vec()
+    with(&common::training(sandbox, recipe, output), &["--limit", "120"])
 }
 
 #[test]
@@ -78,7 +67,10 @@ fn a_student_is_trained_against_a_generator_on_any_number_of_threads() {
             assert_eq!(run.code, 0, "{}", run.stderr);
         }
         let one = format!("{method}-1");
-        assert!(bytes(&sandbox, &one) == bytes(&sandbox, &format!("{method}-3")), "{method}");
+        assert!(
+            student_files(&sandbox, &one) == student_files(&sandbox, &format!("{method}-3")),
+            "{method}"
+        );
         let record: Value =
             serde_json::from_str(&sandbox.read(&format!("{one}/distillation.json"))).unwrap();
         assert_eq!(record["generator"]["source"], "generator");
@@ -111,7 +103,7 @@ fn a_training_killed_in_a_turn_is_resumed_to_the_same_bytes() {
     assert!(state.exists(), "the training ended before it was killed");
     let resumed = sandbox.audit(&with(&training(&sandbox, &recipe, "killed"), &["--resume"]));
     assert_eq!(resumed.code, 0, "{}", resumed.stderr);
-    assert!(bytes(&sandbox, "whole") == bytes(&sandbox, "killed"));
+    assert!(student_files(&sandbox, "whole") == student_files(&sandbox, "killed"));
 }
 
 #[test]

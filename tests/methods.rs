@@ -5,7 +5,7 @@ mod common;
 use std::fs;
 use std::process::{Command, Stdio};
 
-use common::{demo, says, with, Run, Sandbox};
+use common::{demo, says, training, with, Run, Sandbox};
 use serde_json::{json, Value};
 
 /// A recipe of `method` for a short training of a student of two layers.
@@ -20,10 +20,8 @@ const TWO_LAYERS: &str = "[student]\nlayers = 2\n";
 
 /// The training of `recipe` on 100 texts of the demo.
 fn distil(sandbox: &Sandbox, recipe: &str, output: &str, more: &[&str]) -> Run {
-    let (data, teacher, file) = (demo(""), demo("teacher"), format!("{output}.toml"));
-    sandbox.write(&file, recipe);
-    let given = ["--config", &file, "--data", &data, "--teacher", &teacher, "--output", output];
-    sandbox.audit(&with(&with(&with(&["distill"], &given), &["--limit", "100"]), more))
+    let arguments = with(&training(sandbox, recipe, output), &["--limit", "100"]);
+    sandbox.audit(&with(&arguments, more))
 }
 
 fn trained(sandbox: &Sandbox, recipe: &str, output: &str) -> Run {

@@ -27,11 +27,7 @@ const KEYS: &str = "corpus = \"corpus.jsonl\"\nneighbours = 4\nchosen = 2";
 
 /// The arguments of a training on the demo's first 100 sentences.
 fn training(sandbox: &Sandbox, keys: &str, output: &str) -> Vec<String> {
-    let file = format!("{output}.toml");
-    sandbox.write(&file, recipe(keys));
-    let (data, teacher) = (demo(""), demo("teacher"));
-    let given = ["--config", &file, "--data", &data, "--teacher", &teacher, "--limit", "100"];
-    with(&with(&["distill"], &given), &["--output", output])
+    with(&common::training(sandbox, &recipe(keys), output), &["--limit", "100"])
 }
 
 fn trained(sandbox: &Sandbox, keys: &str, output: &str, more: &[&str]) -> (Vec<u8>, Value) {

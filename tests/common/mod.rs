@@ -79,6 +79,21 @@ pub fn demo_audit(student: &str) -> Vec<String> {
     with(&["--task", "sst2"], &models)
 }
 
+/// The arguments of a training with `recipe` on the demo's data.
+pub fn training(sandbox: &Sandbox, recipe: &str, output: &str) -> Vec<String> {
+    sandbox.write(&format!("{output}.toml"), recipe);
+    let (data, teacher) = (demo(""), demo("teacher"));
+    let recipe = format!("{output}.toml");
+    let given = ["--config", &recipe, "--data", &data, "--teacher", &teacher, "--output", output];
+    with(&["distill"], &given)
+}
+
+/// All files of the student that training decides.
+pub fn student_files(sandbox: &Sandbox, folder: &str) -> Vec<Vec<u8>> {
+    let read = |name: &str| fs::read(sandbox.path(folder).join(name)).unwrap();
+    ["config.json", "model.safetensors", "distillation.json"].map(read).to_vec()
+}
+
 /// A temporary folder: the current one of every run, with the cache of the Hub inside it.
 pub struct Sandbox {
     root: TempDir,
