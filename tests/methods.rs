@@ -289,3 +289,52 @@ fn every_epoch_is_written_where_all_states_are_asked_for() {
         assert_eq!(row["sigma"], *measured, "epoch {epoch}");
     }
 }
+
+#[test]
+fn a_student_may_learn_from_a_checkpoint_that_is_not_its_teacher() {
+    let sandbox = Sandbox::new();
+    let other = format!("states = \"all\"\n{}", recipe("kd", "[student]\nlayers = [1, 2, 3]\n"));
+    trained(&sandbox, &other, "other");
+    let start = ["--init", "base", "--base", "other"];
+    let student = |more: &str| {
+        format!(
+            "task = \"sst2\"\nmethod = \"tinybert\"\nmax_length = 64\nkeep = \"last\"\n{more}\n\
+             [stage.intermediate]\nmax_epochs = 1\n[stage.prediction]\nmax_epochs = 1\n"
+        )
+    };
+    let learning = student("learn_from = \"other/epoch-1\"\n");
+    let run = distil(&sandbox, &learning, "learning", &start);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    // Hidden states and logits are the other's: the same student as with the other as the teacher.
+    let arguments = training(&sandbox, &student(""), "taught");
+    let mut arguments = with(&arguments, &["--limit", "100"]);
+    let at = arguments.iter().position(|argument| argument == "--teacher").unwrap() + 1;
+    arguments[at] = "other/epoch-1".to_owned();
+    let run = sandbox.audit(&with(&arguments, &start));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(weights(&sandbox, "learning") == weights(&sandbox, "taught"));
+    // σ is measured against the teacher.
+    let (learning, taught) = (record(&sandbox, "learning"), record(&sandbox, "taught"));
+    assert_ne!(learning["train"]["sigma"], taught["train"]["sigma"]);
+    assert_eq!(learning["learn_from"]["source"], "other/epoch-1");
+    assert_eq!(taught.get("learn_from"), None);
+    let (data, teacher) = (demo(""), demo("teacher"));
+    let models = ["--data", &data, "--teacher", &teacher, "--student", "learning"];
+    let task = ["--task", "sst2", "--max-length", "64", "--limit", "100"];
+    assert_eq!(sandbox.row(&with(&task, &models))["sigma"], learning["train"]["sigma"]);
+}
+
+#[test]
+fn a_checkpoint_that_teaches_nothing_is_refused() {
+    let sandbox = Sandbox::new();
+    let of = |method: &str, more: &str| recipe(method, &format!("learn_from = \"./no\"\n{more}"));
+    distil(&sandbox, &of("virtual", ""), "out", &["--base", &demo("teacher")])
+        .fails(2, &["`learn_from` has no effect", "hint: leave it out"]);
+    sandbox.write("alone.toml", of("finetune", ""));
+    let (data, base) = (demo(""), demo("teacher"));
+    let given = ["--config", "alone.toml", "--data", &data, "--base", &base, "--output", "out"];
+    sandbox.audit(&with(&["distill"], &given)).fails(2, &["`learn_from` needs a teacher"]);
+    distil(&sandbox, &of("kd", TWO_LAYERS), "out", &[])
+        .fails(3, &["`learn_from` = `./no`: cannot load the teacher `./no`"]);
+    assert!(!sandbox.path("out").exists());
+}

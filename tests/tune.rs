@@ -10,7 +10,7 @@ use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{demo, number, read_markdown, says, with, Run, Sandbox};
+use common::{demo, number, read_markdown, says, training, with, Run, Sandbox};
 use confidence_audit::distill::data::cut;
 use confidence_audit::distill::recipe::HeldOut;
 use serde_json::Value;
@@ -653,6 +653,46 @@ fn the_method_is_a_setting_like_any_other() {
 }
 
 #[test]
+fn the_checkpoint_that_teaches_is_a_setting_and_the_teacher_measures() {
+    let sandbox = Sandbox::new();
+    let recipe = "task = \"sst2\"\nmethod = \"kd\"\nmax_length = 64\nlimit = 100\n";
+    let epochs = |n: usize| format!("[training]\nmax_epochs = {n}\nlearning_rate = 1e-3\n");
+    let teachers =
+        format!("{recipe}states = \"all\"\n[student]\nlayers = [1, 2, 3]\n{}", epochs(2));
+    let run = sandbox.audit(&training(&sandbox, &teachers, "teachers"));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    sandbox.write("student.toml", format!("{recipe}[student]\nlayers = 2\n{}", epochs(1)));
+    let text = "trials = 2\nkappa = 1.0\nfurther_seeds = 0\nrecipe = \"student.toml\"\n[space]\n\
+                learn_from = { choices = [\"teachers/epoch-1\", \"teachers/epoch-2\"], default = \
+                \"teachers/epoch-1\" }\n";
+    let run = tuned(&sandbox, text, "out", &[]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let trials = report(&sandbox, "out")["trials"].as_array().unwrap().clone();
+    for (trial, epoch) in trials.iter().zip(1..) {
+        let teaches = format!("teachers/epoch-{epoch}");
+        assert_eq!(trial["values"]["learn_from"], teaches.as_str());
+        let kept = "held_out = { share = 0.5, seed = 0 }\n";
+        let alone = format!("learn_from = \"{teaches}\"\n{kept}{}", sandbox.read("student.toml"));
+        let output = format!("alone-{epoch}");
+        assert_eq!(sandbox.audit(&training(&sandbox, &alone, &output)).code, 0);
+        let record = sandbox.read(&format!("{output}/distillation.json"));
+        let record: Value = serde_json::from_str(&record).unwrap();
+        assert_eq!(trial["figures"]["sigma"], record["train"]["sigma"], "{teaches}");
+    }
+    // The recipe of the winner works from any folder.
+    let again = ["distill", "--config", "out/winner.toml", "--output", "again"];
+    assert_eq!(sandbox.audit(&again).code, 0);
+    let weights = |folder: &str| fs::read(sandbox.path(folder).join("model.safetensors")).unwrap();
+    assert!(weights("again") == weights("out/winner"));
+    fs::copy(
+        sandbox.path("teachers/epoch-1/model.safetensors"),
+        sandbox.path("teachers/epoch-2/model.safetensors"),
+    )
+    .unwrap();
+    tuned(&sandbox, text, "out", &[]).fails(2, &["another tune: its learn_from was different"]);
+}
+
+#[test]
 fn the_folder_of_another_search_is_refused() {
     let sandbox = Sandbox::new();
     assert!(tuned(&sandbox, &brief(), "out", &[]).code < 2);
@@ -722,6 +762,7 @@ fn what_contradicts_itself_is_refused_before_the_first_trial() {
             "`space.\"student.layers\"`: with 9",
         ),
         (space("seed = { low = 1, high = 2 }"), "`space.\"seed\"` is not a setting"),
+        (space("teacher = { choices = [\"a\", \"b\"] }"), "hint: search `learn_from`"),
         (TUNE.replace("kappa = 0.05", "kapa = 0.05"), "unknown field `kapa`"),
         (TUNE.replace("tinybert", "tinibert"), "`method` = `tinibert`"),
         (

@@ -120,23 +120,20 @@ pub struct Teacher {
     pub classifier: Classifier,
 }
 
-/// A teacher's logits in the task's label order (N, K).
-pub struct TeacherLogits {
+/// The logits that students are measured against, in the task's label order (N, K).
+pub struct MeasuringLogits {
     /// On the training set.
     pub train: Logits,
     /// On the validation split.
     pub validation: Option<Logits>,
-    /// On the augmented texts.
-    pub augmented: Option<Logits>,
-    /// On the corpus.
-    pub corpus: Option<Logits>,
 }
 
-impl TeacherLogits {
+/// The logits that students learn from, in the task's label order (N, K).
+pub struct TeachingLogits {
     /// On the texts that the student is trained on.
-    pub fn learned(self) -> Logits {
-        self.augmented.unwrap_or(self.train)
-    }
+    pub learned: Logits,
+    /// On the corpus.
+    pub corpus: Option<Logits>,
 }
 
 impl Teacher {
@@ -155,23 +152,40 @@ impl Teacher {
         Ok(Teacher { classifier })
     }
 
-    /// Runs the teacher on all splits, or reads its logits from the cache.
+    /// Runs the teacher on the splits that students are measured on, or reads its logits from the cache.
     ///
     /// # Errors
     /// An interrupt, a model that cannot be run.
-    pub fn logits(
+    pub fn measuring(
         &mut self,
         splits: &Splits,
         settings: &Settings,
         session: &Session,
-    ) -> Result<TeacherLogits> {
-        let mut run = |split: &Dataset| run_one(&mut self.classifier, split, settings, session);
-        let train = run(&splits.train)?.logits;
-        let mut of = |split: &Option<Dataset>| -> Result<Option<Logits>> {
-            Ok(split.as_ref().map(&mut run).transpose()?.map(|run| run.logits))
+    ) -> Result<MeasuringLogits> {
+        let mut run = |split: &Dataset| -> Result<Logits> {
+            Ok(run_one(&mut self.classifier, split, settings, session)?.logits)
         };
-        let (validation, augmented) = (of(&splits.validation)?, of(&splits.augmented)?);
-        Ok(TeacherLogits { train, validation, augmented, corpus: of(&splits.corpus)? })
+        let train = run(&splits.train)?;
+        Ok(MeasuringLogits { train, validation: splits.validation.as_ref().map(run).transpose()? })
+    }
+
+    /// As [`Teacher::measuring`], on the texts that students learn from. `train` are its logits on the
+    /// training set, where they are known.
+    pub fn teaching(
+        &mut self,
+        splits: &Splits,
+        train: Option<Logits>,
+        settings: &Settings,
+        session: &Session,
+    ) -> Result<TeachingLogits> {
+        let mut run = |split: &Dataset| -> Result<Logits> {
+            Ok(run_one(&mut self.classifier, split, settings, session)?.logits)
+        };
+        let learned = match train.filter(|_| splits.augmented.is_none()) {
+            Some(known) => known,
+            None => run(splits.learned())?,
+        };
+        Ok(TeachingLogits { learned, corpus: splits.corpus.as_ref().map(run).transpose()? })
     }
 }
 

@@ -52,6 +52,9 @@ pub struct DistillationRecord<'a> {
     pub recipe: RecordedRecipe<'a>,
     /// Null for fine-tuning without a teacher.
     pub teacher: Option<RecordedCheckpoint>,
+    /// The checkpoint that the student learned from, where it is not the teacher.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learn_from: Option<&'a RecordedCheckpoint>,
     /// The source of the student's initial weights.
     pub begun_from: Option<RecordedCheckpoint>,
     /// The masked language model that was trained against the student.

@@ -1,5 +1,6 @@
 //! A tune, from its plan to its report.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once};
@@ -90,10 +91,12 @@ impl<'a> Tune<'a> {
         let recipe = plan.recipe(&plan.defaults(), plan.seed, &plan.output)?;
         let facts = check(&recipe, trainings)?;
         require_labels(&facts, &recipe.settings.task.name)?;
+        let mut taught_by = BTreeMap::new();
         for (name, point) in plan.corners().into_iter().filter(|(name, _)| constrains_models(name))
         {
             let recipe = plan.recipe(&point, plan.seed, &plan.output)?;
-            check(&recipe, trainings).map_err(|error| wrong(name, &point, &error))?;
+            let facts = check(&recipe, trainings).map_err(|error| wrong(name, &point, &error))?;
+            taught_by.extend(recipe.learn_from.zip(facts.taught_by));
         }
         for (i, point) in plan.start.iter().enumerate() {
             let recipe = plan.recipe(point, plan.seed, &plan.output)?;
@@ -115,6 +118,9 @@ impl<'a> Tune<'a> {
             "statistic": gate.statistic.to_string(),
             "confidence": gate.kind.to_string(),
         });
+        if !taught_by.is_empty() {
+            identity["learn_from"] = json!(taught_by);
+        }
         let parts = serde_json::to_vec(&(&facts.fingerprint, &identity))?;
         let fingerprint = hexadecimal(&Sha256::digest(parts));
         let warm = || match &plan.warm_start {
@@ -437,7 +443,7 @@ fn require_labels(facts: &TrainingFacts, task: &str) -> Result<()> {
 
 /// Whether some values of a key may not suit the models, so that they are checked first.
 fn constrains_models(name: &str) -> bool {
-    let shared = ["student", "layer_map", "method", "compat"];
+    let shared = ["student", "layer_map", "method", "compat", "learn_from"];
     let table = name.split('.').next().unwrap_or_default();
     let own = |method: &Method| method.owns(table) && method.own_keys == OwnKeys::ConstrainModels;
     shared.contains(&table) || METHODS.iter().any(own) || name.contains(".losses.")
@@ -474,8 +480,9 @@ mod tests {
     #[test]
     fn labels_are_required_in_both_parts_of_the_validation_split() {
         let checked = |labelled| {
-            let (fingerprint, compared) = Default::default();
-            let facts = TrainingFacts { fingerprint, compared, train: 9, labels: 2, labelled };
+            let (fingerprint, compared, taught_by) = Default::default();
+            let (train, labels) = (9, 2);
+            let facts = TrainingFacts { fingerprint, compared, taught_by, train, labels, labelled };
             require_labels(&facts, "own").map_err(|error| rendered(&error))
         };
         assert_eq!(checked(Some([1, 1])), Ok(()));

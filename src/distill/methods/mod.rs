@@ -234,6 +234,7 @@ impl Method {
             ["training", "losses", loss] => (self.stages)().len() == 1 && has_loss(loss),
             ["compat"] => self.knows_compat,
             ["layer_map"] => self.maps_layers(),
+            ["learn_from"] => self.terms.iter().any(|term| term.needs_teacher()),
             [table, ..] => METHODS.iter().all(|method| !method.owns(table) || method == self),
             [] => true,
         }

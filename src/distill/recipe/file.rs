@@ -208,6 +208,8 @@ pub(super) struct RecipeFile {
     pub task: Option<String>,
     pub method: Option<String>,
     pub teacher: Option<String>,
+    /// The checkpoint that teaches, where it is not the teacher.
+    pub learn_from: Option<String>,
     pub data: Option<String>,
     pub output: Option<String>,
     pub max_length: Option<usize>,

@@ -80,6 +80,9 @@ pub struct Flags {
 pub struct Recipe {
     /// Settings shared with audits.
     pub settings: Settings,
+    /// The checkpoint that teaches, where it is not the teacher: the student is measured against the
+    /// teacher all the same.
+    pub learn_from: Option<String>,
     /// The method.
     pub method: &'static Method,
     /// The method with its own keys.

@@ -53,6 +53,7 @@ impl Recipe {
             states: file.states.unwrap_or_default(),
             held_out: file.held_out,
             inputs: configured.inputs().resolved(folder),
+            learn_from: learn_from(&file, folder, &settings, &stages)?,
             settings,
             method,
             configured,
@@ -137,7 +138,7 @@ fn require_teacher(
     stages: &[Stage],
     (student, init): (&StudentLayer, Init),
 ) -> Result<()> {
-    let teaches = stages.iter().any(|stage| stage.losses.keys().any(|term| term.needs_teacher()));
+    let teaches = learns_from_a_teacher(stages);
     let is_alone = match init {
         Init::Base => true,
         Init::TeacherLayers => false,
@@ -152,6 +153,34 @@ fn require_teacher(
         if teaches { "" } else { ", whose layers or vocabulary the student takes" }
     )
     .hint("pass --teacher DIR_OR_HUB_ID, or set `teacher`"))
+}
+
+/// Whether a loss compares the student with a teacher.
+fn learns_from_a_teacher(stages: &[Stage]) -> bool {
+    stages.iter().any(|stage| stage.losses.keys().any(|term| term.needs_teacher()))
+}
+
+/// The checkpoint that teaches, where it is not the teacher.
+fn learn_from(
+    file: &RecipeFile,
+    folder: &Path,
+    settings: &Settings,
+    stages: &[Stage],
+) -> Result<Option<String>> {
+    let Some(source) = &file.learn_from else { return Ok(None) };
+    let Some(teacher) = &settings.teacher else {
+        bail!(Diagnostic::usage("`learn_from` needs a teacher to measure the student against")
+            .hint(
+                "set `teacher`, or pass --teacher; a student that is measured against the \
+                   checkpoint it learns from needs that alone"
+            ));
+    };
+    if !learns_from_a_teacher(stages) {
+        bail!(Diagnostic::usage("`learn_from` has no effect: no loss compares with a teacher")
+            .hint("leave it out"));
+    }
+    let source = resolved(folder, source).display().to_string();
+    Ok(Some(source).filter(|source| source != teacher))
 }
 
 /// The file of the texts to train on, which have no labels.

@@ -38,11 +38,11 @@ impl Distillation<'_> {
     /// The neighbours, from the file of an earlier training if there is one.
     fn nearest(&self, search: NeighbourSearch, teacher: &TeacherModel) -> Result<Vec<Vec<u32>>> {
         let split = self.splits.corpus.as_ref().context("no corpus was read")?;
-        let classifier = &self.teacher.as_ref().context("no teacher")?.classifier;
+        let (classifier, recorded) = self.teaching().context("no teacher")?;
         let corpus = tokens(split, classifier.tokenizer(), teacher.model.vocabulary())?;
         let header = IndexHeader {
             search,
-            teacher_sha256: self.sources.0.as_ref().context("no teacher")?.weights_sha256.clone(),
+            teacher_sha256: recorded.weights_sha256.clone(),
             tokens_sha256: tokens_sha256(&teacher.tokens),
             corpus_sha256: tokens_sha256(&corpus),
             examples: teacher.tokens.len(),

@@ -68,7 +68,7 @@ impl Distillation<'_> {
             return Ok(None);
         };
         let own = opened.model.vocabulary();
-        let of_teacher = self.teacher.as_ref().map(|t| t.classifier.facts().vocabulary);
+        let of_teacher = self.teaching().map(|(teacher, _)| teacher.facts().vocabulary);
         let same_ids = own == vocabulary && of_teacher == Some(own) && {
             let read = tokens(self.splits.learned(), &checkpoint.tokenizer, own)?;
             let mut both = read.iter().zip(&learned.tokens);

@@ -46,6 +46,9 @@ impl Distillation<'_> {
             recipe,
             (self.sources.0.as_ref().map(hashes), hashes(&self.sources.1)),
             self.generator.as_ref().map(|generator| hashes(&generator.recorded)),
+            self.learns_from
+                .as_ref()
+                .map(|other| (hashes(&other.recorded), other.classifier().tokens_key())),
             (
                 format!("{:?}", settings.casing),
                 // The teacher may cut texts, and read segments, otherwise than the student.

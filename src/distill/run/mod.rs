@@ -16,6 +16,7 @@ use anyhow::{bail, Error, Result};
 use self::ensemble::Member;
 use self::generator::OpenedGenerator;
 use self::prepared::Prepared;
+use self::teaching::OpenedTeaching;
 use super::data::{Splits, Teacher};
 use super::log::TrainingLog;
 use super::recipe::{Recipe, WrittenStates};
@@ -96,6 +97,8 @@ pub struct TrainingFacts {
     pub fingerprint: String,
     /// Differs for another teacher, start of the student or data set.
     pub compared: String,
+    /// SHA-256 of the weights of the checkpoint that teaches, where it is not the teacher.
+    pub taught_by: Option<String>,
     /// N of the training set.
     pub train: usize,
     /// K.
@@ -122,7 +125,8 @@ pub fn check(recipe: &Recipe, session: &Session) -> Result<TrainingFacts> {
     let fingerprint = training.fingerprint(STUDENT, &student)?;
     let compared = training.compared(&student)?;
     let (train, labels) = (student.train.tokens.len(), training.labels.len());
-    Ok(TrainingFacts { fingerprint, compared, train, labels, labelled })
+    let taught_by = training.learns_from.map(|other| other.recorded.weights_sha256);
+    Ok(TrainingFacts { fingerprint, compared, taught_by, train, labels, labelled })
 }
 
 /// Checks the output folder.
@@ -155,6 +159,8 @@ struct Distillation<'a> {
     checkpoint: Checkpoint,
     labels: Vec<String>,
     sources: (Option<RecordedCheckpoint>, RecordedCheckpoint),
+    /// The checkpoint that teaches, where it is not the teacher.
+    learns_from: Option<OpenedTeaching>,
     generator: Option<OpenedGenerator>,
 }
 
@@ -169,11 +175,9 @@ impl Distillation<'_> {
         };
         let lock = self.folder.lock()?;
         let mut teacher_logits = None;
-        if let Some(teacher) = &mut self.teacher {
-            let logits = teacher.logits(&self.splits, &self.recipe.settings, self.session)?;
-            let all = assistants.iter_mut().chain([&mut student]);
-            all.for_each(|each| each.set_teacher_logits(&logits));
-            teacher_logits = Some(logits.learned());
+        if self.teacher.is_some() {
+            let all: Vec<&mut Prepared> = assistants.iter_mut().chain([&mut student]).collect();
+            teacher_logits = Some(self.run_teachers(all)?);
         }
         let mut members = Vec::new();
         for (i, assistant) in assistants.iter().enumerate() {

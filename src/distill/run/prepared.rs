@@ -3,13 +3,14 @@
 use anyhow::{bail, Context, Result};
 
 use super::generator::OpenedGenerator;
+use super::teaching::OpenedTeaching;
 use super::{Distillation, TrainingContext};
 use crate::audit::{
     beyond_tokenizer, checkpoint_notes, lengths_differ, reading_notes, segments_not_fed,
     set_max_length, Role, Session,
 };
 use crate::checkpoint::Checkpoint;
-use crate::distill::data::{cut, evaluated, source, tokens, Splits, Teacher, TeacherLogits};
+use crate::distill::data::{cut, evaluated, source, tokens, MeasuringLogits, Splits, Teacher};
 use crate::distill::evaluate::Evaluated;
 use crate::distill::objective::Setting;
 use crate::distill::recipe::{Init, Keep, Recipe, StudentLayer};
@@ -53,11 +54,9 @@ impl Prepared {
         [&self.augmented, &self.corpus].map(|texts| texts.as_ref().map(Evaluated::sha256))
     }
 
-    pub fn set_teacher_logits(&mut self, logits: &TeacherLogits) {
+    /// Sets the logits that the student is measured against.
+    pub fn measure_against(&mut self, logits: &MeasuringLogits) {
         self.train.teacher = Some(logits.train.clone());
-        if let Some(corpus) = &mut self.corpus {
-            corpus.teacher = logits.corpus.clone();
-        }
         let seen = logits.validation.as_ref().map(|whole| self.seen_part(whole));
         if let Some(validation) = &mut self.validation {
             validation.teacher = seen;
@@ -125,6 +124,7 @@ impl<'a> Distillation<'a> {
         let of_teacher = teacher.as_mut().map(|t| source(t.classifier.checkpoint_mut(), session));
         let of_teacher = of_teacher.transpose()?;
         let sources = (of_teacher, source(&mut checkpoint, session)?);
+        let learns_from = OpenedTeaching::open(recipe, &splits, &labels, session)?;
         let generator = OpenedGenerator::open(recipe, checkpoint.tokenizer.max_length(), session)?;
         Ok(Distillation {
             recipe,
@@ -136,6 +136,7 @@ impl<'a> Distillation<'a> {
             checkpoint,
             labels,
             sources,
+            learns_from,
             generator,
         })
     }
@@ -217,11 +218,11 @@ impl<'a> Distillation<'a> {
             // Every sequence of the BERT family ends with [SEP].
             separator: learned.tokens.first().and_then(|t| t.input_ids.last().copied()),
         };
-        if let Some(teacher) = &self.teacher {
-            let checkpoint = teacher.classifier.checkpoint();
+        if let Some((teacher, _)) = self.teaching() {
+            let checkpoint = teacher.checkpoint();
             setting.teacher = trainable_shape(&checkpoint.config, &checkpoint.weights)?;
-            let vocabulary = teacher.classifier.facts().vocabulary;
-            let tokenizer = teacher.classifier.tokenizer();
+            let vocabulary = teacher.facts().vocabulary;
+            let tokenizer = teacher.tokenizer();
             let of_teacher = tokens(self.splits.learned(), tokenizer, vocabulary)?;
             let mut both = of_teacher.iter().zip(&learned.tokens);
             setting.same_tokens = both.all(|(a, b)| a.input_ids == b.input_ids);

@@ -7,12 +7,14 @@ use sha2::{Digest, Sha256};
 
 use super::prepared::Prepared;
 use super::Distillation;
+use crate::audit::{Classifier, Session};
 use crate::checkpoint::Checkpoint;
 use crate::digest::hexadecimal;
-use crate::distill::data::tokens;
+use crate::distill::data::{source, tokens, Splits, Teacher};
 use crate::distill::evaluate::tokens_sha256;
 use crate::distill::objective::Objective;
-use crate::distill::recipe::Compat;
+use crate::distill::recipe::{Compat, Recipe};
+use crate::distill::record::RecordedCheckpoint;
 use crate::distill::signals::{is_stored, write_store, Signals, TeacherModel};
 use crate::distill::states::{bytes_of_everything, Selection};
 use crate::distill::store::{Store, StoreHeader};
@@ -20,7 +22,83 @@ use crate::error::usage;
 use crate::inference::{Logits, Observer};
 use crate::model::load_trainable;
 
+/// The checkpoint that teaches, where it is not the teacher.
+pub(super) struct OpenedTeaching {
+    teacher: Teacher,
+    pub recorded: RecordedCheckpoint,
+}
+
+impl OpenedTeaching {
+    /// Opens the checkpoint that `recipe` names, if it names one; `labels` are the teacher's.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be opened; labels that are not the teacher's.
+    pub fn open(
+        recipe: &Recipe,
+        splits: &Splits,
+        labels: &[String],
+        session: &Session,
+    ) -> Result<Option<Self>> {
+        let Some(name) = &recipe.learn_from else { return Ok(None) };
+        let within = || format!("`learn_from` = `{name}`");
+        let mut teacher =
+            Teacher::open(name, splits, &recipe.settings, session).with_context(within)?;
+        let own = teacher.classifier.label_names();
+        if own != labels {
+            bail!(usage!(
+                "`learn_from` = `{name}` has the labels {}, and the teacher has {}",
+                own.join(", "),
+                labels.join(", ")
+            )
+            .hint("name a checkpoint that was trained on the same task"));
+        }
+        let recorded = source(teacher.classifier.checkpoint_mut(), session)?;
+        Ok(Some(OpenedTeaching { teacher, recorded }))
+    }
+
+    /// Its model and tokenizer.
+    pub fn classifier(&self) -> &Classifier {
+        &self.teacher.classifier
+    }
+}
+
 impl Distillation<'_> {
+    /// The model that the student learns from: the teacher, unless the recipe names another.
+    pub(super) fn teaching(&self) -> Option<(&Classifier, &RecordedCheckpoint)> {
+        match &self.learns_from {
+            Some(other) => Some((other.classifier(), &other.recorded)),
+            None => {
+                let classifier = self.teacher.as_ref().map(|teacher| &teacher.classifier);
+                classifier.zip(self.sources.0.as_ref())
+            }
+        }
+    }
+
+    /// Runs the teacher, against which `all` are measured, and the model that they learn from -> its
+    /// logits on the texts that they are trained on.
+    ///
+    /// # Errors
+    /// An interrupt, a model that cannot be run.
+    pub(super) fn run_teachers(&mut self, all: Vec<&mut Prepared>) -> Result<Logits> {
+        let (splits, settings, session) = (&self.splits, &self.recipe.settings, self.session);
+        let teacher = self.teacher.as_mut().context("no teacher")?;
+        let measuring = teacher.measuring(splits, settings, session)?;
+        let teaching = match &mut self.learns_from {
+            Some(other) => other.teacher.teaching(splits, None, settings, session)?,
+            None => {
+                let train = Some(measuring.train.clone());
+                teacher.teaching(splits, train, settings, session)?
+            }
+        };
+        for prepared in all {
+            prepared.measure_against(&measuring);
+            if let Some(corpus) = &mut prepared.corpus {
+                corpus.teacher = teaching.corpus.clone();
+            }
+        }
+        Ok(teaching.learned)
+    }
+
     /// The signals that `objective` needs, from a teacher with these `logits`.
     pub(super) fn signals(
         &self,
@@ -60,20 +138,22 @@ impl Distillation<'_> {
     /// Loads the teacher, to run with every step or once to fill the store.
     fn teacher_model(&self, noisy: bool) -> Result<TeacherModel> {
         let settings = &self.recipe.settings;
-        let source = settings.require_teacher()?;
+        let (classifier, _) = self.teaching().context("no teacher")?;
+        let source = match &self.recipe.learn_from {
+            Some(other) => other,
+            None => settings.require_teacher()?,
+        };
         let mut checkpoint = Checkpoint::open(source, settings.casing, &self.session.hub)?;
         let config = &checkpoint.config;
         let loaded = load_trainable(config, &mut checkpoint.weights, settings.teacher_head)?;
         let (model, rates) =
             loaded.with_context(|| format!("`{source}` shows no hidden states here"))?;
-        let teacher = self.teacher.as_ref().context("no teacher")?;
         // With the same ids, the segments may still be others.
-        let tokens =
-            tokens(self.splits.learned(), teacher.classifier.tokenizer(), model.vocabulary())?;
+        let tokens = tokens(self.splits.learned(), classifier.tokenizer(), model.vocabulary())?;
         Ok(TeacherModel {
             model,
             tokens,
-            columns: teacher.classifier.columns().iter().map(|&column| column as u32).collect(),
+            columns: classifier.columns().iter().map(|&column| column as u32).collect(),
             // Another seed than the student's, so that the two do not drop the same elements.
             dropout: noisy.then_some((self.recipe.compat.rates(rates), !settings.seed)),
         })
@@ -82,7 +162,7 @@ impl Distillation<'_> {
     /// Opens the store of the teacher's hidden states, and writes it first if it does not exist.
     fn store(&self, selection: &Selection, model: &TeacherModel) -> Result<Store> {
         let shape = model.model.shape();
-        let teacher = self.sources.0.as_ref().context("no teacher")?;
+        let (_, teacher) = self.teaching().context("no teacher")?;
         let header = StoreHeader {
             selection: selection.clone(),
             teacher_sha256: teacher.weights_sha256.clone(),

@@ -122,6 +122,7 @@ impl Distillation<'_> {
             ensemble: measured.ensemble,
             recipe: self.recorded(prepared),
             teacher: self.sources.0.clone(),
+            learn_from: self.learns_from.as_ref().map(|other| &other.recorded),
             begun_from: Some(self.sources.1.clone()),
             generator: self.generator.as_ref().map(|generator| generator.recorded.clone()),
             data: self.data(prepared),

@@ -29,7 +29,7 @@ impl UnseenPart {
         let splits = Splits::read(&settings, session)?;
         let mut teacher = Teacher::open(settings.require_teacher()?, &splits, &settings, session)?;
         let label_names = teacher.classifier.label_names().to_vec();
-        let logits = teacher.logits(&splits, &settings, session)?.validation;
+        let logits = teacher.measuring(&splits, &settings, session)?.validation;
         let teacher = logits.context("no validation split")?;
         let n = teacher.values.len() / teacher.labels;
         let (_, rows) = cut(n, HeldOut { share: plan.unseen, seed: plan.seed });

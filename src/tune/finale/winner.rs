@@ -10,7 +10,8 @@ use toml::Table;
 use crate::checkpoint::{Checkpoint, NewCheckpoint};
 use crate::confidence::Statistic;
 use crate::config::Layer;
-use crate::distill::recipe::Recipe;
+use crate::distill::methods::MethodInputs;
+use crate::distill::recipe::{resolved, Recipe};
 use crate::model::Head;
 use crate::recalibration::recalibrated;
 use crate::temporary::sync_folder;
@@ -142,8 +143,8 @@ impl Confirmation<'_> {
     }
 }
 
-/// Makes the paths of teacher, data and base absolute, and adds the values of flags; `folder` is the
-/// folder of the tune's recipe.
+/// Makes the paths of models and files absolute, and adds the values of flags; `folder` is the folder
+/// of the tune's recipe.
 fn make_portable(
     document: &mut Table,
     recipe: &Recipe,
@@ -182,7 +183,35 @@ fn make_portable(
     {
         student.insert("base".to_owned(), text(base));
     }
+    if let Some(other) = &recipe.learn_from {
+        document.insert("learn_from".to_owned(), text(other));
+    }
+    if let Some(file) = &recipe.augmented {
+        document.insert("augmented".to_owned(), text(&file.display().to_string()));
+    }
+    let MethodInputs { masked_lm, corpus, index } = &recipe.inputs;
+    let inputs: Vec<&String> = [masked_lm, corpus, index].into_iter().flatten().collect();
+    let place = |value: &mut String| {
+        let path = resolved(folder, value).display().to_string();
+        if inputs.contains(&&path) {
+            *value = absolute(&path);
+        }
+    };
+    if let Some(own) = document.get_mut(recipe.method.name) {
+        for_each_string(own, &place);
+    }
     Ok(())
+}
+
+/// Calls `change` on the strings of `value` and of the tables in it.
+fn for_each_string(value: &mut toml::Value, change: &impl Fn(&mut String)) {
+    match value {
+        toml::Value::String(text) => change(text),
+        toml::Value::Table(table) => {
+            table.iter_mut().for_each(|(_, value)| for_each_string(value, change));
+        }
+        _ => {}
+    }
 }
 
 /// Copies the files of a folder and flushes them to the disk.

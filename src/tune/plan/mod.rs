@@ -404,10 +404,11 @@ fn refuse_own(recipe: &Table) -> Result<()> {
     Ok(())
 }
 
-/// The method and all settings of a recipe.
+/// The method, the model that teaches, and all settings of a recipe.
 fn in_force(recipe: &Recipe) -> Result<serde_json::Value> {
     let rates = DropoutRates { hidden: 0.0, attention: 0.0, classifier: 0.0 };
-    Ok(serde_json::to_value((recipe.method.name, RecordedRecipe::of(recipe, rates, 1)))?)
+    let settings = RecordedRecipe::of(recipe, rates, 1);
+    Ok(serde_json::to_value((recipe.method.name, &recipe.learn_from, settings))?)
 }
 
 /// The first difference of two recipes in force.

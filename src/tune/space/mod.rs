@@ -120,7 +120,13 @@ impl SpaceKey {
                 "is not a setting of the student's training: trials that differ in it cannot be \
                  compared"
             )
-            .hint("leave it out, and set it in the recipe or by a flag"));
+            .hint(match name.as_str() {
+                "teacher" => {
+                    "search `learn_from`, the checkpoint that teaches: every trial is measured \
+                     against the teacher"
+                }
+                _ => "leave it out, and set it in the recipe or by a flag",
+            }));
         }
         let SpaceKeyTable { low, high, scale, choices, default } =
             SpaceKeyTable::deserialize(value)
