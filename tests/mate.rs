@@ -3,9 +3,8 @@
 mod common;
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 
-use common::{copy_folder, demo, fixture, student_files, with, Sandbox};
+use common::{copy_folder, demo, fixture, kill_at, student_files, with, Sandbox};
 use safetensors::Dtype;
 use serde_json::{json, Value};
 
@@ -87,23 +86,17 @@ fn a_student_is_trained_against_a_generator_on_any_number_of_threads() {
 fn a_training_killed_in_a_turn_is_resumed_to_the_same_bytes() {
     let sandbox = Sandbox::new();
     generator(&sandbox);
-    let recipe = recipe("mate", "generator").replace("max_epochs = 2", "max_epochs = 6");
-    let run = sandbox.audit(&training(&sandbox, &recipe, "whole"));
-    assert_eq!(run.code, 0, "{}", run.stderr);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_audit"));
-    command.env_clear().envs(sandbox.environment()).current_dir(sandbox.path(""));
-    command.args(training(&sandbox, &recipe, "killed"));
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let state = sandbox.path("killed/training/state.safetensors");
-    while !state.exists() && child.try_wait().unwrap().is_none() {
-        std::thread::yield_now();
+    for method in ["mate", "annealing-mate"] {
+        let recipe = recipe(method, "generator").replace("max_epochs = 2", "max_epochs = 6");
+        let (whole, killed) = (format!("{method}-whole"), format!("{method}-killed"));
+        let run = sandbox.audit(&training(&sandbox, &recipe, &whole));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        let arguments = training(&sandbox, &recipe, &killed);
+        kill_at(&sandbox, &arguments, &format!("{killed}/training/state.safetensors"));
+        let resumed = sandbox.audit(&with(&arguments, &["--resume"]));
+        assert_eq!(resumed.code, 0, "{}", resumed.stderr);
+        assert!(student_files(&sandbox, &whole) == student_files(&sandbox, &killed), "{method}");
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(state.exists(), "the training ended before it was killed");
-    let resumed = sandbox.audit(&with(&training(&sandbox, &recipe, "killed"), &["--resume"]));
-    assert_eq!(resumed.code, 0, "{}", resumed.stderr);
-    assert!(student_files(&sandbox, "whole") == student_files(&sandbox, "killed"));
 }
 
 #[test]

@@ -3,9 +3,8 @@
 mod common;
 
 use std::fs;
-use std::process::{Command, Stdio};
 
-use common::{demo, says, training, with, Run, Sandbox};
+use common::{demo, folder_bytes, kill_at, says, training, with, Run, Sandbox};
 use serde_json::{json, Value};
 
 /// A recipe of `method` for a short training of a student of two layers.
@@ -17,6 +16,7 @@ fn recipe(method: &str, more: &str) -> String {
 }
 
 const TWO_LAYERS: &str = "[student]\nlayers = 2\n";
+const OF_THE_TEACHER: &str = "[student]\ninit = \"teacher-layers\"\nlayers = 2\n";
 
 /// The training of `recipe` on 100 texts of the demo.
 fn distil(sandbox: &Sandbox, recipe: &str, output: &str, more: &[&str]) -> Run {
@@ -127,52 +127,50 @@ fn rail_is_the_same_on_any_number_of_threads_and_reaches_any_width() {
     }
 }
 
-/// Kills a training as soon as `file` of its folder is there, and resumes it.
-fn killed(sandbox: &Sandbox, recipe: &str, output: &str, file: &str) {
-    let (data, teacher, config) = (demo(""), demo("teacher"), format!("{output}.toml"));
-    sandbox.write(&config, recipe);
-    let given = ["--config", &config, "--data", &data, "--teacher", &teacher, "--output", output];
-    let arguments = with(&with(&["distill"], &given), &["--limit", "100"]);
-    let mut command = Command::new(env!("CARGO_BIN_EXE_audit"));
-    command.env_clear().envs(sandbox.environment()).current_dir(sandbox.path(""));
-    command.args(&arguments).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn().unwrap();
-    let state = sandbox.path(output).join("training").join(file);
-    while !state.exists() && child.try_wait().unwrap().is_none() {
-        std::thread::yield_now();
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(state.exists(), "the training ended before it was killed");
-    let run = sandbox.audit(&with(&arguments, &["--resume"]));
-    assert_eq!(run.code, 0, "{}", run.stderr);
-}
-
 #[test]
 fn killed_trainings_are_resumed_to_the_same_bytes() {
     let sandbox = Sandbox::new();
     let cases = [
         ("ckd", TWO_LAYERS, "state.safetensors"),
         ("rail", TWO_LAYERS, "state.safetensors"),
+        ("virtual", OF_THE_TEACHER, "state.safetensors"),
         ("born-again", BORN_AGAIN, "trained-assistant-1.safetensors"),
     ];
     for (method, more, file) in cases {
         let recipe = recipe(method, more).replace("max_epochs = 2", "max_epochs = 5");
-        let recipe = format!("save_every = 3\n{recipe}");
+        let recipe = format!("save_every = 3\nstates = \"all\"\n{recipe}");
         let (whole, again) = (format!("{method}-whole"), format!("{method}-killed"));
         trained(&sandbox, &recipe, &whole);
-        killed(&sandbox, &recipe, &again, file);
-        let names = |folder: &str| {
-            let entries = fs::read_dir(sandbox.path(folder)).unwrap();
-            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
-            names.sort();
-            names
-        };
-        assert_eq!(names(&whole), names(&again));
-        for name in names(&whole) {
-            let of = |folder: &str| fs::read(sandbox.path(folder).join(&name)).unwrap();
-            assert!(of(&whole) == of(&again), "{method}: {name:?}");
+        let arguments = with(&training(&sandbox, &recipe, &again), &["--limit", "100"]);
+        kill_at(&sandbox, &arguments, &format!("{again}/training/{file}"));
+        let run = sandbox.audit(&with(&arguments, &["--resume"]));
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        for folder in ["", "/epoch-1", "/epoch-5"] {
+            let of = |output: &str| folder_bytes(&sandbox, &format!("{output}{folder}"));
+            assert!(of(&whole) == of(&again), "{method}{folder}");
         }
+    }
+}
+
+#[test]
+fn trainings_are_the_same_on_any_number_of_threads() {
+    let sandbox = Sandbox::new();
+    let buckets = format!("{TWO_LAYERS}[alp]\nbuckets = \"overlapping\"\n");
+    let cases = [
+        ("virtual", OF_THE_TEACHER, ""),
+        ("alp", &buckets, ""),
+        ("kd", TWO_LAYERS, "smoothing = 0.1\n"),
+        ("born-again", BORN_AGAIN, ""),
+    ];
+    for (method, more, of_training) in cases {
+        let recipe = format!("states = \"all\"\n{}{of_training}", recipe(method, more));
+        let [one, three] = ["1", "3"].map(|threads| {
+            let output = format!("{method}-{threads}");
+            let run = distil(&sandbox, &recipe, &output, &["--threads", threads]);
+            assert_eq!(run.code, 0, "{}", run.stderr);
+            ["", "/epoch-1"].map(|folder| folder_bytes(&sandbox, &format!("{output}{folder}")))
+        });
+        assert!(one == three, "{method}");
     }
 }
 

@@ -4,7 +4,7 @@ mod common;
 
 use std::fs;
 
-use common::{demo, with, Sandbox};
+use common::{demo, kill_at, student_files, with, Sandbox};
 use serde_json::{json, Value};
 
 /// The sentences of a file of the demo from `first` on, as a JSONL file.
@@ -74,6 +74,56 @@ fn a_named_index_is_written_once() {
     let other = keys.replace("neighbours = 4", "neighbours = 3");
     let refused = sandbox.audit(&training(&sandbox, &other, "other"));
     refused.fails(2, &["`minimax.index` = `near.index`", "another search"]);
+}
+
+#[test]
+fn a_killed_training_is_resumed_to_the_same_bytes() {
+    let sandbox = Sandbox::new();
+    sentences(&sandbox, "train.tsv", (100, 200), "corpus.jsonl");
+    let keys = format!("{KEYS}\n[stage.train]\nmax_epochs = 5\n");
+    let saving = |output: &str| {
+        sandbox.write("saving.toml", format!("save_every = 3\n{}", recipe(&keys)));
+        let mut arguments = training(&sandbox, &keys, output);
+        let at = arguments.iter().position(|argument| argument == "--config").unwrap() + 1;
+        arguments[at] = "saving.toml".to_owned();
+        arguments
+    };
+    assert_eq!(sandbox.audit(&saving("whole")).code, 0);
+    let arguments = saving("killed");
+    kill_at(&sandbox, &arguments, "killed/training/state.safetensors");
+    let resumed = sandbox.audit(&with(&arguments, &["--resume"]));
+    assert_eq!(resumed.code, 0, "{}", resumed.stderr);
+    assert!(student_files(&sandbox, "whole") == student_files(&sandbox, "killed"));
+}
+
+#[test]
+fn a_search_goes_on_where_settings_find_no_neighbour() {
+    let sandbox = Sandbox::new();
+    sentences(&sandbox, "train.tsv", (100, 200), "corpus.jsonl");
+    let data = demo("");
+    sandbox.write("student.toml", format!("limit = 100\n{}", recipe(KEYS)));
+    sandbox.write(
+        "tune.toml",
+        "trials = 2\nkappa = 1.0\nfurther_seeds = 0\nrecipe = \"student.toml\"\n[space]\n\
+         \"minimax.radius\" = { choices = [0.22, 1e-9], default = 0.22 }\n",
+    );
+    let teacher = demo("teacher");
+    let models = ["--data", &data, "--teacher", &teacher, "--output", "out", "--format", "json"];
+    let run = sandbox.audit(&with(&["tune", "--config", "tune.toml"], &models));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let report: Value = serde_json::from_str(&run.stdout).unwrap();
+    let why = report["trials"][1]["why"].as_str().unwrap();
+    assert!(why.contains("no text of the training set has a neighbour"), "{why}");
+}
+
+#[test]
+fn more_neighbours_than_the_corpus_has_are_all_of_them() {
+    let sandbox = Sandbox::new();
+    sentences(&sandbox, "train.tsv", (100, 200), "corpus.jsonl");
+    let of = |count: &str| KEYS.replace("neighbours = 4", &format!("neighbours = {count}"));
+    let (all, _) = trained(&sandbox, &of("200"), "all", &[]);
+    let (more, _) = trained(&sandbox, &of("4000000000000"), "more", &[]);
+    assert!(all == more);
 }
 
 #[test]

@@ -177,7 +177,10 @@ impl<'a> CandidateSource<'a> {
             .collect();
         new.sort_unstable();
         new.dedup();
-        let nearest = self.vectors.nearest(&new, self.count)?;
+        let mut nearest = self.vectors.nearest(&new, self.count)?;
+        for (_, nearest) in new.iter().zip(&mut nearest).filter(|(word, _)| is_title(word)) {
+            nearest.iter_mut().for_each(|other| *other = title(other));
+        }
         self.nearest.extend(new.into_iter().map(str::to_owned).zip(nearest));
         Ok(())
     }
@@ -252,9 +255,50 @@ impl<'a> CandidateSource<'a> {
     }
 }
 
-/// Whether a word may be replaced: it has the letters a to z only and is not a stop word.
+/// Whether a word may be replaced: it has the letters a to z only, in upper or lower case, and is not a
+/// stop word.
 fn is_replaceable(word: &WordPieces) -> bool {
     let is_letters =
-        !word.text.is_empty() && word.text.bytes().all(|byte| byte.is_ascii_lowercase());
+        !word.text.is_empty() && word.text.bytes().all(|byte| byte.is_ascii_alphabetic());
     is_letters && !is_stop_word(&word.text)
+}
+
+/// Whether `word` starts with its only capital, as a name does.
+fn is_title(word: &str) -> bool {
+    let capitals = |letters: &str| letters.bytes().filter(u8::is_ascii_uppercase).count();
+    capitals(&word[..1]) == 1 && capitals(&word[1..]) == 0
+}
+
+/// `word` with a capital at the start of each run of letters.
+fn title(word: &str) -> String {
+    let mut in_word = false;
+    let letter = |c: char| {
+        let goes_on = std::mem::replace(&mut in_word, c.is_alphabetic());
+        if in_word && !goes_on {
+            c.to_uppercase().collect()
+        } else {
+            c.to_string()
+        }
+    };
+    word.chars().map(letter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_may_be_capital_and_has_letters_alone() {
+        let may =
+            |text: &str| is_replaceable(&WordPieces { text: text.to_owned(), pieces: vec![7] });
+        assert!(["film", "Film", "NASA", "who"].into_iter().all(may));
+        assert!(!["", "3", "well-acted", "caf\u{e9}", "The", "it"].into_iter().any(may));
+    }
+
+    #[test]
+    fn names_get_names() {
+        assert!(is_title("Film") && is_title("F") && !is_title("film") && !is_title("NASA"));
+        assert_eq!(title("o'neil-smith 3rd"), "O'Neil-Smith 3Rd");
+        assert_eq!(title(""), "");
+    }
 }

@@ -8,6 +8,8 @@
 
 mod draws; // masks and samples
 
+use std::sync::Arc;
+
 use anyhow::{ensure, Context, Result};
 use candle_core::{Tensor, D};
 use candle_nn::ops::{log_softmax, softmax};
@@ -16,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use self::draws::TokenDraws;
 use super::losses::{self, SoftLossKind, SoftOptions};
 use super::methods::{require_same_tokens, require_states, MethodInputs};
-use super::objective::{Needs, Objective, Opponent, Setting, Step, Turn, Weighted};
+use super::objective::{Needs, Objective, OpenedMaskedLm, Opponent, Setting, Step, Turn, Weighted};
 use super::optimizer::AdamWOptions;
 use super::signals::TeacherModel;
 use super::term::{Loss, Term};
@@ -206,8 +208,8 @@ pub struct Generator {
     keys: GeneratorKeys,
     /// The id of [MASK].
     mask: u32,
-    /// The id of [SEP], which is not replaced.
-    separator: Option<u32>,
+    /// Whether a token may be replaced (V).
+    is_ordinary: Arc<[bool]>,
     seed: u64,
 }
 
@@ -238,14 +240,13 @@ impl Generator {
             options: AdamWOptions { weight_decay: 0.0, ..AdamWOptions::default() },
             clip: CLIP,
         };
-        let (mask, dropout) = (given.mask, given.dropout);
-        let separator = setting.separator;
-        Ok(Generator { model, opponent, dropout, keys: keys.clone(), mask, separator, seed })
+        let OpenedMaskedLm { dropout, mask, is_ordinary, .. } = given.clone();
+        Ok(Generator { model, opponent, dropout, keys: keys.clone(), mask, is_ordinary, seed })
     }
 
     /// The masks of a step, and the draws at them.
     fn draw(&self, step: &Step) -> TokenDraws {
-        TokenDraws::new(self.seed, step.number, step.batch, self.keys.mask, self.separator)
+        TokenDraws::new(self.seed, step.number, step.batch, self.keys.mask, &self.is_ordinary)
     }
 
     /// Logits (M, V) at the tokens `places` of `batch`.

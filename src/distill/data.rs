@@ -250,6 +250,7 @@ pub fn source(checkpoint: &mut Checkpoint, session: &Session) -> Result<Recorded
         source: checkpoint.source.clone(),
         revision: checkpoint.revision.clone(),
         weights_sha256: session.weights_sha256(&mut checkpoint.weights)?,
+        config_sha256: checkpoint.config_sha256.clone(),
         tokenizer_sha256: checkpoint.tokenizer_sha256.clone(),
     })
 }

@@ -44,6 +44,8 @@ pub struct IndexHeader {
     pub search: NeighbourSearch,
     /// SHA-256 of the teacher's weights.
     pub teacher_sha256: String,
+    /// SHA-256 of its config.json.
+    pub config_sha256: String,
     /// SHA-256 of the teacher's tokens of the training texts.
     pub tokens_sha256: String,
     /// SHA-256 of those of the corpus.
@@ -299,6 +301,7 @@ mod tests {
         let header = IndexHeader {
             search,
             teacher_sha256: named("t"),
+            config_sha256: named("c"),
             tokens_sha256: named("x"),
             corpus_sha256: named("c"),
             examples: 3,

@@ -6,6 +6,7 @@
 //! [`Opponent`], which learns in turns with the student.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use candle_core::Tensor;
@@ -42,6 +43,8 @@ pub struct OpenedMaskedLm {
     pub dropout: DropoutRates,
     /// The id of [MASK].
     pub mask: u32,
+    /// Whether a token is not a special one, such as [CLS] or [UNK] (V).
+    pub is_ordinary: Arc<[bool]>,
 }
 
 /// The teacher outputs that a stage reads.

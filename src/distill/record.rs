@@ -181,8 +181,17 @@ pub struct RecordedCheckpoint {
     pub revision: Option<String>,
     /// SHA-256 of its weights.
     pub weights_sha256: String,
+    /// SHA-256 of its config.json.
+    pub config_sha256: String,
     /// SHA-256 of its tokenizer's files.
     pub tokenizer_sha256: String,
+}
+
+impl RecordedCheckpoint {
+    /// All that a model and its tokens depend on, but for the settings of the training.
+    pub fn hashes(&self) -> [&str; 3] {
+        [&self.weights_sha256, &self.config_sha256, &self.tokenizer_sha256]
+    }
 }
 
 /// A split that the training used.

@@ -28,6 +28,8 @@ pub struct StoreHeader {
     pub selection: Selection,
     /// SHA-256 of the teacher's weights.
     pub teacher_sha256: String,
+    /// SHA-256 of its config.json.
+    pub config_sha256: String,
     /// SHA-256 of the texts' tokens.
     pub tokens_sha256: String,
     /// N.
@@ -202,6 +204,7 @@ mod tests {
         StoreHeader {
             selection: Selection::First { hidden: vec![1] },
             teacher_sha256: "t".to_owned(),
+            config_sha256: "c".to_owned(),
             tokens_sha256: "x".to_owned(),
             examples: 3,
             hidden: 2,

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use assert_cmd::Command;
 use confidence_audit::report::{Format, Report};
@@ -86,6 +87,33 @@ pub fn training(sandbox: &Sandbox, recipe: &str, output: &str) -> Vec<String> {
     let recipe = format!("{output}.toml");
     let given = ["--config", &recipe, "--data", &data, "--teacher", &teacher, "--output", output];
     with(&["distill"], &given)
+}
+
+/// Runs `audit` with `arguments` and kills it as soon as the file `state` of the sandbox is there.
+pub fn kill_at(sandbox: &Sandbox, arguments: &[String], state: &str) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_audit"));
+    command.env_clear().envs(sandbox.environment()).current_dir(sandbox.path(""));
+    let mut child =
+        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let state = sandbox.path(state);
+    while !state.exists() && child.try_wait().unwrap().is_none() {
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(state.exists(), "it ended before it was killed");
+}
+
+/// Names of the files and folders in `folder`, sorted, and the bytes of the files.
+pub fn folder_bytes(sandbox: &Sandbox, folder: &str) -> Vec<(String, Option<Vec<u8>>)> {
+    let entries = fs::read_dir(sandbox.path(folder)).unwrap();
+    let entry = |entry: std::io::Result<fs::DirEntry>| {
+        let entry = entry.unwrap();
+        (entry.file_name().into_string().unwrap(), fs::read(entry.path()).ok())
+    };
+    let mut all: Vec<_> = entries.map(entry).collect();
+    all.sort();
+    all
 }
 
 /// All files of the student that training decides.

@@ -24,19 +24,17 @@ pub(super) struct TokenDraws {
 }
 
 impl TokenDraws {
-    /// Masks each token of `batch` with probability `share`, but never the first of a sequence, nor
-    /// `separator`.
+    /// Masks each token of `batch` that `is_ordinary` with probability `share`.
     pub(super) fn new(
         seed: u64,
         number: u64,
         batch: &PackedBatch,
         share: f64,
-        separator: Option<u32>,
+        is_ordinary: &[bool],
     ) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed ^ SALT);
         random.set_stream(number);
-        let words = batch.positions().zip(&batch.input_ids).enumerate();
-        let words = words.filter(|(_, (position, id))| *position > 0 && Some(**id) != separator);
+        let words = batch.input_ids.iter().enumerate().filter(|(_, id)| is_ordinary[**id as usize]);
         let words: Vec<u32> = words.map(|(token, _)| token as u32).collect();
         let mut places: Vec<u32> =
             words.iter().copied().filter(|_| uniform(&mut random) < share).collect();

@@ -21,6 +21,11 @@ fn masked_lm() -> MaskedLm {
     load_masked_lm(&config("BertForMaskedLM", 1), &mut weights(3, &head)).unwrap().0
 }
 
+/// Ids 0 to 3 are special: [CLS] 1, [SEP] 2, [MASK] 3; and the others but for `unknown`.
+fn ordinary(unknown: Option<u32>) -> Arc<[bool]> {
+    (0..VOCABULARY as u32).map(|id| id > 3 && Some(id) != unknown).collect()
+}
+
 /// Three texts of six tokens, [CLS] 1 and [SEP] 2.
 fn texts() -> PackedBatch {
     let text = |i: u32| TokenizedExample {
@@ -33,7 +38,7 @@ fn texts() -> PackedBatch {
 
 /// Probabilities as logits over (M, V), and the noise of a draw from them.
 fn draws() -> (TokenDraws, Tensor) {
-    let draw = TokenDraws::new(5, 3, &texts(), 0.5, Some(2));
+    let draw = TokenDraws::new(5, 3, &texts(), 0.5, &ordinary(None));
     let noise = draw.gumbel((draw.places.len(), VOCABULARY)).unwrap();
     (draw, noise)
 }
@@ -67,27 +72,27 @@ fn only_words_are_masked_and_a_share_of_them() {
     let (mut masked, mut words) = (0u64, 0u64);
     for number in 0..1000 {
         let batch = texts();
-        let draw = TokenDraws::new(0, number, &batch, 0.3, Some(2));
+        let draw = TokenDraws::new(0, number, &batch, 0.3, &ordinary(Some(7)));
         let id_at = |place: &u32| batch.input_ids[*place as usize];
-        assert!(draw.places.iter().all(|place| ![1, 2].contains(&id_at(place))), "{number}");
+        assert!(draw.places.iter().all(|place| ![1, 2, 7].contains(&id_at(place))), "{number}");
         assert!(draw.places.is_sorted() && !draw.places.is_empty());
         masked += draw.places.len() as u64;
-        words += 12;
+        words += 8;
     }
-    // Batches without a mask get one: 0.7¹² of them, 1.4 %, add as many masks.
-    let (share, expected) = (masked as f64 / words as f64, 0.3 + 0.7f64.powi(12) / 12.0);
+    // Batches without a mask get one: 0.7⁸ of them, 5.8 %, add as many masks.
+    let (share, expected) = (masked as f64 / words as f64, 0.3 + 0.7f64.powi(8) / 8.0);
     let deviation = (0.3 * 0.7 / words as f64).sqrt();
     assert!((share - expected).abs() < 3.0 * deviation, "{share}");
     let nothing =
         PackedBatch { input_ids: vec![1, 2], token_type_ids: vec![0; 2], offsets: vec![0, 2] };
-    assert!(TokenDraws::new(0, 0, &nothing, 1.0, Some(2)).places.is_empty());
+    assert!(TokenDraws::new(0, 0, &nothing, 1.0, &ordinary(None)).places.is_empty());
 }
 
 #[test]
 fn tokens_are_drawn_by_their_probabilities() {
     let logits = [1.0f32, 0.0, 2.0];
     let total: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
-    let draw = TokenDraws::new(1, 0, &texts(), 0.3, None);
+    let draw = TokenDraws::new(1, 0, &texts(), 0.3, &ordinary(None));
     let n = 20_000;
     let drawn = draw.tokens(&vec![logits.to_vec(); n]);
     let noise = draw.gumbel((n, 3)).unwrap();
@@ -171,7 +176,7 @@ fn adversarial(compared: Compared) -> Adversarial {
         dropout: DropoutRates::default(),
         keys: GeneratorKeys { mask: 0.5, steps: 2, student_steps: 3, ..GeneratorKeys::default() },
         mask: 3,
-        separator: Some(2),
+        is_ordinary: ordinary(None),
         seed: 5,
     };
     let weights = BTreeMap::from([(Term::SOFT, 1.0)]);

@@ -41,8 +41,9 @@ impl Distillation<'_> {
         let (classifier, recorded) = self.teaching().context("no teacher")?;
         let corpus = tokens(split, classifier.tokenizer(), teacher.model.vocabulary())?;
         let header = IndexHeader {
-            search,
+            search: NeighbourSearch { count: search.count.min(corpus.len()), ..search },
             teacher_sha256: recorded.weights_sha256.clone(),
+            config_sha256: recorded.config_sha256.clone(),
             tokens_sha256: tokens_sha256(&teacher.tokens),
             corpus_sha256: tokens_sha256(&corpus),
             examples: teacher.tokens.len(),
@@ -62,7 +63,7 @@ impl Distillation<'_> {
             .hint("name another file, or remove this one")),
             _ => {}
         }
-        let nearest = self.search(search, teacher, &corpus)?;
+        let nearest = self.search(header.search, teacher, &corpus)?;
         neighbours::write(&path, &header, &nearest)?;
         let rows = |of_one: &Vec<Neighbour>| of_one.iter().map(|neighbour| neighbour.row).collect();
         Ok(nearest.iter().map(rows).collect())

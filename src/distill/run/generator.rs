@@ -46,8 +46,11 @@ impl OpenedGenerator {
             )
             .hint(format!("set `max_length` to {positions}, or name another generator"))
         );
+        let is_ordinary = (0..model.vocabulary() as u32)
+            .map(|id| checkpoint.tokenizer.ordinary_token(id).is_some())
+            .collect();
         Ok(Some(OpenedGenerator {
-            opened: OpenedMaskedLm { model, dropout, mask },
+            opened: OpenedMaskedLm { model, dropout, mask, is_ordinary },
             checkpoint,
             recorded,
         }))

@@ -38,17 +38,15 @@ impl Distillation<'_> {
         validation: Option<&Evaluated>,
     ) -> Result<String> {
         let settings = &self.recipe.settings;
-        let hashes =
-            |s: &RecordedCheckpoint| (s.weights_sha256.clone(), s.tokenizer_sha256.clone());
         let parts = serde_json::to_vec(&(
             (env!("CARGO_PKG_VERSION"), FORMAT),
             (name, self.recipe.method.name, &self.labels),
             recipe,
-            (self.sources.0.as_ref().map(hashes), hashes(&self.sources.1)),
-            self.generator.as_ref().map(|generator| hashes(&generator.recorded)),
+            (self.sources.0.as_ref().map(RecordedCheckpoint::hashes), self.sources.1.hashes()),
+            self.generator.as_ref().map(|generator| generator.recorded.hashes()),
             self.learns_from
                 .as_ref()
-                .map(|other| (hashes(&other.recorded), other.classifier().tokens_key())),
+                .map(|other| (other.recorded.hashes(), other.classifier().tokens_key())),
             (
                 format!("{:?}", settings.casing),
                 // The teacher may cut texts, and read segments, otherwise than the student.
@@ -62,15 +60,13 @@ impl Distillation<'_> {
 
     /// The fingerprint of models and data, whatever the rest of the recipe.
     pub(super) fn compared(&self, prepared: &Prepared) -> Result<String> {
-        let hashes =
-            |s: &RecordedCheckpoint| (s.weights_sha256.clone(), s.tokenizer_sha256.clone());
         let parts = serde_json::to_vec(&(
             &self.labels,
-            (self.sources.0.as_ref().map(hashes), hashes(&self.sources.1)),
+            (self.sources.0.as_ref().map(RecordedCheckpoint::hashes), self.sources.1.hashes()),
             format!("{:?}", self.recipe.settings.casing),
             self.teacher.as_ref().map(|teacher| teacher.classifier.tokens_key()),
             (prepared.train.sha256(), prepared.other_texts_sha256()),
-            self.generator.as_ref().map(|generator| hashes(&generator.recorded)),
+            self.generator.as_ref().map(|generator| generator.recorded.hashes()),
             prepared.validation.as_ref().map(Evaluated::sha256),
         ))?;
         Ok(hexadecimal(&Sha256::digest(&parts)))

@@ -58,7 +58,7 @@ pub enum TrainingOutcome {
     Trained(Box<Student>),
     /// The callback stopped it after these epochs; nothing is written.
     Stopped(Vec<Epoch>),
-    /// The recipe contradicts its models or its data; nothing was run.
+    /// The recipe contradicts its models or its data; nothing was trained.
     Refused(Error),
 }
 
@@ -86,7 +86,10 @@ pub fn distill_with(
     let folder = TrainingFolder::of(&recipe.output);
     prepare(recipe, resume, &folder)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(recipe.settings.threads).build()?;
-    let run = || Distillation::open(recipe, &folder, context, session)?.run(resume);
+    let run = || match Distillation::open(recipe, &folder, context, session)?.run(resume) {
+        Err(error) if exit_code(&error) == Exit::Usage => Ok(TrainingOutcome::Refused(error)),
+        ended => ended,
+    };
     pool.install(run).map_err(|error| stopped(error, &folder))
 }
 
@@ -167,12 +170,7 @@ struct Distillation<'a> {
 impl Distillation<'_> {
     /// Checks everything, runs the teacher, then trains the assistants and the student.
     fn run(mut self, resume: bool) -> Result<TrainingOutcome> {
-        let (mut student, mut assistants) = match self.begin() {
-            Err(error) if exit_code(&error) == Exit::Usage => {
-                return Ok(TrainingOutcome::Refused(error))
-            }
-            begun => begun?,
-        };
+        let (mut student, mut assistants) = self.begin()?;
         let lock = self.folder.lock()?;
         let mut teacher_logits = None;
         if self.teacher.is_some() {

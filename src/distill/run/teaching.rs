@@ -166,6 +166,7 @@ impl Distillation<'_> {
         let header = StoreHeader {
             selection: selection.clone(),
             teacher_sha256: teacher.weights_sha256.clone(),
+            config_sha256: teacher.config_sha256.clone(),
             tokens_sha256: tokens_sha256(&model.tokens),
             examples: model.tokens.len(),
             hidden: shape.hidden,
