@@ -235,6 +235,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
+    use crate::distill::testing::classifier;
 
     const WIDTH: usize = 6;
 
@@ -262,6 +263,28 @@ mod tests {
         all.sort_by(|a, b| a.1.total_cmp(&b.1));
         all.truncate(search.count);
         all
+    }
+
+    #[test]
+    fn a_text_s_vector_is_the_last_of_its_first_token() {
+        let text = |ids: Vec<u32>| TokenizedExample {
+            token_type_ids: vec![0; ids.len()],
+            input_ids: ids,
+            truncated: false,
+        };
+        let tokens = vec![text(vec![1, 4, 2]), text(vec![1, 5, 6, 7, 2])];
+        let (model, columns) = (classifier(2, 2), vec![0, 1]);
+        let teacher = TeacherModel { model, tokens: tokens.clone(), columns, dropout: None };
+        let found = vectors(&teacher, &tokens, &Interrupt::default()).unwrap();
+        for (text, found) in tokens.iter().zip(found.chunks_exact(4)) {
+            let wanted = Wanted { hidden: true, ..Wanted::default() };
+            let of_one = teacher.model.outputs(&PackedBatch::new([text]), wanted, Mode::Eval);
+            let last = of_one.unwrap().hidden.pop().unwrap().to_vec2::<f32>().unwrap();
+            let length = last[0].iter().map(|x| x * x).sum::<f32>().sqrt();
+            for (found, expected) in found.iter().zip(&last[0]) {
+                assert!((found - expected / length).abs() < 1e-6, "{found} {expected}");
+            }
+        }
     }
 
     #[test]

@@ -132,6 +132,7 @@ pub trait Objective {
 }
 
 /// One batch of a training.
+#[derive(Clone)]
 pub struct Step<'a> {
     /// Indices of the examples in the texts that are learned from (B).
     pub rows: &'a [u32],

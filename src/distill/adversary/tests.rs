@@ -189,6 +189,63 @@ fn bytes(model: &dyn Trainable) -> Vec<Vec<f32>> {
     model.export().unwrap().values().map(values).collect()
 }
 
+/// A teacher of two layers with its labels in the other order, and its logits.
+fn signals() -> Signals {
+    let batch = texts();
+    let tokens = batch.offsets.windows(2).map(|w| TokenizedExample {
+        input_ids: batch.input_ids[w[0]..w[1]].to_vec(),
+        token_type_ids: vec![0; w[1] - w[0]],
+        truncated: false,
+    });
+    let (model, tokens) = (classifier(2, 2), tokens.collect());
+    let teacher = TeacherModel { model, tokens, columns: vec![1, 0], dropout: None };
+    let logits = Logits { values: vec![0.0; 6], labels: 2 };
+    Signals { logits: Some(logits), model: Some(teacher), ..Signals::default() }
+}
+
+/// The first step on the texts, which is the student's.
+fn of_texts<'a>(
+    student: &'a dyn Trainable,
+    batch: &'a PackedBatch,
+    teacher: &'a Signals,
+    dropout: &'a Dropout,
+) -> Step<'a> {
+    let (rows, labels) = (&[0, 1, 2], &[None, None, None]);
+    let turn = Turn::Student;
+    Step { rows, batch, labels, student, dropout, teacher, turn, epoch: 0, number: 0 }
+}
+
+#[test]
+fn the_annealed_target_is_the_student_s_and_not_the_generator_s() {
+    // At the first of two temperatures the teacher counts half.
+    let annealing = Annealing { tau_max: 2, epochs_each: 1 };
+    assert_eq!(annealing.factor(0), 0.5);
+    let mut adversarial = adversarial(Compared::Logits(annealing));
+    let (student, batch, signals) = (classifier(1, 1), texts(), signals());
+    let dropout = Dropout::new(DropoutRates::default(), 0, 0);
+    let step = of_texts(&*student, &batch, &signals, &dropout);
+    let mse = |ids: &PackedBatch, factor: f32| {
+        let of_student = student.outputs(ids, Wanted::default(), Mode::Eval).unwrap().logits;
+        let teacher = signals.model.as_ref().unwrap();
+        let of_teacher = teacher.logits(&teacher.batch_of(step.rows, ids)).unwrap();
+        let both = values(&of_student).into_iter().zip(values(&of_teacher));
+        both.map(|(s, t)| (s - factor * t).powi(2)).sum::<f32>() / 6.0
+    };
+    let near = |value: &Tensor, expected: f32| {
+        let value = value.to_scalar::<f32>().unwrap();
+        assert!((value - expected).abs() < 1e-6, "{value} {expected}");
+    };
+    let rewritten = adversarial.generator.rewritten(&step).unwrap();
+    assert!(rewritten.input_ids != batch.input_ids);
+    let losses = adversarial.losses(&step).unwrap();
+    assert_eq!((losses[1].term, losses[1].weight), (ADVERSARIAL, 1.0));
+    near(&losses[1].value, mse(&rewritten, 0.5));
+    let drawn = adversarial.generator.soft(&step).unwrap().unwrap().ids;
+    let drawn = PackedBatch { input_ids: drawn, ..texts() };
+    let losses = adversarial.losses(&Step { turn: Turn::Opponent, ..step.clone() }).unwrap();
+    near(&losses[0].value, mse(&drawn, 1.0));
+}
+
 #[test]
 fn the_generator_raises_the_divergence_and_changes_neither_model() {
     let annealing = Annealing { tau_max: 2, epochs_each: 1 };
@@ -199,28 +256,10 @@ fn the_generator_raises_the_divergence_and_changes_neither_model() {
         assert_eq!(turns[..2], [generator_s; 2]);
         assert_eq!(turns[2..], [student_s, student_s, student_s, generator_s]);
         let (student, parameters) = classifier(1, 1).parameters(Frozen::Nothing).unwrap();
-        let batch = texts();
-        let tokens = batch.offsets.windows(2).map(|w| TokenizedExample {
-            input_ids: batch.input_ids[w[0]..w[1]].to_vec(),
-            token_type_ids: vec![0; w[1] - w[0]],
-            truncated: false,
-        });
-        let (model, tokens) = (classifier(2, 2), tokens.collect());
-        let teacher = TeacherModel { model, tokens, columns: vec![1, 0], dropout: None };
-        let logits = Logits { values: vec![0.0; 6], labels: 2 };
-        let signals = Signals { logits: Some(logits), model: Some(teacher), ..Signals::default() };
+        let (batch, signals) = (texts(), signals());
         let dropout = Dropout::new(DropoutRates::default(), 0, 0);
-        let step = |turn, number| Step {
-            rows: &[0, 1, 2],
-            batch: &batch,
-            labels: &[None, None, None],
-            student: &*student,
-            dropout: &dropout,
-            teacher: &signals,
-            turn,
-            epoch: 0,
-            number,
-        };
+        let whole = of_texts(&*student, &batch, &signals, &dropout);
+        let step = |turn, number| Step { turn, number, ..whole.clone() };
         let teacher = &*signals.model.as_ref().unwrap().model;
         let before = (bytes(&*student), bytes(teacher));
         let of = adversarial.generator.opponent.parameters.clone();
