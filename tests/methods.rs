@@ -4,7 +4,9 @@ mod common;
 
 use std::fs;
 
-use common::{demo, folder_bytes, kill_at, says, training, with, Run, Sandbox};
+use common::{
+    copy_folder, demo, folder_bytes, kill_at, reorder_rows, says, training, with, Run, Sandbox,
+};
 use serde_json::{json, Value};
 
 /// A recipe of `method` for a short training of a student of two layers.
@@ -311,6 +313,21 @@ fn a_student_may_learn_from_a_checkpoint_that_is_not_its_teacher() {
     let run = sandbox.audit(&with(&arguments, &start));
     assert_eq!(run.code, 0, "{}", run.stderr);
     assert!(weights(&sandbox, "learning") == weights(&sandbox, "taught"));
+    // Its labels are taken by name.
+    copy_folder(&sandbox.path("other/epoch-1"), &sandbox.path("turned"));
+    sandbox.edit_weights("turned", |tensors| {
+        for name in ["classifier.weight", "classifier.bias"] {
+            reorder_rows(tensors, name, &[1, 0]);
+        }
+    });
+    sandbox.edit_config("turned", |config| {
+        config["id2label"] = json!({"0": "positive", "1": "negative"});
+        config["label2id"] = json!({"positive": 0, "negative": 1});
+    });
+    let turned = student("learn_from = \"turned\"\n");
+    let run = distil(&sandbox, &turned, "of-turned", &start);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    assert!(weights(&sandbox, "of-turned") == weights(&sandbox, "taught"));
     // σ is measured against the teacher.
     let (learning, taught) = (record(&sandbox, "learning"), record(&sandbox, "taught"));
     assert_ne!(learning["train"]["sigma"], taught["train"]["sigma"]);

@@ -3,6 +3,7 @@
 mod common;
 
 use std::fs;
+use std::path::Path;
 
 use common::{demo, kill_at, student_files, with, Sandbox};
 use serde_json::{json, Value};
@@ -114,6 +115,10 @@ fn a_search_goes_on_where_settings_find_no_neighbour() {
     let report: Value = serde_json::from_str(&run.stdout).unwrap();
     let why = report["trials"][1]["why"].as_str().unwrap();
     assert!(why.contains("no text of the training set has a neighbour"), "{why}");
+    // The recipe of the winner names its files from any folder.
+    let winner: toml::Table = sandbox.read("out/winner.toml").parse().unwrap();
+    let corpus = winner["minimax"]["corpus"].as_str().unwrap();
+    assert!(corpus.ends_with("corpus.jsonl") && Path::new(corpus).is_absolute(), "{corpus}");
 }
 
 #[test]

@@ -680,6 +680,9 @@ fn the_checkpoint_that_teaches_is_a_setting_and_the_teacher_measures() {
         assert_eq!(trial["figures"]["sigma"], record["train"]["sigma"], "{teaches}");
     }
     // The recipe of the winner works from any folder.
+    let winner: toml::Table = sandbox.read("out/winner.toml").parse().unwrap();
+    let teaches = winner["learn_from"].as_str().unwrap();
+    assert!(std::path::Path::new(teaches).is_absolute(), "{teaches}");
     let again = ["distill", "--config", "out/winner.toml", "--output", "again"];
     assert_eq!(sandbox.audit(&again).code, 0);
     let weights = |folder: &str| fs::read(sandbox.path(folder).join("model.safetensors")).unwrap();
@@ -690,6 +693,8 @@ fn the_checkpoint_that_teaches_is_a_setting_and_the_teacher_measures() {
     )
     .unwrap();
     tuned(&sandbox, text, "out", &[]).fails(2, &["another tune: its learn_from was different"]);
+    let warm = format!("warm_start = \"out\"\n{text}");
+    tuned(&sandbox, &warm, "warm", &[]).fails(2, &["`learn_from` = \"teachers/epoch-2\""]);
 }
 
 #[test]

@@ -21,7 +21,7 @@ teacher_of() {
   fi
   if [ ! -e "$folder/config.json" ]; then
     local resume=()
-    if [ -e "$folder/training" ]; then resume=(--resume); fi
+    if [ -e "$folder/training/state.safetensors" ]; then resume=(--resume); fi
     "$audit" finetune --config "$here/teacher-$task.toml" --base "$models/base" --data "$data" \
       --threads "${THREADS:-1}" --output "$folder" "${resume[@]}" >>"$folder.log" 2>&1 || {
       echo "the teacher of $task could not be trained; see $folder.log" >&2

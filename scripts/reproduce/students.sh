@@ -63,7 +63,7 @@ general_student() {
     "$audit" finetune --config "$here/general-teacher.toml" --base "$models/base" --data "$data" \
       --output "$teacher" >"$teacher.log" 2>&1
   fi
-  if [ -e "$folder/training" ]; then resume=(--resume); fi
+  if [ -e "$folder/training/state.safetensors" ]; then resume=(--resume); fi
   "$audit" distill --config "$here/general.toml" --teacher "$teacher" --data "$work" \
     --threads "${THREADS:-1}" --output "$folder" "${resume[@]}" >>"$folder.log" 2>&1
 }
@@ -76,7 +76,7 @@ student() {
   teacher=$(teacher_of "$task")
   if [ ! -e "$folder/distillation.json" ]; then
     local resume=()
-    if [ -e "$folder/training" ]; then resume=(--resume); fi
+    if [ -e "$folder/training/state.safetensors" ]; then resume=(--resume); fi
     "$audit" distill --config "$folder.toml" --teacher "$teacher" --data "$data" \
       --threads "${THREADS:-1}" --output "$folder" "${resume[@]}" >>"$folder.log" 2>&1
   fi

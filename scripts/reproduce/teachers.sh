@@ -18,7 +18,7 @@ mkdir -p "$folder"
 
 # The recipe of the student NAME, which is KIND-SEED.
 recipe() {
-  local kind=${1%-*} seed=${1##*-} method=kd layers=3 epochs=4 losses='{ hard = 0.3, soft = 0.7 }' from=""
+  local kind=${1%-*} seed=${1##*-} method=kd layers=3 epochs=3 losses='{ hard = 0.3, soft = 0.7 }' from=""
   case $kind in
     good) ;;
     brief) from="$folder/once-0" ;;
@@ -45,7 +45,7 @@ student() {
   local name=$1 resume=() code=0
   recipe "$name" >"$folder/$name.toml"
   if [ ! -e "$folder/$name/distillation.json" ]; then
-    if [ -e "$folder/$name/training" ]; then resume=(--resume); fi
+    if [ -e "$folder/$name/training/state.safetensors" ]; then resume=(--resume); fi
     "$audit" distill --config "$folder/$name.toml" --teacher "$teacher" --data "$data" \
       --threads "${THREADS:-1}" --output "$folder/$name" "${resume[@]}" >>"$folder/$name.log" 2>&1
   fi

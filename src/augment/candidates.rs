@@ -269,15 +269,15 @@ fn is_title(word: &str) -> bool {
     capitals(&word[..1]) == 1 && capitals(&word[1..]) == 0
 }
 
-/// `word` with a capital at the start of each run of letters.
+/// `word` with a capital at the start of each run of letters, and small ones after it.
 fn title(word: &str) -> String {
     let mut in_word = false;
     let letter = |c: char| {
         let goes_on = std::mem::replace(&mut in_word, c.is_alphabetic());
         if in_word && !goes_on {
-            c.to_uppercase().collect()
+            c.to_uppercase().collect::<String>()
         } else {
-            c.to_string()
+            c.to_lowercase().collect()
         }
     };
     word.chars().map(letter).collect()
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn names_get_names() {
         assert!(is_title("Film") && is_title("F") && !is_title("film") && !is_title("NASA"));
-        assert_eq!(title("o'neil-smith 3rd"), "O'Neil-Smith 3Rd");
+        assert_eq!(title("o'neil-smith 3rd NASA"), "O'Neil-Smith 3Rd Nasa");
         assert_eq!(title(""), "");
     }
 }

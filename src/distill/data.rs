@@ -39,7 +39,12 @@ impl Splits {
     /// A split that is missing, empty or damaged.
     pub fn read(settings: &Settings, session: &Session) -> Result<Self> {
         let train = load_gating_split(settings, &session.hub)?.dataset;
-        let validation = judging_splits(settings, session)?.next().transpose()?;
+        // `limit` is for the training set: the best epoch is chosen on the whole split.
+        let mut whole = settings.clone();
+        whole.limit = None;
+        let names = secondary_names(&whole, &session.hub)?;
+        let validation = names.first().map(|name| load_secondary_split(name, &whole, &session.hub));
+        let validation = validation.transpose()?.map(|split| split.dataset);
         Ok(Splits { train, validation, augmented: None, corpus: None })
     }
 
@@ -54,10 +59,8 @@ impl Splits {
         };
         let augmented = load("augmented", recipe.augmented.as_deref())?;
         let corpus = load("corpus", recipe.inputs.corpus.as_deref().map(Path::new))?;
-        if let Some(corpus) = &corpus {
-            for split in judging_splits(&recipe.settings, session)? {
-                refuse_common(corpus, &split?)?;
-            }
+        if let (Some(corpus), Some(validation)) = (&corpus, &self.validation) {
+            refuse_common(corpus, validation)?;
         }
         Ok(Splits { augmented, corpus, ..self })
     }
@@ -93,20 +96,7 @@ impl Splits {
     }
 }
 
-/// The whole splits by which the student is judged; the first of them chooses the state that is kept.
-fn judging_splits<'a>(
-    settings: &Settings,
-    session: &'a Session,
-) -> Result<impl Iterator<Item = Result<Dataset>> + 'a> {
-    // `limit` is for the training set.
-    let mut whole = settings.clone();
-    whole.limit = None;
-    let names = secondary_names(&whole, &session.hub)?;
-    let load = move |name: String| Ok(load_secondary_split(&name, &whole, &session.hub)?.dataset);
-    Ok(names.into_iter().map(load))
-}
-
-/// Refuses a corpus that has texts of a split by which the student is judged.
+/// Refuses a corpus that has texts of the split by which the student is judged.
 fn refuse_common(corpus: &Dataset, validation: &Dataset) -> Result<()> {
     let texts = |example: &Example| (example.text.clone(), example.pair.clone());
     let held: HashSet<_> = validation.examples.iter().map(texts).collect();
@@ -147,18 +137,19 @@ pub struct TeachingLogits {
 }
 
 impl Teacher {
-    /// Opens the teacher.
+    /// Opens the teacher. Label names come from the task, else from `known`, else from the teacher.
     ///
     /// # Errors
     /// A checkpoint that cannot be opened, labels that are not the task's.
     pub fn open(
         source: &str,
+        known: &[String],
         splits: &Splits,
         settings: &Settings,
         session: &Session,
     ) -> Result<Self> {
         let classifier =
-            Classifier::open(Role::Teacher, source, settings, &[], &splits.train, session)?;
+            Classifier::open(Role::Teacher, source, settings, known, &splits.train, session)?;
         Ok(Teacher { classifier })
     }
 

@@ -1,5 +1,6 @@
 //! Masked tokens, as BERT's pretraining has them.
 
+use anyhow::Result;
 use rand::seq::SliceRandom;
 use rand::{Rng, RngExt};
 
@@ -34,11 +35,13 @@ pub struct MaskedExample {
 
 impl Masking {
     /// Of a model with `vocabulary` tokens whose mask is `mask`.
-    pub fn new(tokenizer: &TextTokenizer, mask: u32, vocabulary: usize) -> Self {
-        let is_ordinary: Vec<bool> =
-            (0..vocabulary as u32).map(|id| tokenizer.ordinary_token(id).is_some()).collect();
+    ///
+    /// # Errors
+    /// A tokenizer that cannot encode an empty text.
+    pub fn new(tokenizer: &TextTokenizer, mask: u32, vocabulary: usize) -> Result<Self> {
+        let is_ordinary = tokenizer.ordinary_tokens(vocabulary)?;
         let ordinary = (0..vocabulary as u32).filter(|id| is_ordinary[*id as usize]).collect();
-        Masking { mask, is_ordinary, ordinary }
+        Ok(Masking { mask, is_ordinary, ordinary })
     }
 
     /// Hides tokens of `tokens`; none of a text that has special tokens alone.

@@ -153,7 +153,7 @@ impl Pretraining<'_> {
         let mut texts = tokens(dataset, &tokenizer, model.vocabulary())?;
         let mask = tokenizer.mask_token().filter(|id| (*id as usize) < model.vocabulary());
         let mask = mask.with_context(|| format!("`{}` has no mask token", self.base))?;
-        let masking = Masking::new(&tokenizer, mask, model.vocabulary());
+        let masking = Masking::new(&tokenizer, mask, model.vocabulary())?;
 
         let mut random = stream(self.options.seed, HELD_OUT_STREAM);
         texts.shuffle(&mut random);

@@ -96,7 +96,8 @@ impl<'a> Tune<'a> {
         {
             let recipe = plan.recipe(&point, plan.seed, &plan.output)?;
             let facts = check(&recipe, trainings).map_err(|error| wrong(name, &point, &error))?;
-            taught_by.extend(recipe.learn_from.zip(facts.taught_by));
+            let choice = point.get("learn_from").map(ToString::to_string);
+            taught_by.extend(choice.zip(facts.taught_by));
         }
         for (i, point) in plan.start.iter().enumerate() {
             let recipe = plan.recipe(point, plan.seed, &plan.output)?;

@@ -105,8 +105,18 @@ fn difference(other: &OtherJournal, identity: &Value, compared: &str) -> Option<
     match differs {
         Some((key, theirs, own)) => Some(format!("`{key}`: {theirs} there, {own} here")),
         None if other.compared != compared => Some("teacher, task or data".to_owned()),
-        None => None,
+        None => another_teaches(&other.plan["learn_from"], &identity["learn_from"]),
     }
+}
+
+/// A choice of `learn_from` that is another checkpoint in the two searches.
+fn another_teaches(theirs: &Value, own: &Value) -> Option<String> {
+    let mut own = own.as_object()?.iter();
+    let differs = |(choice, key): &(&String, &Value)| {
+        theirs.get(choice.as_str()).is_some_and(|other| other != *key)
+    };
+    let (choice, _) = own.find(differs)?;
+    Some(format!("the checkpoint `learn_from` = {choice}"))
 }
 
 /// `end` as the bound `kappa` judges it, without what a proposal does not depend on; without a

@@ -75,4 +75,15 @@ impl TextTokenizer {
         let is_special = self.inner.get_added_vocabulary().is_special_token(&token);
         Some(token).filter(|_| !is_special)
     }
+
+    /// Whether each id is of a token that is neither a special one nor put around every text, as
+    /// `[CLS]` is, which a tokenizer.json need not mark as special (V).
+    ///
+    /// # Errors
+    /// A tokenizer that cannot encode an empty text.
+    pub fn ordinary_tokens(&self, vocabulary: usize) -> Result<Vec<bool>> {
+        let around = self.encode("", None)?.input_ids;
+        let is_ordinary = |id| self.ordinary_token(id).is_some() && !around.contains(&id);
+        Ok((0..vocabulary as u32).map(is_ordinary).collect())
+    }
 }

@@ -46,9 +46,7 @@ impl OpenedGenerator {
             )
             .hint(format!("set `max_length` to {positions}, or name another generator"))
         );
-        let is_ordinary = (0..model.vocabulary() as u32)
-            .map(|id| checkpoint.tokenizer.ordinary_token(id).is_some())
-            .collect();
+        let is_ordinary = checkpoint.tokenizer.ordinary_tokens(model.vocabulary())?.into();
         Ok(Some(OpenedGenerator {
             opened: OpenedMaskedLm { model, dropout, mask, is_ordinary },
             checkpoint,

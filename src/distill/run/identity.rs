@@ -7,6 +7,7 @@ use anyhow::Result;
 use sha2::{Digest, Sha256};
 
 use super::prepared::Prepared;
+use super::teaching::OpenedTeaching;
 use super::Distillation;
 use crate::digest::hexadecimal;
 use crate::distill::evaluate::Evaluated;
@@ -44,9 +45,7 @@ impl Distillation<'_> {
             recipe,
             (self.sources.0.as_ref().map(RecordedCheckpoint::hashes), self.sources.1.hashes()),
             self.generator.as_ref().map(|generator| generator.recorded.hashes()),
-            self.learns_from
-                .as_ref()
-                .map(|other| (other.recorded.hashes(), other.classifier().tokens_key())),
+            self.learns_from.as_ref().map(OpenedTeaching::fingerprint).transpose()?,
             (
                 format!("{:?}", settings.casing),
                 // The teacher may cut texts, and read segments, otherwise than the student.

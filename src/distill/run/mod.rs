@@ -65,7 +65,7 @@ pub enum TrainingOutcome {
 /// Trains the student of `recipe` and writes its folder.
 ///
 /// # Errors
-/// A recipe that contradicts its models or its data, before anything is run; a training that
+/// A recipe that contradicts its models or its data, before anything is trained; a training that
 /// diverges, an interrupt (after saving), a full disk.
 pub fn distill(recipe: &Recipe, resume: bool, session: &Session) -> Result<Student> {
     match distill_with(recipe, resume, TrainingContext::default(), session)? {
@@ -76,7 +76,7 @@ pub fn distill(recipe: &Recipe, resume: bool, session: &Session) -> Result<Stude
 }
 
 /// [`distill`] within a search: the same student, to the last bit. A recipe that contradicts its
-/// models or its data is an outcome, not an error.
+/// models or its data, once they are opened, is an outcome, not an error.
 pub fn distill_with(
     recipe: &Recipe,
     resume: bool,
@@ -86,11 +86,26 @@ pub fn distill_with(
     let folder = TrainingFolder::of(&recipe.output);
     prepare(recipe, resume, &folder)?;
     let pool = rayon::ThreadPoolBuilder::new().num_threads(recipe.settings.threads).build()?;
-    let run = || match Distillation::open(recipe, &folder, context, session)?.run(resume) {
-        Err(error) if exit_code(&error) == Exit::Usage => Ok(TrainingOutcome::Refused(error)),
-        ended => ended,
-    };
-    pool.install(run).map_err(|error| stopped(error, &folder))
+    let run = || Distillation::open(recipe, &folder, context, session)?.run(resume);
+    pool.install(run).or_else(|error| match error.downcast::<Contradiction>() {
+        Ok(Contradiction(error)) => Ok(TrainingOutcome::Refused(error)),
+        Err(error) => Err(stopped(error, &folder)),
+    })
+}
+
+/// A recipe that contradicts its models or its data.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:#}")]
+struct Contradiction(Error);
+
+impl Contradiction {
+    /// Marks a usage error of what a stage needs.
+    fn of(error: Error) -> Error {
+        match exit_code(&error) {
+            Exit::Usage => Contradiction(error).into(),
+            _ => error,
+        }
+    }
 }
 
 /// Facts about a training, known before it runs.
@@ -100,7 +115,7 @@ pub struct TrainingFacts {
     pub fingerprint: String,
     /// Differs for another teacher, start of the student or data set.
     pub compared: String,
-    /// SHA-256 of the weights of the checkpoint that teaches, where it is not the teacher.
+    /// Differs for another checkpoint that teaches, where it is not the teacher.
     pub taught_by: Option<String>,
     /// N of the training set.
     pub train: usize,
@@ -128,7 +143,7 @@ pub fn check(recipe: &Recipe, session: &Session) -> Result<TrainingFacts> {
     let fingerprint = training.fingerprint(STUDENT, &student)?;
     let compared = training.compared(&student)?;
     let (train, labels) = (student.train.tokens.len(), training.labels.len());
-    let taught_by = training.learns_from.map(|other| other.recorded.weights_sha256);
+    let taught_by = training.learns_from.as_ref().map(OpenedTeaching::fingerprint).transpose()?;
     Ok(TrainingFacts { fingerprint, compared, taught_by, train, labels, labelled })
 }
 
@@ -170,7 +185,7 @@ struct Distillation<'a> {
 impl Distillation<'_> {
     /// Checks everything, runs the teacher, then trains the assistants and the student.
     fn run(mut self, resume: bool) -> Result<TrainingOutcome> {
-        let (mut student, mut assistants) = self.begin()?;
+        let (mut student, mut assistants) = self.begin().map_err(Contradiction::of)?;
         let lock = self.folder.lock()?;
         let mut teacher_logits = None;
         if self.teacher.is_some() {
@@ -268,8 +283,8 @@ impl Distillation<'_> {
         };
         let end = training.run(progress, resume, |stage| {
             let objective = recipe.configured.objective(recipe, &prepared.setting, stage)?;
-            let signals = self.signals(&*objective, teacher_logits.clone(), prepared)?;
-            Ok((objective, signals))
+            let signals = self.signals(&*objective, teacher_logits.clone(), prepared);
+            Ok((objective, signals.map_err(Contradiction::of)?))
         })?;
         let kept = model.snapshot()?;
         if let (true, TrainingEnd::Finished(ended)) = (training.keeps_all, &end) {

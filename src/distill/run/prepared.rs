@@ -98,7 +98,7 @@ impl<'a> Distillation<'a> {
             checkpoint_notes("student's base", &checkpoint, session);
         }
         let teacher = settings.teacher.as_deref();
-        let teacher = teacher.map(|source| Teacher::open(source, &splits, settings, session));
+        let teacher = teacher.map(|source| Teacher::open(source, &[], &splits, settings, session));
         let mut teacher = teacher.transpose()?;
         let mut notes = Vec::new();
         if let Some(Teacher { classifier }) = &teacher {
@@ -124,7 +124,7 @@ impl<'a> Distillation<'a> {
         let of_teacher = teacher.as_mut().map(|t| source(t.classifier.checkpoint_mut(), session));
         let of_teacher = of_teacher.transpose()?;
         let sources = (of_teacher, source(&mut checkpoint, session)?);
-        let learns_from = OpenedTeaching::open(recipe, &splits, &labels, session)?;
+        let learns_from = OpenedTeaching::open(recipe, &splits, teacher.as_ref(), session)?;
         let generator = OpenedGenerator::open(recipe, checkpoint.tokenizer.max_length(), session)?;
         Ok(Distillation {
             recipe,

@@ -7,8 +7,8 @@ use sha2::{Digest, Sha256};
 
 use super::prepared::Prepared;
 use super::Distillation;
-use crate::audit::{Classifier, Session};
-use crate::checkpoint::Checkpoint;
+use crate::audit::{reading_notes, Classifier, Session};
+use crate::checkpoint::{Checkpoint, LabelMap};
 use crate::digest::hexadecimal;
 use crate::distill::data::{source, tokens, Splits, Teacher};
 use crate::distill::evaluate::tokens_sha256;
@@ -29,31 +29,40 @@ pub(super) struct OpenedTeaching {
 }
 
 impl OpenedTeaching {
-    /// Opens the checkpoint that `recipe` names, if it names one; `labels` are the teacher's.
+    /// Opens the checkpoint that `recipe` names, if it names one. The label map holds for it if its
+    /// label names are those of `teacher`; others are aligned with the task's, else the teacher's.
     ///
     /// # Errors
-    /// A checkpoint that cannot be opened; labels that are not the teacher's.
+    /// A checkpoint that cannot be opened; labels that cannot be aligned.
     pub fn open(
         recipe: &Recipe,
         splits: &Splits,
-        labels: &[String],
+        teacher: Option<&Teacher>,
         session: &Session,
     ) -> Result<Option<Self>> {
-        let Some(name) = &recipe.learn_from else { return Ok(None) };
+        let Some((name, of_teacher)) = recipe.learn_from.as_ref().zip(teacher) else {
+            return Ok(None);
+        };
         let within = || format!("`learn_from` = `{name}`");
-        let mut teacher =
-            Teacher::open(name, splits, &recipe.settings, session).with_context(within)?;
-        let own = teacher.classifier.label_names();
-        if own != labels {
-            bail!(usage!(
-                "`learn_from` = `{name}` has the labels {}, and the teacher has {}",
-                own.join(", "),
-                labels.join(", ")
-            )
-            .hint("name a checkpoint that was trained on the same task"));
+        let of_teacher = &of_teacher.classifier;
+        let mut settings = recipe.settings.clone();
+        let opened = Checkpoint::open(name, settings.casing, &session.hub).with_context(within)?;
+        if opened.config.label_names()? != of_teacher.checkpoint().config.label_names()? {
+            settings.label_map = LabelMap::default();
         }
+        let known = of_teacher.label_names();
+        let teacher = Teacher::open(name, known, splits, &settings, session);
+        let mut teacher = teacher.with_context(within)?;
+        let notes = reading_notes(&teacher.classifier, &splits.train, &settings);
+        notes.iter().for_each(|note| session.progress.note(note));
         let recorded = source(teacher.classifier.checkpoint_mut(), session)?;
         Ok(Some(OpenedTeaching { teacher, recorded }))
+    }
+
+    /// Differs for other logits, hidden states or tokens.
+    pub fn fingerprint(&self) -> Result<String> {
+        let parts = (self.recorded.hashes(), self.classifier().tokens_key());
+        Ok(hexadecimal(&Sha256::digest(serde_json::to_vec(&parts)?)))
     }
 
     /// Its model and tokenizer.

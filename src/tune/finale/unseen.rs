@@ -27,7 +27,8 @@ impl UnseenPart {
     pub fn read(tune: &Tune) -> Result<Self> {
         let (plan, session, settings) = (tune.plan, tune.trainings, tune.plan.settings()?);
         let splits = Splits::read(&settings, session)?;
-        let mut teacher = Teacher::open(settings.require_teacher()?, &splits, &settings, session)?;
+        let mut teacher =
+            Teacher::open(settings.require_teacher()?, &[], &splits, &settings, session)?;
         let label_names = teacher.classifier.label_names().to_vec();
         let logits = teacher.measuring(&splits, &settings, session)?.validation;
         let teacher = logits.context("no validation split")?;

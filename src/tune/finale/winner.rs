@@ -183,9 +183,10 @@ fn make_portable(
     {
         student.insert("base".to_owned(), text(base));
     }
-    if let Some(other) = &recipe.learn_from {
-        document.insert("learn_from".to_owned(), text(other));
-    }
+    match &recipe.learn_from {
+        Some(other) => document.insert("learn_from".to_owned(), text(other)),
+        None => document.remove("learn_from"), // the teacher itself
+    };
     if let Some(file) = &recipe.augmented {
         document.insert("augmented".to_owned(), text(&file.display().to_string()));
     }
