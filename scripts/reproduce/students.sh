@@ -25,6 +25,7 @@ shape_of() {
   case $1 in
     cola) echo "max_length = 64" ;;
     sst2) printf 'max_length = 64\nlimit = 10000\n' ;;
+    qnli) printf 'max_length = 128\nlimit = 4000\n' ;;
     *) echo "max_length = 128" ;;
   esac
 }

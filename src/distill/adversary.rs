@@ -104,8 +104,13 @@ impl GeneratorKeys {
 }
 
 /// The student's divergence from the teacher on rewritten texts.
-pub const ADVERSARIAL: Term =
-    Term(&Loss { name: "adversarial", rank: 20, teacher_logits: true, ..Loss::EMPTY });
+pub const ADVERSARIAL: Term = Term(&Loss {
+    name: "adversarial",
+    rank: 20,
+    teacher_logits: true,
+    runs_teacher: true,
+    ..Loss::EMPTY
+});
 
 /// The divergence on rewritten texts that the generator raises.
 pub const GENERATOR: Term =
