@@ -350,6 +350,6 @@ fn a_checkpoint_that_teaches_nothing_is_refused() {
     let given = ["--config", "alone.toml", "--data", &data, "--base", &base, "--output", "out"];
     sandbox.audit(&with(&["distill"], &given)).fails(2, &["`learn_from` needs a teacher"]);
     distil(&sandbox, &of("kd", TWO_LAYERS), "out", &[])
-        .fails(3, &["`learn_from` = `./no`: cannot load the teacher `./no`"]);
+        .fails(3, &["`learn_from` = `./no`: there is no folder `./no`"]);
     assert!(!sandbox.path("out").exists());
 }
