@@ -2,7 +2,8 @@
 
     python scripts/reproduce/students.py WORK/students
 
-Takes every TASK-KIND-SEED with an audit (TASK-KIND-SEED.json) and a record of its training. The state that
+Takes every TASK-KIND-SEED with audits of both splits (TASK-KIND-SEED.json, validation/TASK-KIND-SEED.json)
+and a record of its training. The state that
 is kept is the most accurate on the seen half of the validation split; of two as accurate, the one with
 the smaller σ.
 """
@@ -20,7 +21,9 @@ SHAPES = {"narrow": "general student", "scratch": "random"}
 def figures(folder, report):
     """What the tables say about one student."""
     record = json.loads((folder / "distillation.json").read_text())
-    train, validation = json.loads(report.read_text())["tasks"]
+    train = json.loads(report.read_text())["tasks"][0]
+    whole = report.parent / "validation" / report.name
+    validation = json.loads(whole.read_text())["tasks"][0]
     epochs = [epoch for epoch in record["course"] if epoch["stage"] == "prediction"]
     n, seen = validation["n"], record["data"]["validation"]["examples"]
     seen_correct = round(record["validation"]["accuracy"] * seen)
