@@ -30,4 +30,26 @@ teacher_of() {
   fi
   echo "$folder"
 }
-export -f teacher_of
+
+# Distils by the recipe STUDENT.toml unless the student is there: STUDENT TEACHER.
+distilled() {
+  local student=$1 teacher=$2 resume=()
+  if [ -e "$student/distillation.json" ]; then return; fi
+  if [ -e "$student/training/state.safetensors" ]; then resume=(--resume); fi
+  "$audit" distill --config "$student.toml" --teacher "$teacher" --data "$data" \
+    --threads "${THREADS:-1}" --output "$student" "${resume[@]}" >>"$student.log" 2>&1
+}
+
+# Audits a student into FILE unless that is there: TASK STUDENT FILE FLAGS.
+audited() {
+  local task=$1 student=$2 file=$3 code=0
+  if [ -s "$file" ]; then return; fi
+  "$audit" --task "$task" --data "$data" --teacher "$(teacher_of "$task")" --student "$student" \
+    --threads "${THREADS:-1}" --format json "${@:4}" >"$file.part" 2>>"$student.log" || code=$?
+  if [ "$code" -gt 1 ]; then
+    echo "$student: the audit ended with $code; see $student.log" >&2
+    return "$code"
+  fi
+  mv "$file.part" "$file"
+}
+export -f teacher_of distilled audited

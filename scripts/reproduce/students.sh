@@ -69,41 +69,20 @@ general_student() {
     --threads "${THREADS:-1}" --output "$folder" "${resume[@]}" >>"$folder.log" 2>&1
 }
 
-# Audits the student NAME on SPLIT into FILE, with FLAGS: NAME SPLIT FILE FLAGS.
-audited() {
-  local name=$1 split=$2 file=$3 code=0
-  if [ -s "$file" ]; then return; fi
-  "$audit" --task "${name%%-*}" --data "$data" --teacher "$(teacher_of "${name%%-*}")" \
-    --student "$students/$name" --split "$split" --threads "${THREADS:-1}" --format json "${@:4}" \
-    >"$file.part" 2>>"$students/$name.log" || code=$?
-  if [ "$code" -gt 1 ]; then
-    echo "$name: the audit ended with $code; see $students/$name.log" >&2
-    return "$code"
-  fi
-  mv "$file.part" "$file"
-}
-
 # One student: TASK-KIND-SEED.
 student() {
-  local name=$1 task kind seed folder="$students/$1" teacher
+  local name=$1 task kind seed folder="$students/$1" flags
   IFS=- read -r task kind seed <<<"$name"
   recipe "$task" "$kind" "$seed" >"$folder.toml"
-  teacher=$(teacher_of "$task")
-  if [ ! -e "$folder/distillation.json" ]; then
-    local resume=()
-    if [ -e "$folder/training/state.safetensors" ]; then resume=(--resume); fi
-    "$audit" distill --config "$folder.toml" --teacher "$teacher" --data "$data" \
-      --threads "${THREADS:-1}" --output "$folder" "${resume[@]}" >>"$folder.log" 2>&1
-  fi
-  local flags
+  distilled "$folder" "$(teacher_of "$task")"
   flags=$(shape_of "$task" | sed 's/^max_length = /--max-length /; s/^limit = /--limit /')
   # The limit is of the training set.
   # shellcheck disable=SC2086 # two words a flag
-  audited "$name" train "$folder.json" $flags
+  audited "$task" "$folder" "$folder.json" --split train $flags
   # shellcheck disable=SC2046 # two words
-  audited "$name" validation "$students/validation/$name.json" $(head -n 1 <<<"$flags")
+  audited "$task" "$folder" "$students/validation/$name.json" --split validation $(head -n 1 <<<"$flags")
 }
-export -f shape_of recipe audited student
+export -f shape_of recipe student
 
 # Teachers first, because two students of one task would train the same one.
 for name in "$@"; do

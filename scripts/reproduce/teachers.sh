@@ -42,22 +42,9 @@ recipe() {
 
 # One student: KIND-SEED.
 student() {
-  local name=$1 resume=() code=0
-  recipe "$name" >"$folder/$name.toml"
-  if [ ! -e "$folder/$name/distillation.json" ]; then
-    if [ -e "$folder/$name/training/state.safetensors" ]; then resume=(--resume); fi
-    "$audit" distill --config "$folder/$name.toml" --teacher "$teacher" --data "$data" \
-      --threads "${THREADS:-1}" --output "$folder/$name" "${resume[@]}" >>"$folder/$name.log" 2>&1
-  fi
-  if [ ! -s "$folder/$name.json" ]; then
-    "$audit" --task cola --data "$data" --teacher "$teacher" --student "$folder/$name" --max-length 64 \
-      --threads "${THREADS:-1}" --format json >"$folder/$name.part" 2>>"$folder/$name.log" || code=$?
-    if [ "$code" -gt 1 ]; then
-      echo "$name: the audit ended with $code; see $folder/$name.log" >&2
-      return "$code"
-    fi
-    mv "$folder/$name.part" "$folder/$name.json"
-  fi
+  recipe "$1" >"$folder/$1.toml"
+  distilled "$folder/$1" "$teacher"
+  audited cola "$folder/$1" "$folder/$1.json" --max-length 64
 }
 export -f recipe student
 
