@@ -1,5 +1,6 @@
 //! Audit of one task: settings in, report rows out.
 
+mod batches;
 mod classifier;
 mod device;
 mod failed;
@@ -23,6 +24,7 @@ use std::time::Instant;
 
 use anyhow::{Error, Result};
 
+pub use batches::refuse_unused;
 pub use classifier::{Classifier, ModelFacts, Role, SplitTexts};
 pub use device::device;
 pub use failed::failed_row;
@@ -77,6 +79,7 @@ pub fn audit(settings: &Settings, session: &Session) -> Result<TaskOutcome> {
     let names = teacher.label_names().to_vec();
     let mut student = Classifier::open(Role::Student, student, settings, &names, data, session)?;
     settings.label_map.check_used(teacher.own_labels(), student.own_labels())?;
+    refuse_unused(settings, &[&teacher, &student])?;
     let gate = Gate::of(settings, &student, data.examples.len())?;
     let mut audit = Audit {
         teacher: &mut teacher,

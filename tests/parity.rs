@@ -61,8 +61,13 @@ fn open(folder: &Path, head: Head) -> Case {
     let text = std::fs::read_to_string(folder.join("reference.json")).unwrap();
     let reference: Reference = serde_json::from_str(&text).unwrap();
     let mut checkpoint = checkpoint(folder);
-    let loaded =
-        model::load(&checkpoint.config, &mut checkpoint.weights, head, &Device::Cpu).unwrap();
+    let loaded = model::load(
+        &checkpoint.config,
+        checkpoint.network.weights_mut().unwrap(),
+        head,
+        &Device::Cpu,
+    )
+    .unwrap();
     checkpoint.tokenizer.set_max_length(reference.max_length).unwrap();
     let examples: Vec<Example> = reference
         .examples
@@ -170,7 +175,12 @@ fn deberta_v2_s_convolution_is_refused_by_name() {
     let folder = fixtures().join("architectures/deberta-v2-conv");
     let mut checkpoint =
         Checkpoint::open(folder.to_str().unwrap(), Casing::Auto, &offline()).unwrap();
-    let loaded = model::load(&checkpoint.config, &mut checkpoint.weights, Head::Auto, &Device::Cpu);
+    let loaded = model::load(
+        &checkpoint.config,
+        checkpoint.network.weights_mut().unwrap(),
+        Head::Auto,
+        &Device::Cpu,
+    );
     let error = format!("{:#}", loaded.err().unwrap());
     assert!(error.contains("conv_kernel_size") && error.contains("not supported"), "{error}");
 }
@@ -213,7 +223,7 @@ fn fold(from: &Path, to: &Path, temperature: f64) {
     let mut checkpoint = checkpoint(from);
     let new = NewCheckpoint {
         config: checkpoint.config.keys().clone(),
-        tensors: recalibrated(&mut checkpoint.weights, temperature).unwrap(),
+        tensors: recalibrated(checkpoint.network.weights_mut().unwrap(), temperature).unwrap(),
         tokenizer_files: checkpoint.tokenizer_files(&offline()).unwrap(),
         extra_files: vec![("reference.json", std::fs::read(from.join("reference.json")).unwrap())],
     };
@@ -264,7 +274,7 @@ fn the_other_tensors_of_a_folded_checkpoint_are_as_they_were_stored() {
         ("architectures/roberta", "classifier.out_proj."),
         ("architectures/modernbert", "classifier."),
     ] {
-        let mut weights = checkpoint(&fixtures().join(name)).weights;
+        let mut weights = checkpoint(&fixtures().join(name)).network.into_weights().unwrap();
         let (before, after) = (weights.stored().unwrap(), recalibrated(&mut weights, 2.0).unwrap());
         assert!(before.keys().eq(after.keys()), "{name}");
         for (tensor, old) in &before {

@@ -103,7 +103,12 @@ impl Engine {
         let folder = folder.to_str().context("the path of the data is no valid UTF-8")?;
         let mut checkpoint = Checkpoint::open(folder, Casing::Auto, &Hub::from_env())?;
         let device = candle_core::Device::Cpu;
-        let loaded = model::load(&checkpoint.config, &mut checkpoint.weights, Head::Auto, &device)?;
+        let loaded = model::load(
+            &checkpoint.config,
+            checkpoint.network.weights_mut()?,
+            Head::Auto,
+            &device,
+        )?;
         Ok(Engine { model: loaded.model, threads: options.threads })
     }
 

@@ -43,8 +43,13 @@ fn main() -> Result<()> {
 fn train(folder: &str, threads: usize) -> Result<()> {
     let mut checkpoint = Checkpoint::open(folder, Casing::Auto, &Hub::from_env())?;
     let family = families::family("bert").context("BERT is a family")?;
-    let encoder =
-        Encoder::load(family, &checkpoint.config, &mut checkpoint.weights, "pooled", &Device::Cpu)?;
+    let encoder = Encoder::load(
+        family,
+        &checkpoint.config,
+        checkpoint.network.weights_mut()?,
+        "pooled",
+        &Device::Cpu,
+    )?;
     let (encoder, parameters) = encoder.trainable(Frozen::Nothing)?;
     let options = AdamWOptions { weight_decay: 0.01, ..AdamWOptions::default() };
     let mut run = Run { encoder, adam: AdamW::new(parameters, options)? };

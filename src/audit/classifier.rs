@@ -13,11 +13,12 @@ use super::run::CachedClassifier;
 use super::Session;
 use crate::cache::{CacheEntry, EntrySpec, ModelFile, ModelIdentity, TextsIdentity};
 use crate::check::{Note, StudentRecord};
-use crate::checkpoint::{labels, Checkpoint, TextTokenizer};
+use crate::checkpoint::{labels, Checkpoint, Network, TextTokenizer};
 use crate::confidence::Predictions;
 use crate::config::Settings;
 use crate::error::failure;
 use crate::inference::{Input, Lane, Logits};
+use crate::model::onnx::{Runtime, Served};
 use crate::model::{self, Head, Model};
 use crate::report::schema::{LengthLimit, ModelManifest};
 use crate::task::{label_ids, Dataset, Example};
@@ -80,12 +81,30 @@ pub struct ModelFacts {
     pub parameters: usize,
 }
 
+/// What computes a classifier's logits, and how.
+#[derive(Clone, Copy)]
+struct Computation<'a> {
+    head: Head,
+    device: &'a Device,
+    onnx: &'a OnnxSettings,
+}
+
+/// How an ONNX file is run.
+#[derive(Debug, Clone)]
+struct OnnxSettings {
+    runtime: Runtime,
+    served: Served,
+}
+
 /// A classifier with outputs in the task's label order.
 pub struct Classifier {
     role: Role,
     checkpoint: Checkpoint,
     asked_head: Head,
     device: Device,
+    onnx: OnnxSettings,
+    /// The runtime of an ONNX file, with its version.
+    runtime: Option<String>,
     identity: ModelIdentity,
     /// Lanes of the same key have the same tokens.
     tokens_key: String,
@@ -124,17 +143,23 @@ impl Classifier {
             Role::Student => settings.student_head,
         };
         let device = device(&settings.device)?;
-        let (_, head) = model::conventions(&checkpoint.config, &checkpoint.weights, asked_head)
-            .with_context(loading)?;
-        let identity = identity(&mut checkpoint, head, settings, session).with_context(loading)?;
+        let onnx = OnnxSettings {
+            runtime: Runtime::of(settings.onnxruntime.as_deref()),
+            served: settings.served,
+        };
+        let is_onnx = matches!(checkpoint.network, Network::Onnx(_));
+        let runtime = is_onnx.then(|| onnx.runtime.name()).transpose().with_context(loading)?;
+        let computation = Computation { head: asked_head, device: &device, onnx: &onnx };
+        let identity =
+            identity(&mut checkpoint, computation, settings, session).with_context(loading)?;
         let mut model = None;
         let facts = match session.model_facts(&identity) {
             Some(facts) => {
-                checkpoint.weights.unload(); // the cache may hold every row
+                checkpoint.network.unload(); // the cache may hold every row
                 facts
             }
             None => {
-                let loaded = load(&mut checkpoint, asked_head, &device).with_context(loading)?;
+                let loaded = load(&mut checkpoint, computation).with_context(loading)?;
                 let facts = facts(&checkpoint, &*loaded.model, loaded.architecture);
                 session.remember_model(source, &identity, &facts);
                 model = Some(loaded.model);
@@ -164,6 +189,8 @@ impl Classifier {
             checkpoint,
             asked_head,
             device,
+            onnx,
+            runtime,
             identity,
             tokens_key,
             limit,
@@ -259,6 +286,7 @@ impl Classifier {
             revision: self.checkpoint.revision,
             architecture: Some(self.facts.architecture),
             head: Some(self.identity.head),
+            runtime: self.runtime,
             stored_dtype: Some(self.facts.stored_dtype),
             parameters: Some(self.facts.parameters),
             max_length: Some(self.checkpoint.tokenizer.max_length()),
@@ -341,13 +369,25 @@ impl Classifier {
     /// As [`model::load`].
     pub fn load_for(&mut self, entry: &CacheEntry, rows: &[u32]) -> Result<()> {
         if self.model.is_none() && rows.iter().any(|&row| entry.row(row as usize).is_none()) {
-            let loaded = load(&mut self.checkpoint, self.asked_head, &self.device);
+            let computation =
+                Computation { head: self.asked_head, device: &self.device, onnx: &self.onnx };
+            let loaded = load(&mut self.checkpoint, computation);
             let source = &self.checkpoint.source;
             let loaded =
                 loaded.with_context(|| format!("cannot load the {} `{source}`", self.role))?;
             self.model = Some(loaded.model);
         }
         Ok(())
+    }
+
+    /// Whether it is an ONNX file.
+    pub(super) fn is_exported(&self) -> bool {
+        self.runtime.is_some()
+    }
+
+    /// How a service runs it, if its logits of a text depend on the batch.
+    pub(super) fn served(&self) -> Option<Served> {
+        Some(self.onnx.served).filter(|served| self.is_exported() && served.has_batch_mates())
     }
 
     /// The model, if it is loaded.
@@ -362,7 +402,9 @@ impl Classifier {
         dataset: &'a Dataset,
         entry: &'a mut CacheEntry,
     ) -> Lane<'a> {
-        Lane { what, model: self.model(), input: self.input(dataset), entry }
+        // The rows of a service's batches are known before; none may be run alone.
+        let model = self.model().filter(|_| self.served().is_none());
+        Lane { what, model, input: self.input(dataset), entry }
     }
 
     pub(super) fn input<'a>(&'a self, dataset: &'a Dataset) -> Input<'a> {
@@ -399,19 +441,31 @@ impl Classifier {
 /// Cache key of the model: all that its logits depend on except the texts.
 fn identity(
     checkpoint: &mut Checkpoint,
-    head: &str,
+    computation: Computation,
     settings: &Settings,
     session: &Session,
 ) -> Result<ModelIdentity> {
+    let own = format!("{} {}", env!("CARGO_PKG_VERSION"), session.arithmetic);
+    let (head, arithmetic) = match &checkpoint.network {
+        Network::Weights(weights) => {
+            let (_, head) = model::conventions(&checkpoint.config, weights, computation.head)?;
+            (head.to_owned(), own)
+        }
+        Network::Onnx(file) => {
+            let OnnxSettings { runtime, served } = computation.onnx;
+            model::onnx::refuse_head(file, computation.head)?;
+            (format!("as exported, {served}"), format!("{own} {}", runtime.arithmetic()?))
+        }
+    };
     Ok(ModelIdentity {
-        weights_sha256: session.weights_sha256(&mut checkpoint.weights)?,
+        weights_sha256: session.network_sha256(&mut checkpoint.network)?,
         config_sha256: checkpoint.config_sha256.clone(),
         tokenizer_sha256: tokenizer_key(checkpoint, settings),
-        head: head.to_owned(),
+        head,
         max_length: length_asked(&checkpoint.tokenizer, settings),
         device: settings.device.clone(),
         dtype: "f32".to_owned(),
-        arithmetic: format!("{} {}", env!("CARGO_PKG_VERSION"), session.arithmetic),
+        arithmetic,
         encoder_version: model::ENCODER_VERSION,
     })
 }
@@ -426,8 +480,16 @@ fn tokenizer_key(checkpoint: &Checkpoint, settings: &Settings) -> String {
     format!("{} {:?} {types}", checkpoint.tokenizer_sha256, settings.casing)
 }
 
-fn load(checkpoint: &mut Checkpoint, head: Head, device: &Device) -> Result<model::Loaded> {
-    model::load(&checkpoint.config, &mut checkpoint.weights, head, device)
+fn load(checkpoint: &mut Checkpoint, computation: Computation) -> Result<model::Loaded> {
+    let Computation { head, device, onnx } = computation;
+    match &mut checkpoint.network {
+        Network::Weights(weights) => model::load(&checkpoint.config, weights, head, device),
+        Network::Onnx(file) => {
+            let loaded = model::onnx::load(&checkpoint.config, file, &onnx.runtime, onnx.served)?;
+            file.unload();
+            Ok(loaded)
+        }
+    }
 }
 
 fn facts(checkpoint: &Checkpoint, model: &dyn Model, architecture: String) -> ModelFacts {
@@ -439,8 +501,8 @@ fn facts(checkpoint: &Checkpoint, model: &dyn Model, architecture: String) -> Mo
         vocabulary: sizes.vocabulary,
         uses_token_types: sizes.uses_token_types,
         other_head: model.with_other_head().map(|(head, _)| head),
-        stored_dtype: checkpoint.weights.stored_dtype(),
-        parameters: checkpoint.weights.parameters(),
+        stored_dtype: checkpoint.network.stored_dtype(),
+        parameters: checkpoint.network.parameters(),
     }
 }
 

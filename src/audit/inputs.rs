@@ -32,7 +32,7 @@ pub fn model_hashes(role: Role, settings: &Settings, session: &Session) -> Resul
     let mut checkpoint =
         Checkpoint::open(source, settings.casing, &session.hub).with_context(loading)?;
     Ok(ModelHashes {
-        weights: session.weights_sha256(&mut checkpoint.weights).with_context(loading)?,
+        weights: session.network_sha256(&mut checkpoint.network).with_context(loading)?,
         tokenizer: checkpoint.tokenizer_sha256,
         config: checkpoint.config_sha256,
     })

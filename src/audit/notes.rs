@@ -7,13 +7,15 @@ use crate::check::{
     majority_share, worse_than_majority, worse_than_majority_p, BoundPolicy, Code, Note,
     PREFLIGHT_LEVEL,
 };
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Network};
 use crate::confidence::{correct, PairStatistics, Predictions};
 
 /// What the reader of a verdict should know about how the checkpoint of `whose` was read; also printed
 /// at once.
 pub fn checkpoint_notes(whose: &str, checkpoint: &Checkpoint, session: &Session) -> Vec<Note> {
-    let prefix = checkpoint.weights.wrapper().map(|prefix| {
+    // What config.json says of the weights is nothing about an export.
+    let Network::Weights(weights) = &checkpoint.network else { return Vec::new() };
+    let prefix = weights.wrapper().map(|prefix| {
         let message = format!(
             "every tensor of the {whose} is named `{prefix}…`, and was read without `{prefix}`"
         );

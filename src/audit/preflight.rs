@@ -7,6 +7,7 @@ use rand::seq::SliceRandom;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use super::batches::fill;
 use super::classifier::{Role, SplitTexts};
 use super::reading::reading_notes_of_pair;
 use super::run::{run_options, CachedClassifier};
@@ -100,6 +101,11 @@ impl Sample<'_> {
     fn predictions(&self, side: &mut CachedClassifier) -> Result<Predictions> {
         side.classifier.load_for(&side.entry, &self.rows)?;
         let what = format!("{} on the pre-flight sample", side.classifier.role());
+        let options = run_options(self.settings, self.session, Windows::WHOLE);
+        let phase = self.session.progress.phase(&what, self.rows.len());
+        let dataset = self.texts.dataset;
+        fill(side.classifier, &mut side.entry, dataset, &self.rows, &options, &phase)?;
+        drop(phase);
         self.run(side.classifier.lane(&what, self.texts.dataset, &mut side.entry))?;
         Ok(side.classifier.predictions(&side.entry, &self.rows)?.0)
     }

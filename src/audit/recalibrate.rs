@@ -147,11 +147,11 @@ fn checkpoint(
     let checkpoint = student.checkpoint_mut();
     let new = NewCheckpoint {
         config: checkpoint.config.keys().clone(),
-        tensors: recalibrated(&mut checkpoint.weights, temperature)?,
+        tensors: recalibrated(checkpoint.network.weights_mut()?, temperature)?,
         tokenizer_files: checkpoint.tokenizer_files(&session.hub)?,
         extra_files: Vec::new(),
     };
-    checkpoint.weights.unload();
+    checkpoint.network.unload();
     Ok(new)
 }
 

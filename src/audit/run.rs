@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 
 use anyhow::Result;
 
+use super::batches::fill;
 use super::classifier::{Classifier, SplitTexts};
 use super::gate::Gate;
 use super::Session;
@@ -96,6 +97,10 @@ pub(super) fn run_pair(
     let phase = session.progress.phase(&format!("{}/{}", dataset.task, dataset.split), missing);
     teacher.classifier.load_for(&teacher.entry, &rows)?;
     student.classifier.load_for(&student.entry, &rows)?;
+    let windows = if stop == Stop::AtEnd { Windows::WHOLE } else { Windows::EARLY };
+    let options = run_options(settings, session, windows);
+    fill(teacher.classifier, &mut teacher.entry, dataset, &rows, &options, &phase)?;
+    fill(student.classifier, &mut student.entry, dataset, &rows, &options, &phase)?;
     {
         let (t, s) = (&*teacher.classifier, &*student.classifier);
         let what = [t, s].map(|c| format!("{} on {}/{}", c.role(), dataset.task, dataset.split));
@@ -103,8 +108,6 @@ pub(super) fn run_pair(
             t.lane(&what[0], dataset, &mut teacher.entry),
             s.lane(&what[1], dataset, &mut student.entry),
         ];
-        let windows = if stop == Stop::AtEnd { Windows::WHOLE } else { Windows::EARLY };
-        let options = run_options(settings, session, windows);
         run(&mut lanes, &rows, &options, &phase, |rows, entries| {
             monitor.add_window((t, entries[0]), (s, entries[1]), rows, &phase)
         })?;
@@ -161,6 +164,7 @@ pub(super) fn run_rows(
     let from_cache = rows.iter().filter(|&&row| entry.row(row as usize).is_some()).count();
     let phase = session.progress.phase(&what, rows.len() - from_cache);
     let options = run_options(settings, session, Windows::WHOLE);
+    fill(classifier, &mut entry, dataset, rows, &options, &phase)?;
     let mut lanes = [classifier.lane(&what, dataset, &mut entry)];
     run(&mut lanes, rows, &options, &phase, |_, _| Ok(ControlFlow::Continue(())))?;
     require_unchanged(&[classifier], dataset)?;

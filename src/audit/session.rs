@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::cache::{root_folder, PredictionCache};
-use crate::checkpoint::Weights;
+use crate::checkpoint::{Network, Weights};
 use crate::hub::Hub;
 use crate::interrupt::Interrupt;
 use crate::model;
@@ -34,6 +34,17 @@ impl Session {
         let configured = std::env::var_os("AUDIT_CACHE_DIR");
         let root = root_folder(configured.as_deref());
         Session { cache: root.map(PredictionCache::at), ..self }
+    }
+
+    /// SHA-256 of what computes a checkpoint's logits.
+    ///
+    /// # Errors
+    /// As [`Session::weights_sha256`].
+    pub fn network_sha256(&self, network: &mut Network) -> Result<String> {
+        match network {
+            Network::Weights(weights) => self.weights_sha256(weights),
+            Network::Onnx(file) => Ok(file.sha256().to_owned()),
+        }
     }
 
     /// SHA-256 of a checkpoint's weights; for several files, of their hexadecimal digests. Unchanged

@@ -78,7 +78,7 @@ impl<'a> CandidateSource<'a> {
         count: usize,
         interrupt: &'a Interrupt,
     ) -> Result<Self> {
-        let Checkpoint { source, config, weights, tokenizer, .. } = checkpoint;
+        let Checkpoint { source, config, network, tokenizer, .. } = checkpoint;
         let tokenizer: &TextTokenizer = tokenizer;
         if !tokenizer.is_word_piece() {
             bail!(failure!("the tokenizer of `{source}` is not a WordPiece tokenizer").hint(
@@ -86,7 +86,7 @@ impl<'a> CandidateSource<'a> {
                  DistilBERT or ELECTRA generator checkpoint"
             ));
         }
-        let (model, _) = load_masked_lm(config, weights)?;
+        let (model, _) = load_masked_lm(config, network.weights_mut()?)?;
         let id = |token: &str| {
             let id = tokenizer.token_id(token);
             let id = id.with_context(|| format!("`{source}` has no token `{token}`"))?;

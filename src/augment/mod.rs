@@ -86,7 +86,7 @@ impl Augmentation<'_> {
             source: self.masked_lm.to_owned(),
             revision: checkpoint.revision.clone(),
             weights_sha256: session
-                .weights_sha256(&mut checkpoint.weights)
+                .weights_sha256(checkpoint.network.weights_mut()?)
                 .with_context(opening)?,
             tokenizer_sha256: checkpoint.tokenizer_sha256.clone(),
             config_sha256: checkpoint.config_sha256.clone(),

@@ -60,6 +60,20 @@ const FORMATS: [(&str, &str, &str); 14] = [
 const NOT_WEIGHTS: [&str; 6] =
     ["training_args.bin", "optimizer", "scheduler", "scaler", "rng_state", "openvino"];
 
+/// What a file without tensors may be, by its first bytes.
+pub(super) fn instead_of_weights(bytes: &[u8]) -> Option<&'static str> {
+    let text = std::str::from_utf8(bytes.get(..bytes.len().min(200))?).ok()?;
+    if text.starts_with("version https://git-lfs") {
+        Some("it is a Git LFS pointer: run `git lfs pull` in the checkpoint's repository")
+    } else if text.trim_start().starts_with('<') {
+        Some("it is an HTML page: the download went wrong")
+    } else if bytes.len() < 200 && text.contains('/') && !text.contains('{') {
+        Some("it is a symbolic link that was copied as text: copy the file that it names")
+    } else {
+        None
+    }
+}
+
 /// What `place` holds instead of weights, worded after "it holds", and what to do with it.
 pub(super) fn found(place: &CheckpointFiles) -> Option<(String, String)> {
     let mut names = match place {
@@ -124,6 +138,13 @@ fn newest_checkpoint(names: &[String]) -> Option<&str> {
         (is_weights && holds.iter().any(|end| file.ends_with(end))).then_some((step, folder))
     });
     steps.max().map(|(_, folder)| folder)
+}
+
+/// The names of the files in a folder.
+pub(super) fn names_in(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).into_iter().flatten().take(MOST_ENTRIES).flatten();
+    let files = entries.filter(|entry| entry.path().is_file());
+    files.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
 
 /// The files of a folder and of the folders in it, as paths relative to it.

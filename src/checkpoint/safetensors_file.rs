@@ -13,8 +13,9 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
+use super::instead::instead_of_weights;
 use super::quantised;
-use super::weights::{instead_of_weights, tensor, TensorFile};
+use super::weights::{tensor, TensorFile};
 use crate::digest::hexadecimal;
 use crate::error::failure;
 use crate::input::InputFile;

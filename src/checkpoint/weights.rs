@@ -182,6 +182,11 @@ impl Weights {
         })
     }
 
+    /// The files that it was opened from.
+    pub fn files(&self) -> impl Iterator<Item = &InputFile> {
+        self.files.iter().filter_map(|file| file.input.as_ref())
+    }
+
     /// The checkpoint's name.
     pub fn source(&self) -> &str {
         &self.source
@@ -402,20 +407,6 @@ pub fn shards(index: &SmallFile) -> Result<Vec<String>> {
     }
     ensure!(!files.is_empty(), "`{shown}` names no file");
     Ok(files.into_iter().collect())
-}
-
-/// What a file without tensors may be, by its first bytes.
-pub(super) fn instead_of_weights(bytes: &[u8]) -> Option<&'static str> {
-    let text = std::str::from_utf8(bytes.get(..bytes.len().min(200))?).ok()?;
-    if text.starts_with("version https://git-lfs") {
-        Some("it is a Git LFS pointer: run `git lfs pull` in the checkpoint's repository")
-    } else if text.trim_start().starts_with('<') {
-        Some("it is an HTML page: the download went wrong")
-    } else if bytes.len() < 200 && text.contains('/') && !text.contains('{') {
-        Some("it is a symbolic link that was copied as text: copy the file that it names")
-    } else {
-        None
-    }
 }
 
 /// A tensor on the CPU from little-endian bytes.

@@ -191,7 +191,7 @@ mod tests {
         let mut checkpoint = open(&fixture());
         NewCheckpoint {
             config: checkpoint.config.keys().clone(),
-            tensors: checkpoint.weights.stored().unwrap(),
+            tensors: checkpoint.network.weights_mut().unwrap().stored().unwrap(),
             tokenizer_files: checkpoint.tokenizer_files(&hub()).unwrap(),
             extra_files: vec![("distillation.json", b"{}".to_vec())],
         }
@@ -215,7 +215,10 @@ mod tests {
         assert_eq!(new.tokenizer_sha256, old.tokenizer_sha256);
         assert_eq!(new.config.keys(), old.config.keys());
         assert_eq!(new.record.as_ref().unwrap().path(), folder.join("distillation.json"));
-        let (old, new) = (old.weights.stored().unwrap(), new.weights.stored().unwrap());
+        let (old, new) = (
+            old.network.weights_mut().unwrap().stored().unwrap(),
+            new.network.weights_mut().unwrap().stored().unwrap(),
+        );
         assert!(old.keys().eq(new.keys()));
         for (name, tensor) in &old {
             let written = &new[name];

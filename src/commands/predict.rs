@@ -7,7 +7,7 @@ use anyhow::{bail, Context, Result};
 use super::audit::{refuse_without_effect, session, single};
 use super::suite::print_hub_notes;
 use crate::audit::{
-    load_gating_split, reading_notes, run_one, Classifier, ModelRun, Role, Session,
+    load_gating_split, reading_notes, refuse_unused, run_one, Classifier, ModelRun, Role, Session,
 };
 use crate::cli::PredictArgs;
 use crate::config::{Config, Layer, Settings, BOUND_KEYS};
@@ -57,6 +57,7 @@ fn predict(
     let source = settings.require_teacher()?;
     let mut model = Classifier::open(Role::Model, source, settings, &[], dataset, session)?;
     settings.label_map.check_used(model.own_labels(), &[])?;
+    refuse_unused(settings, &[&model])?;
     let notes = reading_notes(&model, dataset, settings);
     notes.iter().for_each(|note| session.progress.note(note));
     let ModelRun { logits, truncated, .. } = run_one(&mut model, dataset, settings, session)?;

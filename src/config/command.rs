@@ -33,6 +33,10 @@ impl Settings {
         for key in others.filter(|key| !WITHOUT_EFFECT.contains(key)) {
             self.typed(key, &mut words);
         }
+        let library = self.onnxruntime.as_ref();
+        if let Some(library) = library.filter(|_| self.origin("onnxruntime") != Origin::Default) {
+            words.option("onnxruntime", &library.display().to_string());
+        }
         words.0
     }
 

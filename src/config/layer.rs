@@ -1,6 +1,7 @@
 //! One layer of settings: a table of the config file, or the flags of a command line.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
@@ -129,6 +130,22 @@ pub struct Layer {
     /// Maximum number of tokens in a batch; affects speed, never the result [default: 512]
     #[arg(long, value_name = "TOKENS", help_heading = "Execution")]
     pub token_budget: Option<usize>,
+    /// Run an ONNX model on N texts at a time, as a service does; dynamically quantised models give
+    /// other logits in other batches [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Execution")]
+    pub onnx_batch: Option<usize>,
+    /// Pad the texts of an ONNX model's batch to its `longest`, or to this number of tokens [default:
+    /// longest]
+    #[arg(long, value_name = "LENGTH", help_heading = "Execution")]
+    pub onnx_pad: Option<String>,
+    /// Put the texts of an ONNX model into a random order before they are cut into batches
+    #[arg(long, value_name = "SEED", help_heading = "Execution")]
+    pub onnx_shuffle: Option<u64>,
+    /// Run ONNX models with this shared library of ONNX Runtime [default: $ORT_DYLIB_PATH, else the
+    /// built-in runtime]
+    #[arg(long, value_name = "PATH", help_heading = "Execution")]
+    #[serde(skip)]
+    pub onnxruntime: Option<PathBuf>,
     /// Worker threads; affects speed, never the result [default: all cores]
     #[arg(long, value_name = "N", help_heading = "Execution")]
     pub threads: Option<usize>,
@@ -181,6 +198,7 @@ macro_rules! with_keys {
             bound statistic confidence
             label_map teacher_head student_head casing
             fail_fast sequential delta
+            onnx_batch onnx_pad onnx_shuffle
             max_length token_budget threads seed device cache
         }
     };
@@ -239,8 +257,10 @@ impl Layer {
         }
         let given: Vec<&str> = with_keys!(given);
         let switches =
-            [("cased", self.cased), ("uncased", self.uncased), ("no_cache", self.no_cache)];
-        let switches = switches.into_iter().filter_map(|(flag, set)| set.then_some(flag));
+            [("cased", self.cased), ("uncased", self.uncased), ("no_cache", self.no_cache)]
+                .into_iter()
+                .chain([("onnxruntime", self.onnxruntime.is_some())]);
+        let switches = switches.filter_map(|(flag, set)| set.then_some(flag));
         [self.bound_keys(), given, switches.collect()].concat()
     }
 

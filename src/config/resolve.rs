@@ -16,6 +16,7 @@ use crate::check::{
 use crate::checkpoint::{Casing, LabelMap};
 use crate::confidence::{ConfidenceKind, Statistic};
 use crate::error::usage;
+use crate::model::onnx::{Order, Padding, Served};
 use crate::model::Head;
 use crate::task::{self, TaskSpec};
 
@@ -98,6 +99,10 @@ pub struct Settings {
     pub casing: Casing,
     /// The stopping rule of the gating split.
     pub stop: Stop,
+    /// How a service runs an ONNX model.
+    pub served: Served,
+    /// The shared library of ONNX Runtime; `None` for the built-in runtime.
+    pub onnxruntime: Option<PathBuf>,
     /// Maximum tokens of a sequence.
     pub max_length: usize,
     /// Maximum tokens of a batch.
@@ -219,6 +224,10 @@ impl Settings {
             merged.layer.cache = Some(false);
             merged.origins.insert("cache", flag("no_cache"));
         }
+        if flags.onnxruntime.is_some() {
+            merged.layer.onnxruntime = flags.onnxruntime.clone();
+            merged.origins.insert("onnxruntime", flag("onnxruntime"));
+        }
         let spec = task_spec(config, task, table)?;
         Self::checked(spec, merged, config)
     }
@@ -255,6 +264,7 @@ impl Settings {
         };
         for (key, value, least) in [
             ("limit", layer.limit, 1),
+            ("onnx_batch", layer.onnx_batch, 1),
             ("threads", layer.threads, 1),
             ("token_budget", layer.token_budget, 1),
             ("max_length", layer.max_length, 8),
@@ -297,6 +307,8 @@ impl Settings {
                 _ => Casing::Auto,
             },
             stop: stop(&layer).map_err(unusable)?,
+            served: served(&layer).map_err(unusable)?,
+            onnxruntime: layer.onnxruntime.clone().or_else(library_of_environment),
             max_length: layer.max_length.unwrap_or(128),
             token_budget: layer.token_budget.unwrap_or(512),
             threads,
@@ -452,6 +464,37 @@ fn stop(layer: &Layer) -> Result<Stop, WrongValue> {
         (false, true) => Ok(Stop::Sequential { delta }),
         (false, false) => Ok(Stop::AtEnd),
     }
+}
+
+/// How ONNX models are run.
+fn served(layer: &Layer) -> Result<Served, WrongValue> {
+    let batch = layer.onnx_batch.unwrap_or(1);
+    let padding = match layer.onnx_pad.as_deref() {
+        None | Some("longest") => Padding::Longest,
+        Some(length) => match length.parse() {
+            Ok(length) if length > 0 => Padding::To(length),
+            _ => {
+                return Err(WrongValue {
+                    key: "onnx_pad",
+                    why: format!("is `{length}`"),
+                    hint: Some("give `longest`, or a number of tokens such as 128"),
+                })
+            }
+        },
+    };
+    if layer.onnx_shuffle.is_some() && batch == 1 {
+        return Err(WrongValue {
+            key: "onnx_shuffle",
+            why: "has no effect on texts that are run one at a time".to_owned(),
+            hint: Some("give --onnx-batch too"),
+        });
+    }
+    Ok(Served { batch, padding, order: layer.onnx_shuffle.map_or(Order::DataSet, Order::Shuffled) })
+}
+
+/// The library that ONNX Runtime's own tools would load.
+fn library_of_environment() -> Option<PathBuf> {
+    std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 fn bound_origin(layer: &Layer, origins: &BTreeMap<&'static str, Origin>) -> String {

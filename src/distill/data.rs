@@ -250,7 +250,7 @@ pub fn source(checkpoint: &mut Checkpoint, session: &Session) -> Result<Recorded
     Ok(RecordedCheckpoint {
         source: checkpoint.source.clone(),
         revision: checkpoint.revision.clone(),
-        weights_sha256: session.weights_sha256(&mut checkpoint.weights)?,
+        weights_sha256: session.weights_sha256(checkpoint.network.weights_mut()?)?,
         config_sha256: checkpoint.config_sha256.clone(),
         tokenizer_sha256: checkpoint.tokenizer_sha256.clone(),
     })

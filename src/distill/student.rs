@@ -66,7 +66,7 @@ pub fn begin(
     columns: Option<&[usize]>,
     plan: &StudentPlan,
 ) -> Result<NewStudent> {
-    let (architecture, _) = conventions(&source.config, &source.weights, Head::Auto)?;
+    let (architecture, _) = conventions(&source.config, source.network.weights()?, Head::Auto)?;
     let family = families::family(&architecture).ok_or_else(|| {
         usage!(
             "`{}` is a {architecture} model, which can be audited but not trained",
@@ -88,9 +88,9 @@ pub fn begin(
 
     let mut tensors = match init {
         Init::Scratch => BTreeMap::new(),
-        _ => inherited(&mut source.weights, family, &chosen)?,
+        _ => inherited(source.network.weights_mut()?, family, &chosen)?,
     };
-    source.weights.unload();
+    source.network.unload();
     let draws = draws(&source.config, family, init, plan.seed)?;
     let new_head = head(&mut tensors, family, columns, hidden, plan, &draws)?;
     let name = format!("student of {}", source.source);

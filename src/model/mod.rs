@@ -8,6 +8,7 @@ mod adapter;
 pub mod encoder;
 pub mod families;
 pub mod kernels;
+pub mod onnx;
 pub mod ops;
 pub mod packed;
 mod parameter;
@@ -22,7 +23,7 @@ pub use packed::PackedBatch;
 pub use parameter::Parameter;
 pub use trainable::{Dropout, DropoutRates, Frozen, Mode, Outputs, Shape, Trainable, Wanted};
 
-use crate::checkpoint::{ModelConfig, Weights};
+use crate::checkpoint::{ModelConfig, TokenizedExample, Weights};
 use crate::error::{failure, guarded, usage};
 use crate::task::MOST_LABELS;
 
@@ -34,6 +35,12 @@ pub trait Model: Send + Sync {
     /// As [`Model::forward`], row-major, on the fastest path; `workspace` is the calling worker's.
     fn logits(&self, batch: &PackedBatch, _workspace: &mut Workspace) -> Result<Vec<f32>> {
         flat(&self.forward(batch)?)
+    }
+
+    /// Logits of sequences that are run together, as a service does it (B, K). Those of an exported
+    /// model may depend on the others of the batch.
+    fn batch_logits(&self, batch: &[&TokenizedExample]) -> Result<Vec<f32>> {
+        self.logits(&PackedBatch::new(batch.iter().copied()), &mut Workspace::default())
     }
 
     /// Sizes of inputs and outputs.

@@ -36,6 +36,15 @@ impl PackedBatch {
         self.input_ids.len()
     }
 
+    /// The sequences, in order.
+    pub fn examples(&self) -> impl Iterator<Item = TokenizedExample> + '_ {
+        self.offsets.windows(2).map(|w| TokenizedExample {
+            input_ids: self.input_ids[w[0]..w[1]].to_vec(),
+            token_type_ids: self.token_type_ids[w[0]..w[1]].to_vec(),
+            truncated: false,
+        })
+    }
+
     /// Position of each token in its sequence, counted from 0 (T).
     pub fn positions(&self) -> impl Iterator<Item = u32> + '_ {
         self.offsets.windows(2).flat_map(|w| 0..(w[1] - w[0]) as u32)

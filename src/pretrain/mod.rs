@@ -86,10 +86,11 @@ impl Pretraining<'_> {
         let checkpoint = Checkpoint::open(self.base, self.settings.casing, &session.hub);
         let mut checkpoint = checkpoint.with_context(opening)?;
         let weights_sha256 =
-            session.weights_sha256(&mut checkpoint.weights).with_context(opening)?;
+            session.weights_sha256(checkpoint.network.weights_mut()?).with_context(opening)?;
         let tokenizer_files = checkpoint.tokenizer_files(&session.hub)?;
-        let Checkpoint { revision, config, tokenizer, weights, inputs, tokenizer_sha256, .. } =
+        let Checkpoint { revision, config, tokenizer, network, inputs, tokenizer_sha256, .. } =
             checkpoint;
+        let weights = network.into_weights()?;
         let (architecture, _) = conventions(&config, &weights, Head::Auto)?;
         let family = families::family(&architecture);
         let family =

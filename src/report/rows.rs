@@ -1,9 +1,25 @@
 //! What every format asks of the report: rows by task, the σ that gates, the models' names.
 
-use super::numbers::{chosen, decimal, decimal_or_absent, sigma_and_kappa, significant, thousands};
+use super::numbers::{
+    chosen, counted, decimal, decimal_or_absent, sigma_and_kappa, significant, thousands,
+};
 use super::schema::{Certainty, Interval, ModelManifest, ModelStatistics};
 use super::schema::{Note, Outcome, Report, RowsFromCache, TaskRow, Variant, VariantConfidence};
 use crate::confidence::{ConfidenceKind, Statistic};
+
+/// What a model is, in parts: `bert`, `66,955,010 weights`; of an export also the types of its weights,
+/// its runtime, and the batches that it was run in.
+pub(super) fn kind_of(model: &ModelManifest) -> Vec<String> {
+    let weights = model.parameters.map(|count| counted(count, "weight", "weights"));
+    let mut parts: Vec<String> = model.architecture.iter().cloned().chain(weights).collect();
+    if let Some(runtime) = &model.runtime {
+        parts.extend(model.stored_dtype.clone());
+        parts.push(runtime.clone());
+        let batches = model.head.as_ref().and_then(|head| head.strip_prefix("as exported, "));
+        parts.extend(batches.map(str::to_owned));
+    }
+    parts
+}
 
 /// The rows of one task, in the report's order.
 pub(crate) struct TaskRows<'a> {

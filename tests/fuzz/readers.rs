@@ -175,8 +175,12 @@ fn logits(folder: &Path) -> Result<Vec<u32>> {
     let hub = offline(folder);
     let source = folder.to_str().unwrap();
     let mut checkpoint = Checkpoint::open(source, Casing::Cased, &hub)?;
-    let loaded =
-        model::load(&checkpoint.config, &mut checkpoint.weights, Head::Auto, &Device::Cpu)?;
+    let loaded = model::load(
+        &checkpoint.config,
+        checkpoint.network.weights_mut()?,
+        Head::Auto,
+        &Device::Cpu,
+    )?;
     let sizes = loaded.model.sizes();
     checkpoint.label_names(sizes.labels)?;
     checkpoint.tokenizer.set_max_length(checkpoint.tokenizer.max_length().min(sizes.positions))?;

@@ -41,7 +41,7 @@ fn tokenizer(asked: &Value, folders: &Value) -> (TempDir, TextTokenizer) {
     }
     write("config.json", &asked["config"].to_string());
     let hub = Hub::from_env();
-    let place = CheckpointFiles::find(folder.path().to_str().unwrap(), &hub).unwrap();
+    let place = CheckpointFiles::find(folder.path().to_str().unwrap(), &hub).unwrap().0;
     let model = ModelConfig::read(&folder.path().join("config.json")).unwrap();
     let files = files(&place, &model).unwrap();
     let tokenizer = TextTokenizer::open(&files, &model, Casing::Uncased).unwrap();

@@ -33,7 +33,8 @@ impl OpenedGenerator {
             .with_context(|| format!("cannot open the generator `{name}`"))?;
         checkpoint.tokenizer.set_max_length(length)?;
         let recorded = source(&mut checkpoint, session)?;
-        let (model, dropout) = load_masked_lm(&checkpoint.config, &mut checkpoint.weights)?;
+        let (model, dropout) =
+            load_masked_lm(&checkpoint.config, checkpoint.network.weights_mut()?)?;
         let mask = checkpoint.tokenizer.mask_token().with_context(|| {
             failure!("the tokenizer of the generator `{name}` has no mask token")
                 .hint("name a masked language model with its own tokenizer")

@@ -104,8 +104,8 @@ impl<'a> Distillation<'a> {
         if let Some(Teacher { classifier }) = &teacher {
             notes.extend(reading_notes(classifier, &splits.train, settings));
         }
-        if let Some(shape) = trainable_shape(&checkpoint.config, &checkpoint.weights)? {
-            let segments = has_segments(&checkpoint.config, &checkpoint.weights)?;
+        if let Some(shape) = trainable_shape(&checkpoint.config, checkpoint.network.weights()?)? {
+            let segments = has_segments(&checkpoint.config, checkpoint.network.weights()?)?;
             let tokenizer = &mut checkpoint.tokenizer;
             let limit = set_max_length(tokenizer, shape.positions, settings, Role::Student)?;
             notes.extend(beyond_tokenizer(Role::Student, tokenizer, settings));
@@ -220,7 +220,7 @@ impl<'a> Distillation<'a> {
         };
         if let Some((teacher, _)) = self.teaching() {
             let checkpoint = teacher.checkpoint();
-            setting.teacher = trainable_shape(&checkpoint.config, &checkpoint.weights)?;
+            setting.teacher = trainable_shape(&checkpoint.config, checkpoint.network.weights()?)?;
             let vocabulary = teacher.facts().vocabulary;
             let tokenizer = teacher.tokenizer();
             let of_teacher = tokens(self.splits.learned(), tokenizer, vocabulary)?;

@@ -154,7 +154,8 @@ impl Distillation<'_> {
         };
         let mut checkpoint = Checkpoint::open(source, settings.casing, &self.session.hub)?;
         let config = &checkpoint.config;
-        let loaded = load_trainable(config, &mut checkpoint.weights, settings.teacher_head)?;
+        let loaded =
+            load_trainable(config, checkpoint.network.weights_mut()?, settings.teacher_head)?;
         let (model, rates) =
             loaded.with_context(|| format!("`{source}` shows no hidden states here"))?;
         // With the same ids, the segments may still be others.

@@ -307,6 +307,7 @@ fn model_lines(model: &ModelManifest) -> Markup {
         model.revision.as_ref().map(|commit| format!(" at {commit}")).unwrap_or_default();
     let facts = [
         model.architecture.clone(),
+        model.runtime.as_ref().map(|runtime| format!("run by {runtime}")),
         model.head.as_ref().map(|head| format!("head {head}")),
         model.parameters.map(|count| format!("{} weights", thousands(count))),
         model.stored_dtype.as_ref().map(|dtype| format!("stored as {dtype}")),

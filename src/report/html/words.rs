@@ -5,7 +5,7 @@ use maud::{html, Markup};
 use super::super::display::neutralise;
 use super::super::glossary::{explain, Paragraph};
 use super::super::numbers::{chosen, counted, decimal, sigma_and_kappa, thousands, ABSENT};
-use super::super::rows::model;
+use super::super::rows::{kind_of, model};
 use super::super::schema::{Note, NoteLevel, Outcome, Report, TaskRow};
 use super::super::summary::{comparison, disagreement, extent, verdict_word};
 use crate::confidence::{ConfidenceKind, Statistic};
@@ -208,9 +208,7 @@ pub(super) fn models(report: &Report, task: &str) -> Markup {
                         (role)
                     }
                     code { (neutralise(&model.source)) }
-                    @let about = model.architecture.iter().map(|it| neutralise(it)).chain(
-                        model.parameters.map(|count| counted(count, "weight", "weights")));
-                    span.quiet { " " (about.collect::<Vec<_>>().join(", ")) }
+                    span.quiet { " " (neutralise(&kind_of(model).join(", "))) }
                     br;
                 }
             }

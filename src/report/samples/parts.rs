@@ -291,6 +291,7 @@ fn model(task: &str, role: &str) -> ModelManifest {
         revision: None,
         architecture: Some("bert".into()),
         head: Some("pooled".into()),
+        runtime: None,
         stored_dtype: Some("f16".into()),
         parameters: Some(66_955_010),
         max_length: Some(128),

@@ -91,8 +91,12 @@ pub struct ModelManifest {
     pub revision: Option<String>,
     /// Architecture, such as `bert`; null for predictions.
     pub architecture: Option<String>,
-    /// Head convention: `pooled`, `pooled-relu`, or the architecture's own.
+    /// Head convention: `pooled`, `pooled-relu`, or the architecture's own; for an exported model, the
+    /// batches and the padding that it was run in.
     pub head: Option<String>,
+    /// Runtime of an exported model with its version, such as `tract 0.23.9`; null for others.
+    #[serde(default)]
+    pub runtime: Option<String>,
     /// Type that the weights are stored in.
     pub stored_dtype: Option<String>,
     /// Number of weights.

@@ -9,7 +9,7 @@ use super::super::numbers::{
     chosen, counted, decimal, decimal_or_absent, percent, sigma_and_kappa, signed, significant,
     spent_and_budget, thousands, ABSENT,
 };
-use super::super::rows::model;
+use super::super::rows::{kind_of, model};
 use super::super::schema::{
     Interval, ModelManifest, Note, NoteLevel, Outcome, Report, Spread, TaskRow, Variant,
     VariantConfidence,
@@ -78,8 +78,7 @@ fn models(page: &mut Page, report: &Report, row: &TaskRow) {
 
 /// ` (bert, 66,955,010 weights)`.
 fn about(model: &ModelManifest) -> String {
-    let weights = model.parameters.map(|count| counted(count, "weight", "weights"));
-    let known: Vec<String> = model.architecture.iter().cloned().chain(weights).collect();
+    let known = kind_of(model);
     match known.is_empty() {
         true => String::new(),
         false => format!(" ({})", known.join(", ")),

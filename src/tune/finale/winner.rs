@@ -75,7 +75,7 @@ impl Confirmation<'_> {
         record.push(b'\n');
         let new = NewCheckpoint {
             config: checkpoint.config.keys().clone(),
-            tensors: recalibrated(&mut checkpoint.weights, temperature)?,
+            tensors: recalibrated(checkpoint.network.weights_mut()?, temperature)?,
             tokenizer_files: checkpoint.tokenizer_files(hub)?,
             extra_files: vec![("distillation.json", record)],
         };
