@@ -226,7 +226,7 @@ fn ids_of_the_training_set_join_a_table_of_a_service() {
     write_rows(&sandbox, "unknown.csv", &table);
     own("unknown", "unknown.csv").fails(
         3,
-        &["`unknown.csv` has no row with the id `r-426`, which example 6 of reviews/train has"],
+        &["`unknown.csv`, column `id`: no row has `r-426`, the id of example 6 of reviews/train"],
     );
     // Positions are not the data's ids: with both, a number may be either.
     let mut numbered = |order: fn(usize) -> usize| {
@@ -247,11 +247,13 @@ fn a_table_with_texts_is_the_training_set() {
     let sandbox = with_tables();
     let logits = rows(&sandbox, "logits-train.csv");
     let table = |with_labels: bool| -> Rows {
-        let header = ["review", "logit_negative", "logit_positive", "stars"];
+        let header = ["id", "review", "logit_negative", "logit_positive", "stars"];
         let mut rows =
-            vec![header[..3 + usize::from(with_labels)].iter().map(|h| (*h).to_owned()).collect()];
+            vec![header[..4 + usize::from(with_labels)].iter().map(|h| (*h).to_owned()).collect()];
         rows.extend(examples(LIMIT).into_iter().zip(&logits[1..]).map(|((text, label), row)| {
-            let mut cells = vec![text, row[1].clone(), row[2].clone()];
+            // An id of the service says nothing: the rows are the training set.
+            let id = format!("{}", 7 * row[0].parse::<usize>().unwrap() % 200);
+            let mut cells = vec![id, text, row[1].clone(), row[2].clone()];
             cells.extend(with_labels.then_some(label));
             cells
         }));
@@ -374,17 +376,20 @@ fn tables_that_cannot_teach_are_refused() {
             row[1..3].clone_from_slice(&["0.75".to_owned(), "positive".to_owned()]);
         }
     });
-    changed("index.csv", &|table| {
-        table[0][0] = "index".to_owned();
-        table.swap(1, 2);
-    });
-    let cases: [(&str, i32, &[&str]); 7] = [
+    for column in ["index", "idx"] {
+        changed(&format!("{column}.csv"), &|table| {
+            table[0][0] = column.to_owned();
+            table.swap(1, 2);
+        });
+    }
+    let cases: [(&str, i32, &[&str]); 8] = [
         ("short.csv", 3, &["`short.csv` has 89 rows, and sst2/train has 500 examples", "`id`"]),
         ("ids.csv", 3, &["`ids.csv`: the column `id`", "does not name the examples of sst2/train"]),
         ("labels.csv", 3, &["`labels.csv` line 10 has the label", "example 8 of sst2/train has"]),
         ("names.csv", 3, &["`teacher_predictions`", "bad"]),
         ("one.csv", 3, &["`one.csv` has only the predicted label", "probability_<label>"]),
         ("index.csv", 3, &["column `index` numbers the rows in another order"]),
+        ("idx.csv", 3, &["column `idx` numbers the rows in another order"]),
         ("none.csv", 3, &["`teacher_predictions`: there is no file `none.csv`"]),
     ];
     for (file, code, why) in cases {
@@ -460,6 +465,82 @@ fn recipes_that_need_the_teacher_itself_are_refused() {
     sandbox.audit(&arguments).fails(2, &["`augmented` texts need the teacher's predictions"]);
     let both = with(&arguments, &["--teacher", "t", "--teacher-predictions", "t.csv"]);
     sandbox.audit(&both).fails(2, &["--teacher-predictions"]);
+}
+
+#[test]
+fn every_method_on_logits_makes_the_same_student_of_a_table() {
+    let sandbox = with_tables();
+    let teacher = demo("teacher");
+    let methods = [
+        ("finetune", ""),
+        ("annealing", "annealing = { tau_max = 2 }"),
+        ("takd", "takd = { assistants = [{ layers = 4 }] }"),
+        ("born-again", "born-again = { generations = 2 }"),
+        ("virtual", ""),
+    ];
+    for (method, keys) in methods {
+        let recipe = recipe(method, &format!("{keys}\n{TWO_LAYERS}"));
+        let tables = ["--teacher-predictions", "logits-{split}.csv"];
+        let of_tables = trained(&sandbox, &recipe, &format!("{method}-t"), &tables);
+        let of_model = trained(&sandbox, &recipe, method, &["--teacher", &teacher]);
+        assert!(weights(&sandbox, &format!("{method}-t")) == weights(&sandbox, method), "{method}");
+        for split in ["train", "validation"] {
+            assert!(of_tables[split]["sigma"].is_f64());
+            assert_eq!(of_tables[split], of_model[split], "{method}");
+        }
+    }
+    // The mean of the generations teaches in turn.
+    let mean = ["--teacher-predictions", "born-again/ensemble-{split}.parquet"];
+    let record = trained(&sandbox, &recipe("kd", TWO_LAYERS), "of-mean", &mean);
+    assert_eq!(record["teacher_predictions"]["validation"]["examples"], 150);
+    assert!(weights(&sandbox, "of-mean") != weights(&sandbox, "finetune"));
+}
+
+#[test]
+fn labels_are_taken_by_name_or_by_id_and_never_by_guess() {
+    let sandbox = with_tables();
+    let table = rows(&sandbox, "logits-train.csv");
+    let kd = recipe("kd", TWO_LAYERS);
+    trained(&sandbox, &kd, "plain", &["--teacher-predictions", "logits-train.csv"]);
+    let renamed = |file: &str, names: [&str; 2]| {
+        let mut table = table.clone();
+        table[0][1..3].clone_from_slice(&names.map(str::to_owned));
+        table[1..].iter_mut().for_each(|row| row.truncate(3));
+        table[0].truncate(3);
+        write_rows(&sandbox, file, &table);
+    };
+    renamed("other.csv", ["logit_BAD", "logit_GOOD"]);
+    let map = ["--teacher-predictions", "other.csv", "--label-map", "BAD=negative,GOOD=positive"];
+    trained(&sandbox, &kd, "mapped", &map);
+    assert!(weights(&sandbox, "mapped") == weights(&sandbox, "plain"));
+    // The other order of columns.
+    let mut turned = table.clone();
+    turned.iter_mut().for_each(|row| row.swap(1, 2));
+    write_rows(&sandbox, "turned.csv", &turned);
+    trained(&sandbox, &kd, "turned", &["--teacher-predictions", "turned.csv"]);
+    assert!(weights(&sandbox, "turned") == weights(&sandbox, "plain"));
+    // A task without label names, whose data have ids.
+    let own = |labels: &str| {
+        let own = format!("own_task = {{ text = \"sentence\", label = \"label\"{labels} }}\n");
+        recipe("kd", &format!("{own}{TWO_LAYERS}")).replace("sst2", "own")
+    };
+    distilled(&sandbox, &own(""), "named", &["--teacher-predictions", "logits-train.csv"])
+        .fails(3, &["are ids, and the columns of `logits-train.csv` name labels", "`labels`"]);
+    renamed("ids.csv", ["logit_0", "logit_1"]);
+    trained(&sandbox, &own(""), "ids", &["--teacher-predictions", "ids.csv"]);
+    let known = own(", labels = [\"LABEL_0\", \"LABEL_1\"]");
+    trained(&sandbox, &known, "known", &["--teacher-predictions", "ids.csv"]);
+    assert!(weights(&sandbox, "ids") == weights(&sandbox, "known"));
+    // Two digits of a probability are not enough for logarithms.
+    let mut rounded = probabilities(&table, false);
+    rounded[4][1..3].clone_from_slice(&["0.49".to_owned(), "0.5".to_owned()]);
+    for row in &mut rounded[1..] {
+        row[1..3].iter_mut().for_each(|p| *p = format!("{:.2}", p.parse::<f64>().unwrap()));
+    }
+    write_rows(&sandbox, "rounded.csv", &rounded);
+    let run = distilled(&sandbox, &kd, "rounded", &["--teacher-predictions", "rounded.csv"]);
+    run.fails(3, &["sum to 0.99", "write more digits"]);
+    assert!(!run.stderr.contains("--normalise"), "a flag of `audit check`: {}", run.stderr);
 }
 
 #[test]

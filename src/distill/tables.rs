@@ -71,7 +71,13 @@ impl TeacherTables {
                 table.source()
             ));
         }
-        let train_table = SplitTable::new(table, &train, settings, session)?;
+        let train_table = match is_training_set {
+            true => {
+                let table = table.of_itself(&train).context("`teacher_predictions`")?;
+                SplitTable::new(table, JoinedBy::Rows, &train)?
+            }
+            false => SplitTable::joined(table, &train, settings, session)?,
+        };
         let validation = read_validation(settings, session, &IDS)?;
         let on_validation = match (&validation, &paths.validation) {
             (Some(split), Some(path)) => {
@@ -205,42 +211,53 @@ impl SplitTable {
     ) -> Result<Self> {
         let within = || format!("`teacher_predictions`, {}", split.split);
         let table = read(path, label_names, settings, session).with_context(within)?;
-        Self::new(table, split, settings, session)
+        Self::joined(table, split, settings, session)
     }
 
-    /// The predictions of `table` on the examples of `split`.
-    fn new(
+    /// The predictions of `table` on the examples of `split`, joined by ids or by row.
+    fn joined(
         table: PredictionFile,
         split: &Dataset,
         settings: &Settings,
         session: &Session,
     ) -> Result<Self> {
-        let within = || format!("`teacher_predictions`, {}", split.split);
-        let source = table.files.iter().map(|file| file.name().to_owned()).collect::<Vec<_>>();
         let rows = table.labels.len();
-        let (table, joined) = table.of_split(split, &settings.task).with_context(within)?;
-        table.files.iter().try_for_each(InputFile::require_unchanged)?;
-        let (logits, zero) = match &table.logits {
-            Some(logits) => (logits.clone(), None),
-            None => logits_of(&table).with_context(within)?,
+        let (table, joined) = table
+            .of_split(split, &settings.task)
+            .with_context(|| format!("`teacher_predictions`, {}", split.split))?;
+        let how = match &joined {
+            JoinedBy::Column(name) => format!("joined by `{name}`"),
+            JoinedBy::Rows => "taken in their order".to_owned(),
         };
-        let joined_by = match joined {
-            JoinedBy::Column(name) => Some(name),
-            JoinedBy::Rows => None,
-        };
-        let how = joined_by.as_ref().map_or("in their order".to_owned(), |c| format!("by `{c}`"));
         session.progress.message(&format!(
-            "the teacher's predictions of {}: {rows} rows of `{}`, joined {how}",
+            "the teacher's predictions of {}: {rows} rows of `{}`, {how}",
             split.split,
-            source.join("`, `"),
+            table.source()
         ));
-        let scores = match table.logits {
-            Some(_) => TableScores::Logits,
-            None => TableScores::Probabilities,
+        Self::new(table, joined, split)
+    }
+
+    /// The predictions of `table`, whose rows are the examples of `split`.
+    fn new(table: PredictionFile, joined: JoinedBy, split: &Dataset) -> Result<Self> {
+        table.files.iter().try_for_each(InputFile::require_unchanged)?;
+        let (logits, zero, scores) = match &table.logits {
+            Some(logits) => (logits.clone(), None, TableScores::Logits),
+            None => {
+                let within = || format!("`teacher_predictions`, {}", split.split);
+                let (logits, zero) = logits_of(&table).with_context(within)?;
+                (logits, zero, TableScores::Probabilities)
+            }
         };
-        let examples = split.examples.len();
-        let sha256 = table.sha256.clone();
-        let recorded = RecordedTable { source, sha256, examples, scores, joined_by };
+        let recorded = RecordedTable {
+            source: table.files.iter().map(|file| file.name().to_owned()).collect(),
+            sha256: table.sha256,
+            examples: split.examples.len(),
+            scores,
+            joined_by: match joined {
+                JoinedBy::Column(name) => Some(name),
+                JoinedBy::Rows => None,
+            },
+        };
         Ok(SplitTable { logits, zero, recorded })
     }
 }

@@ -7,7 +7,7 @@ use anyhow::{bail, Result};
 use super::examples::{cut, shown_name, ExampleColumn, ID, IDS, INDICES};
 use super::pair::JoinedBy;
 use super::read::PredictionFile;
-use crate::error::failure;
+use crate::error::{failure, Diagnostic};
 use crate::task::{label_ids, Dataset, IdColumn, TaskSpec};
 
 /// The row of the table for each example of a split (N).
@@ -40,6 +40,18 @@ impl PredictionFile {
         file.refuse_other_texts(split, task, &joined)?;
         file.refuse_other_labels(split, &joined)?;
         Ok((file, joined))
+    }
+
+    /// The predictions of the examples of `split`, which was read from the same table.
+    ///
+    /// # Errors
+    /// Labels whose order is not known.
+    pub fn of_itself(self, split: &Dataset) -> Result<Self> {
+        self.require_same_label_order(split)?;
+        let first: RowOrder = (0..split.examples.len()).collect();
+        let file = self.reordered(&first);
+        file.refuse_other_labels(split, &JoinedBy::Rows)?;
+        Ok(file)
     }
 
     fn text_layout<'t>(&self, task: &'t TaskSpec) -> Option<&'t Vec<String>> {
@@ -114,38 +126,56 @@ impl PredictionFile {
         }
     }
 
-    /// Refuses a column `id` that does not name the examples: rows in order would contradict it.
+    /// Refuses ids that do not name the examples: rows in order would contradict them.
     fn refuse_unknown_ids(&self, split: &Dataset) -> Result<()> {
-        let Some(column) = self.example(ID) else { return Ok(()) };
+        for name in IDS {
+            let Some(column) = self.example(name).filter(|c| c.values().is_some()) else {
+                continue;
+            };
+            match split.ids.iter().find(|own| own.name == name).and_then(all_ids) {
+                Some(own) => bail!(self.other_ids(column, &own, split)),
+                None if name == ID => bail!(self.no_positions(column, split)),
+                None => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The error of ids in `column` that are not those of the examples, `own`.
+    fn other_ids(&self, column: &ExampleColumn, own: &[String], split: &Dataset) -> Diagnostic {
         let (task, name, source) = (&split.task, &split.split, self.source());
-        let own = split.ids.iter().find(|own| own.name == ID).and_then(all_ids);
-        let Some(own) = own else {
-            let first = column.cells[0].as_deref().unwrap_or_default();
-            bail!(failure!(
-                "`{source}`: the column `id` (`{}`, …) does not name the examples of {task}/{name}: they \
-                 have no such ids, and their positions are 0 to {}",
-                cut(first),
-                split.examples.len() - 1
-            )
-            .hint(
-                "write the position of each example, from 0, as `audit predict` does; or leave the \
-                 column out if the rows are in the order of the examples"
-            ))
-        };
-        let given: HashMap<&str, usize> = by_value(column);
+        let given = by_value(column);
         match own.iter().position(|id| !given.contains_key(id.as_str())) {
-            Some(i) => bail!(failure!(
-                "`{source}` has no row with the id `{}`, which example {i} of {task}/{name} has",
+            Some(i) => failure!(
+                "`{source}`, {}: no row has `{}`, the id of example {i} of {task}/{name}",
+                shown_name(&column.name),
                 cut(&own[i])
             )
-            .hint("the table needs one row for each example")),
-            None => bail!(failure!(
+            .hint("the table needs one row for each example"),
+            None => failure!(
                 "`{source}` has {} rows, and {task}/{name} has {} examples",
                 column.cells.len(),
-                own.len()
+                split.available
             )
-            .hint("the table needs one row for each example, and no other")),
+            .hint("the table needs one row for each example, and no other"),
         }
+    }
+
+    /// The error of a column `id` that has neither ids of the data nor positions.
+    fn no_positions(&self, column: &ExampleColumn, split: &Dataset) -> Diagnostic {
+        failure!(
+            "`{}`: the column `id` (`{}`, …) does not name the examples of {}/{}: they have no such \
+             ids, and their positions are 0 to {}",
+            self.source(),
+            cut(column.cells[0].as_deref().unwrap_or_default()),
+            split.task,
+            split.split,
+            split.examples.len() - 1
+        )
+        .hint(
+            "write the position of each example, from 0, as `audit predict` does; or leave the column \
+             out if the rows are in the order of the examples"
+        )
     }
 
     fn order_by_row(&self, split: &Dataset) -> Result<RowOrder> {
@@ -167,7 +197,7 @@ impl PredictionFile {
         ))
     }
 
-    /// Refuses the index of pandas where it says that the rows are in another order.
+    /// Refuses an index of pandas, or ids, that number the rows in another order.
     fn refuse_turned_index(&self, split: &Dataset) -> Result<()> {
         let in_order: Vec<Option<String>> =
             (0..self.labels.len()).map(|i| Some(i.to_string())).collect();
@@ -177,8 +207,8 @@ impl PredictionFile {
             sorted.sort_unstable();
             column.cells != in_order && sorted.into_iter().eq((0..in_order.len()).map(Some))
         };
-        let indices = INDICES.iter().filter_map(|name| self.example(name));
-        let Some(turned) = indices.into_iter().find(is_turned) else { return Ok(()) };
+        let mut numbered = INDICES.iter().chain(&IDS).filter_map(|name| self.example(name));
+        let Some(turned) = numbered.find(is_turned) else { return Ok(()) };
         bail!(failure!(
             "`{}`: {} numbers the rows in another order: either they are not in the order of the \
              examples of {}/{}, or the index was made before the data were sorted",
