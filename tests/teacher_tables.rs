@@ -3,8 +3,14 @@
 mod common;
 
 use std::fs;
+use std::sync::Arc;
 
 use common::{demo, kill_at, says, student_files, with, Run, Sandbox};
+use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
 use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
 
@@ -318,6 +324,22 @@ fn probabilities_teach_by_their_logarithms() {
     let of_p = trained(&sandbox, &kd, "p", &["--teacher-predictions", "p.csv"]);
     let of_z = trained(&sandbox, &kd, "z", &["--teacher-predictions", "logits-train.csv"]);
     assert_eq!(of_p["teacher_predictions"]["train"]["scores"], "probabilities");
+    // Rounded to two digits they teach something else, which is said where logarithms enlarge it.
+    let mut rounded = probabilities(&logits, false);
+    for row in &mut rounded[1..] {
+        let p: f64 = row[1].parse().unwrap();
+        let p = (100.0 * p).round().clamp(1.0, 99.0) / 100.0;
+        row[1..].clone_from_slice(&[format!("{p:.2}"), format!("{:.2}", 1.0 - p)]);
+    }
+    write_rows(&sandbox, "rounded.csv", &rounded);
+    let tables = ["--teacher-predictions", "rounded.csv"];
+    let note = "have at most three decimals, and temperature 10 divides their logarithms";
+    says(&distilled(&sandbox, &kd, "rounded", &tables).stderr, &["note: ", note]);
+    let soft = format!("{TWO_LAYERS}\n[stage.train]\ntemperature = 1.0");
+    let run = distilled(&sandbox, &recipe("kd", &soft), "at-1", &tables);
+    assert!(run.code == 0 && !run.stderr.contains("decimals"), "{}", run.stderr);
+    let run = distilled(&sandbox, &kd, "digits", &["--teacher-predictions", "p.csv"]);
+    assert!(!run.stderr.contains("decimals"), "{}", run.stderr);
     // Softmax does not depend on a constant, so only the last bits of f32 differ.
     for path in ["/train/sigma", "/loss_reached/mean_kl"] {
         let [p, z] = [&of_p, &of_z].map(|record| record.pointer(path).unwrap().as_f64().unwrap());
@@ -496,6 +518,33 @@ fn every_method_on_logits_makes_the_same_student_of_a_table() {
     assert!(weights(&sandbox, "of-mean") != weights(&sandbox, "finetune"));
 }
 
+/// Writes the first rows of the demo's training set, with label names in the metadata.
+fn named_data(sandbox: &Sandbox, file: &str) {
+    let schema = "message data { required binary sentence (UTF8); required int64 label; }";
+    let features = json!({ "info": { "features": {
+        "sentence": { "dtype": "string", "_type": "Value" },
+        "label": { "names": ["negative", "positive"], "_type": "ClassLabel" },
+    } } });
+    let metadata = KeyValue::new("huggingface".to_owned(), features.to_string());
+    let properties = WriterProperties::builder().set_key_value_metadata(Some(vec![metadata]));
+    let schema = Arc::new(parse_message_type(schema).unwrap());
+    let (properties, path) = (Arc::new(properties.build()), sandbox.write(file, ""));
+    let mut writer =
+        SerializedFileWriter::new(fs::File::create(path).unwrap(), schema, properties).unwrap();
+    let examples = examples(LIMIT);
+    let sentences: Vec<ByteArray> = examples.iter().map(|(s, _)| s.as_str().into()).collect();
+    let labels: Vec<i64> = examples.iter().map(|(_, label)| label.parse().unwrap()).collect();
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(&sentences, None, None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int64Type>().write_batch(&labels, None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
+    writer.close().unwrap();
+}
+
 #[test]
 fn labels_are_taken_by_name_or_by_id_and_never_by_guess() {
     let sandbox = with_tables();
@@ -531,6 +580,23 @@ fn labels_are_taken_by_name_or_by_id_and_never_by_guess() {
     let known = own(", labels = [\"LABEL_0\", \"LABEL_1\"]");
     trained(&sandbox, &known, "known", &["--teacher-predictions", "ids.csv"]);
     assert!(weights(&sandbox, "ids") == weights(&sandbox, "known"));
+    // Data that name the labels of their ids, as `datasets` writes them, decide the order.
+    named_data(&sandbox, "data/train.parquet");
+    let files = "own_task = { text = \"sentence\", label = \"label\", splits = { train = \
+                 \"data/train.parquet\" } }\nkeep = \"last\"\n";
+    let of_files = recipe("kd", &format!("{files}{TWO_LAYERS}")).replace("sst2", "own");
+    let arguments =
+        training(&sandbox, &of_files, "files", &["--teacher-predictions", "turned.csv"]);
+    sandbox
+        .audit(&without(&arguments, "--data"))
+        .fails(3, &["`turned.csv` has 500 rows, and own/train has 100 examples"]);
+    turned.truncate(1 + LIMIT);
+    write_rows(&sandbox, "turned.csv", &turned);
+    let run = sandbox.audit(&without(&arguments, "--data"));
+    assert_eq!(run.code, 0, "{}", run.stderr);
+    let last = recipe("kd", &format!("keep = \"last\"\n{TWO_LAYERS}"));
+    trained(&sandbox, &last, "last", &["--teacher-predictions", "logits-train.csv"]);
+    assert!(weights(&sandbox, "files") == weights(&sandbox, "last"));
     // Two digits of a probability are not enough for logarithms.
     let mut rounded = probabilities(&table, false);
     rounded[4][1..3].clone_from_slice(&["0.49".to_owned(), "0.5".to_owned()]);

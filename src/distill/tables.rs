@@ -10,6 +10,7 @@ use super::recipe::{Recipe, Stage, TeacherPredictions};
 use super::record::{RecordedTable, TableScores};
 use super::term::Term;
 use crate::audit::{load_table, load_with_ids, GivenTeacher, Session};
+use crate::confidence::Predictions;
 use crate::config::Settings;
 use crate::digest::hexadecimal;
 use crate::error::{failure, message_and_hint, usage};
@@ -39,6 +40,8 @@ struct SplitTable {
     logits: Logits,
     /// Where a probability is 0, if one is.
     zero: Option<String>,
+    /// Whether these are probabilities of three decimals or fewer.
+    is_rounded: bool,
     recorded: RecordedTable,
 }
 
@@ -139,13 +142,6 @@ impl TeacherTables {
     /// # Errors
     /// The first such probability.
     pub fn require_known(&self, stages: &[Stage]) -> Result<()> {
-        let reads = |stage: &Stage| match stage.losses.get(&Term::LOGITS) {
-            Some(weight) if *weight > 0.0 => Some("the loss `logits` compares".to_owned()),
-            _ if stage.temperature != 1.0 => {
-                Some(format!("temperature {} divides", stage.temperature))
-            }
-            _ => None,
-        };
         let stage = stages.iter().find_map(|stage| Some((stage.name, reads(stage)?)));
         let zero = self
             .by_split()
@@ -159,6 +155,16 @@ impl TeacherTables {
             "write the logits, or probabilities with more digits; or train on `soft` at \
              stage.{stage}.temperature = 1, where a probability of 0 adds nothing"
         )))
+    }
+
+    /// A note on rounded probabilities where a loss enlarges what rounding changed.
+    pub fn rounding_note(&self, stages: &[Stage]) -> Option<String> {
+        let (_, reads) = stages.iter().find_map(|stage| Some((stage.name, reads(stage)?)))?;
+        let (split, _) = self.by_split().into_iter().find(|(_, table)| table.is_rounded)?;
+        Some(format!(
+            "note: the teacher's probabilities of {split} have at most three decimals, and {reads} \
+             their logarithms; logits are exact"
+        ))
     }
 
     /// What decides the logits, to compare with those of another training.
@@ -197,6 +203,15 @@ impl TeacherTables {
         let others = [("validation", &self.validation), ("augmented", &self.augmented)];
         let others = others.into_iter().filter_map(|(name, table)| Some((name, table.as_ref()?)));
         std::iter::once(("train", &self.train)).chain(others).collect()
+    }
+}
+
+/// What makes a stage depend on the size of a small probability's logarithm, if something does.
+fn reads(stage: &Stage) -> Option<String> {
+    match stage.losses.get(&Term::LOGITS) {
+        Some(weight) if *weight > 0.0 => Some("the loss `logits` compares".to_owned()),
+        _ if stage.temperature != 1.0 => Some(format!("temperature {} divides", stage.temperature)),
+        _ => None,
     }
 }
 
@@ -240,6 +255,7 @@ impl SplitTable {
     /// The predictions of `table`, whose rows are the examples of `split`.
     fn new(table: PredictionFile, joined: JoinedBy, split: &Dataset) -> Result<Self> {
         table.files.iter().try_for_each(InputFile::require_unchanged)?;
+        let is_rounded = table.logits.is_none() && has_few_decimals(&table.predictions);
         let (logits, zero, scores) = match &table.logits {
             Some(logits) => (logits.clone(), None, TableScores::Logits),
             None => {
@@ -258,7 +274,7 @@ impl SplitTable {
                 JoinedBy::Rows => None,
             },
         };
-        Ok(SplitTable { logits, zero, recorded })
+        Ok(SplitTable { logits, zero, is_rounded, recorded })
     }
 }
 
@@ -344,6 +360,13 @@ fn logits_of(table: &PredictionFile) -> Result<(Logits, Option<String>)> {
         }
     }
     Ok((Logits { values, labels }, zero))
+}
+
+/// Whether all probabilities have three decimals or fewer.
+fn has_few_decimals(predictions: &Predictions) -> bool {
+    let is_rounded = |p: &f64| (p * 1e3 - (p * 1e3).round()).abs() < 1e-6;
+    (0..predictions.len())
+        .all(|row| predictions.probabilities(row).is_some_and(|of| of.iter().all(is_rounded)))
 }
 
 #[cfg(test)]

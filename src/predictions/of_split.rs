@@ -92,8 +92,7 @@ impl PredictionFile {
     /// # Errors
     /// A column `id` that names none of the examples, or two different orders.
     fn order_by_ids(&self, split: &Dataset) -> Result<Option<(String, RowOrder)>> {
-        let n = split.examples.len();
-        let positions: Vec<String> = (0..n).map(|i| i.to_string()).collect();
+        let positions = positions(split);
         let mut found: Vec<(String, RowOrder)> = Vec::new();
         for name in IDS {
             let Some(column) = self.example(name).filter(|c| c.values().is_some()) else {
@@ -134,7 +133,13 @@ impl PredictionFile {
             };
             match split.ids.iter().find(|own| own.name == name).and_then(all_ids) {
                 Some(own) => bail!(self.other_ids(column, &own, split)),
-                None if name == ID => bail!(self.no_positions(column, split)),
+                None if name == ID => {
+                    let (positions, given) = (positions(split), by_value(column));
+                    bail!(match positions.iter().all(|at| given.contains_key(at.as_str())) {
+                        true => self.other_ids(column, &positions, split),
+                        false => self.no_positions(column, split),
+                    })
+                }
                 None => {}
             }
         }
@@ -286,6 +291,11 @@ fn how_to_join(joined: &JoinedBy) -> String {
                            table an `id` column with the position of each example, from 0"
             .to_owned(),
     }
+}
+
+/// The position of each example, as an id.
+fn positions(split: &Dataset) -> Vec<String> {
+    (0..split.examples.len()).map(|i| i.to_string()).collect()
 }
 
 /// The ids of all examples; `None` if one is empty.

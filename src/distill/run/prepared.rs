@@ -157,6 +157,8 @@ impl<'a> Distillation<'a> {
         let recipe = self.recipe;
         if let Some(Teacher::Tables(tables)) = &self.teacher {
             tables.require_known(&recipe.stages)?;
+            let note = tables.rounding_note(&recipe.stages);
+            note.iter().for_each(|note| self.session.progress.message(note));
         }
         let student = self.student(&recipe.student, recipe.settings.seed)?;
         let mut assistants = Vec::new();
