@@ -58,29 +58,7 @@ impl TeacherTables {
         session: &Session,
     ) -> Result<(Splits, Self)> {
         let settings = &recipe.settings;
-        let table = read(&paths.train, &settings.task.label_names, settings, session)
-            .context("`teacher_predictions`")?;
-        let is_training_set = table.has_texts(&settings.task);
-        let train = match is_training_set {
-            true => texts_of(&table, settings, session)?,
-            false => load_with_ids("train", settings, &session.hub, &IDS)?,
-        };
-        let table = named_by(table, &train, &paths.train, settings, session)?;
-        let label_names = table.label_names.clone();
-        if is_training_set {
-            session.progress.message(&format!(
-                "the training set is the {} texts of `{}`",
-                train.examples.len(),
-                table.source()
-            ));
-        }
-        let train_table = match is_training_set {
-            true => {
-                let table = table.of_itself(&train).context("`teacher_predictions`")?;
-                SplitTable::new(table, JoinedBy::Rows, &train)?
-            }
-            false => SplitTable::joined(table, &train, settings, session)?,
-        };
+        let (train, label_names, on_train) = read_training_set(&paths.train, settings, session)?;
         let validation = read_validation(settings, session, &IDS)?;
         let on_validation = match (&validation, &paths.validation) {
             (Some(split), Some(path)) => {
@@ -95,13 +73,8 @@ impl TeacherTables {
             _ => None,
         };
         let splits = Splits { train, validation, augmented: None, corpus: None };
-        let tables = TeacherTables {
-            label_names,
-            train: train_table,
-            validation: on_validation,
-            augmented: None,
-        };
-        Ok((splits, tables))
+        let (train, validation) = (on_train, on_validation);
+        Ok((splits, TeacherTables { label_names, train, validation, augmented: None }))
     }
 
     /// Reads the predictions on the texts that students are trained on in place of the training set.
@@ -276,6 +249,34 @@ impl SplitTable {
         };
         Ok(SplitTable { logits, zero, is_rounded, recorded })
     }
+}
+
+/// The training set, the task's label names, and the predictions in the files `path`.
+fn read_training_set(
+    path: &str,
+    settings: &Settings,
+    session: &Session,
+) -> Result<(Dataset, Vec<String>, SplitTable)> {
+    let within = "`teacher_predictions`";
+    let table = read(path, &settings.task.label_names, settings, session).context(within)?;
+    if !table.has_texts(&settings.task) {
+        let train = load_with_ids("train", settings, &session.hub, &IDS)?;
+        let table = named_by(table, &train, path, settings, session)?;
+        let label_names = table.label_names.clone();
+        let table = SplitTable::joined(table, &train, settings, session)?;
+        return Ok((train, label_names, table));
+    }
+    let train = texts_of(&table, settings, session)?;
+    session.progress.message(&format!(
+        "the training set is the {} texts of `{}`",
+        train.examples.len(),
+        table.source()
+    ));
+    let table = named_by(table, &train, path, settings, session)?;
+    let label_names = table.label_names.clone();
+    let table = table.of_itself(&train).context(within)?;
+    let table = SplitTable::new(table, JoinedBy::Rows, &train)?;
+    Ok((train, label_names, table))
 }
 
 /// Reads the tables that `path` matches, over the labels `label_names`.
