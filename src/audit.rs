@@ -5,6 +5,7 @@ mod classifier;
 mod device;
 mod failed;
 mod gate;
+mod given;
 mod inputs;
 mod judge;
 mod length;
@@ -29,6 +30,7 @@ pub use classifier::{Classifier, ModelFacts, Role, SplitTexts};
 pub use device::device;
 pub use failed::failed_row;
 pub use gate::Gate;
+pub use given::{audit_student, GivenTeacher};
 pub use inputs::{model_hashes, split_hashes, ModelHashes};
 pub use judge::judge;
 use judge::withhold_limits;
@@ -42,8 +44,8 @@ pub use run::{run_one, run_options, Ending, ModelRun, PairRun};
 pub use sampled::{audit_sample, SampleOptions, SampledSplit, SampledTask};
 pub use session::Session;
 pub use splits::{
-    has_split, load_gating_split, load_secondary_split, load_texts, secondary_names, Split,
-    SECONDARY_SPLIT,
+    has_split, load_gating_split, load_secondary_split, load_table, load_texts, load_with_ids,
+    secondary_names, Split, SECONDARY_SPLIT,
 };
 
 use crate::config::Settings;

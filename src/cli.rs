@@ -318,6 +318,10 @@ pub(crate) struct DistillArgs {
     /// Teacher model: a folder, or a Hub id with an optional @revision
     #[arg(long, value_name = "DIR_OR_ID[@REV]")]
     pub(crate) teacher: Option<String>,
+    /// The teacher's predictions in place of a teacher: a table of logits or probabilities on the
+    /// training set; {split} stands for a split's name
+    #[arg(long, value_name = "FILE", conflicts_with = "teacher")]
+    pub(crate) teacher_predictions: Option<String>,
     /// How the student is initialised
     #[arg(long, value_name = "START", value_enum)]
     pub(crate) init: Option<Init>,
@@ -345,6 +349,10 @@ pub(crate) struct TuneArgs {
     /// Teacher model: a folder, or a Hub id with an optional @revision
     #[arg(long, value_name = "DIR_OR_ID[@REV]")]
     pub(crate) teacher: Option<String>,
+    /// The teacher's predictions in place of a teacher: a table of logits or probabilities on the
+    /// training set; {split} stands for a split's name
+    #[arg(long, value_name = "FILE", conflicts_with = "teacher")]
+    pub(crate) teacher_predictions: Option<String>,
     /// Folder for the journal and the results. An existing journal of the same search is resumed;
     /// several processes may share it
     #[arg(long, short, value_name = "DIR")]

@@ -12,12 +12,14 @@
 
 mod columns; //  which columns hold the predictions
 mod examples; // which columns tell what example a row is of
+mod of_split; // one model over the examples of a split
 mod pair; //     teacher and student over the same examples
 mod read; //     one model's predictions
 mod renames; //  columns with other names
 mod rounding; // probabilities with few digits
 mod write;
 
+pub use examples::IDS;
 pub use pair::{read_pair, JoinedBy, PredictionPair};
 pub use read::{read_predictions, PredictionFile, PredictionOptions};
 pub use write::{logits_bytes, write_logits, LogitsFormat};

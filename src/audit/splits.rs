@@ -1,6 +1,6 @@
 //! The splits of an audit: the gating split and the secondary splits.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
@@ -25,8 +25,28 @@ pub struct Split {
 /// A split that is missing, empty or damaged.
 pub fn load_gating_split(settings: &Settings, hub: &Hub) -> Result<Split> {
     let name = settings.split.as_deref().unwrap_or("train");
-    let dataset = task::load(&settings.task, name, &options(settings, hub))?;
-    Ok(Split { dataset, gates: true })
+    Ok(Split { dataset: load_with_ids(name, settings, hub, &[])?, gates: true })
+}
+
+/// Loads the split `name` with those of the columns `ids` that its files have.
+///
+/// # Errors
+/// A split that is missing, empty or damaged.
+pub fn load_with_ids(name: &str, settings: &Settings, hub: &Hub, ids: &[&str]) -> Result<Dataset> {
+    task::load(&settings.task, name, &LoadOptions { ids, ..options(settings, hub) })
+}
+
+/// Loads tables with the task's text columns as the split `name`, with labels where they have some.
+///
+/// # Errors
+/// A file that is missing, empty or damaged.
+pub fn load_table(
+    name: &str,
+    paths: &[PathBuf],
+    settings: &Settings,
+    hub: &Hub,
+) -> Result<Dataset> {
+    task::load_table(&settings.task, name, paths, &options(settings, hub))
 }
 
 /// Names of the secondary splits: those after the first in `--split`; without `--split`, validation
@@ -59,8 +79,7 @@ pub fn has_split(name: &str, settings: &Settings, hub: &Hub) -> Result<bool> {
 /// # Errors
 /// A split that is missing, empty or damaged.
 pub fn load_secondary_split(name: &str, settings: &Settings, hub: &Hub) -> Result<Split> {
-    let dataset = task::load(&settings.task, name, &options(settings, hub))?;
-    Ok(Split { dataset, gates: false })
+    Ok(Split { dataset: load_with_ids(name, settings, hub, &[])?, gates: false })
 }
 
 /// Loads the texts of a file in the columns of the task, without labels, as the split `name`.
@@ -78,6 +97,7 @@ fn options<'a>(settings: &Settings, hub: &'a Hub) -> LoadOptions<'a> {
         data: settings.data.clone(),
         limit: settings.limit,
         allow_skipped: settings.allow_skipped,
+        ids: &[],
         hub,
     }
 }

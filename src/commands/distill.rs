@@ -1,6 +1,5 @@
 //! `audit distill` and `audit finetune`: train the student of a recipe.
 
-use std::fmt::Write;
 use std::time::Instant;
 
 use anyhow::Result;
@@ -10,16 +9,17 @@ use super::print;
 use super::suite::print_hub_notes;
 use crate::cli::{DistillArgs, FinetuneArgs, TrainingArgs};
 use crate::confidence::{ConfidenceKind, Statistic};
-use crate::config::quoted;
+use crate::config::{quoted, Settings};
 use crate::distill::evaluate::Score;
 use crate::distill::log::duration;
-use crate::distill::recipe::{Flags, Recipe, WrittenStates};
+use crate::distill::recipe::{Flags, Recipe, TeacherPredictions, WrittenStates, WrittenTables};
 use crate::distill::trainer::EndedBy;
 use crate::distill::{distill, Student};
 use crate::error::Exit;
 use crate::interrupt::Interrupt;
 use crate::model::Head;
 use crate::task::is_builtin;
+use crate::task::table::expand_patterns;
 use crate::terminal::Verbosity;
 
 /// Distils the student of a recipe.
@@ -27,6 +27,10 @@ pub fn run(args: &DistillArgs) -> Result<Exit> {
     let flags = Flags {
         method: args.method.clone(),
         init: args.init,
+        teacher_predictions: args
+            .teacher_predictions
+            .clone()
+            .map(|path| WrittenTables::Path(path).here()),
         ..flags(&args.training, args.teacher.clone())
     };
     train(&args.training, &flags)
@@ -118,47 +122,91 @@ fn deciding(recipe: &Recipe, student: &Student) -> [String; 2] {
         .map(|sigma| sigma.map(|sigma| format!(", sigma {sigma:.4} ({name})")).unwrap_or_default())
 }
 
-/// The command that audits the student; a task of the user's own needs a config.
+/// The commands that audit the student; a task of the user's own needs a config.
 fn audit_hint(recipe: &Recipe, student: &Student) -> Option<String> {
-    let settings = &recipe.settings;
-    let (teacher, task) = (settings.teacher.as_ref()?, &settings.task.name);
-    let (config, explanation) = match is_builtin(task) {
-        true => ("", String::new()),
-        false => (
+    let (settings, task) = (&recipe.settings, &recipe.settings.task.name);
+    let (config, explanation) = match (&recipe.teacher_predictions, is_builtin(task)) {
+        (Some(tables), _) if is_training_set(tables, student) => (
+            " --config CONFIG",
+            format!(", with {} as the split `train` of [task.{task}] of the CONFIG", tables.train),
+        ),
+        (_, true) => ("", String::new()),
+        (_, false) => (
             " --config CONFIG",
             format!(", with the recipe's [own_task] as [task.{task}] of the CONFIG"),
         ),
     };
-    let teacher = quoted(teacher);
     let folder = quoted(&student.folder.display().to_string());
-    let mut line =
-        format!("next: audit{config} --task {task} --teacher {teacher} --student {folder}");
-    let data = settings.data.as_ref().map(|data| quoted(&data.display().to_string()));
-    let mut add = |flag: &str, value: Option<String>| {
-        if let Some(value) = value {
-            let _ = write!(line, " --{flag} {value}");
+    let line = match (&recipe.teacher_predictions, &settings.teacher) {
+        (Some(tables), _) => {
+            let predict = format!("audit predict{config} --task {task} --model {folder}");
+            let check = format!(
+                "audit check{config} --task {task} --teacher-predictions {} --student-predictions \
+                 student.parquet",
+                quoted(&tables.train)
+            );
+            format!(
+                "next: {}\nthen: {}",
+                predict + &data_flags(settings) + " --output student.parquet",
+                check + &label_map_flag(settings) + &gate_flags(recipe, student)
+            )
         }
+        (None, Some(teacher)) => {
+            let teacher = quoted(teacher);
+            let audit =
+                format!("next: audit{config} --task {task} --teacher {teacher} --student {folder}");
+            let head = Some(settings.teacher_head).filter(|head| *head != Head::Auto);
+            audit
+                + &data_flags(settings)
+                + &label_map_flag(settings)
+                + &flag("teacher-head", head.map(|head| head.as_str().to_owned()))
+                + &gate_flags(recipe, student)
+        }
+        (None, None) => return None,
     };
-    add("data", data);
+    Some(line + &explanation)
+}
+
+/// Whether the table of the teacher's predictions is the training set itself.
+fn is_training_set(tables: &TeacherPredictions, student: &Student) -> bool {
+    let files = expand_patterns(&[&tables.train]).unwrap_or_default();
+    files.iter().map(|file| file.display().to_string()).eq(student.trained_on.iter().cloned())
+}
+
+fn flag(name: &str, value: Option<String>) -> String {
+    value.map(|value| format!(" --{name} {value}")).unwrap_or_default()
+}
+
+/// The flags that name the student's data.
+fn data_flags(settings: &Settings) -> String {
+    let data = settings.data.as_ref().map(|data| quoted(&data.display().to_string()));
     // As a flag, the default would go before the tokenizer's own limit.
     let given = Some(settings.max_length).filter(|_| settings.max_length_is_given());
-    add("max-length", given.map(|length| length.to_string()));
-    add("limit", settings.limit.map(|limit| limit.to_string()));
+    flag("data", data)
+        + &flag("max-length", given.map(|length| length.to_string()))
+        + &flag("limit", settings.limit.map(|limit| limit.to_string()))
+}
+
+fn label_map_flag(settings: &Settings) -> String {
     let label_map = settings.label_map.to_string();
-    add("label-map", Some(quoted(&label_map)).filter(|_| !label_map.is_empty()));
-    let head = Some(settings.teacher_head).filter(|head| *head != Head::Auto);
-    add("teacher-head", head.map(|head| head.as_str().to_owned()));
-    // What chose the state that is kept: β, or κ.
+    flag("label-map", Some(quoted(&label_map)).filter(|_| !label_map.is_empty()))
+}
+
+/// The flags of the gate: what chose the state that is kept, β or κ.
+fn gate_flags(recipe: &Recipe, student: &Student) -> String {
+    let settings = &recipe.settings;
     let kappa = recipe.kappa(student.train_logits.labels.len());
-    match kappa.filter(|_| student.ended.by == EndedBy::MaxEpochs) {
-        Some(kappa) => add("kappa", Some(kappa.to_string())),
-        None => add("bound", recipe.stopping.map(|_| "from-student".to_owned())),
-    }
+    let bound = match kappa.filter(|_| student.ended.by == EndedBy::MaxEpochs) {
+        Some(kappa) => flag("kappa", Some(kappa.to_string())),
+        // `audit check` does not read the student's record.
+        None if recipe.teacher_predictions.is_some() => String::new(),
+        None => flag("bound", recipe.stopping.map(|_| "from-student".to_owned())),
+    };
     let statistic = Some(settings.statistic).filter(|s| *s != Statistic::default());
-    add("statistic", statistic.map(|statistic| statistic.to_string()));
     let kind = Some(settings.confidence).filter(|k| *k != ConfidenceKind::default());
-    add("confidence", kind.map(|kind| kind.to_string()));
-    Some(line + &explanation)
+    bound
+        + &flag("statistic", statistic.map(|statistic| statistic.to_string()))
+        + &flag("confidence", kind.map(|kind| kind.to_string()))
 }
 
 fn score(split: &str, score: &Score) -> String {

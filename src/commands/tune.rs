@@ -7,7 +7,7 @@ use super::output::{render_options, to_stdout};
 use super::suite::print_hub_notes;
 use crate::cli::TuneArgs;
 use crate::config::Layer;
-use crate::distill::recipe::Flags;
+use crate::distill::recipe::{Flags, WrittenTables};
 use crate::error::Exit;
 use crate::interrupt::Interrupt;
 use crate::report::Envelope;
@@ -40,8 +40,10 @@ fn flags(args: &TuneArgs) -> TuneFlags {
     let (kappa, beta_per_example) = (args.kappa, args.beta_per_example);
     let settings = Layer { kappa, beta_per_example, ..args.inputs.layer(args.teacher.clone()) };
     let (task, output) = (args.inputs.task.clone(), args.output.clone());
+    let tables = args.teacher_predictions.clone();
+    let teacher_predictions = tables.map(|path| WrittenTables::Path(path).here());
     TuneFlags {
-        training: Flags { settings, task, output, ..Flags::default() },
+        training: Flags { settings, task, output, teacher_predictions, ..Flags::default() },
         trials: args.trials,
         time: args.time,
         search: args.search,

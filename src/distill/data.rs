@@ -8,9 +8,10 @@ use anyhow::{bail, Result};
 use super::evaluate::Evaluated;
 use super::recipe::{HeldOut, Recipe};
 use super::record::{Data, RecordedCheckpoint};
+use super::tables::TeacherTables;
 use crate::audit::{
-    load_gating_split, load_secondary_split, load_texts, run_one, secondary_names, Classifier,
-    Role, Session,
+    load_gating_split, load_texts, load_with_ids, run_one, secondary_names, Classifier, Role,
+    Session,
 };
 use crate::check::draw_order;
 use crate::checkpoint::TokenizedExample;
@@ -39,12 +40,7 @@ impl Splits {
     /// A split that is missing, empty or damaged.
     pub fn read(settings: &Settings, session: &Session) -> Result<Self> {
         let train = load_gating_split(settings, &session.hub)?.dataset;
-        // `limit` is for the training set: the best epoch is chosen on the whole split.
-        let mut whole = settings.clone();
-        whole.limit = None;
-        let names = secondary_names(&whole, &session.hub)?;
-        let validation = names.first().map(|name| load_secondary_split(name, &whole, &session.hub));
-        let validation = validation.transpose()?.map(|split| split.dataset);
+        let validation = read_validation(settings, session, &[])?;
         Ok(Splits { train, validation, augmented: None, corpus: None })
     }
 
@@ -96,6 +92,23 @@ impl Splits {
     }
 }
 
+/// The whole validation split with those of the columns `ids` that its files have, if the task has one.
+///
+/// # Errors
+/// A split that is empty or damaged.
+pub(super) fn read_validation(
+    settings: &Settings,
+    session: &Session,
+    ids: &[&str],
+) -> Result<Option<Dataset>> {
+    // `limit` is for the training set: the best epoch is chosen on the whole split.
+    let mut whole = settings.clone();
+    whole.limit = None;
+    let names = secondary_names(&whole, &session.hub)?;
+    let load = |name| load_with_ids(name, &whole, &session.hub, ids);
+    names.first().map(|name| load(name)).transpose()
+}
+
 /// Refuses a corpus that has texts of the split by which the student is judged.
 fn refuse_common(corpus: &Dataset, validation: &Dataset) -> Result<()> {
     let texts = |example: &Example| (example.text.clone(), example.pair.clone());
@@ -114,10 +127,26 @@ fn refuse_common(corpus: &Dataset, validation: &Dataset) -> Result<()> {
     .hint("remove them from the corpus"))
 }
 
+/// The splits of `recipe`, and its teacher's predictions on them where the teacher is a table.
+///
+/// # Errors
+/// As [`Splits::read`] and [`TeacherTables::read`].
+pub fn read_data(recipe: &Recipe, session: &Session) -> Result<(Splits, Option<TeacherTables>)> {
+    match &recipe.teacher_predictions {
+        None => Ok((Splits::read(&recipe.settings, session)?, None)),
+        Some(paths) => {
+            let (splits, tables) = TeacherTables::read(recipe, paths, session)?;
+            Ok((splits, Some(tables)))
+        }
+    }
+}
+
 /// An opened teacher.
-pub struct Teacher {
-    /// Its model and tokenizer.
-    pub classifier: Classifier,
+pub enum Teacher {
+    /// A model with its tokenizer.
+    Model(Box<Classifier>),
+    /// Tables of its predictions.
+    Tables(Box<TeacherTables>),
 }
 
 /// The logits that students are measured against, in the task's label order (N, K).
@@ -137,23 +166,42 @@ pub struct TeachingLogits {
 }
 
 impl Teacher {
-    /// Opens the teacher. Label names come from the task, else from `known`, else from the teacher.
+    /// Opens the teacher of `recipe`, if it has one; `tables` are its predictions, where it is a table.
     ///
     /// # Errors
-    /// A checkpoint that cannot be opened, labels that are not the task's.
+    /// As [`open_model`].
     pub fn open(
-        source: &str,
-        known: &[String],
+        recipe: &Recipe,
         splits: &Splits,
-        settings: &Settings,
+        tables: Option<TeacherTables>,
         session: &Session,
-    ) -> Result<Self> {
-        let classifier =
-            Classifier::open(Role::Teacher, source, settings, known, &splits.train, session)?;
-        Ok(Teacher { classifier })
+    ) -> Result<Option<Self>> {
+        if let Some(tables) = tables {
+            return Ok(Some(Teacher::Tables(Box::new(tables))));
+        }
+        let settings = &recipe.settings;
+        let Some(source) = &settings.teacher else { return Ok(None) };
+        let model = open_model(source, &[], splits, settings, session)?;
+        Ok(Some(Teacher::Model(Box::new(model))))
     }
 
-    /// Runs the teacher on the splits that students are measured on, or reads its logits from the cache.
+    /// The model; `None` for a table.
+    pub fn model(&self) -> Option<&Classifier> {
+        match self {
+            Teacher::Model(model) => Some(model),
+            Teacher::Tables(_) => None,
+        }
+    }
+
+    /// The task's label names, in its order.
+    pub fn label_names(&self) -> &[String] {
+        match self {
+            Teacher::Model(model) => model.label_names(),
+            Teacher::Tables(tables) => &tables.label_names,
+        }
+    }
+
+    /// Its logits on the splits that students are measured on.
     ///
     /// # Errors
     /// An interrupt, a model that cannot be run.
@@ -163,31 +211,79 @@ impl Teacher {
         settings: &Settings,
         session: &Session,
     ) -> Result<MeasuringLogits> {
-        let mut run = |split: &Dataset| -> Result<Logits> {
-            Ok(run_one(&mut self.classifier, split, settings, session)?.logits)
+        let model = match self {
+            Teacher::Model(model) => model,
+            Teacher::Tables(tables) => {
+                let (train, validation) = (tables.train().clone(), tables.validation().cloned());
+                return Ok(MeasuringLogits { train, validation });
+            }
         };
+        let mut run = runs(model, settings, session);
         let train = run(&splits.train)?;
         Ok(MeasuringLogits { train, validation: splits.validation.as_ref().map(run).transpose()? })
     }
 
     /// As [`Teacher::measuring`], on the texts that students learn from. `train` are its logits on the
-    /// training set, where they are known.
+    /// training set.
     pub fn teaching(
         &mut self,
         splits: &Splits,
-        train: Option<Logits>,
+        train: &Logits,
         settings: &Settings,
         session: &Session,
     ) -> Result<TeachingLogits> {
-        let mut run = |split: &Dataset| -> Result<Logits> {
-            Ok(run_one(&mut self.classifier, split, settings, session)?.logits)
-        };
-        let learned = match train.filter(|_| splits.augmented.is_none()) {
-            Some(known) => known,
-            None => run(splits.learned())?,
-        };
-        Ok(TeachingLogits { learned, corpus: splits.corpus.as_ref().map(run).transpose()? })
+        match self {
+            Teacher::Model(model) => {
+                model_teaching(model, splits, Some(train.clone()), settings, session)
+            }
+            Teacher::Tables(tables) => {
+                Ok(TeachingLogits { learned: tables.learned().clone(), corpus: None })
+            }
+        }
     }
+}
+
+/// Opens a model that teaches. Label names come from the task, else from `known`, else from the model.
+///
+/// # Errors
+/// A checkpoint that cannot be opened, labels that are not the task's.
+pub fn open_model(
+    source: &str,
+    known: &[String],
+    splits: &Splits,
+    settings: &Settings,
+    session: &Session,
+) -> Result<Classifier> {
+    Classifier::open(Role::Teacher, source, settings, known, &splits.train, session)
+}
+
+/// The logits of `model` on the texts that students learn from. `train` are its logits on the training
+/// set, where they are known.
+///
+/// # Errors
+/// An interrupt, a model that cannot be run.
+pub fn model_teaching(
+    model: &mut Classifier,
+    splits: &Splits,
+    train: Option<Logits>,
+    settings: &Settings,
+    session: &Session,
+) -> Result<TeachingLogits> {
+    let mut run = runs(model, settings, session);
+    let learned = match train.filter(|_| splits.augmented.is_none()) {
+        Some(known) => known,
+        None => run(splits.learned())?,
+    };
+    Ok(TeachingLogits { learned, corpus: splits.corpus.as_ref().map(run).transpose()? })
+}
+
+/// Runs `model` on a split, or reads its logits from the cache.
+fn runs<'a>(
+    model: &'a mut Classifier,
+    settings: &'a Settings,
+    session: &'a Session,
+) -> impl FnMut(&Dataset) -> Result<Logits> + use<'a> {
+    move |split| Ok(run_one(model, split, settings, session)?.logits)
 }
 
 /// A split's tokens for a model with `vocabulary` embeddings, in order.

@@ -31,6 +31,7 @@ pub(crate) mod saved; //     resumable training state
 pub(crate) mod log; //       progress lines
 pub(crate) mod record; //    distillation.json
 pub mod data; //             the splits and the teacher's logits
+pub mod tables; //           a teacher that is a table
 mod run; //                  the whole training, in order
 #[cfg(test)]
 mod testing;

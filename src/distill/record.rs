@@ -50,8 +50,11 @@ pub struct DistillationRecord<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ensemble: Option<&'a RecordedEnsemble>,
     pub recipe: RecordedRecipe<'a>,
-    /// Null for fine-tuning without a teacher.
+    /// Null for fine-tuning without a teacher, and for a teacher that is a table.
     pub teacher: Option<RecordedCheckpoint>,
+    /// The tables of the teacher's predictions, by split, where these teach in place of a checkpoint.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub teacher_predictions: Option<BTreeMap<&'static str, RecordedTable>>,
     /// The checkpoint that the student learned from, where it is not the teacher.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub learn_from: Option<&'a RecordedCheckpoint>,
@@ -192,6 +195,30 @@ impl RecordedCheckpoint {
     pub fn hashes(&self) -> [&str; 3] {
         [&self.weights_sha256, &self.config_sha256, &self.tokenizer_sha256]
     }
+}
+
+/// A table of the teacher's predictions on one split.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RecordedTable {
+    /// Its files, in order.
+    pub source: Vec<String>,
+    /// SHA-256 of their bytes.
+    pub sha256: String,
+    /// Examples of the split.
+    pub examples: usize,
+    pub scores: TableScores,
+    /// The column of ids that joined its rows to the examples; null where they were taken in order.
+    pub joined_by: Option<String>,
+}
+
+/// What the columns of a table hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TableScores {
+    /// Logits, read as f32.
+    Logits,
+    /// Probabilities, whose logarithms are the logits.
+    Probabilities,
 }
 
 /// A split that the training used.

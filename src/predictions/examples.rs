@@ -17,7 +17,7 @@ pub(super) struct ExampleColumn {
 pub(super) const ID: &str = "id";
 
 /// Columns of ids in their order of preference. `idx` is GLUE's, `guid` that of older transformers.
-pub(super) const IDS: [&str; 6] = [ID, "idx", "guid", "ID", "example_id", "uid"];
+pub const IDS: [&str; 6] = [ID, "idx", "guid", "ID", "example_id", "uid"];
 
 /// Names under which tables number their rows. Such numbers name the example only where they were not
 /// made again for rows in another order.

@@ -370,18 +370,27 @@ impl PredictionFile {
         ids(self).iter().any(|cells| others.contains(cells))
     }
 
-    fn example(&self, name: &str) -> Option<&ExampleColumn> {
+    /// The file and line of a row.
+    pub fn place(&self, row: usize) -> &str {
+        &self.places[row]
+    }
+
+    pub(super) fn example(&self, name: &str) -> Option<&ExampleColumn> {
         self.examples.iter().find(|column| column.name == name)
     }
 
     /// The rows in another order: row i of the result is row `order[i]` of this one.
-    fn reordered(self, order: &[usize]) -> Self {
+    pub(super) fn reordered(self, order: &[usize]) -> Self {
         let examples = self.examples.into_iter().map(|column| ExampleColumn {
             cells: order.iter().map(|&i| column.cells[i].clone()).collect(),
             ..column
         });
         PredictionFile {
             predictions: self.predictions.reordered(order),
+            logits: self.logits.map(|logits| {
+                let rows: Vec<u32> = order.iter().map(|&row| row as u32).collect();
+                logits.part(&rows)
+            }),
             labels: order.iter().map(|&i| self.labels[i]).collect(),
             places: order.iter().map(|&i| self.places[i].clone()).collect(),
             examples: examples.collect(),

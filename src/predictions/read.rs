@@ -11,6 +11,7 @@ use crate::checkpoint::labels::align;
 use crate::checkpoint::LabelMap;
 use crate::confidence::{PredictionError, Predictions};
 use crate::error::failure;
+use crate::inference::Logits;
 use crate::input::InputFile;
 use crate::interrupt::Interrupt;
 use crate::task::table::{expand_patterns, read_table, Cell, DataTable};
@@ -21,6 +22,9 @@ use crate::task::{label_ids, LabelIndex, LabelReader};
 pub struct PredictionFile {
     /// The predictions, in the order of the rows.
     pub predictions: Predictions,
+    /// The logits as the file has them (N, K), in the order of the rows and of the task's labels; `None`
+    /// if it has probabilities.
+    pub logits: Option<Logits>,
     /// The true labels, if the file has them.
     pub labels: Vec<Option<u32>>,
     /// The task's label names.
@@ -116,9 +120,11 @@ pub fn read_predictions(
         }
         None => vec![None; table.rows.len()],
     };
-    let (predictions, normalised) = predictions(&table, &shown, &columns, &reader, options)?;
+    let (predictions, logits, normalised) =
+        predictions(&table, &shown, &columns, &reader, options)?;
     Ok(PredictionFile {
         predictions,
+        logits,
         normalised,
         labels,
         own_labels: own,
@@ -198,14 +204,14 @@ fn name_ids(table: &mut DataTable, column: usize, names: &[String]) {
     }
 }
 
-/// The predictions, and how many rows were normalised.
+/// The predictions, the logits that they were computed from, and how many rows were normalised.
 fn predictions(
     table: &DataTable,
     shown: &PredictionColumns,
     order: &[usize],
     reader: &LabelReader,
     options: &PredictionOptions,
-) -> Result<(Predictions, usize)> {
+) -> Result<(Predictions, Option<Logits>, usize)> {
     let rows = 0..table.rows.len();
     let labels = order.len();
     match shown {
@@ -217,7 +223,8 @@ fn predictions(
                 bail!(table.wrong(at / labels, column, "it is too large for f32"));
             }
             let predictions = Predictions::from_logits(&logits, labels);
-            Ok((predictions.map_err(|error| at_row(table, error, None))?, 0))
+            let predictions = predictions.map_err(|error| at_row(table, error, None))?;
+            Ok((predictions, Some(Logits { values: logits, labels }), 0))
         }
         PredictionColumns::Probabilities(columns) => {
             let mut values = numbers(table, columns, order)?;
@@ -228,7 +235,7 @@ fn predictions(
             };
             let offer = (!options.normalise).then(|| allowed(decimals, labels)).flatten();
             let predictions = Predictions::from_probabilities(&values, labels);
-            Ok((predictions.map_err(|error| at_row(table, error, offer))?, normalised))
+            Ok((predictions.map_err(|error| at_row(table, error, offer))?, None, normalised))
         }
         PredictionColumns::Confidence { confidence, predicted } => {
             let (mut sure, mut classes) = (Vec::new(), Vec::new());
@@ -238,7 +245,7 @@ fn predictions(
                 classes.push(class.ok_or_else(|| table.wrong(row, *predicted, "it is empty"))?);
             }
             let predictions = Predictions::from_confidence(&sure, &classes, labels);
-            Ok((predictions.map_err(|error| at_row(table, error, None))?, 0))
+            Ok((predictions.map_err(|error| at_row(table, error, None))?, None, 0))
         }
     }
 }

@@ -172,3 +172,45 @@ fn put<T: DataType, W: Write + Send>(
     column.typed::<T>().write_batch(values, present, None)?;
     Ok(column.close()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::LabelMap;
+    use crate::interrupt::Interrupt;
+    use crate::predictions::{read_predictions, PredictionOptions};
+    use rand::{Rng, SeedableRng};
+
+    #[test]
+    fn logits_are_read_back_to_the_last_bit() {
+        let mut draws = rand_chacha::ChaCha8Rng::seed_from_u64(0);
+        let drawn = std::iter::repeat_with(|| f32::from_bits(draws.next_u32()));
+        // Every exponent, and the sizes of logits.
+        let mut values: Vec<f32> = drawn.filter(|z| z.is_finite()).take(20_000).collect();
+        values.extend((0..20_000).map(|i| (i as f32 * 0.37).sin() * 12.0));
+        values.extend([0.0, -0.0, f32::MIN_POSITIVE, f32::MAX, f32::MIN]);
+        values.push(f32::from_bits(1));
+        let logits = Logits { values, labels: 2 };
+        let (names, labels) = (["a", "b"].map(str::to_owned), vec![None; logits.values.len() / 2]);
+        let folder = tempfile::tempdir().unwrap();
+        let (label_map, interrupt) = (LabelMap::default(), Interrupt::default());
+        for name in ["t.csv", "t.jsonl", "t.parquet"] {
+            let path = folder.path().join(name);
+            let format = LogitsFormat::of(&path).unwrap();
+            write_logits(&path, format, &logits, &names, &labels).unwrap();
+            let options = PredictionOptions {
+                task: "own",
+                labels: &names,
+                texts: &[],
+                label_map: &label_map,
+                normalise: false,
+                interrupt: &interrupt,
+            };
+            let read = read_predictions("teacher", &[path.display().to_string()], &options);
+            let read = read.unwrap().logits.unwrap();
+            let bits =
+                |logits: &Logits| logits.values.iter().map(|z| z.to_bits()).collect::<Vec<_>>();
+            assert!(bits(&read) == bits(&logits), "{name}");
+        }
+    }
+}

@@ -3,10 +3,11 @@
 use anyhow::{bail, Result};
 
 use super::labels::{label_ids, listed, LabelIndex, LabelReader, MOST_LABELS};
+use super::load::LoadOptions;
 use super::readers::{Cell, DataFile, RowSink, TableHeader};
 use super::spec::{TaskSource, TaskSpec};
 use super::spelling::did_you_mean;
-use super::{Example, SkippedRow};
+use super::{Example, IdColumn, SkippedRow};
 use crate::error::{failure, FileLocation};
 
 /// Gathers the examples of one split from its files.
@@ -16,6 +17,9 @@ pub(super) struct Collector<'a> {
     limit: usize,
     pub(super) label_names: Vec<String>,
     pub(super) examples: Vec<Example>,
+    /// Columns of ids that a file has, with an id or `None` for each example.
+    pub(super) ids: Vec<IdColumn>,
+    wanted_ids: &'a [&'a str],
     pub(super) available: usize,
     pub(super) skipped: Vec<SkippedRow>,
     /// Why no row has a label, if a file has no label column.
@@ -28,19 +32,23 @@ pub(super) struct Collector<'a> {
 struct Current {
     text: Vec<String>,
     label: Option<(String, LabelReader)>,
+    /// Its columns of ids, as positions among those of all files.
+    ids: Vec<usize>,
 }
 
 /// Maximum number of rows that cannot be used; each is kept with its reason.
 const MOST_SKIPPED: usize = 1 << 20;
 
 impl<'a> Collector<'a> {
-    pub(super) fn new(spec: &'a TaskSpec, split: &'a str, limit: Option<usize>) -> Self {
+    pub(super) fn new(spec: &'a TaskSpec, split: &'a str, options: &LoadOptions<'a>) -> Self {
         Collector {
             spec,
             split,
-            limit: limit.unwrap_or(usize::MAX),
+            limit: options.limit.unwrap_or(usize::MAX),
             label_names: spec.label_names.clone(),
             examples: Vec::new(),
+            ids: Vec::new(),
+            wanted_ids: options.ids,
             available: 0,
             skipped: Vec::new(),
             unlabelled: None,
@@ -122,6 +130,21 @@ impl<'a> Collector<'a> {
         .hint("describe the file as a task of your own, with `labels` in the order of its ids"))
     }
 
+    /// The columns of ids among `columns`, as positions among those of all files.
+    fn id_columns(&mut self, columns: &[String]) -> Vec<usize> {
+        let present = self.wanted_ids.iter().filter(|name| columns.iter().any(|c| c == *name));
+        let mut found = Vec::new();
+        for name in present {
+            let known = self.ids.iter().position(|column| column.name == **name);
+            found.push(known.unwrap_or_else(|| {
+                let ids = vec![None; self.examples.len()];
+                self.ids.push(IdColumn { name: (*name).to_owned(), ids });
+                self.ids.len() - 1
+            }));
+        }
+        found
+    }
+
     fn skip(&mut self, file: &DataFile, line: usize, reason: String) -> Result<()> {
         if self.skipped.len() == MOST_SKIPPED {
             bail!(failure!("more than {MOST_SKIPPED} rows cannot be used; this one: {reason}")
@@ -149,12 +172,15 @@ impl RowSink for Collector<'_> {
         }
         self.refuse_other_names(file, in_file)?;
         let reader = LabelReader::new(&self.label_names, in_file);
-        self.current =
-            Current { text: text.to_vec(), label: label.map(|name| (name.clone(), reader)) };
+        let ids = self.id_columns(columns);
         let index = |name: &String| {
             columns.iter().position(|column| column == name).expect("found among the columns")
         };
-        Ok(text.iter().chain(label).map(index).collect())
+        let named = ids.iter().map(|&column| &self.ids[column].name);
+        let wanted = text.iter().chain(label).chain(named).map(index).collect();
+        let label = label.map(|name| (name.clone(), reader));
+        self.current = Current { text: text.to_vec(), label, ids };
+        Ok(wanted)
     }
 
     fn row(&mut self, file: &DataFile, line: usize, cells: Vec<Cell>) -> Result<()> {
@@ -170,7 +196,9 @@ impl RowSink for Collector<'_> {
             }
         }
         let mut label = None;
-        if let (Some((column, reader)), Some(cell)) = (&self.current.label, cells.next()) {
+        if let Some(((column, reader), cell)) =
+            self.current.label.as_ref().and_then(|known| Some((known, cells.next()?)))
+        {
             if cell == Cell::Missing {
                 let reason = format!("column `{column}` holds {}", cell.kind());
                 return self.skip(file, line, reason);
@@ -184,6 +212,13 @@ impl RowSink for Collector<'_> {
             let mut texts = texts.into_iter();
             let text = texts.next().expect("a task has a text column");
             self.examples.push(Example { text, pair: texts.next(), label });
+            for (&column, cell) in self.current.ids.iter().zip(cells) {
+                self.ids[column].ids.push(cell.text());
+            }
+            // Those that this file lacks.
+            for column in &mut self.ids {
+                column.ids.resize(self.examples.len(), None);
+            }
         }
         Ok(())
     }

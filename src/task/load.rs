@@ -31,6 +31,8 @@ pub struct LoadOptions<'a> {
     pub limit: Option<usize>,
     /// Accept any share of unusable rows, which are still listed.
     pub allow_skipped: bool,
+    /// Columns of ids to keep where the files have them.
+    pub ids: &'a [&'a str],
     /// The Hub, for data sets without local files.
     pub hub: &'a Hub,
 }
@@ -75,6 +77,26 @@ pub fn load_texts(
     read_files(&spec, split, vec![Located::Local(path.to_owned())], options)
 }
 
+/// Reads the tables `paths`, which have the task's text columns and a header, as the split `split`. They
+/// may have its label column.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_table(
+    spec: &TaskSpec,
+    split: &str,
+    paths: &[PathBuf],
+    options: &LoadOptions,
+) -> Result<Dataset> {
+    let columns = Columns { label_expected: false, headerless: None, ..spec.columns.clone() };
+    let mut spec = TaskSpec { columns, ..spec.clone() };
+    // A task's `format` is that of its own files.
+    if let TaskSource::Custom { task, .. } = &mut spec.source {
+        task.format = None;
+    }
+    read_files(&spec, split, paths.iter().cloned().map(Located::Local).collect(), options)
+}
+
 /// Reads the files of a split.
 fn read_files(
     spec: &TaskSpec,
@@ -82,7 +104,7 @@ fn read_files(
     found: Vec<Located>,
     options: &LoadOptions,
 ) -> Result<Dataset> {
-    let mut collector = Collector::new(spec, split, options.limit);
+    let mut collector = Collector::new(spec, split, options);
     let (mut files, mut names) = (Vec::new(), Vec::new());
     let mut commit = None;
     for located in found {
@@ -111,6 +133,7 @@ fn read_files(
         split: split.to_owned(),
         label_names: collector.label_names,
         examples: collector.examples,
+        ids: collector.ids,
         available: collector.available,
         skipped: collector.skipped,
         unlabelled,

@@ -17,7 +17,7 @@ mod testing; //   builders for the tests of this room
 pub use custom::{CustomTask, SplitPaths, TextColumns};
 pub use glue::ALL_TASKS;
 pub use labels::{find_label, label_ids, listed, LabelIndex, LabelReader, MOST_LABELS};
-pub use load::{has_split, load, load_texts, LoadOptions};
+pub use load::{has_split, load, load_table, load_texts, LoadOptions};
 pub use readers::DataFormat;
 pub use spec::{builtin_names, canonical_name, hub_split, is_builtin, HubSplit, Metric, TaskSpec};
 
@@ -32,6 +32,15 @@ pub struct Example {
     pub pair: Option<String>,
     /// Index into [`Dataset::label_names`]; `None` if the row has no label (or −1).
     pub label: Option<u32>,
+}
+
+/// A column of the data that names each example.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdColumn {
+    /// The column's name.
+    pub name: String,
+    /// The id of each example (N), as text; `None` for an empty cell.
+    pub ids: Vec<Option<String>>,
 }
 
 /// A row that could not be used, and why.
@@ -56,6 +65,8 @@ pub struct Dataset {
     pub label_names: Vec<String>,
     /// The examples to audit: the first `limit` of them when `--limit` is given.
     pub examples: Vec<Example>,
+    /// The columns of ids that were asked for and that the files have.
+    pub ids: Vec<IdColumn>,
     /// Usable examples of the whole split, before `--limit`.
     pub available: usize,
     /// Rows that could not be used, in file order.

@@ -147,6 +147,11 @@ impl TaskSpec {
         self.columns.text.concat()
     }
 
+    /// The names of the columns of its texts in each layout: one, or two for a pair.
+    pub fn text_layouts(&self) -> &[Vec<String>] {
+        &self.columns.text
+    }
+
     /// The columns under which its texts are written: the Hub's, or those of a user's own task.
     pub fn written_text_columns(&self) -> &[String] {
         self.columns.text.last().expect("a task has a text column")

@@ -90,17 +90,12 @@ impl DataTable {
     /// # Errors
     /// Naming file, line and column of a cell that holds a list or the like.
     pub fn text(&self, row: usize, column: usize) -> Result<Option<String>> {
-        Ok(match &self.rows[row].cells[column] {
-            Cell::Null | Cell::Missing => None,
-            Cell::Bool(value) => Some(value.to_string()),
-            Cell::Integer(value) => Some(value.to_string()),
-            Cell::Number(value) => Some(value.to_string()),
-            Cell::Text(text) if text.is_empty() => None,
-            Cell::Text(text) => Some(text.clone()),
+        match &self.rows[row].cells[column] {
             Cell::Other(kind) => {
                 bail!(self.wrong(row, column, format!("{kind} is neither text nor number")))
             }
-        })
+            cell => Ok(cell.text()),
+        }
     }
 
     /// A cell as a label id; `None` for null, an empty field or -1.

@@ -49,7 +49,7 @@ impl Folder {
 
     pub(super) fn options<'a>(&self, hub: &'a Hub) -> LoadOptions<'a> {
         let data = Some(self.path().to_owned());
-        LoadOptions { data, limit: None, allow_skipped: false, hub }
+        LoadOptions { data, limit: None, allow_skipped: false, ids: &[], hub }
     }
 }
 

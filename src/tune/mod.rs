@@ -23,6 +23,7 @@ mod measure; //     a student compared with the bound
 mod importance; //  the share of each key in the results
 mod finale; //      the winner, on data that the search did not see
 mod notes; //       notes on the verdict
+mod checks; //      the plan on its models and its data, before the first trial
 mod run; //         the whole tune, in order
 
 pub use run::tune;

@@ -1,6 +1,5 @@
 //! A tune, from its plan to its report.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, Once};
@@ -11,6 +10,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::answers::{AccuracyReference, Answers};
+use super::checks::{checked, CheckedPlan};
 use super::constraints::Constraints;
 use super::finale::Confirmation;
 use super::journal::{Journal, JournalHead, RunId, TrainingRun, TrainingRuns};
@@ -18,23 +18,19 @@ use super::locks::{Locks, POLL};
 use super::log::TuneLog;
 use super::measure;
 use super::outcome::RunOutcome;
-use super::plan::{wrong, wrong_start, Plan, Reference, ReferenceModel};
+use super::plan::{Plan, Reference, ReferenceModel};
 use super::pruning::{trial_epochs, TrialPruner};
 use super::ranking::{candidates, ranked, students, ConfirmationRule, Finals};
 use super::search::propose;
 use super::space::TrialSettings;
 use super::warm::WarmStart;
 use crate::audit::{Gate, Session};
-use crate::confidence::{PairError, Statistic};
+use crate::confidence::PairError;
 use crate::digest::hexadecimal;
-use crate::distill::data::Splits;
 use crate::distill::evaluate::Diverged;
-use crate::distill::methods::{Method, OwnKeys, METHODS};
 use crate::distill::saved::TrainingFolder;
-use crate::distill::{
-    check, distill_with, SampleDraw, TrainingContext, TrainingFacts, TrainingOutcome,
-};
-use crate::error::{failure, usage, Interrupted};
+use crate::distill::{distill_with, SampleDraw, TrainingContext, TrainingFacts, TrainingOutcome};
+use crate::error::{failure, Interrupted};
 use crate::report::tuning::Tuning;
 
 /// The outcome of an interrupted tune, as the user is told.
@@ -88,28 +84,7 @@ struct Claim {
 
 impl<'a> Tune<'a> {
     fn prepare(plan: &'a Plan, session: &'a Session, trainings: &'a Session) -> Result<Self> {
-        let recipe = plan.recipe(&plan.defaults(), plan.seed, &plan.output)?;
-        let facts = check(&recipe, trainings)?;
-        require_labels(&facts, &recipe.settings.task.name)?;
-        let mut taught_by = BTreeMap::new();
-        for (name, point) in plan.corners().into_iter().filter(|(name, _)| constrains_models(name))
-        {
-            let recipe = plan.recipe(&point, plan.seed, &plan.output)?;
-            let facts = check(&recipe, trainings).map_err(|error| wrong(name, &point, &error))?;
-            let choice = point.get("learn_from").map(ToString::to_string);
-            taught_by.extend(choice.zip(facts.taught_by));
-        }
-        for (i, point) in plan.start.iter().enumerate() {
-            let recipe = plan.recipe(point, plan.seed, &plan.output)?;
-            check(&recipe, trainings).map_err(|error| wrong_start(i + 1, &error))?;
-        }
-        let mut gate = Gate::new(&recipe.settings, None, facts.train)?;
-        if gate.statistic == Statistic::Published {
-            let splits = Splits::read(&recipe.settings, trainings)?;
-            for split in [Some(&splits.train), splits.validation.as_ref()].into_iter().flatten() {
-                gate.require_labels(facts.labels, &split.labels())?;
-            }
-        }
+        let CheckedPlan { facts, taught_by, mut gate } = checked(plan, trainings)?;
         if let Some(origin) = &plan.bound_origin {
             gate.origin = origin.clone();
         }
@@ -429,27 +404,6 @@ impl<'a> Tune<'a> {
     }
 }
 
-/// Requires labels in both parts of the validation split.
-fn require_labels(facts: &TrainingFacts, task: &str) -> Result<()> {
-    let lacks = match facts.labelled {
-        None => format!("`{task}` has no validation split"),
-        Some([0, 0]) => format!("the validation split of `{task}` has no labels"),
-        Some([0, _]) => format!("the seen part of `{task}`'s validation split has no labels"),
-        Some([_, 0]) => format!("the unseen part of `{task}`'s validation split has no labels"),
-        Some(_) => return Ok(()),
-    };
-    bail!(usage!("{lacks}, which students are compared on")
-        .hint("name one with labels in the task's `splits`"))
-}
-
-/// Whether some values of a key may not suit the models, so that they are checked first.
-fn constrains_models(name: &str) -> bool {
-    let shared = ["student", "layer_map", "method", "compat", "learn_from"];
-    let table = name.split('.').next().unwrap_or_default();
-    let own = |method: &Method| method.owns(table) && method.own_keys == OwnKeys::ConstrainModels;
-    shared.contains(&table) || METHODS.iter().any(own) || name.contains(".losses.")
-}
-
 /// `id` with the settings of its trial.
 fn with_settings(runs: &TrainingRuns, id: RunId) -> Option<(RunId, TrialSettings)> {
     runs.find(RunId::trial(id.trial)).map(|trial| (id, trial.point.clone()))
@@ -471,30 +425,4 @@ fn stopped(error: Error) -> Error {
 fn one_line(error: &anyhow::Error) -> String {
     let text = format!("{error:#}");
     text.lines().next().unwrap_or_default().to_owned()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::rendered;
-
-    #[test]
-    fn labels_are_required_in_both_parts_of_the_validation_split() {
-        let checked = |labelled| {
-            let (fingerprint, compared, taught_by) = Default::default();
-            let (train, labels) = (9, 2);
-            let facts = TrainingFacts { fingerprint, compared, taught_by, train, labels, labelled };
-            require_labels(&facts, "own").map_err(|error| rendered(&error))
-        };
-        assert_eq!(checked(Some([1, 1])), Ok(()));
-        for (labelled, named) in [
-            (None, "`own` has no validation split"),
-            (Some([0, 0]), "the validation split of `own` has no labels"),
-            (Some([0, 3]), "the seen part of `own`'s validation split has no labels"),
-            (Some([3, 0]), "the unseen part of `own`'s validation split has no labels"),
-        ] {
-            let why = checked(labelled).unwrap_err();
-            assert!(why.contains(named) && why.contains("hint: "), "{why}");
-        }
-    }
 }

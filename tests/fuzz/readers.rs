@@ -23,7 +23,7 @@ use confidence_audit::input::InputFile;
 use confidence_audit::interrupt::Interrupt;
 use confidence_audit::model::{self, Head};
 use confidence_audit::predictions::{
-    read_predictions, write_logits, LogitsFormat, PredictionOptions,
+    read_predictions, write_logits, LogitsFormat, PredictionOptions, IDS,
 };
 use confidence_audit::report::{write_json, Envelope, RenderOptions, Report, Saved};
 use confidence_audit::task::{builtin_names, load, LoadOptions, TaskSpec};
@@ -275,7 +275,7 @@ fn data(folder: &Path, extension: &'static str) -> Target {
 fn read_sst2(folder: &Path) -> Result<()> {
     let hub = offline(folder);
     let data = Some(folder.to_owned());
-    let options = LoadOptions { data, limit: None, allow_skipped: true, hub: &hub };
+    let options = LoadOptions { data, limit: None, allow_skipped: true, ids: &["id"], hub: &hub };
     let dataset = load(&TaskSpec::glue("sst2").unwrap(), "train", &options)?;
     assert!(!dataset.examples.is_empty(), "no example and no error");
     Ok(())
@@ -319,7 +319,8 @@ fn parquet(rows: &[(String, i64)]) -> Vec<u8> {
     writer.into_inner().unwrap()
 }
 
-/// A table of logits in one of three formats; the first byte of an input says which.
+/// A table of logits in one of three formats, joined with 20 examples; the first byte of an input says
+/// which.
 fn predictions(folder: &Path) -> Target {
     const FORMATS: [(&str, LogitsFormat); 3] = [
         ("csv", LogitsFormat::Csv),
@@ -339,6 +340,13 @@ fn predictions(folder: &Path) -> Target {
             [&[number][..], &fs::read(&path).unwrap()].concat()
         })
         .collect();
+    let rows: String =
+        (0..20).map(|i| format!("r{i},\"{}\",{}\n", glue::sentence(i), i % 2)).collect();
+    fs::write(folder.join("train.csv"), format!("guid,sentence,label\n{rows}")).unwrap();
+    let (task, hub) = (TaskSpec::glue("sst2").unwrap(), offline(folder));
+    let data = Some(folder.to_owned());
+    let options = LoadOptions { data, limit: None, allow_skipped: false, ids: &IDS, hub: &hub };
+    let split = load(&task, "train", &options).unwrap();
     let folder = folder.to_owned();
     let read = move |bytes: &[u8]| {
         let (number, content) = bytes.split_first().unwrap_or((&0, &[]));
@@ -349,13 +357,15 @@ fn predictions(folder: &Path) -> Target {
         let options = PredictionOptions {
             task: "sst2",
             labels: &names,
-            texts: &[],
+            texts: &task.text_columns(),
             label_map: &LabelMap::default(),
             normalise: true,
             interrupt: &interrupt,
         };
         let file = read_predictions("teacher", &files, &options)?;
         assert!(!file.labels.is_empty(), "no prediction and no error");
+        let (joined, _) = file.of_split(&split, &task)?;
+        assert_eq!(joined.labels.len(), split.examples.len());
         Ok(())
     };
     Target { corpus, syntax: Syntax::Text, read: Box::new(read) }

@@ -213,9 +213,13 @@ impl Method {
 
     /// Whether the teacher's logits are all that it reads of the teacher.
     fn reads_logits_only(&self) -> bool {
-        let runs_teacher = self.terms.iter().any(|term| term.0.runs_teacher);
         let reads_logits = self.terms.iter().any(|term| term.0.teacher_logits);
-        reads_logits && !runs_teacher && !self.reads_encoders()
+        reads_logits && !self.runs_teacher()
+    }
+
+    /// Whether it needs the teacher itself: its hidden states, or its answers to texts of the method.
+    pub fn runs_teacher(&self) -> bool {
+        self.reads_encoders() || self.terms.iter().any(|term| term.0.runs_teacher)
     }
 
     pub fn maps_layers(&self) -> bool {

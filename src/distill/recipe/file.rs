@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use toml::de::DeTable;
 
+use super::teacher::WrittenTables;
 use super::StageLayer;
 use crate::confidence::{ConfidenceKind, Statistic};
 use crate::config::Layer;
@@ -208,6 +209,8 @@ pub(super) struct RecipeFile {
     pub task: Option<String>,
     pub method: Option<String>,
     pub teacher: Option<String>,
+    /// Tables of the teacher's predictions.
+    pub teacher_predictions: Option<WrittenTables>,
     /// The checkpoint that teaches, where it is not the teacher.
     pub learn_from: Option<String>,
     pub data: Option<String>,

@@ -8,6 +8,7 @@
 mod file; //    the TOML
 mod resolve; // the settings in force, checked
 mod stage; //   the keys of a stage
+mod teacher; // a teacher that is a table
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ pub use file::{
     StudentLayer, TeacherStates, WrittenStates,
 };
 pub use stage::{Stage, StageLayer};
+pub use teacher::{TeacherPredictions, WrittenTables};
 
 use super::methods::{Configured, KeptFrom, Method, MethodInputs};
 use crate::confidence::{ConfidenceKind, Statistic};
@@ -66,6 +68,8 @@ pub struct Flags {
     pub settings: Layer,
     /// The task.
     pub task: Option<String>,
+    /// Tables of the teacher's predictions.
+    pub teacher_predictions: Option<TeacherPredictions>,
     /// The method.
     pub method: Option<String>,
     /// The origin of the student's weights.
@@ -80,6 +84,8 @@ pub struct Flags {
 pub struct Recipe {
     /// Settings shared with audits.
     pub settings: Settings,
+    /// The teacher's predictions, where the teacher is a table.
+    pub teacher_predictions: Option<TeacherPredictions>,
     /// The checkpoint that teaches, where it is not the teacher: the student is measured against the
     /// teacher all the same.
     pub learn_from: Option<String>,
@@ -149,6 +155,11 @@ impl Recipe {
             usage!("{at}{}", e.message())
         })?;
         Self::resolve(file, path, text, flags)
+    }
+
+    /// Whether students are measured against a teacher: a checkpoint or a table.
+    pub fn has_teacher(&self) -> bool {
+        self.settings.teacher.is_some() || self.teacher_predictions.is_some()
     }
 
     /// κ of a training over `n` examples, where the choice of the state depends on it.

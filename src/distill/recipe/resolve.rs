@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{bail, Result};
 
 use super::{
-    resolved, Beta, BetaStopping, Compat, Flags, Init, Keep, Layers, Recipe, RecipeFile, Stage,
-    StageLayer, StoppingLoss, StudentLayer, TeacherStates,
+    resolved, teacher, Beta, BetaStopping, Compat, Flags, Init, Keep, Layers, Recipe, RecipeFile,
+    Stage, StageLayer, StoppingLoss, StudentLayer, TeacherPredictions, TeacherStates,
 };
 use crate::confidence::Statistic;
 use crate::config::{Config, Layer, Settings};
@@ -35,11 +35,17 @@ impl Recipe {
             Some((_, configured)) => configured,
             None => (method.configure)(None)?,
         };
-        let settings = settings(&file, path, text, flags)?;
         let folder = path.parent().unwrap_or(Path::new("."));
+        let tables = teacher::predictions(&mut file, folder, flags, method)?;
+        let settings = settings(&file, path, text, flags)?;
         let stages = stages(&file, method)?;
-        let (student, init) = student(&file, folder, flags, method)?;
-        require_teacher(&settings, method, &stages, (&student, init))?;
+        // A table has no layers.
+        let init = if tables.is_some() { Init::Base } else { method.init };
+        let (student, init) = student(&file, folder, flags, init)?;
+        match &tables {
+            Some(_) => teacher::require_start(init, student.base.as_deref())?,
+            None => require_teacher(&settings, method, &stages, (&student, init))?,
+        }
         let output = flags.output.clone().or(file.output.as_ref().map(PathBuf::from));
         let output = output.ok_or_else(|| {
             Diagnostic::usage("no output folder is given")
@@ -49,12 +55,13 @@ impl Recipe {
         configured.check()?;
         Ok(Recipe {
             stopping: stopping(&file, &stages)?,
-            keep: keep(&file, &settings)?,
+            keep: keep(&file, &settings, tables.as_ref())?,
             states: file.states.unwrap_or_default(),
             held_out: file.held_out,
             inputs: configured.inputs().resolved(folder),
             learn_from: learn_from(&file, folder, &settings, &stages)?,
             settings,
+            teacher_predictions: tables,
             method,
             configured,
             student,
@@ -152,7 +159,10 @@ fn require_teacher(
         method.name,
         if teaches { "" } else { ", whose layers or vocabulary the student takes" }
     )
-    .hint("pass --teacher DIR_OR_HUB_ID, or set `teacher`"))
+    .hint(
+        "pass --teacher DIR_OR_HUB_ID, or set `teacher`; predictions of the training set, as \
+         --teacher-predictions FILE, are enough for a method that compares logits alone"
+    ))
 }
 
 /// Whether a loss compares the student with a teacher.
@@ -195,15 +205,28 @@ fn augmented(file: &RecipeFile, folder: &Path, stages: &[Stage]) -> Result<Optio
     Ok(Some(resolved(folder, path)))
 }
 
-fn keep(file: &RecipeFile, settings: &Settings) -> Result<Keep> {
-    let default = match settings.teacher {
-        Some(_) => Keep::OneStandardError,
-        None => Keep::BestAccuracy,
+fn keep(
+    file: &RecipeFile,
+    settings: &Settings,
+    tables: Option<&TeacherPredictions>,
+) -> Result<Keep> {
+    let has_teacher = settings.teacher.is_some() || tables.is_some();
+    let default = match has_teacher {
+        true => Keep::OneStandardError,
+        false => Keep::BestAccuracy,
     };
     let keep = file.keep.unwrap_or(default);
-    if keep.compares_sigma() && settings.teacher.is_none() {
+    if keep.compares_sigma() && !has_teacher {
         let why = format!("`keep` = `{keep}` compares with a teacher, and none is set");
         bail!(Diagnostic::usage(why).hint("use best-accuracy or last"));
+    }
+    if keep == Keep::BestSigma && tables.is_some_and(|tables| tables.validation.is_none()) {
+        bail!(Diagnostic::usage(
+            "`keep` = `best-sigma` needs the teacher's predictions on the validation split"
+        )
+        .hint(
+            "set `teacher_predictions = { train = FILE, validation = FILE }`, or another `keep`"
+        ));
     }
     if file.kappa.is_some() && keep != Keep::BestPreserved {
         bail!(Diagnostic::usage("`kappa` has no effect without `keep` = `best-preserved`")
@@ -279,14 +302,14 @@ fn student(
     file: &RecipeFile,
     folder: &Path,
     flags: &Flags,
-    method: &Method,
+    default: Init,
 ) -> Result<(StudentLayer, Init)> {
     let mut student = file.student.clone();
     student.base = flags
         .base
         .clone()
         .or_else(|| student.base.map(|base| resolved(folder, &base).display().to_string()));
-    let init = flags.init.or(student.init).unwrap_or(method.init);
+    let init = flags.init.or(student.init).unwrap_or(default);
     student.init = Some(init);
     let wrong = |key: &str, why: &str| usage!("`student.{key}` {why}");
     match init {

@@ -9,9 +9,11 @@ use sha2::{Digest, Sha256};
 use super::prepared::Prepared;
 use super::teaching::OpenedTeaching;
 use super::Distillation;
+use crate::audit::Classifier;
 use crate::digest::hexadecimal;
+use crate::distill::data::Teacher;
 use crate::distill::evaluate::Evaluated;
-use crate::distill::record::{RecordedCheckpoint, RecordedRecipe};
+use crate::distill::record::RecordedRecipe;
 use crate::distill::saved::FORMAT;
 
 impl Distillation<'_> {
@@ -43,13 +45,13 @@ impl Distillation<'_> {
             (env!("CARGO_PKG_VERSION"), FORMAT),
             (name, self.recipe.method.name, &self.labels),
             recipe,
-            (self.sources.0.as_ref().map(RecordedCheckpoint::hashes), self.sources.1.hashes()),
+            (self.teacher_hashes(), self.sources.1.hashes()),
             self.generator.as_ref().map(|generator| generator.recorded.hashes()),
             self.learns_from.as_ref().map(OpenedTeaching::fingerprint).transpose()?,
             (
                 format!("{:?}", settings.casing),
                 // The teacher may cut texts, and read segments, otherwise than the student.
-                self.teacher.as_ref().map(|teacher| teacher.classifier.tokens_key()),
+                self.teacher_tokens(),
             ),
             (prepared.train.sha256(), prepared.other_texts_sha256()),
             validation.map(Evaluated::sha256),
@@ -61,14 +63,27 @@ impl Distillation<'_> {
     pub(super) fn compared(&self, prepared: &Prepared) -> Result<String> {
         let parts = serde_json::to_vec(&(
             &self.labels,
-            (self.sources.0.as_ref().map(RecordedCheckpoint::hashes), self.sources.1.hashes()),
+            (self.teacher_hashes(), self.sources.1.hashes()),
             format!("{:?}", self.recipe.settings.casing),
-            self.teacher.as_ref().map(|teacher| teacher.classifier.tokens_key()),
+            self.teacher_tokens(),
             (prepared.train.sha256(), prepared.other_texts_sha256()),
             self.generator.as_ref().map(|generator| generator.recorded.hashes()),
             prepared.validation.as_ref().map(Evaluated::sha256),
         ))?;
         Ok(hexadecimal(&Sha256::digest(&parts)))
+    }
+
+    /// What the teacher's logits depend on besides their tokens: hashes of a checkpoint, or of tables.
+    fn teacher_hashes(&self) -> Option<Vec<String>> {
+        match &self.teacher {
+            Some(Teacher::Tables(tables)) => Some(tables.hashes()),
+            _ => self.sources.0.as_ref().map(|of| of.hashes().map(str::to_owned).to_vec()),
+        }
+    }
+
+    /// The tokens of a teacher that is a model.
+    fn teacher_tokens(&self) -> Option<&str> {
+        self.teacher.as_ref().and_then(Teacher::model).map(Classifier::tokens_key)
     }
 
     /// The shared file of each stage before the first whose states may be kept: such states are not

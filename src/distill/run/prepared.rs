@@ -7,10 +7,10 @@ use super::teaching::OpenedTeaching;
 use super::{Distillation, TrainingContext};
 use crate::audit::{
     beyond_tokenizer, checkpoint_notes, lengths_differ, reading_notes, segments_not_fed,
-    set_max_length, Role, Session,
+    set_max_length, Classifier, Role, Session,
 };
 use crate::checkpoint::Checkpoint;
-use crate::distill::data::{cut, evaluated, source, tokens, MeasuringLogits, Splits, Teacher};
+use crate::distill::data::{cut, evaluated, read_data, source, tokens, MeasuringLogits, Teacher};
 use crate::distill::evaluate::Evaluated;
 use crate::distill::objective::Setting;
 use crate::distill::recipe::{Init, Keep, Recipe, StudentLayer};
@@ -81,7 +81,11 @@ impl<'a> Distillation<'a> {
         session: &'a Session,
     ) -> Result<Self> {
         let settings = &recipe.settings;
-        let splits = Splits::read(settings, session)?.with_texts_of(recipe, session)?;
+        let (splits, mut tables) = read_data(recipe, session)?;
+        let splits = splits.with_texts_of(recipe, session)?;
+        if let (Some(tables), Some(texts)) = (&mut tables, &splits.augmented) {
+            tables.read_augmented(recipe, texts, session)?;
+        }
         let begun_from = match recipe.init {
             Init::Base => recipe.student.base.as_deref().context("no base")?,
             Init::TeacherLayers => settings.require_teacher()?,
@@ -97,12 +101,11 @@ impl<'a> Distillation<'a> {
         if !is_the_teacher {
             checkpoint_notes("student's base", &checkpoint, session);
         }
-        let teacher = settings.teacher.as_deref();
-        let teacher = teacher.map(|source| Teacher::open(source, &[], &splits, settings, session));
-        let mut teacher = teacher.transpose()?;
+        let mut teacher = Teacher::open(recipe, &splits, tables, session)?;
+        let of_teacher = teacher.as_ref().and_then(Teacher::model);
         let mut notes = Vec::new();
-        if let Some(Teacher { classifier }) = &teacher {
-            notes.extend(reading_notes(classifier, &splits.train, settings));
+        if let Some(model) = of_teacher {
+            notes.extend(reading_notes(model, &splits.train, settings));
         }
         if let Some(shape) = trainable_shape(&checkpoint.config, checkpoint.network.weights()?)? {
             let segments = has_segments(&checkpoint.config, checkpoint.network.weights()?)?;
@@ -113,16 +116,18 @@ impl<'a> Distillation<'a> {
                 notes.extend(segments_not_fed(Role::Student, segments, tokenizer, &splits.train));
             }
             let of_student = (tokenizer.max_length(), limit);
-            let of_teacher = teacher.as_ref().map(|teacher| teacher.classifier.length());
+            let of_teacher = of_teacher.map(Classifier::length);
             notes.extend(of_teacher.and_then(|length| lengths_differ(length, of_student)));
         }
         notes.iter().for_each(|note| session.progress.note(note));
         let labels = match &teacher {
-            Some(teacher) => teacher.classifier.label_names().to_vec(),
+            Some(teacher) => teacher.label_names().to_vec(),
             None => splits.label_names(),
         };
-        let of_teacher = teacher.as_mut().map(|t| source(t.classifier.checkpoint_mut(), session));
-        let of_teacher = of_teacher.transpose()?;
+        let of_teacher = match &mut teacher {
+            Some(Teacher::Model(model)) => Some(source(model.checkpoint_mut(), session)?),
+            Some(Teacher::Tables(_)) | None => None,
+        };
         let sources = (of_teacher, source(&mut checkpoint, session)?);
         let learns_from = OpenedTeaching::open(recipe, &splits, teacher.as_ref(), session)?;
         let generator = OpenedGenerator::open(recipe, checkpoint.tokenizer.max_length(), session)?;
@@ -150,6 +155,11 @@ impl<'a> Distillation<'a> {
             self.splits.require_labels()?;
         }
         let recipe = self.recipe;
+        if let Some(Teacher::Tables(tables)) = &self.teacher {
+            tables.require_known(&recipe.stages)?;
+            let note = tables.rounding_note(&recipe.stages);
+            note.iter().for_each(|note| self.session.progress.message(note));
+        }
         let student = self.student(&recipe.student, recipe.settings.seed)?;
         let mut assistants = Vec::new();
         for (i, asked) in recipe.configured.assistants(recipe).iter().enumerate() {
@@ -166,7 +176,7 @@ impl<'a> Distillation<'a> {
         let init = recipe.init;
         let plan = StudentPlan { labels: &self.labels, seed, compat: recipe.compat };
         let columns = match (init, &self.teacher) {
-            (Init::TeacherLayers, Some(teacher)) => Some(teacher.classifier.columns().to_vec()),
+            (Init::TeacherLayers, Some(Teacher::Model(model))) => Some(model.columns().to_vec()),
             (Init::Base, _) => columns_by_name(&self.checkpoint, &self.labels)?,
             _ => None,
         };

@@ -10,7 +10,7 @@ use super::Distillation;
 use crate::audit::{reading_notes, Classifier, Session};
 use crate::checkpoint::{Checkpoint, LabelMap};
 use crate::digest::hexadecimal;
-use crate::distill::data::{source, tokens, Splits, Teacher};
+use crate::distill::data::{model_teaching, open_model, source, tokens, Splits, Teacher};
 use crate::distill::evaluate::tokens_sha256;
 use crate::distill::objective::Objective;
 use crate::distill::recipe::{Compat, Recipe};
@@ -24,7 +24,7 @@ use crate::model::load_trainable;
 
 /// The checkpoint that teaches, where it is not the teacher.
 pub(super) struct OpenedTeaching {
-    teacher: Teacher,
+    model: Classifier,
     pub recorded: RecordedCheckpoint,
 }
 
@@ -40,23 +40,23 @@ impl OpenedTeaching {
         teacher: Option<&Teacher>,
         session: &Session,
     ) -> Result<Option<Self>> {
-        let Some((name, of_teacher)) = recipe.learn_from.as_ref().zip(teacher) else {
+        let of_teacher = teacher.and_then(Teacher::model);
+        let Some((name, of_teacher)) = recipe.learn_from.as_ref().zip(of_teacher) else {
             return Ok(None);
         };
         let within = || format!("`learn_from` = `{name}`");
-        let of_teacher = &of_teacher.classifier;
         let mut settings = recipe.settings.clone();
         let opened = Checkpoint::open(name, settings.casing, &session.hub).with_context(within)?;
         if opened.config.label_names()? != of_teacher.checkpoint().config.label_names()? {
             settings.label_map = LabelMap::default();
         }
         let known = of_teacher.label_names();
-        let teacher = Teacher::open(name, known, splits, &settings, session);
-        let mut teacher = teacher.with_context(within)?;
-        let notes = reading_notes(&teacher.classifier, &splits.train, &settings);
+        let model = open_model(name, known, splits, &settings, session);
+        let mut model = model.with_context(within)?;
+        let notes = reading_notes(&model, &splits.train, &settings);
         notes.iter().for_each(|note| session.progress.note(note));
-        let recorded = source(teacher.classifier.checkpoint_mut(), session)?;
-        Ok(Some(OpenedTeaching { teacher, recorded }))
+        let recorded = source(model.checkpoint_mut(), session)?;
+        Ok(Some(OpenedTeaching { model, recorded }))
     }
 
     /// Differs for other logits, hidden states or tokens.
@@ -67,24 +67,25 @@ impl OpenedTeaching {
 
     /// Its model and tokenizer.
     pub fn classifier(&self) -> &Classifier {
-        &self.teacher.classifier
+        &self.model
     }
 }
 
 impl Distillation<'_> {
-    /// The model that the student learns from: the teacher, unless the recipe names another.
+    /// The model that the student learns from: the teacher, unless the recipe names another. `None`
+    /// without a teacher, and where its predictions are a table.
     pub(super) fn teaching(&self) -> Option<(&Classifier, &RecordedCheckpoint)> {
         match &self.learns_from {
             Some(other) => Some((other.classifier(), &other.recorded)),
             None => {
-                let classifier = self.teacher.as_ref().map(|teacher| &teacher.classifier);
+                let classifier = self.teacher.as_ref().and_then(Teacher::model);
                 classifier.zip(self.sources.0.as_ref())
             }
         }
     }
 
-    /// Runs the teacher, against which `all` are measured, and the model that they learn from -> its
-    /// logits on the texts that they are trained on.
+    /// Runs the teacher, against which `all` are measured, and the model that they learn from, or reads
+    /// their tables -> the logits on the texts that they are trained on.
     ///
     /// # Errors
     /// An interrupt, a model that cannot be run.
@@ -93,11 +94,8 @@ impl Distillation<'_> {
         let teacher = self.teacher.as_mut().context("no teacher")?;
         let measuring = teacher.measuring(splits, settings, session)?;
         let teaching = match &mut self.learns_from {
-            Some(other) => other.teacher.teaching(splits, None, settings, session)?,
-            None => {
-                let train = Some(measuring.train.clone());
-                teacher.teaching(splits, train, settings, session)?
-            }
+            Some(other) => model_teaching(&mut other.model, splits, None, settings, session)?,
+            None => teacher.teaching(splits, &measuring.train, settings, session)?,
         };
         for prepared in all {
             prepared.measure_against(&measuring);

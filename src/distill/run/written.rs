@@ -10,7 +10,7 @@ use super::prepared::Prepared;
 use super::Distillation;
 use crate::audit::run_options;
 use crate::checkpoint::NewCheckpoint;
-use crate::distill::data::recorded;
+use crate::distill::data::{recorded, Teacher};
 use crate::distill::evaluate::{Evaluated, Score, SoftLoss};
 use crate::distill::record::{self, Data, DistillationRecord, RecordedEnsemble};
 use crate::distill::trainer::FinishedTraining;
@@ -20,6 +20,8 @@ use crate::model::Trainable;
 /// A student that was trained and written.
 pub struct Student {
     pub folder: PathBuf,
+    /// The files of the training set.
+    pub trained_on: Vec<String>,
     pub ended: FinishedTraining,
     /// On the training set.
     pub train: Score,
@@ -86,6 +88,7 @@ impl Distillation<'_> {
         };
         Ok(Student {
             folder: recipe.output.clone(),
+            trained_on: self.splits.train.names.clone(),
             ended,
             train,
             validation,
@@ -122,6 +125,10 @@ impl Distillation<'_> {
             ensemble: measured.ensemble,
             recipe: self.recorded(prepared),
             teacher: self.sources.0.clone(),
+            teacher_predictions: match &self.teacher {
+                Some(Teacher::Tables(tables)) => Some(tables.recorded()),
+                _ => None,
+            },
             learn_from: self.learns_from.as_ref().map(|other| &other.recorded),
             begun_from: Some(self.sources.1.clone()),
             generator: self.generator.as_ref().map(|generator| generator.recorded.clone()),

@@ -77,6 +77,18 @@ pub enum Cell {
 }
 
 impl Cell {
+    /// Its text; whole numbers have no decimal point, so that ids agree between formats. `None` for
+    /// nothing, and for a list or the like.
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Cell::Missing | Cell::Null | Cell::Other(_) => None,
+            Cell::Bool(value) => Some(value.to_string()),
+            Cell::Integer(value) => Some(value.to_string()),
+            Cell::Number(value) => Some(value.to_string()),
+            Cell::Text(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        }
+    }
+
     /// The cell's kind, for messages.
     pub fn kind(&self) -> &'static str {
         match self {

@@ -7,7 +7,8 @@ mod winner; //  the winner's checkpoint and recipe
 
 use anyhow::{Context, Result};
 
-use crate::audit::audit;
+use crate::audit::{audit, audit_student};
+use crate::distill::tables::TeacherTables;
 use crate::report::tuning::Tuning;
 use crate::report::{Format, RenderOptions};
 use crate::temporary::write_whole;
@@ -95,10 +96,18 @@ impl Confirmation<'_> {
 
     /// Audits the written winner.
     fn audited(&self) -> Result<WinnerAudit> {
-        let plan = self.0.plan;
-        let mut settings = plan.settings()?;
+        let (plan, session) = (self.0.plan, self.0.trainings);
+        let recipe = plan.recipe(&plan.defaults(), plan.seed, &plan.output)?;
+        let mut settings = recipe.settings.clone();
         settings.student = Some(plan.output.join(WINNER).display().to_string());
-        let outcome = audit(&settings, self.0.trainings)?;
+        let outcome = match &recipe.teacher_predictions {
+            None => audit(&settings, session)?,
+            Some(paths) => {
+                let (splits, tables) = TeacherTables::read(&recipe, paths, session)?;
+                let teacher = tables.given_teacher(&settings.task.name);
+                audit_student(teacher, splits.train, &settings, session)?
+            }
+        };
         let row = outcome.rows.into_iter().next().context("an audit without a row")?;
         Ok(WinnerAudit { row, models: outcome.models })
     }

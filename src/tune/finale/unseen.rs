@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use crate::audit::{run_one, Classifier, Role};
 use crate::config::Settings;
-use crate::distill::data::{cut, Splits, Teacher};
+use crate::distill::data::{cut, read_data, Splits, Teacher};
 use crate::distill::recipe::HeldOut;
 use crate::distill::SplitLogits;
 use crate::inference::Logits;
@@ -25,11 +25,12 @@ pub(super) struct UnseenPart {
 impl UnseenPart {
     /// Reads the data and runs the teacher, once for all finalists.
     pub fn read(tune: &Tune) -> Result<Self> {
-        let (plan, session, settings) = (tune.plan, tune.trainings, tune.plan.settings()?);
-        let splits = Splits::read(&settings, session)?;
-        let mut teacher =
-            Teacher::open(settings.require_teacher()?, &[], &splits, &settings, session)?;
-        let label_names = teacher.classifier.label_names().to_vec();
+        let (plan, session) = (tune.plan, tune.trainings);
+        let recipe = plan.recipe(&plan.defaults(), plan.seed, &plan.output)?;
+        let (splits, tables) = read_data(&recipe, session)?;
+        let teacher = Teacher::open(&recipe, &splits, tables, session)?;
+        let (mut teacher, settings) = (teacher.context("no teacher")?, recipe.settings);
+        let label_names = teacher.label_names().to_vec();
         let logits = teacher.measuring(&splits, &settings, session)?.validation;
         let teacher = logits.context("no validation split")?;
         let n = teacher.values.len() / teacher.labels;

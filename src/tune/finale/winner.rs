@@ -158,8 +158,16 @@ fn make_portable(
     let settings = &recipe.settings;
     let text = |value: &str| toml::Value::String(absolute(value));
     document.insert("task".to_owned(), toml::Value::String(settings.task.name.clone()));
+    // A flag may replace the recipe's teacher by one of the other kind.
+    for key in ["teacher", "teacher_predictions"] {
+        document.remove(key);
+    }
     if let Some(teacher) = &settings.teacher {
         document.insert("teacher".to_owned(), text(teacher));
+    }
+    if let Some(tables) = &recipe.teacher_predictions {
+        let tables = tables.clone().map(absolute_pattern);
+        document.insert("teacher_predictions".to_owned(), toml::Value::try_from(tables)?);
     }
     // By default the files of an own task are in the recipe's folder.
     let own = document.get("own_task").and_then(toml::Value::as_table);
@@ -202,6 +210,11 @@ fn make_portable(
         for_each_string(own, &place);
     }
     Ok(())
+}
+
+/// A path or a pattern of files, which cannot be canonical, as an absolute path.
+fn absolute_pattern(path: &str) -> String {
+    std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| path.display().to_string())
 }
 
 /// Calls `change` on the strings of `value` and of the tables in it.

@@ -10,7 +10,7 @@ use toml::{Table, Value};
 use super::TuneFlags;
 use crate::confidence::{ConfidenceKind, Statistic};
 use crate::config::Layer;
-use crate::distill::recipe::{resolved, Flags};
+use crate::distill::recipe::{resolved, Flags, WrittenTables};
 use crate::error::usage;
 
 /// The accuracy that students are compared with.
@@ -84,6 +84,7 @@ pub(super) struct TuneFile {
     pub recipe: Option<Value>,
     pub task: Option<String>,
     pub teacher: Option<String>,
+    pub teacher_predictions: Option<WrittenTables>,
     pub data: Option<String>,
     pub output: Option<String>,
     pub trials: Option<usize>,
@@ -200,7 +201,12 @@ impl TuneFile {
         above.confidence = above.confidence.or(self.confidence);
         let folder = path.parent().unwrap_or(Path::new("."));
         let here = |value: &String| resolved(folder, value).display().to_string();
-        above.teacher = above.teacher.take().or(self.teacher.as_ref().map(here));
+        // A flag replaces the file's teacher of the other kind too.
+        if above.teacher.is_none() && flags.teacher_predictions.is_none() {
+            above.teacher = self.teacher.as_ref().map(here);
+            let written = self.teacher_predictions.clone();
+            flags.teacher_predictions = written.map(|written| written.within(folder));
+        }
         above.data = above.data.take().or(self.data.as_ref().map(here));
         flags.task = flags.task.or(self.task.clone());
         flags

@@ -35,8 +35,16 @@ const FURTHER_SEEDS: u64 = 2;
 /// Default number of finalists.
 const CONFIRM: usize = 3;
 /// Keys of a recipe that do not change the students; models and data have hashes.
-const NOT_IDENTITY: [&str; 7] =
-    ["teacher", "data", "output", "store", "threads", "log_every", "save_every"];
+const NOT_IDENTITY: [&str; 8] = [
+    "teacher",
+    "teacher_predictions",
+    "data",
+    "output",
+    "store",
+    "threads",
+    "log_every",
+    "save_every",
+];
 
 /// The command line's flags, which override the file.
 #[derive(Debug, Clone, Default)]
@@ -148,10 +156,7 @@ impl Plan {
                 .map_err(|e| Diagnostic::usage_around(&e, |why| format!("`recipe`: {why}")))?,
             false => Recipe::read(&recipe_path, &probe)?,
         };
-        if recipe.settings.teacher.is_none() {
-            bail!(Diagnostic::usage("no teacher is given to compare with")
-                .hint("pass --teacher DIR_OR_HUB_ID, or set `teacher`"));
-        }
+        require_teacher(&recipe)?;
         let space = Space::read(&file.space, |name| value_in_force(&document, &recipe, name))?;
         let entries = file.start.iter().enumerate();
         let start = entries.map(|(i, table)| space.start(i + 1, table, recipe.method.name));
@@ -380,6 +385,25 @@ impl Plan {
             identity["label_map"] = label_map.clone().into();
         }
         Ok(identity)
+    }
+}
+
+/// Requires a teacher that students are compared with on both splits.
+fn require_teacher(recipe: &Recipe) -> Result<()> {
+    if !recipe.has_teacher() {
+        bail!(Diagnostic::usage("no teacher is given to compare with")
+            .hint("pass --teacher DIR_OR_HUB_ID, or set `teacher`"));
+    }
+    match &recipe.teacher_predictions {
+        Some(tables) if tables.validation.is_none() => bail!(Diagnostic::usage(
+            "students are compared with the teacher on the validation split too, and \
+             `teacher_predictions` names no table of it"
+        )
+        .hint(
+            "set `teacher_predictions = { train = FILE, validation = FILE }`, or give a path with \
+             {split}"
+        )),
+        _ => Ok(()),
     }
 }
 

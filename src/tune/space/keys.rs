@@ -5,11 +5,12 @@ use crate::error::usage;
 use crate::task::spelling::did_you_mean;
 
 /// Keys that do not change the training, or after whose change two trials cannot be compared.
-const NOT_SEARCHED: [&str; 26] = [
+const NOT_SEARCHED: [&str; 27] = [
     "task",
     "own_task",
     "data",
     "teacher",
+    "teacher_predictions",
     "teacher_head",
     "label_map",
     "max_length",

@@ -120,7 +120,7 @@ fn the_real_files_have_the_published_numbers_of_rows() {
     };
     let data = Some(PathBuf::from(root).join("glue"));
     let hub = offline(std::path::Path::new("."));
-    let options = LoadOptions { data, limit: None, allow_skipped: false, hub: &hub };
+    let options = LoadOptions { data, limit: None, allow_skipped: false, ids: &[], hub: &hub };
     for (task, train, validation) in [
         ("sst2", 67_349, 872),
         ("cola", 8_551, 1_043),
