@@ -1,8 +1,9 @@
 //! Audit of one task: settings in, report rows out.
 
-mod batches;
 mod classifier;
+mod computation;
 mod device;
+mod exported;
 mod failed;
 mod gate;
 mod given;
@@ -25,9 +26,10 @@ use std::time::Instant;
 
 use anyhow::{Error, Result};
 
-pub use batches::refuse_unused;
-pub use classifier::{Classifier, ModelFacts, Role, SplitTexts};
+pub use classifier::{Classifier, Role, SplitTexts};
+pub use computation::ModelFacts;
 pub use device::device;
+pub use exported::refuse_unused;
 pub use failed::failed_row;
 pub use gate::Gate;
 pub use given::{audit_student, GivenTeacher};

@@ -5,6 +5,7 @@ mod check;
 mod output;
 mod pretrain;
 mod training_texts;
+mod verify;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -19,13 +20,13 @@ use crate::distill::recipe::Init;
 use crate::report::comparison::Comparison;
 use crate::report::recalibration::Recalibration;
 use crate::report::tuning::Tuning;
-use crate::report::verification::Verification;
 use crate::report::Report;
 use crate::tune::plan::SearchName;
 pub(crate) use augment::AugmentArgs;
 pub(crate) use check::CheckArgs;
 pub(crate) use output::{FormatArgs, OutputArgs};
 pub(crate) use pretrain::PretrainArgs;
+pub(crate) use verify::VerifyArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -52,7 +53,7 @@ pub struct Cli {
 pub(crate) enum Command {
     /// Run one model on a split and write its logits to a file
     Predict(PredictArgs),
-    /// Audit prediction files made by other tools, such as ONNX, an LLM or a service
+    /// Audit prediction files made by other tools, such as an LLM or a service
     Check(CheckArgs),
     /// Fit one temperature for the student, and optionally save the rescaled checkpoint
     Recalibrate(RecalibrateArgs),
@@ -117,7 +118,7 @@ pub(crate) struct TaskArgs {
 pub(crate) struct PredictArgs {
     #[command(flatten)]
     pub(crate) tasks: TaskArgs,
-    /// Model to run: a folder, or a Hub id with an optional @revision
+    /// Model to run: a folder, an ONNX file, or a Hub id with an optional @revision
     #[arg(long, value_name = "DIR_OR_ID[@REV]")]
     pub(crate) model: String,
     /// Output file; the extension sets the format: .parquet, .csv or .jsonl
@@ -218,53 +219,6 @@ pub(crate) struct CompareArgs {
     /// Exit with 0 instead of 1 on a regression; errors keep their codes
     #[arg(long)]
     pub(crate) exit_zero: bool,
-}
-
-const VERIFIED: &str = "\
-Run it in the folder in which the audit was run, or name the places with --teacher, --student, --data \
-and --config. The SHA-256 of models, data and settings are compared first, then every value of a new \
-run. The prediction cache is not used. The settings are those of the report's own commands, so look at \
-the bound, which the output prints: a report that is true may state a bound that nobody agreed on.
-
-The exit code is about the report, not about the student: a true report of a student that is not \
-preserved is verified.
-
-Exit codes: 0 verified, 1 differs, 2 usage or not a report, 3 cannot be verified";
-
-/// `audit verify …`
-#[derive(Debug, Args)]
-#[command(after_help = VERIFIED, mut_arg("format", |format| {
-    format.help("Format of the verification on stdout").help_heading(None::<&str>)
-}))]
-pub(crate) struct VerifyArgs {
-    /// Saved report.json of an audit, or recalibration.json, or - for stdin
-    #[arg(value_name = "REPORT.json")]
-    pub(crate) report: PathBuf,
-    /// Where the teacher is now: a folder or a Hub id; for `audit check`, its prediction files
-    /// [default: the report's]
-    #[arg(long, value_name = "DIR_OR_ID[@REV]")]
-    pub(crate) teacher: Option<String>,
-    /// Where the student is now [default: the report's]
-    #[arg(long, value_name = "DIR_OR_ID[@REV]")]
-    pub(crate) student: Option<String>,
-    /// Where the data is now [default: the report's]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) data: Option<String>,
-    /// Where the config file is now [default: the report's]
-    #[arg(long, value_name = "FILE")]
-    pub(crate) config: Option<PathBuf>,
-    /// Run only N random examples of each split, and derive the verdict from predictions.csv in the
-    /// report's folder
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    pub(crate) sample: Option<usize>,
-    /// Seed of the examples of --sample [default: another one each time]
-    #[arg(long, value_name = "SEED", requires = "sample")]
-    pub(crate) seed: Option<u64>,
-    #[command(flatten)]
-    pub(crate) on_stdout: FormatArgs<Verification>,
-    /// Print only errors to stderr
-    #[arg(long, short)]
-    pub(crate) quiet: bool,
 }
 
 /// Parses a number of examples.

@@ -7,6 +7,7 @@
 mod command;
 mod layer;
 mod resolve;
+mod served;
 mod shown;
 
 use std::collections::BTreeMap;

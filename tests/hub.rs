@@ -121,6 +121,42 @@ fn an_audit_from_the_hub_is_the_audit_from_folders_and_needs_the_hub_once() {
 }
 
 #[test]
+fn an_onnx_file_of_the_hub_is_audited_by_its_name_and_as_the_only_one() {
+    let (sandbox, _, server) = hub();
+    let commit = "4444444444444444444444444444444444444444";
+    server.put_revision("models/org/exported", "v2", commit);
+    let folder = common::fixture("architectures/bert");
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt"] {
+        server.put_file(commit, name, &fs::read(folder.join(name)).unwrap());
+    }
+    for name in ["bert-external.onnx", "bert-external.onnx.data"] {
+        let bytes = fs::read(common::fixture("onnx").join(name)).unwrap();
+        server.put_file(commit, &format!("onnx/{name}"), &bytes);
+    }
+    sandbox.write("nli.csv", "text,label\nthe film is good,1\na bad plot,0\n");
+    sandbox.write(
+        "audit.toml",
+        "[task.nli]\ntext = \"text\"\nlabel = \"label\"\nsplits = { train = \"nli.csv\" }\n\
+         labels = [\"entailment\", \"neutral\", \"contradiction\"]\n",
+    );
+    let teacher = folder.to_str().unwrap();
+    for student in ["org/exported@v2", "org/exported/onnx/bert-external.onnx@v2"] {
+        let words = ["--task", "nli", "--teacher", teacher, "--student", student];
+        let run = run(&sandbox, &server.url, &words, &[]);
+        let report = run.json();
+        assert_eq!(run.code, 0, "{}", run.stderr);
+        assert!(common::number(&report["tasks"][0], "sigma") < 1e-5);
+        let model = &report["manifest"]["models"][1];
+        assert_eq!((&model["revision"], &model["source"]), (&json!(commit), &json!(student)));
+        let command = report["manifest"]["commands"][0]["command"].as_str().unwrap();
+        let pinned = format!("{}@{commit}", student.trim_end_matches("@v2"));
+        assert!(command.contains(&pinned), "{command}");
+    }
+    let missing = ["--task", "nli", "--teacher", teacher, "--student", "org/exported/no.onnx@v2"];
+    run(&sandbox, &server.url, &missing, &[]).fails(3, &["no.onnx"]);
+}
+
+#[test]
 fn the_token_is_sent_with_every_request_and_printed_nowhere() {
     let (sandbox, _, server) = hub();
     let token = [("HF_TOKEN", "hf_secret")];

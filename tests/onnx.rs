@@ -395,6 +395,28 @@ fn the_cache_knows_the_file_and_the_batches() {
 }
 
 #[test]
+fn probabilities_that_no_softmax_shows_are_not_taken_for_logits() {
+    let sandbox = Sandbox::new();
+    let audit = task(&sandbox);
+    exported(&sandbox, "export", &[("bert.onnx", "model.onnx")]);
+    let path = edited(&sandbox, |model| {
+        ending_in("Softmax")(model);
+        let graph = model.graph.as_mut().unwrap();
+        graph.node.push(NodeProto {
+            op_type: "Abs".to_owned(),
+            name: "last".to_owned(),
+            input: vec!["tail".to_owned()],
+            output: vec!["last".to_owned()],
+            ..NodeProto::default()
+        });
+        graph.output[0].name = "last".to_owned();
+    });
+    fs::copy(path, sandbox.path("export/model.onnx")).unwrap();
+    let run = sandbox.audit(&with(&audit, &["--student", "export"]));
+    run.fails(3, &["the student's output lies in [0, 1]", "`audit check`"]);
+}
+
+#[test]
 fn what_is_ambiguous_or_has_no_effect_is_refused() {
     let sandbox = Sandbox::new();
     let audit = task(&sandbox);

@@ -3,11 +3,9 @@
 use std::fmt;
 
 use anyhow::{bail, Context, Error, Result};
-use candle_core::Device;
-use serde::{Deserialize, Serialize};
 
-use super::device::device;
-use super::length::{length_asked, set_max_length};
+use super::computation::{Computation, ModelFacts};
+use super::length::set_max_length;
 use super::notes::checkpoint_notes;
 use super::run::CachedClassifier;
 use super::Session;
@@ -18,8 +16,8 @@ use crate::confidence::Predictions;
 use crate::config::Settings;
 use crate::error::failure;
 use crate::inference::{Input, Lane, Logits};
-use crate::model::onnx::{Runtime, Served};
-use crate::model::{self, Head, Model};
+use crate::model::onnx::Served;
+use crate::model::{Head, Model};
 use crate::report::schema::{LengthLimit, ModelManifest};
 use crate::task::{label_ids, Dataset, Example};
 
@@ -60,49 +58,11 @@ impl<'a> SplitTexts<'a> {
     }
 }
 
-/// Properties of a model, cached so that it need not be loaded.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct ModelFacts {
-    /// Its `model_type`.
-    pub architecture: String,
-    /// K.
-    pub labels: usize,
-    /// Maximum sequence length in tokens.
-    pub positions: usize,
-    /// Vocabulary size.
-    pub vocabulary: usize,
-    /// Whether it has token type embeddings for pairs.
-    pub uses_token_types: bool,
-    /// The other head convention, if there is one.
-    pub other_head: Option<Head>,
-    /// Data type of the stored weights.
-    pub stored_dtype: String,
-    /// Number of weights.
-    pub parameters: usize,
-}
-
-/// What computes a classifier's logits, and how.
-#[derive(Clone, Copy)]
-struct Computation<'a> {
-    head: Head,
-    device: &'a Device,
-    onnx: &'a OnnxSettings,
-}
-
-/// How an ONNX file is run.
-#[derive(Debug, Clone)]
-struct OnnxSettings {
-    runtime: Runtime,
-    served: Served,
-}
-
 /// A classifier with outputs in the task's label order.
 pub struct Classifier {
     role: Role,
     checkpoint: Checkpoint,
-    asked_head: Head,
-    device: Device,
-    onnx: OnnxSettings,
+    computation: Computation,
     /// The runtime of an ONNX file, with its version.
     runtime: Option<String>,
     identity: ModelIdentity,
@@ -125,7 +85,7 @@ impl Classifier {
     /// Label names come from `dataset`, else from `known` (the teacher's), else from the model.
     ///
     /// # Errors
-    /// As [`Checkpoint::open`] and [`model::load`]; labels that cannot be aligned; a maximum length
+    /// As [`Checkpoint::open`] and [`crate::model::load`]; labels that cannot be aligned; a maximum length
     /// beyond the model's positions.
     pub fn open(
         role: Role,
@@ -138,20 +98,12 @@ impl Classifier {
         let loading = || format!("cannot load the {role} `{source}`");
         let mut checkpoint =
             Checkpoint::open(source, settings.casing, &session.hub).with_context(loading)?;
-        let asked_head = match role {
-            Role::Teacher | Role::Model => settings.teacher_head,
-            Role::Student => settings.student_head,
-        };
-        let device = device(&settings.device)?;
-        let onnx = OnnxSettings {
-            runtime: Runtime::of(settings.onnxruntime.as_deref()),
-            served: settings.served,
-        };
+        let computation = Computation::of(role, settings)?;
         let is_onnx = matches!(checkpoint.network, Network::Onnx(_));
-        let runtime = is_onnx.then(|| onnx.runtime.name()).transpose().with_context(loading)?;
-        let computation = Computation { head: asked_head, device: &device, onnx: &onnx };
-        let identity =
-            identity(&mut checkpoint, computation, settings, session).with_context(loading)?;
+        let runtime = is_onnx.then(|| computation.runtime.name());
+        let runtime = runtime.transpose().with_context(loading)?;
+        let identity = computation.identity(&mut checkpoint, settings, session);
+        let identity = identity.with_context(loading)?;
         let mut model = None;
         let facts = match session.model_facts(&identity) {
             Some(facts) => {
@@ -159,8 +111,8 @@ impl Classifier {
                 facts
             }
             None => {
-                let loaded = load(&mut checkpoint, computation).with_context(loading)?;
-                let facts = facts(&checkpoint, &*loaded.model, loaded.architecture);
+                let loaded = computation.load(&mut checkpoint).with_context(loading)?;
+                let facts = ModelFacts::of(&checkpoint, &*loaded.model, loaded.architecture);
                 session.remember_model(source, &identity, &facts);
                 model = Some(loaded.model);
                 facts
@@ -187,9 +139,7 @@ impl Classifier {
         Ok(Classifier {
             role,
             checkpoint,
-            asked_head,
-            device,
-            onnx,
+            computation,
             runtime,
             identity,
             tokens_key,
@@ -366,12 +316,10 @@ impl Classifier {
     /// Loads the model unless `entry` holds all `rows`.
     ///
     /// # Errors
-    /// As [`model::load`].
+    /// As [`crate::model::load`].
     pub fn load_for(&mut self, entry: &CacheEntry, rows: &[u32]) -> Result<()> {
         if self.model.is_none() && rows.iter().any(|&row| entry.row(row as usize).is_none()) {
-            let computation =
-                Computation { head: self.asked_head, device: &self.device, onnx: &self.onnx };
-            let loaded = load(&mut self.checkpoint, computation);
+            let loaded = self.computation.load(&mut self.checkpoint);
             let source = &self.checkpoint.source;
             let loaded =
                 loaded.with_context(|| format!("cannot load the {} `{source}`", self.role))?;
@@ -387,7 +335,8 @@ impl Classifier {
 
     /// How a service runs it, if its logits of a text depend on the batch.
     pub(super) fn served(&self) -> Option<Served> {
-        Some(self.onnx.served).filter(|served| self.is_exported() && served.has_batch_mates())
+        Some(self.computation.served)
+            .filter(|served| self.is_exported() && served.has_batch_mates())
     }
 
     /// The model, if it is loaded.
@@ -435,74 +384,6 @@ impl Classifier {
     pub fn predictions(&self, entry: &CacheEntry, rows: &[u32]) -> Result<(Predictions, usize)> {
         let (logits, cut) = self.logits(entry, rows);
         Ok((Predictions::from_logits(&logits.values, logits.labels)?, cut))
-    }
-}
-
-/// Cache key of the model: all that its logits depend on except the texts.
-fn identity(
-    checkpoint: &mut Checkpoint,
-    computation: Computation,
-    settings: &Settings,
-    session: &Session,
-) -> Result<ModelIdentity> {
-    let own = format!("{} {}", env!("CARGO_PKG_VERSION"), session.arithmetic);
-    let (head, arithmetic) = match &checkpoint.network {
-        Network::Weights(weights) => {
-            let (_, head) = model::conventions(&checkpoint.config, weights, computation.head)?;
-            (head.to_owned(), own)
-        }
-        Network::Onnx(file) => {
-            let OnnxSettings { runtime, served } = computation.onnx;
-            model::onnx::refuse_head(file, computation.head)?;
-            (format!("as exported, {served}"), format!("{own} {}", runtime.arithmetic()?))
-        }
-    };
-    Ok(ModelIdentity {
-        weights_sha256: session.network_sha256(&mut checkpoint.network)?,
-        config_sha256: checkpoint.config_sha256.clone(),
-        tokenizer_sha256: tokenizer_key(checkpoint, settings),
-        head,
-        max_length: length_asked(&checkpoint.tokenizer, settings),
-        device: settings.device.clone(),
-        dtype: "f32".to_owned(),
-        arithmetic,
-        encoder_version: model::ENCODER_VERSION,
-    })
-}
-
-/// The tokenizer's files, and how they are read: neither the casing of a vocab.txt is in their bytes,
-/// nor the tokenizer's class, which config.json may name.
-fn tokenizer_key(checkpoint: &Checkpoint, settings: &Settings) -> String {
-    let types = match checkpoint.tokenizer.returns_token_types() {
-        true => "with token types",
-        false => "without token types",
-    };
-    format!("{} {:?} {types}", checkpoint.tokenizer_sha256, settings.casing)
-}
-
-fn load(checkpoint: &mut Checkpoint, computation: Computation) -> Result<model::Loaded> {
-    let Computation { head, device, onnx } = computation;
-    match &mut checkpoint.network {
-        Network::Weights(weights) => model::load(&checkpoint.config, weights, head, device),
-        Network::Onnx(file) => {
-            let loaded = model::onnx::load(&checkpoint.config, file, &onnx.runtime, onnx.served)?;
-            file.unload();
-            Ok(loaded)
-        }
-    }
-}
-
-fn facts(checkpoint: &Checkpoint, model: &dyn Model, architecture: String) -> ModelFacts {
-    let sizes = model.sizes();
-    ModelFacts {
-        architecture,
-        labels: sizes.labels,
-        positions: sizes.positions,
-        vocabulary: sizes.vocabulary,
-        uses_token_types: sizes.uses_token_types,
-        other_head: model.with_other_head().map(|(head, _)| head),
-        stored_dtype: checkpoint.network.stored_dtype(),
-        parameters: checkpoint.network.parameters(),
     }
 }
 

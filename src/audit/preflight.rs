@@ -7,8 +7,8 @@ use rand::seq::SliceRandom;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::batches::fill;
 use super::classifier::{Role, SplitTexts};
+use super::exported::fill;
 use super::reading::reading_notes_of_pair;
 use super::run::{run_options, CachedClassifier};
 use super::Session;

@@ -5,8 +5,8 @@ use std::ops::ControlFlow;
 
 use anyhow::Result;
 
-use super::batches::fill;
 use super::classifier::{Classifier, SplitTexts};
+use super::exported::{fill, refuse_probabilities};
 use super::gate::Gate;
 use super::Session;
 use crate::cache::CacheEntry;
@@ -116,6 +116,11 @@ pub(super) fn run_pair(
     let (ending, taken) = monitor.finish(seed);
     // A complete run is reported in data set order, in whatever order it was drawn.
     let rows = if taken == n { (0..n as u32).collect() } else { rows[..taken].to_vec() };
+    for (classifier, entry) in
+        [(&*teacher.classifier, &teacher.entry), (&*student.classifier, &student.entry)]
+    {
+        refuse_probabilities(classifier, &classifier.logits(entry, &rows).0)?;
+    }
     let (t, truncated_t) = teacher.classifier.predictions(&teacher.entry, &rows)?;
     let (s, truncated_s) = student.classifier.predictions(&student.entry, &rows)?;
     let truncated = (truncated_t, truncated_s);
@@ -169,6 +174,7 @@ pub(super) fn run_rows(
     run(&mut lanes, rows, &options, &phase, |_, _| Ok(ControlFlow::Continue(())))?;
     require_unchanged(&[classifier], dataset)?;
     let (logits, truncated) = classifier.logits(&entry, rows);
+    refuse_probabilities(classifier, &logits)?;
     Ok(ModelRun { logits, truncated, from_cache })
 }
 

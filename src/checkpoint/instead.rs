@@ -18,7 +18,11 @@ const RENAME: &str = "if it holds the weights to audit, save them again with sav
 
 /// Ends of file names, what the file is, and what to do with it.
 const FORMATS: [(&str, &str, &str); 14] = [
-    (".onnx", "an ONNX model", OTHER_RUNTIME),
+    (
+        ".onnx",
+        "an ONNX model",
+        "name the file itself, with config.json and the tokenizer next to it",
+    ),
     (".gguf", "a GGUF model", OTHER_RUNTIME),
     ("openvino_model.xml", "an OpenVINO model", OTHER_RUNTIME),
     (".mlmodel", "a Core ML model", OTHER_RUNTIME),
@@ -183,8 +187,8 @@ mod tests {
     #[test]
     fn models_of_other_runtimes_and_unfinished_checkpoints_are_told_apart() {
         let cases: [(&[&str], &str, &str); 12] = [
-            (&["model.onnx"], "`model.onnx`, an ONNX model", "audit check"),
-            (&["onnx/model.onnx"], "`onnx/model.onnx`, an ONNX model", "safe_serialization=True"),
+            (&["model.onnx"], "`model.onnx`, an ONNX model", "name the file itself"),
+            (&["int8/m.onnx"], "`int8/m.onnx`, an ONNX model", "next to it"),
             (&["m-q4.gguf"], "a GGUF model", "audit check"),
             (&["openvino_model.bin", "openvino_model.xml"], "an OpenVINO model", "audit check"),
             (&["a.mlmodel"], "a Core ML model", "audit check"),

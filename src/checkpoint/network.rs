@@ -101,8 +101,10 @@ impl Network {
 }
 
 fn no_weights(file: &OnnxFile) -> Diagnostic {
-    failure!("`{}` is the ONNX file `{}`, which can only be run", file.source(), file.name())
-        .hint("for everything but an audit, name the checkpoint that it was exported from")
+    failure!("`{}` is the ONNX file `{}`, which can only be run", file.source(), file.name()).hint(
+        "name the checkpoint that it was exported from; to learn from an export, write its logits \
+             with `audit predict` and pass --teacher-predictions",
+    )
 }
 
 /// The only ONNX file of `place`; `None` if there is none.

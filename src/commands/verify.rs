@@ -121,7 +121,9 @@ impl Verifier<'_> {
     fn has_places(&self) -> bool {
         let args = self.args;
         let places = [&args.teacher, &args.student, &args.data];
-        places.iter().any(|place| place.is_some()) || args.config.is_some()
+        let library = |text: &String| text.contains("--onnxruntime");
+        let has_library = args.onnxruntime.is_some() || self.texts.iter().any(library);
+        places.iter().any(|place| place.is_some()) || args.config.is_some() || has_library
     }
 
     fn run_again(&self) -> Result<(Report, Vec<PredictionTable>)> {

@@ -40,10 +40,12 @@ pub enum CasingName {
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Args)]
 #[serde(deny_unknown_fields, default)]
 pub struct Layer {
-    /// Teacher model: a folder, or a Hub id with an optional @revision; {task} is the task's name
+    /// Teacher model: a folder, an ONNX file, or a Hub id with an optional @revision; {task} is the
+    /// task's name
     #[arg(long, value_name = "DIR_OR_ID[@REV]", help_heading = "Input")]
     pub teacher: Option<String>,
-    /// Student model: a folder, or a Hub id with an optional @revision; {task} is the task's name
+    /// Student model: a folder, an ONNX file, or a Hub id with an optional @revision; {task} is the
+    /// task's name
     #[arg(long, value_name = "DIR_OR_ID[@REV]", help_heading = "Input")]
     pub student: Option<String>,
     /// Data folder, in the layout of the GLUE release or with CSV, JSONL or Parquet files [default:

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use anyhow::{bail, Result};
 
 use super::layer::{with_keys, CasingName};
+use super::served::{library_of_environment, served, WrongValue};
 use super::shown::shown;
 use super::{BoundSource, Config, Layer, BOUND_KEYS};
 use crate::check::{
@@ -16,7 +17,7 @@ use crate::check::{
 use crate::checkpoint::{Casing, LabelMap};
 use crate::confidence::{ConfidenceKind, Statistic};
 use crate::error::usage;
-use crate::model::onnx::{Order, Padding, Served};
+use crate::model::onnx::Served;
 use crate::model::Head;
 use crate::task::{self, TaskSpec};
 
@@ -369,14 +370,6 @@ impl Settings {
     }
 }
 
-/// A key whose value cannot be used.
-struct WrongValue {
-    key: &'static str,
-    /// What is wrong, after the key: `names \`train\` twice`.
-    why: String,
-    hint: Option<&'static str>,
-}
-
 /// The splits of `train,validation,NAME` by their canonical names, each once; at least one.
 fn split_names(list: &str, task: &TaskSpec) -> Result<Vec<String>, WrongValue> {
     let mut names: Vec<String> = Vec::new();
@@ -464,37 +457,6 @@ fn stop(layer: &Layer) -> Result<Stop, WrongValue> {
         (false, true) => Ok(Stop::Sequential { delta }),
         (false, false) => Ok(Stop::AtEnd),
     }
-}
-
-/// How ONNX models are run.
-fn served(layer: &Layer) -> Result<Served, WrongValue> {
-    let batch = layer.onnx_batch.unwrap_or(1);
-    let padding = match layer.onnx_pad.as_deref() {
-        None | Some("longest") => Padding::Longest,
-        Some(length) => match length.parse() {
-            Ok(length) if length > 0 => Padding::To(length),
-            _ => {
-                return Err(WrongValue {
-                    key: "onnx_pad",
-                    why: format!("is `{length}`"),
-                    hint: Some("give `longest`, or a number of tokens such as 128"),
-                })
-            }
-        },
-    };
-    if layer.onnx_shuffle.is_some() && batch == 1 {
-        return Err(WrongValue {
-            key: "onnx_shuffle",
-            why: "has no effect on texts that are run one at a time".to_owned(),
-            hint: Some("give --onnx-batch too"),
-        });
-    }
-    Ok(Served { batch, padding, order: layer.onnx_shuffle.map_or(Order::DataSet, Order::Shuffled) })
-}
-
-/// The library that ONNX Runtime's own tools would load.
-fn library_of_environment() -> Option<PathBuf> {
-    std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()).map(PathBuf::from)
 }
 
 fn bound_origin(layer: &Layer, origins: &BTreeMap<&'static str, Origin>) -> String {

@@ -238,6 +238,8 @@ fn placed(layer: &mut Layer, args: &VerifyArgs) {
             place.clone_from(given);
         }
     }
+    // A library is code: the report may not choose what is run.
+    layer.onnxruntime.clone_from(&args.onnxruntime);
     only_speed(layer);
 }
 

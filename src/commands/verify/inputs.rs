@@ -94,6 +94,14 @@ fn of_models(
             Some(i) => format!("manifest.models[{i}]"),
             None => format!("manifest.models, the {role} of {task}"),
         };
+        let library = model.and_then(|model| model.runtime.as_deref());
+        if let Some(library) = library.filter(|it| it.starts_with("ONNX Runtime")) {
+            if settings.onnxruntime.is_none() {
+                found.reasons.push(format!(
+                    "{task}: the {role} was run by {library} (hint: pass --onnxruntime PATH)"
+                ));
+            }
+        }
         let weights = model.map(|model| model.weights_sha256.as_str());
         let tokenizer = model.and_then(|model| model.tokenizer_sha256.as_deref());
         let config = model.and_then(|model| model.config_sha256.as_deref());

@@ -191,6 +191,7 @@ fn as_f32(value: &DynValue) -> Result<(Shape, Vec<f32>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::message_and_hint;
 
     #[test]
     fn the_version_is_in_the_build_or_in_the_name() {
@@ -207,7 +208,8 @@ mod tests {
     #[test]
     fn a_library_that_is_none_is_refused_with_the_remedy() {
         let error = library(Path::new("/nowhere/libonnxruntime.so")).unwrap_err();
-        let text = format!("{error:?}");
-        assert!(text.contains("cannot load ONNX Runtime") && text.contains("capi"), "{text}");
+        let (message, hint) = message_and_hint(&error);
+        assert!(message.contains("cannot load ONNX Runtime from `/nowhere/"), "{message}");
+        assert!(hint.unwrap().contains("`capi`"));
     }
 }

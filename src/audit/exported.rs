@@ -1,4 +1,4 @@
-//! Exported models in the batches of a service: a text's logits are those of its batch.
+//! Exported models in an audit: in the batches of a service, a text's logits are those of its batch.
 //!
 //! The batches are cut from the whole split, in its order or shuffled, so that they depend on nothing
 //! but the data and the settings. Every row of a batch is stored.
@@ -13,7 +13,7 @@ use crate::cache::{CacheEntry, Row};
 use crate::checkpoint::TokenizedExample;
 use crate::config::{Origin, Settings};
 use crate::error::{failure, usage, Interrupted, NO_REPORT};
-use crate::inference::{tokenize, NotFinite, Observer, RunOptions};
+use crate::inference::{tokenize, Logits, NotFinite, Observer, RunOptions};
 use crate::model::onnx::{Padding, Served};
 use crate::model::Model;
 use crate::task::Dataset;
@@ -57,6 +57,36 @@ pub fn refuse_unused(settings: &Settings, models: &[&Classifier]) -> Result<()> 
                 .hint("leave it out, or name an ONNX file")
                 .into());
         }
+    }
+    Ok(())
+}
+
+/// Rows from which on logits that look like probabilities are not taken for logits.
+const EVIDENCE: usize = 3;
+
+/// How far from 1 the probabilities of a row may sum.
+const ROUNDING: f32 = 1e-3;
+
+/// Fails if `classifier` is an export and all its `logits` are distributions: softmax would be applied
+/// twice.
+///
+/// # Errors
+/// Names the model and what to do.
+pub(super) fn refuse_probabilities(classifier: &Classifier, logits: &Logits) -> Result<()> {
+    let is_distribution = |row: &[f32]| {
+        row.iter().all(|p| (0.0..=1.0).contains(p))
+            && (row.iter().sum::<f32>() - 1.0).abs() <= ROUNDING
+    };
+    let mut rows = logits.values.chunks_exact(logits.labels);
+    let enough = rows.len() >= EVIDENCE;
+    if classifier.is_exported() && enough && rows.all(is_distribution) {
+        return Err(failure!(
+            "every row of the {}'s output lies in [0, 1] and sums to 1: these are probabilities, and \
+             softmax would be applied twice",
+            classifier.role()
+        )
+        .hint("export the model's logits, or gate its probabilities with `audit check`")
+        .into());
     }
     Ok(())
 }
