@@ -65,7 +65,16 @@ fn every_damaged_checkpoint_is_refused_by_the_name_of_its_fault() {
         ),
         (
             "unsupported",
-            &["`t5`", "bert", "distilbert", "roberta", "electra", "deberta-v2", "modernbert"],
+            &[
+                "optimum-cli export onnx",
+                "`t5`",
+                "bert",
+                "distilbert",
+                "roberta",
+                "electra",
+                "deberta-v2",
+                "modernbert",
+            ],
         ),
         ("pickle-code", &["pytorch_model.bin", "system", "nothing was run", "safetensors"]),
         ("pickle-code-legacy", &["pytorch_model.bin", "system", "nothing was run"]),

@@ -14,6 +14,8 @@ pub mod packed;
 mod parameter;
 mod trainable;
 
+use std::path::Path;
+
 use anyhow::{bail, Result};
 use candle_core::{Device, Tensor};
 
@@ -194,11 +196,12 @@ fn load_unguarded(
         }
         (None, "deberta-v2") => Box::new(adapter::DebertaV2::load(config, weights, device)?),
         (None, "modernbert") => Box::new(adapter::ModernBert::load(config, weights, device)?),
-        (None, other) => bail!(
+        (None, other) => bail!(failure!(
             "`{}` is a `{other}` model, which this program does not support; it supports {}",
             config.path().display(),
             architectures().join(", ")
-        ),
+        )
+        .hint(export_it(config))),
     };
     weights.finish(&[])?;
     weights.unload();
@@ -296,6 +299,15 @@ fn architecture(config: &ModelConfig, weights: &Weights) -> Result<String> {
          architecture; add `\"model_type\"`: one of {}",
         config.path().display(),
         architectures().join(", ")
+    )
+}
+
+/// What to do with a model that only other programs compute.
+fn export_it(config: &ModelConfig) -> String {
+    let folder = config.path().parent().unwrap_or(Path::new(".")).display();
+    format!(
+        "export it, and audit the export: `optimum-cli export onnx --task text-classification --model \
+         {folder} NEW`"
     )
 }
 

@@ -13,7 +13,7 @@ use confidence_audit::cache::{
     EntrySpec, ModelFile, ModelIdentity, PredictionCache, Row, TextsIdentity,
 };
 use confidence_audit::check::{AuditedExamples, StudentRecord};
-use confidence_audit::checkpoint::{Casing, Checkpoint, LabelMap, Weights};
+use confidence_audit::checkpoint::{Casing, Checkpoint, LabelMap, Network, Weights};
 use confidence_audit::config::{Config, Layer};
 use confidence_audit::digest::sha256_of_parts;
 use confidence_audit::distill::recipe::{Flags, Recipe};
@@ -21,6 +21,7 @@ use confidence_audit::hub::{Connection, Hub, HubSettings};
 use confidence_audit::inference::{run_tokens, Logits, RunOptions, Windows};
 use confidence_audit::input::InputFile;
 use confidence_audit::interrupt::Interrupt;
+use confidence_audit::model::onnx::{self, Runtime, Served};
 use confidence_audit::model::{self, Head};
 use confidence_audit::predictions::{
     read_predictions, write_logits, LogitsFormat, PredictionOptions, IDS,
@@ -62,9 +63,10 @@ const fn reader(name: &'static str, prepare: fn(&Path) -> Target) -> FileReader 
     FileReader { name, base: 32 * MIB, factor: 100, prepare }
 }
 
-pub static READERS: [FileReader; 25] = [
+pub static READERS: [FileReader; 26] = [
     reader("safetensors", safetensors),
     reader("safetensors-index", index),
+    FileReader { name: "onnx", base: 256 * MIB, factor: 400, prepare: exported },
     reader("pickle-archive", |folder| pickle(folder, "pth-zip", Syntax::Bytes)),
     reader("pickle-in-archive", |folder| pickle(folder, "pth-tied", Syntax::PickleInZip)),
     reader("pickle-legacy", |folder| pickle(folder, "pth-tied-legacy", Syntax::Bytes)),
@@ -142,6 +144,21 @@ fn index(folder: &Path) -> Target {
     Target { corpus, syntax: Syntax::Json, read: Box::new(read) }
 }
 
+/// A quantised export; what is accepted is run.
+fn exported(folder: &Path) -> Target {
+    copy_folder(&fixture("architectures/bert"), folder);
+    fs::remove_file(folder.join("model.safetensors")).unwrap();
+    let path = folder.join("model.onnx");
+    let corpus = ["bert-quantised.onnx", "bert-opset-12.onnx"];
+    let corpus = corpus.map(|name| fs::read(fixture("onnx").join(name)).unwrap()).to_vec();
+    let folder = folder.to_owned();
+    let read = move |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        logits(&folder).map(drop)
+    };
+    Target { corpus, syntax: Syntax::Bytes, read: Box::new(read) }
+}
+
 /// What is accepted from an archive with its own checksums is what some unchanged file holds. The
 /// digest is always of these bytes.
 fn pickle(folder: &Path, name: &str, syntax: Syntax) -> Target {
@@ -175,12 +192,11 @@ fn logits(folder: &Path) -> Result<Vec<u32>> {
     let hub = offline(folder);
     let source = folder.to_str().unwrap();
     let mut checkpoint = Checkpoint::open(source, Casing::Cased, &hub)?;
-    let loaded = model::load(
-        &checkpoint.config,
-        checkpoint.network.weights_mut()?,
-        Head::Auto,
-        &Device::Cpu,
-    )?;
+    let config = &checkpoint.config;
+    let loaded = match &mut checkpoint.network {
+        Network::Weights(weights) => model::load(config, weights, Head::Auto, &Device::Cpu)?,
+        Network::Onnx(file) => onnx::load(config, file, &Runtime::Builtin, Served::ALONE)?,
+    };
     let sizes = loaded.model.sizes();
     checkpoint.label_names(sizes.labels)?;
     checkpoint.tokenizer.set_max_length(checkpoint.tokenizer.max_length().min(sizes.positions))?;

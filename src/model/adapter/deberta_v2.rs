@@ -6,9 +6,10 @@ use candle_transformers::models::debertav2::{Config, DebertaV2SeqClassificationM
 use serde_json::{json, Value};
 
 use super::super::encoder::EPSILONS;
-use super::super::{label_count, Model, ModelSizes, PackedBatch};
+use super::super::{export_it, label_count, Model, ModelSizes, PackedBatch};
 use super::{builder, one_by_one, with_defaults};
 use crate::checkpoint::{ModelConfig, Weights};
+use crate::error::failure;
 
 /// candle-transformers' DeBERTa-v2 classifier.
 pub struct DebertaV2 {
@@ -24,11 +25,12 @@ impl DebertaV2 {
     /// candle-transformers does not implement.
     pub fn load(config: &ModelConfig, weights: &mut Weights, device: &Device) -> Result<Self> {
         if config.size_or_zero("conv_kernel_size", 0)? > 0 {
-            bail!(
+            bail!(failure!(
                 "`{}`: `conv_kernel_size` is set (DeBERTa-v2-xlarge and xxlarge): that convolution \
                  is not supported; DeBERTa-v3 has none",
                 config.path().display()
-            );
+            )
+            .hint(export_it(config)));
         }
         let hidden = check_sizes(config)?;
         let labels = label_count(config, weights, "classifier")?;

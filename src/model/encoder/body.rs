@@ -6,6 +6,8 @@ use anyhow::{bail, ensure, Result};
 use candle_core::Tensor;
 
 use crate::checkpoint::{ModelConfig, Weights};
+use crate::error::failure;
+use crate::model::export_it;
 use crate::model::families::EncoderFamily;
 use crate::model::kernels::Activation;
 use crate::model::{PackedBatch, Shape};
@@ -289,10 +291,11 @@ pub(super) fn activation(config: &ModelConfig, key: &str) -> Result<Activation> 
 
 fn refuse_unsupported(config: &ModelConfig) -> Result<()> {
     if let Some(kind) = config.text("position_embedding_type")?.filter(|k| *k != "absolute") {
-        bail!(
+        bail!(failure!(
             "`{}`: position embeddings of type `{kind}` are not supported",
             config.path().display()
-        );
+        )
+        .hint(export_it(config)));
     }
     for flag in ["is_decoder", "add_cross_attention"] {
         if config.flag(flag)? {

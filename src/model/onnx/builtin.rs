@@ -8,7 +8,7 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
 use super::graph::{GraphInput, InputKind, Interface};
-use super::{PaddedBatch, Session};
+use super::{OnnxSession, PaddedBatch};
 
 /// Its name and version, as the lock file has it.
 pub(super) const NAME: &str = "tract 0.23.9";
@@ -67,7 +67,7 @@ impl Builtin {
     }
 }
 
-impl Session for Builtin {
+impl OnnxSession for Builtin {
     fn run(&self, batch: &PaddedBatch) -> Result<(Vec<f32>, Vec<usize>)> {
         let plan = self.plan(batch.rows)?;
         let shape = [batch.rows, batch.length];

@@ -83,14 +83,14 @@ fn instructions() -> Vec<&'static str> {
 }
 
 /// A runtime with a model.
-trait Session: Send + Sync {
+trait OnnxSession: Send + Sync {
     /// The model's output for the sequences of `batch`, row-major, and its shape.
     fn run(&self, batch: &PaddedBatch) -> Result<(Vec<f32>, Vec<usize>)>;
 }
 
 /// An exported classifier.
 pub struct OnnxModel {
-    session: Box<dyn Session>,
+    session: Box<dyn OnnxSession>,
     sizes: ModelSizes,
     served: Served,
     /// The token id that texts are padded with.
@@ -149,7 +149,7 @@ impl OnnxModel {
         let interface = Interface::take(&mut model, &name)?;
         let sizes = sizes(config, &interface, &name)?;
         let served = served.within(&interface.fixed, sizes.positions, &name)?;
-        let session: Box<dyn Session> = match runtime {
+        let session: Box<dyn OnnxSession> = match runtime {
             Runtime::Builtin => {
                 graph::require_known(&model, &name)?;
                 Box::new(Builtin::new(model, &interface, &name)?)

@@ -11,7 +11,7 @@ use prost::Message;
 use tract_onnx::pb::ModelProto;
 
 use super::graph::{GraphInput, InputKind, Interface};
-use super::{PaddedBatch, Session};
+use super::{OnnxSession, PaddedBatch};
 use crate::error::{caught, failure};
 
 /// The library that was loaded; a process can load one.
@@ -141,7 +141,7 @@ impl OnnxRuntime {
     }
 }
 
-impl Session for OnnxRuntime {
+impl OnnxSession for OnnxRuntime {
     fn run(&self, batch: &PaddedBatch) -> Result<(Vec<f32>, Vec<usize>)> {
         let mut session = match self.idle() {
             Some(session) => session,
