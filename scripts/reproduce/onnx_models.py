@@ -41,7 +41,7 @@ def export(checkpoint, target):
         input_names=names,
         output_names=["logits"],
         dynamic_axes={name: {0: "batch", 1: "length"} for name in names} | {"logits": {0: "batch"}},
-        opset_version=17,
+        opset_version=14,
         dynamo=False,
     )
     quantize_dynamic(target / "model.onnx", target / "model_quantized.onnx", weight_type=QuantType.QInt8)
