@@ -44,7 +44,7 @@ pub use reading::{reading_notes, segments_not_fed};
 pub use recalibrate::{fitted_on_gate, recalibrate, recalibrate_arguments};
 pub use run::{run_one, run_options, Ending, ModelRun, PairRun};
 pub use sampled::{audit_sample, SampleOptions, SampledSplit, SampledTask};
-pub use session::Session;
+pub use session::{ErrorDisplay, Session};
 pub use splits::{
     has_split, load_gating_split, load_secondary_split, load_table, load_texts, load_with_ids,
     secondary_names, Split, SECONDARY_SPLIT,

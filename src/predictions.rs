@@ -17,9 +17,11 @@ mod pair; //     teacher and student over the same examples
 mod read; //     one model's predictions
 mod renames; //  columns with other names
 mod rounding; // probabilities with few digits
+mod scores; //   numbers that may be logits or probabilities
 mod write;
 
 pub use examples::IDS;
 pub use pair::{read_pair, JoinedBy, PredictionPair};
 pub use read::{read_predictions, PredictionFile, PredictionOptions};
+pub use rounding::Normalisation;
 pub use write::{logits_bytes, write_logits, LogitsFormat};

@@ -17,16 +17,28 @@ pub struct Session {
     pub interrupt: Interrupt,
     /// Verbosity on stderr.
     pub progress: Verbosity,
+    /// Where the error of a task is shown.
+    pub errors: ErrorDisplay,
     /// Cache of logits; `None` if it is disabled.
     pub cache: Option<PredictionCache>,
     /// Fingerprint of this machine's arithmetic, part of the cache key.
     pub arithmetic: String,
 }
 
+/// Where the error of a task that could not be run is shown. The report always has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorDisplay {
+    /// On stderr too, at once.
+    Stderr,
+    /// In the report alone, which the same reader sees.
+    Report,
+}
+
 impl Session {
     /// A session without a cache.
     pub fn new(hub: Hub, interrupt: Interrupt, progress: Verbosity) -> Self {
-        Session { hub, interrupt, progress, cache: None, arithmetic: model::fingerprint() }
+        let (errors, arithmetic) = (ErrorDisplay::Stderr, model::fingerprint());
+        Session { hub, interrupt, progress, errors, cache: None, arithmetic }
     }
 
     /// Adds the cache in `AUDIT_CACHE_DIR`, by default in the platform's cache folder.

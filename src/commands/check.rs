@@ -7,12 +7,15 @@ use super::{run_each, ReportOutput};
 use crate::audit::{judge, sanity, Ending, Gate, Session, SplitPair, TaskOutcome};
 use crate::check::{Code, Note};
 use crate::cli::CheckArgs;
-use crate::config::{BoundSource, Config, Settings, BOUND_KEYS};
+use crate::config::{BoundSource, Config, Layer, Settings, BOUND_KEYS};
 use crate::error::{usage, Exit};
 use crate::input::InputFile;
-use crate::predictions::{read_pair, JoinedBy, PredictionFile, PredictionOptions, PredictionPair};
+use crate::predictions::{
+    read_pair, JoinedBy, Normalisation, PredictionFile, PredictionOptions, PredictionPair,
+};
 use crate::report::schema::{ModelManifest, Skipped};
 use crate::report::{PredictionTable, Report};
+use crate::task::{is_builtin, TextColumns};
 
 /// Audits the student's predictions against the teacher's.
 pub fn run(args: &CheckArgs) -> Result<Exit> {
@@ -20,6 +23,7 @@ pub fn run(args: &CheckArgs) -> Result<Exit> {
     let settings = settings(args, &config)?;
     let output = ReportOutput::prepare(&args.output)?;
     let session = session(output.verbosity(), std::slice::from_ref(&settings))?;
+    let session = Session { errors: output.errors(), ..session };
     let (report, tables) = checked(args, settings, &session)?;
     output.write(&report, &tables)
 }
@@ -30,9 +34,36 @@ pub(super) fn settings(args: &CheckArgs, config: &Config) -> Result<Settings> {
     refuse_without_effect(&args.settings, "check", |key| {
         !allowed.contains(&key) && !BOUND_KEYS.contains(&key)
     })?;
+    let config = &with_labels(args, config)?;
     let settings = single(&args.tasks, config, &args.settings)?;
     refuse_bound_from_student(&settings)?;
     Ok(settings)
+}
+
+/// The config with the task that `--labels` describes, if it is given.
+fn with_labels(args: &CheckArgs, config: &Config) -> Result<Config> {
+    let mut config = config.clone();
+    if args.labels.is_empty() {
+        return Ok(config);
+    }
+    let [name] = args.tasks.task.as_slice() else {
+        bail!(usage!("--labels needs one --task, a name for your task")
+            .hint("for example: --task reviews --labels negative,neutral,positive"));
+    };
+    if is_builtin(name) || config.task.contains_key(name) {
+        bail!(usage!("--labels cannot change the labels of the task {name}").hint(
+            "leave --labels out, or give your own task another name; --label-map maps the names of \
+             the files"
+        ));
+    }
+    let labels = args.labels.iter().map(|label| label.trim().to_owned()).collect();
+    let task = Layer {
+        text: Some(TextColumns::One("text".to_owned())),
+        labels: Some(labels),
+        ..Layer::default()
+    };
+    config.task.insert(name.clone(), task);
+    Ok(config)
 }
 
 /// The report of a check, and both models' predictions.
@@ -58,6 +89,9 @@ pub(super) fn command(args: &CheckArgs, settings: &Settings) -> Vec<String> {
     words.extend(args.teacher_predictions.iter().map(file));
     words.push("--student-predictions".to_owned());
     words.extend(args.student_predictions.iter().map(file));
+    if !args.labels.is_empty() {
+        words.extend(["--labels".to_owned(), args.labels.join(",")]);
+    }
     if args.normalise {
         words.push("--normalise".to_owned());
     }
@@ -153,11 +187,17 @@ fn notes_of_tables(pair: &PredictionPair, session: &Session) -> Vec<Note> {
         JoinedBy::Rows => joined_by_row(&pair.teacher, &pair.student).into_iter().collect(),
     };
     for (role, file) in [("teacher", &pair.teacher), ("student", &pair.student)] {
-        if file.normalised > 0 {
-            let (rows, all) = (file.normalised, file.labels.len());
+        let Normalisation { rows, largest, percent } = file.normalised;
+        if rows > 0 || percent {
+            let all = file.labels.len();
+            let hundred = match percent {
+                true => format!("the {role}'s percent values were divided by 100; "),
+                false => String::new(),
+            };
             let what = format!(
-                "{rows} of {all} rows of the {role}'s probabilities do not sum to 1 and were divided \
-                 by their sum (--normalise)"
+                "{hundred}{rows} of {all} rows of the {role}'s probabilities do not sum to 1 and were \
+                 divided by their sum (--normalise); the largest correction of a probability is \
+                 {largest:.2e}"
             );
             notes.push(
                 Note::new(Code::RowsNormalised, what)

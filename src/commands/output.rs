@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::audit::ErrorDisplay;
 use crate::cli::OutputArgs;
 use crate::error::{failure, Exit};
 use crate::report::{self, Envelope, OutputDir, PredictionTable, RenderOptions, Report};
@@ -32,6 +33,12 @@ impl<'a> ReportOutput<'a> {
     /// Verbosity of the run on stderr.
     pub fn verbosity(&self) -> Verbosity {
         Verbosity::for_stderr(self.args.quiet)
+    }
+
+    /// Where errors are shown, so that a reader sees each once.
+    pub fn errors(&self) -> ErrorDisplay {
+        let is_seen = std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+        error_display(self.args.on_stdout.format.is_for_terminals(), is_seen)
     }
 
     /// Writes the report to all outputs and returns the exit code of the run.
@@ -72,6 +79,15 @@ impl<'a> ReportOutput<'a> {
         outputs.transpose()?;
         unless_closed(written)?;
         Ok(report.exit(self.args.exit_zero))
+    }
+}
+
+/// `is_text`: the report on stdout is text. `is_seen`: stdout and stderr are both a terminal. A file or
+/// a pipe gets the report, and its reader the error on stderr.
+fn error_display(is_text: bool, is_seen: bool) -> ErrorDisplay {
+    match is_text && is_seen {
+        true => ErrorDisplay::Report,
+        false => ErrorDisplay::Stderr,
     }
 }
 
@@ -121,4 +137,17 @@ fn width() -> usize {
     asked
         .or_else(|| terminal_size::terminal_size().map(|(w, _)| usize::from(w.0)))
         .unwrap_or(COLUMNS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_shows_an_error_once_and_a_file_has_it_too() {
+        assert_eq!(error_display(true, true), ErrorDisplay::Report);
+        for (is_text, is_seen) in [(true, false), (false, true), (false, false)] {
+            assert_eq!(error_display(is_text, is_seen), ErrorDisplay::Stderr);
+        }
+    }
 }

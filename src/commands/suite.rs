@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 
-use crate::audit::{audit, failed_row, manifest, pinned_arguments, Session, TaskOutcome};
+use crate::audit::{
+    audit, failed_row, manifest, pinned_arguments, ErrorDisplay, Session, TaskOutcome,
+};
 use crate::config::{command_line, Settings};
 use crate::error::{is_usage, print, Interrupted};
 use crate::report::schema::{ModelManifest, Outcome, Report, TaskCommand, SCHEMA_VERSION};
@@ -34,7 +36,9 @@ pub fn run_each(
             Err(error) if is_usage(&error) && outcomes.is_empty() => return Err(error),
             Err(error) => {
                 outcomes.push(could_not_run(settings, &error));
-                print(&error.context(settings.task.name.clone()));
+                if session.errors == ErrorDisplay::Stderr {
+                    print(&error.context(settings.task.name.clone()));
+                }
             }
         }
         print_hub_notes(session);

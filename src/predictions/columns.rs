@@ -5,6 +5,7 @@ use anyhow::{bail, Result};
 use super::examples::INDICES;
 use super::renames::missing;
 use super::rounding::{allowed, decimals, WrittenDigits};
+use super::scores::{bare, told_apart, SCORE};
 use crate::confidence::NORMALISATION_TOLERANCE;
 use crate::error::{failure, Diagnostic};
 use crate::task::table::DataTable;
@@ -22,17 +23,18 @@ pub(super) const LOGIT: &str = "logit_";
 pub(super) const PROBABILITY: &str = "probability_";
 
 /// Rows from which on logits that look like probabilities are not taken for logits.
-const EVIDENCE: usize = 3;
+pub(super) const EVIDENCE: usize = 3;
 
 /// The label names in the columns' order (`None` for a bare confidence), and the columns.
 ///
 /// # Errors
 /// No such columns, with those that look like them; logits and probabilities that contradict each
-/// other; probabilities called logits.
+/// other; probabilities called logits; numbers that may be either.
 pub(super) fn shown(
     table: &DataTable,
     source: &str,
     task_labels: &[String],
+    normalise: bool,
 ) -> Result<(Option<Vec<String>>, PredictionColumns)> {
     let logits = with_prefix(table, source, LOGIT)?;
     let probabilities = with_prefix(table, source, PROBABILITY)?;
@@ -51,8 +53,13 @@ pub(super) fn shown(
     {
         return Ok((None, PredictionColumns::Confidence { confidence, predicted }));
     }
-    match of_pipeline(table) {
-        Some(columns) => Ok((None, columns)),
+    if let Some(columns) = of_pipeline(table) {
+        return Ok((None, columns));
+    }
+    // One column with this prefix may be anything.
+    let scores = with_prefix(table, source, SCORE).ok().flatten();
+    match scores.or_else(|| bare(table, task_labels)) {
+        Some((names, columns)) => Ok((Some(names), told_apart(table, source, columns, normalise)?)),
         None => Err(missing(table, source, task_labels)),
     }
 }

@@ -66,7 +66,7 @@ pub(super) fn example_columns(
     for column in columns {
         let name = table.columns[column].clone();
         let is_exact = |cell: &Cell| !matches!(cell, Cell::Number(value) if value.abs() >= INEXACT);
-        let is_text = |cell: &Cell| !matches!(cell, Cell::Other(_));
+        let is_text = |cell: &Cell| !matches!(cell, Cell::List(_) | Cell::Other(_));
         // Lists and numbers that are not exact say nothing of the example.
         if table.rows.iter().all(|row| is_text(&row.cells[column]) && is_exact(&row.cells[column]))
         {

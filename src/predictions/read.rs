@@ -6,7 +6,8 @@ use anyhow::{bail, Result};
 
 use super::columns::{shown, PredictionColumns};
 use super::examples::{example_columns, ExampleColumn};
-use super::rounding::{allowed, decimals, normalise};
+use super::rounding::{allowed, decimals, normalise, percent, Normalisation};
+use super::scores::{number, widen};
 use crate::checkpoint::labels::align;
 use crate::checkpoint::LabelMap;
 use crate::confidence::{PredictionError, Predictions};
@@ -15,7 +16,7 @@ use crate::inference::Logits;
 use crate::input::InputFile;
 use crate::interrupt::Interrupt;
 use crate::task::table::{expand_patterns, read_table, Cell, DataTable};
-use crate::task::{label_ids, LabelIndex, LabelReader};
+use crate::task::{label_ids, listed, LabelIndex, LabelReader};
 
 /// One model's predictions, one row per example.
 #[derive(Debug, Clone)]
@@ -37,9 +38,8 @@ pub struct PredictionFile {
     pub files: Vec<InputFile>,
     /// SHA-256 of their bytes.
     pub sha256: String,
-    /// Rows of probabilities that were divided by their sum because of
-    /// [`PredictionOptions::normalise`].
-    pub normalised: usize,
+    /// What [`PredictionOptions::normalise`] changed.
+    pub normalised: Normalisation,
     /// Which example each row is of.
     pub(super) examples: Vec<ExampleColumn>,
     /// The file and line of each row.
@@ -57,7 +57,8 @@ pub struct PredictionOptions<'a> {
     pub texts: &'a [String],
     /// The task's names for the labels of the tables.
     pub label_map: &'a LabelMap,
-    /// Divide rows of probabilities by their sum if that differs from one by rounding.
+    /// Divide rows of probabilities by their sum if that differs from one by rounding, and percent values
+    /// by 100.
     pub normalise: bool,
     /// Ends the reading.
     pub interrupt: &'a Interrupt,
@@ -82,7 +83,8 @@ pub fn read_predictions(
     if table.rows.is_empty() {
         bail!("`{source}` has no predictions: an empty split cannot be audited");
     }
-    let (own, shown) = shown(&table, &source, task_labels)?;
+    widen(&mut table)?;
+    let (own, shown) = shown(&table, &source, task_labels, options.normalise)?;
     let names = match (task_labels.is_empty(), &own) {
         (false, _) => task_labels.to_vec(),
         // As `audit predict` writes them; ids are read too.
@@ -108,7 +110,8 @@ pub fn read_predictions(
         }
         (None, _) => (names.clone(), (0..names.len()).collect()),
     };
-    let reader = LabelReader::new(&names, None);
+    let in_file = class_names(&table, &source, &names, &own, &shown)?;
+    let reader = LabelReader::new(&names, in_file.as_ref());
     let predicted = match shown {
         PredictionColumns::Confidence { predicted, .. } => Some(predicted),
         _ => None,
@@ -135,6 +138,34 @@ pub fn read_predictions(
         files: table.files,
         sha256: table.sha256,
     })
+}
+
+/// The names of the ids in the column `label`, if they are the task's.
+///
+/// # Errors
+/// Predictions by id in a table whose own ids are in another order: their columns may be in either.
+fn class_names(
+    table: &DataTable,
+    source: &str,
+    names: &[String],
+    own: &[String],
+    shown: &PredictionColumns,
+) -> Result<Option<Vec<String>>> {
+    let index = LabelIndex::new(names);
+    let Some(in_file) = table.class_names.get("label") else { return Ok(None) };
+    let ids: Option<Vec<usize>> = in_file.iter().map(|name| index.find(name)).collect();
+    let Some(ids) = ids.filter(|ids| ids.len() == names.len()) else { return Ok(None) };
+    let is_by_id = !matches!(shown, PredictionColumns::Confidence { .. });
+    if is_by_id && label_ids(own).is_some() && !ids.iter().copied().eq(0..names.len()) {
+        bail!(failure!(
+            "`{source}` names its labels [{}] in this order, the task has [{}], and its predictions \
+             are by number: their order is not known",
+            listed(in_file),
+            listed(names)
+        )
+        .hint("give each label's numbers a column, logit_<label> or probability_<label>"));
+    }
+    Ok(Some(in_file.clone()))
 }
 
 /// Replaces the model's names by the task's in the column `predicted`, and returns the model's name
@@ -204,14 +235,14 @@ fn name_ids(table: &mut DataTable, column: usize, names: &[String]) {
     }
 }
 
-/// The predictions, the logits that they were computed from, and how many rows were normalised.
+/// The predictions, the logits that they were computed from, and what was normalised.
 fn predictions(
     table: &DataTable,
     shown: &PredictionColumns,
     order: &[usize],
     reader: &LabelReader,
     options: &PredictionOptions,
-) -> Result<(Predictions, Option<Logits>, usize)> {
+) -> Result<(Predictions, Option<Logits>, Normalisation)> {
     let rows = 0..table.rows.len();
     let labels = order.len();
     match shown {
@@ -224,14 +255,22 @@ fn predictions(
             }
             let predictions = Predictions::from_logits(&logits, labels);
             let predictions = predictions.map_err(|error| at_row(table, error, None))?;
-            Ok((predictions, Some(Logits { values: logits, labels }), 0))
+            Ok((predictions, Some(Logits { values: logits, labels }), Normalisation::default()))
         }
         PredictionColumns::Probabilities(columns) => {
             let mut values = numbers(table, columns, order)?;
             let decimals = decimals(table, columns);
+            let percent = percent(table, columns);
+            if percent && !options.normalise {
+                bail!(failure!("every row sums to 100: these look like percent values")
+                    .hint(
+                        "pass --normalise to divide them by 100, or write probabilities in [0, 1]"
+                    )
+                    .at(table.place(0)));
+            }
             let normalised = match options.normalise {
-                true => normalise(&mut values, labels, decimals),
-                false => 0,
+                true => normalise(&mut values, labels, decimals, percent),
+                false => Normalisation::default(),
             };
             let offer = (!options.normalise).then(|| allowed(decimals, labels)).flatten();
             let predictions = Predictions::from_probabilities(&values, labels);
@@ -245,7 +284,8 @@ fn predictions(
                 classes.push(class.ok_or_else(|| table.wrong(row, *predicted, "it is empty"))?);
             }
             let predictions = Predictions::from_confidence(&sure, &classes, labels);
-            Ok((predictions.map_err(|error| at_row(table, error, None))?, None, 0))
+            let predictions = predictions.map_err(|error| at_row(table, error, None))?;
+            Ok((predictions, None, Normalisation::default()))
         }
     }
 }
@@ -284,14 +324,4 @@ fn numbers(table: &DataTable, columns: &[usize], order: &[usize]) -> Result<Vec<
         }
     }
     Ok(values)
-}
-
-fn number(table: &DataTable, row: usize, column: usize) -> Result<f64> {
-    match table.number(row, column)? {
-        Some(value) if value.is_finite() => Ok(value),
-        Some(value) => bail!(table
-            .wrong(row, column, format!("{value} is not finite"))
-            .hint("find out why the model gives it; a prediction is a finite number")),
-        None => bail!(table.wrong(row, column, "it is empty")),
-    }
 }

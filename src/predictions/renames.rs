@@ -4,7 +4,7 @@ use anyhow::Error;
 
 use super::columns::{is_distribution, LOGIT, PROBABILITY};
 use crate::error::failure;
-use crate::task::table::{Cell, DataTable};
+use crate::task::table::DataTable;
 use crate::task::{find_label, listed};
 
 /// Beginnings of names that mean probabilities or scores, the longer before the shorter.
@@ -27,10 +27,6 @@ const PREDICTED: [&str; 8] = [
 const CONFIDENCE: [&str; 7] =
     ["confidence", "score", "probability", "prob", "proba", "max_prob", "conf"];
 
-/// Names of a column that holds all labels' numbers as a list.
-const LISTS: [&str; 7] =
-    ["logits", "logit", "probabilities", "probability", "probs", "scores", "predictions"];
-
 /// Renames shown in a hint.
 const SHOWN: usize = 8;
 
@@ -40,8 +36,8 @@ pub(super) fn missing(table: &DataTable, source: &str, task_labels: &[String]) -
         "`{source}` has the columns [{}], and none has the model's confidence",
         listed(&table.columns)
     );
-    let hint = of_lists(table)
-        .or_else(|| of_labels(table, task_labels).map(|renames| listed_renames(&renames)))
+    let hint = of_labels(table, task_labels)
+        .map(|renames| listed_renames(&renames))
         .or_else(|| of_confidence(table));
     let needed =
         "it needs logit_<label> for every label, or probability_<label>, or confidence and \
@@ -54,22 +50,6 @@ pub(super) fn listed_renames(renames: &[(String, String)]) -> String {
     let shown = renames.iter().take(SHOWN).map(|(from, to)| format!("`{from}` to `{to}`"));
     let more = if renames.len() > SHOWN { ", …" } else { "" };
     format!("rename {}{more}", shown.collect::<Vec<_>>().join(", "))
-}
-
-fn of_lists(table: &DataTable) -> Option<String> {
-    let column = LISTS.iter().find_map(|name| table.column(name))?;
-    let is_list = match &table.rows.first()?.cells[column] {
-        Cell::Other(_) => true,
-        Cell::Text(text) => text.trim_start().starts_with('['),
-        _ => false,
-    };
-    let name = &table.columns[column];
-    is_list.then(|| {
-        format!(
-            "`{name}` holds a list: give each of its numbers a column, logit_<label> or \
-             probability_<label>"
-        )
-    })
 }
 
 /// Columns that each stand for a label: `prob_0`, `p1`, `proba_negative`, `negative`, `LABEL_0`.

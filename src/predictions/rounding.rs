@@ -94,11 +94,52 @@ pub(super) fn allowed(decimals: u32, labels: usize) -> Option<f64> {
     (decimals > 0).then_some((labels as f64 * unit / 2.0).min(LARGEST) + LAST_BITS)
 }
 
+/// What the normalisation of probabilities changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Normalisation {
+    /// Rows that were divided by their sum.
+    pub rows: usize,
+    /// The largest change of a probability by that, in [0, 1].
+    pub largest: f64,
+    /// Whether all rows were divided by 100 first.
+    pub percent: bool,
+}
+
+/// Whether the columns hold percent values: all in [0, 100], some above one, and each row sums to 100
+/// within the rounding of its digits.
+pub(super) fn percent(table: &DataTable, columns: &[usize]) -> bool {
+    let row = |row: usize| -> Option<(f64, f64)> {
+        let values = columns.iter().map(|&column| table.number(row, column).ok().flatten());
+        let values: Vec<f64> = values.collect::<Option<_>>()?;
+        let is_share = values.iter().all(|value| (0.0..=100.0).contains(value));
+        let largest = values.iter().copied().fold(0.0, f64::max);
+        is_share.then(|| (values.iter().sum::<f64>() / 100.0, largest))
+    };
+    let within = |most: f64| {
+        (0..table.rows.len()).all(|at| {
+            row(at).is_some_and(|(sum, largest)| (sum - 1.0).abs() <= most && largest > 1.0)
+        })
+    };
+    // Nearly all other tables end here, at the first row.
+    let room = |decimals: u32| allowed(decimals + 2, columns.len()).unwrap_or(0.0);
+    within(LARGEST + LAST_BITS)
+        && within(NORMALISATION_TOLERANCE.max(room(decimals(table, columns))))
+}
+
 /// Divides each row by its sum where that differs from one by more than is accepted in any case and
-/// by no more than `decimals` allow. The number of such rows.
-pub(super) fn normalise(values: &mut [f64], labels: usize, decimals: u32) -> usize {
-    let Some(allowed) = allowed(decimals, labels) else { return 0 };
-    let mut changed = 0;
+/// by no more than `decimals` allow. Percent values are divided by 100 first.
+pub(super) fn normalise(
+    values: &mut [f64],
+    labels: usize,
+    decimals: u32,
+    percent: bool,
+) -> Normalisation {
+    let mut done = Normalisation { percent, ..Normalisation::default() };
+    if percent {
+        values.iter_mut().for_each(|value| *value /= 100.0);
+    }
+    let decimals = if percent { decimals + 2 } else { decimals };
+    let Some(allowed) = allowed(decimals, labels) else { return done };
     let mut sorted = vec![0.0; labels];
     for row in values.chunks_exact_mut(labels) {
         // Sorted, so that the order of the labels changes no bit.
@@ -108,11 +149,14 @@ pub(super) fn normalise(values: &mut [f64], labels: usize, decimals: u32) -> usi
         let apart = (sum - 1.0).abs();
         let is_probability = row.iter().all(|p| (0.0..=1.0).contains(p));
         if is_probability && apart > NORMALISATION_TOLERANCE && apart <= allowed {
-            row.iter_mut().for_each(|p| *p /= sum);
-            changed += 1;
+            for p in row.iter_mut() {
+                done.largest = done.largest.max((*p - *p / sum).abs());
+                *p /= sum;
+            }
+            done.rows += 1;
         }
     }
-    changed
+    done
 }
 
 #[cfg(test)]
@@ -174,13 +218,26 @@ mod tests {
     fn rows_within_rounding_are_divided_and_others_stay() {
         // 0.33 + 0.33 + 0.33 = 0.99; 3·0.005 = 0.015 allows it. 0.97 is 0.03 off.
         let mut values = [0.33, 0.33, 0.33, 0.5, 0.3, 0.17, 0.5, 0.25, 0.25];
-        assert_eq!(normalise(&mut values, 3, 2), 1);
+        let done = normalise(&mut values, 3, 2, false);
+        // 1/3 − 0.33.
+        assert!(done.rows == 1 && (done.largest - (1.0 / 3.0 - 0.33)).abs() < 1e-12);
         assert!(values[..3].iter().all(|p| (p - 1.0 / 3.0).abs() < 1e-15));
         assert_eq!(values[3..], [0.5, 0.3, 0.17, 0.5, 0.25, 0.25]);
         // Exactly at the limit of two labels: 0.49 + 0.5.
-        assert_eq!(normalise(&mut [0.49, 0.5], 2, 2), 1);
-        assert_eq!(normalise(&mut [0.49, 0.5], 2, 3), 0);
-        assert_eq!(normalise(&mut [0.0, 0.0], 2, 0), 0);
-        assert_eq!(normalise(&mut [1.02, -0.03], 2, 2), 0, "not probabilities");
+        let rows = |mut values: [f64; 2], decimals| normalise(&mut values, 2, decimals, false).rows;
+        assert_eq!(rows([0.49, 0.5], 2), 1);
+        assert_eq!(rows([0.49, 0.5], 3), 0);
+        assert_eq!(rows([0.0, 0.0], 0), 0);
+        assert_eq!(rows([1.02, -0.03], 2), 0, "not probabilities");
+    }
+
+    #[test]
+    fn percent_values_are_divided_by_100_before_rounding_is_judged() {
+        // 97.5 + 2.5 is exact; 33 + 66 is 1 off, and whole numbers of two labels allow 1.
+        let mut values = [97.5, 2.5, 33.0, 66.0];
+        let done = normalise(&mut values, 2, 0, true);
+        assert!(done.percent && done.rows == 1, "{done:?}");
+        assert!((values[0] - 0.975).abs() < 1e-15 && (values[2] - 1.0 / 3.0).abs() < 1e-15);
+        assert!((done.largest - (2.0 / 3.0 - 0.66)).abs() < 1e-12);
     }
 }

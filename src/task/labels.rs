@@ -156,7 +156,8 @@ impl LabelReader {
             }
             Cell::Number(value) => Err(self.not_an_id(&value.to_string())),
             Cell::Text(text) => self.text(text.trim()),
-            Cell::Other(kind) => {
+            cell @ (Cell::List(_) | Cell::Other(_)) => {
+                let kind = cell.kind();
                 Err(failure!("the label is {kind}").hint("a label is a name or an id"))
             }
         }

@@ -1,6 +1,6 @@
 //! Tables of named columns with typed cells, for `audit check`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use anyhow::{bail, Result};
@@ -16,6 +16,7 @@ use crate::interrupt::Interrupt;
 
 pub use super::readers::Cell;
 
+mod saved;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,8 @@ mod tests;
 pub struct DataTable {
     /// Column names, in the first file's order.
     pub columns: Vec<String>,
+    /// Column → names of its ids, as the files' metadata has them.
+    pub class_names: BTreeMap<String, Vec<String>>,
     /// Every row has a cell for every column.
     pub rows: Vec<TableRow>,
     /// The files read, in order.
@@ -91,7 +94,8 @@ impl DataTable {
     /// Naming file, line and column of a cell that holds a list or the like.
     pub fn text(&self, row: usize, column: usize) -> Result<Option<String>> {
         match &self.rows[row].cells[column] {
-            Cell::Other(kind) => {
+            cell @ (Cell::List(_) | Cell::Other(_)) => {
+                let kind = cell.kind();
                 bail!(self.wrong(row, column, format!("{kind} is neither text nor number")))
             }
             cell => Ok(cell.text()),
@@ -117,7 +121,7 @@ impl DataTable {
     }
 }
 
-/// Reads files (TSV, CSV, JSONL, Parquet, by extension) as one table.
+/// Reads files (TSV, CSV, JSONL, Parquet, Arrow, NumPy, by extension) as one table.
 ///
 /// # Errors
 /// A file that cannot be read, a row with too few or too many fields, files with different columns
@@ -130,8 +134,8 @@ pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<
         let name = path.display().to_string();
         let Some(format) = DataFormat::of(path) else {
             bail!(failure!("`{name}`: its extension does not determine its format").hint(
-                "a table is a .csv, .tsv, .jsonl or .parquet file; text may be compressed as \
-                     .gz or .zst"
+                "a table is a .csv, .tsv, .json, .jsonl, .parquet, .arrow, .feather, .npy or .npz file; \
+                 text may be compressed as .gz or .zst"
             ));
         };
         let compression = OuterCompression::of(path);
@@ -146,11 +150,13 @@ pub fn read_table<P: AsRef<Path>>(paths: &[P], interrupt: &Interrupt) -> Result<
     }
     let sha256 = sha256_of_inputs(&files)?;
     files.iter().try_for_each(InputFile::require_unchanged)?;
-    Ok(DataTable { columns: builder.columns, rows: builder.rows, files, sha256 })
+    let Builder { columns, class_names, rows, .. } = builder;
+    Ok(DataTable { columns, class_names, rows, files, sha256 })
 }
 
 /// The files that match paths and patterns (`*`, `?`, `[ab]`, `**`): each pattern's files in natural
-/// order (`part-2` before `part-10`), the patterns in the order given.
+/// order (`part-2` before `part-10`), the patterns in the order given. A folder of `save_to_disk` is its
+/// data files in their order.
 ///
 /// # Errors
 /// A pattern that matches no file, or two that match the same.
@@ -159,7 +165,11 @@ pub fn expand_patterns<S: AsRef<str>>(patterns: &[S]) -> Result<Vec<PathBuf>> {
     for pattern in patterns {
         let pattern = pattern.as_ref();
         let path = Path::new(pattern);
-        let matched = if path.is_file() { vec![path.to_owned()] } else { expand(path)? };
+        let matched = match path {
+            path if path.is_file() => vec![path.to_owned()],
+            path if path.is_dir() => saved::files(path)?,
+            path => expand(path)?,
+        };
         if matched.is_empty() {
             bail!(failure!("there is no file `{pattern}`")
                 .hint("a path, or a pattern in quotes: 'logits-*.parquet'"));
@@ -175,6 +185,7 @@ pub fn expand_patterns<S: AsRef<str>>(patterns: &[S]) -> Result<Vec<PathBuf>> {
 #[derive(Default)]
 struct Builder {
     columns: Vec<String>,
+    class_names: BTreeMap<String, Vec<String>>,
     rows: Vec<TableRow>,
     /// Index of the file being read.
     file: usize,
@@ -184,6 +195,19 @@ struct Builder {
     most_cells: u64,
 }
 
+/// Names of columns that hold the numbers of all labels as a list.
+pub(crate) const LIST_COLUMNS: [&str; 9] = [
+    "logits",
+    "logit",
+    "probabilities",
+    "probability",
+    "probas",
+    "probs",
+    "scores",
+    "predictions",
+    "prediction",
+];
+
 /// Cells that a small table may always have.
 const FLOOR_OF_CELLS: u64 = 4 << 20;
 
@@ -191,16 +215,29 @@ const FLOOR_OF_CELLS: u64 = 4 << 20;
 /// row, or none; compressed text may be as dense. A cell takes 24 bytes of memory and its text.
 fn cells_per_byte(format: DataFormat, compression: Option<OuterCompression>) -> u64 {
     match (format, compression) {
-        (DataFormat::Parquet, _) | (_, Some(_)) => 16,
-        (DataFormat::Tsv | DataFormat::Csv | DataFormat::Jsonl, None) => 1,
+        (DataFormat::Parquet | DataFormat::Npz | DataFormat::Arrow, _) | (_, Some(_)) => 16,
+        (DataFormat::Tsv | DataFormat::Csv | DataFormat::Jsonl | DataFormat::Npy, None) => 1,
     }
 }
 
 impl RowSink for Builder {
+    fn wants_lists(&self, column: &str) -> bool {
+        LIST_COLUMNS.contains(&column)
+    }
+
     fn header(&mut self, file: &DataFile, header: &TableHeader) -> Result<Vec<usize>> {
         refuse_other_separator(file, header.columns)?;
         if self.file == 0 {
             self.columns = header.columns.to_vec();
+        }
+        if self.class_names.is_empty() && self.file == 0 {
+            self.class_names = header.class_names.clone();
+        } else if self.class_names != *header.class_names {
+            bail!(failure!(
+                "`{}` names the ids of its labels otherwise than the file before it",
+                file.name
+            )
+            .hint("write the files of one table by one data set"));
         }
         let mut places: HashMap<&String, usize> = HashMap::new();
         for (index, column) in header.columns.iter().enumerate() {
@@ -225,7 +262,8 @@ impl RowSink for Builder {
             let column = &self.columns[missing];
             return self.broken(file, line, format!("the row ends before column `{column}`"));
         }
-        self.cells += cells.len() as u64;
+        let size = |cell: &Cell| if let Cell::List(list) = cell { list.len() } else { 1 };
+        self.cells += cells.iter().map(size).sum::<usize>() as u64;
         if self.cells > self.most_cells {
             bail!(failure!(
                 "the table has more than {} cells, the limit for files of this size",

@@ -85,6 +85,8 @@ pub static READERS: [FileReader; 26] = [
     FileReader { name: "data-compressed", base: 192 * MIB, factor: 400, prepare: data_compressed },
     reader("data-parquet", |folder| data(folder, "parquet")),
     reader("predictions", predictions),
+    // As for data-compressed: arrays and batches may be compressed.
+    FileReader { name: "tables-of-tools", base: 192 * MIB, factor: 400, prepare: tables_of_tools },
     reader("configs", configs),
     reader("recipes", recipes),
     reader("report", report),
@@ -385,6 +387,46 @@ fn predictions(folder: &Path) -> Target {
         Ok(())
     };
     Target { corpus, syntax: Syntax::Text, read: Box::new(read) }
+}
+
+/// Tables that other tools wrote; the first byte of an input says which format.
+fn tables_of_tools(folder: &Path) -> Target {
+    const FILES: [&str; 9] = [
+        "logits_f32.npy",
+        "arrays.npz",
+        "compressed.npz",
+        "pandas_records.json",
+        "pipeline_all.json",
+        "pipeline_all.jsonl",
+        "pandas_lists.parquet",
+        "pandas.feather",
+        "polars_stream.arrow",
+    ];
+    let fixtures = fixture("tables");
+    let input = |(number, name): (u8, &&str)| {
+        [&[number][..], &fs::read(fixtures.join(name)).unwrap()].concat()
+    };
+    let corpus = (0u8..).zip(&FILES).map(input).collect();
+    let names = ["negative", "positive"].map(str::to_owned);
+    let folder = folder.to_owned();
+    let read = move |bytes: &[u8]| {
+        let (number, content) = bytes.split_first().unwrap_or((&0, &[]));
+        let path = folder.join(FILES[usize::from(*number) % FILES.len()]);
+        fs::write(&path, content).unwrap();
+        let (files, interrupt) = ([path.to_str().unwrap().to_owned()], Interrupt::default());
+        let options = PredictionOptions {
+            task: "sst2",
+            labels: &names,
+            texts: &[],
+            label_map: &LabelMap::default(),
+            normalise: true,
+            interrupt: &interrupt,
+        };
+        let file = read_predictions("teacher", &files, &options)?;
+        assert!(!file.labels.is_empty(), "no prediction and no error");
+        Ok(())
+    };
+    Target { corpus, syntax: Syntax::Bytes, read: Box::new(read) }
 }
 
 fn configs(_: &Path) -> Target {

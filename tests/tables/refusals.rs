@@ -109,18 +109,9 @@ fn columns_with_other_names_are_named_with_what_to_call_them() {
         ("prob_0,prob_1", p, ["`prob_0` to `probability_0`", "`prob_1` to `probability_1`"]),
         ("p0,p1", p, ["`p0` to `probability_0`", "`p1` to `probability_1`"]),
         ("proba_0,proba_1", p, ["`proba_0` to `probability_0`", "`proba_1` to"]),
-        ("0,1", p, ["`0` to `probability_0`", "`1` to `probability_1`"]),
-        ("0,1", z, ["`0` to `logit_0`", "`1` to `logit_1`"]),
-        (
-            "negative,positive",
-            p,
-            ["`negative` to `probability_negative`", "`positive` to `probability_positive`"],
-        ),
-        (
-            "negative,positive",
-            z,
-            ["`negative` to `logit_negative`", "`positive` to `logit_positive`"],
-        ),
+        ("0,1", p, ["too few to tell them from logits", "columns logit_<label>"]),
+        ("1,2", p, ["`1` to `probability_1`", "`2` to `probability_2`"]),
+        ("negative,other", p, ["logit_<label>", "probability_<label>"]),
         ("logits_neg,Logits_0", z, ["logit_<label>", "probability_<label>"]),
         ("logits_0,logits_1", z, ["`logits_0` to `logit_0`", "`logits_1` to `logit_1`"]),
         (
@@ -133,7 +124,6 @@ fn columns_with_other_names_are_named_with_what_to_call_them() {
             "0.9,positive\n",
             ["rename `pred` to `predicted`", "[confidence, pred]"],
         ),
-        ("logits,label", "\"[1.0, 2.0]\",positive\n", ["`logits` holds a list", "logit_<label>"]),
     ] {
         refused_file("s.csv", format!("{header}\n{rows}"), &words);
     }

@@ -1,4 +1,4 @@
-//! One JSON object a line.
+//! One JSON object a line. Files that start with an array are read by [`super::json_arrays`].
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -7,21 +7,25 @@ use anyhow::{bail, Result};
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::lines::{decode, not_utf8, LineReader};
-use super::{empty, header, Cell, DataFile, RowSink};
+use super::{empty, header, json_arrays, Cell, DataFile, RowSink, LONGEST_LIST};
 use crate::error::{failure, FileLocation};
 
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
+    if json_arrays::starts_with_array(file)? {
+        return json_arrays::read(file, sink);
+    }
     let columns = keys(file)?;
     let wanted = header(file, &columns, sink)?;
     let places: HashMap<&str, usize> =
         wanted.iter().enumerate().map(|(place, &index)| (columns[index].as_str(), place)).collect();
+    let lists: Vec<bool> = wanted.iter().map(|&index| sink.wants_lists(&columns[index])).collect();
     let mut lines = LineReader::of(file)?;
     while let Some((number, line)) = lines.next()? {
         let text = decode(line).map_err(|byte| not_utf8(file.line(number), byte, "line"))?;
         if text.trim().is_empty() {
             continue;
         }
-        match object(text, &places, wanted.len()) {
+        match object(text, &places, &lists) {
             Ok(JsonRow { twice: Some(key), .. }) => {
                 let place = FileLocation { column: Some(key.clone()), ..file.line(number) };
                 bail!(failure!("the key `{key}` is there twice, and which value holds is unclear")
@@ -39,31 +43,36 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
 fn keys(file: &DataFile) -> Result<Vec<String>> {
     let mut keys = Keys::default();
     let mut lines = LineReader::of(file)?;
-    let mut first = None;
+    let mut is_empty = true;
     while let Some((_, line)) = lines.next()? {
         let line = line.trim_ascii();
-        if let (None, Some(byte)) = (first, line.first()) {
-            first = Some(*byte);
-        }
+        is_empty &= line.is_empty();
         let mut deserializer = serde_json::Deserializer::from_slice(line);
         let _ = Seed(&mut keys).deserialize(&mut deserializer);
     }
-    match first {
-        None => Err(empty(file)),
-        Some(b'[') => bail!(failure!("`{}` is a JSON array, not one object a line", file.name)
-            .hint("write each object on a line of its own, for example: jq -c '.[]'")),
-        Some(_) => Ok(keys.ordered),
+    match is_empty {
+        true => Err(empty(file)),
+        false => Ok(keys.ordered),
     }
 }
 
+/// Keys of objects, in order of appearance.
 #[derive(Default)]
-struct Keys {
-    ordered: Vec<String>,
+pub(super) struct Keys {
+    pub(super) ordered: Vec<String>,
     known: HashSet<String>,
 }
 
+impl Keys {
+    pub(super) fn add(&mut self, key: String) {
+        if self.known.insert(key.clone()) {
+            self.ordered.push(key);
+        }
+    }
+}
+
 /// Reads the keys of an object.
-struct Seed<'a>(&'a mut Keys);
+pub(super) struct Seed<'a>(pub(super) &'a mut Keys);
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
     type Value = ();
@@ -82,9 +91,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while let Some((key, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
-            if self.0.known.insert(key.clone()) {
-                self.0.ordered.push(key);
-            }
+            self.0.add(key);
         }
         Ok(())
     }
@@ -92,25 +99,32 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
 /// What was read of one object.
 #[derive(Debug, PartialEq)]
-struct JsonRow {
+pub(super) struct JsonRow {
     /// The wanted cells; null where a key is missing.
-    cells: Vec<Cell>,
+    pub(super) cells: Vec<Cell>,
     /// A wanted key that is there more than once.
-    twice: Option<String>,
+    pub(super) twice: Option<String>,
 }
 
 /// The cells of an object at the `places` of its keys.
-fn object(text: &str, places: &HashMap<&str, usize>, wanted: usize) -> serde_json::Result<JsonRow> {
+fn object(
+    text: &str,
+    places: &HashMap<&str, usize>,
+    lists: &[bool],
+) -> serde_json::Result<JsonRow> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let row = CellsSeed { places, wanted }.deserialize(&mut deserializer)?;
+    let row = CellsSeed { places, lists }.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(row)
 }
 
 /// Reads the wanted values of an object; others are skipped, at any depth and without memory.
-struct CellsSeed<'a> {
-    places: &'a HashMap<&'a str, usize>,
-    wanted: usize,
+#[derive(Clone, Copy)]
+pub(super) struct CellsSeed<'a> {
+    /// The place of each wanted key.
+    pub(super) places: &'a HashMap<&'a str, usize>,
+    /// Whether lists are read, by place.
+    pub(super) lists: &'a [bool],
 }
 
 impl<'de> DeserializeSeed<'de> for CellsSeed<'_> {
@@ -129,9 +143,9 @@ impl<'de> Visitor<'de> for CellsSeed<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonRow, A::Error> {
-        let mut cells = vec![Cell::Null; self.wanted];
+        let mut cells = vec![Cell::Null; self.lists.len()];
         let mut twice = None;
-        let mut known = vec![false; self.wanted];
+        let mut known = vec![false; self.lists.len()];
         while let Some(key) = map.next_key::<String>()? {
             let Some(&place) = self.places.get(key.as_str()) else {
                 map.next_value::<IgnoredAny>()?;
@@ -140,14 +154,17 @@ impl<'de> Visitor<'de> for CellsSeed<'_> {
             if std::mem::replace(&mut known[place], true) {
                 twice.get_or_insert(key);
             }
-            cells[place] = map.next_value_seed(CellSeed)?;
+            cells[place] = map.next_value_seed(CellSeed { list: self.lists[place] })?;
         }
         Ok(JsonRow { cells, twice })
     }
 }
 
 /// Reads one value.
-struct CellSeed;
+struct CellSeed {
+    /// Whether a list of numbers is read.
+    list: bool,
+}
 
 impl<'de> DeserializeSeed<'de> for CellSeed {
     type Value = Cell;
@@ -189,6 +206,16 @@ impl<'de> Visitor<'de> for CellSeed {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Cell, A::Error> {
+        let mut numbers = self.list.then(Vec::new);
+        while let Some(values) = &mut numbers {
+            let Some(cell) = list.next_element_seed(CellSeed { list: false })? else {
+                return Ok(Cell::List(numbers.unwrap_or_default()));
+            };
+            match cell.as_number() {
+                Some(value) if values.len() < LONGEST_LIST => values.push(value),
+                _ => numbers = None,
+            }
+        }
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Cell::Other("a list"))
     }
@@ -244,7 +271,7 @@ mod tests {
 
     fn row(text: &str) -> Result<JsonRow, String> {
         let places = HashMap::from([("a", 0), ("b", 1)]);
-        object(text, &places, 2).map_err(|error| reason(text, &error))
+        object(text, &places, &[false, true]).map_err(|error| reason(text, &error))
     }
 
     fn cells(text: &str) -> Result<Vec<Cell>, String> {
@@ -262,6 +289,7 @@ mod tests {
             ("0.1", Cell::Number(0.1)),
             (r#""x\ny""#, text("x\ny")),
             ("[1, [2]]", Cell::Other("a list")),
+            ("[1, -2.5]", Cell::List(vec![1.0, -2.5])),
             (r#"{"c": {}}"#, Cell::Other("an object")),
         ] {
             let read = cells(&format!("{{\"other\": [[]], \"b\": {value}}}")).unwrap();

@@ -16,9 +16,12 @@ use crate::error::{failure, FileLocation, Interrupted};
 use crate::input::InputFile;
 use crate::interrupt::Interrupt;
 
+mod arrow;
 mod csv;
 mod jsonl;
+mod json_arrays;
 mod lines;
+mod numpy;
 mod parquet;
 mod separators;
 mod tsv;
@@ -35,10 +38,16 @@ pub enum DataFormat {
     Tsv,
     /// Comma-separated, fields quoted where they need it (RFC 4180).
     Csv,
-    /// One JSON object a line.
+    /// One JSON object a line, or an array of objects.
     Jsonl,
     /// Apache Parquet.
     Parquet,
+    /// One array of NumPy.
+    Npy,
+    /// Several arrays of NumPy.
+    Npz,
+    /// Arrow IPC, a stream or a file.
+    Arrow,
 }
 
 impl DataFormat {
@@ -52,8 +61,16 @@ impl DataFormat {
             "csv" => DataFormat::Csv,
             "jsonl" | "ndjson" | "json" => DataFormat::Jsonl,
             "parquet" => DataFormat::Parquet,
+            "npy" => DataFormat::Npy,
+            "npz" => DataFormat::Npz,
+            "arrow" | "feather" => DataFormat::Arrow,
             _ => return None,
         })
+    }
+
+    /// Whether it is text, which may be compressed as a whole.
+    fn is_text(self) -> bool {
+        matches!(self, DataFormat::Tsv | DataFormat::Csv | DataFormat::Jsonl)
     }
 }
 
@@ -72,7 +89,9 @@ pub enum Cell {
     Number(f64),
     /// Text; every cell of a TSV or CSV file.
     Text(String),
-    /// An unsupported value: a list, a date, bytes that are not text.
+    /// A list of numbers, of a column whose lists the sink wants.
+    List(Vec<f64>),
+    /// An unsupported value: any other list, a date, bytes that are not text.
     Other(&'static str),
 }
 
@@ -81,11 +100,20 @@ impl Cell {
     /// nothing, and for a list or the like.
     pub fn text(&self) -> Option<String> {
         match self {
-            Cell::Missing | Cell::Null | Cell::Other(_) => None,
+            Cell::Missing | Cell::Null | Cell::List(_) | Cell::Other(_) => None,
             Cell::Bool(value) => Some(value.to_string()),
             Cell::Integer(value) => Some(value.to_string()),
             Cell::Number(value) => Some(value.to_string()),
             Cell::Text(text) => Some(text.clone()).filter(|text| !text.is_empty()),
+        }
+    }
+
+    /// A typed number.
+    fn as_number(&self) -> Option<f64> {
+        match self {
+            Cell::Integer(value) => Some(*value as f64),
+            Cell::Number(value) => Some(*value),
+            _ => None,
         }
     }
 
@@ -97,6 +125,7 @@ impl Cell {
             Cell::Bool(_) => "true or false",
             Cell::Integer(_) | Cell::Number(_) => "a number",
             Cell::Text(_) => "text",
+            Cell::List(_) => "a list",
             Cell::Other(kind) => kind,
         }
     }
@@ -138,12 +167,20 @@ impl DataFile {
 /// The header of a file.
 pub(crate) struct TableHeader<'a> {
     pub(crate) columns: &'a [String],
-    /// Column → names of its ids, as Hugging Face stores them in Parquet files.
+    /// Column → names of its ids, as Hugging Face stores them in Parquet and Arrow files.
     pub(crate) class_names: &'a BTreeMap<String, Vec<String>>,
 }
 
+/// Numbers of a list; a longer one is not read.
+const LONGEST_LIST: usize = super::labels::MOST_LABELS;
+
 /// Takes the rows of a file.
 pub(crate) trait RowSink {
+    /// Whether a column's lists of numbers are read. Others are [`Cell::Other`].
+    fn wants_lists(&self, _column: &str) -> bool {
+        false
+    }
+
     /// Takes the columns, once per file, and returns the indices of those it wants.
     fn header(&mut self, file: &DataFile, header: &TableHeader) -> Result<Vec<usize>>;
     /// Takes one row: the wanted cells in the wanted order. `line` counts from 1 (rows in Parquet).
@@ -160,6 +197,8 @@ pub(crate) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
         DataFormat::Csv => csv::read(file, sink),
         DataFormat::Jsonl => jsonl::read(file, sink),
         DataFormat::Parquet => parquet::read(file, sink),
+        DataFormat::Npy | DataFormat::Npz => numpy::read(file, sink),
+        DataFormat::Arrow => arrow::read(file, sink),
     }
 }
 

@@ -12,8 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{bail, Result};
-use parquet::basic::{ConvertedType, Encoding, LogicalType, Repetition};
-use parquet::file::metadata::KeyValue;
+use parquet::basic::{ConvertedType, Encoding, LogicalType, Repetition, Type as Physical};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::reader::RowIter;
 use parquet::record::Field;
@@ -23,7 +22,7 @@ use serde_json::Value;
 use self::bounded::BoundedFile;
 use self::pages::DecodedLimits;
 use super::lines::{refuse_twins, LONGEST_LINE};
-use super::{open, Cell, DataFile, RowSink, TableHeader};
+use super::{open, Cell, DataFile, RowSink, TableHeader, LONGEST_LIST};
 use crate::error::{caught, failure};
 
 /// Reads one file. Memory is bounded by [`DecodedLimits`] of its size.
@@ -41,7 +40,10 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let columns: Vec<String> =
         schema.get_fields().iter().map(|field| field.name().to_owned()).collect();
     refuse_twins(name, &columns)?;
-    let class_names = class_names(metadata.key_value_metadata());
+    let entries = metadata.key_value_metadata().into_iter().flatten();
+    let features =
+        entries.filter(|entry| entry.key == "huggingface").find_map(|it| it.value.as_deref());
+    let class_names = class_names(features);
     let wanted =
         sink.header(file, &TableHeader { columns: &columns, class_names: &class_names })?;
 
@@ -49,7 +51,14 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let mut ordered = wanted.clone();
     ordered.sort_unstable();
     ordered.dedup();
-    ordered.retain(|&index| nested(&schema.get_fields()[index]).is_none());
+    let lists: Vec<usize> = ordered
+        .iter()
+        .copied()
+        .filter(|&index| {
+            sink.wants_lists(&columns[index]) && is_list_of_numbers(&schema.get_fields()[index])
+        })
+        .collect();
+    ordered.retain(|index| lists.contains(index) || nested(&schema.get_fields()[*index]).is_none());
     let leaves = leaves(&reader, &ordered);
     let checked = caught(|| pages::check(&pages, reader.metadata(), &leaves, limits));
     if let Err(why) = checked.and_then(|checked| checked) {
@@ -81,8 +90,8 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     Ok(())
 }
 
-/// What a column holds if it is not one value a row. Such a column is not read: a short file can
-/// announce lists of any length.
+/// What a column holds if it is not one value a row. Such a column is read only if the sink wants its
+/// lists: a short file can announce lists of any length.
 fn nested(field: &Type) -> Option<&'static str> {
     let info = field.get_basic_info();
     let is_list = info.converted_type() == ConvertedType::LIST
@@ -95,7 +104,28 @@ fn nested(field: &Type) -> Option<&'static str> {
     }
 }
 
-/// The leaf columns of the columns `ordered`, none of which is nested.
+/// Whether each row is one list of numbers: a list with one leaf that is not text.
+fn is_list_of_numbers(field: &Type) -> bool {
+    let is_group = |field: &Type| !field.is_primitive() && field.get_fields().len() == 1;
+    if nested(field) != Some("a list") || !is_group(field) {
+        return false;
+    }
+    let repeated = &field.get_fields()[0];
+    let element = match is_group(repeated) {
+        true => &repeated.get_fields()[0],
+        false => repeated,
+    };
+    let is_repeated = |field: &Type| {
+        let info = field.get_basic_info();
+        info.has_repetition() && info.repetition() == Repetition::REPEATED
+    };
+    let is_element = element.is_primitive()
+        && !matches!(element.get_physical_type(), Physical::BYTE_ARRAY | Physical::INT96);
+    let once = std::ptr::eq(element, repeated) || !is_repeated(element);
+    is_element && is_repeated(repeated) && once
+}
+
+/// The leaf columns of the columns `ordered`.
 fn leaves(reader: &BoundedFile, ordered: &[usize]) -> Vec<usize> {
     let schema = reader.metadata().file_metadata().schema_descr();
     let is_wanted =
@@ -194,16 +224,20 @@ fn cell(field: Field) -> Cell {
         | Field::TimeMicros(_)
         | Field::TimestampMillis(_)
         | Field::TimestampMicros(_) => Cell::Other("a date or time"),
+        Field::ListInternal(list) if list.len() <= LONGEST_LIST => {
+            let numbers = list.elements().iter().map(|element| cell(element.clone()).as_number());
+            numbers.collect::<Option<_>>().map_or(Cell::Other("a list"), Cell::List)
+        }
         Field::ListInternal(_) => Cell::Other("a list"),
         Field::Group(_) | Field::MapInternal(_) => Cell::Other("an object"),
     }
 }
 
-/// The names of `ClassLabel` columns, from the key under which Hugging Face keeps its features.
-fn class_names(metadata: Option<&Vec<KeyValue>>) -> BTreeMap<String, Vec<String>> {
+/// The names of `ClassLabel` columns, from the value of the key `huggingface`, under which its libraries
+/// keep the features of a table.
+pub(super) fn class_names(info: Option<&str>) -> BTreeMap<String, Vec<String>> {
     let features = || -> Option<Value> {
-        let entry = metadata?.iter().find(|entry| entry.key == "huggingface")?;
-        let mut value: Value = serde_json::from_str(entry.value.as_deref()?).ok()?;
+        let mut value: Value = serde_json::from_str(info?).ok()?;
         Some(value.get_mut("info")?.get_mut("features")?.take())
     };
     let mut named = BTreeMap::new();

@@ -13,7 +13,7 @@ pub(crate) fn refuse_other_separator(file: &DataFile, columns: &[String]) -> Res
     let own = match file.format {
         DataFormat::Csv => ',',
         DataFormat::Tsv => '\t',
-        DataFormat::Jsonl | DataFormat::Parquet => return Ok(()),
+        _ => return Ok(()),
     };
     let name = &file.name;
     // Excel's first line `sep=;` says how the others are separated.

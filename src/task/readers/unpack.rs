@@ -8,7 +8,7 @@ use anyhow::{bail, Context, Result};
 use flate2::read::MultiGzDecoder;
 use zstd::stream::read::Decoder;
 
-use super::{open, DataFile, DataFormat};
+use super::{open, DataFile};
 use crate::error::failure;
 
 /// How a whole file is compressed, which its last extension says.
@@ -73,18 +73,18 @@ impl OuterCompression {
     }
 }
 
-/// Refuses a compressed Parquet file, and a file whose first bytes contradict its extension.
+/// Refuses a compressed binary file, and a file whose first bytes contradict its extension.
 ///
 /// # Errors
 /// Naming the file and what to do.
 pub(super) fn refuse_other_packing(file: &DataFile, head: &[u8]) -> Result<()> {
     let name = &file.name;
     match (file.compression, OuterCompression::of_bytes(head)) {
-        (Some(packing), _) if file.format == DataFormat::Parquet => {
+        (Some(packing), _) if !file.format.is_text() => {
             let packed = packing.name();
-            bail!(failure!("`{name}` is a Parquet file that was compressed again, with {packed}")
+            bail!(failure!("`{name}` is a binary file that was compressed again, with {packed}")
                 .hint(format!(
-                    "Parquet is compressed inside; unpack the file: {} {name}",
+                    "only text is read compressed; unpack the file: {} {name}",
                     packing.command()
                 )))
         }
@@ -94,7 +94,7 @@ pub(super) fn refuse_other_packing(file: &DataFile, head: &[u8]) -> Result<()> {
                 "a download may have been unpacked already: name it without `.{extension}`"
             )))
         }
-        (None, Some(packing)) if file.format != DataFormat::Parquet => {
+        (None, Some(packing)) if file.format.is_text() => {
             bail!(failure!("`{name}` is compressed with {}", packing.name())
                 .hint(format!("name it `….{}`, or unpack it", packing.extension())))
         }
@@ -167,6 +167,7 @@ pub(super) fn unreadable(file: &DataFile, after: &str, error: io::Error) -> anyh
 mod tests {
     use std::io::Write;
 
+    use super::super::DataFormat;
     use super::*;
     use crate::error::rendered;
     use crate::input::InputFile;

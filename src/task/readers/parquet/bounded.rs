@@ -48,7 +48,11 @@ impl RowGroupReader for BoundedRowGroup<'_> {
         let column = self.metadata().column(i);
         Ok(Box::new(BoundedPages {
             inner: self.0.get_column_page_reader(i)?,
-            rows: u64::try_from(self.metadata().num_rows())?,
+            rows: match column.column_descr().max_rep_level() {
+                0 => u64::try_from(self.metadata().num_rows())?,
+                // The values of lists were counted before.
+                _ => u64::MAX,
+            },
             is_optional: column.column_descr().max_def_level() > 0,
             has_prefixes: column.encodings().any(|it| it == Encoding::DELTA_BYTE_ARRAY),
         }))

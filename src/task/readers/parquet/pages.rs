@@ -49,7 +49,7 @@ pub(super) fn check(
     limits: DecodedLimits,
 ) -> Result<(), String> {
     let mut rows = 0_u64;
-    let mut decoded = 0_u64;
+    let (mut decoded, mut values) = (0_u64, 0_u64);
     let mut input = BufReader::with_capacity(1 << 14, file);
     for group in metadata.row_groups() {
         let count = u64::try_from(group.num_rows()).map_err(|_| "it announces negative rows")?;
@@ -63,7 +63,7 @@ pub(super) fn check(
         for &leaf in wanted {
             let column = group.column(leaf);
             let name = column.column_path().string();
-            check_chunk(&mut input, column, limits, &mut decoded)
+            check_chunk(&mut input, column, limits, &mut decoded, &mut values)
                 .map_err(|why| format!("column `{name}`: {why}"))?;
         }
     }
@@ -75,7 +75,9 @@ fn check_chunk(
     column: &ColumnChunkMetaData,
     limits: DecodedLimits,
     decoded: &mut u64,
+    values: &mut u64,
 ) -> Result<(), String> {
+    let is_list = column.column_descr().max_rep_level() > 0;
     let (start, length) = column.byte_range();
     let end = start.saturating_add(length);
     let unreadable = |_: io::Error| "its pages cannot be read".to_owned();
@@ -90,6 +92,14 @@ fn check_chunk(
                 "a page announces {} bytes, {} bytes in all, and the limits for its size are {most} \
                  and {}",
                 header.uncompressed, decoded, limits.bytes
+            ));
+        }
+        // Rows bound the values of any other column.
+        *values = values.saturating_add(if is_list { header.values } else { 0 });
+        if *values > limits.rows {
+            return Err(format!(
+                "its lists announce {values} values, and the limit for its size is {}",
+                limits.rows
             ));
         }
         if matches!(column.compression(), Compression::BROTLI(_)) {
@@ -130,6 +140,8 @@ struct PageHeader {
     compressed: u64,
     /// Bytes of the page in memory.
     uncompressed: u64,
+    /// Values of a data page.
+    values: u64,
     /// Bytes before the values that are never compressed (version 2).
     levels: u64,
     /// Whether the page says that it is not compressed (version 2).
@@ -144,6 +156,13 @@ impl PageHeader {
             match field.id {
                 2 => header.uncompressed = input.size()?,
                 3 => header.compressed = input.size()?,
+                5 => input.fields(shapes::PAGE_VERSION_1, &mut |input, field| {
+                    let is_count = field.id == 1;
+                    if is_count {
+                        header.values = input.size()?;
+                    }
+                    Ok(is_count)
+                })?,
                 8 => header.read_version_2(input)?,
                 _ => return Ok(false),
             }
@@ -156,6 +175,7 @@ impl PageHeader {
     fn read_version_2(&mut self, input: &mut Counted<impl Read>) -> io::Result<()> {
         input.fields(shapes::PAGE_VERSION_2, &mut |input, field| {
             match field.id {
+                1 => self.values = input.size()?,
                 5 | 6 => self.levels += input.size()?,
                 7 => self.is_stored = !field.is_true,
                 _ => return Ok(false),

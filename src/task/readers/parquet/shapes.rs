@@ -121,18 +121,22 @@ const STATISTICS: ThriftType = Struct(&[
     (9, I64),
 ]);
 
-/// `PageHeader`; its fields 2 and 3 are the sizes, and 8 is that of a page of version 2.
+/// `PageHeader`; its fields 2 and 3 are the sizes, 5 and 8 the header of a data page.
 pub(super) const PAGE: FieldShapes = &[
     (1, I32),
     (2, I32),
     (3, I32),
     (4, I32),
-    (5, Struct(&[(1, I32), (2, I32), (3, I32), (4, I32), (5, STATISTICS)])),
+    (5, Struct(PAGE_VERSION_1)),
     (6, EMPTY),
     (7, Struct(&[(1, I32), (2, I32), (3, Bool)])),
     (8, Struct(PAGE_VERSION_2)),
 ];
 
-/// `DataPageHeaderV2`; its fields 5 and 6 are the lengths of levels, 7 whether it is compressed.
+/// `DataPageHeader`; its field 1 is the number of values.
+pub(super) const PAGE_VERSION_1: FieldShapes =
+    &[(1, I32), (2, I32), (3, I32), (4, I32), (5, STATISTICS)];
+
+/// `DataPageHeaderV2`; its field 1 is the number of values, its fields 5 and 6 are the lengths of levels, 7 whether it is compressed.
 pub(super) const PAGE_VERSION_2: FieldShapes =
     &[(1, I32), (2, I32), (3, I32), (4, I32), (5, I32), (6, I32), (7, Bool), (8, STATISTICS)];
