@@ -17,7 +17,9 @@ use confidence_audit::model::onnx::{load, Order, Padding, Runtime, Served};
 use confidence_audit::model::{Model, PackedBatch, Workspace};
 use prost::Message;
 use serde::Deserialize;
-use tract_onnx::pb::{ModelProto, NodeProto};
+use tract_onnx::pb::tensor_shape_proto::dimension::Value as Size;
+use tract_onnx::pb::type_proto::Value as Kind;
+use tract_onnx::pb::{AttributeProto, FunctionProto, ModelProto, NodeProto};
 
 /// Largest difference from ONNX Runtime's logits that the order of sums explains.
 const TOLERANCE: f32 = 1e-5;
@@ -230,8 +232,36 @@ fn refused(edit: impl FnOnce(&mut ModelProto)) -> String {
 
 #[test]
 fn what_no_verdict_can_be_given_on_is_refused_by_name() {
-    let cases: [(String, &str, &str); 9] = [
+    let cases: [(String, &str, &str); 12] = [
         (refused(ending_in("Sigmoid")), "ends in a sigmoid", "one label out of K"),
+        (
+            refused(|model| {
+                ending_in("Softmax")(model);
+                let node = model.graph.as_mut().unwrap().node.last_mut().unwrap();
+                node.attribute = vec![AttributeProto {
+                    name: "axis".to_owned(),
+                    r#type: 2, // a whole number
+                    ..AttributeProto::default()
+                }];
+            }),
+            "ends in a softmax over axis 0, not over labels",
+            "export the model's logits",
+        ),
+        (
+            refused(|model| model.functions.push(FunctionProto::default())),
+            "has functions of its own",
+            "inline",
+        ),
+        (
+            refused(|model| {
+                ending_in("Cast")(model);
+                let node = model.graph.as_mut().unwrap().node.last_mut().unwrap();
+                let to = AttributeProto { name: "to".to_owned(), i: 10, ..Default::default() };
+                node.attribute = vec![to];
+            }),
+            "computes in half precision (the tensor `tail`)",
+            "--onnxruntime",
+        ),
         (refused(ending_in("ArgMax")), "ends in the operator ArgMax", "export the model without"),
         (refused(ending_in("RandomNormalLike")), "RandomNormalLike", "evaluation mode"),
         (refused(ending_in("Det")), "does not have: Det", "--onnxruntime"),
@@ -293,6 +323,29 @@ fn sizes_that_are_fixed_in_the_file_are_kept() {
         let error = said(model(name, &Runtime::Builtin, served).err());
         assert!(error.contains(words), "{error}");
     }
+}
+
+#[test]
+fn the_last_batch_of_a_fixed_size_is_filled() {
+    let sandbox = Sandbox::new();
+    let path = edited(&sandbox, |model| {
+        for input in &mut model.graph.as_mut().unwrap().input {
+            let Some(Kind::TensorType(tensor)) =
+                input.r#type.as_mut().and_then(|it| it.value.as_mut())
+            else {
+                panic!("an input is no tensor")
+            };
+            tensor.shape.as_mut().unwrap().dim[0].value = Some(Size::DimValue(4));
+        }
+    });
+    let served = Served { batch: 4, ..Served::ALONE };
+    let model = model_at(&path, "bert", &Runtime::Builtin, served).unwrap();
+    let examples: Vec<_> = examples("bert").into_iter().take(3).collect();
+    let found = model.batch_logits(&examples.iter().collect::<Vec<_>>()).unwrap();
+    let difference = largest_difference(&found, &reference().alone["bert"][..3]);
+    assert!(difference <= TOLERANCE, "{difference:e}");
+    let error = said(model_at(&path, "bert", &Runtime::Builtin, Served::ALONE).err());
+    assert!(error.contains("takes 4 texts at a time") && error.contains("--onnx-batch 4"));
 }
 
 /// The checkpoint `bert` of the fixtures as an export: `names` of tests/fixtures/onnx in `folder`,
@@ -442,6 +495,15 @@ fn what_is_ambiguous_or_has_no_effect_is_refused() {
     }
     let short = ["--student", "one", "--onnx-batch", "2", "--onnx-pad", "8"];
     sandbox.audit(&with(&audit, &short)).fails(3, &["texts are padded to 8", "--max-length 8"]);
+    let short = ["--student", "one", "--onnx-pad", "8"];
+    sandbox.audit(&with(&audit, &short)).fails(3, &["texts are padded to 8", "--max-length 8"]);
+    sandbox.edit_config("one", |config| config["pad_token_id"] = serde_json::Value::Null);
+    sandbox
+        .audit(&with(&audit, &["--student", "one", "--onnx-pad", "40"]))
+        .fails(3, &["pad_token_id"]);
+    let multi = "multi_label_classification";
+    sandbox.edit_config("one", |config| config["problem_type"] = multi.into());
+    sandbox.audit(&with(&audit, &["--student", "one"])).fails(3, &[multi, "one label out of K"]);
     sandbox.write("one/model.onnx", "version https://git-lfs.github.com/spec/v1\n");
     sandbox.audit(&with(&audit, &["--student", "one"])).fails(3, &["Git LFS pointer"]);
     sandbox.write("one/model.onnx", "{}");

@@ -27,7 +27,8 @@ print(*sys.argv[1:], row["n"], row["sigma"], row["student"]["accuracy"], row["ag
 }
 
 : >"$work/onnx.tsv"
-for task in "${@:-mrpc}"; do
+if [ $# = 0 ]; then set -- sst2 mrpc; fi
+for task in "$@"; do
   for student in student-3l-kd student-3l-hard; do
     checkpoint="$models/$task/$student" folder="$work/onnx/$task-$student"
     if [ ! -e "$folder/vocab.txt" ]; then

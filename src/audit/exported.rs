@@ -14,7 +14,7 @@ use crate::checkpoint::TokenizedExample;
 use crate::config::{Origin, Settings};
 use crate::error::{failure, usage, Interrupted, NO_REPORT};
 use crate::inference::{tokenize, Logits, NotFinite, Observer, RunOptions};
-use crate::model::onnx::{Padding, Served};
+use crate::model::onnx::Served;
 use crate::model::Model;
 use crate::task::Dataset;
 
@@ -160,18 +160,6 @@ impl ServedRun<'_> {
         let examples = &self.dataset.examples;
         let tokens = tokenize(self.classifier.tokenizer(), vocabulary, examples, rows)
             .with_context(|| self.what())?;
-        if let Padding::To(length) = self.served.padding {
-            if let Some(i) = tokens.iter().position(|example| example.len() > length) {
-                return Err(failure!(
-                    "{}: example {} has {} tokens, and texts are padded to {length}",
-                    self.what(),
-                    rows[i],
-                    tokens[i].len()
-                )
-                .hint(format!("pass --max-length {length} too, as a service does that cuts texts"))
-                .into());
-            }
-        }
         let batch: Vec<_> = tokens.iter().collect();
         let logits = self.model.batch_logits(&batch).with_context(|| self.what())?;
         let labels = self.model.labels();

@@ -101,6 +101,9 @@ impl OnnxFile {
     }
 }
 
+/// How often the bytes of external data may be used: tied weights use theirs twice.
+const MOST_READINGS: usize = 4;
+
 /// Reads the file `name`, which stands under an empty name in `files`, and puts its external data into
 /// the tensors. Adds the files of these to `files`. Returns the SHA-256 too.
 fn read(
@@ -115,6 +118,7 @@ fn read(
     let mut model = guarded(what, || parse(&file, &bytes))?;
     drop(bytes);
     let mut external: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut filled = 0;
     let graph = model.graph.as_mut().context("a graph was required")?;
     each_tensor(graph, &mut |tensor| {
         if let Some(place) = External::of(tensor, &file)? {
@@ -126,6 +130,12 @@ fn read(
                 files.insert(place.name.clone(), data);
             }
             place.fill(tensor, &external[&place.name], &file)?;
+            filled += tensor.raw_data.len();
+            let stored: usize = external.values().map(Vec::len).sum();
+            if filled > stored.saturating_mul(MOST_READINGS) {
+                bail!(failure!("`{name}` reads its external data many times over")
+                    .hint("it is damaged; export it again"));
+            }
         }
         require_filled(tensor, &file)
     })?;
@@ -148,10 +158,29 @@ fn parse(file: &InputFile, bytes: &[u8]) -> Result<ModelProto> {
             .hint("export it again, for example with `optimum-cli export onnx`")
     };
     let model = ModelProto::decode(bytes).map_err(|error| not_a_model(&error.to_string()))?;
-    match &model.graph {
-        Some(graph) if !graph.node.is_empty() => Ok(model),
-        _ => bail!(not_a_model("it has no graph")),
+    let Some(graph) = model.graph.as_ref().filter(|graph| !graph.node.is_empty()) else {
+        bail!(not_a_model("it has no graph"));
+    };
+    // What is not walked through could have data and operators of its own.
+    if !model.functions.is_empty() {
+        bail!(failure!("`{name}` has functions of its own, which are not supported")
+            .hint("inline them: `onnx.inliner.inline_local_functions(model)`"));
     }
+    if has_sparse_tensors(graph) {
+        bail!(failure!("`{name}` has sparse tensors, which are not supported")
+            .hint("export it with dense weights"));
+    }
+    Ok(model)
+}
+
+/// Whether a graph or a graph in it has sparse tensors.
+fn has_sparse_tensors(graph: &GraphProto) -> bool {
+    let in_attributes = graph.node.iter().flat_map(|node| &node.attribute).any(|attribute| {
+        attribute.sparse_tensor.is_some()
+            || !attribute.sparse_tensors.is_empty()
+            || attribute.g.iter().chain(&attribute.graphs).any(has_sparse_tensors)
+    });
+    in_attributes || !graph.sparse_initializer.is_empty()
 }
 
 /// Calls `visit` for every tensor of a graph and of the graphs in it.

@@ -325,6 +325,11 @@ fn require_classification_head(config: &ModelConfig) -> Result<()> {
             "fine-tune it on the task first; a pretrained encoder alone has no confidence to audit"
         ));
     }
+    require_one_label(config)
+}
+
+/// Refuses regressions and multi-label models, whose outputs are no distribution over labels.
+fn require_one_label(config: &ModelConfig) -> Result<()> {
     match config.text("problem_type")? {
         Some(kind @ ("regression" | "multi_label_classification")) => bail!(
             "`{}` has the problem type `{kind}`: confidence is defined for one label out of K only",

@@ -63,7 +63,7 @@ const fn reader(name: &'static str, prepare: fn(&Path) -> Target) -> FileReader 
     FileReader { name, base: 32 * MIB, factor: 100, prepare }
 }
 
-pub static READERS: [FileReader; 26] = [
+pub static READERS: [FileReader; 27] = [
     reader("safetensors", safetensors),
     reader("safetensors-index", index),
     FileReader { name: "onnx", base: 256 * MIB, factor: 400, prepare: exported },

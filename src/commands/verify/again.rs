@@ -238,13 +238,14 @@ fn placed(layer: &mut Layer, args: &VerifyArgs) {
             place.clone_from(given);
         }
     }
-    // A library is code: the report may not choose what is run.
-    layer.onnxruntime.clone_from(&args.onnxruntime);
     only_speed(layer);
+    layer.onnxruntime.clone_from(&args.onnxruntime);
 }
 
-/// Drops what changes no result; nothing is read from the cache.
+/// Drops what changes no result, and the library of ONNX Runtime; nothing is read from the cache.
 fn only_speed(layer: &mut Layer) {
     (layer.threads, layer.token_budget) = (None, None);
     (layer.cache, layer.no_cache) = (None, true);
+    // A library is code: the report may not choose what is run.
+    layer.onnxruntime = None;
 }

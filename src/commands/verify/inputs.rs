@@ -5,6 +5,7 @@ use anyhow::Result;
 use super::cannot;
 use crate::audit::{load_gating_split, model_hashes, split_hashes, Role, Session};
 use crate::config::Settings;
+use crate::model::onnx::Runtime;
 use crate::report::recalibration::Recalibration;
 use crate::report::schema::{ModelManifest, Outcome, Report, TaskRow};
 use crate::report::verification::Verification;
@@ -94,11 +95,14 @@ fn of_models(
             Some(i) => format!("manifest.models[{i}]"),
             None => format!("manifest.models, the {role} of {task}"),
         };
-        let library = model.and_then(|model| model.runtime.as_deref());
-        if let Some(library) = library.filter(|it| it.starts_with("ONNX Runtime")) {
-            if settings.onnxruntime.is_none() {
+        if let Some(then) = model.and_then(|model| model.runtime.as_deref()) {
+            let runtime = Runtime::of(settings.onnxruntime.as_deref()).name();
+            let Some(now) = cannot(runtime, &format!("{task}: "), found)? else { continue };
+            if now != then {
                 found.reasons.push(format!(
-                    "{task}: the {role} was run by {library} (hint: pass --onnxruntime PATH)"
+                    "{task}: the {role} was run by {then}, and {now} would run it now (hint: name \
+                     the library of ONNX Runtime with --onnxruntime, or unset ORT_DYLIB_PATH for the \
+                     built-in runtime)"
                 ));
             }
         }

@@ -1,7 +1,7 @@
 //! tract: a runtime in Rust, in this program.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{bail, Context, Result};
 use tract_onnx::pb::ModelProto;
@@ -38,7 +38,7 @@ impl Builtin {
 
     /// The plan for batches of `rows` texts.
     fn plan(&self, rows: usize) -> Result<Arc<TypedRunnableModel>> {
-        let mut plans = self.plans.lock().expect("no plan is built twice after a panic");
+        let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(plan) = plans.get(&rows) {
             return Ok(Arc::clone(plan));
         }

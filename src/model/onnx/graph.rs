@@ -200,10 +200,13 @@ fn logits_before_softmax(graph: &GraphProto, output: &str, name: &str) -> Result
     let mut value = output.to_owned();
     // No chain of nodes is longer than the graph.
     for _ in 0..graph.node.len() {
-        let Some(node) = maker(&value) else { break };
+        let Some(node) = maker(&value).filter(|node| is_own(&node.domain)) else { break };
         match node.op_type.as_str() {
             "Identity" | "Cast" => value = first_input(node, name)?,
-            "Softmax" => return Ok((first_input(node, name)?, true)),
+            "Softmax" => {
+                require_axis_of_labels(node, name)?;
+                return Ok((first_input(node, name)?, true));
+            }
             "Sigmoid" => bail!(failure!(
                 "`{name}` ends in a sigmoid: each of its labels has a probability of its own"
             )
@@ -217,6 +220,23 @@ fn logits_before_softmax(graph: &GraphProto, output: &str, name: &str) -> Result
         }
     }
     Ok((output.to_owned(), false))
+}
+
+/// Fails if a softmax is over another axis than that of the labels.
+fn require_axis_of_labels(node: &NodeProto, name: &str) -> Result<()> {
+    let axis = node.attribute.iter().find(|attribute| attribute.name == "axis");
+    match axis.map(|axis| axis.i) {
+        None | Some(-1 | 1) => Ok(()),
+        Some(axis) => {
+            bail!(failure!("`{name}` ends in a softmax over axis {axis}, not over labels")
+                .hint("export the model's logits"))
+        }
+    }
+}
+
+/// Whether an operator of `domain` is ONNX's own.
+fn is_own(domain: &str) -> bool {
+    domain.is_empty() || domain == "ai.onnx"
 }
 
 fn first_input(node: &NodeProto, name: &str) -> Result<String> {
@@ -238,10 +258,20 @@ fn each_node<'a>(graph: &'a GraphProto, visit: &mut dyn FnMut(&'a NodeProto)) {
 
 /// A tensor of 16-bit floats, if there is one.
 fn half_precision(model: &ModelProto) -> Option<&str> {
-    let tensors = model.graph.iter().flat_map(|graph| &graph.initializer);
     let is_half =
         |kind: i32| matches!(DataType::try_from(kind), Ok(DataType::Float16 | DataType::Bfloat16));
-    tensors.filter(|tensor| is_half(tensor.data_type)).map(|tensor| tensor.name.as_str()).next()
+    let graph = model.graph.as_ref()?;
+    let tensors = graph.initializer.iter().filter(|tensor| is_half(tensor.data_type));
+    let mut found = tensors.map(|tensor| tensor.name.as_str()).next();
+    each_node(graph, &mut |node| {
+        let constants = node.attribute.iter().flat_map(|it| it.t.iter().chain(&it.tensors));
+        let casts = node.attribute.iter().filter(|it| node.op_type == "Cast" && it.name == "to");
+        let kinds = constants.map(|tensor| tensor.data_type).chain(casts.map(|it| it.i as i32));
+        if let (None, true) = (found, kinds.into_iter().any(is_half)) {
+            found = node.output.first().map(String::as_str);
+        }
+    });
+    found
 }
 
 fn refuse_random(model: &ModelProto, name: &str) -> Result<()> {
@@ -271,8 +301,7 @@ pub(super) fn require_known(model: &ModelProto, name: &str) -> Result<()> {
     const USE_RUNTIME: &str = "run it with ONNX Runtime: --onnxruntime PATH/libonnxruntime.so (the \
                                Python package onnxruntime has it in its folder `capi`), or export it \
                                without optimisations";
-    let own = |domain: &str| domain.is_empty() || domain == "ai.onnx";
-    let opset = model.opset_import.iter().find(|it| own(&it.domain)).map_or(0, |it| it.version);
+    let opset = model.opset_import.iter().find(|it| is_own(&it.domain)).map_or(0, |it| it.version);
     if !OPSETS.contains(&opset) {
         bail!(failure!(
             "`{name}` needs version {opset} of ONNX's operators, and the built-in runtime has {} to {}",
@@ -291,7 +320,7 @@ pub(super) fn require_known(model: &ModelProto, name: &str) -> Result<()> {
     let known = tract_onnx::onnx().op_register.0;
     let mut unknown = BTreeSet::new();
     if let Some(graph) = &model.graph {
-        each_node(graph, &mut |node| match own(&node.domain) {
+        each_node(graph, &mut |node| match is_own(&node.domain) {
             true if known.contains_key(node.op_type.as_str()) => {}
             true => drop(unknown.insert(node.op_type.clone())),
             false => drop(unknown.insert(format!("{}::{}", node.domain, node.op_type))),

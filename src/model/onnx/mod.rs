@@ -77,8 +77,17 @@ fn instructions() -> Vec<&'static str> {
         }};
     }
     #[cfg(target_arch = "x86_64")]
-    return detected!("sse4.1" "avx" "f16c" "fma" "avx2" "avx512f" "avx512bw" "avx512vl" "avx512vnni" "avx512bf16");
-    #[cfg(not(target_arch = "x86_64"))]
+    return detected!("sse4.1" "avx" "f16c" "fma" "avx2" "avx512f" "avx512bw" "avx512vl" "avx512vnni" "avxvnni" "avx512bf16");
+    #[cfg(target_arch = "aarch64")]
+    return [
+        ("dotprod", std::arch::is_aarch64_feature_detected!("dotprod")),
+        ("fp16", std::arch::is_aarch64_feature_detected!("fp16")),
+        ("i8mm", std::arch::is_aarch64_feature_detected!("i8mm")),
+    ]
+    .into_iter()
+    .filter_map(|(name, has)| has.then_some(name))
+    .collect();
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     vec![std::env::consts::ARCH]
 }
 
@@ -93,8 +102,11 @@ pub struct OnnxModel {
     session: Box<dyn OnnxSession>,
     sizes: ModelSizes,
     served: Served,
-    /// The token id that texts are padded with.
+    /// The token id that texts are padded with; 0 where none is padded.
     padding_id: u32,
+    /// B, if the file fixes it.
+    fixed_batch: Option<usize>,
+    is_builtin: bool,
     /// The file's name in errors.
     name: String,
 }
@@ -133,6 +145,7 @@ pub fn load(
     };
     let what = || format!("the ONNX file `{name}`");
     let build = || OnnxModel::build(config, file.model()?.clone(), name.clone(), runtime, served);
+    super::require_one_label(config)?;
     let model = Box::new(guarded(what, build)?);
     let architecture = config.text("model_type")?.unwrap_or("unknown").to_owned();
     Ok(Loaded { model, architecture, head: "as exported" })
@@ -156,30 +169,67 @@ impl OnnxModel {
             }
             Runtime::Library(path) => Box::new(OnnxRuntime::new(path, &model, &interface, &name)?),
         };
-        let padding_id = config.size_or_zero("pad_token_id", 0)?;
-        let padding_id = u32::try_from(padding_id).unwrap_or(0);
-        Ok(OnnxModel { session, sizes, served, padding_id, name })
+        let pads = served.has_batch_mates() || served.padding != Padding::Longest;
+        let padding_id = match padding_id(config)? {
+            Some(id) => id,
+            None if !pads => 0,
+            None => bail!(failure!(
+                "`{}` does not say with which token `{name}` pads texts",
+                config.path().display()
+            )
+            .hint("add `pad_token_id`, the id of the tokenizer's padding token")),
+        };
+        let (fixed_batch, is_builtin) = (interface.fixed.batch, *runtime == Runtime::Builtin);
+        Ok(OnnxModel { session, sizes, served, padding_id, fixed_batch, is_builtin, name })
     }
 
     /// The logits of the sequences `batch`, which are run together (B, K).
     fn together(&self, batch: &[&TokenizedExample]) -> Result<Vec<f32>> {
-        let padded = PaddedBatch::new(batch, self.served.padding, self.padding_id);
+        self.require_room(batch)?;
+        // A graph of a fixed batch size gets its last text again where texts are missing.
+        let mut filled = batch.to_vec();
+        if let (Some(rows), Some(last)) = (self.fixed_batch, batch.last()) {
+            filled.resize(rows.max(batch.len()), last);
+        }
+        let padded = PaddedBatch::new(&filled, self.served.padding, self.padding_id);
         let run = caught(|| self.session.run(&padded));
         let run = run.unwrap_or_else(|reason| Err(anyhow::anyhow!("{reason}")));
-        let (logits, shape) = run.map_err(|error| {
-            failure!("`{}` cannot be run: {error:#}", self.name).hint(
-                "if it runs elsewhere, pass the runtime that it runs in with --onnxruntime, or gate \
-                 its predictions with `audit check`",
-            )
+        let (mut logits, shape) = run.map_err(|error| {
+            let failed = failure!("`{}` cannot be run: {error:#}", self.name);
+            match self.is_builtin {
+                true => failed.hint(
+                    "if it runs elsewhere, pass the runtime that it runs in with --onnxruntime, or \
+                     gate its predictions with `audit check`",
+                ),
+                false => failed.hint("if it runs elsewhere, gate its predictions with `audit check`"),
+            }
         })?;
         ensure!(
-            shape == [batch.len(), self.sizes.labels],
-            "`{}`: its output has the shape {shape:?}, and {} sequences of {} labels were expected",
-            self.name,
-            batch.len(),
-            self.sizes.labels
+            shape == [filled.len(), self.sizes.labels],
+            failure!(
+                "`{}`: its output has the shape {shape:?}, and {} texts of {} labels were expected",
+                self.name,
+                filled.len(),
+                self.sizes.labels
+            )
+            .hint("export the classifier with logits as its output")
         );
+        logits.truncate(batch.len() * self.sizes.labels);
         Ok(logits)
+    }
+
+    /// Fails if a text is longer than texts are padded to: a service would cut it.
+    fn require_room(&self, batch: &[&TokenizedExample]) -> Result<()> {
+        let Padding::To(length) = self.served.padding else { return Ok(()) };
+        match batch.iter().map(|example| example.len()).find(|tokens| *tokens > length) {
+            None => Ok(()),
+            Some(tokens) => {
+                bail!(failure!("a text has {tokens} tokens, and texts are padded to {length}")
+                    .hint(format!(
+                        "pass --max-length {length} too, as a service does that cuts texts"
+                    )))
+            }
+        }
     }
 }
 
@@ -205,6 +255,22 @@ impl Model for OnnxModel {
     fn sizes(&self) -> ModelSizes {
         self.sizes
     }
+}
+
+/// The token that texts are padded with: `pad_token_id`, else the default of the `model_type` in
+/// transformers, which does not write it; `None` if it is not known.
+fn padding_id(config: &ModelConfig) -> Result<Option<u32>> {
+    if config.keys().contains_key("pad_token_id") {
+        let id = config.integer("pad_token_id")?;
+        return Ok(id.and_then(|id| u32::try_from(id).ok()));
+    }
+    let model_type = config.text("model_type")?.unwrap_or_default();
+    Ok(match (super::families::family(model_type), model_type) {
+        (Some(family), _) => Some(u32::from(family.positions_after_padding)),
+        (None, "albert" | "deberta" | "deberta-v2") => Some(0),
+        (None, "camembert" | "mpnet") => Some(1),
+        _ => None,
+    })
 }
 
 /// The sizes of a graph's inputs and output, by the graph and config.json.

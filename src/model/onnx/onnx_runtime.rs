@@ -12,6 +12,7 @@ use tract_onnx::pb::ModelProto;
 
 use super::graph::{GraphInput, InputKind, Interface};
 use super::{OnnxSession, PaddedBatch};
+use crate::digest::sha256_of;
 use crate::error::{caught, failure};
 
 /// The library that was loaded; a process can load one.
@@ -20,6 +21,8 @@ static LOADED: OnceLock<Library> = OnceLock::new();
 #[derive(Debug)]
 struct Library {
     path: PathBuf,
+    absolute: PathBuf,
+    sha256: String,
     version: String,
     build: String,
 }
@@ -29,10 +32,10 @@ pub(super) fn name(path: &Path) -> Result<String> {
     Ok(format!("ONNX Runtime {}", library(path)?.version))
 }
 
-/// What the library at `path` says of its build.
+/// What the library at `path` says of its build, and the SHA-256 of its file.
 pub(super) fn build(path: &Path) -> Result<String> {
     let library = library(path)?;
-    Ok(format!("ONNX Runtime {} {}", library.version, library.build))
+    Ok(format!("ONNX Runtime {} {} {}", library.version, library.build, library.sha256))
 }
 
 /// Loads the library at `path`, once.
@@ -44,12 +47,13 @@ fn library(path: &Path) -> Result<&'static Library> {
             LOADED.get_or_init(|| loaded)
         }
     };
-    if library.path != path {
-        bail!(
+    if library.path != path && path.canonicalize().ok().as_ref() != Some(&library.absolute) {
+        bail!(failure!(
             "ONNX Runtime was loaded from `{}`, and a second library, `{}`, cannot be",
             library.path.display(),
             path.display()
-        );
+        )
+        .hint("run the models of each library in a command of their own"));
     }
     Ok(library)
 }
@@ -73,7 +77,8 @@ fn load(path: &Path) -> Result<Library> {
     environment.with_name("audit").with_telemetry(false).commit();
     let build = caught(|| ort::info().to_owned()).map_err(cannot)?;
     let version = version_of(&build, &absolute);
-    Ok(Library { path: path.to_owned(), version, build })
+    let sha256 = sha256_of(&[&absolute]).map_err(|error| cannot(error.to_string()))?;
+    Ok(Library { path: path.to_owned(), absolute, sha256, version, build })
 }
 
 /// The version of a library: in the name of its file, or of the branch that it was built from.

@@ -124,12 +124,15 @@ pub struct PaddedBatch {
 }
 
 impl PaddedBatch {
-    /// Pads `examples` with the token `id`. A text longer than the length asked for is not cut.
+    /// Pads `examples` with the token `id`.
+    ///
+    /// # Panics
+    /// For a text that is longer than the length asked for.
     pub fn new(examples: &[&TokenizedExample], padding: Padding, id: u32) -> Self {
         let longest = examples.iter().map(|example| example.len()).max().unwrap_or(0);
         let length = match padding {
             Padding::Longest => longest,
-            Padding::To(length) => length.max(longest),
+            Padding::To(length) => length,
         };
         let padded = |values: &[u32], with: u32| {
             let rest = std::iter::repeat_n(with, length - values.len());
