@@ -131,8 +131,9 @@ pub(super) fn bare(table: &DataTable, labels: &[String]) -> Option<(Vec<String>,
         .filter(|(names, _)| names.len() > 1 && label_ids(names).is_some())
         .chain(is_whole.then_some(named))
         .collect();
-    found.dedup(); // a task's labels may be ids
-                   // Two sets of columns may be two things.
+    // A task's labels may be ids.
+    found.dedup();
+    // Two sets of columns may be two things.
     (found.len() == 1).then(|| found.remove(0))
 }
 

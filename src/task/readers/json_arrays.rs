@@ -41,7 +41,7 @@ pub(super) fn starts_with_array(file: &DataFile) -> Result<bool> {
 
 pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let mut keys = Keys::default();
-    each(file, &mut Pass::Keys(&mut keys), &mut |_, _| Ok(()))?;
+    each(file, &mut ArrayPass::Keys(&mut keys), &mut |_, _| Ok(()))?;
     let (mut columns, mut labels): (Vec<String>, Vec<String>) =
         keys.ordered.into_iter().partition(|key| !key.starts_with(SCORE));
     // A pipeline sorts by score: the order of the first example says nothing.
@@ -51,7 +51,7 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
     let places: HashMap<&str, usize> =
         wanted.iter().enumerate().map(|(place, &index)| (columns[index].as_str(), place)).collect();
     let lists: Vec<bool> = wanted.iter().map(|&index| sink.wants_lists(&columns[index])).collect();
-    let mut pass = Pass::Rows(CellsSeed { places: &places, lists: &lists });
+    let mut pass = ArrayPass::Rows(CellsSeed { places: &places, lists: &lists });
     each(file, &mut pass, &mut |number, row| match row.twice {
         Some(key) => {
             bail!(failure!(
@@ -68,7 +68,7 @@ pub(super) fn read(file: &DataFile, sink: &mut dyn RowSink) -> Result<()> {
 type TakeRow<'a> = &'a mut dyn FnMut(usize, JsonRow) -> Result<()>;
 
 /// Reads each element: of the whole text if the file is called `.json`, otherwise of its lines.
-fn each(file: &DataFile, pass: &mut Pass, take: TakeRow) -> Result<()> {
+fn each(file: &DataFile, pass: &mut ArrayPass, take: TakeRow) -> Result<()> {
     let name = file.name.to_ascii_lowercase();
     let name = name.trim_end_matches(".gz").trim_end_matches(".zst");
     if Path::new(name).extension().is_some_and(|extension| extension == "json") {
@@ -91,7 +91,7 @@ fn each(file: &DataFile, pass: &mut Pass, take: TakeRow) -> Result<()> {
     Ok(())
 }
 
-fn whole(file: &DataFile, pass: &mut Pass, take: TakeRow) -> Result<()> {
+fn whole(file: &DataFile, pass: &mut ArrayPass, take: TakeRow) -> Result<()> {
     let mut text = BufReader::with_capacity(1 << 16, open_text(file)?);
     skip_mark(file, &mut text)?;
     let mut failed = None;
@@ -118,7 +118,7 @@ fn skip_mark(file: &DataFile, text: &mut impl BufRead) -> Result<()> {
 }
 
 /// What a reading of the file is for.
-enum Pass<'a> {
+enum ArrayPass<'a> {
     Keys(&'a mut Keys),
     Rows(CellsSeed<'a>),
 }
@@ -126,7 +126,7 @@ enum Pass<'a> {
 /// Reads the elements of an array, each on its own.
 struct ArraySeed<'s, 'p, 'a> {
     file: &'s DataFile,
-    pass: &'p mut Pass<'a>,
+    pass: &'p mut ArrayPass<'a>,
     take: TakeRow<'s>,
     /// The error of `take`, which is not one of JSON.
     failed: &'s mut Option<anyhow::Error>,
@@ -163,7 +163,7 @@ impl<'de> Visitor<'de> for ArraySeed<'_, '_, '_> {
 }
 
 /// Reads one element: an object, or the labels and scores of one example.
-struct ElementSeed<'p, 'a>(&'p mut Pass<'a>);
+struct ElementSeed<'p, 'a>(&'p mut ArrayPass<'a>);
 
 impl<'de> DeserializeSeed<'de> for ElementSeed<'_, '_> {
     type Value = Option<JsonRow>;
@@ -189,8 +189,8 @@ impl<'de> Visitor<'de> for ElementSeed<'_, '_> {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         match self.0 {
-            Pass::Keys(keys) => Seed(keys).visit_map(map).map(|()| None),
-            Pass::Rows(seed) => seed.visit_map(map).map(Some),
+            ArrayPass::Keys(keys) => Seed(keys).visit_map(map).map(|()| None),
+            ArrayPass::Rows(seed) => seed.visit_map(map).map(Some),
         }
     }
 
@@ -211,11 +211,11 @@ impl<'de> Visitor<'de> for ElementSeed<'_, '_> {
             scores = vec![("label".to_owned(), label), ("score".to_owned(), score.clone())];
         }
         match self.0 {
-            Pass::Keys(keys) => {
+            ArrayPass::Keys(keys) => {
                 scores.into_iter().for_each(|(key, _)| keys.add(key));
                 Ok(None)
             }
-            Pass::Rows(seed) => Ok(Some(row_of(seed, scores))),
+            ArrayPass::Rows(seed) => Ok(Some(row_of(seed, scores))),
         }
     }
 }
