@@ -7,6 +7,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use common::{copy_folder, fixture, number, with, Sandbox};
@@ -101,7 +102,7 @@ fn alone(model: &dyn Model, examples: &[TokenizedExample]) -> Vec<f32> {
 fn library() -> Option<Runtime> {
     let path = std::env::var_os("AUDIT_ONNXRUNTIME").filter(|path| !path.is_empty());
     if path.is_none() {
-        println!("skipped: AUDIT_ONNXRUNTIME does not name the library of ONNX Runtime");
+        std::io::stderr().write_all(b"skipped: AUDIT_ONNXRUNTIME is not set\n").unwrap();
     }
     path.map(|path| Runtime::Library(path.into()))
 }
