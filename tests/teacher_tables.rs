@@ -5,8 +5,8 @@ mod common;
 use std::fs;
 use std::sync::Arc;
 
-use common::{demo, kill_at, says, student_files, with, Run, Sandbox};
-use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use common::{demo, kill_at, says, student_files, with, write_group, Run, Sandbox};
+use parquet::data_type::ByteArray;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::SerializedFileWriter;
@@ -534,14 +534,7 @@ fn named_data(sandbox: &Sandbox, file: &str) {
     let examples = examples(LIMIT);
     let sentences: Vec<ByteArray> = examples.iter().map(|(s, _)| s.as_str().into()).collect();
     let labels: Vec<i64> = examples.iter().map(|(_, label)| label.parse().unwrap()).collect();
-    let mut group = writer.next_row_group().unwrap();
-    let mut column = group.next_column().unwrap().unwrap();
-    column.typed::<ByteArrayType>().write_batch(&sentences, None, None).unwrap();
-    column.close().unwrap();
-    let mut column = group.next_column().unwrap().unwrap();
-    column.typed::<Int64Type>().write_batch(&labels, None, None).unwrap();
-    column.close().unwrap();
-    group.close().unwrap();
+    write_group(&mut writer, &sentences, &labels);
     writer.close().unwrap();
 }
 

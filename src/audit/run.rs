@@ -69,6 +69,13 @@ impl<'a> CachedClassifier<'a> {
         CachedClassifier { classifier, entry, held }
     }
 
+    /// The predictions of `rows` and the number of truncated texts, at the end of a run.
+    fn predictions(&self, rows: &[u32]) -> Result<(Predictions, usize)> {
+        let (logits, cut) = self.classifier.logits(&self.entry, rows);
+        refuse_probabilities(self.classifier, &logits)?;
+        Ok((Predictions::from_logits(&logits.values, logits.labels)?, cut))
+    }
+
     /// Of `rows`, those that the cache held.
     fn held(&self, rows: &[u32]) -> usize {
         rows.iter().filter(|&&row| self.held[row as usize]).count()
@@ -116,13 +123,8 @@ pub(super) fn run_pair(
     let (ending, taken) = monitor.finish(seed);
     // A complete run is reported in data set order, in whatever order it was drawn.
     let rows = if taken == n { (0..n as u32).collect() } else { rows[..taken].to_vec() };
-    for (classifier, entry) in
-        [(&*teacher.classifier, &teacher.entry), (&*student.classifier, &student.entry)]
-    {
-        refuse_probabilities(classifier, &classifier.logits(entry, &rows).0)?;
-    }
-    let (t, truncated_t) = teacher.classifier.predictions(&teacher.entry, &rows)?;
-    let (s, truncated_s) = student.classifier.predictions(&student.entry, &rows)?;
+    let (t, truncated_t) = teacher.predictions(&rows)?;
+    let (s, truncated_s) = student.predictions(&rows)?;
     let truncated = (truncated_t, truncated_s);
     let from_cache = RowsFromCache { teacher: teacher.held(&rows), student: student.held(&rows) };
     Ok(PairRun { teacher: t, student: s, truncated, rows, ending, from_cache })

@@ -328,7 +328,7 @@ fn require_classification_head(config: &ModelConfig) -> Result<()> {
     require_one_label(config)
 }
 
-/// Refuses regressions and multi-label models, whose outputs are no distribution over labels.
+/// Refuses regressions and multi-label models: their outputs do not choose one label.
 fn require_one_label(config: &ModelConfig) -> Result<()> {
     match config.text("problem_type")? {
         Some(kind @ ("regression" | "multi_label_classification")) => bail!(

@@ -9,6 +9,8 @@ use std::process::Stdio;
 
 use assert_cmd::Command;
 use confidence_audit::report::{Format, Report};
+use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::file::writer::SerializedFileWriter;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -349,4 +351,20 @@ pub fn reorder_rows(tensors: &mut Tensors, name: &str, order: &[usize]) {
     assert_eq!(shape[0], order.len());
     let width = bytes.len() / order.len();
     *bytes = order.iter().flat_map(|&row| bytes[row * width..][..width].to_vec()).collect();
+}
+
+/// Writes a row group of texts with their labels.
+pub fn write_group<W: std::io::Write + Send>(
+    writer: &mut SerializedFileWriter<W>,
+    texts: &[ByteArray],
+    labels: &[i64],
+) {
+    let mut group = writer.next_row_group().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<ByteArrayType>().write_batch(texts, None, None).unwrap();
+    column.close().unwrap();
+    let mut column = group.next_column().unwrap().unwrap();
+    column.typed::<Int64Type>().write_batch(labels, None, None).unwrap();
+    column.close().unwrap();
+    group.close().unwrap();
 }

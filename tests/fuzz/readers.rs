@@ -30,12 +30,12 @@ use confidence_audit::report::{write_json, Envelope, RenderOptions, Report, Save
 use confidence_audit::task::{builtin_names, load, LoadOptions, TaskSpec};
 use confidence_audit::tune::plan::{Plan, TuneFlags};
 use flate2::write::GzEncoder;
-use parquet::data_type::{ByteArray, ByteArrayType, Int64Type};
+use parquet::data_type::ByteArray;
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 use serde_json::{json, Value};
 
-use super::common::{copy_folder, demo, fixture, glue, names_in, tiny_pair, with};
+use super::common::{copy_folder, demo, fixture, glue, names_in, tiny_pair, with, write_group};
 use super::mutate::Syntax;
 
 const MIB: usize = 1 << 20;
@@ -326,14 +326,7 @@ fn parquet(rows: &[(String, i64)]) -> Vec<u8> {
     let sentences: Vec<ByteArray> = rows.iter().map(|(s, _)| ByteArray::from(s.as_str())).collect();
     let labels: Vec<i64> = rows.iter().map(|(_, label)| *label).collect();
     let mut writer = SerializedFileWriter::new(Vec::new(), schema, Arc::default()).unwrap();
-    let mut group = writer.next_row_group().unwrap();
-    let mut column = group.next_column().unwrap().unwrap();
-    column.typed::<ByteArrayType>().write_batch(&sentences, None, None).unwrap();
-    column.close().unwrap();
-    let mut column = group.next_column().unwrap().unwrap();
-    column.typed::<Int64Type>().write_batch(&labels, None, None).unwrap();
-    column.close().unwrap();
-    group.close().unwrap();
+    write_group(&mut writer, &sentences, &labels);
     writer.into_inner().unwrap()
 }
 

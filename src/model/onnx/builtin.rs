@@ -7,7 +7,7 @@ use anyhow::{bail, Context, Result};
 use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::*;
 
-use super::graph::{GraphInput, InputKind, Interface};
+use super::graph::{GraphInput, Interface};
 use super::{OnnxSession, PaddedBatch};
 
 /// Its name and version, as the lock file has it.
@@ -74,11 +74,7 @@ impl OnnxSession for Builtin {
         let mut values = tvec![];
         for outlet in plan.model().input_outlets()? {
             let input = self.input(&plan.model().node(outlet.node).name)?;
-            let numbers = match input.kind {
-                InputKind::Ids => &batch.input_ids,
-                InputKind::Mask => &batch.attention_mask,
-                InputKind::TokenTypes => &batch.token_type_ids,
-            };
+            let numbers = batch.values(input.kind);
             let tensor = tract_onnx::prelude::Tensor::from_shape(&shape, numbers)?;
             values.push(match input.is_wide {
                 true => tensor.into_tvalue(),

@@ -10,7 +10,7 @@ use ort::value::{DynValue, Shape, Tensor};
 use prost::Message;
 use tract_onnx::pb::ModelProto;
 
-use super::graph::{GraphInput, InputKind, Interface};
+use super::graph::{GraphInput, Interface};
 use super::{OnnxSession, PaddedBatch};
 use crate::digest::sha256_of;
 use crate::error::{caught, failure};
@@ -155,13 +155,9 @@ impl OnnxSession for OnnxRuntime {
         let shape = [batch.rows, batch.length];
         let mut values: Vec<(String, SessionInputValue)> = Vec::with_capacity(self.inputs.len());
         for input in &self.inputs {
-            let numbers = match input.kind {
-                InputKind::Ids => &batch.input_ids,
-                InputKind::Mask => &batch.attention_mask,
-                InputKind::TokenTypes => &batch.token_type_ids,
-            };
+            let numbers = batch.values(input.kind);
             let value = match input.is_wide {
-                true => Tensor::from_array((shape, numbers.clone()))?.into(),
+                true => Tensor::from_array((shape, numbers.to_vec()))?.into(),
                 false => {
                     let narrow: Vec<i32> = numbers.iter().map(|&id| id as i32).collect();
                     Tensor::from_array((shape, narrow))?.into()

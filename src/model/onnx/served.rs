@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use super::graph::FixedSizes;
+use super::graph::{FixedSizes, InputKind};
 use crate::checkpoint::TokenizedExample;
 use crate::error::failure;
 
@@ -147,6 +147,15 @@ impl PaddedBatch {
             input_ids: all(&|example| padded(&example.input_ids, id)),
             attention_mask: all(&|example| padded(&vec![1; example.len()], 0)),
             token_type_ids: all(&|example| padded(&example.token_type_ids, 0)),
+        }
+    }
+
+    /// What an input of this kind takes (B, L).
+    pub(super) fn values(&self, kind: InputKind) -> &[i64] {
+        match kind {
+            InputKind::Ids => &self.input_ids,
+            InputKind::Mask => &self.attention_mask,
+            InputKind::TokenTypes => &self.token_type_ids,
         }
     }
 }
